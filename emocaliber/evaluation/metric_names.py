@@ -1,0 +1,69 @@
+"""The metrics of a scorecard: stable keys, printed titles, and which way is better.
+
+Not the metrics themselves: each is a function of the same name in the module that its comment names. The keys are those of
+`scorecard.json`; they are never renamed, only added to. All values are fractions (accuracy 0.62, not 62).
+
+    python -c "from emocaliber.evaluation.metric_names import METRICS; print(*METRICS, sep='\\n')"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's printed title and the direction in which it improves ("none": it describes, it does not judge)."""
+
+    title: str
+    better: Direction
+
+
+METRICS: dict[str, Metric] = {
+    # classification
+    "accuracy": Metric("Accuracy", "higher"),
+    "label_accuracy": Metric("Label accuracy", "higher"),
+    "weighted_f1": Metric("Weighted F1", "higher"),
+    "macro_f1": Metric("Macro F1", "higher"),
+    "mean_confidence": Metric("Mean confidence", "none"),
+    # calibration
+    "ece": Metric("ECE", "lower"),
+    "ece_equal_mass": Metric("ECE, equal mass", "lower"),
+    "ece_distinct": Metric("ECE by value", "lower"),
+    "mce": Metric("Maximum calibration error", "lower"),
+    "ece_l2_debiased": Metric("L2 ECE, debiased", "lower"),
+    "smooth_ece": Metric("Smooth ECE", "lower"),
+    "classwise_ece": Metric("Classwise ECE", "lower"),
+    # proper_scores
+    "brier": Metric("Brier", "lower"),
+    "log_score": Metric("Log score", "lower"),
+    "miscalibration": Metric("Miscalibration (CORP)", "lower"),
+    "discrimination": Metric("Discrimination (CORP)", "higher"),
+    "uncertainty": Metric("Uncertainty (CORP)", "none"),
+    "brier_skill": Metric("Brier skill", "higher"),
+    # discrimination and selective
+    "auroc": Metric("AUROC", "higher"),
+    "average_precision": Metric("Average precision", "higher"),
+    "aurc": Metric("AURC", "lower"),
+    "excess_aurc": Metric("Excess AURC", "lower"),
+    "augrc": Metric("AUGRC", "lower"),
+    "prr": Metric("PRR", "higher"),
+    "coverage_at_risk": Metric("Coverage at risk", "higher"),
+    "risk_at_coverage": Metric("Risk at coverage", "lower"),
+    # agreement: the stated confidence against the share of raters who chose that label
+    "agreement": Metric("Agreement", "higher"),
+    "agreement_brier": Metric("Brier over raters", "lower"),
+    "agreement_ece": Metric("ECE against agreement", "lower"),
+    # distributional: predicted against the raters' distribution
+    "bhattacharyya": Metric("Bhattacharyya coefficient", "higher"),
+    "hellinger": Metric("Hellinger distance", "lower"),
+    "jensen_shannon": Metric("Jensen–Shannon divergence (bits)", "lower"),
+    "kl": Metric("KL from raters (nats)", "lower"),
+    "r2": Metric("R² of the distribution", "higher"),
+    # alignment: stated confidence against the label's token probability
+    "alignment_rank_correlation": Metric("Rank correlation with probability", "higher"),
+    "alignment_mean_gap": Metric("Mean gap to probability", "none"),
+}

@@ -1,0 +1,251 @@
+"""Scorecard: what a judgement of one or more methods contains, and its JSON.
+
+Not a computation: `build.build_scorecard` fills it, `emocaliber.reporting` draws it. The field names below are the keys of
+`scorecard.json`; they are stable within a `schema` number. Every figure is a fraction; `null` means undefined for these
+rows (AUROC where every answer is right), never zero.
+
+    emocaliber score predictions.jsonl --out results      writes results/scorecard.json
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+SCHEMA = 1
+
+ScopeKind = Literal["all", "group", "task", "stratum"]
+Aggregation = Literal["pooled", "macro"]
+Role = Literal["method", "floor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with the bounds of its interval; each None where undefined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """First method minus second on the same samples, with its interval and two-sided bootstrap p-value."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """One bin of the reliability curve.
+
+    `low` and `high` are its edges; `band_low` and `band_high` hold the share of right answers that a perfectly calibrated
+    model with these confidences would show in 95 of 100 test sets (consistency band, Bröcker & Smith 2007).
+    """
+
+    low: float
+    high: float
+    count: int
+    mean_confidence: float
+    accuracy: float
+    band_low: float
+    band_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramBin:
+    """How many answers state a confidence between `low` and `high`, split by whether they are right."""
+
+    low: float
+    high: float
+    right: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class RiskCoverage:
+    """Selective risk against coverage, most confident answers first; ties at their expected value over orders."""
+
+    coverage: list[float]
+    risk: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedCurve:
+    """Trusted precision, recall, accuracy and F1 (TER) against the threshold, ascending."""
+
+    threshold: list[float]
+    precision: list[float | None]
+    recall: list[float | None]
+    accuracy: list[float]
+    f1: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """What a report draws for one pooled scope. Rows without a usable confidence count as wrong at the top of the ranking
+    in `risk_coverage` and `trusted`; they have no place in `reliability` and `histogram`."""
+
+    reliability: list[ReliabilityBin]
+    histogram: list[HistogramBin]
+    risk_coverage: RiskCoverage
+    trusted: TrustedCurve
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Trusted metrics (TER) at the threshold of one rule.
+
+    `rule` is "best F1", "precision-recall crossing" or "risk at most R with confidence P"; `chosen_on` says on which rows the
+    threshold was chosen: only "calibration" is an honest test figure. `threshold` is None where the rule found none: then
+    nothing is trusted. `floor` is the F1 of trusting everything, 2A/(1+A) for label accuracy A; `lift` is `f1` above it.
+    """
+
+    rule: str
+    chosen_on: Literal["calibration", "test"]
+    threshold: float | None
+    coverage: Estimate
+    precision: Estimate
+    recall: Estimate
+    accuracy: Estimate
+    f1: Estimate
+    floor: Estimate
+    lift: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One method on one set of rows.
+
+    `kind`, `name` and `aggregation` say which: ("all", "all", "pooled" | "macro"), ("group", its name, "pooled" | "macro"),
+    ("task", its name, "pooled") or ("stratum", "unanimous", "pooled") and the like. "macro" is the unweighted mean over the
+    scope's tasks. `headline` counts rows without a usable label or confidence as wrong with the worst score; `answered` leaves
+    them out. The keys of both are those of `metric_names.METRICS` that apply to the rows. `states` counts every row by state.
+    `curves` is None where aggregation is "macro".
+    """
+
+    kind: ScopeKind
+    name: str
+    aggregation: Aggregation
+    tasks: list[str]
+    n: int
+    n_answered: int
+    n_clusters: int
+    states: dict[str, int]
+    headline: dict[str, Estimate]
+    answered: dict[str, Estimate]
+    trusted: list[Trusted] = field(default_factory=list)
+    curves: Curves | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodScores:
+    """One method's scores over every scope. A floor (role "floor") is what a method must beat; `note` says what it is.
+
+    `sources` are where its confidences come from (`predictions.Source`); `distinct_confidences` is how many values it states.
+    """
+
+    name: str
+    role: Role
+    note: str
+    sources: list[str]
+    distinct_confidences: int
+    scores: list[Scores]
+
+    def find(self, kind: ScopeKind, name: str = "all", aggregation: Aggregation = "pooled") -> Scores:
+        """The scores of one scope. Raises KeyError where there is none."""
+        for scores in self.scores:
+            if (scores.kind, scores.name, scores.aggregation) == (kind, name, aggregation):
+                return scores
+        raise KeyError(f"{self.name} has no scores for {kind} {name!r}, {aggregation}")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Paired differences, first minus second, in one scope over the samples that both methods have."""
+
+    first: str
+    second: str
+    kind: ScopeKind
+    name: str
+    aggregation: Aggregation
+    n: int
+    headline: dict[str, Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFigure:
+    """A figure from the literature to print beside ours, as a fraction. `name` is a task, a group or "all"."""
+
+    system: str
+    kind: ScopeKind
+    name: str
+    aggregation: Aggregation
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the figures were made. `interval` is "bca" or "percentile"; `level` its nominal coverage; `unit` what was resampled
+    ("row" or "cluster"); `bins` and `edges` the ECE's bins and which side of a bin is closed."""
+
+    bins: int
+    edges: Literal["left", "right"]
+    log_clip: float
+    risk: float
+    coverage: float
+    interval: Literal["bca", "percentile"]
+    level: float
+    replicates: int
+    unit: Literal["row", "cluster"]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """Every method on the same suite, floors included, with paired differences and published figures."""
+
+    suite: str
+    tasks: list[str]
+    groups: list[str]
+    settings: Settings
+    methods: list[MethodScores]
+    comparisons: list[Comparison] = field(default_factory=list)
+    published: list[PublishedFigure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    def method(self, name: str) -> MethodScores:
+        """One method's scores. Raises KeyError where there is none of this name."""
+        for scores in self.methods:
+            if scores.name == name:
+                return scores
+        raise KeyError(f"the scorecard has no method {name!r}; it has {[one.name for one in self.methods]}")
+
+    def to_json(self) -> str:
+        """Strict JSON (no NaN), keys as in the dataclasses, indented by one space."""
+        return json.dumps(_finite(asdict(self)), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def estimate(value: float, low: float = math.nan, high: float = math.nan) -> Estimate:
+    """An Estimate whose undefined parts (NaN) are None."""
+    return Estimate(_defined(value), _defined(low), _defined(high))
+
+
+def _defined(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return _defined(value) if isinstance(value, float) else value
