@@ -5,51 +5,53 @@ with `operator torchvision::nms does not exist`, and every image processor of tr
 pure-Python transforms, which are all that image processors use, work once the two missing operators are declared.
 
 The set-up copies this file into the environment's site-packages with a `.pth` line that imports it in every process of
-the environment, children included. It does nothing until torchvision is first imported, and nothing at all where the
-extension loads. It is no part of the package emocaliber, and gives torchvision no working `nms`.
+the environment, children included. It acts when torchvision is imported, and does nothing where the extension loads.
+It is no part of the package emocaliber, and gives torchvision no working `nms`.
 
-    python scripts/setup_environment.py train      # installs it where it is needed
+    python scripts/setup_environment.py train      # installs it beside a CPU build of torch
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
-from types import ModuleType
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _declared: list[object] = []  # a torch.library.Library undoes its declarations when it is collected
 
 
-class DeclareOperatorsFirst:
-    """Meta-path finder that acts once, just before torchvision is first imported, and then steps aside."""
+class TorchvisionLoader(SourceFileLoader):
+    """Loads torchvision's package after declaring the operators that its extension would have brought."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname == "torchvision" and self in sys.meta_path:
-            sys.meta_path.remove(self)
-            _declare_if_extension_cannot_load()
-        return None
-
-
-def _declare_if_extension_cannot_load() -> None:
-    spec = PathFinder.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        return
-    try:
+    def exec_module(self, module: ModuleType) -> None:
         import torch
-    except ImportError:
-        return
-    try:
-        torch.ops.load_library(Path(spec.origin).parent / "_C.so")
-    except OSError:
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms" + SCHEMA)
-        library.define("qnms" + SCHEMA)
-        _declared.append(library)
+
+        try:
+            torch.ops.load_library(self.path.replace("__init__.py", "_C.so"))
+        except OSError:
+            library = torch.library.Library("torchvision", "FRAGMENT")
+            library.define("nms" + SCHEMA)
+            library.define("qnms" + SCHEMA)
+            _declared.append(library)
+        super().exec_module(module)
 
 
-sys.meta_path.insert(0, DeclareOperatorsFirst())
+class TorchvisionFinder:
+    """Meta-path finder for the name torchvision alone. Asking whether torchvision exists imports nothing."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "torchvision":
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None and spec.origin is not None:
+            spec.loader = TorchvisionLoader(name, spec.origin)
+        return spec
+
+
+sys.meta_path.insert(0, TorchvisionFinder)

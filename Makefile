@@ -1,0 +1,35 @@
+# Each target makes the virtual environment .venv ready (scripts/setup_environment.py) and does nothing twice.
+# A Python other than the first suitable one: rm -r .venv, then make PYTHON=python3.12 demo
+
+SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for one in python3 python3.13 python3.12 python3.11; do \
+	$$one -c '$(SUITABLE)' 2>/dev/null && echo $$one && break; done)
+BIN = .venv/bin
+
+# Threads that spin on a tiny model's small matrices cost more than they bring.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo check test python
+
+help:
+	@echo "make demo    train the tiny model through the three stages on embedded data; report in out/demo"
+	@echo "make check   lint, formatting, types and the quick tests"
+	@echo "make test    every test, those that train, serve or start processes included"
+
+demo: python
+	@$(PYTHON) scripts/setup_environment.py train
+	$(BIN)/emocaliber run recipes/tiny --out out/demo
+
+check: python
+	@$(PYTHON) scripts/setup_environment.py test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow"
+
+test: python
+	@$(PYTHON) scripts/setup_environment.py test
+	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.12 demo"; exit 1; }
