@@ -1,7 +1,7 @@
 """The metrics of a scorecard: stable keys, printed titles, and which way is better.
 
-Not the metrics themselves: each is a function of the same name in the module that its comment names. The keys are those of
-`scorecard.json`; they are never renamed, only added to. All values are fractions (accuracy 0.62, not 62).
+Not the metrics themselves: each is a function of the same name in the module that its comment names. The keys are
+those of `scorecard.json`; they are never renamed, only added to. All values are fractions (accuracy 0.62, not 62).
 
     python -c "from emocaliber.evaluation.metric_names import METRICS; print(*METRICS, sep='\\n')"
 """

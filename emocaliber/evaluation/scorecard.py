@@ -1,8 +1,8 @@
 """Scorecard: what a judgement of one or more methods contains, and its JSON.
 
-Not a computation: `build.build_scorecard` fills it, `emocaliber.reporting` draws it. The field names below are the keys of
-`scorecard.json`; they are stable within a `schema` number. Every figure is a fraction; `null` means undefined for these
-rows (AUROC where every answer is right), never zero.
+Not a computation: `build.build_scorecard` fills it, `emocaliber.reporting` draws it. The field names below are the
+keys of `scorecard.json`; they are stable within a `schema` number. Every figure is a fraction; `null` means undefined
+for these rows (AUROC where every answer is right), never zero.
 
     emocaliber score predictions.jsonl --out results      writes results/scorecard.json
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 SCHEMA = 1
 
@@ -44,8 +44,9 @@ class Difference:
 class ReliabilityBin:
     """One bin of the reliability curve.
 
-    `low` and `high` are its edges; `band_low` and `band_high` hold the share of right answers that a perfectly calibrated
-    model with these confidences would show in 95 of 100 test sets (consistency band, Bröcker & Smith 2007).
+    `low` and `high` are its edges; `band_low` and `band_high` hold the share of right answers that a perfectly
+    calibrated model with these confidences would show in 95 of 100 test sets (consistency band, Bröcker & Smith
+    2007).
     """
 
     low: float
@@ -88,8 +89,8 @@ class TrustedCurve:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What a report draws for one pooled scope. Rows without a usable confidence count as wrong at the top of the ranking
-    in `risk_coverage` and `trusted`; they have no place in `reliability` and `histogram`."""
+    """What a report draws for one pooled scope. Rows without a usable confidence count as wrong at the top of the
+    ranking in `risk_coverage` and `trusted`; they have no place in `reliability` and `histogram`."""
 
     reliability: list[ReliabilityBin]
     histogram: list[HistogramBin]
@@ -101,9 +102,10 @@ class Curves:
 class Trusted:
     """Trusted metrics (TER) at the threshold of one rule.
 
-    `rule` is "best F1", "precision-recall crossing" or "risk at most R with confidence P"; `chosen_on` says on which rows the
-    threshold was chosen: only "calibration" is an honest test figure. `threshold` is None where the rule found none: then
-    nothing is trusted. `floor` is the F1 of trusting everything, 2A/(1+A) for label accuracy A; `lift` is `f1` above it.
+    `rule` is "best F1", "precision-recall crossing" or "risk at most R with confidence P"; `chosen_on` says on which
+    rows the threshold was chosen: only "calibration" is an honest test figure. `threshold` is None where the rule
+    found none: then nothing is trusted. `floor` is the F1 of trusting everything, 2A/(1+A) for label accuracy A;
+    `lift` is `f1` above it.
     """
 
     rule: str
@@ -122,11 +124,11 @@ class Trusted:
 class Scores:
     """One method on one set of rows.
 
-    `kind`, `name` and `aggregation` say which: ("all", "all", "pooled" | "macro"), ("group", its name, "pooled" | "macro"),
-    ("task", its name, "pooled") or ("stratum", "unanimous", "pooled") and the like. "macro" is the unweighted mean over the
-    scope's tasks. `headline` counts rows without a usable label or confidence as wrong with the worst score; `answered` leaves
-    them out. The keys of both are those of `metric_names.METRICS` that apply to the rows. `states` counts every row by state.
-    `curves` is None where aggregation is "macro".
+    `kind`, `name` and `aggregation` say which: ("all", "all", "pooled" | "macro"), ("group", its name, "pooled" |
+    "macro"), ("task", its name, "pooled") or ("stratum", "unanimous", "pooled") and the like. "macro" is the
+    unweighted mean over the scope's tasks. `headline` counts rows without a usable label or confidence as wrong with
+    the worst score; `answered` leaves them out. The keys of both are those of `metric_names.METRICS` that apply to
+    the rows. `states` counts every row by state. `curves` is None where aggregation is "macro".
     """
 
     kind: ScopeKind
@@ -145,9 +147,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class MethodScores:
-    """One method's scores over every scope. A floor (role "floor") is what a method must beat; `note` says what it is.
+    """One method's scores over every scope. A floor (role "floor") is what a method must beat; `note` says what it
+    is.
 
-    `sources` are where its confidences come from (`predictions.Source`); `distinct_confidences` is how many values it states.
+    `sources` are where its confidences come from (`predictions.Source`); `distinct_confidences` is how many values it
+    states.
     """
 
     name: str
@@ -193,8 +197,8 @@ class PublishedFigure:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the figures were made. `interval` is "bca" or "percentile"; `level` its nominal coverage; `unit` what was resampled
-    ("row" or "cluster"); `bins` and `edges` the ECE's bins and which side of a bin is closed."""
+    """How the figures were made. `interval` is "bca" or "percentile"; `level` its nominal coverage; `unit` what was
+    resampled ("row" or "cluster"); `bins` and `edges` the ECE's bins and which side of a bin is closed."""
 
     bins: int
     edges: Literal["left", "right"]
@@ -243,7 +247,7 @@ def _defined(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list):
