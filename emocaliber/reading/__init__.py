@@ -1,0 +1,11 @@
+"""Reading: what a response says: label, confidence, state. One reader for rewards, generation, chat and imports.
+
+Not a judge: whether the label is right is not asked here. Pure, total, linear in the text's length; it never raises.
+
+    python -c "from emocaliber.reading import read_response as read; print(read('Emotion: joy', ['joy', 'awe']))"
+"""
+
+from emocaliber.reading.numbers import CONFIDENCE_WORDS
+from emocaliber.reading.reader import Reading, read_response
+
+__all__ = ["CONFIDENCE_WORDS", "Reading", "read_response"]
