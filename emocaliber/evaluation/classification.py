@@ -1,0 +1,38 @@
+"""F1 of the labels, from a table of (truth, predicted) pairs. Not of the confidences (see trusted).
+
+python -c "from emocaliber.evaluation.classification import f1_scores; print(f1_scores([0, 1], [0, -1], [3, 1],
+2))"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from emocaliber.evaluation.tally import FloatArray, ratio
+
+
+@dataclass(frozen=True)
+class F1:
+    """`weighted` by each label's support; `macro` over the labels that occur as truth or prediction. Each (...)."""
+
+    weighted: FloatArray
+    macro: FloatArray
+
+
+def f1_scores(truth: ArrayLike, predicted: ArrayLike, counts: ArrayLike, labels: int) -> F1:
+    """F1 as scikit-learn computes it, from C distinct pairs of label indices, (C,) each, and their counts, (..., C).
+
+    A prediction of -1 is no label: it costs recall and belongs to no label's precision.
+    """
+    rows = np.asarray(counts, np.float64)
+    true, guess = np.asarray(truth), np.asarray(predicted)
+    index = np.arange(labels)
+    is_true = (true[:, None] == index).astype(np.float64)
+    is_guess = (guess[:, None] == index).astype(np.float64)
+    support, named = rows @ is_true, rows @ is_guess
+    f1 = np.nan_to_num(ratio(2 * (rows @ (is_true * is_guess)), support + named))
+    occurs = support + named > 0
+    return F1(ratio((f1 * support).sum(-1), support.sum(-1)), ratio((f1 * occurs).sum(-1), occurs.sum(-1)))
