@@ -21,31 +21,7 @@ from emocaliber.taxonomy import KAOMOJI_10
 LABELS = KAOMOJI_10.labels
 FINISH = (None, "stop", "length", State.ENGINE_ERROR.value)
 TAGS = [f"<{slash}{name}>" for name in ("answer", "confidence", "think", "distribution") for slash in ("", "/")]
-WORDS = [
-    "{",
-    "}",
-    '{"emotion":',
-    "[",
-    '\\"',
-    "0",
-    "0.",
-    "0,8",
-    "1/",
-    "85%",
-    ".5",
-    "-",
-    "*",
-    "%",
-    "certain",
-    "a",
-    "not",
-    "n't",
-    "joy,",
-    ";",
-    "(",
-    "–",
-    "ﷺ",
-]
+WORDS = [*"{}[:0-*%a;(–ﷺ", '{"emotion":', '\\"', "0.", "0,8", "1/", "85%", ".5", "certain", "not", "n't", "joy,"]
 PHRASES = [
     "<answer>happy</answer>",
     "happy 0.6, ",

@@ -86,6 +86,6 @@ PREFIXES = ["", "<answer>", "<distribution>", "Emotion: ", "happy "]
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("piece", PIECES)
 def test_a_megabyte_of_one_piece_is_read_to_its_end(piece: str, prefix: str) -> None:
-    """The bound on the time is scripts/fuzz_reading.py's to measure; a quadratic reader would not come back from this."""
+    """scripts/fuzz_reading.py measures how time grows; a quadratic reader would simply not come back from this."""
     reading = read_response(prefix + piece * (1_000_000 // len(piece)) + prefix.replace("<", "</"), LABELS)
     assert (reading.state == State.OK) == (reading.label is not None and reading.confidence is not None)
