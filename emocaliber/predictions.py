@@ -1,6 +1,7 @@
-"""Prediction: the one row that every method writes and every judge reads, and its JSONL file.
+"""Prediction: the one row that every method writes and every judge reads.
 
-Not a metric: evaluation reads these rows and nothing else.
+Not a metric: evaluation reads these rows and nothing else. Its JSON Lines file is in prediction_files, its columns
+for a million rows in prediction_table.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ class Source(StrEnum):
 class Prediction:
     """One row per sample.
 
-    `truth` is the dominant label, `votes` the rater counts per label; `predicted` is None where no label could be read, and
-    `confidence`, in [0, 1], is None where none could be read; `state` says why. `probability` is the label's token
-    probability where the engine gave one. `method` names who made the row, `cluster` what is resampled together.
+    `truth` is the dominant label, `votes` the rater counts per label; `predicted` is None where no label could be
+    read, and `confidence`, in [0, 1], is None where none could be read; `state` says why. `probability` is the
+    label's token probability where the engine gave one. `method` names who made the row, `cluster` what is resampled
+    together.
     """
 
     id: str

@@ -51,7 +51,7 @@ def debiased_l2(rows: Tally, *, bins: int = 10, binning: Binning = "equal mass",
     share = np.divide(rights, sizes, out=np.zeros_like(rights), where=sizes > 0)
     squares = np.divide(gaps**2, sizes, out=np.zeros_like(gaps), where=sizes > 0)
     noise = np.divide(sizes * share * (1 - share), sizes - 1, out=np.zeros_like(rights), where=sizes > 1)
-    return np.sqrt(np.maximum(ratio((squares - noise).sum(-1) + rows.refused, rows.n), 0.0))
+    return np.asarray(np.sqrt(np.maximum(ratio((squares - noise).sum(-1) + rows.refused, rows.n), 0.0)))
 
 
 def classwise_ece(
@@ -100,7 +100,7 @@ def _equal_mass_bin(counts: FloatArray, bins: int) -> IntArray:
     """The bin of each value: that in which the middle of its block of ties falls, so that no block is split."""
     middle = np.cumsum(counts, -1) - counts / 2
     total = np.maximum(counts.sum(-1, keepdims=True), 1.0)
-    return np.asarray(np.minimum(np.floor(bins * middle / total), bins - 1), np.int64)
+    return np.asarray(np.minimum(np.floor(bins * middle / total), bins - 1)).astype(np.int64)
 
 
 def _scatter(amounts: FloatArray, member: IntArray, bins: int) -> FloatArray:
@@ -108,4 +108,5 @@ def _scatter(amounts: FloatArray, member: IntArray, bins: int) -> FloatArray:
     replicates = int(np.prod(lead))
     offset = bins * np.arange(replicates)[:, None]
     flat = (member.reshape(replicates, -1) + offset).ravel()
-    return np.bincount(flat, weights=amounts.ravel(), minlength=bins * replicates).reshape(*lead, bins)
+    sums = np.bincount(flat, weights=amounts.ravel(), minlength=bins * replicates)
+    return sums.astype(np.float64).reshape(*lead, bins)
