@@ -12,6 +12,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ PYTHON = VENV / "bin" / "python"
 UNFINISHED = VENV / "emocaliber-unfinished"
 HOOK = ROOT / "scripts" / "torchvision_beside_cpu_torch.py"
 EXTRAS = {"train": "train", "test": "train,test"}
-WORTH_NAMING = "MB)"  # pip names a download's size in kB or MB: only the large ones are shown
+LARGE_DOWNLOAD = re.compile(r"\s*Downloading .*\(\d{2,}(\.\d+)? MB\)")  # ten megabytes and more
 LINES_SHOWN_ON_FAILURE = 15
 
 
@@ -146,7 +147,7 @@ def step(what: str, *command: str) -> None:
     ) as process:
         for line in process.stdout or ():
             last.append(line)
-            if line.strip().startswith("Downloading") and line.rstrip().endswith(WORTH_NAMING):
+            if LARGE_DOWNLOAD.match(line):
                 say("  " + line.strip().replace("Downloading", "downloading"))
     if process.returncode:
         UNFINISHED.unlink(missing_ok=True)  # pip gave up in good order: what is installed is whole
