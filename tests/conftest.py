@@ -1,0 +1,38 @@
+"""For every test: under EMOCALIBER_NO_SKIPS=1, which .ci/run sets, a skipped test is a failed one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from importlib.util import find_spec
+
+import pytest
+
+NO_SKIPS = os.environ.get("EMOCALIBER_NO_SKIPS") == "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if NO_SKIPS and report.skipped:
+        report.outcome, report.longrepr = "failed", f"skipped, and EMOCALIBER_NO_SKIPS=1: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if NO_SKIPS and report.skipped:
+        report.outcome, report.longrepr = "failed", f"skipped, and EMOCALIBER_NO_SKIPS=1: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def vllm_installed() -> None:
+    """To be asked for by every test that starts vLLM."""
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed: `make test` installs its CPU build beside a +cpu build of torch only")
