@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import combinations
 
 from emocaliber.errors import UserError
-from emocaliber.images import load_image
+from emocaliber.images import ImageError, load_image
 from emocaliber.samples import Sample
 
 SIDES = {"train": "taught", "unlabelled": "taught", "calibrate": "calibrated on", "test": "tested"}
@@ -27,7 +27,7 @@ def check_disjoint(samples: Iterable[Sample], near_duplicates: Mapping[str, str]
     """Raise UserError, naming up to five pairs, where two sides share a picture, a cluster or a near-duplicate key.
 
     `near_duplicates` maps a sample's id to its key, where a cluster does not say already what is nearly the same.
-    Raises ImageError where a picture cannot be read: it cannot be compared then.
+    A picture that cannot be read cannot be compared: UserError too.
     """
     samples = list(samples)
     sided = [sample for sample in samples if sample.split in SIDES]
@@ -56,5 +56,8 @@ def _shared(samples: list[Sample], key: Callable[[Sample], Hashable], what: str)
 
 
 def _pixels(sample: Sample) -> str:
-    image = load_image(sample.image)
+    try:
+        image = load_image(sample.image)
+    except ImageError as error:
+        raise UserError(f"{sample.id} ({sample.split}): {error}; mend or drop it, it cannot be compared") from error
     return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
