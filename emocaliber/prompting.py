@@ -50,6 +50,13 @@ class Template:
         """The names that `write` needs, in order of appearance: some of label, confidence, distribution, reasoning."""
         return tuple(_ANSWER_FIELD.findall(self.answer))
 
+    def tags(self, field: str) -> tuple[str, str]:
+        """The tags around a field of the answer, <answer> and </answer> around label. Raises ValueError without them."""
+        around = re.search(rf"(<\w+>)\{{{field}\}}(</\w+>)", self.answer)
+        if around is None:
+            raise ValueError(f"template {self.name}: its answer has no tags around {{{field}}}")
+        return around[1], around[2]
+
     def render(self, candidates: Sequence[str], *, label: str | None = None) -> str:
         """The user's text for these candidates; a second question also needs the label it asks about.
 

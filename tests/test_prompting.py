@@ -53,6 +53,12 @@ def test_a_confidence_outside_zero_to_one_is_refused(confidence: float) -> None:
         load_template("label-confidence").write(label="happy", confidence=confidence)
 
 
+def test_a_field_knows_its_tags() -> None:
+    assert load_template("reasoning").tags("label") == ("<answer>", "</answer>")
+    with pytest.raises(ValueError, match="no tags around"):
+        load_template("label").tags("confidence")
+
+
 def test_missing_and_surplus_values_are_refused() -> None:
     with pytest.raises(ValueError, match="states"):
         load_template("label-confidence").write(label="happy")

@@ -1,0 +1,78 @@
+"""The engine protocol: requests in, responses out, in the same order and number. What every engine and its callers
+share.
+
+Not an engine. An engine answers greedily; a request that fails becomes a response with the finish reason "engine
+error", and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from emocaliber.predictions import State
+
+STOP = "stop"
+LENGTH = "length"
+ENGINE_ERROR = State.ENGINE_ERROR.value
+IMAGE_ERROR = State.IMAGE_ERROR.value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A place in the answer where the model chose among options: right after the last `after` in its own text.
+
+    An engine gives the log-probability of each option at that place, whichever was written. Options of more than
+    one token are scored with their ending `until`, lest "joy" be credited with "joyful".
+    """
+
+    after: str
+    options: tuple[str, ...]
+    until: str = ""
+
+    def place(self, text: str) -> int | None:
+        """The offset of the first character after the last `after`; None where the text lacks it."""
+        start = text.rfind(self.after)
+        return None if start < 0 else start + len(self.after)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question: a decoded RGB image, the user's text, and the choices to report on."""
+
+    sample_id: str
+    image: Image.Image
+    prompt: str
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the model said.
+
+    `finish_reason` is "stop", "length", "engine error" or "image error"; `tokens` counts the generated tokens, the
+    end token included. `choices` holds, for each Choice of the request, the log-probabilities (natural, not
+    normalised over the options) in the order of its options, or None where the text lacks the place. `error` says
+    what went wrong.
+    """
+
+    sample_id: str
+    text: str
+    finish_reason: str
+    tokens: int = 0
+    choices: tuple[tuple[float, ...] | None, ...] = ()
+    error: str = ""
+
+
+class Engine(Protocol):
+    """Anything that answers requests. `name` identifies the model, its adapter and its settings in a journal."""
+
+    @property
+    def name(self) -> str: ...
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """One response for each request, in the same order. Raises nothing that concerns a single request."""
+        ...
