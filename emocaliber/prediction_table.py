@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,24 @@ class PredictionTable:
         if len(tables) != 1:
             raise UserError(f"one method's rows were expected; these are of {sorted(tables) or 'none'}")
         return next(iter(tables.values()))
+
+    def take(self, rows: NDArray[np.intp]) -> PredictionTable:
+        """The rows with these numbers, in this order."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            task=replace(self.task, codes=self.task.codes[rows]),
+            group=replace(self.group, codes=self.group.codes[rows]),
+            cluster=self.cluster[rows],
+            truth=self.truth[rows],
+            predicted=self.predicted[rows],
+            confidence=self.confidence[rows],
+            states=self.states[rows],
+            sources=self.sources[rows],
+            probability=self.probability[rows],
+            votes=None if self.votes is None else self.votes[rows],
+            distributions=None if self.distributions is None else self.distributions[rows],
+        )
 
     def usable(self) -> NDArray[np.bool_]:
         """Rows with a label and a confidence to judge: state "ok"."""

@@ -1,0 +1,87 @@
+"""Suite: which tasks, taxonomies and groups make a benchmark, from a YAML file.
+
+Not data: it holds no sample. The file's keys:
+
+    name: tiny
+    tasks:
+      kaomoji: {labels: [happy, sad], rows: 1081}     rows, the expected number, is optional
+    groups:
+      trained styles: [kaomoji]                       the tasks that have rows in the group
+
+    emocaliber score predictions.jsonl --suite eval/suites/tiny.yaml
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from emocaliber.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's labels, in order, and how many test rows it should have (None: not said)."""
+
+    labels: tuple[str, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks and groups by name, in the order in which they are printed."""
+
+    name: str
+    tasks: dict[str, Task]
+    groups: dict[str, tuple[str, ...]]
+
+    def only_group_of(self, task: str) -> str | None:
+        """The group of a task's rows where only one lists the task: what a row without a group belongs to."""
+        groups = [name for name, tasks in self.groups.items() if task in tasks]
+        return groups[0] if len(groups) == 1 else None
+
+
+def load_suite(path: Path) -> Suite:
+    """Read a suite file. Raises UserError naming the file and the key."""
+    content = load_mapping(path, {"name", "tasks", "groups"})
+    tasks = {str(name): _task(path, str(name), value) for name, value in _mapping(path, "tasks", content).items()}
+    groups = {str(name): tuple(map(str, value)) for name, value in _mapping(path, "groups", content).items()}
+    for name, members in groups.items():
+        if unknown := set(members) - set(tasks):
+            raise UserError(f"{path}: group {name!r} lists {sorted(unknown)}, which are not under 'tasks'")
+    return Suite(str(content["name"]), tasks, groups)
+
+
+def load_mapping(path: Path, keys: set[str]) -> dict[str, Any]:
+    """A YAML file that is one mapping with exactly these keys. Raises UserError."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise UserError(f"{path} cannot be read: {problem.strerror}") from None
+    except yaml.YAMLError as problem:
+        raise UserError(f"{path} is not YAML: {problem}") from None
+    if not isinstance(content, dict) or set(content) != keys:
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path}: its keys must be exactly {sorted(keys)}; found {found}")
+    return content
+
+
+def _mapping(path: Path, key: str, content: dict[str, Any]) -> dict[Any, Any]:
+    value = content[key]
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: {key!r} must be a mapping")
+    return value
+
+
+def _task(path: Path, name: str, value: object) -> Task:
+    if not isinstance(value, dict) or not {"labels"} <= set(value) <= {"labels", "rows"}:
+        raise UserError(f"{path}: task {name!r} must have 'labels', may have 'rows', and nothing else")
+    labels, rows = value["labels"], value.get("rows")
+    if not isinstance(labels, list) or len(set(map(str, labels))) < max(2, len(labels)):
+        raise UserError(f"{path}: the labels of task {name!r} must be a list of at least two different names")
+    if rows is not None and type(rows) is not int:
+        raise UserError(f"{path}: 'rows' of task {name!r} must be a whole number, is {rows!r}")
+    return Task(tuple(map(str, labels)), rows)
