@@ -51,7 +51,7 @@ class Template:
         return tuple(_ANSWER_FIELD.findall(self.answer))
 
     def tags(self, field: str) -> tuple[str, str]:
-        """The tags around a field of the answer, <answer> and </answer> around label. Raises ValueError without them."""
+        """The tags around a field of the answer, such as <answer> and </answer>. Raises ValueError without them."""
         around = re.search(rf"(<\w+>)\{{{field}\}}(</\w+>)", self.answer)
         if around is None:
             raise ValueError(f"template {self.name}: its answer has no tags around {{{field}}}")
