@@ -31,7 +31,7 @@ DEFAULTS = Settings(
     coverage=0.8,
     interval="bca",
     level=0.95,
-    replicates=2000,
+    replicates=1000,
     unit="row",
     seed=0,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from emocaliber.errors import UserError
 from emocaliber.evaluation.figures import differences
-from emocaliber.evaluation.method import MethodRows, families
+from emocaliber.evaluation.method import Family, MethodRows, families
 from emocaliber.evaluation.scopes import Scope, scopes
 from emocaliber.evaluation.scorecard import Comparison, Difference, Settings
 from emocaliber.evaluation.suite import Suite
@@ -76,10 +76,12 @@ def _refuse_contradictions(first: MethodRows, second: MethodRows) -> None:
 
 def _compared(first: MethodRows, second: MethodRows, scope: Scope, suite: Suite, settings: Settings) -> Comparison:
     tasks = [[task] for task in scope.tasks] if scope.aggregation == "macro" else [scope.tasks]
-    pairs = [
-        (families(first, rows, own, suite, settings), families(second, rows, own, suite, settings))
-        for rows, own in zip(scope.rows, tasks, strict=True)
-    ]
+
+    def parts(method: MethodRows) -> list[dict[str, Family]]:
+        own = zip(scope.rows, tasks, strict=True)
+        return [families(method, rows, task, suite, settings, headline_only=True) for rows, task in own]
+
+    pairs = list(zip(parts(first), parts(second), strict=True))
     clustered = np.unique(first.table.cluster).size < len(first.table)
     found: dict[str, Difference] = {}
     for kind in ("confidence", "label", "distribution"):

@@ -98,23 +98,28 @@ def confidence_part(
     *,
     thresholds: Mapping[str, float],
     settings: Settings,
+    headline_only: bool,
 ) -> Part:
     """The metrics of stated confidences on n rows (arrays as in `cells.cells`)."""
 
     def statistic_of(rows: Cells) -> Statistic:
         def statistic(counts: FloatArray) -> Values:
             tally = rows.tally(counts)
-            headline, answered = confidence_values(tally, settings), None
+            headline = confidence_values(tally, settings)
             if agreement is not None:
                 headline |= agreement_values(rows, counts, settings)
+            values = _prefixed("headline", headline)
+            if headline_only:
+                return values
+            answered = headline
             if rows.refused:
                 kept = counts.copy()
                 kept[..., rows.size - rows.refused :] = 0.0
                 answered = confidence_values(rows.tally(kept), settings)
                 if agreement is not None:
                     answered |= agreement_values(rows, kept, settings)
-            values = _prefixed("headline", headline) | _prefixed("answered", answered or headline)
-            return values | _prefixed("trusted", trusted_values(tally, thresholds))
+            trust = trusted_values(tally, thresholds)
+            return values | _prefixed("answered", answered) | _prefixed("trusted", trust)
 
         return statistic
 

@@ -72,24 +72,26 @@ def corp(rows: Tally) -> Corp:
     """
     counts = np.concatenate((rows.counts, rows.refused[..., None]), -1)
     hits = np.concatenate((rows.hits, np.zeros_like(rows.refused)[..., None]), -1)
-    lead = counts.shape[:-1]
-    recalibrated = np.array(
-        [
-            _recalibrated_cost(c, h)
-            for c, h in zip(counts.reshape(-1, counts.shape[-1]), hits.reshape(-1, hits.shape[-1]), strict=True)
-        ]
-    ).reshape(lead)
+    recalibrated = _recalibrated_cost(counts, hits)
     share = accuracy(rows)
     uncertainty = share * (1 - share)
     best = ratio(recalibrated, rows.n)
     return Corp(brier(rows) - best, uncertainty - best, uncertainty)
 
 
-def _recalibrated_cost(counts: FloatArray, hits: FloatArray) -> float:
-    """Sum of squared errors after isotonic recalibration: that of each pooled block is size · share · (1 - share)."""
-    present = counts > 0
-    if not present.any():
-        return np.nan
-    sizes = counts[present]
-    share = isotonic_regression(hits[present] / sizes, weights=sizes).x
-    return float(np.sum(sizes * share * (1 - share)))
+def _recalibrated_cost(counts: FloatArray, hits: FloatArray) -> FloatArray:
+    """Sum of squared errors after isotonic recalibration, (...): size · share · (1 - share) of each pooled block.
+
+    All replicates go through one regression: each is lifted above the one before, so that no block spans two.
+    """
+    lead, values = counts.shape[:-1], counts.shape[-1]
+    present = np.flatnonzero(counts.ravel() > 0)
+    if not present.size:
+        return np.zeros(lead)
+    sizes, right = counts.ravel()[present], hits.ravel()[present]
+    replicate = present // values
+    blocks = isotonic_regression(right / sizes + 2.0 * replicate, weights=sizes).blocks[:-1]
+    size, share = np.add.reduceat(sizes, blocks), np.add.reduceat(right, blocks)
+    share = share / size
+    cost = np.bincount(replicate[blocks], weights=size * share * (1 - share), minlength=int(np.prod(lead)))
+    return cost.astype(np.float64).reshape(lead)
