@@ -77,11 +77,11 @@ def _refuse_contradictions(first: MethodRows, second: MethodRows) -> None:
 def _compared(first: MethodRows, second: MethodRows, scope: Scope, suite: Suite, settings: Settings) -> Comparison:
     tasks = [[task] for task in scope.tasks] if scope.aggregation == "macro" else [scope.tasks]
 
-    def parts(method: MethodRows) -> list[dict[str, Family]]:
+    def measured(method: MethodRows) -> list[dict[str, Family]]:
         own = zip(scope.rows, tasks, strict=True)
         return [families(method, rows, task, suite, settings, headline_only=True) for rows, task in own]
 
-    pairs = list(zip(parts(first), parts(second), strict=True))
+    pairs = list(zip(measured(first), measured(second), strict=True))
     clustered = np.unique(first.table.cluster).size < len(first.table)
     found: dict[str, Difference] = {}
     for kind in ("confidence", "label", "distribution"):

@@ -93,6 +93,64 @@ def families(
         settings=settings,
         headline_only=headline_only,
     )
+    found: dict[str, Family] = {"confidence": (stated, rows)}
+    if np.unique(table.truth[rows]).size > 1:
+        truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
+        found["label"] = (label_part(truth, predicted, usable, len(table.labels)), rows)
+    return found | _row_families(method, rows, tasks, suite, settings)
+
+
+def _row_families(
+    method: MethodRows, rows: IntArray, tasks: Sequence[str], suite: Suite, settings: Settings
+) -> dict[str, Family]:
+    table = method.table
+    found: dict[str, Family] = {}
+    if table.votes is not None and table.distributions is not None:
+        voted = rows[table.votes[rows].sum(-1) > 0]
+        if voted.size and np.isfinite(table.distributions[voted]).any():
+            columns = label_codes(table, suite, tasks)
+            labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
+            raters = distribution(table.votes[voted][:, columns], "votes")
+            guess = table.distributions[voted][:, columns]
+            usable = table.usable()[voted] & (np.nan_to_num(guess).sum(-1) > 0)
+            guess = np.where(usable[:, None], guess, raters)
+            per_row = labels[table.task.codes[voted]]
+            part = distribution_part(raters, distribution(guess, "distribution"), usable, per_row, settings)
+            found["distribution"] = (part, voted)
+    both = rows[table.usable()[rows] & np.isfinite(table.probability[rows])]
+    if both.size > 1:
+        found["alignment"] = (alignment_part(table.confidence[both], table.probability[both]), both)
+    return found
+
+
+def _scores(method: MethodRows, scope: Scope, suite: Suite, settings: Settings) -> Scores:
+    table, every = method.table, np.concatenate(scope.rows)
+    tasks = [[task] for task in scope.tasks] if scope.aggregation == "macro" else [scope.tasks]
+    parts = [families(method, rows, own, suite, settings) for rows, own in zip(scope.rows, tasks, strict=True)]
+    clustered = np.unique(table.cluster).size < len(table)
+    values: dict[str, Estimate] = {}
+    for kind in parts[0]:
+        if all(kind in one for one in parts):
+            clusters = [method.clusters(one[kind][1]) for one in parts] if clustered else None
+            values |= estimates([one[kind][0] for one in parts], clusters, settings)
+    values |= _classwise(method, scope, suite, settings)
+    pooled = scope.aggregation == "pooled"
+    thresholds = _thresholds(method, every, scope.tasks, settings)
+    states = np.bincount(table.states[every], minlength=len(STATES))
+    return Scores(
+        scope.kind,
+        scope.name,
+        scope.aggregation,
+        scope.tasks,
+        int(every.size),
+        int(table.usable()[every].sum()),
+        int(np.unique(table.cluster[every]).size),
+        {state.value: int(count) for state, count in zip(STATES, states, strict=True) if count},
+        _under(values, "headline."),
+        _under(values, "answered."),
+        [_trusted(rule, found if pooled else np.nan, method, values) for rule, found in thresholds.items()],
+        _curves(_tally(table, every), settings) if pooled else None,
+    )
 
 
 def _thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], settings: Settings) -> dict[str, float]:
