@@ -17,7 +17,8 @@ Polarity = Literal["negative", "neutral", "positive"]
 class Taxonomy:
     """An ordered list of emotion labels.
 
-    `polarity` maps each label to negative, neutral or positive; `synonyms` maps a declared synonym or inflection to its label.
+    `polarity` maps each label to negative, neutral or positive; `synonyms` maps a declared synonym or inflection to its
+    label.
     Raises ValueError where a label is repeated, has no polarity, or a synonym names no label.
     """
 
