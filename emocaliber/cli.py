@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from emocaliber import __version__
 from emocaliber.errors import UserError
@@ -41,7 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="emocaliber", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"emocaliber {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _run_arguments(_add(verbs, "run", run, "Run the three stages of a folder of recipes, judge them, write the report."))
+    _train_arguments(_add(verbs, "train", train, "Run one stage from its recipe; run again after a stop, it goes on."))
     _add(verbs, "env", env, "Print versions and devices, to be pasted into a bug report.")
+    _score_arguments(
+        _add(verbs, "score", score, "Judge predictions: every metric with intervals, floors and differences.")
+    )
+    _base_arguments(_add(verbs, "base", base, "Teach the tiny backbone to read drawings, before it meets an emotion."))
     return parser
 
 
@@ -53,12 +60,96 @@ def _add(
     return parser
 
 
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipes", type=Path, help="a folder with 1-label.yaml, 2-verbalize.yaml and 3-calibrate.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="where everything is written; finished steps are kept")
+    parser.add_argument("--seed", type=int, help="a seed in place of the recipes' own")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the whole road."""
+    from emocaliber.pipeline.run import run as run_recipes
+
+    report = run_recipes(arguments.recipes, arguments.out, arguments.seed)
+    print(f"The report: {report}")
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="a recipe such as recipes/tiny/1-label.yaml")
+    parser.add_argument("--adapter", type=Path, help="the adapter of the stage before (stages 2 and 3)")
+    parser.add_argument("--out", type=Path, required=True, help="where adapter/ and log.jsonl are written")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Run one stage."""
+    from emocaliber.pipeline.train import read_recipe
+    from emocaliber.pipeline.train import train as train_recipe
+
+    train_recipe(read_recipe(arguments.recipe), arguments.adapter, arguments.out)
+    print(f"The adapter: {arguments.out / 'adapter'}")
+
+
+def _base_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="where the model and its processor are written")
+    parser.add_argument("--steps", type=int, default=2800, help="how long to train; 2800 take about 30 minutes")
+
+
+def base(arguments: argparse.Namespace) -> None:
+    """Teach the tiny backbone."""
+    from emocaliber.backbones.base import BaseSettings, make_base
+
+    make_base(arguments.out, BaseSettings(steps=arguments.steps))
+
+
 def env(_: argparse.Namespace) -> None:
     """Print versions and devices."""
     from emocaliber.environment import describe
 
     for name, value in describe():
         print(f"{name:<24}{value}")
+
+
+def _score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "predictions",
+        nargs="+",
+        type=Path,
+        metavar="PRED",
+        help="prediction file, EmoCaliber's merged JSONL, or a .csv of confidence,correct[,task]; several are compared",
+    )
+    parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
+    parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
+    parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
+    parser.add_argument("--out", type=Path, help="folder for scorecard.json and scorecard.md")
+    parser.add_argument(
+        "--threshold-on-test",
+        action="store_true",
+        help="choose trusted thresholds on the test rows themselves; every output marks them so",
+    )
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """Judge predictions."""
+    from rich.console import Console
+
+    from emocaliber.scorecard_tables import terminal
+    from emocaliber.scoring import score_files
+
+    progress, console = Console(stderr=True), Console()
+    with progress.status("reading") as status:
+        card = score_files(
+            arguments.predictions,
+            suite=arguments.suite,
+            calibration=arguments.calibration,
+            references=arguments.reference,
+            out=arguments.out,
+            threshold_on_test=arguments.threshold_on_test,
+            on_progress=status.update,
+        )
+    for table in terminal(card):
+        console.print(table)
+    for note in card.notes:
+        console.print(f"Note: {note}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from emocaliber.errors import UserError
 from emocaliber.evaluation import floors
 from emocaliber.evaluation.comparison import compare
 from emocaliber.evaluation.method import MethodRows, method_scores
-from emocaliber.evaluation.scopes import fitted, suite_of
+from emocaliber.evaluation.scopes import completed, fitted, suite_of
 from emocaliber.evaluation.scorecard import PublishedFigure, Scorecard, Settings
 from emocaliber.evaluation.suite import Suite
 from emocaliber.prediction_table import PredictionTable
@@ -60,7 +60,8 @@ def build_scorecard(
     if not tables:
         raise UserError("no method to judge: give at least one file of predictions")
     held = {name: _table(name, rows) for name, rows in (calibration or {}).items()}
-    whole = suite or suite_of([*tables.values(), *held.values()])
+    every = [*tables.values(), *held.values()]
+    whole = suite_of(every) if suite is None else completed(suite, every)
     tables = {name: fitted(table, whole) for name, table in tables.items()}
     clustered = any(np.unique(table.cluster).size < len(table) for table in tables.values())
     settings = replace(settings, unit="cluster" if clustered else "row")

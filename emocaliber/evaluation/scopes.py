@@ -64,6 +64,16 @@ def suite_of(tables: Iterable[PredictionTable]) -> Suite:
     return Suite("", tasks, {name: members for name, members in groups.items() if name})
 
 
+def completed(suite: Suite, tables: Iterable[PredictionTable]) -> Suite:
+    """The suite with the labels that the rows name for every task whose labels it leaves open."""
+    named = suite_of(tables).tasks
+    tasks = {
+        name: task if task.labels or name not in named else replace(task, labels=named[name].labels)
+        for name, task in suite.tasks.items()
+    }
+    return replace(suite, tasks=tasks)
+
+
 def fitted(table: PredictionTable, suite: Suite) -> PredictionTable:
     """The table with every row in a group of the suite where it names one.
 

@@ -4,7 +4,8 @@ Not data: it holds no sample. The file's keys:
 
     name: tiny
     tasks:
-      kaomoji: {labels: [happy, sad], rows: 1081}     rows, the expected number, is optional
+      kaomoji: {labels: [happy, sad], rows: 1081}     labels: null takes those of the rows; rows, how many, is
+      optional
     groups:
       trained styles: [kaomoji]                       the tasks that have rows in the group
 
@@ -24,7 +25,7 @@ from emocaliber.errors import UserError
 
 @dataclass(frozen=True)
 class Task:
-    """A task's labels, in order, and how many test rows it should have (None: not said)."""
+    """A task's labels, in order (empty: those that its rows name), and its number of test rows (None: not said)."""
 
     labels: tuple[str, ...]
     rows: int | None = None
@@ -80,8 +81,10 @@ def _task(path: Path, name: str, value: object) -> Task:
     if not isinstance(value, dict) or not {"labels"} <= set(value) <= {"labels", "rows"}:
         raise UserError(f"{path}: task {name!r} must have 'labels', may have 'rows', and nothing else")
     labels, rows = value["labels"], value.get("rows")
-    if not isinstance(labels, list) or len(set(map(str, labels))) < max(2, len(labels)):
-        raise UserError(f"{path}: the labels of task {name!r} must be a list of at least two different names")
+    if labels is None:
+        labels = []
+    elif not isinstance(labels, list) or len(set(map(str, labels))) < max(2, len(labels)):
+        raise UserError(f"{path}: the labels of task {name!r} must be null or a list of at least two different names")
     if rows is not None and type(rows) is not int:
         raise UserError(f"{path}: 'rows' of task {name!r} must be a whole number, is {rows!r}")
     return Task(tuple(map(str, labels)), rows)
