@@ -1,0 +1,1 @@
+"""The main job, step by step: three stages, predictions, scorecard, report. The only room that knows all the others."""

@@ -1,0 +1,65 @@
+"""The main job: `emocaliber run recipes/tiny --out DIR` runs the stages, predicts, judges and reports.
+
+Not a scheduler: one step after another, each in its own folder, each skipped when it is done for the same inputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from emocaliber.errors import UserError
+from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.pipeline.judging import judge, predict_stage
+from emocaliber.pipeline.steps import run_step
+from emocaliber.pipeline.train import model_folder, read_recipe, train
+from emocaliber.prompting import load_template
+from emocaliber.stages.recipe import Recipe
+
+RECIPES = ("1-label", "2-verbalize", "3-calibrate")
+
+
+def run(recipes: Path, out: Path, seed: int | None = None) -> Path:
+    """Run the recipes of a folder into `out`; returns the report's path.
+
+    `seed` replaces the recipes' own. Raises UserError where a recipe is missing or wrong, before anything is written.
+    """
+    chosen = [_recipe(recipes / f"{name}.yaml", seed) for name in RECIPES]
+    if len({recipe.model for recipe in chosen}) > 1:
+        raise UserError(f"{recipes}: the three recipes name different models; a road has one")
+    adapter: Path | None = None
+    adapters: list[Path] = []
+    for name, recipe in zip(RECIPES, chosen, strict=True):
+        train(recipe, adapter, out / name)
+        adapter = out / name / "adapter"
+        adapters.append(adapter)
+    for stage, (recipe, path) in enumerate(zip(chosen, adapters, strict=True), start=1):
+        _predict(stage, recipe, path, out / "predictions" / f"stage-{stage}")
+    return _report(chosen, out)
+
+
+def _recipe(path: Path, seed: int | None) -> Recipe:
+    recipe = read_recipe(path)
+    return recipe if seed is None else dataclasses.replace(recipe, seed=seed)
+
+
+def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, Any]:
+    inputs = {
+        "model": fingerprint(model_folder(recipe)),
+        "adapter": fingerprint(adapter),
+        "template": load_template(recipe.template).hash,
+        "data": list(recipe.data),
+    }
+    return run_step(
+        out,
+        inputs,
+        lambda folder: predict_stage(stage, model_folder(recipe), adapter, recipe.data, recipe.template, folder),
+    )
+
+
+def _report(recipes: list[Recipe], out: Path) -> Path:
+    scorecard = judge(out / "predictions")
+    (out / "report").mkdir(parents=True, exist_ok=True)
+    (out / "report" / "scorecard.json").write_text(scorecard.to_json())
+    return out / "report" / "report.html"

@@ -1,0 +1,134 @@
+"""What each stage learns from: labels, the model's own calibrated probability, its own answers and whether they were right.
+
+Not a trainer: here the engine asks, and `emocaliber.stages` trains on what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emocaliber.calibrators import fit_temperature, tempered
+from emocaliber.datasets.embedded import FILES, load
+from emocaliber.datasets.parquet import read_samples
+from emocaliber.errors import UserError
+from emocaliber.generation.engine import Response
+from emocaliber.generation.predict import normalised
+from emocaliber.generation.respond import respond
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.prompting import LEVELS, Template, load_template
+from emocaliber.reading import read_response
+from emocaliber.samples import Sample
+from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.targets import distilled, nearest_level, voted
+
+Floats = npt.NDArray[np.float64]
+LABEL = "label"
+
+
+def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
+    """The rows of embedded tasks or Parquet files that belong to the splits. Raises UserError where there is none."""
+    found = []
+    for name in data:
+        rows = load(name) if name in FILES else read_samples(Path(name))
+        found += [row for row in rows if row.split in splits]
+    if not found:
+        raise UserError(f"{', '.join(data)}: no row belongs to {', '.join(splits)}; check the keys 'data' and 'splits'")
+    return found
+
+
+def labelled(samples: Sequence[Sample], template: Template) -> list[Lesson]:
+    """Stage 1: the label as it stands."""
+    if missing := next((s.id for s in samples if s.label is None), None):
+        raise UserError(f"{missing}: stage 1 needs a label for every row; leave the split 'unlabelled' out")
+    return [Lesson(s, template.write(label=s.label)) for s in samples]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """A model's distribution over each sample's candidates, and one temperature per task."""
+
+    shares: list[Floats]
+    temperatures: dict[str, float]
+
+
+def ask_labels(samples: Sequence[Sample], engine: TransformersEngine) -> list[Floats]:
+    """The engine's distribution over each sample's candidates, asked with the label template."""
+    responses = respond(samples, engine, load_template(LABEL))
+    return [_shares(sample, response) for sample, response in zip(samples, responses, strict=True)]
+
+
+def _shares(sample: Sample, response: Response) -> Floats:
+    if not response.choices or response.choices[0] is None:
+        raise UserError(f"{sample.id}: the teacher gave no readable answer ({response.finish_reason} {response.error})")
+    return normalised(response.choices[0])
+
+
+def temperatures_of(samples: Sequence[Sample], shares: Sequence[Floats]) -> dict[str, float]:
+    """One temperature per task, fitted on labelled samples."""
+    fitted = {}
+    for task in sorted({s.task for s in samples}):
+        rows = [i for i, s in enumerate(samples) if s.task == task and s.label is not None]
+        truth = np.array([samples[i].candidates.index(str(samples[i].label)) for i in rows])
+        fitted[task] = fit_temperature(np.stack([shares[i] for i in rows]), truth)
+    return fitted
+
+
+def verbalized(
+    recipe: Recipe, samples: Sequence[Sample], engine: TransformersEngine
+) -> tuple[list[Lesson], dict[str, float]]:
+    """Stage 2: lessons that say the target confidence, and the temperatures it was scaled with (none for votes)."""
+    template = load_template(recipe.template)
+    if recipe.target == "votes":
+        return voted([s for s in samples if s.votes], template, recipe.spread), {}
+    if recipe.target == "samples":
+        raise UserError(f"{recipe.path}: target: samples needs an engine that samples; use own-probability")
+    held = samples_of(recipe.data, ["calibrate"])
+    temperatures = temperatures_of(held, ask_labels(held, engine))
+    beliefs = ask_labels(samples, engine)
+    confidences = np.array(
+        [float(tempered(share[None], temperatures[s.task]).max()) for s, share in zip(samples, beliefs, strict=True)]
+    )
+    return distilled(samples, beliefs, confidences, template, recipe.spread), temperatures
+
+
+def own_answers(samples: Sequence[Sample], engine: TransformersEngine, template: Template) -> list[Lesson]:
+    """Stage 3: the model's own answers, its distributions as anchors, and whether each was right.
+
+    An answer that cannot be read teaches nothing and is left out.
+    """
+    lessons = []
+    for sample, response in zip(samples, respond(samples, engine, template), strict=True):
+        reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
+        if reading.label is None or reading.confidence is None or None in response.choices:
+            continue
+        belief, levels = (normalised(choice) for choice in response.choices if choice is not None)
+        lessons.append(
+            Lesson(
+                sample,
+                template.write(label=reading.label, confidence=nearest_level(reading.confidence)),
+                label_target=tuple(belief.tolist()),
+                level_target=tuple(levels.tolist()),
+                correct=float(reading.label == sample.label),
+            )
+        )
+    return lessons
+
+
+def held_out_split(lessons: Sequence[Lesson], share: float, seed: int) -> tuple[list[Lesson], list[Lesson]]:
+    """Lessons to train on and to select on, whole clusters on one side, seeded."""
+    clusters = sorted({one.sample.cluster for one in lessons})
+    chosen = np.random.default_rng(seed).permutation(len(clusters))[: round(share * len(clusters))]
+    kept = {clusters[i] for i in chosen}
+    fit = [one for one in lessons if one.sample.cluster not in kept]
+    return fit, [one for one in lessons if one.sample.cluster in kept]
+
+
+def expected_level(lesson: Lesson) -> float:
+    """The mean of the level distribution that a lesson keeps."""
+    return float(np.dot(LEVELS, lesson.level_target or ()))

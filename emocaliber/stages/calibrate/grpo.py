@@ -1,0 +1,77 @@
+"""Stage 3 by GRPO: sampled answers, the Brier reward, no division by the group's deviation (TRL's trainer).
+
+Not the default: it needs many more forward passes than the proper loss. Dividing by the deviation would drive stochastic
+outcomes to over-confidence (Bereket & Leskovec 2025, arXiv 2508.11800).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PrinterCallback, ProgressCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from emocaliber.images import load_image
+from emocaliber.prompting import Template, load_template, messages
+from emocaliber.stages.calibrate.held_out import HeldOut
+from emocaliber.stages.calibrate.proper import watch_of
+from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.rewards import rewarded
+from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable
+
+
+def grpo_keys() -> set[str]:
+    """The keys that TRL's GRPO configuration knows."""
+    return {f.name for f in dataclasses.fields(GRPOConfig)}
+
+
+def calibrate_by_grpo(
+    recipe: Recipe, lessons: Sequence[Lesson], held_out: Sequence[Lesson], model: str, adapter: Path, out: Path
+) -> None:
+    """Train on the lessons' images, select on `held_out`, leave the best adapter in `out/best`, the last in `out/adapter`."""
+    fixed: dict[str, Any] = {
+        "output_dir": str(out / CHECKPOINTS),
+        "seed": recipe.seed,
+        "remove_unused_columns": False,
+        "scale_rewards": "none",
+        "save_total_limit": 2,
+        "report_to": recipe.trainer.get("report_to", "none"),
+    }
+    trainer = GRPOTrainer(
+        model=load_trainable(recipe, model, adapter),
+        reward_funcs=brier_rewards,
+        args=GRPOConfig(**(recipe.trainer | fixed)),
+        train_dataset=_questions(lessons, load_template(recipe.template)),
+        processing_class=load_processor(model),
+        callbacks=[Log(out, "calibrate"), HeldOut(watch_of(recipe, held_out, model, out))],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    finish(trainer, out)
+
+
+def brier_rewards(completions: list[Any], truth: list[str], candidates: list[tuple[str, ...]], **_: Any) -> list[float]:
+    """TRL's reward contract: one number a completion, never NaN or None."""
+    texts = [one if isinstance(one, str) else one[0]["content"] for one in completions]
+    return [
+        rewarded(text if isinstance(text, str) else text[0]["text"], tuple(options), label)
+        for text, options, label in zip(texts, candidates, truth, strict=True)
+    ]
+
+
+def _questions(lessons: Sequence[Lesson], template: Template) -> Dataset:
+    def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        chosen = [lessons[i].sample for i in batch["lesson"]]
+        return {
+            "prompt": [messages(template.render(one.candidates)) for one in chosen],
+            "images": [[load_image(one.image)] for one in chosen],
+            "truth": [one.label for one in chosen],
+            "candidates": [one.candidates for one in chosen],
+        }
+
+    return Dataset.from_dict({"lesson": list(range(len(lessons)))}).with_transform(rows)

@@ -1,0 +1,101 @@
+"""A recipe: one flat YAML file that says everything about one stage, ours and TRL's keys side by side.
+
+Not a configuration language: no includes, no environment variables, no defaults that depend on other keys.
+
+    emocaliber train recipes/tiny/1-label.yaml --out out/1-label
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from emocaliber.errors import UserError
+
+Stage = Literal["label", "verbalize", "calibrate"]
+Target = Literal["own-probability", "votes", "samples"]
+Method = Literal["proper", "grpo"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one stage does.
+
+    `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks or
+    Parquet files, `splits` which rows of them. `target` (stage 2) is where the confidence to be said comes from; `method`
+    (stage 3) how what is said is calibrated; `held_out` the share of the calibration clusters to select on;
+    `anchor` the weight of staying close to the model that the stage started from. `trainer` holds the keys of TRL's
+    own configuration class.
+    """
+
+    path: Path
+    stage: Stage
+    data: tuple[str, ...]
+    splits: tuple[str, ...]
+    template: str
+    model: str = "tiny"
+    seed: int = 0
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_target: str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    target: Target = "own-probability"
+    spread: float = 0.05
+    method: Method = "proper"
+    held_out: float = 0.25
+    anchor: float = 1.0
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+def load_recipe(path: Path, trainer_keys: set[str]) -> Recipe:
+    """Read a recipe; keys that are not ours must be among `trainer_keys`.
+
+    Raises UserError naming the file and the key where a key is unknown (with the nearest known one), missing, of the
+    wrong kind, or where an `env:` block would set environment variables.
+    """
+    values = _mapping(path)
+    ours = {f.name for f in dataclasses.fields(Recipe)} - {"path", "trainer"}
+    for key in values:
+        if key == "env":
+            raise UserError(f"{path}: a recipe may not set environment variables; take the key 'env' out")
+        if key not in ours | trainer_keys:
+            near = difflib.get_close_matches(key, ours | trainer_keys, n=1)
+            raise UserError(f"{path}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    for key in ("stage", "data", "splits", "template"):
+        if key not in values:
+            raise UserError(f"{path}: the key {key!r} is missing")
+    own = {key: _checked(path, key, value) for key, value in values.items() if key in ours}
+    rest = {key: value for key, value in values.items() if key not in ours}
+    return Recipe(path=path, trainer=rest, **own)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such recipe")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a recipe is a list of `key: value` lines")
+    return values
+
+
+def _checked(path: Path, key: str, value: Any) -> Any:
+    choices = {"stage": get_args(Stage), "target": get_args(Target), "method": get_args(Method)}
+    if key in choices and value not in choices[key]:
+        raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")
+    if key in {"data", "splits"}:
+        if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
+            raise UserError(f"{path}: {key}: give a list such as [kaomoji, emoji]")
+        return tuple(value)
+    kinds: dict[str, type | tuple[type, ...]] = {"seed": int, "lora_r": int, "lora_alpha": int}
+    kinds |= dict.fromkeys(("spread", "held_out", "anchor"), (int, float))
+    kinds |= dict.fromkeys(("template", "model", "lora_target"), str)
+    if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):
+        raise UserError(f"{path}: {key}: {value!r} is of the wrong kind")
+    return value

@@ -1,0 +1,78 @@
+"""Stages 1 and 2, and stage 3 by a proper loss: supervised, by TRL's SFT trainer with soft targets where given.
+
+Not reinforcement learning (see calibrate.grpo).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from trl import SFTConfig
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+from emocaliber.prompting import load_template
+from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.soft_targets import (
+    LevelLoss,
+    SoftTargetCollator,
+    SoftTargetTrainer,
+    answer_tokens,
+    cross_entropy,
+)
+from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable
+
+
+def trainer_keys() -> set[str]:
+    """The keys that TRL's SFT configuration knows."""
+    return {f.name for f in dataclasses.fields(SFTConfig)}
+
+
+def sft_config(recipe: Recipe, out: Path) -> SFTConfig:
+    """The recipe's keys in TRL's own class; what the stages need to be right is set here."""
+    fixed: dict[str, Any] = {
+        "output_dir": str(out / CHECKPOINTS),
+        "seed": recipe.seed,
+        "max_length": None,
+        "remove_unused_columns": False,
+        "save_total_limit": 2,
+        "report_to": recipe.trainer.get("report_to", "none"),
+    }
+    return SFTConfig(**(recipe.trainer | fixed))
+
+
+def train_supervised(
+    recipe: Recipe,
+    lessons: Sequence[Lesson],
+    model: str,
+    adapter: Path | None,
+    out: Path,
+    *,
+    title: str,
+    level_loss: LevelLoss = cross_entropy,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> SoftTargetTrainer:
+    """Train on the lessons and leave `adapter/` and `log.jsonl` in `out`; run again after a stop, it goes on."""
+    processor = load_processor(model)
+    labels = sorted({candidate for one in lessons for candidate in one.sample.candidates})
+    tokens = answer_tokens(processor.tokenizer, labels)
+    args = sft_config(recipe, out)
+    collator = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
+    trainer = SoftTargetTrainer(
+        model=load_trainable(recipe, model, adapter),
+        args=args,
+        train_dataset=as_dataset(lessons, load_template(recipe.template)),
+        processing_class=processor,
+        data_collator=SoftTargetCollator(collator, tokens),
+        callbacks=[Log(out, title), *callbacks],
+        tokens=tokens,
+        level_loss=level_loss,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    finish(trainer, out)
+    return trainer

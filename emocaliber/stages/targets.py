@@ -1,0 +1,78 @@
+"""Targets of stage 2: what confidence an answer should state, and how it is spread over the levels.
+
+Pure functions. Not the teacher itself: its probabilities are computed by the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from emocaliber.prompting import LEVELS, Template
+from emocaliber.samples import Sample
+from emocaliber.stages.conversations import Lesson
+
+Floats = npt.NDArray[np.float64]
+
+
+def spread_over_levels(confidence: float, spread: float) -> tuple[float, ...]:
+    """A distribution over the levels around a confidence in [0, 1].
+
+    With `spread` 0 it is two-hot: the two neighbouring levels, their mean the confidence. Above, a discretised normal
+    density of that standard deviation: a near miss costs less than a far one, and the greedy level is the nearest.
+    Raises ValueError outside [0, 1].
+    """
+    if not 0.0 <= confidence <= 1.0:
+        raise ValueError(f"{confidence} is no probability")
+    levels = np.asarray(LEVELS)
+    if spread <= 0:
+        weights = np.clip(1 - np.abs(levels - confidence) / (levels[1] - levels[0]), 0, None)
+    else:
+        weights = np.exp(-0.5 * ((levels - confidence) / spread) ** 2)
+    return tuple((weights / weights.sum()).tolist())
+
+
+def nearest_level(confidence: float) -> float:
+    """The level that is written for a confidence."""
+    return min(LEVELS, key=lambda level: abs(level - confidence))
+
+
+def distilled(
+    samples: Sequence[Sample], beliefs: Sequence[Floats], confidences: Floats, template: Template, spread: float
+) -> list[Lesson]:
+    """Lessons that say the teacher's label with the given confidence.
+
+    `beliefs` holds the teacher's distribution over each sample's candidates, kept as the label's soft target;
+    `confidences` [n] the probability that its likeliest label is right, as calibrated.
+    """
+    lessons = []
+    for sample, belief, confidence in zip(samples, beliefs, confidences, strict=True):
+        label = sample.candidates[int(np.argmax(belief))]
+        lessons.append(
+            Lesson(
+                sample,
+                template.write(label=label, confidence=nearest_level(float(confidence))),
+                label_target=tuple(belief.tolist()),
+                level_target=spread_over_levels(float(confidence), spread),
+            )
+        )
+    return lessons
+
+
+def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[Lesson]:
+    """Lessons for samples with rater votes: the dominant label with the share of raters who chose it.
+
+    The label's soft target is the raters' distribution. Raises ValueError for a sample without votes or label.
+    """
+    lessons = []
+    for sample in samples:
+        if not sample.votes or sample.label is None:
+            raise ValueError(f"{sample.id}: the target 'votes' needs rater votes")
+        total = sum(sample.votes.values())
+        shares = tuple(sample.votes.get(candidate, 0) / total for candidate in sample.candidates)
+        share = sample.votes[sample.label] / total
+        text = template.write(label=sample.label, confidence=nearest_level(share))
+        lessons.append(Lesson(sample, text, shares, spread_over_levels(share, spread)))
+    return lessons

@@ -1,0 +1,134 @@
+"""Run one stage's trainer: load model and adapter, go on from the newest complete checkpoint, save the adapter at the end.
+
+Not a trainer: the loops are TRL's. What is written: `checkpoints/` while it runs, `log.jsonl` (one line per logged step),
+and at the end `adapter/`, moved into place whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from emocaliber.stages.recipe import Recipe
+
+CHECKPOINTS, LOG, ADAPTER = "checkpoints", "log.jsonl", "adapter"
+
+
+def load_processor(model: str) -> ProcessorMixin:
+    """The processor of a model folder or hub name."""
+    processor: ProcessorMixin = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
+    return processor
+
+
+def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PeftModel:
+    """The model with the adapter to be trained on: the given one goes on, or a fresh one as the recipe says."""
+    base: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(model, dtype="auto", use_safetensors=True)
+    if adapter is not None:
+        return PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+    torch.manual_seed(recipe.seed)
+    config = LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        target_modules=recipe.lora_target,
+        task_type="CAUSAL_LM",
+    )
+    adapted: PeftModel = get_peft_model(base, config)
+    return adapted
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; the trainer's state is the last file of each."""
+    complete = [c for c in folder.glob("checkpoint-*") if _is_complete(c)]
+    return max(complete, key=lambda c: int(c.name.rpartition("-")[2]), default=None)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def finish(trainer: Trainer, out: Path) -> None:
+    """Train to the end, from the newest checkpoint where there is one, and put the adapter in place."""
+    checkpoint = newest_checkpoint(out / CHECKPOINTS)
+    for broken in set((out / CHECKPOINTS).glob("checkpoint-*")) - {checkpoint}:
+        shutil.rmtree(broken)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    save_adapter(trainer, out)
+
+
+def save_adapter(trainer: Trainer, out: Path) -> None:
+    """Write the adapter beside its place, then move it there: a reader never sees half of it."""
+    partial = out / f"{ADAPTER}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    trainer.model.save_pretrained(str(partial), safe_serialization=True)
+    shutil.rmtree(out / ADAPTER, ignore_errors=True)
+    os.replace(partial, out / ADAPTER)
+
+
+class Log(TrainerCallback):  # type: ignore[misc]
+    """Writes each logged step to `log.jsonl`, drops what a killed run wrote beyond its checkpoint, shows progress."""
+
+    def __init__(self, out: Path, title: str) -> None:
+        self.path, self.title, self.began = out / LOG, title, time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Keep the lines up to the step that training goes on from."""
+        kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self.began = time.monotonic()
+        self.first = state.global_step
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Append the numbers of this step."""
+        numbers = {k: v for k, v in (logs or {}).items() if isinstance(v, int | float) and not k.startswith("train_")}
+        if not numbers:
+            return
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": state.global_step, **numbers}) + "\n")
+        if "loss" in numbers:
+            spent = time.monotonic() - self.began
+            left = spent / max(state.global_step - self.first, 1) * (state.max_steps - state.global_step)
+            print(
+                f"  {self.title}: step {state.global_step}/{state.max_steps}, loss {numbers['loss']:.3f}, "
+                f"{spent:.0f} s, {left:.0f} s left",
+                flush=True,
+            )
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; none where there is no log, and a torn last line is left out."""
+    lines = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
