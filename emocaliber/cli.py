@@ -42,8 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="emocaliber", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"emocaliber {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _run_arguments(_add(verbs, "run", run, "Run the three stages of a folder of recipes, judge them, write the report."))
+    _run_arguments(
+        _add(verbs, "run", run, "Run the three stages of a folder of recipes, judge them, write the report.")
+    )
     _train_arguments(_add(verbs, "train", train, "Run one stage from its recipe; run again after a stop, it goes on."))
+    _generate_arguments(_add(verbs, "generate", generate, "Ask a model about images; write responses and predictions."))
     _add(verbs, "env", env, "Print versions and devices, to be pasted into a bug report.")
     _score_arguments(
         _add(verbs, "score", score, "Judge predictions: every metric with intervals, floors and differences.")
@@ -99,6 +102,19 @@ def base(arguments: argparse.Namespace) -> None:
     from emocaliber.backbones.base import BaseSettings, make_base
 
     make_base(arguments.out, BaseSettings(steps=arguments.steps))
+
+
+def _generate_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.generation.command import add_arguments
+
+    add_arguments(parser)
+
+
+def generate(arguments: argparse.Namespace) -> None:
+    """Ask a model about images."""
+    from emocaliber.generation.command import run
+
+    run(arguments)
 
 
 def env(_: argparse.Namespace) -> None:

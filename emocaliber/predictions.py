@@ -32,6 +32,7 @@ class Source(StrEnum):
     VERBALIZED = "verbalized"
     EXPECTED = "expected"
     LOGPROB = "logprob"
+    SAMPLED = "sampled"
     DIRICHLET = "dirichlet"
     POSTHOC = "posthoc"
     CONSTANT = "constant"

@@ -41,12 +41,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Request:
-    """One question: a decoded RGB image, the user's text, and the choices to report on."""
+    """One question: a decoded RGB image, the user's text, and the choices to report on.
+
+    `draw` tells apart the answers drawn for the same question; a greedy engine gives the same one for each.
+    """
 
     sample_id: str
     image: Image.Image
     prompt: str
     choices: tuple[Choice, ...] = ()
+    draw: int = 0
 
 
 @dataclass(frozen=True)

@@ -47,18 +47,27 @@ def predict(samples: Sequence[Sample], engine: Engine, template: Template, *, me
 def read_out(samples: Sequence[Sample], responses: Iterable[Response], template: Template, *, method: str) -> Readouts:
     """The rows of responses in the samples' order. Raises ValueError where an id differs or a sample has no label."""
     rows = Readouts([], [], [], [])
-    fields = chosen_fields(template)
+    lists = {Source.VERBALIZED: rows.verbalized, Source.EXPECTED: rows.expected, Source.LOGPROB: rows.logprob}
     for sample, response in zip(samples, responses, strict=True):
         if sample.id != response.sample_id:
             raise ValueError(f"the response to {response.sample_id} stands where that to {sample.id} belongs")
         rows.responses.append(response)
-        seen = _seen(sample, response, fields, method)
-        if "label" in fields:
-            rows.logprob.append(seen.logprob())
-        if "confidence" in fields:
-            rows.expected.append(seen.expected())
-        if "confidence" in fields or "distribution" in template.fields:
-            rows.verbalized.append(seen.verbalized())
+        read = rows_of(sample, response, template, method=method)
+        for source, row in read.items():
+            lists[source].append(row)
+    return rows
+
+
+def rows_of(sample: Sample, response: Response, template: Template, *, method: str) -> dict[Source, Prediction]:
+    """One response's row for each read-out that the template allows. Raises ValueError where there is no label."""
+    seen = _seen(sample, response, chosen_fields(template), method)
+    rows = {}
+    if "confidence" in template.fields or "distribution" in template.fields:
+        rows[Source.VERBALIZED] = seen.verbalized()
+    if "confidence" in template.fields:
+        rows[Source.EXPECTED] = seen.expected()
+    if "label" in template.fields:
+        rows[Source.LOGPROB] = seen.logprob()
     return rows
 
 

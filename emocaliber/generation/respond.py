@@ -1,43 +1,45 @@
 """From samples to responses: images are opened and checked in threads ahead of the engine, a broken one is a row.
 
 Not an engine and not a reader. Samples are taken as a stream, a chunk at a time; a million of them need no more
-memory than two chunks.
+memory than two chunks. With a journal, what it holds is not asked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from emocaliber.generation.engine import IMAGE_ERROR, Choice, Engine, Request, Response
-from emocaliber.images import ImageError, load_image
+from emocaliber.generation.journal import Journal, content_key
+from emocaliber.images import ImageError, decode_image, image_hash, read_image_bytes
 from emocaliber.prompting import LEVEL_TEXTS, Template
-from emocaliber.samples import Sample
+from emocaliber.samples import FileImage, Sample
 
 READERS = 4
 
 
 def respond(
-    samples: Iterable[Sample], engine: Engine, template: Template, *, chunk_size: int = 256
+    samples: Iterable[Sample],
+    engine: Engine,
+    template: Template,
+    *,
+    journal: Journal | None = None,
+    draw: int = 0,
+    chunk_size: int = 256,
 ) -> Iterator[Response]:
-    """One response for each sample, in order. While the engine answers one chunk, the next one's images are read."""
+    """One response for each sample, in order. While the engine answers one chunk, the next one's images are read.
+
+    `draw` numbers the answers drawn for the same question by an engine that samples.
+    """
     stream = iter(samples)
+    asking = _Asking(engine, template, journal, draw)
     with ThreadPoolExecutor(READERS) as pool:
-        coming = _read_ahead(pool, list(islice(stream, chunk_size)), template)
+        coming = asking.read_ahead(pool, list(islice(stream, chunk_size)))
         while coming:
-            current, coming = coming, _read_ahead(pool, list(islice(stream, chunk_size)), template)
-            yield from _answer([future.result() for future in current], engine)
-
-
-def request_for(sample: Sample, template: Template) -> Request | Response:
-    """The sample's question; where its image cannot be used, the response that says so."""
-    choices = choices_of(template, sample.candidates)
-    try:
-        image = load_image(sample.image)
-    except ImageError as error:
-        return Response(sample.id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=str(error))
-    return Request(sample.id, image, template.render(sample.candidates), choices)
+            current, coming = coming, asking.read_ahead(pool, list(islice(stream, chunk_size)))
+            yield from asking.answer([future.result() for future in current])
 
 
 def choices_of(template: Template, candidates: Sequence[str]) -> tuple[Choice, ...]:
@@ -52,11 +54,49 @@ def chosen_fields(template: Template) -> list[str]:
     return [field for field in template.fields if field in ("label", "confidence")]
 
 
-def _read_ahead(pool: Executor, samples: list[Sample], template: Template) -> list[Future[Request | Response]]:
-    return [pool.submit(request_for, sample, template) for sample in samples]
+@dataclass(frozen=True)
+class _Question:
+    """A request with its key, or the response that stands in its place: finished before, or without a usable image."""
+
+    key: str
+    request: Request | Response
 
 
-def _answer(asked: list[Request | Response], engine: Engine) -> Iterator[Response]:
-    answers = iter(engine.generate([request for request in asked if isinstance(request, Request)]))
-    for request in asked:
-        yield next(answers) if isinstance(request, Request) else request
+@dataclass(frozen=True)
+class _Asking:
+    engine: Engine
+    template: Template
+    journal: Journal | None
+    draw: int
+
+    def read_ahead(self, pool: Executor, samples: list[Sample]) -> list[Future[_Question]]:
+        return [pool.submit(self.question, sample) for sample in samples]
+
+    def question(self, sample: Sample) -> _Question:
+        choices = choices_of(self.template, sample.candidates)
+        prompt = self.template.render(sample.candidates)
+        name = sample.image.name if isinstance(sample.image, FileImage) else sample.id
+        key = ""
+        try:
+            encoded = read_image_bytes(sample.image)
+            key = content_key(
+                image_hash(encoded), prompt, self.template.hash, sample.candidates, self.engine.name, self.draw
+            )
+            finished = self.journal.find(key) if self.journal is not None else None
+            if finished:
+                return _Question(key, replace(finished, sample_id=sample.id))
+            return _Question(key, Request(sample.id, decode_image(encoded, name), prompt, choices, self.draw))
+        except ImageError as error:
+            failed = Response(sample.id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=str(error))
+            return _Question(key, failed)
+
+    def answer(self, questions: list[_Question]) -> Iterator[Response]:
+        asked = [question for question in questions if isinstance(question.request, Request)]
+        answers = self.engine.generate(
+            [question.request for question in asked if isinstance(question.request, Request)]
+        )
+        if self.journal is not None:
+            self.journal.append([(question.key, answer) for question, answer in zip(asked, answers, strict=True)])
+        following = iter(answers)
+        for question in questions:
+            yield next(following) if isinstance(question.request, Request) else question.request

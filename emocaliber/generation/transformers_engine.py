@@ -30,12 +30,13 @@ from transformers import (
 
 from emocaliber.generation.engine import ENGINE_ERROR, LENGTH, STOP, Choice, Request, Response
 from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.generation.journal import content_key
 from emocaliber.generation.scoring import common_prefix, single_tokens, tail_log_probabilities
 from emocaliber.prompting import messages
 
 
 class TransformersEngine:
-    """Answers greedily by transformers.
+    """Answers by transformers, greedily or, with a temperature above 0, by draws that the seed and each request fix.
 
     `model_dir` is a local directory or a hub name, weights in safetensors; `adapter` a PEFT LoRA directory. In
     float32 (the default on a CPU) the adapter is merged into the weights; in bfloat16 (the default elsewhere) it
@@ -51,6 +52,8 @@ class TransformersEngine:
         dtype: torch.dtype | None = None,
         batch_size: int = 32,
         max_new_tokens: int = 32,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> None:
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         processor: Any = AutoProcessor.from_pretrained(model_dir)  # type: ignore[no-untyped-call]
@@ -58,7 +61,9 @@ class TransformersEngine:
         if adapter is not None:
             model = with_adapter(model, adapter, merge=dtype == torch.float32)
         self._setup(model.to(device).eval(), processor, batch_size, max_new_tokens)
-        self._name = f"transformers {fingerprint(model_dir)} {fingerprint(adapter)} {dtype} {max_new_tokens}"
+        self._temperature, self._seed = temperature, seed
+        settings = f"{dtype} {max_new_tokens} {temperature} {seed if temperature else ''}"
+        self._name = f"transformers {fingerprint(model_dir)} {fingerprint(adapter)} {settings}"
 
     @classmethod
     def around(
@@ -68,6 +73,7 @@ class TransformersEngine:
         engine = cls.__new__(cls)
         engine._setup(model, processor, batch_size, max_new_tokens)
         engine._name = "transformers in memory"
+        engine._temperature, engine._seed = 0.0, 0
         return engine
 
     def _setup(self, model: PreTrainedModel, processor: ProcessorMixin, batch_size: int, max_new_tokens: int) -> None:
@@ -167,7 +173,7 @@ class TransformersEngine:
         inputs = self._inputs([self._chat(request.prompt) for request in batch], [request.image for request in batch])
         recorder = _OptionRecorder(self._all_option_tokens(batch))
         output = self.model.generate(
-            **inputs, generation_config=self._greedy, logits_processor=LogitsProcessorList([recorder])
+            **inputs, generation_config=self._greedy, logits_processor=self._processors(batch, recorder)
         )
         rows = output[:, inputs["input_ids"].shape[1] :].tolist()
         recorded = recorder.values()
@@ -176,6 +182,15 @@ class TransformersEngine:
             self._with_choices(request, response, row, recorded[index], recorder.columns)
             for index, (request, (response, row)) in enumerate(zip(batch, answers, strict=True))
         ]
+
+    def _processors(self, batch: Sequence[Request], recorder: LogitsProcessor) -> LogitsProcessorList:
+        if self._temperature == 0:
+            return LogitsProcessorList([recorder])
+        seeds = [
+            int(content_key(self._seed, request.prompt, request.sample_id, request.draw), 16) % 2**63
+            for request in batch
+        ]
+        return LogitsProcessorList([recorder, GumbelNoise(seeds, self._temperature)])
 
     def _response(self, request: Request, row: list[int]) -> tuple[Response, list[int]]:
         end = next((index for index, token in enumerate(row) if token in self._ends), None)
@@ -240,6 +255,22 @@ class _OptionRecorder(LogitsProcessor):
         """Float64 [rows, steps, tokens], in nats."""
         stacked: NDArray[np.float64] = torch.stack(self._steps, dim=1).double().cpu().numpy()
         return stacked
+
+
+class GumbelNoise(LogitsProcessor):
+    """Turns the greedy choice into a draw at a temperature: the arg max of logits / T + Gumbel noise is a sample.
+
+    Each row has its own generator, so that an answer depends on its seed and not on the batch it was drawn in.
+    """
+
+    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._temperature = temperature
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        width = scores.shape[-1]
+        exponential = [torch.empty(width).exponential_(generator=generator) for generator in self._generators]
+        return scores.float() / self._temperature - torch.stack(exponential).log().to(scores.device)
 
 
 def token_at(pieces: Sequence[str], text: str, place: int) -> int | None:

@@ -1,0 +1,87 @@
+"""The verb `generate`: its arguments, and the run they describe.
+
+emocaliber generate --data kaomoji --model DIR --adapter DIR --out out/answers
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from emocaliber.datasets.embedded import FILES as EMBEDDED
+from emocaliber.datasets.embedded import load
+from emocaliber.datasets.parquet import read_samples
+from emocaliber.errors import UserError
+from emocaliber.generation.engine import Engine
+from emocaliber.generation.harness import generate
+from emocaliber.prompting import load_template, template_names
+from emocaliber.samples import Sample
+
+ENGINES = ("transformers",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument(
+        "--data", required=True, help=f"{' or '.join(EMBEDDED)} (embedded), or a Parquet file of samples"
+    )
+    parser.add_argument("--split", default="test", help="which rows to ask about (default: test)")
+    parser.add_argument("--model", required=True, help="a model's folder, or its name on the hub")
+    parser.add_argument("--adapter", type=Path, help="a LoRA adapter's folder")
+    parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
+                        help=f"what to ask: {', '.join(template_names())}")  # fmt: skip
+    parser.add_argument("--engine", default="transformers", choices=ENGINES)
+    parser.add_argument("--device", default="cpu", help="for the transformers engine: cpu, cuda, cuda:1 (default: cpu)")
+    parser.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
+    parser.add_argument("--max-new-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
+    parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; K > 1 needs more (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    parser.add_argument("--limit", type=int, help="only the first so many rows")
+    parser.add_argument("--method", default="model", help="the name that the prediction rows carry (default: model)")
+    parser.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
+    parser.add_argument("--out", type=Path, required=True, help="folder for responses, predictions, journal, manifest")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask, write the files, print the summary."""
+    if arguments.samples > 1 and arguments.temperature <= 0:
+        raise UserError("--samples needs --temperature above 0; greedy draws are all the same")
+    samples = _samples(arguments.data, arguments.split)[: arguments.limit]
+    if unlabelled := next((sample.id for sample in samples if sample.label is None), None):
+        raise UserError(f"{arguments.data}: sample {unlabelled} has no label; choose a labelled split")
+    template = load_template(arguments.template)
+    summary = generate(
+        samples,
+        _engine(arguments),
+        template,
+        arguments.out,
+        method=arguments.method,
+        draws=arguments.samples,
+        total=len(samples),
+    )
+    states = ", ".join(f"{state} {count}" for state, count in sorted(summary.states.items()))
+    print(f"{summary.rows} rows, {summary.asked} asked now: {states}")
+    print(
+        f"{summary.images_per_second:.1f} images/s, {summary.tokens_per_second:.0f} tokens/s; files in {arguments.out}"
+    )
+    if arguments.strict and summary.failed:
+        raise UserError(f"{summary.failed} rows have no readable label; their states are in {arguments.out}")
+
+
+def _samples(data: str, split: str) -> list[Sample]:
+    return load(data, split) if data in EMBEDDED else read_samples(Path(data), split)
+
+
+def _engine(arguments: argparse.Namespace) -> Engine:
+    from emocaliber.generation.transformers_engine import TransformersEngine
+
+    return TransformersEngine(
+        arguments.model,
+        adapter=arguments.adapter,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        max_new_tokens=arguments.max_new_tokens,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
