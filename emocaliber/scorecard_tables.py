@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from emocaliber.evaluation.metric_names import METRICS
@@ -17,6 +18,8 @@ from emocaliber.evaluation.scorecard import Difference, Estimate, MethodScores, 
 
 COLUMNS = ("accuracy", "weighted_f1", "ece", "brier", "brier_skill", "auroc", "aurc")
 """The metrics of the short tables; the long one has all."""
+
+TERMINAL_COLUMNS = ("accuracy", "ece", "brier", "brier_skill", "auroc")
 
 NOTHING = "–"
 
@@ -36,17 +39,31 @@ def markdown(card: Scorecard) -> str:
 
 
 def terminal(card: Scorecard) -> Iterator[Table]:
-    """Short tables for the terminal: all rows and each group, macro where there are several tasks."""
+    """Short tables for the terminal: all rows and each group, pooled and macro."""
     for scores in _scopes(card):
         if scores.kind in {"task", "stratum"}:
             continue
-        table = Table(title=_title(scores), title_justify="left")
-        header, *rows = _short_table(card, scores)
-        for number, name in enumerate(header):
-            table.add_column(name, justify="left" if number == 0 else "right")
-        for row in rows:
-            table.add_row(*row)
+        table = Table(title=_title(scores), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("", overflow="fold")
+        for name in TERMINAL_COLUMNS:
+            table.add_column(METRICS[name].title, justify="right", no_wrap=True)
+        for method in card.methods:
+            if (own := _same(method, scores)) is not None:
+                table.add_row(method.name, *(_short(own.headline.get(name)) for name in TERMINAL_COLUMNS))
         yield table
+
+
+def _short(one: Estimate | None) -> str:
+    """A value over its interval, both without the leading zero."""
+    if one is None or one.value is None:
+        return NOTHING
+    value = _decimals(one.value)
+    return value if one.low is None or one.high is None else f"{value}\n{_decimals(one.low)}…{_decimals(one.high)}"
+
+
+def _decimals(value: float) -> str:
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
 
 
 def _heading(card: Scorecard) -> str:

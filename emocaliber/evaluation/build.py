@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-import numpy as np
 
 from emocaliber.errors import UserError
 from emocaliber.evaluation import floors
@@ -63,9 +62,8 @@ def build_scorecard(
     every = [*tables.values(), *held.values()]
     whole = suite_of(every) if suite is None else completed(suite, every)
     tables = {name: fitted(table, whole) for name, table in tables.items()}
-    clustered = any(np.unique(table.cluster).size < len(table) for table in tables.values())
-    settings = replace(settings, unit="cluster" if clustered else "row")
     own = [MethodRows(table, held.get(name), threshold_on_test=threshold_on_test) for name, table in tables.items()]
+    settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
     with_floors = [(method, _floors(method)) for method in own]
     judged = own + _distinct([floor for _, found in with_floors for floor in found])
     scores = []

@@ -76,13 +76,13 @@ def cells(
     usable: BoolArray,
     agreement: FloatArray | None = None,
     *,
-    rounded: bool = False,
+    levels: int | None = None,
 ) -> Cells:
     """Cells of n rows. `right` (n,) says whether the label is right, `usable` (n,) whether the row is answered at
-    all; `confidence` (n,) is read only where it is. `rounded` merges confidences as MAX_LEVELS says."""
+    all; `confidence` (n,) is read only where it is. `levels` rounds confidences to multiples of 1 / levels."""
     stated = unit_interval(np.where(usable, confidence, 0.0), "confidence")
-    if rounded and np.unique(stated[usable]).size > MAX_LEVELS:
-        stated = np.round(stated * MAX_LEVELS) / MAX_LEVELS
+    if levels is not None:
+        stated = np.round(stated * levels) / levels
     share = np.zeros(stated.size) if agreement is None else np.where(usable, agreement, 0.0)
     order = np.lexsort((share, right, stated, ~usable))
     ordered = [column[order] for column in (~usable, stated, right, share)]

@@ -82,12 +82,11 @@ def _compared(first: MethodRows, second: MethodRows, scope: Scope, suite: Suite,
         return [families(method, rows, task, suite, settings, headline_only=True) for rows, task in own]
 
     pairs = list(zip(measured(first), measured(second), strict=True))
-    clustered = np.unique(first.table.cluster).size < len(first.table)
     found: dict[str, Difference] = {}
     for kind in ("confidence", "label", "distribution"):
         if all(kind in one and kind in other for one, other in pairs):
             parts = [(one[kind][0], other[kind][0]) for one, other in pairs]
-            clusters = [first.clusters(one[kind][1]) for one, _ in pairs] if clustered else None
+            clusters = first.clusters(one[kind][1] for one, _ in pairs)
             found |= differences(parts, clusters, settings)
     headline = {name.removeprefix(_PREFIX): value for name, value in found.items() if name.startswith(_PREFIX)}
     return Comparison(

@@ -16,7 +16,7 @@ from emocaliber.evaluation.bootstrap import Replicated, interval, p_value, repli
 from emocaliber.evaluation.parts import Part, Values
 from emocaliber.evaluation.resampling import population
 from emocaliber.evaluation.scorecard import Difference, Estimate, Settings, estimate
-from emocaliber.evaluation.tally import FloatArray, IntArray
+from emocaliber.evaluation.tally import FloatArray, IntArray, dense_codes
 
 Shifted = dict[str, tuple[Replicated, float]]
 
@@ -83,7 +83,7 @@ def _mean(values: Sequence[Mapping[str, FloatArray]]) -> Values:
 
 def _difference(first: Part, second: Part) -> Part:
     """A part whose cells are the distinct pairs of cells, and whose values are first minus second."""
-    pairs, codes = np.unique(first.codes * second.size + second.codes, return_inverse=True)
+    pairs, codes = dense_codes(first.codes * second.size + second.codes, first.size * second.size)
     of_first = _pooling(pairs // second.size, first.size)
     of_second = _pooling(pairs % second.size, second.size)
 

@@ -7,6 +7,8 @@ Not a general special function: arguments are whole numbers of rows.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,6 +21,12 @@ def harmonic_gap(start: ArrayLike, size: ArrayLike) -> FloatArray:
     if not (length > 1).any():
         return np.where(length == 1, 1 / (first + 1), 0.0)
     last = (first + length).astype(np.int64)
-    table = np.concatenate(([0.0], np.cumsum(1 / np.arange(1, int(last.max(initial=0)) + 1))))
+    table = _harmonic_numbers(1 << int(last.max(initial=0)).bit_length())
     # A single term is exact as it stands; as a difference of two sums near 14 it would lose nine digits.
     return np.where(length == 1, 1 / (first + 1), table[last] - table[first.astype(np.int64)])
+
+
+@lru_cache(maxsize=1)
+def _harmonic_numbers(size: int) -> FloatArray:
+    """H_0 ... H_size: every figure of a scorecard asks for the same ones."""
+    return np.concatenate(([0.0], np.cumsum(1 / np.arange(1, size + 1))))

@@ -7,8 +7,9 @@ Not the comparison of two methods (see comparison).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,9 +51,14 @@ class MethodRows:
     note: str = ""
     threshold_on_test: bool = False
 
-    def clusters(self, rows: IntArray) -> IntArray:
-        """The cluster of each of these rows, (n,)."""
-        return self.table.cluster[rows].astype(np.int64)
+    @cached_property
+    def clustered(self) -> bool:
+        """Whether any cluster holds two rows, so that clusters and not rows are what is drawn."""
+        return np.unique(self.table.cluster).size < len(self.table)
+
+    def clusters(self, parts: Iterable[IntArray]) -> list[IntArray] | None:
+        """The cluster of each row of each part; None where rows are drawn."""
+        return [self.table.cluster[rows].astype(np.int64) for rows in parts] if self.clustered else None
 
 
 def method_scores(method: MethodRows, suite: Suite, settings: Settings) -> MethodScores:
@@ -94,7 +100,7 @@ def families(
         headline_only=headline_only,
     )
     found: dict[str, Family] = {"confidence": (stated, rows)}
-    if np.unique(table.truth[rows]).size > 1:
+    if table.truth[rows].min() < table.truth[rows].max():
         truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
         found["label"] = (label_part(truth, predicted, usable, len(table.labels)), rows)
     return found | _row_families(method, rows, tasks, suite, settings)
@@ -127,11 +133,10 @@ def _scores(method: MethodRows, scope: Scope, suite: Suite, settings: Settings) 
     table, every = method.table, np.concatenate(scope.rows)
     tasks = [[task] for task in scope.tasks] if scope.aggregation == "macro" else [scope.tasks]
     parts = [families(method, rows, own, suite, settings) for rows, own in zip(scope.rows, tasks, strict=True)]
-    clustered = np.unique(table.cluster).size < len(table)
     values: dict[str, Estimate] = {}
     for kind in parts[0]:
         if all(kind in one for one in parts):
-            clusters = [method.clusters(one[kind][1]) for one in parts] if clustered else None
+            clusters = method.clusters(one[kind][1] for one in parts)
             values |= estimates([one[kind][0] for one in parts], clusters, settings)
     values |= _classwise(method, scope, suite, settings)
     pooled = scope.aggregation == "pooled"
@@ -144,7 +149,7 @@ def _scores(method: MethodRows, scope: Scope, suite: Suite, settings: Settings) 
         scope.tasks,
         int(every.size),
         int(table.usable()[every].sum()),
-        int(np.unique(table.cluster[every]).size),
+        int(np.unique(table.cluster[every]).size) if method.clustered else int(every.size),
         {state.value: int(count) for state, count in zip(STATES, states, strict=True) if count},
         _under(values, "headline."),
         _under(values, "answered."),

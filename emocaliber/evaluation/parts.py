@@ -16,10 +16,10 @@ import numpy as np
 
 from emocaliber.evaluation import calibration, discrimination, proper_scores, selective, smooth, trusted
 from emocaliber.evaluation.bootstrap import Statistic
-from emocaliber.evaluation.cells import Cells, cells
+from emocaliber.evaluation.cells import MAX_LEVELS, Cells, cells
 from emocaliber.evaluation.classification import f1_scores
 from emocaliber.evaluation.scorecard import Settings
-from emocaliber.evaluation.tally import BoolArray, FloatArray, IntArray, Tally, ratio
+from emocaliber.evaluation.tally import BoolArray, FloatArray, IntArray, Tally, dense_codes, ratio
 
 Values = dict[str, FloatArray]
 
@@ -124,17 +124,18 @@ def confidence_part(
         return statistic
 
     exact = cells(confidence, right, usable, agreement)
-    rounded = cells(confidence, right, usable, agreement, rounded=True)
-    if rounded.values.size == exact.values.size:
+    if exact.values.size <= MAX_LEVELS:
         return Part(exact.codes, exact.size, statistic_of(exact))
+    rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS)
     sample = np.bincount(exact.codes, minlength=exact.size).astype(np.float64)[None, :]
     return Part(rounded.codes, rounded.size, statistic_of(rounded), statistic_of(exact)(sample))
 
 
 def label_part(truth: IntArray, predicted: IntArray, usable: BoolArray, labels: int) -> Part:
     """F1 of the labels on n rows. Headline figures take a refused row's label away."""
-    pairs, codes = np.unique(np.column_stack((truth, predicted, usable)), axis=0, return_inverse=True)
-    true, guess, kept = pairs[:, 0], pairs[:, 1], pairs[:, 2].astype(bool)
+    width = labels + 1
+    pairs, codes = dense_codes((truth * width + predicted + 1) * 2 + usable, 2 * labels * width)
+    true, guess, kept = pairs // (2 * width), pairs // 2 % width - 1, pairs % 2 == 1
 
     def statistic(counts: FloatArray) -> Values:
         headline = f1_scores(true, np.where(kept, guess, -1), counts, labels)
@@ -146,7 +147,7 @@ def label_part(truth: IntArray, predicted: IntArray, usable: BoolArray, labels: 
             "answered.macro_f1": answered.macro,
         }
 
-    return Part(codes.reshape(-1), len(pairs), statistic)
+    return Part(codes, pairs.size, statistic)
 
 
 def _prefixed(prefix: str, values: Values) -> Values:

@@ -102,3 +102,12 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
     """numerator / denominator, NaN where the denominator is 0: an undefined figure is never 0."""
     top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     return np.asarray(np.divide(top, bottom, out=np.full(bottom.shape, np.nan), where=bottom != 0))
+
+
+def dense_codes(codes: IntArray, size: int) -> tuple[IntArray, IntArray]:
+    """The distinct values of `codes` (n,), each below `size`, and the place of each row's among them, (n,)."""
+    if size > 4 * codes.size + 1024:
+        distinct, place = np.unique(codes, return_inverse=True)
+        return distinct, place.reshape(-1)
+    present = np.bincount(codes, minlength=size) > 0
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[codes]
