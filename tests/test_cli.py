@@ -48,6 +48,14 @@ def test_an_unknown_verb_ends_with_exit_code_2():
     assert "dance" in answer.stderr
 
 
+def test_bad_input_is_one_line_on_stderr_and_exit_code_2():
+    answer = run("score", "nowhere/predictions.jsonl")
+    assert answer.returncode == 2
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("emocaliber: nowhere/predictions.jsonl")
+    assert answer.stderr.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_env_prints_the_versions_and_devices_a_bug_report_needs():
     answer = run("env")
