@@ -1,0 +1,151 @@
+"""RunSummary: what a run of the three stages hands to its report, as JSON.
+
+Not a computation: `emocaliber run` fills it, `run_report` shows it. Floors and post-hoc maps are methods of the scorecard; `roles`
+says which name plays which part.
+
+    emocaliber run recipes/tiny --out out      writes out/report/report.json
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from emocaliber.evaluation.scorecard import Aggregation, Estimate, Scorecard, ScopeKind
+from emocaliber.predictions import Prediction
+
+Curve = list[tuple[int, float]]
+"""(optimizer step, value), steps ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The rows that the opening words and the key figure speak of, as named in the scorecard."""
+
+    kind: ScopeKind = "all"
+    name: str = "all"
+    aggregation: Aggregation = "pooled"
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Names of the scorecard's methods. `stated` is stage 3's confidence as read from its text, the subject of the report.
+
+    `expected` is the mean over its confidence tokens, `probability` its label probability, `posthoc` the maps fitted on the
+    latter, `constant` the constant floor of `stated`. None where the run has no such method.
+    """
+
+    stated: str
+    stage_1: str | None = None
+    stage_2: str | None = None
+    expected: str | None = None
+    probability: str | None = None
+    posthoc: list[str] = field(default_factory=list)
+    constant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageLog:
+    """One trained stage. `recipe` holds its keys and values as text, `data` says in words what it learned from.
+
+    `n_held_out` is what the step was selected on (0: nothing); `seconds` is wall time; `sha256` is the adapter's;
+    `curves` maps a printed name ("loss", "held-out Brier") to its values; `selected_step` is the step that was kept.
+    """
+
+    name: str
+    data: str
+    n_train: int
+    n_held_out: int
+    steps: int
+    seconds: float
+    trained_parameters: int
+    sha256: str
+    recipe: dict[str, str]
+    curves: dict[str, Curve] = field(default_factory=dict)
+    selected_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One answered picture. `image` is the encoded picture (PNG, JPEG or WebP) in base64; `response` is what the model wrote."""
+
+    kind: Literal["confident mistake", "doubtful hit"]
+    id: str
+    task: str
+    group: str
+    truth: str
+    predicted: str
+    confidence: float
+    response: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A promise and what was measured. `wanted` is in words ("at most 0.05"); `measured` carries its interval."""
+
+    name: str
+    wanted: str
+    measured: Estimate
+    met: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A whole run. `provenance` maps names (version of a library, hash of a file, machine, command) to values."""
+
+    title: str
+    scorecard: Scorecard
+    roles: Roles
+    stages: list[StageLog]
+    examples: list[Example]
+    bars: list[Bar]
+    provenance: dict[str, str]
+    focus: Scope = field(default_factory=Scope)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """Strict JSON (no NaN). The scorecard is left out: it stands in scorecard.json beside it."""
+        content = asdict(self)
+        del content["scorecard"]
+        return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def choose_examples(
+    rows: Iterable[Prediction], image: Callable[[str], bytes], response: Callable[[str], str], each: int = 8
+) -> list[Example]:
+    """The `each` most confident mistakes and the `each` most doubtful hits; ties in the order of their ids.
+
+    `image` and `response` give a sample's encoded picture and the model's text by its id.
+    """
+    stated = [row for row in rows if row.predicted is not None and row.confidence is not None]
+    wrong = [row for row in stated if row.predicted != row.truth]
+    right = [row for row in stated if row.predicted == row.truth]
+    wrong.sort(key=lambda row: (-_confidence(row), row.id))
+    right.sort(key=lambda row: (_confidence(row), row.id))
+    chosen: list[tuple[Literal["confident mistake", "doubtful hit"], Prediction]] = []
+    chosen += [("confident mistake", row) for row in wrong[:each]]
+    chosen += [("doubtful hit", row) for row in right[:each]]
+    return [
+        Example(
+            kind,
+            row.id,
+            row.task,
+            row.group,
+            row.truth,
+            str(row.predicted),
+            _confidence(row),
+            response(row.id),
+            base64.b64encode(image(row.id)).decode("ascii"),
+        )
+        for kind, row in chosen
+    ]
+
+
+def _confidence(row: Prediction) -> float:
+    assert row.confidence is not None
+    return row.confidence
