@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-
 from emocaliber.errors import UserError
 from emocaliber.evaluation import floors
 from emocaliber.evaluation.comparison import compare

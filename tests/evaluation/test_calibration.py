@@ -1,0 +1,114 @@
+"""Calibration error on the edges, ties and empty inputs that other evaluators get wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from netcal.metrics import ACE, ECE, MCE
+from torchmetrics.functional.classification import binary_calibration_error
+
+from emocaliber.evaluation.calibration import Edges, classwise_ece, debiased_l2, ece, equal_width_starts
+from emocaliber.evaluation.tally import tally
+from tests.evaluation.rows import ROWS, of, tie_free
+
+
+def test_always_sure_and_always_wrong_is_the_worst_score():
+    assert ece(tally([1.0] * 50, [0] * 50)) == 1.0
+
+
+@pytest.mark.parametrize("edges", ["left", "right"])
+def test_both_ends_of_the_interval_have_a_bin(edges: Edges):
+    assert ece(tally([0.0, 1.0], [1, 0]), edges=edges) == 1.0
+
+
+def test_a_confidence_of_one_shares_the_last_bin():
+    assert ece(tally([0.95, 1.0], [1, 0]), bins=15) == pytest.approx(0.475)
+
+
+def test_the_side_of_a_bin_edge_is_the_declared_one():
+    values = np.array([0.1, 0.2, 0.3, 0.7])
+    assert equal_width_starts(values, 10, "left").tolist()[:5] == [0, 0, 1, 2, 3]
+    assert equal_width_starts(values, 10, "right").tolist()[:5] == [0, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("bins", [10, 20, 100])
+def test_every_round_number_lies_on_the_edge_that_it_names(bins: int):
+    values = np.arange(1, bins) / bins
+    starts = equal_width_starts(values, bins, "left")
+    assert np.diff(starts).tolist() == [0] + [1] * (bins - 1)
+
+
+@given(ROWS)
+def test_each_side_equals_the_definition(rows: list[tuple[float, bool]]):
+    confidence, right = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], float)
+    for edges, inside in (
+        ("left", lambda low, high: (confidence >= low) & ((confidence < high) | (high == 1.0))),
+        ("right", lambda low, high: ((confidence > low) | (low == 0.0)) & (confidence <= high)),
+    ):
+        bins = [inside(number / 20, (number + 1) / 20) for number in range(20)]
+        expected = sum(abs((confidence - right)[one].sum()) for one in bins) / len(rows)
+        assert ece(of(rows), bins=20, edges=edges) == pytest.approx(expected)  # type: ignore[arg-type]
+
+
+def test_equal_mass_bins_never_split_ties():
+    confidence, right = np.repeat([0.3, 0.7], 50), np.tile([1, 0], 50)
+    assert ece(tally(confidence, right), bins=10, binning="equal mass") == pytest.approx(0.2)
+    assert ece(tally(confidence[::-1], right[::-1]), bins=10, binning="equal mass") == pytest.approx(0.2)
+
+
+def test_equal_mass_bins_are_equal_where_nothing_is_tied():
+    confidence, right = tie_free(1000)
+    order = np.argsort(confidence)
+    gaps = (confidence - right)[order].reshape(10, 100).sum(1)
+    assert ece(tally(confidence, right), binning="equal mass") == pytest.approx(np.abs(gaps).sum() / 1000)
+
+
+def test_by_value_a_constant_at_its_accuracy_is_calibrated():
+    assert ece(tally([0.75] * 4, [1, 1, 1, 0]), binning="distinct") == 0.0
+
+
+def test_without_ties_and_edges_it_agrees_with_netcal_and_torchmetrics():
+    confidence, right = tie_free(2000)
+    rows = tally(confidence, right)
+    assert ece(rows, bins=15) == pytest.approx(ECE(15).measure(confidence, right), abs=1e-9)
+    assert ece(rows, bins=15, norm="max") == pytest.approx(MCE(15).measure(confidence, right), abs=1e-9)
+    for norm in ("l1", "l2", "max"):
+        peer = binary_calibration_error(
+            torch.from_numpy(confidence), torch.from_numpy(right), n_bins=15, norm=norm, validate_args=False
+        )
+        assert ece(rows, bins=15, norm=norm) == pytest.approx(float(peer), abs=1e-9)
+
+
+def test_average_over_bins_differs_from_netcals_ace_only_in_its_weights():
+    confidence, right = tie_free(2000)
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    gaps = [abs((confidence - right)[bins == one].mean()) for one in np.unique(bins)]
+    assert ACE(15).measure(confidence, right) == pytest.approx(np.mean(gaps), abs=1e-9)
+
+
+def test_debiased_l2_is_unbiased_where_the_plain_one_is_not():
+    rng = np.random.default_rng(0)
+    confidence = np.round(rng.random((400, 200)), 1)
+    right = rng.random((400, 200)) < confidence
+    plain = np.mean([float(ece(tally(c, y), norm="l2")) ** 2 for c, y in zip(confidence, right, strict=True)])
+    fair = np.mean([float(debiased_l2(tally(c, y))) ** 2 for c, y in zip(confidence, right, strict=True)])
+    assert plain > 0.006
+    assert fair < 0.003  # above 0 only because a negative estimate counts as 0
+
+
+def test_debiased_l2_of_single_rows_is_not_perfect():
+    assert debiased_l2(tally([0.9, 0.1], [0, 1])) > 0.85
+
+
+def test_classwise_ece_of_the_truth_is_zero_and_of_its_opposite_one():
+    assert classwise_ece([[1.0, 0.0], [0.0, 1.0]], [0, 1]) == 0.0
+    assert classwise_ece([[0.0, 1.0], [1.0, 0.0]], [0, 1]) == 1.0
+
+
+def test_an_empty_replicate_is_undefined_and_not_perfect():
+    rows = tally([0.5], [1])
+    nothing = type(rows)(rows.values, rows.counts * 0, rows.hits * 0, rows.refused, rows.refused_right)
+    assert np.isnan(ece(nothing))
+    assert np.isnan(ece(nothing, norm="max"))
