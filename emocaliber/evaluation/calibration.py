@@ -2,7 +2,8 @@
 
 Not a diagram (see reliability) and not the binless smooth ECE (see smooth). Three things go wrong elsewhere and are
 settled here: the side on which a bin is closed is declared and both ends of [0, 1] belong to a bin; a block of ties
-is never split; refused rows form a bin of their own with gap 1, so that refusing never lowers the error.
+is never split; refused rows form a bin of their own with gap 1, so that refusing never lowers the error (except with
+bins of equal mass: their edges move when a row leaves them, so those figures are for answered rows).
 
     python -c "from emocaliber.evaluation import calibration as c, tally as t; print(c.ece(t.tally([1, 1], [0, 0])))"
 """
@@ -40,7 +41,7 @@ def ece(
     return np.asarray(np.where(rows.n > 0, np.where(rows.refused > 0, 1.0, largest), np.nan))
 
 
-def debiased_l2(rows: Tally, *, bins: int = 10, binning: Binning = "equal mass", edges: Edges = "right") -> FloatArray:
+def debiased_l2(rows: Tally, *, bins: int = 10, binning: Binning = "equal width", edges: Edges = "right") -> FloatArray:
     """Root of the debiased squared calibration error (Kumar et al. 2019, section 5), (...); 0 where the estimate is
     negative.
 

@@ -23,6 +23,9 @@ from emocaliber.evaluation.tally import BoolArray, FloatArray, IntArray, Tally, 
 
 Values = dict[str, FloatArray]
 
+ANSWERED_ONLY = "ece_equal_mass"
+"""No headline figure: the bins' edges move when a row refuses, so refusing could improve it."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -49,7 +52,7 @@ def confidence_values(rows: Tally, settings: Settings) -> Values:
         "ece_equal_mass": calibration.ece(rows, bins=bins, binning="equal mass"),
         "ece_distinct": calibration.ece(rows, binning="distinct"),
         "mce": calibration.ece(rows, bins=bins, edges=edges, norm="max"),
-        "ece_l2_debiased": calibration.debiased_l2(rows, bins=bins),
+        "ece_l2_debiased": calibration.debiased_l2(rows, bins=bins, edges=edges),
         "smooth_ece": smooth.smooth_ece(rows),
         "brier": proper_scores.brier(rows),
         "log_score": proper_scores.log_score(rows, clip=settings.log_clip),
@@ -108,7 +111,7 @@ def confidence_part(
             headline = confidence_values(tally, settings)
             if agreement is not None:
                 headline |= agreement_values(rows, counts, settings)
-            values = _prefixed("headline", headline)
+            values = _prefixed("headline", {key: value for key, value in headline.items() if key != ANSWERED_ONLY})
             if headline_only:
                 return values
             answered = headline

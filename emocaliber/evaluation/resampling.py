@@ -103,7 +103,7 @@ def _draw(rng: np.random.Generator, multiplicity: IntArray, number: int) -> Floa
     if 4 * kinds < units:
         return rng.multinomial(units, multiplicity / units, size=number).astype(np.float64)
     unit = rng.integers(0, units, size=(number, units), dtype=np.int32)
-    kind = unit if kinds == units else np.repeat(np.arange(kinds, dtype=np.int32), multiplicity)[unit]
+    kind = unit if (multiplicity == 1).all() else np.repeat(np.arange(kinds, dtype=np.int32), multiplicity)[unit]
     flat = kind + kinds * np.arange(number, dtype=np.int64)[:, None]
     return np.bincount(flat.ravel(), minlength=number * kinds).reshape(number, kinds).astype(np.float64)
 
