@@ -7,7 +7,9 @@ error", and the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,3 +82,21 @@ class Engine(Protocol):
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in the same order. Raises nothing that concerns a single request."""
         ...
+
+
+def seed_of(seed: int, request: Request) -> int:
+    """The seed, below 2**63, of one drawn answer: the run's seed and the request decide, not the batch."""
+    parts = json.dumps([seed, request.sample_id, request.prompt, request.draw])
+    return int.from_bytes(hashlib.sha256(parts.encode()).digest()[:8], "big") >> 1
+
+
+def answer_or_halve(answer: Callable[[Sequence[Request]], list[Response]], batch: Sequence[Request]) -> list[Response]:
+    """The batch's answers; a batch that fails is halved until the failing request stands alone, as an engine error."""
+    try:
+        return answer(batch)
+    except Exception as error:  # whatever one request breaks, the others' answers are kept
+        if len(batch) == 1:
+            reason, choices = str(error) or type(error).__name__, (None,) * len(batch[0].choices)
+            return [Response(batch[0].sample_id, "", ENGINE_ERROR, choices=choices, error=reason)]
+    half = len(batch) // 2
+    return answer_or_halve(answer, batch[:half]) + answer_or_halve(answer, batch[half:])

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from emocaliber.backbones.tiny import build_tiny
 from emocaliber.backbones.tiny_tokenizer import build_processor, build_tokenizer
@@ -30,3 +33,33 @@ def pictures() -> list[Image.Image]:
     noise = np.random.default_rng(0)
     shapes = [(28, 280), (56, 56)]
     return [Image.fromarray(noise.integers(0, 256, (*shapes[n % 2], 3), dtype=np.uint8)) for n in range(7)]
+
+
+def save_adapter(model_dir: Path, directory: Path, target: str, scale: float) -> Path:
+    """A LoRA adapter on the modules that the pattern names; its B matrices are noise of this scale."""
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(model_dir)
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=target, task_type="CAUSAL_LM"))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=scale)
+    adapted.save_pretrained(directory)
+    return directory
+
+
+LANGUAGE = r".*language_model.*\.(q_proj|v_proj|up_proj)"
+
+
+@pytest.fixture(scope="session")
+def live_adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_adapter(random_model, tmp_path_factory.mktemp("live"), LANGUAGE, 0.1)
+
+
+@pytest.fixture(scope="session")
+def dead_adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_adapter(random_model, tmp_path_factory.mktemp("dead"), LANGUAGE, 0.0)
+
+
+@pytest.fixture(scope="session")
+def vision_adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_adapter(random_model, tmp_path_factory.mktemp("vision"), r".*visual.*\.qkv", 0.1)

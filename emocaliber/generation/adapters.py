@@ -1,0 +1,67 @@
+"""Adapters: is this one served in full, and does it change anything? An adapter without effect is an error, not a
+warning.
+
+Not a trainer. The question is asked with a handful of synthetic pictures, base against adapter, by log-probabilities.
+
+python -c "from emocaliber.generation.adapters import vision_weights;
+print(vision_weights('out/3-calibrate/adapter'))"
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import safe_open
+
+from emocaliber.errors import UserError
+from emocaliber.generation.engine import Request
+
+LEAST_CHANGE = 1e-6
+"""In nats. Float32 rounding moves a log-probability by about 1e-6; the first step of training by much more."""
+
+PROBED = ("<answer>", "happy", "sad")
+"""The continuations whose log-probabilities are compared."""
+
+_VISION = re.compile(r"(?:^|\.)(?:visual|vision_tower|vision_model|vision_encoder)\.")
+_PICTURES = 3
+
+
+def vision_weights(adapter: str | Path) -> list[str]:
+    """The adapter's weights that belong to the vision tower. Raises UserError where it holds no weights at all."""
+    file = Path(adapter) / "adapter_model.safetensors"
+    if not file.is_file():
+        raise UserError(f"{adapter}: no adapter_model.safetensors; give the folder that PEFT saved the adapter in")
+    with safe_open(file, framework="np") as weights:
+        return [name for name in weights.keys() if _VISION.search(name)]  # noqa: SIM118 - safe_open has no __iter__
+
+
+def refuse_vision_weights(adapter: str | Path, engine: str) -> None:
+    """Raises UserError where the adapter changes the vision tower, which the engine would silently ignore."""
+    if names := vision_weights(adapter):
+        raise UserError(
+            f"{adapter}: {len(names)} weights belong to the vision tower ({names[0]}), which {engine} ignores; merge"
+            " the adapter into the model first (peft's merge_and_unload), or use the transformers engine"
+        )
+
+
+def probes() -> list[Request]:
+    """A few questions about noise and gradients, the same ones every time."""
+    noise = np.random.default_rng(0)
+    pictures = [noise.integers(0, 256, (112, 112, 3), dtype=np.uint8) for _ in range(_PICTURES)]
+    pictures.append(np.tile(np.linspace(0, 255, 112, dtype=np.uint8)[:, None, None], (1, 112, 3)))
+    prompt = "Which feeling fits this image: happy, sad? Give your answer."
+    return [Request(f"probe {number}", Image.fromarray(pixels), prompt) for number, pixels in enumerate(pictures)]
+
+
+def check_alive(adapter: str | Path, base: NDArray[np.float64], adapted: NDArray[np.float64]) -> None:
+    """Compare log-probabilities (any one shape) without and with the adapter. Raises UserError where none changed."""
+    change = float(np.max(np.abs(base - adapted)))
+    if not change > LEAST_CHANGE:
+        raise UserError(
+            f"{adapter}: the adapter changes no answer (largest change of a log-probability {change:.1e} nats); was it"
+            " trained, and for this model?"
+        )
