@@ -40,9 +40,9 @@ class Coded:
 class PredictionTable:
     """n rows of one method, in the order they were given.
 
-    `ids` (n,) are unique. `truth` and `predicted` (n,) index `labels`, predicted -1 for none; `confidence` and
-    `probability` (n,) are NaN where missing; `states` and `sources` index STATES and SOURCES. `votes` and
-    `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0, one without a
+    `ids` (n,) are unique. `truth` and `predicted` (n,) index `labels` (in alphabetical order), predicted -1 for none;
+    `confidence` and `probability` (n,) are NaN where missing; `states` and `sources` index STATES and SOURCES.
+    `votes` and `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0, one without a
     distribution all NaN; None where no row has any.
     """
 
@@ -142,13 +142,13 @@ class _Shares:
             self.columns.append(label)
             self.values.append(value)
 
-    def matrix(self, shape: tuple[int, int], missing: float) -> NDArray[np.float64] | None:
+    def matrix(self, shape: tuple[int, int], place: NDArray[np.int32], missing: float) -> NDArray[np.float64] | None:
         if not self.rows:
             return None
         rows = np.frombuffer(self.rows, np.int32)
         matrix = np.full(shape, missing)
         matrix[rows] = 0.0
-        matrix[rows, np.frombuffer(self.columns, np.int32)] = np.frombuffer(self.values, np.float64)
+        matrix[rows, place[np.frombuffer(self.columns, np.int32)]] = np.frombuffer(self.values, np.float64)
         return matrix
 
 
@@ -193,22 +193,26 @@ class _Columns:
 
     def table(self) -> PredictionTable:
         self._refuse_repeated_ids()
-        shape = (len(self.ids), len(self.labels))
+        labels = sorted(self.labels)
+        place = np.empty(len(labels) + 1, np.int32)
+        place[[self.labels[name] for name in labels]] = np.arange(len(labels))
+        place[-1] = -1
+        shape = (len(self.ids), len(labels))
         return PredictionTable(
             self.method,
             np.array(self.ids, dtype=np.dtypes.StringDType()),
             self.task.coded(),
             self.group.coded(),
             self.cluster.coded().codes,
-            tuple(self.labels),
-            np.frombuffer(self.truth, np.int32),
-            np.frombuffer(self.predicted, np.int32),
+            tuple(labels),
+            place[np.frombuffer(self.truth, np.int32)],
+            place[np.frombuffer(self.predicted, np.int32)],
             np.frombuffer(self.confidence, np.float64),
             np.frombuffer(self.states, np.int8),
             np.frombuffer(self.sources, np.int8),
             np.frombuffer(self.probability, np.float64),
-            self.votes.matrix(shape, 0.0),
-            self.distributions.matrix(shape, np.nan),
+            self.votes.matrix(shape, place, 0.0),
+            self.distributions.matrix(shape, place, np.nan),
         )
 
     def _refuse_repeated_ids(self) -> None:

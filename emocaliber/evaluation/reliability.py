@@ -28,17 +28,17 @@ def reliability_curve(
     starts = equal_width_starts(rows.values, bins, edges).tolist()
     curve = []
     for number, (first, last) in enumerate(pairwise(starts)):
-        count = float(rows.counts[first:last].sum())
+        count = round(float(rows.counts[first:last].sum()))
         if count == 0:
             continue
         mean = float(rows.counts[first:last] @ rows.values[first:last]) / count
         low, high = consistency_band(count, min(mean, 1.0), level)
         share = float(rows.hits[first:last].sum()) / count
-        curve.append(ReliabilityBin(number / bins, (number + 1) / bins, int(count), mean, share, low, high))
+        curve.append(ReliabilityBin(number / bins, (number + 1) / bins, count, mean, share, low, high))
     return curve
 
 
-def consistency_band(count: float, probability: float, level: float = 0.95) -> tuple[float, float]:
+def consistency_band(count: int, probability: float, level: float = 0.95) -> tuple[float, float]:
     """The central `level` range of the share of successes among `count` draws of `probability`."""
     tail = (1 - level) / 2
     return _quantile(tail, count, probability) / count, _quantile(1 - tail, count, probability) / count
@@ -57,7 +57,7 @@ def histogram(rows: Tally, *, bins: int = 20, edges: Edges = "right") -> list[Hi
     ]
 
 
-def _quantile(share: float, count: float, probability: float) -> float:
+def _quantile(share: float, count: int, probability: float) -> float:
     """The smallest k whose binomial distribution function reaches `share`."""
     if probability in {0.0, 1.0}:
         return count * probability

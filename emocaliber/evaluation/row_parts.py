@@ -1,4 +1,4 @@
-"""Parts whose rows are all different: distributions against the raters', and confidence against token probability.
+"""Parts of rows that nearly all differ: distributions against the raters', confidence against token probability.
 
 Each figure is a function of sums over rows, so a replicate is a weighting of the rows. Not the metrics themselves
 (see distributional and alignment).
@@ -11,10 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from emocaliber.evaluation import alignment, distributional
-from emocaliber.evaluation.bootstrap import Statistic
 from emocaliber.evaluation.parts import Part, Values
 from emocaliber.evaluation.scorecard import Settings
-from emocaliber.evaluation.tally import BoolArray, FloatArray, ratio
+from emocaliber.evaluation.tally import BoolArray, FloatArray, IntArray, ratio
 
 _MEANS = ("bhattacharyya", "hellinger", "jensen_shannon", "kl")
 
@@ -28,20 +27,21 @@ def distribution_part(
     worst value; `labels` (n,) is how many labels a row's task has.
     """
     measured = _measured(raters, predicted, usable, settings)
-    headline = np.column_stack((measured, labels, np.ones(usable.size)))
-    answered = headline * usable[:, None]
+    rows, codes = _distinct(np.column_stack((measured, labels, np.ones(usable.size), usable)))
+    headline = rows[:, :-1]
+    answered = headline * rows[:, -1:]
 
     def statistic(counts: FloatArray) -> Values:
         return _named("headline", counts @ headline) | _named("answered", counts @ answered)
 
-    return _rows(usable.size, statistic)
+    return Part(codes, len(rows), statistic)
 
 
 def alignment_part(confidence: FloatArray, probability: FloatArray) -> Part:
     """Rank correlation and mean gap on the rows that have both. The ranks are those of the sample in every
     replicate."""
     products = alignment.rank_products(confidence, probability)
-    columns = np.column_stack((products, confidence - probability, np.ones(confidence.size)))
+    columns, codes = _distinct(np.column_stack((products, confidence - probability, np.ones(confidence.size))))
 
     def statistic(counts: FloatArray) -> Values:
         sums = counts @ columns
@@ -52,11 +52,17 @@ def alignment_part(confidence: FloatArray, probability: FloatArray) -> Part:
         }
         return {f"{prefix}.{name}": value for prefix in ("headline", "answered") for name, value in values.items()}
 
-    return _rows(confidence.size, statistic)
+    return Part(codes, len(columns), statistic)
 
 
-def _rows(n: int, statistic: Statistic) -> Part:
-    return Part(np.arange(n), n, statistic)
+def _distinct(rows: FloatArray) -> tuple[FloatArray, IntArray]:
+    """The distinct rows, sorted, and the place of each row among them: in no order but their own."""
+    order = np.lexsort(rows.T)
+    ordered = rows[order]
+    new = np.concatenate(([True], (ordered[1:] != ordered[:-1]).any(1)))
+    codes = np.empty(len(rows), np.int64)
+    codes[order] = np.cumsum(new) - 1
+    return ordered[new], codes
 
 
 def _measured(raters: FloatArray, predicted: FloatArray, usable: BoolArray, settings: Settings) -> FloatArray:

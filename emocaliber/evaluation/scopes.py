@@ -50,7 +50,7 @@ def scopes(table: PredictionTable, suite: Suite) -> list[Scope]:
 
 
 def suite_of(tables: Iterable[PredictionTable]) -> Suite:
-    """The suite that the rows themselves make: their tasks, groups and labels in order of appearance."""
+    """The suite that the rows themselves make: their tasks, groups and labels in alphabetical order."""
     tasks: dict[str, Task] = {}
     groups: dict[str, tuple[str, ...]] = {}
     for table in tables:
@@ -61,7 +61,11 @@ def suite_of(tables: Iterable[PredictionTable]) -> Suite:
             inside = np.unique(table.task.codes[table.group.codes == table.group.code(group)])
             members = (*groups.get(group, ()), *(table.task.names[code] for code in inside))
             groups[group] = tuple(dict.fromkeys(members))
-    return Suite("", tasks, {name: members for name, members in groups.items() if name})
+    return Suite(
+        "",
+        {name: Task(tuple(sorted(tasks[name].labels))) for name in sorted(tasks)},
+        {name: tuple(sorted(groups[name])) for name in sorted(groups) if name},
+    )
 
 
 def completed(suite: Suite, tables: Iterable[PredictionTable]) -> Suite:
