@@ -57,6 +57,17 @@ class Template:
             raise ValueError(f"template {self.name}: its answer has no tags around {{{field}}}")
         return around[1], around[2]
 
+    def pattern(self, candidates: Sequence[str]) -> str:
+        """The regular expression of all answers that state one of the candidates and one of LEVELS.
+
+        Raises ValueError where the answer holds free text or a distribution.
+        """
+        if free := set(self.fields) - {"label", "confidence"}:
+            raise ValueError(f"template {self.name}: an answer with {', '.join(sorted(free))} has no fixed form")
+        texts = {"label": candidates, "confidence": LEVEL_TEXTS}
+        parts = re.split(r"\{(label|confidence)\}", self.answer)
+        return "".join(f"({'|'.join(map(re.escape, texts[part]))})" if part in texts else part for part in parts)
+
     def render(self, candidates: Sequence[str], *, label: str | None = None) -> str:
         """The user's text for these candidates; a second question also needs the label it asks about.
 

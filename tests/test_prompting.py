@@ -1,5 +1,7 @@
 """Templates: short where they are trained, exact in what they write, stable in their hash."""
 
+import re
+
 import pytest
 
 from emocaliber.prompting import LEVEL_TEXTS, LEVELS, Template, load_template, messages, template_names
@@ -57,6 +59,16 @@ def test_a_field_knows_its_tags() -> None:
     assert load_template("reasoning").tags("label") == ("<answer>", "</answer>")
     with pytest.raises(ValueError, match="no tags around"):
         load_template("label").tags("confidence")
+
+
+def test_the_pattern_matches_exactly_what_the_template_writes() -> None:
+    template = load_template("label-confidence")
+    pattern = re.compile(template.pattern(CANDIDATES))
+    assert all(pattern.fullmatch(template.write(label=name, confidence=0.85)) for name in CANDIDATES)
+    assert not pattern.fullmatch(template.write(label="very", confidence=0.85))
+    assert not pattern.fullmatch("<answer>sad</answer><confidence>0x85</confidence>")
+    with pytest.raises(ValueError, match="no fixed form"):
+        load_template("reasoning").pattern(CANDIDATES)
 
 
 def test_missing_and_surplus_values_are_refused() -> None:

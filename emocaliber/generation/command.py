@@ -17,7 +17,7 @@ from emocaliber.generation.harness import generate
 from emocaliber.prompting import load_template, template_names
 from emocaliber.samples import Sample
 
-ENGINES = ("transformers",)
+ENGINES = ("transformers", "vllm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
                         help=f"what to ask: {', '.join(template_names())}")  # fmt: skip
     parser.add_argument("--engine", default="transformers", choices=ENGINES)
+    parser.add_argument(
+        "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="precision (default: auto)"
+    )
+    parser.add_argument("--max-model-len", type=int, help="for vllm: longest prompt and answer together, in tokens")
+    parser.add_argument("--constrain", action="store_true", help="for vllm: let it write only what the template could")
     parser.add_argument("--device", default="cpu", help="for the transformers engine: cpu, cuda, cuda:1 (default: cpu)")
     parser.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
     parser.add_argument("--max-new-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
@@ -58,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.out,
         method=arguments.method,
         draws=arguments.samples,
+        constrain=arguments.constrain,
         total=len(samples),
     )
     states = ", ".join(f"{state} {count}" for state, count in sorted(summary.states.items()))
@@ -74,12 +80,29 @@ def _samples(data: str, split: str) -> list[Sample]:
 
 
 def _engine(arguments: argparse.Namespace) -> Engine:
+    if arguments.engine == "vllm":
+        from emocaliber.generation.vllm_engine import VllmEngine
+
+        return VllmEngine(
+            arguments.model,
+            adapter=arguments.adapter,
+            dtype=arguments.dtype,
+            max_new_tokens=arguments.max_new_tokens,
+            max_model_len=arguments.max_model_len,
+            temperature=arguments.temperature,
+            seed=arguments.seed,
+        )
+    if arguments.constrain:
+        raise UserError("--constrain needs --engine vllm; transformers writes freely")
+    import torch
+
     from emocaliber.generation.transformers_engine import TransformersEngine
 
     return TransformersEngine(
         arguments.model,
         adapter=arguments.adapter,
         device=arguments.device,
+        dtype=None if arguments.dtype == "auto" else getattr(torch, arguments.dtype),
         batch_size=arguments.batch_size,
         max_new_tokens=arguments.max_new_tokens,
         temperature=arguments.temperature,

@@ -46,6 +46,8 @@ class Request:
     """One question: a decoded RGB image, the user's text, and the choices to report on.
 
     `draw` tells apart the answers drawn for the same question; a greedy engine gives the same one for each.
+    `pattern`, where not empty, is a regular expression that the whole answer must match; an engine that cannot see
+    to that ignores it.
     """
 
     sample_id: str
@@ -53,6 +55,7 @@ class Request:
     prompt: str
     choices: tuple[Choice, ...] = ()
     draw: int = 0
+    pattern: str = ""
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,16 @@ class Summary:
 
 
 def generate(
-    samples: Iterable[Sample], engine: Engine, template: Template, out: Path, *, method: str, draws: int = 1,
+    samples: Iterable[Sample],
+    engine: Engine,
+    template: Template,
+    out: Path,
+    *,
+    method: str,
+    draws: int = 1,
+    constrain: bool = False,
     total: int | None = None,
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Ask about each sample, `draws` times, and write responses, predictions and the manifest under `out`.
 
     `samples` is gone through once for each draw, as a stream. Raises UserError where `out` is in use by another run
@@ -82,7 +89,9 @@ def generate(
     with Journal(out / JOURNAL) as journal, _progress() as bar:
         task = bar.add_task("asking", total=None if total is None else total * draws)
         for draw in range(draws):
-            records = _records(samples, engine, template, journal=journal, draw=draw, summary=summary)
+            records = _records(
+                samples, engine, template, journal=journal, draw=draw, constrain=constrain, summary=summary
+            )
             write_records(responses_file(out, draw), _advancing(records, bar, task))
         summary.asked, summary.tokens = journal.added, journal.added_tokens
     summary.seconds = time.monotonic() - started
@@ -114,7 +123,14 @@ _EXAMPLE = Sample("", b"", "", ("a",), "a", "", "", "")
 
 
 def _records(
-    samples: Iterable[Sample], engine: Engine, template: Template, *, journal: Journal, draw: int, summary: Summary
+    samples: Iterable[Sample],
+    engine: Engine,
+    template: Template,
+    *,
+    journal: Journal,
+    draw: int,
+    constrain: bool,
+    summary: Summary,
 ) -> Iterator[Record]:
     waiting: deque[Sample] = deque()
 
@@ -123,7 +139,7 @@ def _records(
             waiting.append(replace(sample, image=b""))
             yield sample
 
-    for response in respond(without_images(), engine, template, journal=journal, draw=draw):
+    for response in respond(without_images(), engine, template, journal=journal, draw=draw, constrain=constrain):
         sample = waiting.popleft()
         summary.rows += 1
         if draw == 0:

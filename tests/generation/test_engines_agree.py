@@ -1,0 +1,87 @@
+"""The same command with transformers and with vLLM, on a CPU, with the same weights: the same answers."""
+
+import os
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emocaliber.generation.records import Record, read_records
+from emocaliber.prediction_files import read_predictions
+from emocaliber.taxonomy import KAOMOJI_10
+from tests.generation.conftest import face
+
+pytestmark = pytest.mark.slow
+COUNT = 210
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def samples_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of every label and level, two of them broken."""
+    path = tmp_path_factory.mktemp("samples") / "samples.parquet"
+    rows = []
+    for number in range(COUNT):
+        buffer = BytesIO()
+        face(number % 10, number % 21, 10_000 + number).save(buffer, "PNG")
+        image = {"bytes": b"broken" if number in (7, 8) else buffer.getvalue(), "path": None}
+        labels = KAOMOJI_10.labels
+        rows.append(
+            {"id": str(number), "image": image, "task": "t", "candidates": labels, "label": labels[number % 10]}
+        )
+    fixed = {"split": "test", "group": "g", "cluster": "c", "licence": ""}
+    pq.write_table(pa.Table.from_pylist([row | fixed for row in rows]), path)
+    return path
+
+
+def generate(samples: Path, model: Path, out: Path, *options: str) -> list[Record]:
+    command = ["generate", "--data", str(samples), "--model", str(model), "--out", str(out), "--dtype", "float32"]
+    done = subprocess.run(
+        [sys.executable, "-m", "emocaliber.cli", *command, "--max-new-tokens", "12", *options],
+        env={**os.environ, **ENVIRONMENT},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return list(read_records(out / "responses.jsonl"))
+
+
+def test_vllm_answers_as_transformers_does_with_a_lora_adapter(
+    taught_model: Path, taught_adapter: Path, samples_file: Path, tmp_path: Path
+) -> None:
+    """Measured share of differing texts: 0 of 210."""
+    adapter = ("--adapter", str(taught_adapter))
+    plain = generate(samples_file, taught_model, tmp_path / "h", *adapter)
+    served = generate(
+        samples_file, taught_model, tmp_path / "v", *adapter, "--engine", "vllm", "--max-model-len", "512"
+    )
+    assert len(plain) == len(served) == COUNT
+    assert [record.id for record in plain] == [record.id for record in served]
+    differing = [one.id for one, other in zip(plain, served, strict=True) if one.response.text != other.response.text]
+    assert len(differing) <= 0.01 * COUNT, differing
+    rows = zip(*(read_predictions(tmp_path / out / "predictions-expected.jsonl") for out in "hv"), strict=True)
+    gaps = [abs(one.confidence - other.confidence) for one, other in rows if one.confidence and other.confidence]
+    assert len(gaps) > 0.9 * COUNT
+    assert np.quantile(gaps, 0.98) < 1e-3
+    assert [record.id for record in served if record.response.finish_reason == "image error"] == ["7", "8"]
+
+
+def test_constrained_answers_are_all_readable(random_model: Path, samples_file: Path, tmp_path: Path) -> None:
+    """An untrained model may spell the tags byte by byte: room for that is needed, and nothing else."""
+    options = ("--engine", "vllm", "--max-model-len", "512", "--constrain", "--limit", "40", "--max-new-tokens", "100")
+    generate(samples_file, random_model, tmp_path, *options)
+    states = [row.state for row in read_predictions(tmp_path / "predictions.jsonl")]
+    assert [number for number, state in enumerate(states) if state != "ok"] == [7, 8]
