@@ -1,7 +1,7 @@
 """RunSummary: what a run of the three stages hands to its report, as JSON.
 
-Not a computation: `emocaliber run` fills it, `run_report` shows it. Floors and post-hoc maps are methods of the scorecard; `roles`
-says which name plays which part.
+Not a computation: `emocaliber run` fills it, `run_report` shows it. Floors and post-hoc maps are methods of the
+scorecard; `roles` says which name plays which part.
 
     emocaliber run recipes/tiny --out out      writes out/report/report.json
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from emocaliber.evaluation.scorecard import Aggregation, Estimate, Scorecard, ScopeKind
+from emocaliber.evaluation.scorecard import Aggregation, Estimate, ScopeKind, Scorecard
 from emocaliber.predictions import Prediction
 
 Curve = list[tuple[int, float]]
@@ -32,10 +32,10 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Names of the scorecard's methods. `stated` is stage 3's confidence as read from its text, the subject of the report.
+    """Names of the scorecard's methods. `stated`, stage 3's confidence as read from its text, is the report's subject.
 
-    `expected` is the mean over its confidence tokens, `probability` its label probability, `posthoc` the maps fitted on the
-    latter, `constant` the constant floor of `stated`. None where the run has no such method.
+    `expected` is the mean over its confidence tokens, `probability` its label probability, `posthoc` the maps fitted
+    on the latter. None where the run has no such method. The constant floor is found by itself.
     """
 
     stated: str
@@ -44,7 +44,6 @@ class Roles:
     expected: str | None = None
     probability: str | None = None
     posthoc: list[str] = field(default_factory=list)
-    constant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class StageLog:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One answered picture. `image` is the encoded picture (PNG, JPEG or WebP) in base64; `response` is what the model wrote."""
+    """One answered picture: `image` is the file (PNG, JPEG or WebP) in base64, `response` what the model wrote."""
 
     kind: Literal["confident mistake", "doubtful hit"]
     id: str

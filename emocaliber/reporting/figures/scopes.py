@@ -1,0 +1,89 @@
+"""One metric by task and group: a bar, a marker and an interval for each method.
+
+python -m pytest tests/reporting/test_figures.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+
+from emocaliber.evaluation.scorecard import Estimate
+from emocaliber.reporting.document import Panel
+from emocaliber.reporting.figures.selection import shortened
+from emocaliber.reporting.palette import INK, MUTED, series_styles
+from emocaliber.reporting.svg import draw_svg
+
+SCOPES_READING = (
+    "One block for each task and each group of pictures, one bar for each method. The thin line through the end of a"
+    " bar is its interval: where two intervals overlap, the tables of paired differences say whether the difference"
+    " may be chance."
+)
+
+ROW, GAP = 17.0, 25.0
+"""Points for each bar, and for the heading of each block."""
+
+
+def scopes_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping[str, Estimate]]) -> Panel:
+    """`values` holds, by scope's heading, each method's estimate; `axis` is the label with its unit."""
+    methods = list(dict.fromkeys(method for own in values.values() for method in own))
+    styles = dict(zip(methods, series_styles(len(methods)), strict=True))
+
+    def draw(axes: Axes) -> None:
+        at = 0.0
+        for heading, own in values.items():
+            axes.annotate(
+                shortened(heading, 56),
+                (0, -(at + GAP * 0.62)),
+                (2, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                va="center",
+                color=INK.light,
+            )
+            at += GAP
+            for method, one in own.items():
+                _bar(axes, -(at + ROW / 2), one, styles[method].colour, styles[method].marker)
+                at += ROW
+        axes.set_ylim(-at - 4, 0)
+        axes.set_xlim(left=0)
+        axes.set_yticks([])
+        axes.set_xlabel(axis)
+        axes.spines["left"].set_visible(True)
+        _legend(axes, methods)
+
+    rows = sum(ROW * len(own) + GAP for own in values.values()) + 4
+    below = 48 + 15.5 * len(methods)
+    spoken = "; ".join(
+        f"{heading}, {method}: {one.value:.3f}"
+        for heading, own in values.items()
+        for method, one in own.items()
+        if one.value is not None
+    )
+    svg = draw_svg(name, f"{title}. {spoken}.", draw, height=rows + below + 12, left=14, below=below)
+    return Panel(name, title, svg)
+
+
+def _bar(axes: Axes, y: float, one: Estimate, colour: str, marker: str) -> None:
+    if one.value is None:
+        axes.annotate("undefined here", (0, y), (4, 0), textcoords="offset points", va="center", color=MUTED.light)
+        return
+    axes.barh(y, one.value, height=ROW * 0.42, color=colour, alpha=0.32)
+    if one.low is not None and one.high is not None:
+        axes.plot([one.low, one.high], [y, y], color=colour, linewidth=1.6)
+    axes.plot(one.value, y, marker, color=colour, markersize=6)
+
+
+def _legend(axes: Axes, methods: list[str]) -> None:
+    handles = [
+        axes.plot([], [], marker=style.marker, color=style.colour, label=shortened(method))[0]
+        for method, style in zip(methods, series_styles(len(methods)), strict=True)
+    ]
+    axes.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=axes.figure.transFigure,
+        labelcolor=INK.light,
+    )

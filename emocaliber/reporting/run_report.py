@@ -1,0 +1,185 @@
+"""The report of a whole run: what the three stages were trained on, and whether the stated confidence became right.
+
+Not a measurement: everything numeric is in the RunSummary and its Scorecard.
+
+    emocaliber run recipes/tiny --out out      writes out/report/report.html, report.md, report.json, scorecard.json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emocaliber.evaluation.scorecard import MethodScores, Scores
+from emocaliber.prediction_files import write_atomically
+from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
+from emocaliber.reporting.document import Block, Cell, Document, Gallery, Paragraph, Section, Table
+from emocaliber.reporting.files import write_document
+from emocaliber.reporting.glossary import how_to_read
+from emocaliber.reporting.run_summary import RunSummary
+from emocaliber.reporting.sections import (
+    ambiguity,
+    differences,
+    every_metric,
+    headline_tiles,
+    histogram_figure,
+    how_made,
+    missing,
+    reliability_figure,
+    selection,
+    tasks_and_groups,
+)
+from emocaliber.reporting.tables import (
+    headline_table,
+    scope_title,
+    scores_in,
+    value_cell,
+)
+from emocaliber.reporting.training_sections import provenance, training
+from emocaliber.reporting.words import against, calibrated, opening
+
+
+def write_run_report(run: RunSummary, out_dir: Path) -> Path:
+    """Write report.html, report.md, report.json and scorecard.json; returns the path of report.html.
+
+    Raises KeyError where `run.roles` or `run.focus` name what the scorecard does not have.
+    """
+    document = run_document(run)
+    write_atomically(out_dir / "scorecard.json", [run.scorecard.to_json().encode()])
+    write_atomically(out_dir / "report.json", [run.to_json().encode()])
+    return write_document(document, out_dir)
+
+
+def run_document(run: RunSummary) -> Document:
+    """What the report says."""
+    scope = _stated(run).find(run.focus.kind, run.focus.name, run.focus.aggregation)
+    drawn, listed = _drawn(run), _listed(run)
+    sections = [
+        _bars(run),
+        how_to_read(run.scorecard.settings),
+        _stages(run, listed, scope),
+        _differences(run, scope),
+        _reliability(run, drawn, scope),
+        selection([one for one in drawn if one.role == "method"], scope),
+        tasks_and_groups(drawn, listed),
+        ambiguity(_named(run, run.roles.stage_2, run.roles.stated)),
+        _pictures(run),
+        missing([one for one in listed if one.role == "method"], _stated(run).find("all")),
+        training(run.stages),
+        every_metric(listed, scope),
+        how_made(run.scorecard, run.notes),
+        provenance(run),
+    ]
+    return Document(run.title, _opening(run, scope), [one for one in sections if one is not None])
+
+
+def best_posthoc(run: RunSummary) -> MethodScores | None:
+    """The post-hoc map with the lowest Brier score over all rows; None where the run has none."""
+    found = [run.scorecard.method(name) for name in run.roles.posthoc]
+    known = [(value, one) for one in found if (value := one.find("all").headline["brier"].value) is not None]
+    return min(known, key=lambda pair: pair[0])[1] if known else None
+
+
+def _stated(run: RunSummary) -> MethodScores:
+    return run.scorecard.method(run.roles.stated)
+
+
+def _named(run: RunSummary, *names: str | None) -> list[MethodScores]:
+    return [run.scorecard.method(name) for name in names if name is not None]
+
+
+def _drawn(run: RunSummary) -> list[MethodScores]:
+    """The methods of every figure: what is said after stages 2 and 3, and the floors."""
+    best, constant = best_posthoc(run), constant_of(run.scorecard, _stated(run))
+    others = _named(run, run.roles.stage_2, run.roles.probability)
+    return [_stated(run), *others, *([best] if best else []), *([constant] if constant else [])]
+
+
+def _listed(run: RunSummary) -> list[MethodScores]:
+    """The methods of every table, in the order of the stages, the floors last."""
+    roles = run.roles
+    constant = constant_of(run.scorecard, _stated(run))
+    own = _named(run, roles.stage_1, roles.stage_2, roles.stated, roles.expected, roles.probability, *roles.posthoc)
+    return [*own, *([constant] if constant else [])]
+
+
+def _opening(run: RunSummary, scope: Scores) -> list[Block]:
+    card, stated = run.scorecard, _stated(run)
+    words = opening(scope, card.settings)
+    constant = constant_of(card, stated)
+    floor = scores_in(constant, scope) if constant else None
+    compared = against_constant(card, stated, scope)
+    if floor and compared:
+        words += " " + against(floor, compared.headline.get("brier"), scope)
+    met = sum(bar.met for bar in run.bars)
+    promised = f"Of the {len(run.bars)} things promised, {met} were kept." if run.bars else ""
+    key = reliability_figure("key", "Does the stated confidence come true?", [(stated.name, scope)], card.settings)
+    said = Paragraph(" ".join(one for one in (calibrated(scope), promised) if one))
+    return [Paragraph(words.strip(), lead=True), headline_tiles(scope), key, said]
+
+
+def _bars(run: RunSummary) -> Section | None:
+    if not run.bars:
+        return None
+    rows = [
+        [
+            Cell(bar.name, bar.note),
+            Cell(bar.wanted),
+            value_cell(bar.measured),
+            Cell("✓ met" if bar.met else "✗ not met"),
+        ]
+        for bar in run.bars
+    ]
+    missed = [bar.name for bar in run.bars if not bar.met]
+    words = f"Not met: {'; '.join(missed)}." if missed else "Every promise was kept on these pictures."
+    table = Table("Promised and measured", ["Promise", "Wanted", "Measured", "Outcome"], rows)
+    return Section("What was promised, and what was measured", [Paragraph(words), table])
+
+
+def _stages(run: RunSummary, listed: list[MethodScores], scope: Scores) -> Section:
+    words = (
+        "Stage 1 learns to name the emotion, stage 2 to say how sure it is, stage 3 to say it rightly. The floors stand"
+        " below: the label’s own probability, raw and corrected after the fact on calibration pictures, which needs"
+        " access to the model’s inside, and one constant number per task."
+    )
+    return Section("From stage to stage", [Paragraph(words), headline_table(listed, scope)])
+
+
+def _differences(run: RunSummary, scope: Scores) -> Section | None:
+    best, stated = best_posthoc(run), run.roles.stated
+    others = [run.roles.stage_2, run.roles.probability, best.name if best else None, run.roles.expected]
+    found = [find_comparison(run.scorecard.comparisons, stated, name, scope) for name in others if name]
+    found.append(against_constant(run.scorecard, _stated(run), scope))
+    caption = f"Stage 3 minus others. {scope_title(scope)}"
+    return differences("What stage 3 changed", caption, [one for one in found if one is not None])
+
+
+def _reliability(run: RunSummary, drawn: list[MethodScores], scope: Scores) -> Section:
+    own = [one for one in drawn if one.role == "method"]
+    panels = [(one.name, scores) for one in own if (scores := scores_in(one, scope))]
+    settings = run.scorecard.settings
+    by_rows = [
+        (f"{one.kind} {one.name}", one)
+        for one in _stated(run).scores
+        if one.kind in {"task", "group"} and one.aggregation == "pooled"
+    ]
+    blocks: list[Block] = [reliability_figure("method", "Stated and true, before and after", panels, settings)]
+    if len(by_rows) > 1:
+        title = "Stated and true after stage 3, by task and group of pictures"
+        blocks.append(reliability_figure("rows", title, by_rows, settings))
+    blocks.append(histogram_figure("histogram", "Which confidences are stated", panels))
+    return Section("What it says about its confidence", blocks)
+
+
+def _pictures(run: RunSummary) -> Section | None:
+    mistakes = [one for one in run.examples if one.kind == "confident mistake"]
+    hits = [one for one in run.examples if one.kind == "doubtful hit"]
+    galleries: list[Block] = []
+    if mistakes:
+        galleries.append(Gallery("The most confident mistakes", mistakes))
+    if hits:
+        galleries.append(Gallery("The most doubtful hits", hits))
+    words = Paragraph(
+        "Where the stated confidence fails: wrong answers given with the highest confidence, and right ones given with"
+        " the lowest. Some labels are themselves open to doubt; judge by eye."
+    )
+    return Section("Pictures it got most wrong about itself", [words, *galleries]) if galleries else None

@@ -1,0 +1,147 @@
+"""Scorecards of synthetic, seeded predictions, and a run made of them: what the tests of the reports are fed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emocaliber.evaluation.build import DEFAULTS, build_scorecard
+from emocaliber.evaluation.scorecard import Estimate, Scorecard
+from emocaliber.predictions import Prediction, Source, State
+from emocaliber.reporting.run_summary import Bar, Roles, RunSummary, StageLog, choose_examples
+
+LABELS = ("happy", "sad", "angry", "shy")
+FAST = replace(DEFAULTS, replicates=60)
+STAGE_2, STATED, EXPECTED = "stage 2, stated", "stage 3, stated", "stage 3, mean over levels"
+PROBABILITY, TEMPERATURE, ISOTONIC = "label probability", "temperature-scaled", "isotonic map"
+
+
+def predictions(
+    method: str,
+    n: int = 240,
+    *,
+    seed: int = 0,
+    sharpness: float = 1.0,
+    step: float = 0.05,
+    source: Source = Source.VERBALIZED,
+    refused: float = 0.0,
+    votes: bool = False,
+) -> list[Prediction]:
+    """Rows of two tasks and two groups. Whether a row is right follows a hidden chance; the stated confidence is that
+    chance to the power `sharpness` (1: calibrated), rounded to `step`; a share `refused` states none."""
+    shared, own = np.random.default_rng(0), np.random.default_rng(seed + 1)
+    chance = shared.beta(2.2, 1.3, n)
+    right = shared.random(n) < chance
+    truth = shared.integers(len(LABELS), size=n)
+    other = (truth + shared.integers(1, len(LABELS), n)) % len(LABELS)
+    stated = np.clip(np.round(chance**sharpness / step) * step, 0, 1)
+    silent = own.random(n) < refused
+    people = shared.multinomial(10, np.full(len(LABELS), 0.25), n)
+    rows = []
+    for index in range(n):
+        label = LABELS[truth[index] if right[index] else other[index]]
+        opinions = {name: int(count) for name, count in zip(LABELS, people[index], strict=True)}
+        rows.append(
+            Prediction(
+                id=f"{index:04d}",
+                task="emoji" if index % 4 == 0 else "kaomoji",
+                group="held-out style" if index % 3 == 0 else "trained styles",
+                cluster=f"{index:04d}",
+                truth=LABELS[truth[index]],
+                predicted=label,
+                confidence=None if silent[index] else float(stated[index]),
+                state=State.MISSING_CONFIDENCE if silent[index] else State.OK,
+                source=source,
+                method=method,
+                votes=opinions if votes and index % 4 == 0 else None,
+            )
+        )
+    return rows
+
+
+def picture(name: str, width: int = 280, height: int = 28) -> bytes:
+    """A small PNG that differs by name."""
+    shade = int(name) % 200 if name.isdigit() else 90
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    pixels[8:20, 40 : 40 + shade] = (30, 30, 30)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def run_rows(n: int = 240) -> dict[str, list[Prediction]]:
+    """The methods of a run of three stages."""
+    return {
+        STAGE_2: predictions(STAGE_2, n, sharpness=0.4, refused=0.02),
+        STATED: predictions(STATED, n, sharpness=1.05, votes=True),
+        EXPECTED: predictions(EXPECTED, n, step=0.001, source=Source.EXPECTED),
+        PROBABILITY: predictions(PROBABILITY, n, sharpness=0.6, step=0.0001, source=Source.LOGPROB),
+        TEMPERATURE: predictions(TEMPERATURE, n, step=0.0001, source=Source.POSTHOC),
+        ISOTONIC: predictions(ISOTONIC, n, step=0.1, source=Source.POSTHOC),
+    }
+
+
+def run_of(card: Scorecard, rows: list[Prediction], response: Callable[[str], str]) -> RunSummary:
+    """A run whose figures are those of `card`."""
+    stages = [
+        StageLog(
+            name,
+            "7,582 labelled pictures of kaomoji and emoji",
+            7582,
+            held,
+            360,
+            182.5,
+            201_728,
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            {"learning_rate": "0.002", "num_train_epochs": "3", **({"method": "proper"} if held else {})},
+            {"loss": [(step, 2.3 * 0.985**step + 0.4) for step in range(0, 360, 20)]}
+            | ({"held-out Brier": [(step, 0.2 + 1e-6 * (step - 200) ** 2) for step in range(0, 360, 10)]} if held else {}),
+            200 if held else None,
+        )
+        for name, held in (("1 label", 0), ("2 verbalize", 0), ("3 calibrate", 440))
+    ]
+    bars = [
+        Bar("Accuracy of stage 1, kaomoji, trained styles", "at least 0.62", Estimate(0.641, 0.62, 0.66), met=True),
+        Bar("ECE of the stated confidence", "at most 0.05", Estimate(0.071, 0.05, 0.09), met=False, note="n = 240"),
+    ]
+    return RunSummary(
+        "Does the tiny model know how sure it is?",
+        card,
+        Roles(STATED, None, STAGE_2, EXPECTED, PROBABILITY, [TEMPERATURE, ISOTONIC]),
+        stages,
+        choose_examples(rows, picture, response, each=4),
+        bars,
+        {"emocaliber": "0.1.0", "torch": "2.13.0", "machine": "2 CPU cores", "kaomoji.parquet": "sha256 0123456789abcdef"},
+    )
+
+
+@pytest.fixture(scope="session")
+def single() -> Scorecard:
+    """One method, calibrated, a few rows refused, thresholds from calibration rows."""
+    return build_scorecard(
+        {"tiny": predictions("tiny", refused=0.05, votes=True)},
+        calibration={"tiny": predictions("tiny", 200, seed=5)},
+        settings=FAST,
+    )
+
+
+@pytest.fixture(scope="session")
+def pair() -> Scorecard:
+    """Two methods on the same samples, the second over-confident."""
+    return build_scorecard(
+        {"calibrated": predictions("calibrated"), "over-confident": predictions("over-confident", sharpness=0.3)},
+        settings=FAST,
+    )
+
+
+@pytest.fixture(scope="session")
+def run() -> RunSummary:
+    """A run of three stages."""
+    rows = run_rows()
+    card = build_scorecard(rows, calibration=run_rows(200), settings=FAST)
+    return run_of(card, rows[STATED], lambda name: f"<answer>happy</answer><confidence>0.5</confidence> {name}")
