@@ -60,7 +60,8 @@ class VllmEngine:
             max_lora_rank=_rank(adapter),
             limit_mm_per_prompt={"image": 1, "video": 0},
             generation_config="vllm",
-            structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
+            # guidance takes an added token that looks like <this> for a special one, and aborts the answer
+            structured_outputs_config=StructuredOutputsConfig(backend="xgrammar"),
         )
         self._processor: Any = _processor(model_dir)
         self._tokenizer = self._processor.tokenizer
@@ -101,6 +102,8 @@ class VllmEngine:
 
     def _response(self, request: Request, output: Any) -> Response:
         answer = output.outputs[0]
+        if answer.finish_reason not in (STOP, LENGTH):
+            raise RuntimeError(f"vLLM ended the answer with {answer.finish_reason!r} after {answer.text!r}")
         said = [token for token in answer.token_ids if token != self._tokenizer.eos_token_id]
         logs = answer.logprobs
 
@@ -114,8 +117,7 @@ class VllmEngine:
             return scores
 
         choices = self._choices.read(request.choices, answer.text, said, recorded, scored)
-        reason = LENGTH if answer.finish_reason == "length" else STOP
-        return Response(request.sample_id, answer.text, reason, len(answer.token_ids), choices)
+        return Response(request.sample_id, answer.text, answer.finish_reason, len(answer.token_ids), choices)
 
     def score_continuations(
         self, requests: Sequence[Request], prefix: str, continuations: Sequence[str]
