@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 
 from emocaliber.evaluation.tally import BoolArray, FloatArray, IntArray, Tally, unit_interval
 
-MAX_LEVELS = 7_200
-"""More distinct confidences than this are rounded to multiples of 1/7200 for the spread of an interval, never for a
-value."""
+MAX_LEVELS = 1_200
+"""Where there are more distinct confidences, replicates are of confidences rounded to multiples of 1/1200: enough for
+the spread of an interval. No value is ever taken from rounded confidences."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from emocaliber.evaluation.harmonic import harmonic_gap
 from emocaliber.evaluation.tally import FloatArray, Tally, ratio
 
 
@@ -33,11 +32,10 @@ def average_precision(rows: Tally) -> FloatArray:
     A tied block counts with its expectation over orders, where scikit-learn takes the precision at the block's end;
     without ties the two agree. Refused rows stand at the top as wrong answers, and count as right ones never found.
     """
-    counts, hits = rows.counts[..., ::-1], rows.hits[..., ::-1]
-    start = np.cumsum(counts, -1) - counts + rows.refused[..., None]
+    top = rows.from_the_top
+    hits = rows.hits[..., ::-1]
     found = np.cumsum(hits, -1) - hits
-    size = np.maximum(counts, 1.0)
-    slope = np.divide(hits - 1, counts - 1, out=np.zeros_like(hits), where=counts > 1)
-    block = slope * counts + (found + 1 - slope * (start + 1)) * harmonic_gap(start, counts)
-    total = (hits / size * block).sum(-1)
+    slope = np.divide(hits - 1, top.counts - 1, out=np.zeros_like(hits), where=top.counts > 1)
+    block = slope * top.counts + (found + 1 - slope * (top.start + 1)) * top.harmonic
+    total = (hits / np.maximum(top.counts, 1.0) * block).sum(-1)
     return ratio(total, hits.sum(-1) + rows.refused)

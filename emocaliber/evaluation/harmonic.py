@@ -10,12 +10,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
-
-from emocaliber.evaluation.tally import FloatArray
+from numpy.typing import ArrayLike, NDArray
 
 
-def harmonic_gap(start: ArrayLike, size: ArrayLike) -> FloatArray:
+def harmonic_gap(start: ArrayLike, size: ArrayLike) -> NDArray[np.float64]:
     """1/(start + 1) + ... + 1/(start + size), elementwise; 0 where size is 0. Both are whole and not negative."""
     first, length = np.broadcast_arrays(np.asarray(start, np.float64), np.asarray(size, np.float64))
     if not (length > 1).any():
@@ -27,6 +25,6 @@ def harmonic_gap(start: ArrayLike, size: ArrayLike) -> FloatArray:
 
 
 @lru_cache(maxsize=1)
-def _harmonic_numbers(size: int) -> FloatArray:
+def _harmonic_numbers(size: int) -> NDArray[np.float64]:
     """H_0 ... H_size: every figure of a scorecard asks for the same ones."""
     return np.concatenate(([0.0], np.cumsum(1 / np.arange(1, size + 1))))

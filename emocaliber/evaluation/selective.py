@@ -19,9 +19,9 @@ from emocaliber.evaluation.tally import FloatArray, Tally, ratio
 def aurc(rows: Tally) -> FloatArray:
     """Area under the risk-coverage curve (Geifman & El-Yaniv 2017), (...): mean over k = 1..n of the error rate among
     the k most confident rows. In [0, 1]; NaN without rows."""
-    counts, wrong, start, before = _descending(rows)
-    rate = wrong / np.maximum(counts, 1.0)
-    blocks = wrong + (before - start * rate) * harmonic_gap(start, counts)
+    top = rows.from_the_top
+    rate = top.wrong / np.maximum(top.counts, 1.0)
+    blocks = top.wrong + (top.errors - top.start * rate) * top.harmonic
     return ratio(blocks.sum(-1) + rows.refused, rows.n)
 
 
@@ -36,8 +36,8 @@ def excess_aurc(rows: Tally) -> FloatArray:
 def augrc(rows: Tally) -> FloatArray:
     """Area under the generalized risk-coverage curve (Traub et al. 2024), (...): mean over k = 1..n of the errors
     among the k most confident rows, divided by n."""
-    counts, wrong, _, before = _descending(rows)
-    blocks = counts * before + wrong * (counts + 1) / 2
+    top = rows.from_the_top
+    blocks = top.counts * top.errors + top.wrong * (top.counts + 1) / 2
     own = rows.refused * (rows.refused + 1) / 2
     return ratio(blocks.sum(-1) + own, rows.n**2)
 
@@ -55,10 +55,10 @@ def prr(rows: Tally) -> FloatArray:
 
 def risk_at_coverage(rows: Tally, coverage: float = 0.8) -> FloatArray:
     """Error rate among the ceil(coverage · n) most confident rows, expected over orders of ties, (...)."""
-    counts, wrong, start, _ = _descending(rows)
+    top = rows.from_the_top
     accepted = np.ceil(rows.n * coverage - 1e-9)
-    inside = np.clip(accepted[..., None] - start, 0.0, counts)
-    errors = (inside * wrong / np.maximum(counts, 1.0)).sum(-1) + np.minimum(rows.refused, accepted)
+    inside = np.clip(accepted[..., None] - top.start, 0.0, top.counts)
+    errors = (inside * top.wrong / np.maximum(top.counts, 1.0)).sum(-1) + np.minimum(rows.refused, accepted)
     return ratio(errors, accepted)
 
 
@@ -68,27 +68,20 @@ def coverage_at_risk(rows: Tally, risk: float = 0.1) -> FloatArray:
 
     A threshold accepts a whole block of ties or none of it.
     """
-    counts, wrong, start, before = _descending(rows)
-    errors, accepted = before + wrong, start + counts
-    good = (errors <= risk * accepted + 1e-9) & (counts > 0)
+    top = rows.from_the_top
+    errors, accepted = top.errors + top.wrong, top.start + top.counts
+    good = (errors <= risk * accepted + 1e-9) & (top.counts > 0)
     return ratio(np.where(good, accepted, 0.0).max(-1, initial=0.0), rows.n)
 
 
 def risk_coverage(rows: Tally, points: int = 201) -> RiskCoverage:
     """The curve at about `points` evenly spaced coverages, for a tally without leading axes."""
     n = float(rows.n)
-    counts, wrong, _, _ = _descending(rows)
-    ends = np.concatenate(([0.0, float(rows.refused)], rows.refused + np.cumsum(counts)))
-    errors = np.concatenate(([0.0, float(rows.refused)], rows.refused + np.cumsum(wrong)))
+    top, refused = rows.from_the_top, float(rows.refused)
+    ends = np.concatenate(([0.0, refused], top.start + top.counts))
+    errors = np.concatenate(([0.0, refused], top.errors + top.wrong))
     accepted = np.unique(np.ceil(np.linspace(0, n, points)[1:] - 1e-9))
     return RiskCoverage((accepted / n).tolist(), (np.interp(accepted, ends, errors) / accepted).tolist())
-
-
-def _descending(rows: Tally) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Of each block from the top: rows, errors, and the rows and errors before it, refused rows included."""
-    counts, wrong = rows.counts[..., ::-1], rows.misses[..., ::-1]
-    refused = rows.refused[..., None]
-    return counts, wrong, np.cumsum(counts, -1) - counts + refused, np.cumsum(wrong, -1) - wrong + refused
 
 
 def _best_aurc(errors: FloatArray, n: FloatArray) -> FloatArray:

@@ -10,9 +10,12 @@ arrays may have leading axes (..., K), one entry per replicate. Not a metric, an
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from emocaliber.evaluation.harmonic import harmonic_gap
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -45,15 +48,35 @@ class Tally:
         """All rows, (...)."""
         return self.answered + self.refused
 
-    @property
+    @cached_property
     def misses(self) -> FloatArray:
         """Wrong answers at each value, (..., K)."""
         return self.counts - self.hits
+
+    @cached_property
+    def from_the_top(self) -> FromTheTop:
+        """The blocks of ties in order of falling confidence, below the refused rows."""
+        counts, wrong = self.counts[..., ::-1], self.misses[..., ::-1]
+        refused = self.refused[..., None]
+        start = np.cumsum(counts, -1) - counts + refused
+        return FromTheTop(counts, wrong, start, np.cumsum(wrong, -1) - wrong + refused, harmonic_gap(start, counts))
 
     def answered_only(self) -> Tally:
         """The same rows without those that were refused."""
         nothing = np.zeros_like(self.refused)
         return replace(self, refused=nothing, refused_right=nothing)
+
+
+@dataclass(frozen=True)
+class FromTheTop:
+    """Of each block of ties, (..., K): `counts` rows and `wrong` errors in it, `start` rows and `errors` before it,
+    and the sum of 1/rank over the ranks that it takes up (`harmonic`)."""
+
+    counts: FloatArray
+    wrong: FloatArray
+    start: FloatArray
+    errors: FloatArray
+    harmonic: FloatArray
 
 
 def tally(confidence: ArrayLike, correct: ArrayLike, *, refused: int = 0, refused_right: int = 0) -> Tally:

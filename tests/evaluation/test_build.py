@@ -198,7 +198,7 @@ def test_rows_without_a_group_take_the_only_one_of_their_task():
 
 def test_continuous_confidences_keep_their_exact_value():
     rng = np.random.default_rng(0)
-    rows = [replace(row, confidence=float(rng.random()), group="") for row in predictions(n=7500)]
+    rows = [replace(row, confidence=float(rng.random()), group="") for row in predictions(n=1500)]
     card = build_scorecard({"model": rows}, settings=replace(DEFAULTS, replicates=40))
     value = card.method("model").find("all").headline["brier"]
     expected = np.mean([((row.confidence or 0) - (row.predicted == row.truth)) ** 2 for row in rows])
