@@ -1,7 +1,7 @@
 """Post-hoc maps from a score to a probability: temperature for distributions, isotonic for confidences.
 
-Pure functions of numpy arrays, fitted on a calibration split. Not a model: they are the floor that a stated confidence must
-beat, and the source of stage 2's targets.
+Pure functions of numpy arrays, fitted on a calibration split. Not a model: they are the floor that a stated confidence
+must beat, and the source of stage 2's targets.
 """
 
 from __future__ import annotations

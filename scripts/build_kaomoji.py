@@ -46,7 +46,7 @@ DECORATION = set(
 
 @dataclass(frozen=True)
 class Face:
-    """One kaomoji: its text, its emotion (None where no word, or another word, is given), tier and near-duplicate key."""
+    """One kaomoji: text, emotion (None where no word, or another word, is given), tier and near-duplicate key."""
 
     text: str
     label: str | None
@@ -60,7 +60,7 @@ def folded(text: str) -> str:
 
 
 def near_duplicate_key(text: str) -> str:
-    """The face without marks, brackets, arms and decoration, repeats collapsed; the folded text where nothing is left."""
+    """The face without marks, brackets, arms, decoration and repeats; the folded text where nothing is left."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", folded(text)) if not unicodedata.combining(c)).casefold()
     core = "".join(c for c in plain if c not in DECORATION and not c.isspace()) or plain
     return re.sub(r"(.)\1+", r"\1", core)

@@ -1,7 +1,7 @@
 """What the tiny backbone learns to see before it meets an emotion: lines of signs, bars, coloured shapes, plain faces.
 
-Every drawing is synthetic and comes with words that say what was drawn; no emotion label is used anywhere. Texts come from
-the training and unlabelled rows only (see reading_texts), never from rows that are calibrated or tested on.
+Every drawing is synthetic and comes with words that say what was drawn; no emotion label is taught to belong to a
+picture. Texts come from the training and unlabelled rows only, never from rows that are calibrated or tested on.
 
     emocaliber base --help
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from emocaliber.backbones.tiny_tokenizer import is_sign
-from emocaliber.datasets.rendering import HEIGHT, READING_STYLES, WIDTH, Span, draw, fitting_size
+from emocaliber.datasets.rendering import HEIGHT, READING_STYLES, TRAINED_STYLES, WIDTH, Span, draw, fitting_size
 from emocaliber.prompting import LEVELS
 from emocaliber.taxonomy import KAOMOJI_10, SENTIMENT_3
 
@@ -57,7 +57,7 @@ SIDE = 56
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture [height, width, 3], the question about it, the words that answer it, and where each character stands."""
+    """A picture [height, width, 3], the question about it, its answer in words, and where each character stands."""
 
     pixels: npt.NDArray[np.uint8]
     question: str
@@ -79,10 +79,11 @@ class Artist:
     def wide(self) -> Drawing:
         """A 280×28 drawing: mostly signs to read, sometimes a word or a bar."""
         choice = self.random.random()
-        if choice < 0.08:
+        if choice < 0.07:
             return self._bar()
-        if choice < 0.13:
-            return self._line(" ".join(self.random.sample(WORDS, self.random.choice((1, 1, 2)))))
+        if choice < 0.14:
+            word = self.random.choice(WORDS)
+            return replace(self._line(word), answer=f"<answer>{word}</answer>")
         return self._line(self._text())
 
     def square(self) -> Drawing:
@@ -104,7 +105,7 @@ class Artist:
         return "".join(self.random.choices(self.signs, self.weights, k=self.random.randint(3, 9))).strip() or "-"
 
     def _line(self, text: str) -> Drawing:
-        style = self.random.choice(READING_STYLES)
+        style = self.random.choice(TRAINED_STYLES if self.random.random() < 0.3 else READING_STYLES)
         size = fitting_size(text, style, WIDTH - 8)
         size -= self.random.randint(0, 4) if size > 18 else 0
         left = 0 if self.random.random() < 0.4 else self.random.randint(0, 8)
@@ -125,7 +126,7 @@ class Artist:
             image = image.filter(ImageFilter.MinFilter(3))
         elif choice < 0.25:
             image = image.filter(ImageFilter.GaussianBlur(0.8))
-        worn = np.asarray(image).astype(np.float32)
+        worn = np.asarray(image).astype(np.float64)
         if choice > 0.8:
             worn = 255 - (255 - worn) * self.random.uniform(0.5, 1.0)
         if choice > 0.93:
@@ -138,7 +139,7 @@ class Artist:
         top, shade = self.random.randint(2, 8), self.random.choice((0, 60, 120))
         pixels[[top, -top], :] = shade
         pixels[top:-top, : round(WIDTH * LEVELS[level])] = shade
-        return Drawing(pixels, BAR, f"{LEVELS[level]:.2f}")
+        return Drawing(pixels, BAR, f"<confidence>{LEVELS[level]:.2f}</confidence>")
 
     def _face(self, pen: ImageDraw.ImageDraw) -> str:
         colour = self.random.choice(("yellow", "yellow", "yellow", *COLOURS))

@@ -28,7 +28,10 @@ def embedded_base() -> Path:
 
 def tiny_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
     """The configuration for a tokenizer; vocabulary padded to a multiple of 64."""
-    token = tokenizer.convert_tokens_to_ids
+
+    def token(text: str) -> int:
+        return int(tokenizer.convert_tokens_to_ids(text))  # type: ignore[arg-type]
+
     text = {
         "vocab_size": -(-len(tokenizer) // 64) * 64,
         "hidden_size": HIDDEN,
@@ -66,11 +69,11 @@ def tiny_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
 def build_tiny(tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
     """The model with random weights.
 
-    Matrices start at a deviation of 1/sqrt(inputs): with the library's default of 0.02 a model this small does not learn
-    within an hour.
+    Matrices start at a deviation of 1/sqrt(inputs): with the library's default of 0.02 a model this small does not
+    learn within an hour.
     """
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(tiny_config(tokenizer))
+    model = Qwen2_5_VLForConditionalGeneration(tiny_config(tokenizer))  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Linear | nn.Conv3d):

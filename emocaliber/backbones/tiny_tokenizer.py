@@ -1,7 +1,8 @@
 """The tiny backbone's tokenizer and processor: Qwen2.5-VL's classes and chat format with a vocabulary of about 2,000.
 
-Not a general tokenizer: words of our own prompts are whole tokens, everything else falls back to bytes. Labels, answer tags,
-confidence levels and the signs that kaomoji are drawn with are one token each; none of these is special, so all are decoded.
+Not a general tokenizer: words of our own prompts are whole tokens, everything else falls back to bytes. Labels, answer
+tags, confidence levels and the signs that kaomoji are drawn with are one token each; none of these is special, so all
+are decoded.
 
     emocaliber base --help
 """
@@ -14,10 +15,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLProcessor,
-    Qwen2TokenizerFast,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
 )
+from transformers.models.qwen2 import Qwen2Tokenizer
 
 from emocaliber.prompting import LEVEL_TEXTS
 from emocaliber.taxonomy import KAOMOJI_10, SENTIMENT_3
@@ -60,7 +61,7 @@ def build_tokenizer(prompts: Iterable[str], signs: Sequence[str]) -> PreTrainedT
     bpe.add_tokens([AddedToken(t, normalized=False) for t in (*TAGS, *LEVEL_TEXTS, *signs)])
     # A label takes the space before it along, so that it is the same token in a list and in an answer.
     bpe.add_tokens([AddedToken(t, lstrip=True, single_word=True, normalized=False) for t in labels])
-    tokenizer = Qwen2TokenizerFast(tokenizer_object=bpe, eos_token=TURN_END, pad_token=END_OF_TEXT, unk_token=None)
+    tokenizer = Qwen2Tokenizer(tokenizer_object=bpe, eos_token=TURN_END, pad_token=END_OF_TEXT, unk_token=None)
     tokenizer.add_special_tokens(
         {"additional_special_tokens": [t for t in SPECIAL if t not in (TURN_END, END_OF_TEXT)]}
     )

@@ -1,6 +1,8 @@
-"""Post-hoc calibration of a model's label probability: temperature and isotonic maps, fitted per task on calibration rows.
+"""Post-hoc calibration of a model's label probability: temperature and isotonic maps, one a task, fitted on calibration
+rows.
 
-Not trained with the model: the floor that a stated confidence must reach, and a tool for models that cannot be trained.
+Not trained with the model: the floor that a stated confidence must reach, and a tool for models that cannot be
+trained.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from emocaliber.predictions import Prediction, Source
 def temperature_scaled(rows: Sequence[Prediction], calibration: Sequence[Prediction], method: str) -> list[Prediction]:
     """`rows` with their distributions tempered, one temperature a task (Guo et al. 2017).
 
-    Rows without a distribution are passed on with their state. Raises ValueError where a task of `rows` has no calibration
-    row with a distribution.
+    Rows without a distribution are passed on with their state. Raises ValueError where a task of `rows` has no
+    calibration row with a distribution.
     """
     temperatures = {}
     for task in {row.task for row in rows}:

@@ -36,7 +36,7 @@ class Style:
 
 
 class Glyph(NamedTuple):
-    """Ink from 0 (none) to 255, its offset from the pen position and baseline, and how far the pen moves on, in pixels."""
+    """Ink from 0 (none) to 255, its offset from pen position and baseline, and how far the pen moves on, in pixels."""
 
     ink: Pixels
     left: int
@@ -112,9 +112,9 @@ READING_STYLES = (
 )
 
 DEBIAN_PACKAGES = (
-    "fonts-unifont fonts-vlgothic fonts-noto-core fonts-noto-cjk fonts-dejavu-core fonts-konatu fonts-kiloji fonts-horai-umefont "
-    "fonts-wqy-microhei fonts-ipaexfont fonts-klee fonts-takao fonts-dotgothic16 fonts-motoya-l-cedar fonts-mona fonts-nanum "
-    "fonts-freefont-ttf"
+    "fonts-unifont fonts-vlgothic fonts-noto-core fonts-noto-cjk fonts-dejavu-core fonts-konatu fonts-kiloji "
+    "fonts-horai-umefont fonts-wqy-microhei fonts-ipaexfont fonts-klee fonts-takao fonts-dotgothic16 "
+    "fonts-motoya-l-cedar fonts-mona fonts-nanum fonts-freefont-ttf"
 )
 
 

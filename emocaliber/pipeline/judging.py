@@ -5,11 +5,14 @@ Not a metric: `emocaliber.evaluation` computes, here rows are gathered and named
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from emocaliber.baselines.posthoc import isotonic, temperature_scaled
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.generation.engine import Response
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.pipeline.steps import file_hash
@@ -28,6 +31,9 @@ TEMPERATURE = "stage 3, temperature-scaled"
 ISOTONIC = "stage 3, isotonic"
 
 
+Rows = dict[str, list[Prediction]]
+
+
 def predict_stage(
     stage: int, model: str, adapter: Path, data: tuple[str, ...], template: str, out: Path
 ) -> dict[str, str]:
@@ -38,6 +44,7 @@ def predict_stage(
         samples = samples_of(data, [split])
         print(f"  answering {len(samples)} pictures of split {split}", flush=True)
         rows = predict(samples, engine, load_template(LABEL if stage == 1 else template), method=f"stage {stage}")
+        _write_responses(out / f"responses.{split}.jsonl", rows.responses)
         for name, found in (("stated", rows.verbalized), ("expected", rows.expected), ("probability", rows.logprob)):
             if found:
                 path = out / f"{name}.{split}.jsonl"
@@ -46,7 +53,18 @@ def predict_stage(
     return hashes
 
 
-def read_rows(predictions: Path, split: str) -> dict[str, list[Prediction]]:
+def _write_responses(path: Path, responses: Sequence[Response]) -> None:
+    lines = [{"id": r.sample_id, "text": r.text, "finish_reason": r.finish_reason, "error": r.error} for r in responses]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+
+def read_responses(path: Path) -> dict[str, str]:
+    """What the model wrote, by sample id."""
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {line["id"]: line["text"] for line in lines}
+
+
+def read_rows(predictions: Path, split: str) -> Rows:
     """All methods' rows of one split, post-hoc maps included, by the names that the scorecard prints."""
     files = {
         STAGE_1: "stage-1/probability",
@@ -62,10 +80,13 @@ def read_rows(predictions: Path, split: str) -> dict[str, list[Prediction]]:
     return rows
 
 
-def judge(predictions: Path) -> Scorecard:
+def judge(test: Rows, calibration: Rows) -> Scorecard:
     """The scorecard over all methods of a run."""
-    return build_scorecard(
-        read_rows(predictions, "test"),
-        calibration=read_rows(predictions, "calibrate"),
-        on_progress=lambda text: print(f"  {text}", flush=True),
-    )
+    return build_scorecard(test, calibration=calibration)
+
+
+def chosen(rows: Rows, task: str, group: str | None = None) -> Rows:
+    """Each method's rows of one task, and of one group where it is given."""
+    return {
+        name: [row for row in found if row.task == task and group in (None, row.group)] for name, found in rows.items()
+    }

@@ -11,10 +11,12 @@ from typing import Any
 
 from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.pipeline.judging import judge, predict_stage
-from emocaliber.pipeline.steps import run_step
+from emocaliber.pipeline.judging import predict_stage, read_responses, read_rows
+from emocaliber.pipeline.steps import file_hash, run_step
+from emocaliber.pipeline.summary import summarise
 from emocaliber.pipeline.train import model_folder, read_recipe, train
 from emocaliber.prompting import load_template
+from emocaliber.reporting.run_report import write_run_report
 from emocaliber.stages.recipe import Recipe
 
 RECIPES = ("1-label", "2-verbalize", "3-calibrate")
@@ -36,7 +38,7 @@ def run(recipes: Path, out: Path, seed: int | None = None) -> Path:
         adapters.append(adapter)
     for stage, (recipe, path) in enumerate(zip(chosen, adapters, strict=True), start=1):
         _predict(stage, recipe, path, out / "predictions" / f"stage-{stage}")
-    return _report(chosen, out)
+    return _report(chosen, [path.parent for path in adapters], out)
 
 
 def _recipe(path: Path, seed: int | None) -> Recipe:
@@ -58,8 +60,16 @@ def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, 
     )
 
 
-def _report(recipes: list[Recipe], out: Path) -> Path:
-    scorecard = judge(out / "predictions")
-    (out / "report").mkdir(parents=True, exist_ok=True)
-    (out / "report" / "scorecard.json").write_text(scorecard.to_json())
+def _report(recipes: list[Recipe], folders: list[Path], out: Path) -> Path:
+    predictions = out / "predictions"
+    inputs = {str(path.relative_to(out)): file_hash(path) for path in sorted(predictions.glob("*/*.jsonl"))}
+
+    def work(folder: Path) -> dict[str, Any]:
+        responses = read_responses(predictions / "stage-3" / "responses.test.jsonl")
+        test, calibration = read_rows(predictions, "test"), read_rows(predictions, "calibrate")
+        summary = summarise(recipes, folders, test, calibration, responses)
+        write_run_report(summary, folder)
+        return {"bars": [{"name": bar.name, "met": bar.met} for bar in summary.bars]}
+
+    run_step(out / "report", inputs, work)
     return out / "report" / "report.html"

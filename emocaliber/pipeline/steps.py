@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -20,8 +19,8 @@ Inputs = dict[str, Any]
 def run_step(folder: Path, inputs: Inputs, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """Do `work(folder)` unless it is done for these inputs; return its result, which must be JSON.
 
-    A folder that was started with the same inputs is handed over as it is, so that the work goes on; one that was started
-    with others is emptied first.
+    A folder that was started with the same inputs is handed over as it is, so that the work goes on; one that was
+    started with others is emptied first.
     """
     inputs = json.loads(json.dumps(inputs))
     done = _read(folder / "done.json")
@@ -45,7 +44,7 @@ def write_json(path: Path, content: Any) -> None:
     """Write beside the place, then move: a reader never sees half of it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def file_hash(path: Path) -> str:

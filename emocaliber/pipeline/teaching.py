@@ -1,4 +1,5 @@
-"""What each stage learns from: labels, the model's own calibrated probability, its own answers and whether they were right.
+"""What each stage learns from: labels, the model's own calibrated probability, its own answers and whether they were
+right.
 
 Not a trainer: here the engine asks, and `emocaliber.stages` trains on what comes out.
 """

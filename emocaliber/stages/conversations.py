@@ -20,8 +20,8 @@ from emocaliber.samples import Sample
 class Lesson:
     """One sample with the answer to learn.
 
-    `label_target` gives a probability per candidate and `level_target` one per confidence level, where the answer is not
-    simply the text: soft targets. `correct` says whether the label in `completion` is right, where that is what is learned.
+    `label_target` gives a probability per candidate and `level_target` one per confidence level, where the answer is
+    not simply the text: soft targets. `correct` says whether the label in `completion` is right, where that is learned.
     """
 
     sample: Sample

@@ -26,9 +26,9 @@ Method = Literal["proper", "grpo"]
 class Recipe:
     """What one stage does.
 
-    `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks or
-    Parquet files, `splits` which rows of them. `target` (stage 2) is where the confidence to be said comes from; `method`
-    (stage 3) how what is said is calibrated; `held_out` the share of the calibration clusters to select on;
+    `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks
+    or Parquet files, `splits` which rows of them. `target` (stage 2) is where the confidence to be said comes from;
+    `method` (stage 3) how what is said is calibrated; `held_out` the share of the calibration clusters to select on;
     `anchor` the weight of staying close to the model that the stage started from. `trainer` holds the keys of TRL's
     own configuration class.
     """

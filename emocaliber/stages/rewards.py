@@ -1,7 +1,7 @@
 """Rewards for stage 3 by reinforcement: what a stated label and confidence earn.
 
-Pure functions. The text is read by the one parser; a malformed answer earns the worst reward of a readable one, never more,
-and no reward is ever NaN or None.
+Pure functions. The text is read by the one parser; a malformed answer earns the worst reward of a readable one, never
+more, and no reward is ever NaN or None.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TRL's SFT trainer, for answers whose label and confidence are learned from distributions instead of one token.
 
-Not a new trainer: everything but the loss is TRL's. The label's and the level's places are found in the completion; each
-candidate and each level must be one token there (see levels_of), else the trainer is refused with the way out.
+Not a new trainer: everything but the loss is TRL's. The label's and the level's places are found in the completion;
+each candidate and each level must be one token there (see levels_of), else the trainer is refused with the way out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
-from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
 from emocaliber.errors import UserError
 from emocaliber.prompting import LEVEL_TEXTS
@@ -74,7 +73,7 @@ class SoftTargetCollator:
         return batch
 
 
-class SoftTargetTrainer(SFTTrainer):  # type: ignore[misc]
+class SoftTargetTrainer(SFTTrainer):
     """SFT with soft label and level targets; `level_loss` says what is learned at the level's place."""
 
     def __init__(self, *arguments: Any, tokens: AnswerTokens, level_loss: LevelLoss, **named: Any) -> None:
@@ -84,9 +83,9 @@ class SoftTargetTrainer(SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The mean over rows of the loss at the label's place, the level's place and the plain tokens."""
         soft = [inputs.pop(key) for key in ("label_targets", "level_targets", "correct")]
@@ -115,6 +114,6 @@ class SoftTargetTrainer(SFTTrainer):  # type: ignore[misc]
         candidates = logs[..., label_ids] * at_label.unsqueeze(-1)
         rows = rows - (candidates.sum(1) * label_targets).sum(-1)
         has_level = at_level.any(1)
-        # Over the levels alone would let mass leak to other tokens: the level tokens' log-probabilities are the full ones.
+        # Normalised over the whole vocabulary: over the levels alone, mass could leak to other tokens unpunished.
         levels = (logs[..., level_ids] * at_level.unsqueeze(-1)).sum(1)
         return rows + torch.where(has_level, self.level_loss(levels, level_targets, correct), 0.0)

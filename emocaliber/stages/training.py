@@ -1,13 +1,12 @@
-"""Run one stage's trainer: load model and adapter, go on from the newest complete checkpoint, save the adapter at the end.
+"""Run one stage's trainer: load model and adapter, go on from the newest complete checkpoint, save the adapter.
 
-Not a trainer: the loops are TRL's. What is written: `checkpoints/` while it runs, `log.jsonl` (one line per logged step),
-and at the end `adapter/`, moved into place whole.
+Not a trainer: the loops are TRL's. What is written: `checkpoints/` while it runs, `log.jsonl` (one line per logged
+step), and at the end `adapter/`, moved into place whole.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -81,12 +80,13 @@ def save_adapter(trainer: Trainer, out: Path) -> None:
     """Write the adapter beside its place, then move it there: a reader never sees half of it."""
     partial = out / f"{ADAPTER}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    trainer.model.save_pretrained(str(partial), safe_serialization=True)
+    model: Any = trainer.model
+    model.save_pretrained(str(partial), safe_serialization=True)
     shutil.rmtree(out / ADAPTER, ignore_errors=True)
-    os.replace(partial, out / ADAPTER)
+    partial.replace(out / ADAPTER)
 
 
-class Log(TrainerCallback):  # type: ignore[misc]
+class Log(TrainerCallback):
     """Writes each logged step to `log.jsonl`, drops what a killed run wrote beyond its checkpoint, shows progress."""
 
     def __init__(self, out: Path, title: str) -> None:

@@ -1,7 +1,7 @@
 """Stage 3 by GRPO: sampled answers, the Brier reward, no division by the group's deviation (TRL's trainer).
 
-Not the default: it needs many more forward passes than the proper loss. Dividing by the deviation would drive stochastic
-outcomes to over-confidence (Bereket & Leskovec 2025, arXiv 2508.11800).
+Not the default: it needs many more forward passes than the proper loss. Dividing by the deviation would drive
+stochastic outcomes to over-confidence (Bereket & Leskovec 2025, arXiv 2508.11800).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from emocaliber.images import load_image
 from emocaliber.prompting import Template, load_template, messages
@@ -33,7 +34,7 @@ def grpo_keys() -> set[str]:
 def calibrate_by_grpo(
     recipe: Recipe, lessons: Sequence[Lesson], held_out: Sequence[Lesson], model: str, adapter: Path, out: Path
 ) -> None:
-    """Train on the lessons' images, select on `held_out`, leave the best adapter in `out/best`, the last in `out/adapter`."""
+    """Train on the lessons, select on `held_out`: the best adapter goes to `out/best`, the last to `out/adapter`."""
     fixed: dict[str, Any] = {
         "output_dir": str(out / CHECKPOINTS),
         "seed": recipe.seed,
@@ -44,7 +45,7 @@ def calibrate_by_grpo(
     }
     trainer = GRPOTrainer(
         model=load_trainable(recipe, model, adapter),
-        reward_funcs=brier_rewards,
+        reward_funcs=[brier_rewards],
         args=GRPOConfig(**(recipe.trainer | fixed)),
         train_dataset=_questions(lessons, load_template(recipe.template)),
         processing_class=load_processor(model),
@@ -55,7 +56,9 @@ def calibrate_by_grpo(
     finish(trainer, out)
 
 
-def brier_rewards(completions: list[Any], truth: list[str], candidates: list[tuple[str, ...]], **_: Any) -> list[float]:
+def brier_rewards(
+    completions: list[Any], truth: list[str], candidates: list[tuple[str, ...]], **_: Any
+) -> list[float | None]:
     """TRL's reward contract: one number a completion, never NaN or None."""
     texts = [one if isinstance(one, str) else one[0]["content"] for one in completions]
     return [

@@ -1,13 +1,12 @@
 """Watch the stated confidence on a held-out slice of the calibration split while stage 3 trains; keep the best adapter.
 
-Not an evaluation on test rows: the test split is never seen here. The label each row answered before the stage is kept in
-context, so one forward pass reads the level that would be stated.
+Not an evaluation on test rows: the test split is never seen here. The label each row answered before the stage is kept
+in context, so one forward pass reads the level that would be stated.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,8 +35,8 @@ class Watch:
     out: Path
 
 
-class HeldOut(TrainerCallback):  # type: ignore[misc]
-    """Logs Brier, expected calibration error, mean, spread and number of distinct stated levels; saves the best adapter."""
+class HeldOut(TrainerCallback):
+    """Records Brier, calibration error, mean, spread and number of distinct stated levels; saves the best adapter."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
@@ -80,7 +79,7 @@ class HeldOut(TrainerCallback):  # type: ignore[misc]
         model.save_pretrained(str(partial), safe_serialization=True)
         (partial / "step.json").write_text(json.dumps({"step": step}))
         shutil.rmtree(best, ignore_errors=True)
-        os.replace(partial, best)
+        partial.replace(best)
 
 
 def stated_numbers(model: Any, watch: Watch, batch_size: int = 96) -> dict[str, float]:

@@ -24,7 +24,8 @@ def tokenized_brier(log_levels: torch.Tensor, correct: torch.Tensor) -> torch.Te
 def mean_brier(log_levels: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
     """The Brier score of the mean level, (sum_j q_j l_j - y)^2: proper for the mean, and content with any spread."""
     mean = (log_levels.softmax(-1) * _levels(log_levels)).sum(-1)
-    return (mean - correct) ** 2
+    score: torch.Tensor = (mean - correct) ** 2
+    return score
 
 
 def anchored(weight: float) -> LevelLoss:
@@ -34,12 +35,13 @@ def anchored(weight: float) -> LevelLoss:
     so that the greedy level moves with the mean instead of collapsing.
     """
 
-    def loss(log_levels: torch.Tensor, reference: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
+    def anchored_loss(log_levels: torch.Tensor, reference: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
         entropy = torch.special.entr(reference).sum(-1)
         divergence = -(reference * log_levels).sum(-1) - entropy
-        return mean_brier(log_levels, correct) + weight * divergence
+        loss: torch.Tensor = mean_brier(log_levels, correct) + weight * divergence
+        return loss
 
-    return loss
+    return anchored_loss
 
 
 def _levels(like: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Stage 3 by a proper loss: the model's own answers in context, whether they were right, and a Brier score on its levels.
+"""Stage 3 by a proper loss: the model's own answers in context, whether they were right, a Brier score on its levels.
 
 Not reinforcement learning: nothing is sampled, so a step costs one forward and one backward pass.
 """

@@ -1,0 +1,49 @@
+"""A recipe says what is wrong with it in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emocaliber.errors import UserError
+from emocaliber.stages.recipe import load_recipe
+
+GOOD = "stage: label\ndata: [kaomoji]\nsplits: [train]\ntemplate: label\nlearning_rate: 0.1\n"
+KEYS = {"learning_rate", "num_train_epochs"}
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_our_keys_and_the_trainers_are_told_apart(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, GOOD), KEYS)
+    assert recipe.data == ("kaomoji",)
+    assert recipe.trainer == {"learning_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (GOOD + "learning_rat: 0.1\n", "did you mean 'learning_rate'"),
+        (GOOD + "env:\n  A: b\n", "may not set environment variables"),
+        (GOOD.replace("stage: label", "stage: labels"), "'labels' is not one of label, verbalize, calibrate"),
+        (GOOD.replace("data: [kaomoji]", "data: kaomoji"), "data: give a list"),
+        (GOOD.replace("template: label\n", ""), "the key 'template' is missing"),
+        (GOOD + "lora_r: many\n", "lora_r: 'many' is of the wrong kind"),
+        ("- a\n- b\n", "a recipe is a list of `key: value` lines"),
+        ("a: [\n", "not readable as YAML"),
+    ],
+)
+def test_each_mistake_has_its_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UserError, match="recipe.yaml") as error:
+        load_recipe(written(tmp_path, text), KEYS)
+    assert sentence in str(error.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such recipe"):
+        load_recipe(tmp_path / "none.yaml", KEYS)

@@ -1,0 +1,67 @@
+"""Targets state the confidence they were given, spread over the levels around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emocaliber.prompting import LEVELS, load_template
+from emocaliber.reading import read_response
+from emocaliber.samples import Sample
+from emocaliber.stages.targets import distilled, nearest_level, spread_over_levels, voted
+
+TEMPLATE = load_template("label-confidence")
+
+
+def sample(**changes: object) -> Sample:
+    fields = {
+        "id": "1",
+        "image": b"",
+        "task": "t",
+        "candidates": ("happy", "sad", "angry"),
+        "label": "sad",
+        "split": "train",
+        "group": "g",
+        "cluster": "1",
+    }
+    return Sample(**(fields | changes))  # type: ignore[arg-type]
+
+
+@given(st.floats(0.0, 1.0))
+def test_two_hot_targets_have_the_confidence_as_their_mean(confidence: float) -> None:
+    target = np.array(spread_over_levels(confidence, 0.0))
+    assert target.sum() == pytest.approx(1.0)
+    assert (target > 1e-9).sum() <= 2
+    assert float(target @ np.array(LEVELS)) == pytest.approx(confidence, abs=1e-9)
+
+
+@given(st.floats(0.0, 1.0))
+def test_a_spread_target_peaks_at_the_level_that_is_written(confidence: float) -> None:
+    target = np.array(spread_over_levels(confidence, 0.05))
+    assert target.sum() == pytest.approx(1.0)
+    assert target[LEVELS.index(nearest_level(confidence))] == pytest.approx(target.max())
+
+
+def test_a_confidence_outside_the_unit_interval_is_refused() -> None:
+    with pytest.raises(ValueError, match="no probability"):
+        spread_over_levels(1.2, 0.05)
+
+
+def test_a_distilled_lesson_is_read_back_as_what_the_teacher_believed() -> None:
+    [lesson] = distilled([sample()], [np.array([0.2, 0.7, 0.1])], np.array([0.63]), TEMPLATE, 0.05)
+    reading = read_response(lesson.completion, lesson.sample.candidates)
+    assert (reading.label, reading.confidence) == ("sad", 0.65)
+    assert lesson.label_target == (0.2, 0.7, 0.1)
+
+
+def test_votes_become_the_raters_share() -> None:
+    [lesson] = voted([sample(votes={"sad": 3, "happy": 1})], TEMPLATE, 0.05)
+    assert read_response(lesson.completion, lesson.sample.candidates).confidence == 0.75
+    assert lesson.label_target == (0.25, 0.75, 0.0)
+
+
+def test_votes_are_not_made_up() -> None:
+    with pytest.raises(ValueError, match="needs rater votes"):
+        voted([sample()], TEMPLATE, 0.05)
