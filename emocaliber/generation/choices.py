@@ -31,9 +31,12 @@ class ChoiceReader:
         return sorted({token for choice in choices for token in self._tokens_of(choice) or ()})
 
     def read(
-        self, choices: Sequence[Choice], text: str, row: Sequence[int], recorded: Recorded, scored: Scored
+        self, choices: Sequence[Choice], text: str, row: Sequence[int], recorded: Recorded, scored: Scored | None
     ) -> tuple[tuple[float, ...] | None, ...]:
-        """For each choice its options' log-probabilities; None where the text lacks the place."""
+        """For each choice its options' log-probabilities; None where the text lacks the place.
+
+        None, too, where the record does not hold them and there is no `scored` to find them by.
+        """
         if not choices:
             return ()
         decode = self._tokenizer.decode
@@ -41,16 +44,16 @@ class ChoiceReader:
         return tuple(self._read(choice, text, pieces, recorded, scored) for choice in choices)
 
     def _read(
-        self, choice: Choice, text: str, pieces: Sequence[str], recorded: Recorded, scored: Scored
+        self, choice: Choice, text: str, pieces: Sequence[str], recorded: Recorded, scored: Scored | None
     ) -> tuple[float, ...] | None:
         place = choice.place(text)
         if place is None:
             return None
         tokens, step = self._tokens_of(choice), token_at(pieces, text, place)
         logs = recorded(step, tokens) if tokens is not None and step is not None else None
-        if logs is None:
+        if logs is None and scored is not None:
             logs = scored(text[:place], [option + choice.until for option in choice.options])
-        return tuple(map(float, logs))
+        return None if logs is None else tuple(map(float, logs))
 
     def _tokens_of(self, choice: Choice) -> list[int] | None:
         key = (choice.after, choice.options)
@@ -73,7 +76,7 @@ def single_tokens(tokenizer: PreTrainedTokenizerBase, text: str, options: Sequen
 
 def token_at(pieces: Sequence[str], text: str, place: int) -> int | None:
     """The index of the token that starts at a character; None where none does, or the pieces are not the text's."""
-    if "".join(pieces) != text:
+    if not "".join(pieces).startswith(text):  # an end token may follow that the text does not show
         return None
     offset = 0
     for index, piece in enumerate(pieces):

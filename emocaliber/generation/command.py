@@ -17,7 +17,7 @@ from emocaliber.generation.harness import generate
 from emocaliber.prompting import load_template, template_names
 from emocaliber.samples import Sample
 
-ENGINES = ("transformers", "vllm")
+ENGINES = ("transformers", "vllm", "server")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="test", help="which rows to ask about (default: test)")
     parser.add_argument("--model", required=True, help="a model's folder, or its name on the hub")
-    parser.add_argument("--adapter", type=Path, help="a LoRA adapter's folder")
+    parser.add_argument("--adapter", help="a LoRA adapter's folder; with a server, the name it is served by")
+    parser.add_argument("--url", action="append", default=[], help="a server's address; several are used side by side")
+    parser.add_argument("--tokenizer", type=Path, help="for vLLM's server: the model's folder, to report probabilities")
     parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
                         help=f"what to ask: {', '.join(template_names())}")  # fmt: skip
     parser.add_argument("--engine", default="transformers", choices=ENGINES)
@@ -92,6 +94,8 @@ def _engine(arguments: argparse.Namespace) -> Engine:
             temperature=arguments.temperature,
             seed=arguments.seed,
         )
+    if arguments.engine == "server":
+        return _server(arguments)
     if arguments.constrain:
         raise UserError("--constrain needs --engine vllm; transformers writes freely")
     import torch
@@ -104,6 +108,22 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         device=arguments.device,
         dtype=None if arguments.dtype == "auto" else getattr(torch, arguments.dtype),
         batch_size=arguments.batch_size,
+        max_new_tokens=arguments.max_new_tokens,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
+
+
+def _server(arguments: argparse.Namespace) -> Engine:
+    from emocaliber.generation.server_engine import ServerEngine
+
+    if not arguments.url:
+        raise UserError("--engine server needs --url, for instance --url http://127.0.0.1:8000")
+    return ServerEngine(
+        arguments.url,
+        arguments.adapter or arguments.model,
+        base=arguments.model if arguments.adapter else None,
+        tokenizer=arguments.tokenizer,
         max_new_tokens=arguments.max_new_tokens,
         temperature=arguments.temperature,
         seed=arguments.seed,

@@ -1,17 +1,24 @@
 """The same command with transformers and with vLLM, on a CPU, with the same weights: the same answers."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emocaliber.errors import UserError
 from emocaliber.generation.records import Record, read_records
+from emocaliber.generation.server_engine import ServerEngine
 from emocaliber.prediction_files import read_predictions
 from emocaliber.taxonomy import KAOMOJI_10
 from tests.generation.conftest import face
@@ -62,7 +69,7 @@ def generate(samples: Path, model: Path, out: Path, *options: str) -> list[Recor
 def test_vllm_answers_as_transformers_does_with_a_lora_adapter(
     taught_model: Path, taught_adapter: Path, samples_file: Path, tmp_path: Path
 ) -> None:
-    """Measured share of differing texts: 0 of 210."""
+    """Measured share of differing texts: see eval/benchmarks/README.md."""
     adapter = ("--adapter", str(taught_adapter))
     plain = generate(samples_file, taught_model, tmp_path / "h", *adapter)
     served = generate(
@@ -77,6 +84,53 @@ def test_vllm_answers_as_transformers_does_with_a_lora_adapter(
     assert len(gaps) > 0.9 * COUNT
     assert np.quantile(gaps, 0.98) < 1e-3
     assert [record.id for record in served if record.response.finish_reason == "image error"] == ["7", "8"]
+
+
+@contextmanager
+def server(model: Path, adapter: Path, log: Path) -> Iterator[str]:
+    """vLLM's OpenAI-compatible server on a free port of this machine, its adapter served as "tuned"."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+    options += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--lora-modules", f"tuned={adapter}"]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *options]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, stdout=output, stderr=output)
+    try:
+        for _ in range(240):
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                    break
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_a_server_answers_as_transformers_does_with_a_lora_adapter(
+    taught_model: Path, taught_adapter: Path, samples_file: Path, tmp_path: Path
+) -> None:
+    """Both ways through the reader, the choices included; a base served as its own adapter is refused as dead."""
+    options = ("--template", "label-confidence", "--limit", "60")
+    plain = generate(samples_file, taught_model, tmp_path / "h", "--adapter", str(taught_adapter), *options)
+    with server(taught_model, taught_adapter, tmp_path / "log") as url:
+        asked = (*options, "--engine", "server", "--url", url, "--url", url, "--tokenizer", str(taught_model))
+        served = generate(samples_file, Path("base"), tmp_path / "s", "--adapter", "tuned", *asked)
+        with pytest.raises(UserError, match="changes no answer"):
+            ServerEngine([url], "base", base="base")
+        with pytest.raises(UserError, match="does not serve"):
+            ServerEngine([url], "other")
+    with pytest.raises(UserError, match="no OpenAI-compatible server"):
+        ServerEngine([url], "base")
+    differing = [one.id for one, other in zip(plain, served, strict=True) if one.response.text != other.response.text]
+    assert len(differing) <= 1, differing
+    rows = zip(*(read_predictions(tmp_path / out / "predictions-logprob.jsonl") for out in "hs"), strict=True)
+    gaps = [abs(one.confidence - other.confidence) for one, other in rows if one.confidence and other.confidence]
+    assert len(gaps) == 58
+    assert max(gaps) < 1e-3
 
 
 def test_constrained_answers_are_all_readable(random_model: Path, samples_file: Path, tmp_path: Path) -> None:
