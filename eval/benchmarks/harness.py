@@ -1,0 +1,146 @@
+"""What the harness costs beside the engine alone: images from disk, 32 new tokens, one model, one machine, one process.
+
+Not a benchmark of models: the weights are random. Four ways through the same questions: our harness on vLLM (journal, checks,
+files and all), a bare `llm.generate` of all prompts at once with the images decoded beforehand (the ceiling), one
+`llm.generate` a sample (how the reference code runs), and our harness on transformers in batches.
+
+    VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 python eval/benchmarks/harness.py --images 2000
+    python eval/benchmarks/harness.py --rows 100000        memory alone: rows streamed through the harness, no model
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from emocaliber.backbones.tiny import build_tiny
+from emocaliber.backbones.tiny_tokenizer import build_processor, build_tokenizer
+from emocaliber.generation.engine import Engine, Request, Response
+from emocaliber.generation.harness import generate
+from emocaliber.images import load_image
+from emocaliber.prompting import Template, load_template
+from emocaliber.samples import FileImage, Sample
+from emocaliber.taxonomy import KAOMOJI_10
+
+NEW_TOKENS = 32
+SINGLE_CALLS = 200
+LABELS = KAOMOJI_10.labels
+PLAIN, WITH_CHOICES = load_template("distribution"), load_template("label-confidence")
+
+
+def samples_on_disk(folder: Path, count: int) -> list[Sample]:
+    """Noisy pictures of 280 x 28 pixels as PNG files."""
+    noise = np.random.default_rng(0)
+    for number in range(count):
+        Image.fromarray(noise.integers(0, 256, (28, 280, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return [sample(FileImage(folder, f"{number}.png"), number) for number in range(count)]
+
+
+def sample(image: FileImage | bytes, number: int) -> Sample:
+    """A question about one image."""
+    return Sample(str(number), image, "noise", LABELS, LABELS[number % 10], "test", "noise", str(number))
+
+
+def save_random_model(folder: Path) -> None:
+    """The tiny backbone with random weights, which hardly ever ends its answer before the limit."""
+    tokenizer = build_tokenizer([template.render(LABELS) for template in (PLAIN, WITH_CHOICES)], "")
+    build_tiny(tokenizer).save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+
+
+def seconds_of_harness(samples: Sequence[Sample], engine: Engine, template: Template, out: Path) -> float:
+    """From the first file read to the last file written."""
+    return generate(samples, engine, template, out, method="benchmark", total=len(samples)).seconds
+
+
+def compare(count: int) -> None:
+    """Print one line a way, rates against the ceiling."""
+    from emocaliber.generation.transformers_engine import TransformersEngine
+    from emocaliber.generation.vllm_engine import VllmEngine
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "images").mkdir()
+        samples = samples_on_disk(folder / "images", count)
+        save_random_model(folder / "model")
+        vllm = VllmEngine(folder / "model", dtype="float32", max_new_tokens=NEW_TOKENS, max_model_len=512)
+        prompt = PLAIN.render(LABELS)
+        requests = [Request(one.id, load_image(one.image), prompt) for one in samples]
+        vllm.generate(requests[:64])
+        rates = {}
+        started = time.monotonic()
+        vllm.generate(requests)
+        rates["one llm.generate of all prompts, images decoded before (ceiling)"] = count / (time.monotonic() - started)
+        spent = seconds_of_harness(samples, vllm, PLAIN, folder / "plain")
+        rates["our harness on vLLM"] = count / spent
+        spent = seconds_of_harness(samples, vllm, WITH_CHOICES, folder / "choices")
+        rates["our harness on vLLM, shorter prompt, with the probabilities of labels and levels"] = count / spent
+        single = samples[:SINGLE_CALLS]
+        started = time.monotonic()
+        for one in single:
+            vllm.generate([Request(one.id, load_image(one.image), prompt)])
+        rates[f"one llm.generate a sample (first {len(single)})"] = len(single) / (time.monotonic() - started)
+        batched = TransformersEngine(folder / "model", max_new_tokens=NEW_TOKENS, batch_size=64)
+        spent = seconds_of_harness(samples, batched, PLAIN, folder / "transformers")
+        rates["our harness on transformers, batches of 64"] = count / spent
+    print(f"{date.today()}, {platform.processor() or platform.machine()}, {count} images, {NEW_TOKENS} new tokens")
+    ceiling = next(iter(rates.values()))
+    for way, rate in rates.items():
+        print(f"{rate:8.1f} images/s  {rate / ceiling:5.2f} of the ceiling  {way}")
+
+
+class Echo:
+    """No model at all: says the same to every question, so that only the harness uses memory."""
+
+    name = "echo"
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        """An answer of the trained form, with choices, for each request."""
+        text = WITH_CHOICES.write(label=LABELS[0], confidence=0.85)
+        choices = (tuple([-2.3] * 10), tuple([-3.0] * 21))
+        return [Response(request.sample_id, text, "stop", 7, choices) for request in requests]
+
+
+class Stream:
+    """Rows made when they are asked for; each picture is one of a hundred, its bytes those of its own file."""
+
+    def __init__(self, count: int, pictures: Sequence[bytes]) -> None:
+        self._count, self._pictures = count, pictures
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number in range(self._count):
+            yield sample(self._pictures[number % len(self._pictures)] + number.to_bytes(4, "big"), number)
+
+
+def measure_memory(rows: int) -> None:
+    """Print the peak memory that rows streamed through the harness add to that of the first thousand."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pictures = [Path(one.image.root / one.image.name).read_bytes() for one in samples_on_disk(folder, 100)
+                    if isinstance(one.image, FileImage)]  # fmt: skip
+        generate(Stream(1000, pictures), Echo(), WITH_CHOICES, folder / "few", method="benchmark")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        started = time.monotonic()
+        generate(Stream(rows, pictures), Echo(), WITH_CHOICES, folder / "many", method="benchmark")
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        rate = rows / (time.monotonic() - started)
+    print(
+        f"{date.today()}, {rows} rows: peak {after:.0f} MiB, {after - before:.0f} MiB more than 1,000 rows; {rate:.0f} rows/s"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Measure what the harness costs.")
+    parser.add_argument("--images", type=int, default=2000, help="images to compare on (default: 2000)")
+    parser.add_argument("--rows", type=int, help="measure memory alone, with this many rows")
+    arguments = parser.parse_args()
+    measure_memory(arguments.rows) if arguments.rows else compare(arguments.images)
