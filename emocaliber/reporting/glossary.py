@@ -53,9 +53,9 @@ def _safeguards(settings: Settings) -> list[tuple[str, str]]:
         ),
         (
             "Interval",
-            f"Beside each figure stands where it may lie ({settings.level:.0%}), given how few pictures were judged. A"
-            " paired difference judges two methods on the same pictures; “no clear difference” means that its interval"
-            " holds zero.",
+            f"Beside each figure stands where it may lie ({100 * settings.level:.0f} %), given how few pictures were"
+            " judged. A paired difference judges two methods on the same pictures; “no clear difference” means that its"
+            " interval holds zero.",
         ),
         (
             "Missing answers",

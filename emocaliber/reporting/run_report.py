@@ -7,13 +7,16 @@ Not a measurement: everything numeric is in the RunSummary and its Scorecard.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from emocaliber.evaluation.floors import CONSTANT
 from emocaliber.evaluation.scorecard import MethodScores, Scores
 from emocaliber.prediction_files import write_atomically
 from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
 from emocaliber.reporting.document import Block, Cell, Document, Gallery, Paragraph, Section, Table
-from emocaliber.reporting.files import write_document
+from emocaliber.reporting.figures.reliability import AGAIN_READING, reliability_reading
+from emocaliber.reporting.files import write_page, write_text
 from emocaliber.reporting.glossary import how_to_read
 from emocaliber.reporting.run_summary import RunSummary
 from emocaliber.reporting.sections import (
@@ -35,7 +38,7 @@ from emocaliber.reporting.tables import (
     value_cell,
 )
 from emocaliber.reporting.training_sections import provenance, training
-from emocaliber.reporting.words import against, calibrated, opening
+from emocaliber.reporting.words import against, calibrated, opening, summary
 
 
 def write_run_report(run: RunSummary, out_dir: Path) -> Path:
@@ -46,21 +49,22 @@ def write_run_report(run: RunSummary, out_dir: Path) -> Path:
     document = run_document(run)
     write_atomically(out_dir / "scorecard.json", [run.scorecard.to_json().encode()])
     write_atomically(out_dir / "report.json", [run.to_json().encode()])
-    return write_document(document, out_dir)
+    write_text(document, out_dir)
+    return write_page(document, out_dir)
 
 
 def run_document(run: RunSummary) -> Document:
     """What the report says."""
     scope = _stated(run).find(run.focus.kind, run.focus.name, run.focus.aggregation)
-    drawn, listed = _drawn(run), _listed(run)
+    curved, listed, constant = _curved(run), _listed(run), _constant(run)
     sections = [
         _bars(run),
         how_to_read(run.scorecard.settings),
         _stages(run, listed, scope),
         _differences(run, scope),
-        _reliability(run, drawn, scope),
-        selection([one for one in drawn if one.role == "method"], scope),
-        tasks_and_groups(drawn, listed),
+        _reliability(run, curved, scope),
+        selection(curved, scope),
+        tasks_and_groups([*curved, *([constant] if constant else [])], listed),
         ambiguity(_named(run, run.roles.stage_2, run.roles.stated)),
         _pictures(run),
         missing([one for one in listed if one.role == "method"], _stated(run).find("all")),
@@ -83,38 +87,52 @@ def _stated(run: RunSummary) -> MethodScores:
     return run.scorecard.method(run.roles.stated)
 
 
+def _constant(run: RunSummary) -> MethodScores | None:
+    """The constant floor of the stated confidence. The scorecard may print it under a method with the same labels."""
+    found = constant_of(run.scorecard, _stated(run))
+    return replace(found, name=CONSTANT) if found else None
+
+
 def _named(run: RunSummary, *names: str | None) -> list[MethodScores]:
     return [run.scorecard.method(name) for name in names if name is not None]
 
 
-def _drawn(run: RunSummary) -> list[MethodScores]:
-    """The methods of every figure: what is said after stages 2 and 3, and the floors."""
-    best, constant = best_posthoc(run), constant_of(run.scorecard, _stated(run))
-    others = _named(run, run.roles.stage_2, run.roles.probability)
-    return [_stated(run), *others, *([best] if best else []), *([constant] if constant else [])]
+def _curved(run: RunSummary) -> list[MethodScores]:
+    """The methods whose curves are drawn: what is said after stages 3 and 2, the label probability and its best map."""
+    best = best_posthoc(run)
+    return [*_named(run, run.roles.stated, run.roles.stage_2, run.roles.probability), *([best] if best else [])]
 
 
 def _listed(run: RunSummary) -> list[MethodScores]:
     """The methods of every table, in the order of the stages, the floors last."""
     roles = run.roles
-    constant = constant_of(run.scorecard, _stated(run))
-    own = _named(run, roles.stage_1, roles.stage_2, roles.stated, roles.expected, roles.probability, *roles.posthoc)
-    return [*own, *([constant] if constant else [])]
+    own = _named(run, roles.stage_1, roles.stage_2, roles.stated, roles.expected)
+    floors = [
+        replace(one, role="floor", note="that probability after a map fitted on calibration rows")
+        for one in _named(run, *roles.posthoc)
+    ]
+    raw = [
+        replace(one, role="floor", note="the label’s probability inside the model, as it is")
+        for one in _named(run, roles.probability)
+    ]
+    constant = _constant(run)
+    return [*own, *raw, *floors, *([constant] if constant else [])]
 
 
 def _opening(run: RunSummary, scope: Scores) -> list[Block]:
     card, stated = run.scorecard, _stated(run)
-    words = opening(scope, card.settings)
-    constant = constant_of(card, stated)
+    words, more = opening(scope, card.settings), summary(scope)
+    constant = _constant(run)
     floor = scores_in(constant, scope) if constant else None
     compared = against_constant(card, stated, scope)
     if floor and compared:
-        words += " " + against(floor, compared.headline.get("brier"), scope)
+        more += " " + against(floor, compared.headline.get("brier"), scope)
     met = sum(bar.met for bar in run.bars)
-    promised = f"Of the {len(run.bars)} things promised, {met} were kept." if run.bars else ""
-    key = reliability_figure("key", "Does the stated confidence come true?", [(stated.name, scope)], card.settings)
+    promised = f"Promises kept: {met} of {len(run.bars)} (the first table below)." if run.bars else ""
+    reading = reliability_reading(card.settings.level)
+    key = reliability_figure("key", "Does the stated confidence come true?", [(stated.name, scope)], reading)
     said = Paragraph(" ".join(one for one in (calibrated(scope), promised) if one))
-    return [Paragraph(words.strip(), lead=True), headline_tiles(scope), key, said]
+    return [Paragraph(words, lead=True), Paragraph(more.strip()), headline_tiles(scope), key, said]
 
 
 def _bars(run: RunSummary) -> Section | None:
@@ -141,7 +159,7 @@ def _stages(run: RunSummary, listed: list[MethodScores], scope: Scores) -> Secti
         " below: the label’s own probability, raw and corrected after the fact on calibration pictures, which needs"
         " access to the model’s inside, and one constant number per task."
     )
-    return Section("From stage to stage", [Paragraph(words), headline_table(listed, scope)])
+    return Section("From stage to stage", [Paragraph(words), headline_table(listed, scope, notes=True)])
 
 
 def _differences(run: RunSummary, scope: Scores) -> Section | None:
@@ -153,19 +171,17 @@ def _differences(run: RunSummary, scope: Scores) -> Section | None:
     return differences("What stage 3 changed", caption, [one for one in found if one is not None])
 
 
-def _reliability(run: RunSummary, drawn: list[MethodScores], scope: Scores) -> Section:
-    own = [one for one in drawn if one.role == "method"]
-    panels = [(one.name, scores) for one in own if (scores := scores_in(one, scope))]
-    settings = run.scorecard.settings
+def _reliability(run: RunSummary, curved: list[MethodScores], scope: Scores) -> Section:
+    panels = [(one.name, scores) for one in curved if (scores := scores_in(one, scope))]
     by_rows = [
         (f"{one.kind} {one.name}", one)
         for one in _stated(run).scores
         if one.kind in {"task", "group"} and one.aggregation == "pooled"
     ]
-    blocks: list[Block] = [reliability_figure("method", "Stated and true, before and after", panels, settings)]
+    blocks: list[Block] = [reliability_figure("method", "Stated and true, before and after", panels, AGAIN_READING)]
     if len(by_rows) > 1:
         title = "Stated and true after stage 3, by task and group of pictures"
-        blocks.append(reliability_figure("rows", title, by_rows, settings))
+        blocks.append(reliability_figure("rows", title, by_rows, AGAIN_READING))
     blocks.append(histogram_figure("histogram", "Which confidences are stated", panels))
     return Section("What it says about its confidence", blocks)
 

@@ -2,7 +2,7 @@
 
 Not a measurement: everything numeric is in the Scorecard.
 
-    emocaliber score first.jsonl second.jsonl --out results      writes results/report.html and results/report.md
+    emocaliber score first.jsonl second.jsonl --out results      writes results/report.html
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import MethodScores, Scorecard, Scores
 from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
 from emocaliber.reporting.document import Block, Document, Paragraph, Section
-from emocaliber.reporting.files import write_document
+from emocaliber.reporting.figures.reliability import AGAIN_READING, reliability_reading
+from emocaliber.reporting.files import write_page
 from emocaliber.reporting.glossary import how_to_read
 from emocaliber.reporting.sections import (
     CURVES,
@@ -32,15 +33,16 @@ from emocaliber.reporting.sections import (
 from emocaliber.reporting.tables import (
     COMPARED,
     headline_table,
+    number,
     published_table,
     scope_title,
 )
-from emocaliber.reporting.words import against, calibrated, opening, verdict
+from emocaliber.reporting.words import against, calibrated, opening, summary, verdict
 
 
 def write_score_report(scorecard: Scorecard, out_dir: Path) -> Path:
-    """Write report.html, report.md and its figures into `out_dir`; returns the path of report.html."""
-    return write_document(score_document(scorecard), out_dir)
+    """Write report.html into `out_dir`, and return its path. The same in Markdown is scorecard.md."""
+    return write_page(score_document(scorecard), out_dir)
 
 
 def score_document(card: Scorecard) -> Document:
@@ -54,7 +56,7 @@ def score_document(card: Scorecard) -> Document:
         how_to_read(card.settings),
         _all_rows(card, first),
         _differences(card, scope),
-        _reliability(card, methods),
+        _reliability(methods),
         selection(methods, scope),
         tasks_and_groups(drawn, card.methods),
         ambiguity(methods),
@@ -70,13 +72,14 @@ def score_document(card: Scorecard) -> Document:
 def _opening(card: Scorecard, methods: Sequence[MethodScores]) -> list[Block]:
     first, others = methods[0], methods[1:]
     scope, constant = first.find("all"), constant_of(card, first)
-    words = opening(scope, card.settings, f"“{first.name}”" if others else "The model")
+    words, more = opening(scope, card.settings, f"“{first.name}”" if others else "The model"), summary(scope)
     compared = against_constant(card, first, scope)
     if constant and compared:
-        words += " " + against(constant.find("all"), compared.headline.get("brier"), scope)
-    shown: list[Block] = [Paragraph(words.strip(), lead=True)]
+        more += " " + against(constant.find("all"), compared.headline.get("brier"), scope)
+    shown: list[Block] = [Paragraph(words, lead=True), Paragraph(more.strip())]
     shown += [Paragraph(sentence) for other in others if (sentence := _beside(card, first, other))]
-    key = reliability_figure("key", "Does the stated confidence come true?", [(first.name, scope)], card.settings)
+    reading = reliability_reading(card.settings.level)
+    key = reliability_figure("key", "Does the stated confidence come true?", [(first.name, scope)], reading)
     return [*shown, headline_tiles(scope), key, Paragraph(calibrated(scope))]
 
 
@@ -86,7 +89,7 @@ def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
     if found is None:
         return ""
     parts = [
-        f"{METRICS[name].title} {difference.value:+.3f} ({verdict(difference, name)})"
+        f"{METRICS[name].title} {number(difference.value, '+.3f')} ({verdict(difference, name)})"
         for name in COMPARED
         if (difference := found.headline.get(name)) and difference.value is not None
     ]
@@ -96,7 +99,7 @@ def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
 def _all_rows(card: Scorecard, first: MethodScores) -> Section:
     scopes = [one for one in first.scores if one.kind == "all"]
     words = Paragraph("Each method beside its floors. Arrows show where better is; intervals stand under the figures.")
-    return Section("The figures", [words, *(headline_table(card.methods, one) for one in scopes)])
+    return Section("The figures", [words, *(headline_table(card.methods, one, notes=True) for one in scopes)])
 
 
 def _differences(card: Scorecard, scope: Scores) -> Section | None:
@@ -105,7 +108,7 @@ def _differences(card: Scorecard, scope: Scores) -> Section | None:
     return differences("Paired differences", f"First minus second. {scope_title(scope)}", found)
 
 
-def _reliability(card: Scorecard, methods: Sequence[MethodScores]) -> Section:
+def _reliability(methods: Sequence[MethodScores]) -> Section:
     panels = [(one.name, one.find("all")) for one in methods]
     groups = [
         (f"{method.name}, {scores.name}", scores)
@@ -115,9 +118,9 @@ def _reliability(card: Scorecard, methods: Sequence[MethodScores]) -> Section:
     ]
     blocks: list[Block] = []
     if len(methods) > 1:
-        blocks.append(reliability_figure("reliability", "Stated and true, by method", panels, card.settings))
+        blocks.append(reliability_figure("reliability", "Stated and true, by method", panels, AGAIN_READING))
     if len(groups) > len(methods):
-        blocks.append(reliability_figure("group", "Stated and true, by group of pictures", groups, card.settings))
+        blocks.append(reliability_figure("group", "Stated and true, by group of pictures", groups, AGAIN_READING))
     blocks.append(histogram_figure("histogram", "Which confidences are stated", panels))
     return Section("What it says about its confidence", blocks)
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emocaliber.evaluation.metric_names import METRICS
-from emocaliber.evaluation.scorecard import Comparison, Curves, Estimate, MethodScores, Scorecard, Scores, Settings
+from emocaliber.evaluation.scorecard import Comparison, Curves, Estimate, MethodScores, Scorecard, Scores
 from emocaliber.reporting.document import Block, Figure, Panel, Paragraph, Section, Tile, Tiles
 from emocaliber.reporting.figures.reliability import (
     HISTOGRAM_READING,
     histogram_panel,
     reliability_panel,
-    reliability_reading,
 )
 from emocaliber.reporting.figures.scopes import SCOPES_READING, scopes_panel
 from emocaliber.reporting.figures.selection import RISK_READING, TRUSTED_READING, risk_coverage_panel, trusted_panel
@@ -37,6 +36,8 @@ from emocaliber.reporting.tables import (
 CURVES = 6
 """At most this many methods in one figure: more cannot be told apart."""
 
+_INTERVALS = {"bca": "BCa", "percentile": "percentile"}
+
 SCOPE_METRICS = ("accuracy", "ece", "brier")
 
 
@@ -51,17 +52,17 @@ def headline_tiles(scores: Scores) -> Tiles:
     tiles = []
     for name, (label, meaning) in said.items():
         cell = value_cell(scores.headline.get(name))
-        tiles.append(Tile(label, cell.text, f"{meaning}; {cell.detail}" if cell.detail else meaning))
+        tiles.append(Tile(label, cell.text, f"{meaning}; interval {cell.detail}" if cell.detail else meaning))
     return Tiles(tiles)
 
 
-def reliability_figure(prefix: str, title: str, panels: Sequence[tuple[str, Scores]], settings: Settings) -> Figure:
+def reliability_figure(prefix: str, title: str, panels: Sequence[tuple[str, Scores]], reading: str) -> Figure:
     """Reliability diagrams side by side, each under its heading."""
     drawn = [
         reliability_panel(f"{prefix}-{number}", _captioned(heading, scores), _curves(scores).reliability)
         for number, (heading, scores) in enumerate(panels)
     ]
-    return Figure(title, drawn, reliability_reading(settings.level))
+    return Figure(title, drawn, reading)
 
 
 def histogram_figure(prefix: str, title: str, panels: Sequence[tuple[str, Scores]]) -> Figure:
@@ -148,11 +149,11 @@ def every_metric(methods: Sequence[MethodScores], scope: Scores) -> Section:
 def how_made(card: Scorecard, notes: Sequence[str] = ()) -> Section:
     """Settings of the measurement, and what a reader must know before trusting it."""
     one = card.settings
+    kind = f"{100 * one.level:.0f} % {_INTERVALS[one.interval]} bootstrap"
     words = (
-        f"Intervals: {one.level:.0%} {one.interval} bootstrap, {one.replicates:,} replicates by {one.unit}, seed"
-        f" {one.seed}. ECE: {one.bins} bins of equal width, closed on the {one.edges}. Log score clipped at"
-        f" {one.log_clip:g}. Coverage at risk {one.risk:g}, risk at coverage {one.coverage:g}. The same figures, for"
-        " machines, are in scorecard.json beside this page."
+        f"Intervals: {kind}, {one.replicates:,} replicates by {one.unit}, seed {one.seed}. ECE: {one.bins} bins of"
+        f" equal width, closed on the {one.edges}. Log score clipped at {one.log_clip:g}. Coverage at risk {one.risk:g},"
+        f" risk at coverage {one.coverage:g}. The same figures, for machines, are in scorecard.json beside this page."
     )
     said = [Paragraph(note) for note in (*card.notes, *notes)]
     return Section("How these figures were made", [Paragraph(words), *said])

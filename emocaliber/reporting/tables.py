@@ -49,7 +49,7 @@ def value_cell(one: Estimate | None) -> Cell:
         return ABSENT
     if one.value is None:
         return Cell(NOTHING)
-    return Cell(f"{one.value:.3f}", _interval(one.low, one.high, ".3f"))
+    return Cell(number(one.value, ".3f"), _interval(one.low, one.high, ".3f"))
 
 
 def difference_cell(one: Difference | None, metric: str) -> Cell:
@@ -59,11 +59,17 @@ def difference_cell(one: Difference | None, metric: str) -> Cell:
     if one.value is None:
         return Cell(NOTHING)
     interval = _interval(one.low, one.high, "+.3f")
-    return Cell(f"{one.value:+.3f}", f"{interval}; {verdict(one, metric)}" if interval else "")
+    return Cell(number(one.value, "+.3f"), f"{interval}; {verdict(one, metric)}" if interval else "")
 
 
 def _interval(low: float | None, high: float | None, form: str) -> str:
-    return "" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+    return "" if low is None or high is None else f"{number(low, form)} to {number(high, form)}"
+
+
+def number(value: float, form: str) -> str:
+    """A number with a true minus sign, and no sign where it rounds to zero."""
+    text = f"{value:{form}}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
 
 def scores_in(method: MethodScores, scope: Scores) -> Scores | None:
@@ -74,12 +80,12 @@ def scores_in(method: MethodScores, scope: Scores) -> Scores | None:
     return None
 
 
-def headline_table(methods: Sequence[MethodScores], scope: Scores) -> Table:
-    """The short list of metrics for each method and floor in one scope."""
+def headline_table(methods: Sequence[MethodScores], scope: Scores, *, notes: bool = False) -> Table:
+    """The short list of metrics for each method and floor in one scope; `notes` says what each floor is."""
     own = [(method, scores) for method in methods if (scores := scores_in(method, scope)) is not None]
     rows = [
         [
-            Cell(method.name, method.note),
+            Cell(method.name, method.note if notes else ""),
             *(value_cell(scores.headline.get(name)) for name in COLUMNS),
             Cell(f"{scores.n_answered / scores.n:.1%}"),
         ]

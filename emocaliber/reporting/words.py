@@ -18,14 +18,13 @@ NOTHING = "not defined"
 
 
 def opening(scores: Scores, settings: Settings, subject: str = "The model") -> str:
-    """How often it was right, what it said about its confidence, and how the two go together."""
-    sentences = [
-        _right(scores, settings, subject),
-        *_said(scores),
-        *_missed_by(scores),
-        *_ranked(scores),
-    ]
-    return " ".join(sentences)
+    """How often it was right, what it said about its confidence, and how often that came true."""
+    return " ".join([_right(scores, settings, subject), *_said(scores)])
+
+
+def summary(scores: Scores) -> str:
+    """Calibration and ranking, each in a sentence."""
+    return " ".join([*_missed_by(scores), *_ranked(scores)])
 
 
 def against(constant: Scores, difference: Difference | None, scores: Scores) -> str:
@@ -33,10 +32,11 @@ def against(constant: Scores, difference: Difference | None, scores: Scores) -> 
     own, floor = scores.headline["brier"].value, constant.headline["brier"].value
     if own is None or floor is None or difference is None:
         return ""
+    judged = {"better": "clearly better", "worse": "clearly worse"}
     sure = verdict(difference, "brier")
     return (
-        "Does that help? Had it stated one and the same number for every picture of a task, its Brier score (squared"
-        f" error of the confidence, lower is better) would be {floor:.3f}; it is {own:.3f}, which is {sure}."
+        "Had it stated one and the same number for every picture of a task, the squared error of its confidence (Brier"
+        f" score, lower is better) would be {floor:.3f}. It is {own:.3f}: {judged.get(sure, sure)}."
     )
 
 
@@ -44,6 +44,8 @@ def verdict(difference: Difference, metric: str) -> str:
     """Better, worse, or not to be told from chance, by whether the interval of the difference holds zero."""
     if difference.value is None or difference.low is None or difference.high is None:
         return NOTHING
+    if difference.low == difference.value == difference.high == 0:
+        return "no difference"
     if difference.low <= 0 <= difference.high:
         return "no clear difference"
     return "better" if (difference.value < 0) == (METRICS[metric].better == "lower") else "worse"
@@ -73,7 +75,7 @@ def _right(scores: Scores, settings: Settings, subject: str) -> str:
         return f"{asked}{where}{counted}; how often it was right is {NOTHING}."
     interval = ""
     if accuracy.low is not None and accuracy.high is not None:
-        interval = f" ({settings.level:.0%} interval: {100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %)"
+        interval = f" ({100 * settings.level:.0f} % interval: {100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %)"
     return f"{asked}{where}{counted}. It was right on {percent(accuracy)}{interval}."
 
 

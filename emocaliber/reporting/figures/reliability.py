@@ -16,6 +16,11 @@ from emocaliber.reporting.document import Panel
 from emocaliber.reporting.palette import AXIS, BAND, BLUE, INK, MUTED, ORANGE, PAGE
 from emocaliber.reporting.svg import draw_svg
 
+AGAIN_READING = (
+    "As the first figure: on the dashed diagonal what was said came true; hollow points lie further off than chance"
+    " explains; the small numbers count the answers in the bin."
+)
+
 HISTOGRAM_READING = (
     "How many answers state which confidence: plain bars were right, striped bars on top were wrong. A useful"
     " confidence spreads out, with stripes mostly on the left."
@@ -59,14 +64,13 @@ def reliability_panel(name: str, title: str, bins: Sequence[ReliabilityBin]) -> 
             axes.plot(one.mean_confidence, one.accuracy, "o", markersize=7, color=BLUE.light, markerfacecolor=fill)
             axes.annotate(
                 f"{one.count:,}",
-                (one.mean_confidence, 0),
-                (0, 3),
-                textcoords="offset points",
+                (one.mean_confidence, -0.085),
                 ha="center",
+                va="center",
                 fontsize=7.5,
                 color=MUTED.light,
             )
-        axes.set(xlim=(0, 1), ylim=(-0.07, 1.03), xlabel="Stated confidence (0 to 1)", ylabel="Share right (0 to 1)")
+        axes.set(xlim=(0, 1), ylim=(-0.13, 1.03), xlabel="Stated confidence (0 to 1)", ylabel="Share right (0 to 1)")
         axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
 

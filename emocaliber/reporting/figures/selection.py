@@ -14,14 +14,14 @@ from matplotlib.axes import Axes
 
 from emocaliber.evaluation.scorecard import RiskCoverage, TrustedCurve
 from emocaliber.reporting.document import Panel
-from emocaliber.reporting.palette import INK, MUTED, series_styles
+from emocaliber.reporting.palette import AXIS, INK, MUTED, series_styles
 from emocaliber.reporting.svg import draw_svg
 
 RISK_READING = (
     "Let the model answer only where it is most confident: across, the share of pictures it then answers; up, the share"
     " of those answers that are wrong. Lower is better, and a useful confidence falls towards the left: the surest"
-    " answers are the most often right. At 100 % every curve ends at its error rate. Points with the same confidence"
-    " are drawn in their expected order."
+    " answers are the most often right. At 100 % every curve ends at its error rate. Pictures without a usable answer"
+    " count as wrong and come first: such a curve starts at 100 %."
 )
 
 TRUSTED_READING = (
@@ -50,7 +50,7 @@ def risk_coverage_panel(name: str, title: str, curves: Mapping[str, RiskCoverage
                 label=shortened(label),
             )
         axes.set(xlim=(0, 101), xlabel="Pictures answered (% of all)", ylabel="Wrong among them (%)")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, _top(curves))
         axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.17), labelcolor=INK.light, borderaxespad=0)
 
     below = 62 + 15.5 * len(curves)
@@ -82,13 +82,19 @@ def trusted_panel(name: str, title: str, curve: TrustedCurve, chosen: Sequence[f
         if floor is not None:
             axes.axhline(floor, color=MUTED.light, linestyle=":", linewidth=1.6, label="F1 of trusting everything")
         for one in chosen:
-            axes.axvline(one, color=MUTED.light, linewidth=0.9)
+            axes.axvline(one, color=AXIS.light, linewidth=0.8, linestyle=(0, (7, 3)))
         axes.set(xlim=(0, 1.01), ylim=(0, 1.03), xlabel="Threshold (confidence, 0 to 1)", ylabel="Score (0 to 1)")
         axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.2), ncols=2, labelcolor=INK.light, borderaxespad=0)
 
     best = max(curve.f1, default=0.0)
     spoken = f"Trusted precision, recall and F1 of {title} against the threshold; the greatest F1 is {best:.2f}."
     return Panel(name, title, draw_svg(name, spoken, draw, height=310, below=92))
+
+
+def _top(curves: Mapping[str, RiskCoverage]) -> float:
+    """Room for every curve from a fifth of the pictures on, in per cent: the first few pictures say little."""
+    shown = [risk for one in curves.values() for at, risk in zip(one.coverage, one.risk, strict=True) if at >= 0.2]
+    return min(102.0, max(5.0, 118 * max(shown, default=1.0)))
 
 
 def thinned(number: int) -> list[int]:
