@@ -11,7 +11,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,6 @@ from emocaliber.predictions import Prediction, Source, State
 Row = Prediction | Line
 STATES = tuple(State)
 SOURCES = tuple(Source)
-CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -103,15 +101,14 @@ class PredictionTable:
 
 
 def split_by_method(rows: Iterable[Row]) -> dict[str, PredictionTable]:
-    """The rows of each method as a table, in order of first appearance. Raises UserError for a repeated id."""
+    """The rows of each method as a table, in order of first appearance. Raises UserError where a method repeats an
+    id."""
     columns: dict[str, _Columns] = {}
     for row in rows:
         own = columns.get(row.method)
         if own is None:
             own = columns[row.method] = _Columns(row.method)
-        own.pending.append(row)
-        if len(own.pending) == CHUNK:
-            own.gather()
+        own.append(row)
     return {method: own.table() for method, own in columns.items()}
 
 
@@ -122,17 +119,15 @@ class _Codes:
         self.index: dict[str, int] = {}
         self.codes = array("i")
 
-    def extend(self, names: Iterable[str]) -> None:
-        index = self.index
-        self.codes.extend([index.setdefault(name, len(index)) for name in names])
+    def append(self, name: str) -> None:
+        self.codes.append(self.index.setdefault(name, len(self.index)))
 
     def coded(self) -> Coded:
         return Coded(np.frombuffer(self.codes, np.int32).copy(), tuple(self.index))
 
 
-# Members are singletons, and hashing an enum member runs Python code: a million times that takes as long as the rest.
-_STATE_CODES = {id(state): code for code, state in enumerate(STATES)}
-_SOURCE_CODES = {id(source): code for code, source in enumerate(SOURCES)}
+_STATE_CODES = {state: code for code, state in enumerate(STATES)}
+_SOURCE_CODES = {source: code for code, source in enumerate(SOURCES)}
 
 
 class _Shares:
@@ -162,7 +157,6 @@ class _Columns:
     """A table under construction."""
 
     method: str
-    pending: list[Row] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     task: _Codes = field(default_factory=_Codes)
     group: _Codes = field(default_factory=_Codes)
@@ -177,33 +171,27 @@ class _Columns:
     votes: _Shares = field(default_factory=_Shares)
     distributions: _Shares = field(default_factory=_Shares)
 
-    def gather(self) -> None:
-        """Move the pending rows into the columns, a column at a time: three times as fast as a row at a time."""
-        rows, labels = self.pending, self.labels
-        self.task.extend([row.task for row in rows])
-        self.group.extend([row.group for row in rows])
-        self.cluster.extend([row.cluster for row in rows])
-        self.truth.extend([labels.setdefault(row.truth, len(labels)) for row in rows])
-        self.predicted.extend(
-            [-1 if row.predicted is None else labels.setdefault(row.predicted, len(labels)) for row in rows]
-        )
-        self.confidence.extend([nan if row.confidence is None else row.confidence for row in rows])
-        self.probability.extend([nan if row.probability is None else row.probability for row in rows])
-        self.states.extend([_STATE_CODES[id(row.state)] for row in rows])
-        self.sources.extend([_SOURCE_CODES[id(row.source)] for row in rows])
-        for number, row in enumerate(rows, len(self.ids)):
-            if row.votes is not None:
-                self.votes.append(number, {self._label(name): count for name, count in row.votes.items()})
-            if row.distribution is not None:
-                self.distributions.append(number, {self._label(name): x for name, x in row.distribution.items()})
-        self.ids.extend([row.id for row in rows])
-        rows.clear()
+    def append(self, row: Row) -> None:
+        self.ids.append(row.id)
+        self.task.append(row.task)
+        self.group.append(row.group)
+        self.cluster.append(row.cluster)
+        self.truth.append(self._label(row.truth))
+        self.predicted.append(-1 if row.predicted is None else self._label(row.predicted))
+        self.confidence.append(np.nan if row.confidence is None else row.confidence)
+        self.states.append(_STATE_CODES[row.state])
+        self.sources.append(_SOURCE_CODES[row.source])
+        self.probability.append(np.nan if row.probability is None else row.probability)
+        if row.votes is not None:
+            self.votes.append(len(self.ids) - 1, {self._label(name): count for name, count in row.votes.items()})
+        if row.distribution is not None:
+            shares = {self._label(name): share for name, share in row.distribution.items()}
+            self.distributions.append(len(self.ids) - 1, shares)
 
     def _label(self, name: str) -> int:
         return self.labels.setdefault(name, len(self.labels))
 
     def table(self) -> PredictionTable:
-        self.gather()
         self._refuse_repeated_ids()
         labels = sorted(self.labels)
         place = np.empty(len(labels) + 1, np.int32)
