@@ -1,21 +1,22 @@
 """What the harness costs beside the engine alone: images from disk, 32 new tokens, one model, one machine, one process.
 
-Not a benchmark of models: the weights are random. Four ways through the same questions: our harness on vLLM (journal, checks,
-files and all), a bare `llm.generate` of all prompts at once with the images decoded beforehand (the ceiling), one
-`llm.generate` a sample (how the reference code runs), and our harness on transformers in batches.
+Not a benchmark of models: the weights are random. Four ways through the same questions: our harness on vLLM (journal,
+checks, files and all), a bare `llm.generate` of all prompts at once with the images decoded beforehand (the ceiling),
+one `llm.generate` a sample (how the reference code runs), and our harness on transformers in batches.
 
-    VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 python eval/benchmarks/harness.py --images 2000
+    export VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1
+    python eval/benchmarks/harness.py --images 2000
     python eval/benchmarks/harness.py --rows 100000        memory alone: rows streamed through the harness, no model
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -24,10 +25,11 @@ from PIL import Image
 
 from emocaliber.backbones.tiny import build_tiny
 from emocaliber.backbones.tiny_tokenizer import build_processor, build_tokenizer
-from emocaliber.generation.engine import Engine, Request, Response
+from emocaliber.environment import usable_cores
+from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.harness import generate
 from emocaliber.images import load_image
-from emocaliber.prompting import Template, load_template
+from emocaliber.prompting import load_template
 from emocaliber.samples import FileImage, Sample
 from emocaliber.taxonomy import KAOMOJI_10
 
@@ -57,45 +59,44 @@ def save_random_model(folder: Path) -> None:
     build_processor(tokenizer).save_pretrained(folder)
 
 
-def seconds_of_harness(samples: Sequence[Sample], engine: Engine, template: Template, out: Path) -> float:
-    """From the first file read to the last file written."""
-    return generate(samples, engine, template, out, method="benchmark", total=len(samples)).seconds
+@contextmanager
+def clocked(way: str, images: int, lines: list[str]) -> Iterator[None]:
+    """Add a line: images a second by the clock, and CPU time an image, which a busy machine leaves alone."""
+    wall, cpu = time.monotonic(), time.process_time()
+    yield
+    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    lines.append(f"{images / wall:8.1f} images/s {1000 * cpu / images:8.2f} ms of CPU an image   {way}")
 
 
 def compare(count: int) -> None:
-    """Print one line a way, rates against the ceiling."""
+    """Print one line a way; the ceiling is taken before and after ours."""
     from emocaliber.generation.transformers_engine import TransformersEngine
     from emocaliber.generation.vllm_engine import VllmEngine
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, lines = Path(name), list[str]()
         (folder / "images").mkdir()
         samples = samples_on_disk(folder / "images", count)
         save_random_model(folder / "model")
         vllm = VllmEngine(folder / "model", dtype="float32", max_new_tokens=NEW_TOKENS, max_model_len=512)
         prompt = PLAIN.render(LABELS)
         requests = [Request(one.id, load_image(one.image), prompt) for one in samples]
-        vllm.generate(requests[:64])
-        rates = {}
-        started = time.monotonic()
-        vllm.generate(requests)
-        rates["one llm.generate of all prompts, images decoded before (ceiling)"] = count / (time.monotonic() - started)
-        spent = seconds_of_harness(samples, vllm, PLAIN, folder / "plain")
-        rates["our harness on vLLM"] = count / spent
-        spent = seconds_of_harness(samples, vllm, WITH_CHOICES, folder / "choices")
-        rates["our harness on vLLM, shorter prompt, with the probabilities of labels and levels"] = count / spent
+        vllm.generate(requests[:256])
+        for number in range(2):
+            with clocked("one llm.generate of all prompts, images decoded before (the ceiling)", count, lines):
+                vllm.generate(requests)
+            with clocked("our harness on vLLM", count, lines):
+                generate(samples, vllm, PLAIN, folder / f"plain-{number}", method="benchmark")
+        with clocked("our harness on vLLM, with the probabilities of labels and levels", count, lines):
+            generate(samples, vllm, WITH_CHOICES, folder / "choices", method="benchmark")
         single = samples[:SINGLE_CALLS]
-        started = time.monotonic()
-        for one in single:
-            vllm.generate([Request(one.id, load_image(one.image), prompt)])
-        rates[f"one llm.generate a sample (first {len(single)})"] = len(single) / (time.monotonic() - started)
+        with clocked(f"one llm.generate a sample (the first {len(single)})", len(single), lines):
+            for one in single:
+                vllm.generate([Request(one.id, load_image(one.image), prompt)])
         batched = TransformersEngine(folder / "model", max_new_tokens=NEW_TOKENS, batch_size=64)
-        spent = seconds_of_harness(samples, batched, PLAIN, folder / "transformers")
-        rates["our harness on transformers, batches of 64"] = count / spent
-    print(f"{date.today()}, {platform.processor() or platform.machine()}, {count} images, {NEW_TOKENS} new tokens")
-    ceiling = next(iter(rates.values()))
-    for way, rate in rates.items():
-        print(f"{rate:8.1f} images/s  {rate / ceiling:5.2f} of the ceiling  {way}")
+        with clocked("our harness on transformers, batches of 64", count, lines):
+            generate(samples, batched, PLAIN, folder / "transformers", method="benchmark")
+    print(f"{date.today()}, {usable_cores()} CPU cores, {count} images, {NEW_TOKENS} new tokens", *lines, sep="\n")
 
 
 class Echo:
