@@ -135,7 +135,8 @@ def measure_memory(rows: int) -> None:
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rate = rows / (time.monotonic() - started)
     print(
-        f"{date.today()}, {rows} rows: peak {after:.0f} MiB, {after - before:.0f} MiB more than 1,000 rows; {rate:.0f} rows/s"
+        f"{date.today()}, {rows} rows, {rate:.0f} a second:"
+        f" peak {after:.0f} MiB, {after - before:.0f} MiB above that of 1,000 rows"
     )
 
 
