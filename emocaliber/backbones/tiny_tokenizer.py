@@ -61,7 +61,7 @@ def build_tokenizer(prompts: Iterable[str], signs: Sequence[str]) -> PreTrainedT
     bpe.add_tokens([AddedToken(t, normalized=False) for t in (*TAGS, *LEVEL_TEXTS, *signs)])
     # A label takes the space before it along, so that it is the same token in a list and in an answer.
     bpe.add_tokens([AddedToken(t, lstrip=True, single_word=True, normalized=False) for t in labels])
-    tokenizer = Qwen2Tokenizer(tokenizer_object=bpe, eos_token=TURN_END, pad_token=END_OF_TEXT, unk_token=None)
+    tokenizer = Qwen2Tokenizer(tokenizer_object=bpe, eos_token=TURN_END, pad_token=END_OF_TEXT)
     tokenizer.add_special_tokens(
         {"additional_special_tokens": [t for t in SPECIAL if t not in (TURN_END, END_OF_TEXT)]}
     )
@@ -78,7 +78,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
         "patch_size": PATCH,
         "merge_size": MERGE,
     }
-    return Qwen2_5_VLProcessor(
+    return Qwen2_5_VLProcessor(  # type: ignore[no-untyped-call]
         image_processor=Qwen2VLImageProcessor(**pixels),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(**pixels),

@@ -41,14 +41,13 @@ STAGE_NAMES = {"label": "1 label", "verbalize": "2 verbalize", "calibrate": "3 c
 def summarise(
     recipes: Sequence[Recipe], folders: Sequence[Path], test: Rows, calibration: Rows, responses: dict[str, str]
 ) -> RunSummary:
-    """Judge the rows and gather what the report shows. The bars are measured where the kaomoji task is among the data."""
+    """Judge the rows and gather what the report shows. The bars are measured where kaomoji are among the data."""
     card = judge(test, calibration)
-    constant = next((m.name for m in card.methods if m.role == "floor" and m.name.startswith(STATED)), None)
     tasks = {row.task for row in test[STATED]}
     return RunSummary(
         title=f"emocaliber: the three stages on {' and '.join(sorted(tasks))}",
         scorecard=card,
-        roles=Roles(STATED, STAGE_1, STAGE_2, EXPECTED, PROBABILITY, [TEMPERATURE, ISOTONIC], constant),
+        roles=Roles(STATED, STAGE_1, STAGE_2, EXPECTED, PROBABILITY, [TEMPERATURE, ISOTONIC]),
         stages=[_stage(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True)],
         examples=_examples(recipes[-1], test[STATED], responses),
         bars=_bars(test, calibration) if TASK in tasks else [],

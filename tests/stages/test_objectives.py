@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -18,7 +20,9 @@ def logs(confidence: float, spread: float = 0.05) -> torch.Tensor:
 
 @pytest.mark.parametrize("p", [0.1, 0.35, 0.5, 0.8])
 @pytest.mark.parametrize("loss", [tokenized_brier, mean_brier])
-def test_the_expected_loss_is_least_at_the_true_probability(loss, p: float) -> None:  # type: ignore[no-untyped-def]
+def test_the_expected_loss_is_least_at_the_true_probability(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], p: float
+) -> None:
     def risk(c: float) -> float:
         right, wrong = loss(logs(c), torch.ones(1)), loss(logs(c), torch.zeros(1))
         return float(p * right + (1 - p) * wrong)

@@ -39,7 +39,7 @@ def test_our_keys_and_the_trainers_are_told_apart(tmp_path: Path) -> None:
     ],
 )
 def test_each_mistake_has_its_sentence(tmp_path: Path, text: str, sentence: str) -> None:
-    with pytest.raises(UserError, match="recipe.yaml") as error:
+    with pytest.raises(UserError, match=r"recipe\.yaml") as error:
         load_recipe(written(tmp_path, text), KEYS)
     assert sentence in str(error.value)
 

@@ -1,0 +1,29 @@
+"""The base learns to read synthetic drawings only, and none of what is judged later."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+
+from emocaliber.backbones.drawings import reading_texts, signs_of
+from emocaliber.datasets.embedded import FILES
+from emocaliber.datasets.rendering import HELD_OUT_STYLES, READING_STYLES
+
+
+def rows() -> list[dict[str, str]]:
+    found: list[dict[str, str]] = pq.read_table(FILES["kaomoji"], columns=["text", "split"]).to_pylist()
+    return found
+
+
+def test_no_text_that_is_calibrated_or_tested_on_is_read() -> None:
+    judged = {row["text"] for row in rows() if row["split"] in {"calibrate", "test"}}
+    assert not judged & set(reading_texts(rows()))
+
+
+def test_the_held_out_style_shares_no_first_font_with_the_styles_that_are_read() -> None:
+    read = {style.fonts[0] for style in READING_STYLES}
+    assert not read & {style.fonts[0] for style in HELD_OUT_STYLES}
+    assert not [font for style in READING_STYLES for font in style.fonts if "Noto" in font]
+
+
+def test_signs_are_frequent_first_and_in_two_texts_at_least() -> None:
+    assert signs_of(["★ω★", "ω", "ω♪", "♪", "☆"]) == ["ω", "♪"]
