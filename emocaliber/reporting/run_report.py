@@ -64,7 +64,7 @@ def run_document(run: RunSummary) -> Document:
         _differences(run, scope),
         _reliability(run, curved, scope),
         selection(curved, scope),
-        tasks_and_groups([*curved, *([constant] if constant else [])], listed),
+        tasks_and_groups([*curved, *([constant] if constant else [])], listed, [scope]),
         ambiguity(_named(run, run.roles.stage_2, run.roles.stated)),
         _pictures(run),
         missing([one for one in listed if one.role == "method"], _stated(run).find("all")),

@@ -58,7 +58,7 @@ def score_document(card: Scorecard) -> Document:
         _differences(card, scope),
         _reliability(methods),
         selection(methods, scope),
-        tasks_and_groups(drawn, card.methods),
+        tasks_and_groups(drawn, card.methods, [one for one in first.scores if one.kind == "all"]),
         ambiguity(methods),
         missing(methods, scope),
         _published(card),

@@ -94,11 +94,14 @@ def selection(methods: Sequence[MethodScores], scope: Scores) -> Section:
     return Section("Answering only where sure", blocks)
 
 
-def tasks_and_groups(drawn: Sequence[MethodScores], listed: Sequence[MethodScores]) -> Section:
-    """Every task and group: a figure for each metric, and a table for each scope."""
+def tasks_and_groups(drawn: Sequence[MethodScores], listed: Sequence[MethodScores], above: Sequence[Scores]) -> Section:
+    """Every task and group: a figure for each metric, and a table for each scope that does not stand `above`."""
     scopes = [one for one in listed[0].scores if one.kind in {"task", "group"} and one.aggregation == "pooled"]
     panels = [panel for name in SCOPE_METRICS if (panel := _scope_panel(name, drawn[:CURVES], scopes))]
-    shown = [one for one in listed[0].scores if one.kind != "stratum"][1:]
+    seen = {(one.kind, one.name, one.aggregation) for one in above}
+    shown = [
+        one for one in listed[0].scores if one.kind != "stratum" and (one.kind, one.name, one.aggregation) not in seen
+    ]
     blocks: list[Block] = [Figure("Each task and group of pictures", panels, SCOPES_READING)] if panels else []
     blocks += [headline_table(listed, one) for one in shown]
     if not blocks:
@@ -152,8 +155,9 @@ def how_made(card: Scorecard, notes: Sequence[str] = ()) -> Section:
     kind = f"{100 * one.level:.0f} % {_INTERVALS[one.interval]} bootstrap"
     words = (
         f"Intervals: {kind}, {one.replicates:,} replicates by {one.unit}, seed {one.seed}. ECE: {one.bins} bins of"
-        f" equal width, closed on the {one.edges}. Log score clipped at {one.log_clip:g}. Coverage at risk {one.risk:g},"
-        f" risk at coverage {one.coverage:g}. The same figures, for machines, are in scorecard.json beside this page."
+        f" equal width, closed on the {one.edges}. Log score clipped at {one.log_clip:g}. Coverage at risk"
+        f" {one.risk:g}, risk at coverage {one.coverage:g}. The same figures, for machines, are in scorecard.json"
+        " beside this page."
     )
     said = [Paragraph(note) for note in (*card.notes, *notes)]
     return Section("How these figures were made", [Paragraph(words), *said])

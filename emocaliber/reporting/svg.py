@@ -87,6 +87,7 @@ def themed(svg: str, name: str, alternative: str) -> str:
     used = set(re.findall(r"#([\w-]+)(?=[)\"])", svg))
     svg = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", svg)
     svg = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", svg).replace("xlink:href", "href")
+    svg = re.sub(r' (fill|stroke)="(#[0-9a-f]{6})"', r' style="\1: \2"', svg)
     for one in ALL:
         svg = svg.replace(f": {one.light}", f": var(--{one.name}, {one.light})")
     svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", svg)

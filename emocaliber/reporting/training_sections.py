@@ -48,11 +48,11 @@ def _stage_table(stages: Sequence[StageLog]) -> Table:
     rows = [
         [
             Cell(stage.name),
-            Cell("", stage.data),
+            Cell(stage.data),
             Cell(f"{stage.n_train:,}"),
-            Cell(f"{stage.n_held_out:,}" if stage.n_held_out else "none"),
+            Cell(f"{stage.n_held_out:,}"),
             Cell(f"{stage.steps:,}"),
-            Cell("the last" if stage.selected_step is None else f"{stage.selected_step:,}"),
+            Cell(f"{stage.steps if stage.selected_step is None else stage.selected_step:,}"),
             Cell(f"{stage.seconds:,.0f}"),
             Cell(f"{stage.trained_parameters:,}"),
             Cell(stage.sha256[:12]),

@@ -1,0 +1,27 @@
+"""Examples are chosen by confidence, the same ones for every order of the rows."""
+
+from __future__ import annotations
+
+from emocaliber.reporting.run_summary import choose_examples
+from tests.reporting.synthetic import picture, predictions
+
+
+def test_mistakes_are_the_surest_wrong_answers_and_hits_the_least_sure_right_ones():
+    rows = predictions("m", 100)
+    chosen = choose_examples(rows, picture, str, each=5)
+    wrong = [row.confidence for row in rows if row.predicted != row.truth]
+    right = [row.confidence for row in rows if row.predicted == row.truth]
+    mistakes = [one.confidence for one in chosen if one.kind == "confident mistake"]
+    hits = [one.confidence for one in chosen if one.kind == "doubtful hit"]
+    assert mistakes == sorted(wrong, reverse=True)[:5]
+    assert hits == sorted(right)[:5]
+
+
+def test_the_choice_does_not_depend_on_the_order_of_the_rows():
+    rows = predictions("m", 100)
+    assert choose_examples(rows, picture, str) == choose_examples(rows[::-1], picture, str)
+
+
+def test_rows_without_label_or_confidence_are_no_examples():
+    rows = predictions("m", 60, refused=1.0)
+    assert choose_examples(rows, picture, str) == []
