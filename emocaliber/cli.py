@@ -136,7 +136,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
     parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
-    parser.add_argument("--out", type=Path, help="folder for scorecard.json and scorecard.md")
+    parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
     parser.add_argument(
         "--threshold-on-test",
         action="store_true",

@@ -1,6 +1,6 @@
-"""Scoring files: read predictions, judge them, write scorecard.json and scorecard.md.
+"""Scoring files: read predictions, judge them, write scorecard.json, scorecard.md and report.html.
 
-Not the judging itself (see emocaliber.evaluation) and not the HTML report (see emocaliber.reporting).
+Not the judging itself (see emocaliber.evaluation) and not the drawing of the report (see emocaliber.reporting).
 
     emocaliber score predictions.jsonl [more.jsonl ...] [--suite ...] [--calibration ...] [--out DIR]
 """
@@ -20,6 +20,7 @@ from emocaliber.foreign_outputs import is_merged, read_csv, read_merged
 from emocaliber.prediction_files import Line, read_lines, write_atomically
 from emocaliber.prediction_table import PredictionTable, split_by_method
 from emocaliber.predictions import Prediction
+from emocaliber.reporting.score_report import write_score_report
 from emocaliber.scorecard_tables import markdown
 
 Progress = Callable[[str], None]
@@ -59,9 +60,10 @@ def score_files(
 
 
 def write_scorecard(card: Scorecard, out: Path) -> None:
-    """Write scorecard.json and scorecard.md into the folder `out`, each whole or not at all."""
+    """Write scorecard.json, scorecard.md and report.html into the folder `out`, each whole or not at all."""
     write_atomically(out / "scorecard.json", [card.to_json().encode()])
     write_atomically(out / "scorecard.md", [markdown(card).encode()])
+    write_score_report(card, out)
 
 
 def read_methods(paths: Sequence[Path], on_progress: Progress = lambda _: None) -> dict[str, PredictionTable]:

@@ -13,7 +13,7 @@ from emocaliber.reporting.run_report import write_run_report
 from emocaliber.reporting.run_summary import RunSummary
 from emocaliber.reporting.score_report import write_score_report
 from tests.reporting.pages import Page
-from tests.reporting.synthetic import FAST, STATED, predictions, run_of, run_rows
+from tests.reporting.synthetic import FAST, STAGE_2, STATED, predictions, run_of, run_rows
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +38,10 @@ def pair() -> Scorecard:
 @pytest.fixture(scope="session")
 def run() -> RunSummary:
     """A run of three stages."""
-    rows = run_rows()
-    card = build_scorecard(rows, calibration=run_rows(120), settings=replace(FAST, replicates=20))
+    rows = {name: [replace(row, group="") for row in own] for name, own in run_rows().items()}
+    calibration = {name: predictions(name, 120, seed=5) for name in (STAGE_2, STATED)}
+    settings = replace(FAST, replicates=20, interval="percentile")
+    card = build_scorecard(rows, calibration=calibration, settings=settings)
     return run_of(card, rows[STATED], lambda name: f"<answer>happy</answer><confidence>0.5</confidence> {name}")
 
 
