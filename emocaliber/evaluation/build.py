@@ -44,6 +44,7 @@ def build_scorecard(
     calibration: Mapping[str, Rows] | None = None,
     published: Sequence[PublishedFigure] = (),
     settings: Settings = DEFAULTS,
+    subject: str | None = None,
     threshold_on_test: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Scorecard:
@@ -51,7 +52,8 @@ def build_scorecard(
 
     `calibration` holds rows that no method was trained on, by the same names: from them come trusted thresholds, the
     constants and the isotonic floor. Without them a trusted threshold is chosen only if `threshold_on_test` asks for
-    it, and is marked so. `settings.unit` is overridden by what the rows say: "cluster" where any cluster holds two
+    it, and is marked so. With a `subject`, that method alone gets floors and is compared, with every other; without
+    one, each has its floors and all are compared. `settings.unit` is overridden by what the rows say: "cluster" where any cluster holds two
     rows. Raises UserError where rows contradict the suite or each other.
     """
     tables = {name: _table(name, rows) for name, rows in methods.items()}
@@ -63,14 +65,14 @@ def build_scorecard(
     tables = {name: fitted(table, whole) for name, table in tables.items()}
     own = [MethodRows(table, held.get(name), threshold_on_test=threshold_on_test) for name, table in tables.items()]
     settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
-    with_floors = [(method, _floors(method)) for method in own]
+    with_floors = [(method, _floors(method)) for method in own if subject in (None, method.table.method)]
     judged = own + _distinct([floor for _, found in with_floors for floor in found])
     scores = []
     for rows in judged:
         on_progress(f"scoring {rows.table.method}")
         scores.append(method_scores(rows, whole, settings))
     comparisons = []
-    for first, second in _pairs(with_floors):
+    for first, second in _pairs(own, with_floors):
         on_progress(f"comparing {first.table.method} with {second.table.method}")
         comparisons += compare(first, second, whole, settings)
     notes = _notes(own, whole, given=suite is not None)
@@ -108,9 +110,12 @@ def _distinct(found: Sequence[MethodRows]) -> list[MethodRows]:
     return list(kept.values())
 
 
-def _pairs(with_floors: Sequence[tuple[MethodRows, list[MethodRows]]]) -> list[tuple[MethodRows, MethodRows]]:
-    """Every two methods, and each method with each of its floors."""
-    among = list(combinations([method for method, _ in with_floors], 2))
+def _pairs(
+    own: Sequence[MethodRows], with_floors: Sequence[tuple[MethodRows, list[MethodRows]]]
+) -> list[tuple[MethodRows, MethodRows]]:
+    """Every two methods of which one has floors, and each of those with each of its floors."""
+    subjects = {method.table.method for method, _ in with_floors}
+    among = [pair for pair in combinations(own, 2) if subjects & {one.table.method for one in pair}]
     return among + [(method, floor) for method, found in with_floors for floor in found]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emocaliber.evaluation.floors import CONSTANT
 from emocaliber.evaluation.scorecard import Comparison, Difference, Estimate, Scorecard
 from emocaliber.pipeline.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
 from emocaliber.reporting.run_summary import Bar
@@ -20,7 +21,7 @@ def demo_bars(trained: Scorecard, held_out: Scorecard) -> list[Bar]:
     """The bars, from one scorecard of kaomoji in trained styles and one in the held-out style."""
     stated, shifted = _figure(trained, STATED), _figure(held_out, STATED)
     post = min((TEMPERATURE, ISOTONIC), key=lambda name: _figure(trained, name)("brier").value or 1.0)
-    constant = next(m.name for m in trained.methods if m.role == "floor" and m.name.startswith(STATED))
+    constant = f"{CONSTANT} ({STATED})"
     scores = next(m for m in trained.methods if m.name == STATED).find("all")
     readable = scores.n_answered / scores.n
     distinct = next(m for m in trained.methods if m.name == STATED).distinct_confidences

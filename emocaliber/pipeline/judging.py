@@ -81,8 +81,8 @@ def read_rows(predictions: Path, split: str) -> Rows:
 
 
 def judge(test: Rows, calibration: Rows) -> Scorecard:
-    """The scorecard over all methods of a run."""
-    return build_scorecard(test, calibration=calibration)
+    """The scorecard of a run: what stage 3 states is compared with every other method and with its floors."""
+    return build_scorecard(test, calibration=calibration, subject=STATED)
 
 
 def chosen(rows: Rows, task: str, group: str | None = None) -> Rows:

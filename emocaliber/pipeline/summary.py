@@ -14,7 +14,6 @@ from typing import Any
 from safetensors import safe_open
 
 from emocaliber.environment import describe
-from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.pipeline.bars import HELD_OUT, TASK, TRAINED, demo_bars
 from emocaliber.pipeline.judging import (
@@ -57,10 +56,9 @@ def summarise(
 
 
 def _bars(test: Rows, calibration: Rows) -> list[Bar]:
-    def card(group: str) -> Scorecard:
-        return judge(chosen(test, TASK, group), chosen(calibration, TASK))
-
-    return demo_bars(card(TRAINED), card(HELD_OUT))
+    held = {STATED: calibration[STATED]}
+    shifted = judge(chosen({STATED: test[STATED]}, TASK, HELD_OUT), chosen(held, TASK))
+    return demo_bars(judge(chosen(test, TASK, TRAINED), chosen(calibration, TASK)), shifted)
 
 
 def _stage(recipe: Recipe, folder: Path) -> StageLog:

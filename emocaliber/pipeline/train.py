@@ -17,6 +17,7 @@ from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.pipeline.steps import Inputs, run_step
 from emocaliber.pipeline.teaching import held_out_split, labelled, own_answers, samples_of, verbalized
 from emocaliber.prompting import load_template
+from emocaliber.samples import Sample
 from emocaliber.stages.calibrate.grpo import calibrate_by_grpo, grpo_keys
 from emocaliber.stages.calibrate.held_out import BEST
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
@@ -46,7 +47,9 @@ def train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
     """
     if recipe.stage != "label" and adapter is None:
         raise UserError(f"{recipe.path}: stage {recipe.stage} goes on from an adapter; give it with --adapter DIR")
-    return run_step(out, inputs_of(recipe, adapter), lambda folder: _train(recipe, adapter, folder))
+    samples = samples_of(recipe.data, recipe.splits)
+    check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
+    return run_step(out, inputs_of(recipe, adapter), lambda folder: _train(recipe, samples, adapter, folder))
 
 
 def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
@@ -60,22 +63,20 @@ def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
     }
 
 
-def _train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
-    samples = samples_of(recipe.data, recipe.splits)
-    check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
+def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     stages = {"label": _label, "verbalize": _verbalize, "calibrate": _calibrate}
     result = stages[recipe.stage](recipe, samples, adapter, out)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
 
 
-def _label(recipe: Recipe, samples: list[Any], adapter: Path | None, out: Path) -> dict[str, Any]:
+def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     lessons = labelled(samples, load_template(recipe.template))
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="label")
     return {"lessons": len(lessons)}
 
 
-def _verbalize(recipe: Recipe, samples: list[Any], adapter: Path | None, out: Path) -> dict[str, Any]:
+def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     engine = TransformersEngine(model_folder(recipe), adapter=adapter, batch_size=96)
     print(f"  asking the stage-1 model about {len(samples)} pictures", flush=True)
     lessons, temperatures = verbalized(recipe, samples, engine)
@@ -83,7 +84,7 @@ def _verbalize(recipe: Recipe, samples: list[Any], adapter: Path | None, out: Pa
     return {"lessons": len(lessons), "temperatures": temperatures}
 
 
-def _calibrate(recipe: Recipe, samples: list[Any], adapter: Path | None, out: Path) -> dict[str, Any]:
+def _calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     assert adapter is not None
     engine = TransformersEngine(model_folder(recipe), adapter=adapter, batch_size=96, max_new_tokens=12)
     print(f"  asking the stage-2 model about {len(samples)} pictures", flush=True)

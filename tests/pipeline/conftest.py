@@ -1,0 +1,39 @@
+"""A small copy of the tiny recipes and data, so that the whole road takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from emocaliber.datasets.embedded import FILES
+
+ROWS = {"train": 48, "unlabelled": 32, "calibrate": 32, "test": 24}
+STEPS = {"1-label": 4, "2-verbalize": 4, "3-calibrate": 4}
+RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def small_recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped recipes on a few rows of the shipped kaomoji, four steps a stage, a checkpoint at each."""
+    folder = tmp_path_factory.mktemp("recipes")
+    table = pq.read_table(FILES["kaomoji"])
+    parts = [table.filter(pc.equal(table["split"], split)).slice(0, n) for split, n in ROWS.items()]
+    data = folder / "few.parquet"
+    pq.write_table(pa.concat_tables(parts), data)
+    for name, steps in STEPS.items():
+        recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+        recipe |= {
+            "data": [str(data)],
+            "max_steps": steps,
+            "save_steps": 1,
+            "logging_steps": 1,
+            "per_device_train_batch_size": 8,
+            "dataloader_num_workers": 0,
+        }
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
