@@ -36,7 +36,7 @@ def render_html(document: Document) -> str:
     environment.filters["picture"] = picture_uri
     environment.filters["anchor"] = anchor
     environment.tests["of_kind"] = lambda block, name: type(block).__name__ == name
-    environment.tests["numeric"] = lambda text: re.match(r"[+−]?[\d,]+(\.\d+)?%?$", text) is not None
+    environment.tests["numeric"] = lambda text: re.match(r"[+−]?[\d,]+(\.\d+)?( %)?$", text) is not None
     css, _, _ = environment.loader.get_source(environment, "report.css") if environment.loader else ("", None, None)
     page = environment.get_template("report.html.j2")
     light, dark = css_variables(dark=False), css_variables(dark=True)

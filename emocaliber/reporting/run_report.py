@@ -77,9 +77,10 @@ def run_document(run: RunSummary) -> Document:
 
 
 def best_posthoc(run: RunSummary) -> MethodScores | None:
-    """The post-hoc map with the lowest Brier score over all rows; None where the run has none."""
+    """The post-hoc map with the lowest Brier score on the rows in focus; None where the run has none."""
     found = [run.scorecard.method(name) for name in run.roles.posthoc]
-    known = [(value, one) for one in found if (value := one.find("all").headline["brier"].value) is not None]
+    scored = [(one.find(run.focus.kind, run.focus.name, run.focus.aggregation), one) for one in found]
+    known = [(value, one) for scores, one in scored if (value := scores.headline["brier"].value) is not None]
     return min(known, key=lambda pair: pair[0])[1] if known else None
 
 

@@ -119,6 +119,7 @@ def choose_examples(
 ) -> list[Example]:
     """The `each` most confident mistakes and the `each` most doubtful hits; ties in the order of their ids.
 
+    Of each cluster (drawings of one emoji, say) only the first is taken, so that no one item fills the page.
     `image` and `response` give a sample's encoded picture and the model's text by its id.
     """
     stated = [row for row in rows if row.predicted is not None and row.confidence is not None]
@@ -127,8 +128,8 @@ def choose_examples(
     wrong.sort(key=lambda row: (-_confidence(row), row.id))
     right.sort(key=lambda row: (_confidence(row), row.id))
     chosen: list[tuple[Literal["confident mistake", "doubtful hit"], Prediction]] = []
-    chosen += [("confident mistake", row) for row in wrong[:each]]
-    chosen += [("doubtful hit", row) for row in right[:each]]
+    chosen += [("confident mistake", row) for row in _one_of_each_cluster(wrong)[:each]]
+    chosen += [("doubtful hit", row) for row in _one_of_each_cluster(right)[:each]]
     return [
         Example(
             kind,
@@ -143,6 +144,13 @@ def choose_examples(
         )
         for kind, row in chosen
     ]
+
+
+def _one_of_each_cluster(rows: list[Prediction]) -> list[Prediction]:
+    first: dict[str, Prediction] = {}
+    for row in rows:
+        first.setdefault(row.cluster, row)
+    return list(first.values())
 
 
 def _confidence(row: Prediction) -> float:

@@ -67,9 +67,11 @@ def _interval(low: float | None, high: float | None, form: str) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """A number with a true minus sign, and no sign where it rounds to zero."""
+    """A number with a true minus sign, no sign where it rounds to zero, and no decimals where it is a count."""
+    if abs(value) > 1 and value == round(value):
+        form = form.replace(".3f", ",.0f")
     text = f"{value:{form}}"
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+    return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")
 
 
 def scores_in(method: MethodScores, scope: Scores) -> Scores | None:
@@ -80,6 +82,10 @@ def scores_in(method: MethodScores, scope: Scores) -> Scores | None:
     return None
 
 
+def _answered(scores: Scores) -> str:
+    return f"{100 * scores.n_answered / scores.n:.1f} %"
+
+
 def headline_table(methods: Sequence[MethodScores], scope: Scores, *, notes: bool = False) -> Table:
     """The short list of metrics for each method and floor in one scope; `notes` says what each floor is."""
     own = [(method, scores) for method in methods if (scores := scores_in(method, scope)) is not None]
@@ -87,7 +93,7 @@ def headline_table(methods: Sequence[MethodScores], scope: Scores, *, notes: boo
         [
             Cell(method.name, method.note if notes else ""),
             *(value_cell(scores.headline.get(name)) for name in COLUMNS),
-            Cell(f"{scores.n_answered / scores.n:.1%}"),
+            Cell(_answered(scores)),
         ]
         for method, scores in own
     ]
@@ -132,7 +138,7 @@ def states_table(methods: Sequence[MethodScores], scope: Scores) -> Table:
         [
             Cell(method.name),
             Cell(f"{scores.n:,}"),
-            Cell(f"{scores.n_answered:,}", f"{scores.n_answered / scores.n:.1%}"),
+            Cell(f"{scores.n_answered:,}", _answered(scores)),
             *(Cell(f"{scores.states.get(name, 0):,}") for name in names if name != "ok"),
             Cell(f"{method.distinct_confidences:,}"),
         ]
@@ -160,11 +166,12 @@ def answered_table(methods: Sequence[MethodScores], scope: Scores) -> Table | No
 
 
 def ambiguity_table(method: MethodScores) -> Table | None:
-    """The figures by how far the raters agree; None where there are no votes."""
-    strata = [scores for scores in method.scores if scores.kind == "stratum"]
+    """The figures of every task with votes, then by how far the raters agree; None where there are no votes."""
+    voted = [scores for scores in method.scores if scores.kind == "task" and "agreement" in scores.headline]
+    strata = [*voted, *(scores for scores in method.scores if scores.kind == "stratum")]
     rows = [
         [
-            Cell(scores.name, f"n = {scores.n:,}"),
+            Cell(f"task “{scores.name}”" if scores.kind == "task" else scores.name, f"n = {scores.n:,}"),
             *(value_cell(scores.headline.get(name)) for name in AMBIGUITY),
         ]
         for scores in strata

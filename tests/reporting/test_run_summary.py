@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emocaliber.reporting.run_summary import choose_examples
 from tests.reporting.synthetic import picture, predictions
 
@@ -25,3 +27,15 @@ def test_the_choice_does_not_depend_on_the_order_of_the_rows():
 def test_rows_without_label_or_confidence_are_no_examples():
     rows = predictions("m", 60, refused=1.0)
     assert choose_examples(rows, picture, str) == []
+
+
+def test_only_the_first_of_a_cluster_is_shown():
+    rows = [replace(row, cluster=f"{index // 10}") for index, row in enumerate(predictions("m", 60))]
+    clusters = {row.id: row.cluster for row in rows}
+    mistakes = [one for one in choose_examples(rows, picture, str) if one.kind == "confident mistake"]
+    surest = {}
+    for row in rows:
+        if row.predicted != row.truth:
+            surest[row.cluster] = max(row.confidence, surest.get(row.cluster, 0.0))
+    assert {clusters[one.id]: one.confidence for one in mistakes} == surest
+    assert [one.confidence for one in mistakes] == sorted(surest.values(), reverse=True)

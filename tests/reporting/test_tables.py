@@ -39,6 +39,11 @@ def test_a_number_that_rounds_to_zero_has_no_sign():
     assert number(-0.01, "+.3f") == "−0.010"
 
 
+def test_a_count_has_no_decimals():
+    assert value_cell(Estimate(1016.0)) == Cell("1,016")
+    assert value_cell(Estimate(1.0)) == Cell("1.000")
+
+
 def test_pooled_and_macro_are_labelled(pair: Scorecard):
     first = pair.method("calibrated")
     assert scope_title(first.find("all")) == "All tasks, all rows together (n = 240)"
@@ -73,7 +78,7 @@ def test_trusted_metrics_say_where_the_threshold_was_chosen(single: Scorecard, p
 
 def test_raters_strata_are_shown_where_there_are_votes(single: Scorecard, pair: Scorecard):
     table = ambiguity_table(single.method("tiny"))
-    assert {"majority", "no majority"} <= {row[0].text for row in table.rows}
+    assert {"task “emoji”", "majority", "no majority"} <= {row[0].text for row in table.rows}
     assert ambiguity_table(pair.method("calibrated")) is None
 
 

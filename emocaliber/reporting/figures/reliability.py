@@ -59,18 +59,18 @@ def reliability_panel(name: str, title: str, bins: Sequence[ReliabilityBin]) -> 
                 linewidth=0.5,
             )
         axes.plot([one.mean_confidence for one in bins], [one.accuracy for one in bins], color=BLUE.light, linewidth=1)
-        for one in bins:
+        for number, one in enumerate(bins):
             fill = BLUE.light if inside_band(one) else PAGE.light
             axes.plot(one.mean_confidence, one.accuracy, "o", markersize=7, color=BLUE.light, markerfacecolor=fill)
             axes.annotate(
                 f"{one.count:,}",
-                (one.mean_confidence, -0.085),
+                (one.mean_confidence, (-0.065, -0.115)[number % 2]),
                 ha="center",
                 va="center",
                 fontsize=7.5,
                 color=MUTED.light,
             )
-        axes.set(xlim=(0, 1), ylim=(-0.13, 1.03), xlabel="Stated confidence (0 to 1)", ylabel="Share right (0 to 1)")
+        axes.set(xlim=(0, 1), ylim=(-0.15, 1.03), xlabel="Stated confidence (0 to 1)", ylabel="Share right (0 to 1)")
         axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
 

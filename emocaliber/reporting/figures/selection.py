@@ -54,7 +54,9 @@ def risk_coverage_panel(name: str, title: str, curves: Mapping[str, RiskCoverage
         axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.17), labelcolor=INK.light, borderaxespad=0)
 
     below = 62 + 15.5 * len(curves)
-    spoken = "; ".join(f"{label} ends at {curve.risk[-1]:.1%} wrong" for label, curve in curves.items() if curve.risk)
+    spoken = "; ".join(
+        f"{label} ends at {100 * curve.risk[-1]:.1f} % wrong" for label, curve in curves.items() if curve.risk
+    )
     svg = draw_svg(name, f"Risk against coverage: {spoken}.", draw, height=250 + below, below=below)
     return Panel(name, title, svg)
 
