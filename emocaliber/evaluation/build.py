@@ -53,8 +53,8 @@ def build_scorecard(
     `calibration` holds rows that no method was trained on, by the same names: from them come trusted thresholds, the
     constants and the isotonic floor. Without them a trusted threshold is chosen only if `threshold_on_test` asks for
     it, and is marked so. With a `subject`, that method alone gets floors and is compared, with every other; without
-    one, each has its floors and all are compared. `settings.unit` is overridden by what the rows say: "cluster" where any cluster holds two
-    rows. Raises UserError where rows contradict the suite or each other.
+    one, each has its floors and all are compared. `settings.unit` is overridden by what the rows say: "cluster" where
+    any cluster holds two rows. Raises UserError where rows contradict the suite or each other.
     """
     tables = {name: _table(name, rows) for name, rows in methods.items()}
     if not tables:

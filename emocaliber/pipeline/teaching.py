@@ -7,7 +7,6 @@ Not a trainer: here the engine asks, and `emocaliber.stages` trains on what come
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,12 @@ from emocaliber.calibrators import fit_temperature, tempered
 from emocaliber.datasets.embedded import FILES, load
 from emocaliber.datasets.parquet import read_samples
 from emocaliber.errors import UserError
-from emocaliber.generation.engine import Response
+from emocaliber.generation.engine import Request
 from emocaliber.generation.predict import normalised
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.prompting import LEVELS, Template, load_template
+from emocaliber.images import ImageError, load_image
+from emocaliber.prompting import Template, load_template
 from emocaliber.reading import read_response
 from emocaliber.samples import Sample
 from emocaliber.stages.conversations import Lesson
@@ -30,6 +30,7 @@ from emocaliber.stages.targets import distilled, nearest_level, voted
 
 Floats = npt.NDArray[np.float64]
 LABEL = "label"
+CHUNK = 512  # pictures decoded at a time
 
 
 def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
@@ -50,24 +51,32 @@ def labelled(samples: Sequence[Sample], template: Template) -> list[Lesson]:
     return [Lesson(s, template.write(label=s.label)) for s in samples]
 
 
-@dataclass(frozen=True)
-class Beliefs:
-    """A model's distribution over each sample's candidates, and one temperature per task."""
-
-    shares: list[Floats]
-    temperatures: dict[str, float]
-
-
 def ask_labels(samples: Sequence[Sample], engine: TransformersEngine) -> list[Floats]:
-    """The engine's distribution over each sample's candidates, asked with the label template."""
-    responses = respond(samples, engine, load_template(LABEL))
-    return [_shares(sample, response) for sample, response in zip(samples, responses, strict=True)]
+    """The engine's distribution over each sample's candidates at the answer's place: one forward pass, nothing written.
+
+    Raises UserError naming the sample whose picture cannot be used.
+    """
+    template = load_template(LABEL)
+    opening, closing = template.tags("label")
+    found: list[Floats] = [np.empty(0)] * len(samples)
+    for candidates in sorted({sample.candidates for sample in samples}):
+        rows = [i for i, sample in enumerate(samples) if sample.candidates == candidates]
+        # "joy" must not be credited with "joyful": where one label starts another, the closing tag tells them apart.
+        nested = any(a != b and b.startswith(a) for a in candidates for b in candidates)
+        options = [c + closing for c in candidates] if nested else list(candidates)
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            asked = [_question(samples[i], template) for i in part]
+            for i, share in zip(part, normalised(engine.score_continuations(asked, opening, options)), strict=True):
+                found[i] = share
+    return found
 
 
-def _shares(sample: Sample, response: Response) -> Floats:
-    if not response.choices or response.choices[0] is None:
-        raise UserError(f"{sample.id}: the teacher gave no readable answer ({response.finish_reason} {response.error})")
-    return normalised(response.choices[0])
+def _question(sample: Sample, template: Template) -> Request:
+    try:
+        return Request(sample.id, load_image(sample.image), template.render(sample.candidates))
+    except ImageError as error:
+        raise UserError(f"{sample.id}: {error}") from error
 
 
 def temperatures_of(samples: Sequence[Sample], shares: Sequence[Floats]) -> dict[str, float]:
@@ -118,6 +127,8 @@ def own_answers(samples: Sequence[Sample], engine: TransformersEngine, template:
                 correct=float(reading.label == sample.label),
             )
         )
+    if not lessons:
+        raise UserError("the stage-2 model gave no readable answer to learn from; train stage 2 for longer")
     return lessons
 
 
@@ -128,8 +139,3 @@ def held_out_split(lessons: Sequence[Lesson], share: float, seed: int) -> tuple[
     kept = {clusters[i] for i in chosen}
     fit = [one for one in lessons if one.sample.cluster not in kept]
     return fit, [one for one in lessons if one.sample.cluster in kept]
-
-
-def expected_level(lesson: Lesson) -> float:
-    """The mean of the level distribution that a lesson keeps."""
-    return float(np.dot(LEVELS, lesson.level_target or ()))

@@ -13,13 +13,13 @@ import yaml
 from emocaliber.datasets.embedded import FILES
 
 ROWS = {"train": 48, "unlabelled": 32, "calibrate": 32, "test": 24}
-STEPS = {"1-label": 4, "2-verbalize": 4, "3-calibrate": 4}
+STEPS = {"1-label": 40, "2-verbalize": 40, "3-calibrate": 12}
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 
 
 @pytest.fixture(scope="session")
 def small_recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped recipes on a few rows of the shipped kaomoji, four steps a stage, a checkpoint at each."""
+    """The shipped recipes on a few rows of the shipped kaomoji, a few steps a stage, a checkpoint at each fourth."""
     folder = tmp_path_factory.mktemp("recipes")
     table = pq.read_table(FILES["kaomoji"])
     parts = [table.filter(pc.equal(table["split"], split)).slice(0, n) for split, n in ROWS.items()]
@@ -30,7 +30,7 @@ def small_recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         recipe |= {
             "data": [str(data)],
             "max_steps": steps,
-            "save_steps": 1,
+            "save_steps": 4,
             "logging_steps": 1,
             "per_device_train_batch_size": 8,
             "dataloader_num_workers": 0,

@@ -71,7 +71,7 @@ def test_a_run_killed_in_every_step_ends_as_an_uninterrupted_one(
     out = tmp_path / "run"
     for step in STEPS:
         process = subprocess.Popen(command(small_recipes, out), env=environment())
-        sign = "checkpoints/checkpoint-2" if step[0].isdigit() else "inputs.json"
+        sign = "checkpoints/checkpoint-8" if step[0].isdigit() else "inputs.json"
         killed_when(process, (out / step / sign).exists)
         assert not (out / step / "done.json").exists()
     subprocess.run(command(small_recipes, out), check=True, env=environment())
