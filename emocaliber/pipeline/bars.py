@@ -15,6 +15,7 @@ from emocaliber.reporting.run_summary import Bar
 TASK = "kaomoji"
 TRAINED, HELD_OUT = "trained styles", "held-out style"
 NOTHING = Estimate(None)
+ROWS = "kaomoji; trained styles, unless the name says otherwise"
 
 
 def demo_bars(trained: Scorecard, held_out: Scorecard) -> list[Bar]:
@@ -27,16 +28,16 @@ def demo_bars(trained: Scorecard, held_out: Scorecard) -> list[Bar]:
     distinct = next(m for m in trained.methods if m.name == STATED).distinct_confidences
     compared = _comparison(trained)
     return [
-        _at_least("accuracy of stage 1", 0.62, _figure(trained, STAGE_1)("accuracy")),
-        _at_least("accuracy lost by stages 2 and 3", -0.02, _of(compared(STATED, STAGE_1), "label_accuracy")),
+        _at_least("Accuracy of stage 1", 0.62, _figure(trained, STAGE_1)("accuracy")),
+        _at_least("Accuracy of stage 3 against stage 1", -0.02, _of(compared(STATED, STAGE_1), "label_accuracy")),
         _at_most("ECE of the stated confidence", 0.05, stated("ece")),
         _at_most(f"Brier above the best post-hoc map ({post})", 0.012, _of(compared(STATED, post), "brier")),
         _below_zero("Brier against the constant", _of(compared(STATED, constant), "brier")),
         _below_zero("Brier against stage 2", _of(compared(STATED, STAGE_2), "brier")),
         _at_least("AUROC against the label probability's", -0.03, _of(compared(STATED, PROBABILITY), "auroc")),
-        _at_least("distinct confidences in use", 10, Estimate(float(distinct))),
-        _at_least("share of readable responses", 0.995, Estimate(readable)),
-        _at_least("accuracy in the held-out style", 0.42, shifted("label_accuracy")),
+        _at_least("Distinct confidences in use", 10, Estimate(float(distinct))),
+        _at_least("Share of readable responses", 0.995, Estimate(readable)),
+        _at_least("Accuracy in the held-out style", 0.42, shifted("label_accuracy")),
         _at_most("ECE in the held-out style", 0.12, shifted("ece")),
     ]
 
@@ -73,12 +74,16 @@ def _of(comparison: Comparison | None, metric: str) -> Estimate:
 
 
 def _at_least(name: str, bar: float, measured: Estimate) -> Bar:
-    return Bar(name, f"at least {bar:g}", measured, measured.value is not None and measured.value >= bar)
+    return Bar(name, f"at least {_signed(bar)}", measured, measured.value is not None and measured.value >= bar, ROWS)
 
 
 def _at_most(name: str, bar: float, measured: Estimate) -> Bar:
-    return Bar(name, f"at most {bar:g}", measured, measured.value is not None and measured.value <= bar)
+    return Bar(name, f"at most {_signed(bar)}", measured, measured.value is not None and measured.value <= bar, ROWS)
 
 
 def _below_zero(name: str, measured: Estimate) -> Bar:
-    return Bar(name, "below 0, interval included", measured, measured.high is not None and measured.high < 0)
+    return Bar(name, "below 0, interval included", measured, measured.high is not None and measured.high < 0, ROWS)
+
+
+def _signed(bar: float) -> str:
+    return f"{bar:g}".replace("-", "−")

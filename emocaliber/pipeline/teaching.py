@@ -21,12 +21,12 @@ from emocaliber.generation.predict import normalised
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.images import ImageError, load_image
-from emocaliber.prompting import Template, load_template
+from emocaliber.prompting import LEVELS, Template, load_template
 from emocaliber.reading import read_response
 from emocaliber.samples import Sample
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.targets import distilled, nearest_level, voted
+from emocaliber.stages.targets import distilled, nearest_level, spread_over_levels, voted
 
 Floats = npt.NDArray[np.float64]
 LABEL = "label"
@@ -107,10 +107,14 @@ def verbalized(
     return distilled(samples, beliefs, confidences, template, recipe.spread), temperatures
 
 
-def own_answers(samples: Sequence[Sample], engine: TransformersEngine, template: Template) -> list[Lesson]:
-    """Stage 3: the model's own answers, its distributions as anchors, and whether each was right.
+def own_answers(
+    samples: Sequence[Sample], engine: TransformersEngine, template: Template, spread: float
+) -> list[Lesson]:
+    """Stage 3: the model's own answers, what it believes as anchors, and whether each was right.
 
-    An answer that cannot be read teaches nothing and is left out.
+    The anchor of the confidence is the mean of the model's own levels, spread anew around it: the mean is a better
+    estimate than the likeliest level, and greedy decoding states the likeliest. An answer that cannot be read teaches
+    nothing and is left out; raises UserError where none can.
     """
     lessons = []
     for sample, response in zip(samples, respond(samples, engine, template), strict=True):
@@ -123,7 +127,7 @@ def own_answers(samples: Sequence[Sample], engine: TransformersEngine, template:
                 sample,
                 template.write(label=reading.label, confidence=nearest_level(reading.confidence)),
                 label_target=tuple(belief.tolist()),
-                level_target=tuple(levels.tolist()),
+                level_target=spread_over_levels(float(np.dot(levels, LEVELS)), spread),
                 correct=float(reading.label == sample.label),
             )
         )

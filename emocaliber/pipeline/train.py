@@ -88,7 +88,7 @@ def _calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out:
     assert adapter is not None
     engine = TransformersEngine(model_folder(recipe), adapter=adapter, batch_size=96, max_new_tokens=12)
     print(f"  asking the stage-2 model about {len(samples)} pictures", flush=True)
-    answers = own_answers(samples, engine, load_template(recipe.template))
+    answers = own_answers(samples, engine, load_template(recipe.template), recipe.spread)
     fit, held = held_out_split(answers, recipe.held_out, recipe.seed)
     method = calibrate_by_grpo if recipe.method == "grpo" else calibrate_by_proper_loss
     method(recipe, fit, held, model_folder(recipe), adapter, out)

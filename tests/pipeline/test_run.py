@@ -48,7 +48,7 @@ def test_every_sample_has_a_row_in_every_read_out(finished: Path) -> None:
 
 def test_the_report_is_one_file_that_names_its_bars(finished: Path) -> None:
     page = (finished / "report" / "report.html").read_text()
-    assert "accuracy of stage 1" in page
+    assert "Brier score" in page
     assert "https://" not in page.replace("https://arxiv.org", "")
 
 
