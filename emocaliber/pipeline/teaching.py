@@ -96,8 +96,6 @@ def verbalized(
     template = load_template(recipe.template)
     if recipe.target == "votes":
         return voted([s for s in samples if s.votes], template, recipe.spread), {}
-    if recipe.target == "samples":
-        raise UserError(f"{recipe.path}: target: samples needs an engine that samples; use own-probability")
     held = samples_of(recipe.data, ["calibrate"])
     temperatures = temperatures_of(held, ask_labels(held, engine))
     beliefs = ask_labels(samples, engine)

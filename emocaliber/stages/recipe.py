@@ -18,7 +18,7 @@ import yaml
 from emocaliber.errors import UserError
 
 Stage = Literal["label", "verbalize", "calibrate"]
-Target = Literal["own-probability", "votes", "samples"]
+Target = Literal["own-probability", "votes"]
 Method = Literal["proper", "grpo"]
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from emocaliber.cli import main
 from emocaliber.prediction_files import read_predictions
 from emocaliber.predictions import Source
-from tests.pipeline.conftest import ROWS
+from tests.pipeline.conftest import RECIPES, ROWS
 
 pytestmark = pytest.mark.slow
 
@@ -93,8 +94,6 @@ def test_a_run_killed_in_every_step_ends_as_an_uninterrupted_one(
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
     small_recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], sentence: str
 ) -> None:
-    import yaml
-
     recipe = yaml.safe_load((small_recipes / "1-label.yaml").read_text()) | change
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
@@ -103,3 +102,18 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert sentence in told
     assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_grpo_goes_on_from_stage_2_on_pictures_of_two_sizes(
+    finished: Path, small_recipes: Path, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load((RECIPES / "3-calibrate-grpo.yaml").read_text())
+    recipe |= {"data": [*yaml.safe_load((small_recipes / "3-calibrate.yaml").read_text())["data"], "emoji"]}
+    recipe |= {"max_steps": 2, "save_steps": 1, "logging_steps": 1, "per_device_train_batch_size": 16}
+    path = tmp_path / "grpo.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    adapter = finished / "2-verbalize" / "adapter"
+    assert main(["train", str(path), "--adapter", str(adapter), "--out", str(tmp_path / "out")]) == 0
+    held = [json.loads(line) for line in (tmp_path / "out" / "held_out.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in held] == [0, 1, 2]
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").exists()

@@ -43,12 +43,15 @@ def calibrate_by_grpo(
         "save_total_limit": 2,
         "report_to": recipe.trainer.get("report_to", "none"),
     }
+    processor: Any = load_processor(model)
+    # The trainer pads prompts on the left; image masks that the processor pads on the right would not match them.
+    processor.tokenizer.padding_side = "left"
     trainer = GRPOTrainer(
         model=load_trainable(recipe, model, adapter),
         reward_funcs=[brier_rewards],
         args=GRPOConfig(**(recipe.trainer | fixed)),
         train_dataset=_questions(lessons, load_template(recipe.template)),
-        processing_class=load_processor(model),
+        processing_class=processor,
         callbacks=[Log(out, "calibrate"), HeldOut(watch_of(recipe, held_out, model, out))],
     )
     trainer.remove_callback(PrinterCallback)
