@@ -69,8 +69,8 @@ def tiny_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:
 def build_tiny(tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
     """The model with random weights.
 
-    Matrices start at a deviation of 1/sqrt(inputs): with the library's default of 0.02 a model this small does not
-    learn within an hour.
+    Matrices start at a deviation of 1/sqrt(inputs), which keeps the scale of activations through the layers; the
+    library's default of 0.02 is made for much wider ones.
     """
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(tiny_config(tokenizer))  # type: ignore[no-untyped-call]

@@ -12,17 +12,12 @@ from emocaliber.prompting import LEVELS
 from emocaliber.stages.soft_targets import LevelLoss
 
 
-def tokenized_brier(log_levels: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
-    """The expected Brier score of a level drawn from the model (ConfTuner, arXiv 2508.18847): sum_j q_j (l_j - y)^2.
-
-    Linear in q: its optimum puts all mass on one level, and greedy answers tend to collapse to a few values.
-    """
-    levels = _levels(log_levels)
-    return (log_levels.exp() * (levels - correct[:, None]) ** 2).sum(-1)
-
-
 def mean_brier(log_levels: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
-    """The Brier score of the mean level, (sum_j q_j l_j - y)^2: proper for the mean, and content with any spread."""
+    """The Brier score of the mean level, (sum_j q_j l_j - y)^2: proper for the mean, and content with any spread.
+
+    The expected Brier score of a drawn level (ConfTuner, arXiv 2508.18847) is linear in q instead: its optimum puts all
+    mass on one level, and greedy answers collapse to a few values.
+    """
     mean = (log_levels.softmax(-1) * _levels(log_levels)).sum(-1)
     score: torch.Tensor = (mean - correct) ** 2
     return score
@@ -31,8 +26,8 @@ def mean_brier(log_levels: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
 def anchored(weight: float) -> LevelLoss:
     """The Brier score of the mean level plus `weight` times KL(reference || model) over the levels.
 
-    The reference is the distribution of the model that the stage started from. It keeps the shape that stage 2 taught,
-    so that the greedy level moves with the mean instead of collapsing.
+    The reference is a lesson's `level_target`: the mean level of the model that the stage started from, spread anew. It
+    keeps the distribution in one piece, so that the greedy level moves with the mean instead of collapsing.
     """
 
     def anchored_loss(log_levels: torch.Tensor, reference: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
