@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     _score_arguments(
         _add(verbs, "score", score, "Judge predictions: every metric with intervals, floors and differences.")
     )
+    _ask_arguments(
+        _add(verbs, "ask", ask, "Ask about pictures; see the feeling, how sure the model is, and what else.")
+    )
     _base_arguments(_add(verbs, "base", base, "Teach the tiny backbone to read drawings, before it meets an emotion."))
     return parser
 
@@ -120,6 +123,19 @@ def generate(arguments: argparse.Namespace) -> None:
     from emocaliber.generation.command import run
 
     run(arguments)
+
+
+def _ask_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.chat.command import add_ask_arguments
+
+    add_ask_arguments(parser)
+
+
+def ask(arguments: argparse.Namespace) -> None:
+    """Ask about pictures in the terminal."""
+    from emocaliber.chat.command import ask as ask_about
+
+    ask_about(arguments)
 
 
 def env(_: argparse.Namespace) -> None:

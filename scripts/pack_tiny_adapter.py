@@ -1,0 +1,52 @@
+"""Put the adapter of a finished run of the tiny recipes, and its record, into the package: what the demo answers with.
+
+Not training: `make demo` trains. Run it again whenever `emocaliber/data/tiny-base` or the tiny recipes change.
+
+    python scripts/pack_tiny_adapter.py out/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from emocaliber.backbones.tiny import embedded_base
+from emocaliber.chat.models import TINY_ADAPTER
+from emocaliber.chat.record import FILE, read_record, write_record
+from emocaliber.errors import UserError
+from emocaliber.generation.fingerprint import fingerprint
+
+WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base_model_name_or_path"
+
+
+def pack(run: Path, out: Path) -> None:
+    """Write weights, configuration and calibration.json. Raises UserError where the run is none, or of another base."""
+    stage, rows = run / "3-calibrate", run / "predictions" / "stage-3" / "stated.calibrate.jsonl"
+    try:
+        trained_on = json.loads((stage / "done.json").read_text())["inputs"]["model"]
+    except OSError as problem:
+        raise UserError(f"{stage}: no finished stage 3 ({problem.strerror}); run `make demo` first") from None
+    if trained_on != fingerprint(embedded_base()):
+        raise UserError(f"{run}: trained on another tiny base than {embedded_base()}; run `make demo` again")
+    record = read_record(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(stage / "adapter" / WEIGHTS, out / WEIGHTS)
+    config = json.loads((stage / "adapter" / CONFIG).read_text())
+    config[BASE] = "emocaliber/data/tiny-base"  # the run wrote the folder of the machine that it ran on
+    (out / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    write_record(out / FILE, record)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a finished `emocaliber run recipes/tiny --out RUN`")
+    parser.add_argument("--out", type=Path, default=TINY_ADAPTER, help=f"default: {TINY_ADAPTER}")
+    arguments = parser.parse_args()
+    try:
+        pack(arguments.run, arguments.out)
+    except UserError as error:
+        sys.exit(f"pack_tiny_adapter: {error}")
+    print(f"written: {arguments.out}")
