@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emocaliber.datasets import embedded
-from emocaliber.taxonomy import KAOMOJI_10, SENTIMENT_3, Taxonomy
+from emocaliber.taxonomy import KAOMOJI_10, SENTIMENT_3, TAXONOMIES, Taxonomy
 
 POLARITY = {"sad": "negative", "happy": "positive"}
 
@@ -30,3 +30,11 @@ def test_a_synonym_of_no_label_is_refused():
 def test_the_embedded_candidates_are_the_taxonomy_in_its_order(task: str, taxonomy: Taxonomy):
     samples = embedded.load(task)
     assert {sample.candidates for sample in samples} == {taxonomy.labels}
+
+
+@pytest.mark.parametrize("name", TAXONOMIES)
+def test_every_shipped_taxonomy_is_found_by_its_name_and_counts_what_it_says(name: str):
+    taxonomy = TAXONOMIES[name]
+    assert taxonomy.name == name
+    assert len(taxonomy.labels) == int(name.rpartition("-")[2])
+    assert not set(taxonomy.synonyms) & set(taxonomy.labels)

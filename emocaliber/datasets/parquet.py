@@ -1,27 +1,29 @@
-"""Samples in a Parquet file, image bytes included: how the embedded data is written, and read without torch.
+"""Samples in a Parquet file, image bytes or paths included: how data is kept, and read without torch.
 
-Not an image decoder: bytes are passed on as they are. The same file opens in Hugging Face datasets, pictures decoded,
-because its schema carries their feature description:
+Not an image decoder: bytes are passed on as they are, a path is one under the file's own folder. The same file opens
+in Hugging Face datasets, pictures decoded, because its schema carries their feature description:
 
     datasets.load_dataset("parquet", data_files="emocaliber/data/emoji-sentiment.parquet")
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.errors import UserError
-from emocaliber.samples import Sample
+from emocaliber.samples import FileImage, Ratings, Sample
 
 Row = Mapping[str, Any]
 
 REQUIRED = ("id", "image", "task", "candidates", "label", "split", "group", "cluster", "licence")
-OPTIONAL = ("votes",)
+OPTIONAL = ("votes", "label_rule", "ratings")
 
 
 def read_samples(path: Path, split: str | None = None) -> list[Sample]:
@@ -40,7 +42,37 @@ def read_samples(path: Path, split: str | None = None) -> list[Sample]:
             f"{path}: no row has split {split!r}; there are {', '.join(sorted(splits)) or 'no rows at all'}"
         )
     _check(path, rows)
-    return [_sample(row) for row in rows if split in (None, row["split"])]
+    return [_sample(row, path.parent) for row in rows if split in (None, row["split"])]
+
+
+def sample_row(sample: Sample, image: bytes | str) -> Row:
+    """The row of SCHEMA that a sample makes, with its image's bytes or its path under the file's folder."""
+    votes = _listed(sample.votes)
+    ratings = None if sample.ratings is None else msgspec.json.encode(sample.ratings).decode()
+    held = {"bytes": image, "path": None} if isinstance(image, bytes) else {"bytes": None, "path": image}
+    plain = {name: getattr(sample, name) for name in REQUIRED if name not in ("image", "candidates")}
+    return plain | {"image": held, "candidates": list(sample.candidates), "votes": votes,
+                    "label_rule": sample.label_rule, "ratings": ratings}  # fmt: skip
+
+
+def _schema() -> pa.Schema:
+    """REQUIRED and OPTIONAL columns, with the description that Hugging Face datasets reads."""
+    text, value = pa.string(), {"dtype": "string", "_type": "Value"}
+    types = dict.fromkeys((*REQUIRED, *OPTIONAL), text) | {
+        "image": pa.struct([("bytes", pa.binary()), ("path", text)]),
+        "candidates": pa.list_(text),
+        "votes": pa.list_(pa.struct([("label", text), ("count", pa.int32())])),
+    }
+    features: dict[str, object] = dict.fromkeys(types, value) | {
+        "image": {"_type": "Image"},
+        "candidates": {"feature": value, "_type": "List"},
+        "votes": {"feature": {"label": value, "count": value | {"dtype": "int32"}}, "_type": "List"},
+    }
+    described = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema(list(types.items()), metadata=described)
+
+
+SCHEMA = _schema()
 
 
 def write_rows(path: Path, rows: Iterable[Row], extra: Mapping[str, str]) -> None:
@@ -86,11 +118,11 @@ def _check(path: Path, rows: list[Row]) -> None:
             raise UserError(f"{path}: row {number} ({row['id']}): {unknown[0]!r} is not among its candidates")
 
 
-def _sample(row: Row) -> Sample:
-    votes = row.get("votes")
+def _sample(row: Row, folder: Path) -> Sample:
+    votes, ratings, image = row.get("votes"), row.get("ratings"), row["image"]
     return Sample(
         id=row["id"],
-        image=row["image"]["bytes"],
+        image=FileImage(folder, image["path"]) if image["bytes"] is None else image["bytes"],
         task=row["task"],
         candidates=tuple(row["candidates"]),
         label=row["label"],
@@ -99,4 +131,6 @@ def _sample(row: Row) -> Sample:
         cluster=row["cluster"],
         votes=None if votes is None else {vote["label"]: vote["count"] for vote in votes},
         licence=row["licence"],
+        ratings=None if ratings is None else msgspec.json.decode(ratings, type=Ratings),
+        label_rule=row.get("label_rule") or "given",
     )
