@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,16 @@ DECORATION = set(
 
 @dataclass(frozen=True)
 class Face:
-    """One kaomoji: text, emotion (None where no word, or another word, is given), tier and near-duplicate key."""
+    """One kaomoji: text, emotion (None where no word, or another word, is given), tier and near-duplicate key.
+
+    `shows` is what the face does and what is with it (greeting, food, a cat), empty where nothing is said: no emotion.
+    """
 
     text: str
     label: str | None
     tier: str
     key: str
+    shows: str
 
 
 def folded(text: str) -> str:
@@ -91,8 +95,14 @@ def read_faces() -> list[Face]:
             continue
         label = words[0][0] if words and words[0][0] in KAOMOJI_10.labels else None
         tier = min((e["tier"] for e in group), key=TIERS.index)
-        faces.append(Face(group[0]["text"], label, tier, near_duplicate_key(text)))
+        faces.append(Face(group[0]["text"], label, tier, near_duplicate_key(text), shown(group)))
     return sorted(faces, key=lambda f: rank(f.text))
+
+
+def shown(group: list[dict[str, Any]]) -> str:
+    """The first word of intent and the first of subject of the first entry that has one, for example "hug heart"."""
+    words = (" ".join([*entry["intent"][:1], *entry["subject"][:1]]) for entry in group)
+    return next(filter(None, words), "")
 
 
 def thinned(faces: list[Face]) -> list[Face]:
@@ -118,7 +128,7 @@ def split_faces(faces: Iterable[Face]) -> dict[str, list[Face]]:
             taught[face.label, core] += 1
             sides["train"].append(face)
         else:
-            sides["unlabelled"].append(Face(face.text, None, face.tier, face.key))
+            sides["unlabelled"].append(replace(face, label=None))
     sides["test"], sides["calibrate"] = thinned(sides["test"]), thinned(sides["calibrate"])
     sides["unlabelled"] = sorted(sides["unlabelled"], key=lambda f: TIERS.index(f.tier))[:UNLABELLED]
     return sides
@@ -134,14 +144,14 @@ def encoded(text: str, style: Style) -> bytes:
 
 
 def rows_of(split: str, faces: list[Face]) -> list[dict[str, Any]]:
-    """Rows of the table: judged splits in every style they are judged in, the others in one trained style each."""
+    """Rows of the table: a labelled training face is drawn in one trained style, others in every style of theirs."""
     rows: list[dict[str, Any]] = []
     for face in faces:
         digest = hashlib.sha256(folded(face.text).encode()).hexdigest()[:12]
-        if split in {"test", "calibrate"}:
-            styles = TRAINED_STYLES + (HELD_OUT_STYLES if split == "test" else ())
-        else:
+        if split == "train":
             styles = (TRAINED_STYLES[int(digest, 16) % len(TRAINED_STYLES)],)
+        else:
+            styles = TRAINED_STYLES + (HELD_OUT_STYLES if split == "test" else ())
         for style in styles:
             rows.append(_row(split, face, style, digest))
     return rows
@@ -159,6 +169,7 @@ def _row(split: str, face: Face, style: Style, digest: str) -> dict[str, Any]:
         "group": "held-out style" if style in HELD_OUT_STYLES else "trained styles",
         "cluster": face.key,
         "text": face.text,
+        "shows": face.shows,
         "style": style.name,
         "tier": face.tier,
         "licence": LICENCE,
@@ -168,7 +179,7 @@ def _row(split: str, face: Face, style: Style, digest: str) -> dict[str, Any]:
 def main() -> None:
     """Write the table and print what is in it."""
     rows = [row for split, faces in split_faces(read_faces()).items() for row in rows_of(split, faces)]
-    write_rows(OUT, rows, {"text": "string", "style": "string", "tier": "string"})
+    write_rows(OUT, rows, {"text": "string", "shows": "string", "style": "string", "tier": "string"})
     print(f"{OUT.name}: {len(rows)} rows, {OUT.stat().st_size / 1e6:.2f} MB")
     for (split, style), n in sorted(Counter((r["split"], r["style"]) for r in rows).items()):
         print(f"  {split:11} {style:10} {n:6}")

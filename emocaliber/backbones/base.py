@@ -38,10 +38,12 @@ from emocaliber.backbones.drawings import (
     MOUTHS,
     READ,
     SHAPES,
+    SHOWS,
     WORDS,
     Artist,
     Drawing,
     reading_texts,
+    shown_words,
     signs_of,
 )
 from emocaliber.backbones.tiny import HIDDEN, build_tiny
@@ -62,11 +64,11 @@ class BaseSettings:
     characters, at half the cost.
     """
 
-    steps: int = 2000
+    steps: int = 4200
     processes: int = 2
     squares: int = 6
-    told: int = 30
-    seen: int = 36
+    told: int = 36
+    seen: int = 24
     learning_rate: float = 1.5e-3
     warmup: float = 0.04
     weight_decay: float = 0.01
@@ -95,7 +97,7 @@ class Batcher:
         chat = build_processor(tokenizer)
         self.heads = {
             q: chat.apply_chat_template(messages(q), add_generation_prompt=True, tokenize=False)
-            for q in (READ, BAR, DESCRIBE)
+            for q in (READ, BAR, DESCRIBE, SHOWS)
         }
 
     def __call__(self, drawings: list[Drawing], told: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -125,7 +127,7 @@ class Batcher:
         """Shares of characters per cell; rows of zeros where the drawing is no line of signs."""
         cells = drawing.pixels.shape[0] * drawing.pixels.shape[1] // CELL**2
         shares = np.zeros((cells, self.classes), np.float32)
-        if drawing.question != READ:
+        if drawing.question not in {READ, SHOWS}:
             return shares
         for span in drawing.spans:
             for cell in range(span.start // CELL, min(-(-span.end // CELL), cells)):
@@ -163,20 +165,39 @@ def drawings(artist: Artist, settings: BaseSettings) -> Iterator[list[Drawing]]:
 
 def make_base(out: Path, settings: BaseSettings = BaseSettings()) -> None:
     """Build the tokenizer from the embedded texts, teach a fresh tiny model, and save both to `out`."""
-    rows = pq.read_table(FILES["kaomoji"], columns=["text", "split"]).to_pylist()
+    rows = pq.read_table(FILES["kaomoji"], columns=["text", "shows", "split"]).to_pylist()
     texts = [text for text in reading_texts(rows) if len(text) <= LONGEST]
-    teach(texts, reading_tokenizer(texts), settings, out)
+    shows = shown_words(rows)
+    teach(texts, shows, reading_tokenizer(texts, sorted(set(shows.values()))), settings, out)
 
 
-def reading_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+def reading_tokenizer(texts: list[str], shows: list[str]) -> PreTrainedTokenizerFast:
     """The tokenizer whose whole tokens are the words of the trained prompts and drawings, and the texts' signs."""
     prompts = [load_template(name).render(KAOMOJI_10.labels) for name in ("label", "label-confidence")]
     parts = (*WORDS, *COLOURS, *SHAPES, *EYES, *MOUTHS, "mouth", "eyes", "face", "cheeks", "tear")
-    prompts += [READ, BAR, DESCRIBE, "user\n", "assistant\n", *WORDS, *(f" {part}" for part in parts), *COLOURS]
+    prompts += [
+        READ,
+        BAR,
+        DESCRIBE,
+        SHOWS,
+        *shows,
+        "nothing else",
+        "user\n",
+        "assistant\n",
+        *WORDS,
+        *(f" {part}" for part in parts),
+        *COLOURS,
+    ]
     return build_tokenizer(prompts * 3, signs_of(texts))
 
 
-def teach(texts: list[str], tokenizer: PreTrainedTokenizerFast, settings: BaseSettings, out: Path) -> None:
+def teach(
+    texts: list[str],
+    shows: dict[str, str],
+    tokenizer: PreTrainedTokenizerFast,
+    settings: BaseSettings,
+    out: Path,
+) -> None:
     """Train a fresh tiny model on drawings of `texts`, one thread a process, and save it to `out`.
 
     Every process draws its own stream and the gradients are averaged, so the result depends on the settings alone.
@@ -184,21 +205,27 @@ def teach(texts: list[str], tokenizer: PreTrainedTokenizerFast, settings: BaseSe
     with tempfile.TemporaryDirectory() as meeting:
         mp.start_processes(  # type: ignore[attr-defined, no-untyped-call]
             _worker,
-            (Path(meeting) / "store", texts, tokenizer, settings, out),
+            (Path(meeting) / "store", texts, shows, tokenizer, settings, out),
             nprocs=settings.processes,
             start_method="spawn",
         )
 
 
 def _worker(
-    rank: int, store: Path, texts: list[str], tokenizer: PreTrainedTokenizerFast, settings: BaseSettings, out: Path
+    rank: int,
+    store: Path,
+    texts: list[str],
+    shows: dict[str, str],
+    tokenizer: PreTrainedTokenizerFast,
+    settings: BaseSettings,
+    out: Path,
 ) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=settings.processes)
     model = build_tiny(tokenizer, settings.seed)
     batcher = Batcher(tokenizer, Artist(texts, 0).signs)
     head = nn.Linear(HIDDEN, batcher.classes)
-    log = _train(model, head, batcher, drawings(Artist(texts, settings.seed + rank), settings), settings)
+    log = _train(model, head, batcher, drawings(Artist(texts, settings.seed + rank, shows), settings), settings)
     if rank == 0:
         _save(model, tokenizer, out, {"settings": asdict(settings), "log": log})
     dist.destroy_process_group()

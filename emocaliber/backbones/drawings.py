@@ -24,6 +24,7 @@ from emocaliber.prompting import LEVELS
 from emocaliber.taxonomy import KAOMOJI_10, SENTIMENT_3
 
 READ, BAR, DESCRIBE = "Read the signs.", "How full is the bar?", "Describe the drawing."
+SHOWS = "What is shown?"  # what the face does, or what is with it: a greeting, a cat, food; never an emotion
 WORDS = (
     *KAOMOJI_10.labels,
     *SENTIMENT_3.labels,
@@ -66,10 +67,12 @@ class Drawing:
 
 
 class Artist:
-    """A seeded stream of drawings over the given texts."""
+    """A seeded stream of drawings over the given texts; `shows` says of some texts what they show."""
 
-    def __init__(self, texts: list[str], seed: int) -> None:
+    def __init__(self, texts: list[str], seed: int, shows: dict[str, str] | None = None) -> None:
         self.texts = texts
+        self.shows = shows or {}
+        self.telling = [t for t in texts if self.shows.get(t)]
         self.random = random.Random(seed)
         self.noise = np.random.default_rng(seed)
         counts = Counter(c for text in texts for c in text)
@@ -84,6 +87,9 @@ class Artist:
         if choice < 0.14:
             word = self.random.choice(WORDS)
             return replace(self._line(word), answer=f"<answer>{word}</answer>")
+        if choice < 0.34 and self.telling:
+            text = self.random.choice(self.telling if self.random.random() < 0.7 else self.texts)
+            return replace(self._line(text), question=SHOWS, answer=self.shows.get(text) or "nothing else")
         return self._line(self._text())
 
     def square(self) -> Drawing:
@@ -105,11 +111,10 @@ class Artist:
         return "".join(self.random.choices(self.signs, self.weights, k=self.random.randint(3, 9))).strip() or "-"
 
     def _line(self, text: str) -> Drawing:
-        style = self.random.choice(TRAINED_STYLES if self.random.random() < 0.3 else READING_STYLES)
-        size = fitting_size(text, style, WIDTH - 8)
-        size -= self.random.randint(0, 4) if size > 18 else 0
-        left = 0 if self.random.random() < 0.4 else self.random.randint(0, 8)
-        pixels, spans = draw(text, style, size=size, left=left, down=self.random.randint(-1, 1))
+        if self.random.random() < 0.35:
+            pixels, spans = draw(text, self.random.choice(TRAINED_STYLES))
+        else:
+            pixels, spans = self._jittered(text)
         hidden = self.random.choice(spans) if self.random.random() < 0.2 and len(spans) > 3 else None
         if hidden:
             pixels[:, hidden.start : hidden.end] = 255
@@ -117,6 +122,14 @@ class Artist:
         return Drawing(
             np.repeat(grey[..., None], 3, axis=2), READ, text.strip(), tuple(s for s in spans if s is not hidden)
         )
+
+    def _jittered(self, text: str) -> tuple[npt.NDArray[np.uint8], list[Span]]:
+        """In any style, a little smaller and moved about."""
+        style = self.random.choice(TRAINED_STYLES if self.random.random() < 0.3 else READING_STYLES)
+        size = fitting_size(text, style, WIDTH - 8)
+        size -= self.random.randint(0, 4) if size > 18 else 0
+        left = 0 if self.random.random() < 0.4 else self.random.randint(0, 8)
+        return draw(text, style, size=size, left=left, down=self.random.randint(-1, 1))
 
     def _worn(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Sometimes bolder, blurred, paler, or with specks."""
@@ -173,6 +186,11 @@ class Artist:
 def reading_texts(rows: list[dict[str, Any]]) -> list[str]:
     """The distinct texts of the rows that may be learned from: train and unlabelled."""
     return sorted({row["text"] for row in rows if row["split"] in {"train", "unlabelled"}})
+
+
+def shown_words(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """What each text that may be learned from shows, where its row says so."""
+    return {row["text"]: row["shows"] for row in rows if row["split"] in {"train", "unlabelled"} and row["shows"]}
 
 
 def signs_of(texts: list[str]) -> list[str]:

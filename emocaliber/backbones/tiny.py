@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig, Qwen2_5_VLFo
 from emocaliber.backbones.tiny_tokenizer import IMAGE, MERGE, PATCH, VIDEO, VISION_END, VISION_START
 
 HIDDEN = 128
-TEXT_LAYERS, VISION_LAYERS = 4, 3
+TEXT_LAYERS, VISION_LAYERS = 6, 3
 
 
 def embedded_base() -> Path:

@@ -31,14 +31,18 @@ from emocaliber.stages.targets import distilled, nearest_level, spread_over_leve
 Floats = npt.NDArray[np.float64]
 LABEL = "label"
 CHUNK = 512  # pictures decoded at a time
+DRAWS = 8  # answers drawn for each picture where their agreement is the target
 
 
 def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
-    """The rows of embedded tasks or Parquet files that belong to the splits. Raises UserError where there is none."""
+    """The rows of embedded tasks or Parquet files that belong to the splits; "emoji:train" is that split of one task.
+
+    Raises UserError where there is none.
+    """
     found = []
     for name in data:
         rows = load(name) if name in FILES else read_samples(Path(name))
-        found += [row for row in rows if row.split in splits]
+        found += [row for row in rows if row.split in splits or f"{row.task}:{row.split}" in splits]
     if not found:
         raise UserError(f"{', '.join(data)}: no row belongs to {', '.join(splits)}; check the keys 'data' and 'splits'")
     return found
@@ -92,10 +96,12 @@ def temperatures_of(samples: Sequence[Sample], shares: Sequence[Floats]) -> dict
 def verbalized(
     recipe: Recipe, samples: Sequence[Sample], engine: TransformersEngine
 ) -> tuple[list[Lesson], dict[str, float]]:
-    """Stage 2: lessons that say the target confidence, and the temperatures it was scaled with (none for votes)."""
+    """Stage 2: lessons that say the target confidence, and the temperatures it was scaled with (own-probability)."""
     template = load_template(recipe.template)
     if recipe.target == "votes":
         return voted([s for s in samples if s.votes], template, recipe.spread), {}
+    if recipe.target == "agreement":
+        return distilled(samples, *agreement(samples, engine), template, recipe.spread), {}
     held = samples_of(recipe.data, ["calibrate"])
     temperatures = temperatures_of(held, ask_labels(held, engine))
     beliefs = ask_labels(samples, engine)
@@ -103,6 +109,23 @@ def verbalized(
         [float(tempered(share[None], temperatures[s.task]).max()) for s, share in zip(samples, beliefs, strict=True)]
     )
     return distilled(samples, beliefs, confidences, template, recipe.spread), temperatures
+
+
+def agreement(samples: Sequence[Sample], engine: TransformersEngine) -> tuple[list[Floats], Floats]:
+    """How many of DRAWS drawn answers name each candidate, as shares, and the share of the one named most often.
+
+    The engine must draw (temperature above 0). A draw that cannot be read names none of the candidates; a sample of
+    which no draw can be read keeps an even belief and a share of 0.
+    """
+    template = load_template(LABEL)
+    counts = [np.zeros(len(sample.candidates)) for sample in samples]
+    for draw in range(DRAWS):
+        for count, sample, response in zip(counts, samples, respond(samples, engine, template, draw=draw), strict=True):
+            label = read_response(response.text, sample.candidates, finish_reason=response.finish_reason).label
+            if label is not None:
+                count[sample.candidates.index(label)] += 1
+    beliefs = [count / count.sum() if count.any() else np.full(len(count), 1 / len(count)) for count in counts]
+    return beliefs, np.array([count.max() / DRAWS for count in counts])
 
 
 def own_answers(

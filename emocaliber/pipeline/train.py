@@ -77,7 +77,14 @@ def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
 
 
 def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
-    engine = TransformersEngine(model_folder(recipe), adapter=adapter, batch_size=96)
+    engine = TransformersEngine(
+        model_folder(recipe),
+        adapter=adapter,
+        batch_size=96,
+        max_new_tokens=12,
+        temperature=1.0 if recipe.target == "agreement" else 0.0,
+        seed=recipe.seed,
+    )
     print(f"  asking the stage-1 model about {len(samples)} pictures", flush=True)
     lessons, temperatures = verbalized(recipe, samples, engine)
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="verbalize")

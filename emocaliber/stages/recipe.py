@@ -18,7 +18,7 @@ import yaml
 from emocaliber.errors import UserError
 
 Stage = Literal["label", "verbalize", "calibrate"]
-Target = Literal["own-probability", "votes"]
+Target = Literal["own-probability", "agreement", "votes"]
 Method = Literal["proper", "grpo"]
 
 
@@ -27,10 +27,11 @@ class Recipe:
     """What one stage does.
 
     `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks
-    or Parquet files, `splits` which rows of them. `target` (stage 2) is where the confidence to be said comes from;
-    `method` (stage 3) how what is said is calibrated; `held_out` the share of the calibration clusters to select on;
-    `anchor` the weight of staying close to the model that the stage started from. `trainer` holds the keys of TRL's
-    own configuration class.
+    or Parquet files, `splits` which rows of them ("emoji:train": of one task alone). `target` (stage 2) is where the
+    confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, or
+    the raters' share; `method` (stage 3) how what is said is calibrated; `held_out` the share of the
+    calibration clusters to select on; `anchor` the weight of staying close to the model that the stage started from.
+    `trainer` holds the keys of TRL's own configuration class.
     """
 
     path: Path
