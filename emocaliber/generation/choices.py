@@ -6,16 +6,40 @@ tokenizer: "<answer>happy" may tokenise as ">h" + "appy", and then no token of t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from emocaliber.generation.engine import Choice, Request
 
 Recorded = Callable[[int, Sequence[int]], Sequence[float] | None]
 """The log-probabilities of these tokens at this step of the answer; None where they were not recorded."""
-Scored = Callable[[str, Sequence[str]], Sequence[float]]
-"""The log-probabilities of these continuations after this beginning of the answer."""
+Score = Callable[[Sequence[Request], Sequence[str], Sequence[str], str], NDArray[np.float64]]
+"""An engine's `score_continuations`: requests, the beginnings of their answers, continuations, what ends them."""
+Choices = tuple[tuple[float, ...] | None, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A generated answer: its request, its text, the tokens of the text, and what was recorded beside them."""
+
+    request: Request
+    text: str
+    row: Sequence[int]
+    recorded: Recorded
+
+
+@dataclass(frozen=True)
+class Endings:
+    """Texts that begin alike, as tokens: those that all of them share, and those that follow in each, at least one."""
+
+    shared: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
 
 
 class ChoiceReader:
@@ -24,35 +48,45 @@ class ChoiceReader:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self._tokens: dict[tuple[str, tuple[str, ...]], list[int] | None] = {}
+        self.endings = lru_cache(maxsize=4096)(partial(endings, tokenizer))
 
     def tokens_to_record(self, requests: Iterable[Request]) -> list[int]:
         """The tokens whose log-probabilities at each step suffice for every choice among single tokens; sorted."""
         choices = {choice for request in requests for choice in request.choices}
         return sorted({token for choice in choices for token in self._tokens_of(choice) or ()})
 
-    def read(
-        self, choices: Sequence[Choice], text: str, row: Sequence[int], recorded: Recorded, scored: Scored | None
-    ) -> tuple[tuple[float, ...] | None, ...]:
-        """For each choice its options' log-probabilities; None where the text lacks the place.
+    def read(self, answers: Sequence[Answer], score: Score | None) -> list[Choices]:
+        """For each answer, for each of its choices, the options' log-probabilities; None where the text lacks it.
 
-        None, too, where the record does not hold them and there is no `scored` to find them by.
+        None, too, where the record does not hold them and there is no `score` to find them by. What must be scored is
+        scored together, so that an engine can make batches of it.
         """
-        if not choices:
-            return ()
-        decode = self._tokenizer.decode
-        pieces = [str(decode([token], clean_up_tokenization_spaces=False)) for token in row]
-        return tuple(self._read(choice, text, pieces, recorded, scored) for choice in choices)
+        found: list[list[tuple[float, ...] | None]] = []
+        missing: defaultdict[tuple[tuple[str, ...], str], list[tuple[int, int, str]]] = defaultdict(list)
+        for index, answer in enumerate(answers):
+            found.append([])
+            pieces = self._pieces(answer.row) if answer.request.choices else []
+            for number, choice in enumerate(answer.request.choices):
+                place = choice.place(answer.text)
+                logs = None if place is None else self._recorded(choice, answer, pieces, place)
+                found[-1].append(logs)
+                if place is not None and logs is None:
+                    missing[choice.options, choice.until].append((index, number, answer.text[:place]))
+        if score is not None:
+            for (options, until), places in missing.items():
+                requests = [answers[index].request for index, _, _ in places]
+                scores = score(requests, [beginning for _, _, beginning in places], options, until)
+                for (index, number, _), row in zip(places, scores.tolist(), strict=True):
+                    found[index][number] = tuple(row)
+        return [tuple(choices) for choices in found]
 
-    def _read(
-        self, choice: Choice, text: str, pieces: Sequence[str], recorded: Recorded, scored: Scored | None
-    ) -> tuple[float, ...] | None:
-        place = choice.place(text)
-        if place is None:
-            return None
-        tokens, step = self._tokens_of(choice), token_at(pieces, text, place)
-        logs = recorded(step, tokens) if tokens is not None and step is not None else None
-        if logs is None and scored is not None:
-            logs = scored(text[:place], [option + choice.until for option in choice.options])
+    def _pieces(self, row: Sequence[int]) -> list[str]:
+        decode = self._tokenizer.decode
+        return [str(decode([token], clean_up_tokenization_spaces=False)) for token in row]
+
+    def _recorded(self, choice: Choice, answer: Answer, pieces: Sequence[str], place: int) -> tuple[float, ...] | None:
+        tokens, step = self._tokens_of(choice), token_at(pieces, answer.text, place)
+        logs = answer.recorded(step, tokens) if tokens is not None and step is not None else None
         return None if logs is None else tuple(map(float, logs))
 
     def _tokens_of(self, choice: Choice) -> list[int] | None:
@@ -86,12 +120,30 @@ def token_at(pieces: Sequence[str], text: str, place: int) -> int | None:
     return len(pieces) if offset == place else None
 
 
-def tails(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
-    """How many last tokens of each text to score: those from the first in which the texts differ, one at least."""
-    rows = [token_ids(tokenizer, text) for text in texts]
+def endings(tokenizer: PreTrainedTokenizerBase, text: str, continuations: tuple[str, ...], until: str = "") -> Endings:
+    """Each continuation after the text, and the first token of what ends it: "</" sets "joy" apart from "joyful"."""
+    rows = [_ended(tokenizer, text + continuation, until) for continuation in continuations]
     shortest = min(map(len, rows)) - 1
     common = next((n for n in range(shortest) if len({row[n] for row in rows}) > 1), shortest)
-    return [len(row) - common for row in rows]
+    return Endings(tuple(rows[0][:common]), tuple(tuple(row[common:]) for row in rows))
+
+
+def places(rows: Iterable[tuple[int, ...]], most: int) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Where the tree of these rows goes on: the tokens up to there, and those that follow, `most` of them at a time."""
+    following: defaultdict[tuple[int, ...], set[int]] = defaultdict(set)
+    for row in rows:
+        for n, token in enumerate(row):
+            following[row[:n]].add(token)
+    found = []
+    for begun, tokens in following.items():
+        listed = sorted(tokens)
+        found += [(begun, listed[start : start + most]) for start in range(0, len(listed), most)]
+    return found
+
+
+def _ended(tokenizer: PreTrainedTokenizerBase, text: str, until: str) -> list[int]:
+    row, unended = token_ids(tokenizer, text + until), token_ids(tokenizer, text)
+    return row[: len(unended) + 1] if row[: len(unended)] == unended else row
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

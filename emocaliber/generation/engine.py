@@ -28,7 +28,7 @@ class Choice:
     """A place in the answer where the model chose among options: right after the last `after` in its own text.
 
     An engine gives the log-probability of each option at that place, whichever was written. Options of more than
-    one token are scored with their ending `until`, lest "joy" be credited with "joyful".
+    one token are scored with the first token of their ending `until`, lest "joy" be credited with "joyful".
     """
 
     after: str

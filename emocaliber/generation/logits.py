@@ -52,17 +52,19 @@ class GumbelNoise(LogitsProcessor):
         return scores.float() / self._temperature - torch.stack(exponential).log().to(scores.device)
 
 
-def tail_log_probabilities(logits: torch.Tensor, ids: torch.Tensor, tails: Sequence[int]) -> NDArray[np.float64]:
-    """The summed log-probability of each row's last tokens.
+def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of tokens, filled up with 0 on the right: [rows, longest]; and which of them count, as ones and zeros."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+    counted = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    return ids, counted
 
-    logits: [rows, kept, vocabulary], of the last `kept` positions of left-padded rows; ids: [rows, length];
-    tails: how many tokens of each row to sum, each at most kept - 1. Returns [rows], in nats.
+
+def row_log_probabilities(logits: torch.Tensor, ids: torch.Tensor, counted: torch.Tensor) -> NDArray[np.float64]:
+    """The summed log-probability, in nats, of each row's tokens that count: [rows].
+
+    logits: [rows, length, vocabulary], those from which each token follows; ids and counted: [rows, length].
     """
-    kept = logits.shape[1]
-    logs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-    targets = ids[:, -(kept - 1) :]
-    chosen = logs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    positions = torch.arange(kept - 1, 0, -1, device=ids.device)
-    wanted = positions.unsqueeze(0) <= torch.tensor(tails, device=ids.device).unsqueeze(1)
-    summed: NDArray[np.float64] = (chosen * wanted).sum(-1).double().cpu().numpy()
+    logs = torch.log_softmax(logits.float(), dim=-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+    summed: NDArray[np.float64] = (logs * counted).sum(-1).double().cpu().numpy()
     return summed

@@ -24,7 +24,7 @@ from PIL import Image
 
 from emocaliber.errors import UserError
 from emocaliber.generation.adapters import check_alive, probes
-from emocaliber.generation.choices import ChoiceReader
+from emocaliber.generation.choices import Answer, ChoiceReader
 from emocaliber.generation.engine import ENGINE_ERROR, LENGTH, STOP, Request, Response, seed_of
 
 ATTEMPTS = 3
@@ -144,7 +144,7 @@ class ServerEngine:
                 return None
             return [logs[step][token] for token in tokens]
 
-        return reader.read(request.choices, text, row, recorded, None)
+        return reader.read([Answer(request, text, row, recorded)], None)[0]
 
     def _check_serves(self, url: str) -> None:
         try:

@@ -9,6 +9,7 @@ included.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,10 @@ from transformers import (
 )
 
 from emocaliber.generation.adapters import PROBED, check_alive, probes
-from emocaliber.generation.choices import ChoiceReader, Recorded, single_tokens, tails
+from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.generation.logits import GumbelNoise, OptionRecorder, tail_log_probabilities
+from emocaliber.generation.logits import GumbelNoise, OptionRecorder, padded, row_log_probabilities
 from emocaliber.prompting import messages
 
 
@@ -107,44 +108,50 @@ class TransformersEngine:
         return [response for batch in batches for response in answer_or_halve(self._answer, batch)]
 
     def score_continuations(
-        self, requests: Sequence[Request], prefix: str | Sequence[str], continuations: Sequence[str]
+        self, requests: Sequence[Request], prefix: str | Sequence[str], continuations: Sequence[str], until: str = ""
     ) -> NDArray[np.float64]:
         """The log-probability, in nats, of each continuation after prompt and prefix: [requests, continuations].
 
-        `prefix` is one text for all requests or one for each. Where each continuation is a single token, one
-        forward pass for each request suffices; else there is one for each continuation.
+        `prefix` is one text for all requests or one for each; `until`, of which the first token counts, is what ends
+        each continuation. Prompt, picture and prefix are gone through once for each request, whatever follows them.
         """
         prefixes = [prefix] * len(requests) if isinstance(prefix, str) else list(prefix)
         texts = [self._chat(request.prompt) + start for request, start in zip(requests, prefixes, strict=True)]
-        tokens = {text: single_tokens(self.processor.tokenizer, text, continuations) for text in set(texts)}
+        ends = [self._choices.endings(text, tuple(continuations), until) for text in texts]
+        alike: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for index, (request, one) in enumerate(zip(requests, ends, strict=True)):
+            alike[request.image.size, len(one.shared), len(one.rows[0])].append(index)
         scores = np.empty((len(requests), len(continuations)))
-        fast = [index for index, text in enumerate(texts) if tokens[text] is not None]
-        for start in range(0, len(fast), self._batch_size):
-            chosen = fast[start : start + self._batch_size]
-            logits = self._logits([texts[i] for i in chosen], [requests[i].image for i in chosen], kept=1)[1]
-            logs = torch.log_softmax(logits[:, -1].float(), dim=-1)
-            ids = torch.tensor([tokens[texts[i]] for i in chosen], device=logs.device)
-            scores[chosen] = logs.gather(-1, ids).double().cpu().numpy()
-        for index in sorted(set(range(len(requests))) - set(fast)):
-            scores[index] = self._score_long(requests[index], texts[index], continuations)
+        for indices in alike.values():
+            most = max(len(row) for index in indices for row in ends[index].rows)
+            size = self._batch_size if most == 1 else max(1, self._batch_size // len(continuations))
+            for start in range(0, len(indices), size):
+                part = indices[start : start + size]
+                opened = [texts[index] + continuations[0] + until for index in part]
+                images = [requests[index].image for index in part]
+                scores[part] = self._score_alike(opened, images, [ends[index] for index in part])
         return scores
 
-    def _score_long(self, request: Request, text: str, continuations: Sequence[str]) -> NDArray[np.float64]:
-        texts = [text + continuation for continuation in continuations]
-        scored = tails(self.processor.tokenizer, texts)
-        scores = []
-        for start in range(0, len(texts), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            ids, logits = self._logits(texts[part], [request.image] * len(texts[part]), kept=max(scored[part]) + 1)
-            scores.append(tail_log_probabilities(logits, ids, scored[part]))
-        return np.concatenate(scores)
-
     @torch.inference_mode()
-    def _logits(
-        self, texts: Sequence[str], images: Sequence[Image.Image], kept: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _score_alike(
+        self, texts: Sequence[str], images: Sequence[Image.Image], ends: Sequence[Endings]
+    ) -> NDArray[np.float64]:
+        """[texts, rows] for texts and pictures of one length: without padding, the model finds its places by itself."""
         inputs = self._inputs(texts, images)
-        return inputs["input_ids"], self.model(**inputs, use_cache=False, logits_to_keep=kept).logits
+        whole = inputs["input_ids"].shape[1]
+        shared = whole - len(token_ids(self.processor.tokenizer, texts[0])) + len(ends[0].shared)
+        cut = {
+            name: value[:, :shared] if value.shape == (len(texts), whole) else value for name, value in inputs.items()
+        }
+        rows = [row for one in ends for row in one.rows]
+        ids, counted = padded(rows, self.model.device)
+        begun = self.model(**cut, use_cache=ids.shape[1] > 1, logits_to_keep=1)
+        logits = begun.logits.repeat_interleave(len(ends[0].rows), dim=0)
+        if ids.shape[1] > 1:
+            cache = begun.past_key_values
+            cache.batch_repeat_interleave(len(ends[0].rows))
+            logits = torch.cat([logits, self.model(input_ids=ids[:, :-1], past_key_values=cache).logits], dim=1)
+        return row_log_probabilities(logits, ids, counted).reshape(len(texts), -1)
 
     def _inputs(self, texts: Sequence[str], images: Sequence[Image.Image]) -> BatchFeature:
         nested = [[image] for image in images]
@@ -165,27 +172,32 @@ class TransformersEngine:
             **inputs, generation_config=self._greedy, logits_processor=self._processors(batch, recorder)
         )
         rows = output[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._response(request, rows[n], partial(recorder.at, n)) for n, request in enumerate(batch)]
+        ends = [next((index for index, token in enumerate(row) if token in self._ends), None) for row in rows]
+        said = [row if end is None else row[:end] for row, end in zip(rows, ends, strict=True)]
+        answers = [
+            Answer(request, self._decode(said[n]), said[n], partial(recorder.at, n)) for n, request in enumerate(batch)
+        ]
+        choices = self._choices.read(answers, self.score_continuations)
+        return [
+            Response(
+                request.sample_id,
+                answers[n].text,
+                LENGTH if ends[n] is None else STOP,
+                len(said[n]) + (ends[n] is not None),
+                choices[n],
+            )
+            for n, request in enumerate(batch)
+        ]
+
+    def _decode(self, row: Sequence[int]) -> str:
+        text: str = self.processor.tokenizer.decode(row, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
 
     def _processors(self, batch: Sequence[Request], recorder: OptionRecorder) -> LogitsProcessorList:
         if self._temperature == 0:
             return LogitsProcessorList([recorder])
         seeds = [seed_of(self._seed, request) for request in batch]
         return LogitsProcessorList([recorder, GumbelNoise(seeds, self._temperature)])
-
-    def _response(self, request: Request, row: list[int], recorded: Recorded) -> Response:
-        end = next((index for index, token in enumerate(row) if token in self._ends), None)
-        said = row if end is None else row[:end]
-        text = self.processor.tokenizer.decode(said, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-        def scored(beginning: str, continuations: Sequence[str]) -> Sequence[float]:
-            scores: list[float] = self.score_continuations([request], beginning, continuations)[0].tolist()
-            return scores
-
-        choices = self._choices.read(request.choices, text, said, recorded, scored)
-        return Response(
-            request.sample_id, text, LENGTH if end is None else STOP, len(said) + (end is not None), choices
-        )
 
 
 def with_adapter(model: PreTrainedModel, adapter: str | Path, *, merge: bool) -> PreTrainedModel:

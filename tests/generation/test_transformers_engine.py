@@ -75,23 +75,43 @@ def test_answers_do_not_depend_on_the_batch(
 def test_choices_of_the_generating_pass_equal_those_of_a_scoring_pass(
     engine: TransformersEngine, requests: list[Request]
 ) -> None:
+    compared = 0
     for request, response in zip(requests, engine.generate(requests), strict=True):
         tokenizer = engine.processor.tokenizer
         first = tokenizer.decode(tokenizer(response.text)["input_ids"][:1])
+        place = response.text.rfind(first) + len(first)
+        if "\ufffd" in response.text[:place]:
+            continue  # bytes that are no text cannot be asked about as text
         asked = Request(
             request.sample_id, request.image, request.prompt, (Choice(first, LABELS), Choice("absent", LABELS))
         )
         found, absent = engine.generate([asked])[0].choices
         assert absent is None
-        place = response.text.rfind(first) + len(first)
         assert np.allclose(found, engine.score_continuations([request], response.text[:place], LABELS)[0], atol=1e-4)
+        compared += 1
+    assert compared >= 3
 
 
-def test_long_options_are_scored_with_their_ending(engine: TransformersEngine, requests: list[Request]) -> None:
+def test_long_options_are_scored_with_the_first_token_of_their_ending(
+    engine: TransformersEngine, requests: list[Request], random_model: Path
+) -> None:
     asked = Request("0", requests[0].image, requests[0].prompt, (Choice("", LONG_LABELS, "</answer>"),))
     response = engine.generate([asked])[0]
-    ended = [label + "</answer>" for label in LONG_LABELS]
-    assert np.allclose(response.choices[0], engine.score_continuations([asked], response.text, ended)[0], atol=1e-4)
+    for label, found in zip(LONG_LABELS, response.choices[0], strict=True):
+        plain = plain_log_probability(random_model, asked, response.text, f"{label}</answer>")
+        assert found == pytest.approx(plain, abs=1e-3)  # the whole ending is one token of this tokenizer
+
+
+def test_options_of_several_tokens_score_alike_in_any_batch(
+    engine: TransformersEngine, requests: list[Request], random_model: Path
+) -> None:
+    """Pictures of two sizes and prompts of two lengths side by side: the cached beginnings are never mixed up."""
+    roomy = TransformersEngine(random_model, batch_size=64, max_new_tokens=5)
+    prefixes = ["<answer>", "It is late. <answer>"] * 3 + [""]
+    scores = [one.score_continuations(requests, prefixes, LONG_LABELS, "</answer>") for one in (engine, roomy)]
+    assert np.allclose(scores[0], scores[1], atol=1e-4)
+    plain = plain_log_probability(random_model, requests[1], prefixes[1], LONG_LABELS[1] + "</answer>")
+    assert scores[0][1, 1] == pytest.approx(plain, abs=1e-3)
 
 
 def test_a_request_that_breaks_its_batch_leaves_the_others_answers(
