@@ -9,6 +9,8 @@ is not permission to read: a file is opened only under its data root.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -25,8 +27,30 @@ MAX_ASPECT = 200
 """Qwen's processors refuse a longer strip, and would take the whole batch down with it."""
 
 
+FIXES = {
+    "missing image": "mend the name, or put the file there",
+    "image outside the root": "copy the file under the data root and name it from there",
+    "image by address": "download it first, and name the file",
+    "empty image": "replace the file",
+    "not an image": f"replace it by a {', '.join(FORMATS)} file",
+    "unreadable image": "replace the file; opening it in a viewer and saving it anew may help",
+    "oversized image": "scale it down",
+    "undersized image": "take a larger one, or drop the row",
+    "animated image": "save one frame as a still picture",
+}
+"""Each kind of fault, and how to mend it."""
+
+
 class ImageError(ValueError):
-    """One clear sentence: which image, what is wrong with it."""
+    """One clear sentence: which image, what is wrong with it. `kind` is one of FIXES, to count by."""
+
+    def __init__(self, message: str, kind: str = "unreadable image") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        """Pickled whole, so that it crosses from one process to another."""
+        return type(self), (str(self), self.kind)
 
 
 def read_image_bytes(source: ImageSource) -> bytes:
@@ -40,10 +64,12 @@ def read_image_bytes(source: ImageSource) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise ImageError(f"{source.name}: {size:,} bytes are more than the {MAX_BYTES:,} allowed")
+            raise ImageError(
+                f"{source.name}: {size:,} bytes are more than the {MAX_BYTES:,} allowed", "oversized image"
+            )
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"{source.name}: cannot be read ({error.strerror or error})") from error
+        raise ImageError(f"{source.name}: cannot be read ({error.strerror or error})", "unreadable image") from error
 
 
 def image_hash(encoded: bytes) -> str:
@@ -66,48 +92,70 @@ def load_image(source: ImageSource) -> Image.Image:
 
 def decode_image(encoded: bytes, name: str = "image") -> Image.Image:
     """`load_image` for bytes that were read already; `name` is for the error's sentence. Raises ImageError."""
+    with _opened(encoded, name) as opened:
+        return _to_rgb(ImageOps.exif_transpose(opened))
+
+
+@contextmanager
+def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
+    """The picture with its header checked; whatever goes wrong inside becomes an ImageError."""
     if not encoded:
-        raise ImageError(f"{name}: the file is empty")
+        raise ImageError(f"{name}: the file is empty", "empty image")
     try:
         with Image.open(BytesIO(encoded), formats=FORMATS) as opened:
             _check_header(opened, name)
-            return _to_rgb(ImageOps.exif_transpose(opened))
+            yield opened
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a {', '.join(FORMATS)} image") from error
+        raise ImageError(f"{name}: not a {', '.join(FORMATS)} image", "not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
-        raise ImageError(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
+        detail = str(error) or type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded ({detail})", "unreadable image") from error
+
+
+def check_image(encoded: bytes, name: str = "image") -> tuple[str, int, int]:
+    """Format, width and height from the header alone: no pixel is decoded. Raises ImageError as `load_image` would."""
+    with _opened(encoded, name) as opened:
+        return str(opened.format), *opened.size
 
 
 def _checked_path(source: FileImage) -> Path:
     if "://" in source.name:
-        raise ImageError(f"{source.name}: images are read from files under the data root, never from an address")
+        raise ImageError(
+            f"{source.name}: images are read from files under the data root, never from an address", "image by address"
+        )
     try:
         root = source.root.resolve(strict=True)
         path = (root / source.name).resolve(strict=True)
     except FileNotFoundError as error:
-        raise ImageError(f"{source.name}: no such file under {source.root}") from error
+        raise ImageError(f"{source.name}: no such file under {source.root}", "missing image") from error
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a loop of links
-        raise ImageError(f"{source.name!r}: not a usable file name ({error})") from error
+        raise ImageError(f"{source.name!r}: not a usable file name ({error})", "missing image") from error
     if not path.is_relative_to(root):
-        raise ImageError(f"{source.name}: lies outside the data root {source.root}")
+        raise ImageError(f"{source.name}: lies outside the data root {source.root}", "image outside the root")
     if not path.is_file():
-        raise ImageError(f"{source.name}: not a regular file")
+        raise ImageError(f"{source.name}: not a regular file", "missing image")
     return path
 
 
 def _check_header(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} allowed")
+        raise ImageError(
+            f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} allowed", "oversized image"
+        )
     if min(width, height) < MIN_SIDE:
-        raise ImageError(f"{name}: {width} x {height} pixels; at least {MIN_SIDE} a side are needed")
+        raise ImageError(
+            f"{name}: {width} x {height} pixels; at least {MIN_SIDE} a side are needed", "undersized image"
+        )
     if max(width, height) >= MAX_ASPECT * min(width, height):
-        raise ImageError(f"{name}: {width} x {height} pixels; a strip this long is not shown to a model")
+        raise ImageError(
+            f"{name}: {width} x {height} pixels; a strip this long is not shown to a model", "undersized image"
+        )
     frames = getattr(image, "n_frames", 1)  # absent from formats that cannot be animated
     if frames > 1:
-        raise ImageError(f"{name}: an animation of {frames} frames; give a still picture")
+        raise ImageError(f"{name}: an animation of {frames} frames; give a still picture", "animated image")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
