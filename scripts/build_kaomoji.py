@@ -149,7 +149,7 @@ def rows_of(split: str, faces: list[Face]) -> list[dict[str, Any]]:
     for face in faces:
         digest = hashlib.sha256(folded(face.text).encode()).hexdigest()[:12]
         if split == "train":
-            styles = (TRAINED_STYLES[int(digest, 16) % len(TRAINED_STYLES)],)
+            styles: tuple[Style, ...] = (TRAINED_STYLES[int(digest, 16) % len(TRAINED_STYLES)],)
         else:
             styles = TRAINED_STYLES + (HELD_OUT_STYLES if split == "test" else ())
         for style in styles:
