@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _ask_arguments(
         _add(verbs, "ask", ask, "Ask about pictures; see the feeling, how sure the model is, and what else.")
     )
+    _chat_arguments(_add(verbs, "chat", chat, "Open a page that answers questions about pictures."))
     _base_arguments(_add(verbs, "base", base, "Teach the tiny backbone to read drawings, before it meets an emotion."))
     return parser
 
@@ -136,6 +137,19 @@ def ask(arguments: argparse.Namespace) -> None:
     from emocaliber.chat.command import ask as ask_about
 
     ask_about(arguments)
+
+
+def _chat_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.chat.command import add_chat_arguments
+
+    add_chat_arguments(parser)
+
+
+def chat(arguments: argparse.Namespace) -> None:
+    """Serve the page."""
+    from emocaliber.chat.command import chat as serve_page
+
+    serve_page(arguments)
 
 
 def env(_: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import argparse
 
 from emocaliber.chat.models import add_model_arguments, model_choice
 from emocaliber.chat.questions import TAXONOMIES, read_candidates
+from emocaliber.errors import UserError
 
 DEFAULT_THRESHOLD = 0.7
 PORT = 7860
@@ -20,6 +21,14 @@ def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG or WebP files")
     _shared(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a picture, and nothing else, on stdout")
+
+
+def add_chat_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `chat`."""
+    parser.add_argument("--port", type=int, default=PORT, help=f"0 for any that is free (default: {PORT})")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to serve on (default: this machine alone)")
+    parser.add_argument("--auth", metavar="NAME:PASSWORD", help="asked of every visitor; needed beyond this machine")
+    _shared(parser)
 
 
 def _shared(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +60,41 @@ def ask(arguments: argparse.Namespace) -> None:
         threshold=arguments.threshold,
         as_json=arguments.json,
     )
+
+
+def chat(arguments: argparse.Namespace) -> None:
+    """Serve the page until stopped. Raises UserError where it would be open to others without a password."""
+    choice, candidates = model_choice(arguments), _candidates(arguments)
+    _check_password(arguments.host, arguments.auth)
+    try:
+        from emocaliber.chat import server
+    except ModuleNotFoundError as missing:
+        raise UserError(f"the page needs {missing.name}; install it with: pip install 'emocaliber[chat]'") from None
+    from emocaliber.chat.batching import Batcher
+    from emocaliber.chat.desk import Desk
+    from emocaliber.chat.pictures import Waiting
+
+    listening = server.bind(arguments.host, arguments.port)
+    batcher = Batcher(choice.load)
+    application = server.build_application(
+        Desk(choice, batcher, Waiting()),
+        candidates,
+        arguments.threshold,
+        hosts=server.hosts_of(arguments.host),
+        password=arguments.auth,
+    )
+    print(f"The page: http://{arguments.host}:{listening.getsockname()[1]}  (stop it with Ctrl-C)", flush=True)
+    server.serve(application, listening)
+    batcher.close()
+
+
+def _check_password(host: str, password: str | None) -> None:
+    from emocaliber.chat.guard import is_loopback
+
+    if password is None and not is_loopback(host):
+        raise UserError(f"--host {host} opens the page to others: set --auth NAME:PASSWORD")
+    if password is not None and not all(password.partition(":")[::2]):
+        raise UserError("--auth takes a name and a password, separated by a colon: --auth ann:correct-horse")
 
 
 def _candidates(arguments: argparse.Namespace) -> tuple[str, ...]:

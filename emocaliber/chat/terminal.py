@@ -71,7 +71,7 @@ def lines_of(answer: Answer) -> Iterator[Text]:
     yield Text(f"  {answer.sentence}")
     if answer.basis:
         yield Text(f"  ({answer.basis})", style="dim")
-    others = [(name, share) for name, share in answer.alternatives.items() if name != answer.label]
+    others = [(name, share) for name, share in answer.alternatives.items() if name != answer.label and share >= 0.005]
     if others:
         listed = ", ".join(f"{printable(name)} {percent(share)}" for name, share in others[:MOST_ALTERNATIVES])
         yield Text(f"  Else: {listed} ({answer.alternatives_from})")

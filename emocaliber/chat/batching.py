@@ -1,0 +1,129 @@
+"""Batching: questions of all users go to the engine together, and nobody waits longer than the queue is long.
+
+Not an engine and not the page's own queue. One thread loads the model and then answers whatever has gathered while it
+was busy with the batch before.
+
+    batcher = Batcher(choice.load)
+    batcher.submit(request).result()
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from emocaliber.errors import UserError
+from emocaliber.generation.engine import Engine, Request, Response
+
+MOST_TOGETHER = 32
+MOST_WAITING = 256
+
+
+class BusyError(Exception):
+    """The queue is full or the model is not there; the message is for the user."""
+
+
+class Batcher:
+    """A queue in front of one engine, which is loaded in the background.
+
+    `together` is the largest batch, `waiting` the longest queue. Thread-safe.
+    """
+
+    def __init__(
+        self, load: Callable[[], Engine], *, together: int = MOST_TOGETHER, waiting: int = MOST_WAITING
+    ) -> None:
+        self._load, self._together, self._waiting = load, together, waiting
+        self._queue: deque[tuple[Request, Future[Response]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._loaded = threading.Event()
+        self._failure = ""
+        self.batches: list[int] = []
+        self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._worker.start()
+
+    @property
+    def loading(self) -> bool:
+        """Whether the model is still being loaded."""
+        return not self._loaded.is_set()
+
+    @property
+    def failure(self) -> str:
+        """Why the model could not be loaded; empty where it was, or still may be."""
+        return self._failure
+
+    @property
+    def waiting(self) -> int:
+        """How many questions wait."""
+        return len(self._queue)
+
+    def wait_until_loaded(self, timeout: float | None = None) -> bool:
+        """Whether the loading ended, well or not, within `timeout` seconds."""
+        return self._loaded.wait(timeout)
+
+    def submit(self, request: Request) -> Future[Response]:
+        """The response to come. Cancelling it before its batch starts takes the question back. Raises BusyError."""
+        with self._changed:
+            if self._failure:
+                raise BusyError(f"The model is not there: {self._failure}")
+            if self._closed or len(self._queue) >= self._waiting:
+                raise BusyError(f"{len(self._queue)} questions are waiting already. Try again in a moment.")
+            future: Future[Response] = Future()
+            self._queue.append((request, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """End after the batch that is under way; what waits is cancelled."""
+        with self._changed:
+            self._closed = True
+            self._give_up(None)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        try:
+            engine = self._load()
+        except Exception as error:  # whatever it is, those who wait are told
+            with self._changed:
+                self._failure = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                self._give_up(BusyError(f"The model is not there: {self._failure}"))
+            return
+        finally:
+            self._loaded.set()
+        while batch := self._next_batch():
+            self._answer(engine, batch)
+
+    def _next_batch(self) -> list[tuple[Request, Future[Response]]]:
+        """The questions that wait, cancelled ones left out; empty once closed."""
+        with self._changed:
+            while not self._closed:
+                batch: list[tuple[Request, Future[Response]]] = []
+                while self._queue and len(batch) < self._together:
+                    request, future = self._queue.popleft()
+                    if future.set_running_or_notify_cancel():
+                        batch.append((request, future))
+                if batch:
+                    return batch
+                self._changed.wait()
+        return []
+
+    def _answer(self, engine: Engine, batch: list[tuple[Request, Future[Response]]]) -> None:
+        self.batches.append(len(batch))
+        try:
+            responses = engine.generate([request for request, _ in batch])
+            for (_, future), response in zip(batch, responses, strict=True):
+                future.set_result(response)
+        except Exception as error:  # an engine promises to raise nothing of one request; the page must outlive all
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+
+    def _give_up(self, reason: Exception | None) -> None:
+        while self._queue:
+            _, future = self._queue.popleft()
+            if reason is None:
+                future.cancel()
+            elif future.set_running_or_notify_cancel():
+                future.set_exception(reason)

@@ -1,0 +1,105 @@
+"""The server: the page, the route that takes pictures, and the guard in front of both, on one port.
+
+Not the page. Binds to loopback unless told otherwise, and then wants a password. Gradio's own launcher is not used: it
+opens what this page does not need (shared links, served folders, uploads).
+
+    emocaliber chat --port 7860
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from urllib.parse import unquote
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from emocaliber.chat.desk import Desk
+from emocaliber.chat.guard import SECONDS, UPLOAD, Application, Guard, is_loopback
+from emocaliber.chat.page import build_page, template_text
+from emocaliber.chat.pictures import MOST_BYTES, Waiting, read_picture
+from emocaliber.errors import UserError
+from emocaliber.images import ImageError
+from emocaliber.reporting.palette import css_variables
+
+DECODED_AT_ONCE = 2
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+def build_application(
+    desk: Desk,
+    candidates: tuple[str, ...],
+    threshold: float,
+    *,
+    hosts: frozenset[str] = LOOPBACK,
+    password: str | None = None,
+    seconds: float = SECONDS,
+) -> Application:
+    """The whole application, guard included. `hosts`, `password` and `seconds` are the guard's."""
+    routes = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _take_pictures(routes, desk.waiting)
+    page = build_page(desk, candidates, threshold)
+    local = ("system-ui", "sans-serif")
+    gr.mount_gradio_app(
+        routes,
+        page,
+        path="",
+        footer_links=[],
+        show_error=False,
+        ssr_mode=False,
+        mcp_server=False,
+        theme=gr.themes.Base(font=local, font_mono=("ui-monospace", "monospace")),
+        css=_css(),
+    )
+    return Guard(routes, hosts=hosts, password=password, upload_bytes=MOST_BYTES, seconds=seconds)
+
+
+def _css() -> str:
+    light, dark = css_variables(dark=False), css_variables(dark=True)
+    return f":root {{ {light} }}\n.dark {{ {dark} }}\n{template_text('page.css')}"
+
+
+def _take_pictures(routes: FastAPI, waiting: Waiting) -> None:
+    decoding = asyncio.Semaphore(DECODED_AT_ONCE)
+
+    async def take(request: Request) -> Response:
+        """One picture's bytes; a token to it, or one sentence why not."""
+        name, encoded = unquote(request.headers.get("x-picture-name", "picture")), await request.body()
+        try:
+            async with decoding:
+                picture = await run_in_threadpool(read_picture, encoded, name)
+        except ImageError as problem:
+            return PlainTextResponse(str(problem), status_code=422)
+        return JSONResponse({"token": waiting.add(picture)})
+
+    routes.add_api_route(UPLOAD, take, methods=["POST"], response_model=None)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The listening socket. Raises UserError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as problem:
+        raise UserError(f"{host}:{port} cannot be served: {problem.strerror}; choose another with --port") from None
+
+
+def hosts_of(host: str) -> frozenset[str]:
+    """The names that the page may be asked for by: loopback's own, or any where it is bound to the network."""
+    return LOOPBACK if is_loopback(host) else frozenset()
+
+
+def serve(application: Application, listening: socket.socket) -> None:
+    """Serve until stopped."""
+    config = uvicorn.Config(
+        application, log_level="warning", ws="none", server_header=False, timeout_graceful_shutdown=3
+    )
+    uvicorn.Server(config).run(sockets=[listening])
