@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UNFINISHED = VENV / "emocaliber-unfinished"
 HOOK = ROOT / "scripts" / "torchvision_beside_cpu_torch.py"
-EXTRAS = {"train": "train", "test": "train,test"}
+EXTRAS = {"train": "train", "test": "train,chat,test"}
 LARGE_DOWNLOAD = re.compile(r"\s*Downloading .*\(\d{2,}(\.\d+)? MB\)")  # ten megabytes and more
 LINES_SHOWN_ON_FAILURE = 15
 
