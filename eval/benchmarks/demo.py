@@ -19,12 +19,21 @@ from typing import Any
 
 import psutil
 
+from emocaliber.pipeline.judging import STAGE_1, STAGE_2, STATED
+
 HEAD = """# The tiny recipes on their own test rows
 
 {today}, {cores} CPU cores, {torch} of torch. Kaomoji: 1,156 test items in two trained styles (n = 2,312) and in the
 held-out one (n = 1,156); 95 % intervals by near-duplicate cluster. Written by `eval/benchmarks/demo.py`.
 
 """
+EMOJI = """
+Emoji, new to the model: {n} drawings of {clusters} emoji, intervals by emoji. `ece` is against the label that most
+raters chose, `agreement_ece` against the share of raters who chose the answer.
+
+"""
+EMOJI_METHODS = (STAGE_1, STAGE_2, STATED)
+EMOJI_METRICS = ("label_accuracy", "ece", "agreement_ece", "brier", "auroc")
 EVERY = 0.5  # seconds between two looks at the memory
 
 
@@ -51,7 +60,8 @@ def run(seed: int, out: Path) -> dict[str, Any]:
         if process.returncode:
             sys.exit(process.returncode)
         measured = {"seconds": time.monotonic() - began, "peak_gib": peak / 2**30}
-    return {**json.loads(report.read_text()), "seed": seed, **measured}
+    card = json.loads(report.with_name("scorecard.json").read_text())
+    return {**json.loads(report.read_text()), "seed": seed, "scorecard": card, **measured}
 
 
 def memory(pid: int) -> int:
@@ -64,29 +74,58 @@ def memory(pid: int) -> int:
     return total
 
 
-def table(runs: list[dict[str, Any]]) -> str:
+def table(rows: list[list[str]], columns: list[str]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def bars(runs: list[dict[str, Any]]) -> str:
     """One row a bar, one column a run: the figure, its interval, and whether the bar is met."""
-    seeds = [run["seed"] for run in runs]
-    lines = [
-        "| bar | wanted | " + " | ".join(f"seed {seed}" for seed in seeds) + " |",
-        "|---|---|" + "---|" * len(runs),
+    rows = [
+        [same[0]["name"], same[0]["wanted"], *(_figure(bar["measured"]) + _missed(bar) for bar in same)]
+        for same in zip(*(run["bars"] for run in runs), strict=True)
     ]
-    for bars in zip(*(run["bars"] for run in runs), strict=True):
-        cells = [_cell(bar) for bar in bars]
-        lines.append(f"| {bars[0]['name']} | {bars[0]['wanted']} | " + " | ".join(cells) + " |")
-    lines.append("")
-    for seed, run in zip(seeds, runs, strict=True):
+    return table(rows, ["bar", "wanted", *(f"seed {run['seed']}" for run in runs)])
+
+
+def emoji(runs: list[dict[str, Any]]) -> str:
+    """One row a stage and metric, one column a run."""
+    found = [{m["name"]: _emoji_scores(m) for m in run["scorecard"]["methods"]} for run in runs]
+    rows = [
+        [method, metric, *(_figure(scores[method]["headline"][metric]) for scores in found)]
+        for method in EMOJI_METHODS
+        for metric in EMOJI_METRICS
+    ]
+    known = found[0][STATED]
+    return EMOJI.format(n=known["n"], clusters=known["n_clusters"]) + table(
+        rows, ["method", "metric", *(f"seed {run['seed']}" for run in runs)]
+    )
+
+
+def _emoji_scores(method: dict[str, Any]) -> dict[str, Any]:
+    return next((s for s in method["scores"] if (s["kind"], s["name"]) == ("task", "emoji")), {})
+
+
+def times(runs: list[dict[str, Any]]) -> str:
+    """What each run took, stage by stage."""
+    lines = [""]
+    for run in runs:
+        seed = run["seed"]
         stages = ", ".join(f"{stage['name']} {stage['seconds']:.0f} s" for stage in run["stages"])
         whole = f"; all {run['seconds']:.0f} s, at most {run['peak_gib']:.1f} GiB" if "seconds" in run else ""
         lines.append(f"Seed {seed}: {stages}{whole}.")
     return "\n".join(lines) + "\n"
 
 
-def _cell(bar: dict[str, Any]) -> str:
-    value, low, high = (bar["measured"][key] for key in ("value", "low", "high"))
+def _figure(estimate: dict[str, float | None]) -> str:
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-    figure = "none" if value is None else f"{value:.3f}"
-    return f"{figure}{interval}{'' if bar['met'] else ' **missed**'}"
+    return "none" if value is None else f"{value:.3f}{interval}"
+
+
+def _missed(bar: dict[str, Any]) -> str:
+    return "" if bar["met"] else " **missed**"
 
 
 def main() -> None:
@@ -99,7 +138,7 @@ def main() -> None:
     runs = [run(seed, arguments.runs / str(seed)) for seed in arguments.seeds]
     known = runs[0]["provenance"]
     head = HEAD.format(today=date.today(), cores=known["cpu cores usable"], torch=known["torch"])
-    arguments.out.write_text(head + table(runs))
+    arguments.out.write_text(head + bars(runs) + emoji(runs) + times(runs))
     print(f"{arguments.out}")
 
 
