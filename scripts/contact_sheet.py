@@ -9,20 +9,10 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-
+from emocaliber.datasets.contact_sheet import described, sheet
 from emocaliber.datasets.parquet import read_samples
-from emocaliber.images import load_image
-from emocaliber.samples import Sample
-
-SHEET_WIDTH = 1500
-MARGIN = 6
-CAPTION_HEIGHT = 24
-SMALLEST_CELL = 110
-FONT_SIZE = 10
 
 
 def main() -> None:
@@ -42,33 +32,9 @@ def main() -> None:
         if arguments.group in (None, sample.group) and arguments.label in (None, sample.label)
     ]
     chosen = random.Random(arguments.seed).sample(samples, min(arguments.count, len(samples)))
-    sheet(sorted(chosen, key=lambda sample: (sample.label or "", sample.id))).save(arguments.sheet)
+    ordered = sorted(chosen, key=lambda sample: (sample.label or "", sample.id))
+    sheet((sample, described(sample)) for sample in ordered).save(arguments.sheet)
     print(f"{arguments.sheet}: {len(chosen)} of {len(samples)} rows")
-
-
-def sheet(samples: Iterable[Sample]) -> Image.Image:
-    """All samples in rows from the left, each above its caption."""
-    cells = [cell(sample) for sample in samples]
-    width = max((one.width for one in cells), default=SMALLEST_CELL) + MARGIN
-    height = max((one.height for one in cells), default=SMALLEST_CELL) + MARGIN
-    columns = max(1, SHEET_WIDTH // width)
-    page = Image.new("RGB", (columns * width, max(1, -(-len(cells) // columns)) * height), "white")
-    for number, one in enumerate(cells):
-        page.paste(one, (number % columns * width, number // columns * height))
-    return page
-
-
-def cell(sample: Sample) -> Image.Image:
-    """A picture in a thin frame; below it the label, the votes and the id."""
-    picture = load_image(sample.image)
-    frame = Image.new("RGB", (max(picture.width + 2, SMALLEST_CELL), picture.height + 2 + CAPTION_HEIGHT), "white")
-    frame.paste("lightgrey", (0, 0, picture.width + 2, picture.height + 2))
-    frame.paste(picture, (1, 1))
-    votes = " " + "/".join(str(count) for count in sample.votes.values()) if sample.votes else ""
-    draw, font = ImageDraw.Draw(frame), ImageFont.load_default(FONT_SIZE)
-    draw.text((1, picture.height + 2), (sample.label or "no label") + votes, fill="black", font=font)
-    draw.text((1, picture.height + 13), sample.id.removeprefix(f"{sample.task}-"), fill="dimgrey", font=font)
-    return frame
 
 
 if __name__ == "__main__":
