@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _train_arguments(_add(verbs, "train", train, "Run one stage from its recipe; run again after a stop, it goes on."))
     _generate_arguments(_add(verbs, "generate", generate, "Ask a model about images; write responses and predictions."))
+    _data_arguments(_add(verbs, "data", data, "Check data, convert it to Parquet, split it without leaks."))
     _add(verbs, "env", env, "Print versions and devices, to be pasted into a bug report.")
     _score_arguments(
         _add(verbs, "score", score, "Judge predictions: every metric with intervals, floors and differences.")
@@ -150,6 +151,19 @@ def chat(arguments: argparse.Namespace) -> None:
     from emocaliber.chat.command import chat as serve_page
 
     serve_page(arguments)
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.datasets.command import add_arguments
+
+    add_arguments(parser)
+
+
+def data(arguments: argparse.Namespace) -> None:
+    """Check, convert or split data."""
+    from emocaliber.datasets.command import run
+
+    run(arguments)
 
 
 def env(_: argparse.Namespace) -> None:
