@@ -53,12 +53,14 @@ def from_evidence(evidence: Tensor, base_rate: Tensor | None = None, prior_weigh
 
 
 def to_evidence(opinion: Opinion, prior_weight: float | None = None) -> Tensor:
-    """The evidence e = W b / u [..., K]. For a dogmatic opinion it is infinite; a float's greatest value stands for
-    that."""
+    """The evidence e = W b / u [..., K].
+
+    A dogmatic opinion's would be infinite: the total is held at the square root of the dtype's greatest value (about
+    10¹⁹ in float32), the labels' proportions as they are.
+    """
     weight = float(opinion.belief.shape[-1]) if prior_weight is None else prior_weight
-    limits = torch.finfo(opinion.belief.dtype)
-    ratio = opinion.belief / opinion.uncertainty.clamp_min(limits.tiny)[..., None]
-    return (weight * ratio).clamp_max(limits.max)
+    least = weight / torch.finfo(opinion.belief.dtype).max ** 0.5
+    return weight * opinion.belief / opinion.uncertainty.clamp_min(least)[..., None]
 
 
 def to_dirichlet(opinion: Opinion, prior_weight: float | None = None) -> Tensor:

@@ -1,0 +1,205 @@
+"""Estimator: any of the baselines over named views, with fit, predict and a saved form.
+
+Not a command (see command). Labels may be any strings or integers; what the networks are is in softmax, evidential, ter
+and amber2.
+
+    estimator = Estimator(Tmc()).fit({"audio": a, "text": t}, labels)
+    estimator.predict_opinion({"text": t2}).uncertainty          # a view may be missing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from emocaliber.baselines.amber2 import Amber2
+from emocaliber.baselines.evidential import Ecml, Edl, Etmc, Tmc
+from emocaliber.baselines.model import Inputs, Model
+from emocaliber.baselines.opinions import Opinion
+from emocaliber.baselines.softmax import Dropout, Ensemble, Softmax
+from emocaliber.baselines.ter import Ter
+from emocaliber.baselines.training import Progress, Training, fit_temperature, train
+from emocaliber.baselines.views import Scaler, Views, count_rows
+from emocaliber.errors import UserError
+from emocaliber.evaluation.tally import tally
+from emocaliber.evaluation.trusted import best_f1_threshold
+
+Network = Softmax | Edl | Tmc | Etmc | Ecml | Ter | Amber2 | Ensemble | Dropout
+Labels = Sequence[str] | Sequence[int] | npt.NDArray[np.str_] | npt.NDArray[np.integer]
+Floats = npt.NDArray[np.floating]
+
+WEIGHTS, ABOUT = "weights.safetensors", "estimator.json"
+
+
+class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What estimator.json holds beside the weights."""
+
+    network: Network
+    training: Training
+    classes: tuple[str | int, ...]
+    views: tuple[str, ...]
+    temperature: float
+    trusted_threshold: float | None
+
+
+class Estimator:
+    """One network over views.
+
+    After `fit`: `classes` (K labels, in the order of every array's columns), `temperature` (1 where none was fitted),
+    `trusted_threshold` (the confidence of greatest trusted F1 on the held-out rows; None without them) and
+    `held_out_rows` (numbers of the training rows that `fit` held out itself).
+    """
+
+    def __init__(self, network: Network, training: Training | None = None) -> None:
+        self.network, self.training = network, training or Training()
+        self.classes: tuple[str | int, ...] = ()
+        self.temperature = 1.0
+        self.trusted_threshold: float | None = None
+        self.held_out_rows: npt.NDArray[np.intp] = np.empty(0, np.intp)
+
+    def fit(
+        self,
+        views: Views,
+        labels: Labels,
+        *,
+        votes: Floats | None = None,
+        classes: Sequence[str] | Sequence[int] | None = None,
+        validation: tuple[Views, Labels, Floats | None] | None = None,
+        on_progress: Progress = lambda _: None,
+    ) -> Self:
+        """Train on n rows; returns itself.
+
+        `votes` [n, K] are rater counts or shares, which AmbER² learns (the others learn the label); `classes` the
+        labels in the order of the votes' columns, by default the sorted labels. Without `validation` rows a share of
+        the training rows, stratified by label, is held out. Raises UserError where arrays do not fit each other.
+        """
+        rows = count_rows(views)
+        self.classes = _classes(labels, classes)
+        target = self._target(labels, votes, rows)
+        self._scaler = Scaler.fitted(views, self.training.scaling)
+        inputs = self._scaler.inputs(views)
+        fitting, held = self._split(inputs, target, validation)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.training.seed)
+            self._model: Model = self.network.build(list(self._scaler.dims.values()), len(self.classes))
+            train(self._model, fitting, held, self.training, on_progress)
+        self.temperature = 1.0
+        if held is not None and self.training.calibrate:
+            self.temperature = fit_temperature(self._model, *held)
+        self.trusted_threshold = None if held is None else self._threshold(*held)
+        return self
+
+    @torch.no_grad()
+    def predict_opinion(self, views: Views) -> Opinion:
+        """The fused opinion on each row, [n, K] on the CPU. Raises UserError for views that were not trained on."""
+        return self._model.opinion(self._scaler.inputs(views), self.temperature)
+
+    def predict_proba(self, views: Views) -> npt.NDArray[np.float64]:
+        """The projected probability [n, K]; each row sums to 1."""
+        projected = self.predict_opinion(views).projected.double()
+        shares: npt.NDArray[np.float64] = (projected / projected.sum(1, keepdim=True)).numpy()
+        return shares
+
+    def predict(self, views: Views) -> npt.NDArray[np.str_] | npt.NDArray[np.int64]:
+        """The likeliest label of each row [n]; the first of equals."""
+        found: npt.NDArray[np.str_] | npt.NDArray[np.int64] = np.asarray(self.classes)[
+            self.predict_proba(views).argmax(1)
+        ]
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write weights.safetensors and estimator.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model.{name}": value.numpy() for name, value in self._model.state_dict().items()}
+        for name in self._scaler.dims:
+            tensors |= {f"shift.{name}": self._scaler.shift[name], f"scale.{name}": self._scaler.scale[name]}
+        save_file(tensors, folder / WEIGHTS)
+        about = About(
+            self.network,
+            self.training,
+            self.classes,
+            tuple(self._scaler.dims),
+            self.temperature,
+            self.trusted_threshold,
+        )
+        (folder / ABOUT).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=1) + b"\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises UserError naming the file that is missing or damaged."""
+        try:
+            about = msgspec.json.decode((folder / ABOUT).read_bytes(), type=About)
+            tensors = load_file(folder / WEIGHTS)
+        except (OSError, SafetensorError, msgspec.DecodeError) as problem:
+            raise UserError(f"{folder} holds no readable estimator: {problem}") from None
+        found = cls(about.network, about.training)
+        found.classes, found.temperature = about.classes, about.temperature
+        found.trusted_threshold = about.trusted_threshold
+        found._scaler = Scaler(
+            {name: tensors[f"shift.{name}"] for name in about.views},
+            {name: tensors[f"scale.{name}"] for name in about.views},
+        )
+        found._model = about.network.build(list(found._scaler.dims.values()), len(about.classes))
+        own = {name.removeprefix("model."): torch.from_numpy(tensors[name]) for name in tensors if name[:6] == "model."}
+        found._model.load_state_dict(own)
+        found._model.eval()
+        return found
+
+    def _target(self, labels: Labels, votes: Floats | None, rows: int) -> Tensor:
+        """Shares [n, K]: of the votes where the network learns them, else one-hot."""
+        if len(labels) != rows:
+            raise UserError(f"{len(labels)} labels for {rows} rows of features; give one label a row")
+        if votes is not None and isinstance(self.network, Amber2):
+            if votes.shape != (rows, len(self.classes)) or (votes < 0).any() or (votes.sum(1) <= 0).any():
+                raise UserError(f"votes must be {rows} rows of {len(self.classes)} counts, none of them without a vote")
+            return torch.from_numpy((votes / votes.sum(1, keepdims=True)).astype(np.float32))
+        place = {label: number for number, label in enumerate(self.classes)}
+        known = np.asarray(labels).tolist()
+        if unknown := [label for label in known if label not in place]:
+            raise UserError(f"label {unknown[0]!r} is not among the classes {self.classes}")
+        return torch.eye(len(place))[torch.tensor([place[label] for label in known])]
+
+    def _split(
+        self, inputs: Inputs, target: Tensor, validation: tuple[Views, Labels, Floats | None] | None
+    ) -> tuple[tuple[Inputs, Tensor], tuple[Inputs, Tensor] | None]:
+        if validation is not None:
+            views, labels, votes = validation
+            return (inputs, target), (self._scaler.inputs(views), self._target(labels, votes, count_rows(views)))
+        if not self.training.validation:
+            return (inputs, target), None
+        held = _stratified(target.argmax(1).numpy(), self.training.validation, self.training.seed)
+        self.held_out_rows = np.flatnonzero(held)
+        kept, out = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(self.held_out_rows)
+        return (inputs.rows(kept), target[kept]), (inputs.rows(out), target[out])
+
+    @torch.no_grad()
+    def _threshold(self, inputs: Inputs, target: Tensor) -> float:
+        projected = self._model.opinion(inputs, self.temperature).projected
+        right = (projected.argmax(1) == target.argmax(1)).numpy()
+        return best_f1_threshold(tally(projected.amax(1).double().numpy().clip(0, 1), right))
+
+
+def _classes(labels: Labels, declared: Sequence[str] | Sequence[int] | None) -> tuple[str | int, ...]:
+    found = tuple(np.unique(np.asarray(labels)).tolist() if declared is None else declared)
+    if len(found) < 2:
+        raise UserError(f"there must be at least two labels; found {found}")
+    return found
+
+
+def _stratified(labels: npt.NDArray[np.integer], share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """A mask of about `share` of each label's rows; of a label with a single row, none."""
+    chance = np.random.default_rng(seed)
+    held = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = chance.permutation(np.flatnonzero(labels == label))
+        held[rows[: round(share * len(rows))]] = True
+    return held

@@ -1,0 +1,93 @@
+"""Train one baseline on files of views, predict, and score.
+
+Not the method (see estimator) and not the command's arguments (see command). Written into the folder:
+`predictions.jsonl` and `calibration.jsonl` (rows that no weight was trained on), `estimator/`, `scorecard.json`,
+`scorecard.md` and `report.html`.
+
+    emocaliber baseline tmc --views FILE.npz --out DIR
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from emocaliber.baselines.estimator import Estimator
+from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
+from emocaliber.baselines.rows import predictions
+from emocaliber.baselines.view_files import Rows, ViewSet, read_views
+from emocaliber.errors import UserError
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.prediction_files import write_predictions
+from emocaliber.predictions import Prediction
+from emocaliber.scoring import score_files
+
+Progress = Callable[[str], None]
+PREDICTIONS, CALIBRATION, ESTIMATOR = "predictions.jsonl", "calibration.jsonl", "estimator"
+
+
+def run_baseline(
+    name: str,
+    view_files: list[Path],
+    out: Path,
+    *,
+    recipe: Path | None = None,
+    seed: int | None = None,
+    suite: Path | None = None,
+    on_progress: Progress = lambda _: None,
+) -> Scorecard:
+    """Train `name` on each file of views (one a task), write everything under `out`, and return the scorecard.
+
+    `seed` replaces the recipe's. Raises UserError for a recipe of another method and for files that must be mended.
+    """
+    settings = _settings(name, recipe, seed)
+    test: list[Prediction] = []
+    held: list[Prediction] = []
+    for path in view_files:
+        found = read_views(path)
+        folder = out / ESTIMATOR if len(view_files) == 1 else out / ESTIMATOR / found.task
+        own_test, own_held = _one_task(name, settings, found, folder, on_progress)
+        test, held = test + own_test, held + own_held
+    write_predictions(out / PREDICTIONS, test)
+    if held:
+        write_predictions(out / CALIBRATION, held)
+    calibration = [out / CALIBRATION] if held else []
+    return score_files([out / PREDICTIONS], calibration=calibration, suite=suite, out=out, on_progress=on_progress)
+
+
+def fit(settings: BaselineRecipe, found: ViewSet, on_progress: Progress = lambda _: None) -> tuple[Estimator, Rows]:
+    """An estimator trained on the task's training rows, and the held-out rows that chose its epoch and temperature."""
+    train, held = found.splits["train"], found.splits.get("calibrate")
+    estimator = Estimator(settings.network, settings.training).fit(
+        train.views,
+        train.labels,
+        votes=train.votes,
+        classes=found.classes,
+        validation=None if held is None else (held.views, held.labels, held.votes),
+        on_progress=on_progress,
+    )
+    return estimator, train.take(estimator.held_out_rows) if held is None else held
+
+
+def _one_task(
+    name: str, settings: BaselineRecipe, found: ViewSet, folder: Path, on_progress: Progress
+) -> tuple[list[Prediction], list[Prediction]]:
+    estimator, held = fit(settings, found, lambda text: on_progress(f"{name} on {found.task}: {text}"))
+    estimator.save(folder)
+    test = predictions(estimator, found.splits["test"], found.task, name)
+    return test, predictions(estimator, held, found.task, name) if len(held.labels) else []
+
+
+def _settings(name: str, recipe: Path | None, seed: int | None) -> BaselineRecipe:
+    if recipe is None:
+        settings = BaselineRecipe(NETWORKS[name])
+    else:
+        settings = load_recipe(recipe)
+        if type(settings.network) is not type(NETWORKS[name]):
+            raise UserError(f"{recipe}: its network is another method than {name!r}; name the method of the recipe")
+    if seed is None:
+        return settings
+    training = msgspec.structs.replace(settings.training, seed=seed)
+    return msgspec.structs.replace(settings, training=training)
