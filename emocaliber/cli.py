@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         _add(verbs, "ask", ask, "Ask about pictures; see the feeling, how sure the model is, and what else.")
     )
     _chat_arguments(_add(verbs, "chat", chat, "Open a page that answers questions about pictures."))
+    _baseline_arguments(
+        _add(verbs, "baseline", baseline, "Train an evidential or other baseline on features, predict and score.")
+    )
     _base_arguments(_add(verbs, "base", base, "Teach the tiny backbone to read drawings, before it meets an emotion."))
     return parser
 
@@ -112,6 +115,19 @@ def base(arguments: argparse.Namespace) -> None:
     from emocaliber.backbones.base import BaseSettings, make_base
 
     make_base(arguments.out, BaseSettings(steps=arguments.steps))
+
+
+def _baseline_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.baselines.command import add_arguments
+
+    add_arguments(parser)
+
+
+def baseline(arguments: argparse.Namespace) -> None:
+    """Train and score a baseline."""
+    from emocaliber.baselines.command import run
+
+    run(arguments)
 
 
 def _generate_arguments(parser: argparse.ArgumentParser) -> None:
