@@ -20,6 +20,7 @@ from emocaliber.errors import UserError
 Stage = Literal["label", "verbalize", "calibrate"]
 Target = Literal["own-probability", "agreement", "votes"]
 Method = Literal["proper", "grpo"]
+Correctness = Literal["label", "agreement", "group"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Recipe:
     or Parquet files, `splits` which rows of them ("emoji:train": of one task alone). `target` (stage 2) is where the
     confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, or
     the raters' share; `method` (stage 3) how what is said is calibrated; `held_out` the share of the
-    calibration clusters to select on; `anchor` the weight of staying close to the model that the stage started from.
+    calibration clusters to select on; `anchor` the weight of staying close to the model that the stage started from;
+    `reward` the scoring rule that GRPO pays by (`emocaliber rewards` draws them) and `correctness` what it counts as
+    right: the dominant label, the raters' share, or half the group's accuracy.
     `trainer` holds the keys of TRL's own configuration class.
     """
 
@@ -49,6 +52,8 @@ class Recipe:
     method: Method = "proper"
     held_out: float = 0.25
     anchor: float = 1.0
+    reward: str = "brier-1"
+    correctness: Correctness = "label"
     trainer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -88,6 +93,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _checked(path: Path, key: str, value: Any) -> Any:
     choices = {"stage": get_args(Stage), "target": get_args(Target), "method": get_args(Method)}
+    choices["correctness"] = get_args(Correctness)
     if key in choices and value not in choices[key]:
         raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")
     if key in {"data", "splits"}:
@@ -96,7 +102,7 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         return tuple(value)
     kinds: dict[str, type | tuple[type, ...]] = {"seed": int, "lora_r": int, "lora_alpha": int}
     kinds |= dict.fromkeys(("spread", "held_out", "anchor"), (int, float))
-    kinds |= dict.fromkeys(("template", "model", "lora_target"), str)
+    kinds |= dict.fromkeys(("template", "model", "lora_target", "reward"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):
         raise UserError(f"{path}: {key}: {value!r} is of the wrong kind")
     return value

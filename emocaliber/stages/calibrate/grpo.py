@@ -1,4 +1,4 @@
-"""Stage 3 by GRPO: sampled answers, the Brier reward, no division by the group's deviation (TRL's trainer).
+"""Stage 3 by GRPO: sampled answers, a scoring-rule reward, no division by the group's deviation (TRL's trainer).
 
 Not the default: it needs many more forward passes than the proper loss. Dividing by the deviation would drive
 stochastic outcomes to over-confidence (Bereket & Leskovec 2025, arXiv 2508.11800).
@@ -7,7 +7,7 @@ stochastic outcomes to over-confidence (Bereket & Leskovec 2025, arXiv 2508.1180
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from emocaliber.errors import UserError
 from emocaliber.images import load_image
 from emocaliber.prompting import Template, load_template, messages
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.rewards import rewarded
+from emocaliber.stages.rewards_correctness import Completion, rewards_of
+from emocaliber.stages.rewards_safety import chosen_reward
 from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable
 
 
@@ -48,7 +50,7 @@ def calibrate_by_grpo(
     processor.tokenizer.padding_side = "left"
     trainer = GRPOTrainer(
         model=load_trainable(recipe, model, adapter),
-        reward_funcs=[brier_rewards],
+        reward_funcs=[reward_function(recipe)],
         args=GRPOConfig(**(recipe.trainer | fixed)),
         train_dataset=_questions(lessons, load_template(recipe.template)),
         processing_class=processor,
@@ -59,15 +61,34 @@ def calibrate_by_grpo(
     finish(trainer, out)
 
 
-def brier_rewards(
-    completions: list[Any], truth: list[str], candidates: list[tuple[str, ...]], **_: Any
-) -> list[float | None]:
-    """TRL's reward contract: one number a completion, never NaN or None."""
-    texts = [one if isinstance(one, str) else one[0]["content"] for one in completions]
-    return [
-        rewarded(text if isinstance(text, str) else text[0]["text"], tuple(options), label)
-        for text, options, label in zip(texts, candidates, truth, strict=True)
-    ]
+def reward_function(recipe: Recipe) -> Callable[..., list[float | None]]:
+    """TRL's reward contract: one finite number a completion, by the recipe's `reward` and `correctness`.
+
+    Where several processes share a group, its accuracy is that of the part which a process holds. Raises UserError for
+    a reward that does not exist, and warns of one that is not safe.
+    """
+    try:
+        reward = chosen_reward(recipe.reward)
+    except ValueError as error:
+        raise UserError(f"{recipe.path}: reward: {error}") from None
+
+    def scored(completions: list[Any], **columns: Any) -> list[float | None]:
+        keys = ("question", "candidates", "truth", "votes")
+        rows = zip(*(columns[key] for key in keys), strict=True)
+        asked = [
+            Completion(_text(one), question, tuple(candidates), truth, votes)
+            for one, (question, candidates, truth, votes) in zip(completions, rows, strict=True)
+        ]
+        return list(rewards_of(reward, asked, recipe.correctness))
+
+    return scored
+
+
+def _text(completion: Any) -> str:
+    if isinstance(completion, str):
+        return completion
+    content = completion[0]["content"]
+    return str(content if isinstance(content, str) else content[0]["text"])
 
 
 def _questions(lessons: Sequence[Lesson], template: Template) -> Dataset:
@@ -77,7 +98,9 @@ def _questions(lessons: Sequence[Lesson], template: Template) -> Dataset:
             "prompt": [messages(template.render(one.candidates)) for one in chosen],
             "images": [[load_image(one.image)] for one in chosen],
             "truth": [one.label for one in chosen],
+            "question": [one.id for one in chosen],
             "candidates": [one.candidates for one in chosen],
+            "votes": [one.votes for one in chosen],
         }
 
     return Dataset.from_dict({"lesson": list(range(len(lessons)))}).with_transform(rows)

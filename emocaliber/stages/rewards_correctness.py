@@ -1,0 +1,75 @@
+"""What counts as right when completions are rewarded: the dominant label, the raters' share, or the group's accuracy.
+
+Pure functions. Every reward is linear in correctness, so with any of the three the confidence that pays best is the
+expected correctness, and a reward that is safe stays safe.
+
+    method: grpo
+    correctness: agreement
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from emocaliber.stages.recipe import Correctness
+from emocaliber.stages.rewards import Reward, never_best, stated
+
+GROUP_WEIGHT = 0.5
+"""Weight of the group's accuracy in its mixture with the answer's own correctness (DCPO, arXiv 2603.09117)."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled answer and what it is judged by. Answers to one question share `question`; `votes` count raters."""
+
+    text: str
+    question: Hashable
+    candidates: tuple[str, ...]
+    truth: str
+    votes: Mapping[str, int] | None = None
+
+
+def rewards_of(reward: Reward, completions: Sequence[Completion], correctness: Correctness) -> list[float]:
+    """One finite number a completion, in order; a malformed one earns `reward.malformed`.
+
+    Raises ValueError where agreement is asked for and a question has no votes.
+    """
+    said = [stated(one.text, one.candidates) for one in completions]
+    right = correctness_of(completions, [None if one is None else one[0] for one in said], correctness)
+    earned = [
+        reward.malformed if one is None else reward(one[1], share) for one, share in zip(said, right, strict=True)
+    ]
+    return never_best(earned, reward.malformed)
+
+
+def correctness_of(
+    completions: Sequence[Completion], labels: Sequence[str | None], correctness: Correctness
+) -> list[float]:
+    """How right each label is, in [0, 1]; a label of None is wrong.
+
+    `label`: 1 for the dominant label. `agreement`: the share of raters who chose the label. `group`: half the answer's
+    own correctness, half the share of right answers among all given here to the same question (DCPO's mixture), a
+    target of less variance that is honest about the question more than about the answer.
+    """
+    if correctness == "agreement":
+        return [_share(one, label) for one, label in zip(completions, labels, strict=True)]
+    own = [float(label == one.truth) for one, label in zip(completions, labels, strict=True)]
+    if correctness == "label":
+        return own
+    groups: defaultdict[Hashable, list[float]] = defaultdict(list)
+    for one, right in zip(completions, own, strict=True):
+        groups[one.question].append(right)
+    means = {question: sum(rights) / len(rights) for question, rights in groups.items()}
+    return [
+        GROUP_WEIGHT * means[one.question] + (1 - GROUP_WEIGHT) * right
+        for one, right in zip(completions, own, strict=True)
+    ]
+
+
+def _share(one: Completion, label: str | None) -> float:
+    total = sum((one.votes or {}).values())
+    if one.votes is None or not total:
+        raise ValueError(f"question {one.question}: correctness by agreement needs rater votes; use label or group")
+    return one.votes.get(label, 0) / total if label is not None else 0.0
