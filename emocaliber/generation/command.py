@@ -13,7 +13,7 @@ from emocaliber.datasets.embedded import load
 from emocaliber.datasets.parquet import read_samples
 from emocaliber.errors import UserError
 from emocaliber.generation.engine import Engine
-from emocaliber.generation.harness import generate
+from emocaliber.generation.harness import FILES, generate
 from emocaliber.prompting import load_template, template_names
 from emocaliber.samples import Sample
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", required=True, help=f"{' or '.join(EMBEDDED)} (embedded), or a Parquet file of samples"
     )
     parser.add_argument("--split", default="test", help="which rows to ask about (default: test)")
-    parser.add_argument("--model", required=True, help="a model's folder, or its name on the hub")
+    parser.add_argument("--model", required=True, help="a model's folder, its name on the hub, or tiny")
     parser.add_argument("--adapter", help="a LoRA adapter's folder; with a server, the name it is served by")
     parser.add_argument("--url", action="append", default=[], help="a server's address; several are used side by side")
     parser.add_argument("--tokenizer", type=Path, help="for vLLM's server: the model's folder, to report probabilities")
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     parser.add_argument("--limit", type=int, help="only the first so many rows")
     parser.add_argument("--method", default="model", help="the name that the prediction rows carry (default: model)")
+    parser.add_argument("--score", action="store_true", help="judge the answers too: a scorecard in the same folder")
     parser.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
     parser.add_argument("--out", type=Path, required=True, help="folder for responses, predictions, journal, manifest")
 
@@ -54,6 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Ask, write the files, print the summary."""
     if arguments.samples > 1 and arguments.temperature <= 0:
         raise UserError("--samples needs --temperature above 0; greedy draws are all the same")
+    if arguments.model == "tiny":
+        arguments.model = _embedded_base()
     samples = _samples(arguments.data, arguments.split)[: arguments.limit]
     if unlabelled := next((sample.id for sample in samples if sample.label is None), None):
         raise UserError(f"{arguments.data}: sample {unlabelled} has no label; choose a labelled split")
@@ -73,8 +76,25 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"{summary.images_per_second:.1f} images/s, {summary.tokens_per_second:.0f} tokens/s; files in {arguments.out}"
     )
+    if arguments.score:
+        _score(arguments.out)
     if arguments.strict and summary.failed:
         raise UserError(f"{summary.failed} rows have no readable label; their states are in {arguments.out}")
+
+
+def _embedded_base() -> str:
+    """The folder of the tiny model that ships with the package."""
+    from emocaliber.backbones.tiny import embedded_base
+
+    return str(embedded_base())
+
+
+def _score(out: Path) -> None:
+    """The scorecard of what the model stated, or else of its probabilities."""
+    from emocaliber.scoring import score_files
+
+    score_files([next(out / name for name in FILES.values() if (out / name).exists())], out=out)
+    print(f"The scorecard: {out / 'scorecard.md'}, and as a page: {out / 'report.html'}")
 
 
 def _samples(data: str, split: str) -> list[Sample]:
