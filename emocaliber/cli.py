@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _train_arguments(_add(verbs, "train", train, "Run one stage from its recipe; run again after a stop, it goes on."))
     _generate_arguments(_add(verbs, "generate", generate, "Ask a model about images; write responses and predictions."))
     _data_arguments(_add(verbs, "data", data, "Check data, convert it to Parquet, split it without leaks."))
+    _rewards_arguments(_add(verbs, "rewards", rewards, "Draw the rewards of stage 3, and where each pays for cheating."))
     _add(verbs, "env", env, "Print versions and devices, to be pasted into a bug report.")
     _score_arguments(
         _add(verbs, "score", score, "Judge predictions: every metric with intervals, floors and differences.")
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         _add(verbs, "ask", ask, "Ask about pictures; see the feeling, how sure the model is, and what else.")
     )
     _chat_arguments(_add(verbs, "chat", chat, "Open a page that answers questions about pictures."))
+    _recipe_arguments(_add(verbs, "recipe", recipe, "Check a recipe, show all it leads to, or copy those that ship."))
     _baseline_arguments(
         _add(verbs, "baseline", baseline, "Train an evidential or other baseline on features, predict and score.")
     )
@@ -87,17 +89,31 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="a recipe such as recipes/tiny/1-label.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="replaces what the recipe says of a key")
     parser.add_argument("--adapter", type=Path, help="the adapter of the stage before (stages 2 and 3)")
     parser.add_argument("--out", type=Path, required=True, help="where adapter/ and log.jsonl are written")
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Run one stage."""
-    from emocaliber.pipeline.train import read_recipe
+    from emocaliber.pipeline.recipes import read_recipe
     from emocaliber.pipeline.train import train as train_recipe
 
-    train_recipe(read_recipe(arguments.recipe), arguments.adapter, arguments.out)
+    train_recipe(read_recipe(arguments.recipe, arguments.overrides), arguments.adapter, arguments.out)
     print(f"The adapter: {arguments.out / 'adapter'}")
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.pipeline.recipe_command import add_arguments
+
+    add_arguments(parser)
+
+
+def recipe(arguments: argparse.Namespace) -> None:
+    """Check, show or copy recipes."""
+    from emocaliber.pipeline.recipe_command import run as run_recipe_verb
+
+    run_recipe_verb(arguments)
 
 
 def _base_arguments(parser: argparse.ArgumentParser) -> None:
@@ -180,6 +196,23 @@ def data(arguments: argparse.Namespace) -> None:
     from emocaliber.datasets.command import run
 
     run(arguments)
+
+
+def _rewards_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: all that are known)")
+    parser.add_argument("--out", type=Path, default=Path("rewards.html"), help="the page (default: rewards.html)")
+
+
+def rewards(arguments: argparse.Namespace) -> None:
+    """Draw the rewards."""
+    from emocaliber.stages.rewards import DRAWN
+    from emocaliber.stages.rewards_page import write_rewards_page
+
+    try:
+        write_rewards_page(arguments.out, arguments.names or DRAWN)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(f"The rewards: {arguments.out}")
 
 
 def env(_: argparse.Namespace) -> None:

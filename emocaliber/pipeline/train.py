@@ -18,21 +18,12 @@ from emocaliber.pipeline.steps import Inputs, run_step
 from emocaliber.pipeline.teaching import held_out_split, labelled, own_answers, samples_of, verbalized
 from emocaliber.prompting import load_template
 from emocaliber.samples import Sample
-from emocaliber.stages.calibrate.grpo import calibrate_by_grpo, grpo_keys
+from emocaliber.stages.calibrate.grpo import calibrate_by_grpo
 from emocaliber.stages.calibrate.held_out import BEST
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
-from emocaliber.stages.recipe import Recipe, load_recipe
-from emocaliber.stages.supervised import train_supervised, trainer_keys
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import ADAPTER, CHECKPOINTS
-
-
-def read_recipe(path: Path) -> Recipe:
-    """A recipe with the keys of either trainer checked."""
-    recipe = load_recipe(path, trainer_keys() | grpo_keys())
-    known = grpo_keys() if recipe.method == "grpo" else trainer_keys()
-    if foreign := set(recipe.trainer) - known:
-        raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")
-    return recipe
 
 
 def model_folder(recipe: Recipe) -> str:

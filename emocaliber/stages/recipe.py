@@ -3,12 +3,15 @@
 Not a configuration language: no includes, no environment variables, no defaults that depend on other keys.
 
     emocaliber train recipes/tiny/1-label.yaml --out out/1-label
+    emocaliber train recipes/tiny/1-label.yaml learning_rate=1e-3 max_steps=10 --out out/short
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,6 +24,10 @@ Stage = Literal["label", "verbalize", "calibrate"]
 Target = Literal["own-probability", "agreement", "votes"]
 Method = Literal["proper", "grpo"]
 Correctness = Literal["label", "agreement", "group"]
+Tuning = Literal["lora", "full"]
+Quantization = Literal["none", "nf4", "int8"]
+
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,10 @@ class Recipe:
     calibration clusters to select on; `anchor` the weight of staying close to the model that the stage started from;
     `reward` the scoring rule that GRPO pays by (`emocaliber rewards` draws them) and `correctness` what it counts as
     right: the dominant label, the raters' share, or half the group's accuracy.
-    `trainer` holds the keys of TRL's own configuration class.
+    `tuning` says what learns: LoRA's matrices or every weight; `quantization` how the frozen weights beneath LoRA are
+    held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in 8; `max_pixels` the size above
+    which a picture is scaled down (as the model's processor says where it is not given); `ask_batch_size` how many
+    pictures the teacher of stages 2 and 3 is asked at a time. `trainer` holds the keys of TRL's own class.
     """
 
     path: Path
@@ -54,29 +64,55 @@ class Recipe:
     anchor: float = 1.0
     reward: str = "brier-1"
     correctness: Correctness = "label"
+    tuning: Tuning = "lora"
+    quantization: Quantization = "none"
+    max_pixels: int | None = None
+    ask_batch_size: int = 96
     trainer: dict[str, Any] = field(default_factory=dict)
 
 
-def load_recipe(path: Path, trainer_keys: set[str]) -> Recipe:
-    """Read a recipe; keys that are not ours must be among `trainer_keys`.
+def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; keys that are not ours must be among `trainer_keys`; `overrides` ("key=value") replace its values.
 
     Raises UserError naming the file and the key where a key is unknown (with the nearest known one), missing, of the
     wrong kind, or where an `env:` block would set environment variables.
     """
-    values = _mapping(path)
-    ours = {f.name for f in dataclasses.fields(Recipe)} - {"path", "trainer"}
+    values = _mapping(path) | dict(_override(text) for text in overrides)
+    ours = recipe_keys()
     for key in values:
         if key == "env":
             raise UserError(f"{path}: a recipe may not set environment variables; take the key 'env' out")
         if key not in ours | trainer_keys:
-            near = difflib.get_close_matches(key, ours | trainer_keys, n=1)
+            near = difflib.get_close_matches(str(key), ours | trainer_keys, n=1)
             raise UserError(f"{path}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     for key in ("stage", "data", "splits", "template"):
         if key not in values:
             raise UserError(f"{path}: the key {key!r} is missing")
     own = {key: _checked(path, key, value) for key, value in values.items() if key in ours}
-    rest = {key: value for key, value in values.items() if key not in ours}
-    return Recipe(path=path, trainer=rest, **own)
+    recipe = Recipe(path=path, trainer={key: value for key, value in values.items() if key not in ours}, **own)
+    if recipe.tuning == "full" and recipe.quantization != "none":
+        raise UserError(f"{path}: quantised weights cannot be trained themselves; give tuning: lora")
+    return recipe
+
+
+def recipe_keys() -> set[str]:
+    """The keys that are ours, not the trainer's."""
+    return {f.name for f in dataclasses.fields(Recipe)} - {"path", "trainer"}
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.isidentifier():
+        raise UserError(f"{text!r} is no override; write key=value, such as learning_rate=1e-4")
+    try:
+        return key, _number(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise UserError(f"{text!r}: the value is not readable as YAML; put it in quotes") from error
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-5, without a dot, for text; everybody means the number."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -88,19 +124,23 @@ def _mapping(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: a recipe is a list of `key: value` lines")
-    return values
+    return {key: _number(value) for key, value in values.items()}
 
 
 def _checked(path: Path, key: str, value: Any) -> Any:
     choices = {"stage": get_args(Stage), "target": get_args(Target), "method": get_args(Method)}
     choices["correctness"] = get_args(Correctness)
+    choices |= {"tuning": get_args(Tuning), "quantization": get_args(Quantization)}
     if key in choices and value not in choices[key]:
         raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")
     if key in {"data", "splits"}:
         if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
             raise UserError(f"{path}: {key}: give a list such as [kaomoji, emoji]")
         return tuple(value)
-    kinds: dict[str, type | tuple[type, ...]] = {"seed": int, "lora_r": int, "lora_alpha": int}
+    if key == "max_pixels" and value is None:
+        return None
+    whole = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size")
+    kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(whole, int)
     kinds |= dict.fromkeys(("spread", "held_out", "anchor"), (int, float))
     kinds |= dict.fromkeys(("template", "model", "lora_target", "reward"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):

@@ -1,0 +1,111 @@
+"""Recipes as a person meets them: read and check one, show every value it leads to, find and copy those that ship.
+
+Not a trainer (see train), and nothing is loaded but configuration classes: a recipe for eight GPUs is checked on a
+laptop.
+
+    emocaliber recipe validate recipes/qwen2.5-vl-7b/1-label.yaml learning_rate=1e-4
+    emocaliber recipe show recipes/qwen2.5-vl-7b/1-label.yaml
+    emocaliber recipe cp qwen2.5-vl-7b my-recipes
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import shutil
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.sft_config import SFTConfig
+
+import emocaliber
+from emocaliber.errors import UserError
+from emocaliber.prompting import load_template
+from emocaliber.stages.calibrate.grpo import grpo_keys
+from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
+from emocaliber.stages.supervised import trainer_keys
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe with its trainer's keys and its template checked; "key=value" overrides replace what it says.
+
+    Raises UserError naming the file, the key and how to mend it.
+    """
+    recipe = load_recipe(path, trainer_keys() | grpo_keys(), overrides)
+    if foreign := set(recipe.trainer) - _keys(recipe):
+        raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")
+    try:
+        load_template(recipe.template)
+    except ValueError as error:
+        raise UserError(f"{path}: template: {error}") from error
+    return dataclasses.replace(recipe, trainer=_checked_kinds(recipe))
+
+
+def config_class(recipe: Recipe) -> type[SFTConfig] | type[GRPOConfig]:
+    """TRL's configuration class that takes the recipe's trainer keys."""
+    return GRPOConfig if recipe.stage == "calibrate" and recipe.method == "grpo" else SFTConfig
+
+
+def settings(recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
+    """Every key that the recipe's trainer knows: name, value, and "set" where that is not ours or TRL's default."""
+    for field in dataclasses.fields(Recipe):
+        if field.name not in {"path", "trainer"}:
+            value = getattr(recipe, field.name)
+            yield field.name, value, "default" if value == field.default else "set"
+    for field in dataclasses.fields(config_class(recipe)):
+        if field.name in recipe.trainer:
+            yield field.name, recipe.trainer[field.name], "set"
+        elif field.name not in recipe_keys() and field.default is not dataclasses.MISSING:
+            yield field.name, field.default, "default"
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the project, by the name of their folder."""
+    package = Path(emocaliber.__file__).parent
+    root = next((f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), None)
+    if root is None:
+        raise UserError("no recipes lie beside this installation; install from a clone of the repository")
+    return {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+
+
+def copy_recipes(name: str, target: Path) -> list[Path]:
+    """Copy a shipped folder of recipes to `target`, which must not exist yet; returns the files.
+
+    Raises UserError where there is no such folder, or something would be overwritten.
+    """
+    found = shipped()
+    if name not in found:
+        raise UserError(f"there are no recipes named {name!r}; choose one of {', '.join(found)}")
+    if target.exists():
+        raise UserError(f"{target} is there already; name a folder that is not")
+    shutil.copytree(found[name], target)
+    return sorted(target.iterdir())
+
+
+def _keys(recipe: Recipe) -> set[str]:
+    return {field.name for field in dataclasses.fields(config_class(recipe))}
+
+
+def _checked_kinds(recipe: Recipe) -> dict[str, Any]:
+    """The trainer's values, each of the kind that TRL declares; making TRL's own object would ask for the GPU."""
+    hints = typing.get_type_hints(config_class(recipe))
+    checked = {}
+    for key, value in recipe.trainer.items():
+        try:
+            checked[key] = _as_kind(value, hints[key])
+        except msgspec.ValidationError as error:
+            raise UserError(f"{recipe.path}: {key}: {value!r} is of the wrong kind ({error})") from error
+    return checked
+
+
+def _as_kind(value: Any, hint: Any) -> Any:
+    """`value` as TRL's annotation has it; a choice stays the text it was written as. Raises msgspec.ValidationError."""
+    choices = [kind for kind in typing.get_args(hint) if isinstance(kind, type) and issubclass(kind, enum.Enum)]
+    if choices:
+        msgspec.convert(value, choices[0])
+        return value
+    return msgspec.convert(value, hint)

@@ -1,0 +1,75 @@
+"""Recipes are checked to the last key before a run, changed on the command line, shown in full, and copied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emocaliber.cli import main
+from emocaliber.errors import UserError
+from emocaliber.pipeline.recipes import copy_recipes, read_recipe, shipped
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+STAGE_FILES = sorted(path for path in RECIPES.glob("*/[123]-*.yaml"))
+TINY = RECIPES / "tiny" / "1-label.yaml"
+
+
+@pytest.mark.parametrize("path", STAGE_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_recipe_is_valid(path: Path) -> None:
+    assert read_recipe(path).stage == {"1": "label", "2": "verbalize", "3": "calibrate"}[path.name[0]]
+
+
+def test_an_override_replaces_a_key_of_ours_and_one_of_the_trainers() -> None:
+    recipe = read_recipe(TINY, ["learning_rate=1e-3", "lora_r=4", "data=[kaomoji]"])
+    assert (recipe.trainer["learning_rate"], recipe.lora_r, recipe.data) == (0.001, 4, ("kaomoji",))
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("learning_rat=1", "did you mean 'learning_rate'"),
+        ("learning_rate=fast", "learning_rate: 'fast' is of the wrong kind"),
+        ("bf16=3", "bf16: 3 is of the wrong kind"),
+        ("lr_scheduler_type=cosin", "lr_scheduler_type: 'cosin' is of the wrong kind"),
+        ("num_generations=4", "belongs to another trainer"),
+        ("template=lable", "there is no template 'lable'"),
+        ("quantization=int3", "'int3' is not one of none, nf4, int8"),
+        ("learning_rate", "write key=value"),
+        ("env={A: b}", "may not set environment variables"),
+    ],
+)
+def test_each_wrong_override_has_its_sentence(override: str, sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_recipe(TINY, [override])
+    assert sentence in str(error.value)
+
+
+def test_quantised_weights_cannot_be_trained_themselves() -> None:
+    with pytest.raises(UserError, match="tuning: lora"):
+        read_recipe(TINY, ["tuning=full", "quantization=nf4"])
+
+
+def test_validate_names_the_file_and_the_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "validate", str(TINY)]) == 0
+    assert "valid" in capsys.readouterr().out
+    assert main(["recipe", "validate", str(TINY), "lora_rr=1"]) == 2
+    assert "1-label.yaml: unknown key 'lora_rr'" in capsys.readouterr().err
+
+
+def test_show_marks_what_the_recipe_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "show", str(TINY), "lora_r=4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "* lora_r: 4" in lines
+    assert "  quantization: none" in lines
+    assert "* learning_rate: 0.002" in lines
+
+
+def test_a_copy_is_the_shipped_folder_and_overwrites_nothing(tmp_path: Path) -> None:
+    copied = copy_recipes("tiny", tmp_path / "mine")
+    assert [path.name for path in copied] == sorted(path.name for path in shipped()["tiny"].iterdir())
+    assert read_recipe(tmp_path / "mine" / "1-label.yaml").trainer == read_recipe(TINY).trainer
+    with pytest.raises(UserError, match="is there already"):
+        copy_recipes("tiny", tmp_path / "mine")
+    with pytest.raises(UserError, match="choose one of"):
+        copy_recipes("tini", tmp_path / "other")
