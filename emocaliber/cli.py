@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _generate_arguments(_add(verbs, "generate", generate, "Ask a model about images; write responses and predictions."))
     _data_arguments(_add(verbs, "data", data, "Check data, convert it to Parquet, split it without leaks."))
     _rewards_arguments(_add(verbs, "rewards", rewards, "Draw the rewards of stage 3, and where each pays for cheating."))
+    _rewards_arguments(_add(verbs, "rewards", rewards, "Draw the rewards of stage 3 and where they pay for cheating."))
     _add(verbs, "env", env, "Print versions and devices, to be pasted into a bug report.")
     _score_arguments(
         _add(verbs, "score", score, "Judge predictions: every metric with intervals, floors and differences.")
@@ -200,6 +201,23 @@ def data(arguments: argparse.Namespace) -> None:
 
 def _rewards_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: all that are known)")
+    parser.add_argument("--out", type=Path, default=Path("rewards.html"), help="the page (default: rewards.html)")
+
+
+def rewards(arguments: argparse.Namespace) -> None:
+    """Draw the rewards."""
+    from emocaliber.stages.rewards import DRAWN
+    from emocaliber.stages.rewards_page import write_rewards_page
+
+    try:
+        write_rewards_page(arguments.out, arguments.names or DRAWN)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(f"The rewards: {arguments.out}")
+
+
+def _rewards_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: nine of them)")
     parser.add_argument("--out", type=Path, default=Path("rewards.html"), help="the page (default: rewards.html)")
 
 
