@@ -49,7 +49,8 @@ class TerModel(Model):
         """Believed as far as the weighted mean of the confidences goes; the projected probability is the weighted mean
         of what the views say, so the base rate, one a row, is that too."""
         logits, confidence = self._heads(inputs)
-        said, trust = _weighted((logits / temperature).softmax(-1), confidence, inputs.present)
+        said, trust = _weighted(logits.softmax(-1), confidence, inputs.present)
+        said = (said.clamp_min(1e-12).log() / temperature).softmax(-1)
         return Opinion(trust[:, None] * said, 1 - trust, said)
 
     def _heads(self, inputs: Inputs) -> tuple[Tensor, Tensor]:

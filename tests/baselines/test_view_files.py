@@ -1,0 +1,109 @@
+"""Files of views are read whole or refused with the key that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emocaliber.baselines.view_files import read_views, write_views
+from emocaliber.errors import UserError
+
+SOUND: dict[str, Any] = {
+    "audio_train": np.arange(8.0).reshape(4, 2),
+    "audio_test": np.ones((2, 2)),
+    "label_train": np.array([0, 1, 10, 2]),
+    "label_test": np.array([1, 0]),
+    "votes_train": np.eye(4)[[0, 1, 3, 2]],
+    "id_test": np.array(["a", "b"]),
+}
+
+
+def _file(folder: Path, **changed: Any) -> Path:
+    content = {name: value for name, value in {**SOUND, **changed}.items() if value is not None}
+    np.savez(folder / "views.npz", **content)
+    return folder / "views.npz"
+
+
+def test_the_keys_of_an_npz_become_views_labels_votes_and_ids(tmp_path: Path):
+    found = read_views(_file(tmp_path))
+    assert found.classes == ("0", "1", "2", "10")
+    assert list(found.splits["train"].views) == ["audio"]
+    assert found.splits["test"].ids.tolist() == ["a", "b"]
+    assert found.splits["train"].ids[0] == "views/train/0"
+    assert found.splits["train"].votes is not None
+    assert found.splits["test"].votes is None
+
+
+def test_what_is_written_is_read_again(tmp_path: Path):
+    first = read_views(_file(tmp_path))
+    write_views(tmp_path / "again.npz", first)
+    again = read_views(tmp_path / "again.npz")
+    assert (again.task, again.classes) == (first.task, first.classes)
+    assert np.array_equal(again.splits["train"].views["audio"], first.splits["train"].views["audio"])
+    assert again.splits["test"].ids.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"label_train": None}, "'label_train' is missing"),
+        ({"audio": np.ones((4, 2))}, "'audio' is not understood"),
+        ({"audio_valid": np.ones((4, 2))}, "'audio_valid' is not understood"),
+        ({"label_test": np.array([1, 0, 0])}, "'label_test' has 3 rows"),
+        ({"votes_train": np.ones((4, 3))}, "counts for 4 labels"),
+        ({"classes": np.array(["0", "1"])}, "label '10' is not in 'classes'"),
+        ({"audio_test": np.array([["x", "y"], ["z", "z"]])}, "not numbers"),
+        ({"text_train": np.ones((3, 2))}, "'text' has shape"),
+        ({"id_test": np.array([{}, {}], dtype=object)}, "plain arrays"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, changed: dict[str, Any], what: str):
+    path = _file(tmp_path, **changed)
+    with pytest.raises(UserError, match=what) as raised:
+        read_views(path)
+    assert str(path) in str(raised.value)
+
+
+def test_what_is_no_npz_is_refused(tmp_path: Path):
+    (tmp_path / "text.npz").write_text("nothing")
+    with pytest.raises(UserError, match=r"not a readable \.npz"):
+        read_views(tmp_path / "text.npz")
+    with pytest.raises(UserError, match="no such file"):
+        read_views(tmp_path / "absent.npz")
+
+
+def _parquet(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows), folder / "corpus.parquet")
+    return folder / "corpus.parquet"
+
+
+def _utterance(name: str, split: str, label: str, text: list[float] | None) -> dict[str, Any]:
+    votes = [{"label": label, "count": 2}, {"label": "neutral", "count": 1}]
+    views = {"view.audio": [0.1, 0.2, 0.3], "view.text": text}
+    return {"id": name, "split": split, "label": label, "cluster": name[:3], "votes": votes, **views}
+
+
+def test_a_corpus_in_parquet_is_read_with_its_votes_and_missing_views(tmp_path: Path):
+    rows = [
+        _utterance("s01_1", "train", "happy", [1.0, 2.0]),
+        _utterance("s01_2", "train", "sad", None),
+        _utterance("s02_1", "test", "sad", [3.0, 4.0]),
+    ]
+    found = read_views(_parquet(tmp_path, rows))
+    train = found.splits["train"]
+    assert found.classes == ("happy", "neutral", "sad")
+    assert np.isnan(train.views["text"]).tolist() == [[False, False], [True, True]]
+    assert train.votes is not None
+    assert train.votes.tolist() == [[2, 1, 0], [0, 1, 2]]
+    assert train.clusters.tolist() == ["s01", "s01"]
+
+
+def test_rows_of_different_width_are_named(tmp_path: Path):
+    rows = [_utterance("1", "train", "sad", [1.0]), _utterance("2", "train", "happy", [1.0, 2.0])]
+    with pytest.raises(UserError, match=r"view\.text"):
+        read_views(_parquet(tmp_path, rows))
