@@ -50,9 +50,17 @@ class Template:
         """The names that `write` needs, in order of appearance: some of label, confidence, distribution, reasoning."""
         return tuple(_ANSWER_FIELD.findall(self.answer))
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer is a JSON object."""
+        return self.answer.startswith("{") and _ANSWER_FIELD.match(self.answer) is None
+
     def tags(self, field: str) -> tuple[str, str]:
-        """The tags around a field of the answer, such as <answer> and </answer>. Raises ValueError without them."""
-        around = re.search(rf"(<\w+>)\{{{field}\}}(</\w+>)", self.answer)
+        """What stands around a field of the answer: <answer> and </answer>, or a JSON key and what ends its value.
+
+        Raises ValueError where nothing of the kind does.
+        """
+        around = re.search(rf'(<\w+>|"\w+": "?)\{{{field}\}}(</\w+>|"?[,}}])', self.answer)
         if around is None:
             raise ValueError(f"template {self.name}: its answer has no tags around {{{field}}}")
         return around[1], around[2]
@@ -66,7 +74,21 @@ class Template:
             raise ValueError(f"template {self.name}: an answer with {', '.join(sorted(free))} has no fixed form")
         texts = {"label": candidates, "confidence": LEVEL_TEXTS}
         parts = re.split(r"\{(label|confidence)\}", self.answer)
-        return "".join(f"({'|'.join(map(re.escape, texts[part]))})" if part in texts else part for part in parts)
+        return "".join(
+            f"({'|'.join(map(_escaped, texts[part]))})" if part in texts else _escaped(part) for part in parts
+        )
+
+    def schema(self, candidates: Sequence[str]) -> str:
+        """The JSON Schema, as text, of all answers that state one of the candidates and a number from 0 to 1.
+
+        Raises ValueError where the answer is not a JSON object of a label and a confidence.
+        """
+        if not self.is_json or set(self.fields) != {"label", "confidence"}:
+            raise ValueError(f"template {self.name}: its answer is no JSON object of a label and a confidence")
+        keys = re.findall(r'"(\w+)": "?\{', self.answer)
+        values = {"label": {"enum": list(candidates)}, "confidence": {"enum": list(LEVELS)}}
+        properties = {key: values[field] for key, field in zip(keys, self.fields, strict=True)}
+        return json.dumps({"type": "object", "properties": properties, "required": keys, "additionalProperties": False})
 
     def render(self, candidates: Sequence[str], *, label: str | None = None) -> str:
         """The user's text for these candidates; a second question also needs the label it asks about.
@@ -107,6 +129,11 @@ class Template:
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"template {self.name}: {value} is no probability; give a number from 0 to 1")
         return f"{value:.2f}"
+
+
+def _escaped(text: str) -> str:
+    """As `re.escape`, but spaces stay: not every engine's regular expressions know an escaped one."""
+    return re.escape(text).replace("\\ ", " ")
 
 
 def template_names() -> list[str]:

@@ -6,6 +6,7 @@ emocaliber generate --data kaomoji --model DIR --adapter DIR --out out/answers
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from emocaliber.datasets.embedded import FILES as EMBEDDED
@@ -13,8 +14,11 @@ from emocaliber.datasets.embedded import load
 from emocaliber.datasets.parquet import read_samples
 from emocaliber.errors import UserError
 from emocaliber.generation.engine import Engine
+from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
 from emocaliber.generation.harness import FILES, generate
-from emocaliber.prompting import load_template, template_names
+from emocaliber.generation.parallel_engine import ParallelEngine, devices
+from emocaliber.generation.retry import RetryingEngine
+from emocaliber.prompting import Template, load_template, template_names
 from emocaliber.samples import Sample
 
 ENGINES = ("transformers", "vllm", "server")
@@ -32,17 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", type=Path, help="for vLLM's server: the model's folder, to report probabilities")
     parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
                         help=f"what to ask: {', '.join(template_names())}")  # fmt: skip
+    parser.add_argument("--then", choices=template_names(), metavar="NAME",
+                        help="a second question about the first answer: self-report-confidence")  # fmt: skip
     parser.add_argument("--engine", default="transformers", choices=ENGINES)
     parser.add_argument(
         "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="precision (default: auto)"
     )
     parser.add_argument("--max-model-len", type=int, help="for vllm: longest prompt and answer together, in tokens")
-    parser.add_argument("--constrain", action="store_true", help="for vllm: let it write only what the template could")
+    parser.add_argument("--constrain", action="store_true",
+                        help="for vllm and its server: let it write only what the template could; with the template"
+                        " json, for any server that takes a JSON Schema")  # fmt: skip
+    parser.add_argument("--data-parallel", type=int, default=1, metavar="N",
+                        help="for vllm, transformers: N engines, a process and a GPU each, over one queue")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="for the transformers engine: cpu, cuda, cuda:1 (default: cpu)")
     parser.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
     parser.add_argument("--max-new-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; K > 1 needs more (default: 0)")
+    parser.add_argument("--retry-below", type=float, metavar="CONFIDENCE", help="ask again where less is stated")
+    parser.add_argument("--retries", type=int, default=3, help="at most so many times more (default: 3)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     parser.add_argument("--limit", type=int, help="only the first so many rows")
     parser.add_argument("--method", default="model", help="the name that the prediction rows carry (default: model)")
@@ -53,17 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Ask, write the files, print the summary."""
-    if arguments.samples > 1 and arguments.temperature <= 0:
-        raise UserError("--samples needs --temperature above 0; greedy draws are all the same")
+    template = _template(arguments)
+    _check(arguments, template)
     if arguments.model == "tiny":
         arguments.model = _embedded_base()
     samples = _samples(arguments.data, arguments.split)[: arguments.limit]
     if unlabelled := next((sample.id for sample in samples if sample.label is None), None):
         raise UserError(f"{arguments.data}: sample {unlabelled} has no label; choose a labelled split")
-    template = load_template(arguments.template)
     summary = generate(
         samples,
-        _engine(arguments),
+        _method(arguments),
         template,
         arguments.out,
         method=arguments.method,
@@ -101,6 +112,55 @@ def _samples(data: str, split: str) -> list[Sample]:
     return load(data, split) if data in EMBEDDED else read_samples(Path(data), split)
 
 
+def _template(arguments: argparse.Namespace) -> Template:
+    first = load_template(arguments.template)
+    return in_two_steps(first, load_template(arguments.then)) if arguments.then else first
+
+
+def _check(arguments: argparse.Namespace, template: Template) -> None:
+    """Raises UserError where options do not go together, before a model is loaded."""
+    drawn = "--retry-below" if arguments.retry_below is not None else "--samples" if arguments.samples > 1 else ""
+    if drawn and arguments.temperature <= 0:
+        raise UserError(f"{drawn} needs --temperature above 0; greedy draws are all the same")
+    if arguments.retry_below is not None and arguments.samples > 1:
+        raise UserError("--retry-below and --samples are two methods; run them one after the other")
+    if arguments.retry_below is not None and not {"confidence", "distribution"} & set(template.fields):
+        raise UserError(f"--retry-below needs a template that states a confidence; {template.name} does not")
+    if arguments.data_parallel < 1 or (arguments.data_parallel > 1 and arguments.engine == "server"):
+        raise UserError("--data-parallel is a number of vllm or transformers engines; for servers give several --url")
+    if "{label}" in template.prompt:
+        raise UserError(f"{template.name} is a second question: give it with --then, after --template")
+    if arguments.constrain:
+        _check_constraint(arguments, template)
+
+
+def _check_constraint(arguments: argparse.Namespace, template: Template) -> None:
+    if arguments.engine == "transformers":
+        raise UserError("--constrain needs --engine vllm or server; transformers writes freely")
+    try:
+        template.pattern(("any",))
+    except ValueError as error:
+        raise UserError(f"--constrain: {error}") from None
+
+
+def _method(arguments: argparse.Namespace) -> Engine:
+    """The engine, with what is asked again around it."""
+    engine = _engines(arguments)
+    if arguments.then:
+        engine = FollowUpEngine(engine, load_template(arguments.template), load_template(arguments.then))
+    if arguments.retry_below is not None:
+        engine = RetryingEngine(engine, threshold=arguments.retry_below, retries=arguments.retries)
+    return engine
+
+
+def _engines(arguments: argparse.Namespace) -> Engine:
+    """One engine, or as many as there shall be side by side."""
+    if arguments.data_parallel == 1:
+        return _engine(arguments)
+    settings = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if key != "verb"})
+    return ParallelEngine(partial(_engine, settings), devices(arguments.data_parallel))
+
+
 def _engine(arguments: argparse.Namespace) -> Engine:
     if arguments.engine == "vllm":
         from emocaliber.generation.vllm_engine import VllmEngine
@@ -116,8 +176,6 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         )
     if arguments.engine == "server":
         return _server(arguments)
-    if arguments.constrain:
-        raise UserError("--constrain needs --engine vllm; transformers writes freely")
     import torch
 
     from emocaliber.generation.transformers_engine import TransformersEngine

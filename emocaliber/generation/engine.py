@@ -46,8 +46,9 @@ class Request:
     """One question: a decoded RGB image, the user's text, and the choices to report on.
 
     `draw` tells apart the answers drawn for the same question; a greedy engine gives the same one for each.
-    `pattern`, where not empty, is a regular expression that the whole answer must match; an engine that cannot see
-    to that ignores it.
+    `pattern`, where not empty, is a regular expression that the whole answer must match, and `schema`, in its place,
+    a JSON Schema; an engine that cannot see to that ignores both. `candidates` are the labels to choose from, for what
+    reads an answer in order to ask again.
     """
 
     sample_id: str
@@ -56,6 +57,8 @@ class Request:
     choices: tuple[Choice, ...] = ()
     draw: int = 0
     pattern: str = ""
+    schema: str = ""
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Response:
     `finish_reason` is "stop", "length", "engine error" or "image error"; `tokens` counts the generated tokens, the
     end token included. `choices` holds, for each Choice of the request, the log-probabilities (natural, not
     normalised over the options) in the order of its options, or None where the text lacks the place. `error` says
-    what went wrong.
+    what went wrong. `asked` counts the questions that this took: more than one where a method asks again.
     """
 
     sample_id: str
@@ -74,13 +77,21 @@ class Response:
     tokens: int = 0
     choices: tuple[tuple[float, ...] | None, ...] = ()
     error: str = ""
+    asked: int = 1
 
 
 class Engine(Protocol):
-    """Anything that answers requests. `name` identifies the model, its adapter and its settings in a journal."""
+    """Anything that answers requests.
+
+    `name` identifies the model, its adapter and its settings in a journal; `concurrency` is how many calls of
+    `generate` may be under way at once, from several threads.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def concurrency(self) -> int: ...
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in the same order. Raises nothing that concerns a single request."""

@@ -17,6 +17,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 import msgspec
@@ -53,6 +54,7 @@ class Journal:
         self.added = 0
         self.added_tokens = 0
         self._places: dict[str, tuple[int, int]] = {}
+        self._appending = Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -87,7 +89,11 @@ class Journal:
         return msgspec.json.decode(os.pread(self._file, place[1], place[0]), type=_Line).response
 
     def append(self, answers: Sequence[tuple[str, Response]]) -> None:
-        """Write the answers and wait until they are on the disk. Failed requests are left out."""
+        """Write the answers and wait until they are on the disk; failed requests are left out. Safe in threads."""
+        with self._appending:
+            self._append(answers)
+
+    def _append(self, answers: Sequence[tuple[str, Response]]) -> None:
         kept = [(key, response) for key, response in answers if response.finish_reason not in _RETRIED]
         lines = [msgspec.json.encode(_Line(key, response)) + b"\n" for key, response in kept]
         _write_all(self._file, b"".join(lines))

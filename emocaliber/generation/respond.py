@@ -1,11 +1,12 @@
 """From samples to responses: images are opened and checked in threads ahead of the engine, a broken one is a row.
 
 Not an engine and not a reader. Samples are taken as a stream, a chunk at a time; a million of them need no more
-memory than two chunks. With a journal, what it holds is not asked again.
+memory than two chunks, or one more than the engine answers at once. With a journal, what it holds is not asked again.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -38,10 +39,34 @@ def respond(
     stream = iter(samples)
     asking = _Asking(engine, template, journal, draw, constrain)
     with ThreadPoolExecutor(READERS) as pool:
-        coming = asking.read_ahead(pool, list(islice(stream, chunk_size)))
-        while coming:
-            current, coming = coming, asking.read_ahead(pool, list(islice(stream, chunk_size)))
-            yield from asking.answer([future.result() for future in current])
+        chunks = (asking.read_ahead(pool, chunk) for chunk in iter(lambda: list(islice(stream, chunk_size)), []))
+        yield from _one_by_one(chunks, asking) if engine.concurrency == 1 else _side_by_side(chunks, asking)
+
+
+def _one_by_one(chunks: Iterable[list[Future[_Question]]], asking: _Asking) -> Iterator[Response]:
+    """In this thread, which Ctrl-C then reaches at once; the next chunk is read meanwhile."""
+    ahead: deque[list[Future[_Question]]] = deque()
+    for chunk in chunks:
+        ahead.append(chunk)
+        if len(ahead) > 1:
+            yield from asking.answer(ahead.popleft())
+    while ahead:
+        yield from asking.answer(ahead.popleft())
+
+
+def _side_by_side(chunks: Iterable[list[Future[_Question]]], asking: _Asking) -> Iterator[Response]:
+    """Several chunks under way, so that the engine is not idle while the last answers of one are finished."""
+    under_way: deque[Future[list[Response]]] = deque()
+    callers = ThreadPoolExecutor(asking.engine.concurrency)
+    try:
+        for chunk in chunks:
+            under_way.append(callers.submit(asking.answer, chunk))
+            if len(under_way) > asking.engine.concurrency:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+    finally:
+        callers.shutdown(cancel_futures=True)
 
 
 def choices_of(template: Template, candidates: Sequence[str]) -> tuple[Choice, ...]:
@@ -78,23 +103,40 @@ class _Asking:
     def question(self, sample: Sample) -> _Question:
         choices = choices_of(self.template, sample.candidates)
         prompt = self.template.render(sample.candidates)
-        pattern = self.template.pattern(sample.candidates) if self.constrain else ""
+        pattern, schema = self.constraint(sample.candidates)
         name = sample.image.name if isinstance(sample.image, FileImage) else sample.id
         key = ""
         try:
             encoded = read_image_bytes(sample.image)
             key = content_key(
-                image_hash(encoded), prompt, pattern, self.template.hash, sample.candidates, self.engine.name, self.draw
+                image_hash(encoded),
+                prompt,
+                pattern or schema,
+                self.template.hash,
+                sample.candidates,
+                self.engine.name,
+                self.draw,
             )
             finished = self.journal.find(key) if self.journal is not None else None
             if finished:
                 return _Question(key, replace(finished, sample_id=sample.id))
-            return _Question(key, Request(sample.id, decode_image(encoded, name), prompt, choices, self.draw, pattern))
+            image = decode_image(encoded, name)
+            asked = Request(sample.id, image, prompt, choices, self.draw, pattern, schema, sample.candidates)
+            return _Question(key, asked)
         except ImageError as error:
             failed = Response(sample.id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=str(error))
             return _Question(key, failed)
 
-    def answer(self, questions: list[_Question]) -> Iterator[Response]:
+    def constraint(self, candidates: Sequence[str]) -> tuple[str, str]:
+        """The pattern or the JSON Schema that the answer is held to; both empty where it is free."""
+        if not self.constrain:
+            return "", ""
+        return (
+            ("", self.template.schema(candidates)) if self.template.is_json else (self.template.pattern(candidates), "")
+        )
+
+    def answer(self, coming: list[Future[_Question]]) -> list[Response]:
+        questions = [future.result() for future in coming]
         asked = [question for question in questions if isinstance(question.request, Request)]
         answers = self.engine.generate(
             [question.request for question in asked if isinstance(question.request, Request)]
@@ -102,5 +144,4 @@ class _Asking:
         if self.journal is not None:
             self.journal.append([(question.key, answer) for question, answer in zip(asked, answers, strict=True)])
         following = iter(answers)
-        for question in questions:
-            yield next(following) if isinstance(question.request, Request) else question.request
+        return [next(following) if isinstance(one.request, Request) else one.request for one in questions]

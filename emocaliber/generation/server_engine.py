@@ -11,6 +11,7 @@ ServerEngine(["http://127.0.0.1:8000"], "tuned", base="DIR", tokenizer="DIR")
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -41,6 +42,8 @@ class ServerEngine:
 
     Raises UserError where an address does not answer, or the adapter changes nothing.
     """
+
+    concurrency = 2  # the servers begin the next chunk while they end this one
 
     def __init__(
         self,
@@ -98,6 +101,9 @@ class ServerEngine:
         }
         if request.pattern:
             body["structured_outputs"] = {"regex": request.pattern}
+        if request.schema:  # OpenAI's own key, which other servers know too
+            held = {"name": "answer", "strict": True, "schema": json.loads(request.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": held}
         if self._choices is not None:
             recorded = self._choices.tokens_to_record([request])
             body |= {"skip_special_tokens": False, "return_tokens_as_token_ids": True, "logprobs": True}

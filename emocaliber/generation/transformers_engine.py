@@ -46,6 +46,8 @@ class TransformersEngine:
     the adapter changes nothing.
     """
 
+    concurrency = 1
+
     def __init__(
         self,
         model_dir: str | Path,

@@ -39,6 +39,8 @@ class VllmEngine:
     has vision weights, which vLLM ignores, or changes nothing.
     """
 
+    concurrency = 1
+
     def __init__(
         self,
         model_dir: str | Path,
@@ -62,7 +64,7 @@ class VllmEngine:
             limit_mm_per_prompt={"image": 1, "video": 0},
             generation_config="vllm",
             # guidance takes an added token that looks like <this> for a special one, and aborts the answer
-            structured_outputs_config=StructuredOutputsConfig(backend="xgrammar"),
+            structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         )
         self._processor: Any = _processor(model_dir)
         self._tokenizer = self._processor.tokenizer
@@ -95,7 +97,7 @@ class VllmEngine:
                 max_tokens=self._max_new_tokens,
                 logprob_token_ids=recorded or None if len(recorded) <= _MOST_RECORDED else None,
                 skip_special_tokens=False,
-                structured_outputs=StructuredOutputsParams(regex=request.pattern) if request.pattern else None,
+                structured_outputs=_held_to(request),
             )
             for request, recorded in zip(requests, tokens, strict=True)
         ]
@@ -176,6 +178,12 @@ class VllmEngine:
 def _processor(model_dir: str | Path) -> ProcessorMixin:
     processor: ProcessorMixin = AutoProcessor.from_pretrained(model_dir)  # type: ignore[no-untyped-call]
     return processor
+
+
+def _held_to(request: Request) -> StructuredOutputsParams | None:
+    if request.schema:
+        return StructuredOutputsParams(json=request.schema)
+    return StructuredOutputsParams(regex=request.pattern) if request.pattern else None
 
 
 def _rank(adapter: str | Path | None) -> int:

@@ -102,7 +102,7 @@ def compare(count: int) -> None:
 class Echo:
     """No model at all: says the same to every question, so that only the harness uses memory."""
 
-    name = "echo"
+    name, concurrency = "echo", 1
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """An answer of the trained form, with choices, for each request."""

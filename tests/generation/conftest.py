@@ -1,6 +1,7 @@
 """A random Qwen2.5-VL on disk, small enough for quick tests: its answers mean nothing, its probabilities are exact."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,13 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from emocaliber.backbones.tiny import build_tiny
+from emocaliber.backbones.tiny import build_tiny, embedded_base
 from emocaliber.backbones.tiny_tokenizer import build_processor, build_tokenizer
+from emocaliber.datasets.embedded import load
+from emocaliber.generation.engine import Request
+from emocaliber.generation.respond import choices_of
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.images import load_image
 from emocaliber.prompting import LEVELS, load_template, messages
 from emocaliber.taxonomy import KAOMOJI_10
 
@@ -65,42 +71,65 @@ def vision_adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory)
     return save_adapter(random_model, tmp_path_factory.mktemp("vision"), r".*visual.*\.qkv", 0.1)
 
 
-def face(label: int, level: int, seed: int) -> Image.Image:
-    """A noisy picture whose hue stands for a label and whose darkness for a confidence level."""
-    noise = np.random.default_rng(seed).normal(0, 6, (56, 56, 3))
-    phase = 2 * np.pi * (label / 10 + np.arange(3) / 3)
-    return Image.fromarray(np.clip((140 + 100 * np.cos(phase)) * (0.4 + 0.03 * level) + noise, 0, 255).astype(np.uint8))
-
-
 @pytest.fixture(scope="session")
-def taught_model(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The random model after a minute of learning to answer in the trained format; for slow tests."""
-    directory = tmp_path_factory.mktemp("taught-model")
-    processor = AutoProcessor.from_pretrained(random_model)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(random_model)
+def tuned_adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter on the shipped base after half a minute of learning to answer about kaomoji; for slow tests.
+
+    Each label goes with one confidence level, so that there is something to learn and nothing is left to chance.
+    """
+    directory = tmp_path_factory.mktemp("tuned-adapter")
+    processor: Any = AutoProcessor.from_pretrained(embedded_base())
+    base = Qwen2_5_VLForConditionalGeneration.from_pretrained(embedded_base(), dtype=torch.float32)
+    torch.manual_seed(0)
+    model = get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules=EVERY_LANGUAGE, task_type="CAUSAL_LM"))
     template, labels = load_template("label-confidence"), KAOMOJI_10.labels
-    prompt = template.render(labels)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=3e-3)
+    rows = load("kaomoji", "train")
     chance = np.random.default_rng(0)
-    for step in range(200):
-        drawn = [(int(chance.integers(10)), int(chance.integers(21))) for _ in range(24)]
-        answers = [template.write(label=labels[label], confidence=LEVELS[level]) for label, level in drawn]
-        chats = [processor.apply_chat_template(messages(prompt, answer)).rstrip() for answer in answers]
-        pictures = [[face(label, level, step * 24 + n)] for n, (label, level) in enumerate(drawn)]
-        inputs = processor(text=chats, images=pictures, return_tensors="pt")
+    for _ in range(STEPS):
+        batch = [rows[index] for index in chance.integers(0, len(rows), BATCH)]
+        answers = [template.write(label=row.label, confidence=level_of(row.label)) for row in batch]
+        chats = [
+            processor.apply_chat_template(messages(template.render(labels), answer)).rstrip() for answer in answers
+        ]
+        inputs = processor(
+            text=chats, images=[[load_image(row.image)] for row in batch], return_tensors="pt", padding=True
+        )
         targets = inputs["input_ids"].clone()
         targets[:, :-7] = -100
         loss = model(**inputs, labels=targets).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert loss.item() < 1.0
     model.save_pretrained(directory)
-    processor.save_pretrained(directory)
     return directory
 
 
+STEPS, BATCH = 60, 16
+EVERY_LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+def level_of(label: str | None) -> float:
+    return LEVELS[2 * KAOMOJI_10.labels.index(str(label)) + 1]
+
+
 @pytest.fixture(scope="session")
-def taught_adapter(taught_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small LoRA adapter of the taught model."""
-    return save_adapter(taught_model, tmp_path_factory.mktemp("taught-adapter"), LANGUAGE, 0.01)
+def tuned_engine(tuned_adapter: Path) -> TransformersEngine:
+    """The shipped base with the adapter, drawing answers; for slow tests."""
+    return TransformersEngine(embedded_base(), adapter=tuned_adapter, max_new_tokens=12, temperature=1.0)
+
+
+@pytest.fixture(scope="session")
+def asked() -> list[Request]:
+    """Forty questions about kaomoji, with their choices."""
+    template = load_template("label-confidence")
+    return [
+        Request(
+            row.id,
+            load_image(row.image),
+            template.render(row.candidates),
+            choices_of(template, row.candidates),
+            candidates=row.candidates,
+        )
+        for row in load("kaomoji", "test")[::50][:40]
+    ]

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 
 import httpx
@@ -16,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emocaliber.backbones.tiny import embedded_base
+from emocaliber.datasets.embedded import load
 from emocaliber.errors import UserError
 from emocaliber.generation.records import Record, read_records
 from emocaliber.generation.server_engine import ServerEngine
 from emocaliber.prediction_files import read_predictions
-from emocaliber.taxonomy import KAOMOJI_10
-from tests.generation.conftest import face
 
 pytestmark = pytest.mark.slow
 COUNT = 210
@@ -37,19 +36,22 @@ ENVIRONMENT = {
 
 @pytest.fixture(scope="module")
 def samples_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of every label and level, two of them broken."""
+    """Test pictures from all over the shipped kaomoji, two of them broken."""
     path = tmp_path_factory.mktemp("samples") / "samples.parquet"
-    rows = []
-    for number in range(COUNT):
-        buffer = BytesIO()
-        face(number % 10, number % 21, 10_000 + number).save(buffer, "PNG")
-        image = {"bytes": b"broken" if number in (7, 8) else buffer.getvalue(), "path": None}
-        labels = KAOMOJI_10.labels
-        rows.append(
-            {"id": str(number), "image": image, "task": "t", "candidates": labels, "label": labels[number % 10]}
-        )
-    fixed = {"split": "test", "group": "g", "cluster": "c", "licence": ""}
-    pq.write_table(pa.Table.from_pylist([row | fixed for row in rows]), path)
+    samples = load("kaomoji", "test")
+    chosen = [samples[number * len(samples) // COUNT] for number in range(COUNT)]
+    rows = [
+        {
+            "id": str(number),
+            "image": {"bytes": b"broken" if number in (7, 8) else one.image, "path": None},
+            "candidates": one.candidates,
+            "label": one.label,
+            "cluster": one.cluster,
+            "licence": one.licence,
+        }
+        for number, one in enumerate(chosen)
+    ]
+    pq.write_table(pa.Table.from_pylist([row | {"task": "t", "split": "test", "group": "g"} for row in rows]), path)
     return path
 
 
@@ -66,14 +68,14 @@ def generate(samples: Path, model: Path, out: Path, *options: str) -> list[Recor
     return list(read_records(out / "responses.jsonl"))
 
 
-def test_vllm_answers_as_transformers_does_with_a_lora_adapter(
-    taught_model: Path, taught_adapter: Path, samples_file: Path, tmp_path: Path
+def test_vllm_answers_as_transformers_does_with_an_adapter_trained_on_the_shipped_base(
+    tuned_adapter: Path, samples_file: Path, tmp_path: Path
 ) -> None:
     """Float32 sums differ in their last bits from engine to engine, so one answer in a hundred may differ."""
-    adapter = ("--adapter", str(taught_adapter))
-    plain = generate(samples_file, taught_model, tmp_path / "h", *adapter)
+    adapter = ("--adapter", str(tuned_adapter))
+    plain = generate(samples_file, embedded_base(), tmp_path / "h", *adapter)
     served = generate(
-        samples_file, taught_model, tmp_path / "v", *adapter, "--engine", "vllm", "--max-model-len", "512"
+        samples_file, embedded_base(), tmp_path / "v", *adapter, "--engine", "vllm", "--max-model-len", "512"
     )
     assert len(plain) == len(served) == COUNT
     assert [record.id for record in plain] == [record.id for record in served]
@@ -111,13 +113,13 @@ def server(model: Path, adapter: Path, log: Path) -> Iterator[str]:
 
 
 def test_a_server_answers_as_transformers_does_with_a_lora_adapter(
-    taught_model: Path, taught_adapter: Path, samples_file: Path, tmp_path: Path
+    tuned_adapter: Path, samples_file: Path, tmp_path: Path
 ) -> None:
     """Both ways through the reader, the choices included; a base served as its own adapter is refused as dead."""
     options = ("--template", "label-confidence", "--limit", "60")
-    plain = generate(samples_file, taught_model, tmp_path / "h", "--adapter", str(taught_adapter), *options)
-    with server(taught_model, taught_adapter, tmp_path / "log") as url:
-        asked = (*options, "--engine", "server", "--url", url, "--url", url, "--tokenizer", str(taught_model))
+    plain = generate(samples_file, embedded_base(), tmp_path / "h", "--adapter", str(tuned_adapter), *options)
+    with server(embedded_base(), tuned_adapter, tmp_path / "log") as url:
+        asked = (*options, "--engine", "server", "--url", url, "--url", url, "--tokenizer", str(embedded_base()))
         served = generate(samples_file, Path("base"), tmp_path / "s", "--adapter", "tuned", *asked)
         with pytest.raises(UserError, match="changes no answer"):
             ServerEngine([url], "base", base="base")

@@ -1,0 +1,60 @@
+"""Several engine processes over one queue: the same answers in the same order, whoever dies."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from threading import Timer
+
+import pytest
+from PIL import Image
+
+from emocaliber.errors import UserError
+from emocaliber.generation.engine import Request
+from emocaliber.generation.parallel_engine import ParallelEngine, devices
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.prompting import load_template
+from emocaliber.taxonomy import KAOMOJI_10
+
+
+def test_every_engine_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in devices(3)] == ["0", "1", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,GPU-5a")
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in devices(2)] == ["4", "7"]
+    with pytest.raises(UserError, match="names 3"):
+        devices(4)
+
+
+@pytest.fixture(scope="module")
+def requests(pictures: list[Image.Image]) -> list[Request]:
+    prompt = load_template("label").render(KAOMOJI_10.labels)
+    return [Request(str(n), pictures[n % 7], prompt) for n in range(70)]
+
+
+@pytest.mark.slow
+def test_two_processes_answer_as_one_engine_does_and_one_goes_on_alone(
+    random_model: Path, requests: list[Request]
+) -> None:
+    build = partial(TransformersEngine, random_model, max_new_tokens=6, batch_size=1)
+    alone = build()
+    expected = [one.text for one in alone.generate(requests)]
+    engine = ParallelEngine(build, [{}, {}], batch_size=4)
+    assert engine.name == alone.name
+    assert len(set(engine.processes)) == 2
+    assert [one.text for one in engine.generate(requests)] == expected
+    Timer(0.2, os.kill, (engine.processes[0], signal.SIGKILL)).start()
+    answers = engine.generate(requests * 4)
+    assert [one.text for one in answers] == expected * 4
+    assert [one.sample_id for one in answers] == [one.sample_id for one in requests] * 4
+    os.kill(engine.processes[1], signal.SIGKILL)
+    for _ in range(2):  # it may be seen while a batch is under way, or before any is
+        with pytest.raises(UserError, match="no engine process is left"):
+            engine.generate(requests)
+    engine.close()
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_be_built_says_why(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="OSError"):
+        ParallelEngine(partial(TransformersEngine, tmp_path), [{}, {}])
