@@ -108,7 +108,8 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except Image.DecompressionBombError as error:  # far above our own limit, Pillow's is met first
-        raise ImageError(f"{name}: more than the {MAX_PIXELS:,} pixels allowed", "oversized image") from error
+        detail = f"more than the {MAX_PIXELS:,} pixels allowed: {error}"
+        raise ImageError(f"{name}: {detail}", "oversized image") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not a {', '.join(FORMATS)} image", "not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
