@@ -48,7 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     _train_arguments(_add(verbs, "train", train, "Run one stage from its recipe; run again after a stop, it goes on."))
     _generate_arguments(_add(verbs, "generate", generate, "Ask a model about images; write responses and predictions."))
     _data_arguments(_add(verbs, "data", data, "Check data, convert it to Parquet, split it without leaks."))
-    _rewards_arguments(_add(verbs, "rewards", rewards, "Draw the rewards of stage 3, and where each pays for cheating."))
     _rewards_arguments(_add(verbs, "rewards", rewards, "Draw the rewards of stage 3 and where they pay for cheating."))
     _add(verbs, "env", env, "Print versions and devices, to be pasted into a bug report.")
     _score_arguments(
@@ -197,23 +196,6 @@ def data(arguments: argparse.Namespace) -> None:
     from emocaliber.datasets.command import run
 
     run(arguments)
-
-
-def _rewards_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: all that are known)")
-    parser.add_argument("--out", type=Path, default=Path("rewards.html"), help="the page (default: rewards.html)")
-
-
-def rewards(arguments: argparse.Namespace) -> None:
-    """Draw the rewards."""
-    from emocaliber.stages.rewards import DRAWN
-    from emocaliber.stages.rewards_page import write_rewards_page
-
-    try:
-        write_rewards_page(arguments.out, arguments.names or DRAWN)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    print(f"The rewards: {arguments.out}")
 
 
 def _rewards_arguments(parser: argparse.ArgumentParser) -> None:
