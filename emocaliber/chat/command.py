@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from emocaliber.chat.address import bind, check_password, hosts_of
 from emocaliber.chat.models import add_model_arguments, model_choice
 from emocaliber.chat.questions import TAXONOMIES, read_candidates
 from emocaliber.errors import UserError
@@ -65,7 +66,8 @@ def ask(arguments: argparse.Namespace) -> None:
 def chat(arguments: argparse.Namespace) -> None:
     """Serve the page until stopped. Raises UserError where it would be open to others without a password."""
     choice, candidates = model_choice(arguments), _candidates(arguments)
-    _check_password(arguments.host, arguments.auth)
+    check_password(arguments.host, arguments.auth)
+    listening = bind(arguments.host, arguments.port)
     try:
         from emocaliber.chat import server
     except ModuleNotFoundError as missing:
@@ -74,27 +76,17 @@ def chat(arguments: argparse.Namespace) -> None:
     from emocaliber.chat.desk import Desk
     from emocaliber.chat.pictures import Waiting
 
-    listening = server.bind(arguments.host, arguments.port)
     batcher = Batcher(choice.load)
     application = server.build_application(
         Desk(choice, batcher, Waiting()),
         candidates,
         arguments.threshold,
-        hosts=server.hosts_of(arguments.host),
+        hosts=hosts_of(arguments.host),
         password=arguments.auth,
     )
     print(f"The page: http://{arguments.host}:{listening.getsockname()[1]}  (stop it with Ctrl-C)", flush=True)
     server.serve(application, listening)
     batcher.close()
-
-
-def _check_password(host: str, password: str | None) -> None:
-    from emocaliber.chat.guard import is_loopback
-
-    if password is None and not is_loopback(host):
-        raise UserError(f"--host {host} opens the page to others: set --auth NAME:PASSWORD")
-    if password is not None and not all(password.partition(":")[::2]):
-        raise UserError("--auth takes a name and a password, separated by a colon: --auth ann:correct-horse")
 
 
 def _candidates(arguments: argparse.Namespace) -> tuple[str, ...]:

@@ -22,16 +22,15 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from emocaliber.chat.address import LOOPBACK
 from emocaliber.chat.desk import Desk
-from emocaliber.chat.guard import SECONDS, UPLOAD, Application, Guard, is_loopback
+from emocaliber.chat.guard import SECONDS, UPLOAD, Application, Guard
 from emocaliber.chat.page import build_page, template_text
 from emocaliber.chat.pictures import MOST_BYTES, Waiting, read_picture
-from emocaliber.errors import UserError
 from emocaliber.images import ImageError
 from emocaliber.reporting.palette import css_variables
 
 DECODED_AT_ONCE = 2
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def build_application(
@@ -81,20 +80,6 @@ def _take_pictures(routes: FastAPI, waiting: Waiting) -> None:
         return JSONResponse({"token": waiting.add(picture)})
 
     routes.add_api_route(UPLOAD, take, methods=["POST"], response_model=None)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """The listening socket. Raises UserError where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as problem:
-        raise UserError(f"{host}:{port} cannot be served: {problem.strerror}; choose another with --port") from None
-
-
-def hosts_of(host: str) -> frozenset[str]:
-    """The names that the page may be asked for by: loopback's own, or any where it is bound to the network."""
-    return LOOPBACK if is_loopback(host) else frozenset()
 
 
 def serve(application: Application, listening: socket.socket) -> None:

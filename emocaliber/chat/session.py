@@ -60,7 +60,7 @@ class Session:
 
     def with_pictures(self, new: Sequence[Picture]) -> Session:
         """Add pictures; those that were asked about already make room for them."""
-        before = () if self.answered else self.pictures
+        before = () if self.answered and new else self.pictures
         return replace(self, pictures=(*before, *new)[:MOST_PICTURES], answered=self.answered and not new)
 
     def asking(self, question: Question) -> Session:

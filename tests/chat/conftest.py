@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +18,7 @@ from PIL import Image
 
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.datasets.embedded import load
+from tests.chat.browser import Browser
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,9 +54,51 @@ def png(width: int, height: int, colour: str = "white") -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def bomb() -> bytes:
+    """A hundred megapixels in a few kilobytes."""
+    buffer = BytesIO()
+    Image.new("1", (10_000, 10_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def noisy_jpeg(width: int, height: int) -> bytes:
     """A picture that does not compress well."""
     buffer = BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the page may leave temporary files."""
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="session")
+def page_url(tiny_options: list[str], page_folder: Path) -> Iterator[str]:
+    """`emocaliber chat` on a free port, until the tests are over."""
+    command = [sys.executable, "-m", "emocaliber.cli", "chat", "--port", "0", *tiny_options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(page_folder)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as page:
+        assert page.stdout is not None
+        first = page.stdout.readline()
+        assert first.startswith("The page: http://127.0.0.1:"), first + page.stdout.read()
+        threading.Thread(target=page.stdout.read, daemon=True).start()
+        yield first.split()[2]
+        page.send_signal(signal.SIGINT)
+        try:
+            page.wait(timeout=20)
+        finally:
+            page.kill()
+
+
+@pytest.fixture(scope="module")
+def browser(page_url: str) -> Iterator[Browser]:
+    """A user with the page open; each test opens it afresh."""
+    user = Browser(page_url)
+    yield user
+    user.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.chat.terminal import lines_of, printable
-from tests.chat.conftest import png
+from tests.chat.conftest import bomb
 from tests.chat.test_answers import read
 
 
@@ -26,7 +26,7 @@ def asked(
     """Two faces, then a text file, an address, a name with dots and a bomb, in one call that ends with exit code 2."""
     folder = tmp_path_factory.mktemp("asked")
     (folder / "text.png").write_text("no picture")
-    (folder / "bomb.png").write_bytes(png(10_000, 10_000))
+    (folder / "bomb.png").write_bytes(bomb())
     images = [*faces[:2], folder / "text.png", "http://127.0.0.1:9/x.png", "file:///etc/passwd", folder / "bomb.png"]
     done = ask(*images, "--json", *tiny_options)
     assert done.returncode == 2, done.stderr

@@ -1,0 +1,116 @@
+"""Questions gather while the engine works, go together, can be taken back, and are never left without an end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from PIL import Image
+
+from emocaliber.chat.batching import Batcher, BusyError
+from emocaliber.errors import UserError
+from emocaliber.generation.engine import Engine, Request, Response
+
+PICTURE = Image.new("RGB", (8, 8))
+
+
+def request(name: str) -> Request:
+    return Request(name, PICTURE, "?")
+
+
+class Gated:
+    """An engine that answers with the question's id once the gate is open."""
+
+    name = "gated"
+
+    def __init__(self) -> None:
+        self.gate, self.started = threading.Event(), threading.Event()
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        self.started.set()
+        assert self.gate.wait(10)
+        if any(one.sample_id == "break" for one in requests):
+            raise RuntimeError("out of memory")
+        return [Response(one.sample_id, one.sample_id, "stop") for one in requests]
+
+
+def test_what_gathers_during_a_batch_goes_together_in_the_next():
+    engine = Gated()
+    batcher = Batcher(lambda: engine, together=8)
+    first = batcher.submit(request("first"))
+    assert engine.started.wait(10)
+    others = [batcher.submit(request(str(n))) for n in range(11)]
+    engine.gate.set()
+    assert [f.result(10).text for f in [first, *others]] == ["first", *map(str, range(11))]
+    assert batcher.batches == [1, 8, 3]
+    batcher.close()
+
+
+def test_a_question_taken_back_is_not_asked():
+    engine = Gated()
+    batcher = Batcher(lambda: engine)
+    first = batcher.submit(request("first"))
+    assert engine.started.wait(10)
+    back, kept = batcher.submit(request("back")), batcher.submit(request("kept"))
+    assert back.cancel()
+    engine.gate.set()
+    assert kept.result(10).text == "kept"
+    assert first.result(10).text == "first"
+    assert batcher.batches == [1, 1]
+    batcher.close()
+
+
+def test_a_full_queue_says_so():
+    engine = Gated()
+    batcher = Batcher(lambda: engine, waiting=2)
+    batcher.submit(request("first"))
+    assert engine.started.wait(10)
+    batcher.submit(request("1"))
+    batcher.submit(request("2"))
+    with pytest.raises(BusyError, match="2 questions are waiting"):
+        batcher.submit(request("3"))
+    engine.gate.set()
+    batcher.close()
+
+
+def test_a_model_that_cannot_be_loaded_is_told_to_those_who_wait_and_to_those_who_come():
+    gate = threading.Event()
+
+    def load() -> Engine:
+        assert gate.wait(10)
+        raise UserError("no such folder")
+
+    batcher = Batcher(load)
+    assert batcher.loading
+    early = batcher.submit(request("early"))
+    gate.set()
+    with pytest.raises(BusyError, match="no such folder"):
+        early.result(10)
+    assert batcher.wait_until_loaded(10)
+    assert batcher.failure == "no such folder"
+    with pytest.raises(BusyError, match="no such folder"):
+        batcher.submit(request("late"))
+
+
+def test_an_engine_that_breaks_ends_its_batch_and_answers_the_next():
+    engine = Gated()
+    engine.gate.set()
+    batcher = Batcher(lambda: engine)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        batcher.submit(request("break")).result(10)
+    assert batcher.submit(request("after")).result(10).text == "after"
+    batcher.close()
+
+
+def test_closing_leaves_nobody_waiting():
+    engine = Gated()
+    batcher = Batcher(lambda: engine)
+    batcher.submit(request("first"))
+    assert engine.started.wait(10)
+    waiting = batcher.submit(request("waiting"))
+    batcher.close()
+    assert waiting.cancelled()
+    with pytest.raises(BusyError):
+        batcher.submit(request("late"))
+    engine.gate.set()

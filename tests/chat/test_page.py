@@ -1,0 +1,187 @@
+"""The real page with the tiny model, used through headless Chromium. Screenshots stay in out/chat-screenshots."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.chat.browser import Browser
+from tests.chat.conftest import bomb
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def afresh(browser: Browser) -> None:
+    browser.open()
+
+
+def shown_json(browser: Browser) -> list[dict[str, object]]:
+    answers: list[dict[str, object]] = json.loads(browser.one("#json textarea").get_property("value"))
+    return answers
+
+
+def test_a_picture_is_answered_and_the_bar_is_the_parsed_confidence(browser: Browser, faces: list[Path]):
+    browser.give(faces[0])
+    browser.ask()
+    browser.shoot("answered")
+    [answer] = shown_json(browser)
+    [stated] = re.findall(r"<confidence>([\d.]+)</confidence>", str(answer["text"]))
+    meter = browser.one("article.answer [role=meter]")
+    assert float(meter.get_attribute("aria-valuenow") or "nan") == pytest.approx(100 * float(stated))
+    track, fill = meter.size["width"], browser.one("article.answer .fill").size["width"]
+    assert fill / track == pytest.approx(float(stated), abs=0.02)
+    assert browser.text("article.answer .label") == answer["label"]
+    assert answer["sentence"] in browser.text("article.answer .sentence")
+    assert len(browser.all("article.answer .shares li")) >= 3
+
+
+def test_the_slider_changes_the_verdict_and_says_what_it_means(browser: Browser, faces: list[Path]):
+    browser.give(faces[0])
+    browser.ask()
+    handle = browser.one("#threshold input[type=range]")
+    handle.send_keys(Keys.HOME)
+    browser.wait(lambda: browser.all("article.answer.trusted"))
+    assert "state 0 %" in browser.text("#meaning")
+    browser.shoot("everything-trusted")
+    handle.send_keys(Keys.END)
+    browser.wait(lambda: "state 100 %" in browser.text("#meaning"))
+    assert not browser.all("article.answer.trusted") or "100" in browser.text("article.answer .stated")
+    assert shown_json(browser)[0]["threshold"] == 1
+    browser.shoot("hardly-anything-trusted")
+
+
+def test_an_answer_outside_the_candidates_is_said_to_be_unreadable(browser: Browser, faces: list[Path]):
+    browser.choose("my own")
+    browser.type("#own", "grandeur, languor")
+    browser.give(faces[0])
+    browser.ask()
+    browser.shoot("unreadable")
+    assert browser.text("article.answer .label") == "No readable answer"
+    assert not browser.all("article.answer [role=meter]")
+    assert shown_json(browser)[0]["state"] != "ok"
+    assert str(shown_json(browser)[0]["text"]) in browser.text("article.answer pre")
+
+
+def test_follow_ups_several_pictures_and_asking_again(browser: Browser, faces: list[Path]):
+    browser.give(faces[0], faces[1])
+    browser.ask()
+    assert len(browser.all("article.answer")) == 2
+    browser.type("#typed", "what if it were a man?")
+    browser.one("#typed textarea, #typed input").send_keys(Keys.ENTER)
+    browser.wait(lambda: len(browser.all("article.answer")) == 4 and not browser.text("#status"))
+    assert browser.text("article.answer:first-of-type .question") == "what if it were a man?"
+    browser.shoot("follow-up")
+    browser.one("#retry").click()
+    browser.wait(lambda: "Asking" in browser.text("#status") or len(browser.all("article.answer")) < 4)
+    browser.wait(lambda: len(browser.all("article.answer")) == 4 and not browser.text("#status"))
+    assert [row["question"] for row in shown_json(browser)] == ["", "", *["what if it were a man?"] * 2]
+    browser.one("#clear").click()
+    browser.wait(lambda: not browser.all("article.answer") and not browser.all("#tray li"))
+    assert shown_json(browser) == []
+
+
+def test_what_is_no_picture_is_refused_in_a_sentence(browser: Browser, tmp_path: Path):
+    wrong = tmp_path / "notes.png"
+    wrong.write_text("no picture at all")
+    browser.give(wrong)
+    assert "notes.png: not a PNG, JPEG, WEBP image" in browser.text("#status .alert")
+    browser.shoot("wrong-file")
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(browser: Browser, tmp_path: Path):
+    file = tmp_path / "bomb.png"
+    file.write_bytes(bomb())
+    browser.give(file)
+    assert "10000 x 10000 pixels are more than" in browser.text("#status .alert")
+    browser.shoot("bomb")
+
+
+def test_a_drawing_with_a_script_in_it_is_refused(browser: Browser, tmp_path: Path):
+    drawing = tmp_path / "drawing.svg"
+    drawing.write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>document.title='owned'</script></svg>")
+    browser.give(drawing)
+    assert "drawing.svg: not a PNG" in browser.text("#status .alert")
+    assert "owned" not in browser.driver.title
+
+
+def test_asking_without_a_picture_says_what_is_missing(browser: Browser):
+    browser.one("#ask").click()
+    browser.wait(lambda: "Choose a picture first" in browser.text("#status .alert"))
+
+
+def test_what_a_user_types_stays_text(browser: Browser, faces: list[Path]):
+    hostile = "<img src=x onerror=document.title='owned'>${document.title='owned'} {{7*7}} `x`"
+    browser.give(faces[0])
+    browser.type("#typed", hostile)
+    browser.ask()
+    assert browser.text("article.answer .question") == hostile
+    assert "owned" not in browser.driver.title
+    assert len(browser.all("article.answer img")) == 1
+
+
+def test_two_users_at_once_see_only_their_own(browser: Browser, page_url: str, faces: list[Path]):
+    other = Browser(page_url)
+    try:
+        browser.give(faces[2])
+        other.give(faces[3])
+        browser.one("#ask").click()
+        other.ask()
+        browser.wait(lambda: browser.all("article.answer"))
+        assert [row["picture"] for row in shown_json(browser)] == [faces[2].name]
+        assert [row["picture"] for row in shown_json(other)] == [faces[3].name]
+    finally:
+        other.close()
+
+
+def test_everything_can_be_done_by_the_keyboard(browser: Browser, faces: list[Path]):
+    browser.one("#picture-files").send_keys(str(faces[0]))  # what a file dialogue, which has its own keys, does
+    browser.wait(lambda: browser.all("#tray li"))
+    reached: list[str] = []
+    browser.driver.execute_script("document.querySelector('#picture-files').focus()")
+    for _ in range(40):
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        focused = browser.driver.execute_script(
+            "const e = document.activeElement; return e.type === 'range' ? 'slider' :"
+            " (e.closest('#typed, #own, #taxonomy, button[id]') || e).id"
+        )
+        reached.append(focused)
+        if focused == "ask":
+            ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
+            browser.wait(lambda: browser.all("article.answer"))
+        if focused == "slider":
+            ActionChains(browser.driver).send_keys(Keys.HOME).perform()
+            browser.wait(lambda: browser.all("article.answer.trusted"))
+            break
+    assert [one for one in reached if one in ("ask", "stop", "retry", "clear", "copy")] == [
+        "ask", "stop", "retry", "clear", "copy",
+    ]  # fmt: skip
+    assert {"photograph", "typed", "own"} <= set(reached)
+
+
+def test_the_conversation_is_copied_as_json(browser: Browser, faces: list[Path], page_url: str):
+    permission = {"origin": page_url, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    browser.driver.execute_cdp_cmd("Browser.grantPermissions", permission)
+    browser.give(faces[0])
+    browser.ask()
+    browser.one("#copy").click()
+    read = "const done = arguments[0]; navigator.clipboard.readText().then(done, (e) => done(String(e)))"
+    browser.wait(lambda: browser.driver.execute_async_script(read).startswith("["))
+    assert json.loads(browser.driver.execute_async_script(read)) == shown_json(browser)
+
+
+def test_the_page_asks_no_other_host_for_anything(browser: Browser, faces: list[Path], page_url: str):
+    browser.requested()
+    browser.errors()
+    browser.open()
+    browser.give(faces[0])
+    browser.ask()
+    asked = {urlsplit(url) for url in browser.requested()}
+    assert {part.netloc for part in asked if part.scheme not in ("data", "blob")} == {urlsplit(page_url).netloc}
+    assert not browser.errors()
