@@ -1,54 +1,132 @@
-"""Post-hoc calibration of a model's label probability: temperature and isotonic maps, one a task, fitted on calibration
-rows.
+"""Post-hoc calibration of prediction rows: a map from what a row states, or knows, to the probability of being right.
 
-Not trained with the model: the floor that a stated confidence must reach, and a tool for models that cannot be
-trained.
+Fitted on calibration rows, one map a task or one for all. Not trained with the model: the floor that a stated
+confidence must reach, and a tool for models that cannot be trained. Labels are never changed, rows never dropped.
+
+    emocaliber recalibrate fit calibration.jsonl --out map.json
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from emocaliber.calibrators import fit_isotonic, fit_temperature, tempered
-from emocaliber.predictions import Prediction, Source
+from emocaliber.calibrators import (
+    Floats,
+    Map,
+    Temperature,
+    fit_beta,
+    fit_confidence_temperature,
+    fit_isotonic,
+    fit_temperature,
+    tempered,
+)
+from emocaliber.predictions import Prediction, Source, State
+
+Signal = Literal["confidence", "probability", "distribution"]
+Kind = Literal["temperature", "isotonic", "beta"]
+
+FEWEST = 50
+"""Calibration rows that a task needs for a map of its own; below, its rows are mapped by the map of all tasks."""
+
+
+@dataclass(frozen=True)
+class Recalibrator:
+    """Fitted maps. `signal` is what they map: the stated confidence, the predicted label's token probability, or its
+    share of the distribution over labels; `tasks` holds the maps of single tasks, `overall` that of all other rows.
+
+    A temperature of the distribution is applied to the whole of it; every other map to the signal alone, and the row
+    then has no distribution.
+    """
+
+    signal: Signal
+    kind: Kind
+    overall: Map
+    tasks: Mapping[str, Map]
+
+    def apply(self, rows: Sequence[Prediction], method: str) -> list[Prediction]:
+        """The rows, in order, with mapped confidences; one without the signal keeps its state, or loses its "ok"."""
+        return [self._mapped(row, method) for row in rows]
+
+    def _mapped(self, row: Prediction, method: str) -> Prediction:
+        named = replace(row, method=method, source=Source.POSTHOC)
+        known = signal_of(row, self.signal)
+        if known is None:
+            state = State.MISSING_CONFIDENCE if row.state is State.OK else row.state
+            return replace(named, confidence=None, distribution=None, state=state)
+        found = self.tasks.get(row.task, self.overall)
+        if self.signal == "distribution" and isinstance(found, Temperature) and row.distribution:
+            scaled = _tempered(row.distribution, found.temperature)
+            return replace(named, confidence=scaled[str(row.predicted)], distribution=scaled, state=State.OK)
+        confidence = float(found(np.array([known]))[0])
+        return replace(named, confidence=confidence, distribution=None, state=State.OK)
+
+
+def fit_recalibrator(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> Recalibrator:
+    """Fit on calibration rows that have the signal; the others teach nothing.
+
+    Raises ValueError where no row has it.
+    """
+    known = [row for row in rows if signal_of(row, signal) is not None]
+    if not known:
+        raise ValueError(f"no row has a label and a {signal} to fit a map on")
+    tasks = sorted({row.task for row in known}) if per_task else []
+    groups = {task: [row for row in known if row.task == task] for task in tasks}
+    maps = {task: _fit(found, signal, kind) for task, found in groups.items() if len(found) >= FEWEST}
+    return Recalibrator(signal, kind, _fit(known, signal, kind), maps)
+
+
+def signal_of(row: Prediction, signal: Signal) -> float | None:
+    """What is mapped, in [0, 1]; None where the row has none, or no label that it could belong to."""
+    if row.predicted is None:
+        return None
+    if signal == "confidence":
+        return row.confidence
+    if signal == "probability":
+        return row.probability
+    if not row.distribution or row.predicted not in row.distribution:
+        return None
+    return row.distribution[row.predicted] / sum(row.distribution.values())
 
 
 def temperature_scaled(rows: Sequence[Prediction], calibration: Sequence[Prediction], method: str) -> list[Prediction]:
     """`rows` with their distributions tempered, one temperature a task (Guo et al. 2017).
 
-    Rows without a distribution are passed on with their state. Raises ValueError where a task of `rows` has no
-    calibration row with a distribution.
+    Rows without a distribution are passed on with their state. Raises ValueError where no calibration row has one.
     """
-    temperatures = {}
-    for task in {row.task for row in rows}:
-        known = [row for row in calibration if row.task == task and row.distribution]
-        order = sorted(known[0].distribution or {}) if known else []
-        shares = np.array([[(row.distribution or {})[label] for label in order] for row in known])
-        truth = np.array([order.index(row.truth) for row in known])
-        temperatures[task] = fit_temperature(shares, truth)
-    return [_tempered(row, temperatures[row.task], method) for row in rows]
-
-
-def _tempered(row: Prediction, temperature: float, method: str) -> Prediction:
-    if not row.distribution:
-        return replace(row, method=method, source=Source.POSTHOC)
-    scaled = tempered(np.array([list(row.distribution.values())]), temperature)[0].tolist()
-    distribution = dict(zip(row.distribution, scaled, strict=True))
-    return replace(row, confidence=max(scaled), distribution=distribution, method=method, source=Source.POSTHOC)
+    return fit_recalibrator(calibration, "distribution", "temperature", per_task=True).apply(rows, method)
 
 
 def isotonic(rows: Sequence[Prediction], calibration: Sequence[Prediction], method: str) -> list[Prediction]:
     """`rows` with their confidence mapped monotonically to the calibration rows' accuracy, one map a task."""
-    mapped = {}
-    for task in {row.task for row in rows}:
-        known = [row for row in calibration if row.task == task and row.confidence is not None]
-        right = np.array([row.predicted == row.truth for row in known])
-        mapped[task] = fit_isotonic(np.array([row.confidence for row in known], dtype=float), right)
-    found = []
-    for row in rows:
-        c = None if row.confidence is None else float(mapped[row.task](np.array([row.confidence]))[0])
-        found.append(replace(row, confidence=c, distribution=None, method=method, source=Source.POSTHOC))
-    return found
+    return fit_recalibrator(calibration, "confidence", "isotonic", per_task=True).apply(rows, method)
+
+
+def _fit(rows: Sequence[Prediction], signal: Signal, kind: Kind) -> Map:
+    if signal == "distribution" and kind == "temperature":
+        return Temperature(_distribution_temperature(rows))
+    values: Floats = np.array([signal_of(row, signal) for row in rows], dtype=float)
+    right = np.array([row.predicted == row.truth for row in rows])
+    if kind == "temperature":
+        return fit_confidence_temperature(values, right)
+    return fit_isotonic(values, right) if kind == "isotonic" else fit_beta(values, right)
+
+
+def _distribution_temperature(rows: Sequence[Prediction]) -> float:
+    """Of whole distributions; tasks may have different labels, so each row is a list, padded with shares of 0."""
+    width = max(len(row.distribution or {}) for row in rows)
+    shares, truth = np.zeros((len(rows), width + 1)), np.full(len(rows), width)
+    for i, row in enumerate(rows):
+        labels = sorted(row.distribution or {})
+        shares[i, : len(labels)] = [(row.distribution or {})[label] for label in labels]
+        if row.truth in labels:
+            truth[i] = labels.index(row.truth)
+    return fit_temperature(shares, truth)
+
+
+def _tempered(distribution: Mapping[str, float], temperature: float) -> dict[str, float]:
+    scaled = tempered(np.array([list(distribution.values())]), temperature)[0].tolist()
+    return dict(zip(distribution, scaled, strict=True))
