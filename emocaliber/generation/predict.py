@@ -39,9 +39,11 @@ class Readouts:
     responses: list[Response]
 
 
-def predict(samples: Sequence[Sample], engine: Engine, template: Template, *, method: str) -> Readouts:
+def predict(
+    samples: Sequence[Sample], engine: Engine, template: Template, *, method: str, constrain: bool = False
+) -> Readouts:
     """Ask the engine about each sample and read its answers. Raises ValueError where a sample has no label."""
-    return read_out(samples, respond(samples, engine, template), template, method=method)
+    return read_out(samples, respond(samples, engine, template, constrain=constrain), template, method=method)
 
 
 def read_out(samples: Sequence[Sample], responses: Iterable[Response], template: Template, *, method: str) -> Readouts:

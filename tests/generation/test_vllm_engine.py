@@ -1,0 +1,60 @@
+"""vLLM in process, on the CPU, with an untrained model: what it is held to it writes, and it scores as transformers."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emocaliber.generation.engine import Engine, Request
+from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
+from emocaliber.generation.predict import predict
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.predictions import Prediction, State
+from emocaliber.prompting import Template, load_template
+from emocaliber.samples import Sample
+from tests.generation.conftest import VLLM_ON_CPU
+from tests.generation.test_harness import png
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]
+LABELS = ("happy", "sad", "very angry", "awe", "awestruck")
+ENDED = tuple(f"{label}</answer>" for label in LABELS)
+
+
+@pytest.fixture(scope="module")
+def engine(random_model: Path) -> Engine:
+    """Room for an untrained model to spell the tags byte by byte."""
+    os.environ.update(VLLM_ON_CPU)
+    from emocaliber.generation.vllm_engine import VllmEngine
+
+    return VllmEngine(random_model, dtype="float32", max_model_len=512, max_new_tokens=100)
+
+
+def rows_held_to(template: Template, engine: Engine) -> list[Prediction]:
+    samples = [Sample(str(n), png(n), "t", LABELS, "sad", "test", "g", str(n)) for n in range(12)]
+    return predict(samples, engine, template, method="m", constrain=True).verbalized
+
+
+@pytest.mark.parametrize("name", ["label-confidence", "json"])
+def test_constrained_answers_are_all_readable(name: str, engine: Engine) -> None:
+    assert {row.state for row in rows_held_to(load_template(name), engine)} == {State.OK}
+
+
+def test_both_answers_of_a_constrained_self_report_are_readable(engine: Engine) -> None:
+    first, then = load_template("self-report-answer"), load_template("self-report-confidence")
+    rows = rows_held_to(in_two_steps(first, then), FollowUpEngine(engine, first, then))
+    assert {row.state for row in rows} == {State.OK}
+
+
+def test_options_of_several_tokens_score_as_with_transformers(
+    engine: Engine, random_model: Path, pictures: list[Image.Image]
+) -> None:
+    """One tree of tokens for each question here, one cached beginning there; the same sums."""
+    prompt = load_template("label").render(LABELS)
+    requests = [Request(str(n), picture, prompt) for n, picture in enumerate(pictures)]
+    prefixes = ["<answer>", "It is late. <answer>"] * 3 + [""]
+    plain = TransformersEngine(random_model)
+    scores = [one.score_continuations(requests, prefixes, LABELS, "</answer>") for one in (engine, plain)]
+    assert scores[0].shape == (7, 5)
+    assert np.allclose(scores[0], scores[1], atol=1e-3)
