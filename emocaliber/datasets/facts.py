@@ -77,6 +77,8 @@ class FactStore:
         columns = "content TEXT, look BLOB, thumbnail BLOB, width INT, height INT, format TEXT"
         try:
             self._base = sqlite3.connect(path)
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = NORMAL")  # safe against a kill; a power cut may cost the last rows
             self._base.execute(f"CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, {columns})")
         except sqlite3.Error as error:
             raise UserError(f"{path} cannot be used to keep the results: {error}; remove it or name another") from None
@@ -94,7 +96,7 @@ class FactStore:
         return Facts(*found) if found else None
 
     def keep(self, found: Iterable[tuple[str | None, Facts]]) -> None:
-        """Write facts and wait until they are on the disk."""
+        """Write facts: from here on they survive a kill."""
         rows = [(key, *astuple(facts)[:6]) for key, facts in found if key and not facts.fault]
         with self._base:
             self._base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)

@@ -92,7 +92,7 @@ def emoset(folder: Path) -> Path:
 def by_class(folder: Path, *names: str, each: int = 2) -> Path:
     for place, name in enumerate(names):
         for number in range(each):
-            put(folder / name / f"{number}.jpg", 100 * place + number)
+            put(folder / name / f"{number}.jpg", 10_000 * place + number)
     return folder
 
 
