@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _chat_arguments(_add(verbs, "chat", chat, "Open a page that answers questions about pictures."))
     _recipe_arguments(_add(verbs, "recipe", recipe, "Check a recipe, show all it leads to, or copy those that ship."))
+    _features_arguments(
+        _add(verbs, "features", features, "Write what a frozen backbone sees in pictures, for baselines to train on.")
+    )
     _baseline_arguments(
         _add(verbs, "baseline", baseline, "Train an evidential or other baseline on features, predict and score.")
     )
@@ -131,6 +134,19 @@ def base(arguments: argparse.Namespace) -> None:
     from emocaliber.backbones.base import BaseSettings, make_base
 
     make_base(arguments.out, BaseSettings(steps=arguments.steps))
+
+
+def _features_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.baselines.features_command import add_arguments
+
+    add_arguments(parser)
+
+
+def features(arguments: argparse.Namespace) -> None:
+    """Write files of views."""
+    from emocaliber.baselines.features_command import run
+
+    run(arguments)
 
 
 def _baseline_arguments(parser: argparse.ArgumentParser) -> None:
