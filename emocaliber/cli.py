@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     _train_arguments(_add(verbs, "train", train, "Run one stage from its recipe; run again after a stop, it goes on."))
     _generate_arguments(_add(verbs, "generate", generate, "Ask a model about images; write responses and predictions."))
     _data_arguments(_add(verbs, "data", data, "Check data, convert it to Parquet, split it without leaks."))
+    _recalibrate_arguments(
+        _add(verbs, "recalibrate", recalibrate, "Mend stated confidences or label probabilities after the fact.")
+    )
     _rewards_arguments(_add(verbs, "rewards", rewards, "Draw the rewards of stage 3 and where they pay for cheating."))
     _add(verbs, "env", env, "Print versions and devices, to be pasted into a bug report.")
     _score_arguments(
@@ -229,6 +232,19 @@ def rewards(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise UserError(str(error)) from None
     print(f"The rewards: {arguments.out}")
+
+
+def _recalibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.recalibration import add_arguments
+
+    add_arguments(parser)
+
+
+def recalibrate(arguments: argparse.Namespace) -> None:
+    """Fit a map after the fact, or apply it."""
+    from emocaliber.recalibration import run
+
+    run(arguments)
 
 
 def env(_: argparse.Namespace) -> None:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emocaliber.calibrators import fit_isotonic, fit_temperature, tempered
+from emocaliber.calibrators import (
+    Beta,
+    fit_beta,
+    fit_confidence_temperature,
+    fit_isotonic,
+    fit_temperature,
+    tempered,
+)
 
 
 def _drawn(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -53,3 +60,31 @@ def test_no_rows_are_an_error_not_a_map() -> None:
         fit_temperature(np.empty((0, 3)), np.empty(0, dtype=np.int64))
     with pytest.raises(ValueError, match="at least one"):
         fit_isotonic(np.empty(0), np.empty(0, dtype=np.bool_))
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(1.0, 1.0, 0.0), (0.4, 0.9, 0.3), (2.0, 0.5, -0.4)])
+def test_the_beta_map_that_made_the_rows_is_found_again(a: float, b: float, c: float) -> None:
+    random = np.random.default_rng(2)
+    confidence = random.uniform(0.02, 0.98, 40_000)
+    truth = Beta(a, b, c)
+    fitted = fit_beta(confidence, random.uniform(size=40_000) < truth(confidence))
+    grid = np.linspace(0.05, 0.95, 30)
+    assert np.abs(fitted(grid) - truth(grid)).max() < 0.02
+
+
+def test_the_identity_is_in_the_beta_family() -> None:
+    grid = np.linspace(0.01, 0.99, 50)
+    assert Beta(1.0, 1.0, 0.0)(grid) == pytest.approx(grid)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_rows_of_one_outcome_give_maps_with_finite_values(right: bool) -> None:
+    confidence, correct = np.array([0.0, 0.3, 1.0]), np.full(3, right)
+    grid = np.linspace(0, 1, 11)
+    for fitted in (
+        fit_beta(confidence, correct),
+        fit_isotonic(confidence, correct),
+        fit_confidence_temperature(confidence, correct),
+    ):
+        assert np.isfinite(fitted(grid)).all()
+        assert (np.diff(fitted(grid)) >= -1e-12).all()

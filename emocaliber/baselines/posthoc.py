@@ -8,6 +8,7 @@ confidence must reach, and a tool for models that cannot be trained. Labels are 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -21,7 +22,7 @@ from emocaliber.calibrators import (
     fit_beta,
     fit_confidence_temperature,
     fit_isotonic,
-    fit_temperature,
+    fit_shared_temperature,
     tempered,
 )
 from emocaliber.predictions import Prediction, Source, State
@@ -55,14 +56,15 @@ class Recalibrator:
         named = replace(row, method=method, source=Source.POSTHOC)
         known = signal_of(row, self.signal)
         if known is None:
-            state = State.MISSING_CONFIDENCE if row.state is State.OK else row.state
-            return replace(named, confidence=None, distribution=None, state=state)
+            missing = State.MISSING_CONFIDENCE if row.state is State.OK else row.state
+            return replace(named, confidence=None, distribution=None, state=missing)
+        state = row.state if self.signal == "confidence" else State.OK
         found = self.tasks.get(row.task, self.overall)
         if self.signal == "distribution" and isinstance(found, Temperature) and row.distribution:
             scaled = _tempered(row.distribution, found.temperature)
-            return replace(named, confidence=scaled[str(row.predicted)], distribution=scaled, state=State.OK)
+            return replace(named, confidence=scaled[str(row.predicted)], distribution=scaled, state=state)
         confidence = float(found(np.array([known]))[0])
-        return replace(named, confidence=confidence, distribution=None, state=State.OK)
+        return replace(named, confidence=confidence, distribution=None, state=state)
 
 
 def fit_recalibrator(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> Recalibrator:
@@ -116,15 +118,14 @@ def _fit(rows: Sequence[Prediction], signal: Signal, kind: Kind) -> Map:
 
 
 def _distribution_temperature(rows: Sequence[Prediction]) -> float:
-    """Of whole distributions; tasks may have different labels, so each row is a list, padded with shares of 0."""
-    width = max(len(row.distribution or {}) for row in rows)
-    shares, truth = np.zeros((len(rows), width + 1)), np.full(len(rows), width)
-    for i, row in enumerate(rows):
-        labels = sorted(row.distribution or {})
-        shares[i, : len(labels)] = [(row.distribution or {})[label] for label in labels]
-        if row.truth in labels:
-            truth[i] = labels.index(row.truth)
-    return fit_temperature(shares, truth)
+    """Of whole distributions. A truth that has no share has one of 0; rows are grouped by their number of labels."""
+    groups: defaultdict[int, list[tuple[list[float], int]]] = defaultdict(list)
+    for row in rows:
+        shares = {row.truth: 0.0} | (row.distribution or {})
+        groups[len(shares)].append((list(shares.values()), list(shares).index(row.truth)))
+    return fit_shared_temperature(
+        [(np.array([one for one, _ in found]), np.array([truth for _, truth in found])) for found in groups.values()]
+    )
 
 
 def _tempered(distribution: Mapping[str, float], temperature: float) -> dict[str, float]:
