@@ -1,48 +1,33 @@
 """TRL's SFT trainer, for answers whose label and confidence are learned from distributions instead of one token.
 
-Not a new trainer: everything but the loss is TRL's. The label's and the level's places are found in the completion;
-each candidate and each level must be one token there (see levels_of), else the trainer is refused with the way out.
+Not a new trainer: everything but the loss is TRL's. Where an option is one token, the loss is the cross-entropy over
+all of them. Where options are several tokens (emocaliber.stages.answer_paths), their log-probabilities are read along
+the written answer: exact as far as its own tokens reach; options that part from it by one and the same token share its
+probability as their targets do. Of "0.85" in digits, the model's "0", "." and "8" are told from every other beginning,
+0.80 from 0.85, and 0.60 and 0.65 are known by their sum. "1.00" shows nothing of what follows "0": where a loss is
+about the mean level (stage 3), 0.95 is written in its place, and the mean is known to less than one level.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerBase
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
 from emocaliber.errors import UserError
 from emocaliber.prompting import LEVEL_TEXTS
+from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.conversations import Lesson
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """From log-probabilities over levels [n, 21], targets [n, 21] and correctness [n] to a loss per row [n]."""
 
-
-@dataclass(frozen=True)
-class AnswerTokens:
-    """The token of each label and each confidence level."""
-
-    labels: dict[str, int]
-    levels: tuple[int, ...]
-
-
-def answer_tokens(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> AnswerTokens:
-    """Look them up. Raises UserError where a label or level is more than one token of this tokenizer."""
-    found = {}
-    for text in (*labels, *LEVEL_TEXTS):
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) != 1:
-            raise UserError(
-                f"soft targets need {text!r} to be one token, but this tokenizer makes {len(ids)} of it; "
-                "add it to the tokenizer's vocabulary first"
-            )
-        found[text] = ids[0]
-    return AnswerTokens({name: found[name] for name in labels}, tuple(found[text] for text in LEVEL_TEXTS))
+_FLOOR = 1e-12  # the share of an option that its companions' targets leave nothing to
 
 
 def cross_entropy(log_levels: torch.Tensor, targets: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
@@ -52,33 +37,96 @@ def cross_entropy(log_levels: torch.Tensor, targets: torch.Tensor, correct: torc
 
 @dataclass
 class SoftTargetCollator:
-    """TRL's collator, plus the lessons' targets as tensors over the answer tokens."""
+    """TRL's collator, plus the lessons' targets and the places of the tokens they are about."""
 
     inner: DataCollatorForVisionLanguageModeling
-    tokens: AnswerTokens
+    paths: AnswerPaths
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        lessons: list[Lesson] = [row.pop("lesson") for row in rows]
-        batch: dict[str, Any] = dict(self.inner(rows))
-        columns = list(self.tokens.labels)
-        labels = torch.zeros(len(lessons), len(columns))
-        for number, one in enumerate(lessons):
-            if one.label_target is not None:
-                for candidate, share in zip(one.sample.candidates, one.label_target, strict=True):
-                    labels[number, columns.index(candidate)] = share
-        batch["label_targets"] = labels
-        blank = (0.0,) * len(LEVEL_TEXTS)
-        batch["level_targets"] = torch.tensor([one.level_target or blank for one in lessons])
+        """Besides TRL's tensors: `label_field`, `level_field` (see field_tensors), `plain` [n, length], `correct`."""
+        rows = [self._telling(row) for row in rows]
+        lessons: list[Lesson] = [row["lesson"] for row in rows]
+        batch: dict[str, Any] = dict(self.inner([{k: v for k, v in row.items() if k != "lesson"} for row in rows]))
+        goal = batch["labels"][:, 1:]
+        first = (goal != -100).int().argmax(1)
+        for one, row, start in zip(lessons, goal.tolist(), first.tolist(), strict=True):
+            tokens = self.paths.tokens(one.completion)
+            if tuple(row[start : start + len(tokens)]) != tokens:
+                raise UserError(f"{one.sample.id}: the chat template writes {one.completion!r} differently in a chat")
+        labels = [
+            self.paths.labels(one.completion, one.sample.candidates) if one.label_target else None for one in lessons
+        ]
+        levels = [self.paths.levels(one.completion) if one.level_target else None for one in lessons]
+        batch["label_field"] = field_tensors(labels, [one.label_target for one in lessons], first)
+        batch["level_field"] = field_tensors(levels, [one.level_target for one in lessons], first)
+        batch["plain"] = goal != -100
+        for name in ("label_field", "level_field"):
+            field = batch[name]
+            number, _, _ = torch.nonzero(field["counts"], as_tuple=True)
+            batch["plain"][number, field["places"][field["counts"]]] = False
         batch["correct"] = torch.tensor([-1.0 if one.correct is None else one.correct for one in lessons])
         return batch
 
+    def _telling(self, row: dict[str, Any]) -> dict[str, Any]:
+        lesson: Lesson = row["lesson"]
+        if lesson.correct is None or not lesson.level_target:
+            return row
+        hidden = max(map(len, self.paths.levels(lesson.completion).companions))
+        return self.saying(row, LEVEL_TEXTS[-2]) if hidden > 2 else row
+
+    def saying(self, row: dict[str, Any], level: str) -> dict[str, Any]:
+        """The row with another level written in its answer."""
+        lesson: Lesson = row["lesson"]
+        changed = dataclasses.replace(lesson, completion=self.paths.say(lesson.completion, "confidence", level))
+        return row | {"lesson": changed, "completion": [{"role": "assistant", "content": changed.completion}]}
+
+
+def field_tensors(
+    paths: Sequence[Paths | None], targets: Sequence[tuple[float, ...] | None], first: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """One field's paths and targets as tensors; rows without them are zeros.
+
+    `places`, `tokens`, `counts` [n, options, steps]; `shares` [n, options], the targets; `rest` [n, options], the log
+    of each option's part of what its companions share; `given` [n].
+    """
+    options = max((len(one.steps) for one in paths if one), default=1)
+    longest = max((len(step) for one in paths if one for step in one.steps), default=1)
+    places = torch.zeros(len(paths), options, longest, dtype=torch.long)
+    tokens, counts = places.clone(), places.bool()
+    shares = torch.zeros(len(paths), options)
+    rest = shares.clone()
+    for n, (one, target) in enumerate(zip(paths, targets, strict=True)):
+        if one is None or target is None:
+            continue
+        shares[n, : len(target)] = torch.tensor(target)
+        for k, steps in enumerate(one.steps):
+            for b, (place, token) in enumerate(steps):
+                places[n, k, b], tokens[n, k, b], counts[n, k, b] = int(first[n]) + place, token, True
+            parts = torch.tensor([max(target[other], _FLOOR) for other in one.companions[k]])
+            rest[n, k] = (max(target[k], _FLOOR) / parts.sum()).log()
+    given = torch.tensor([one is not None for one in paths])
+    return {"places": places, "tokens": tokens, "counts": counts, "shares": shares, "rest": rest, "given": given}
+
+
+def option_logs(logs: torch.Tensor, field: dict[str, torch.Tensor], kept: int) -> torch.Tensor:
+    """The options' log-probabilities [n, options] from those of all tokens [n, length, vocabulary] after `kept`.
+
+    Normalised over the whole vocabulary: over the options alone, mass could leak to other tokens unpunished.
+    """
+    rows = torch.arange(len(logs), device=logs.device)[:, None, None]
+    steps = logs[rows, (field["places"] - kept).clamp(min=0), field["tokens"]]
+    summed: torch.Tensor = (steps * field["counts"]).sum(-1) + field["rest"]
+    return summed
+
 
 class SoftTargetTrainer(SFTTrainer):
-    """SFT with soft label and level targets; `level_loss` says what is learned at the level's place."""
+    """SFT with soft label and level targets; `level_loss` says what is learned of the levels."""
 
-    def __init__(self, *arguments: Any, tokens: AnswerTokens, level_loss: LevelLoss, **named: Any) -> None:
-        self.tokens, self.level_loss = tokens, level_loss
+    def __init__(self, *arguments: Any, level_loss: LevelLoss, **named: Any) -> None:
+        self.level_loss = level_loss
         super().__init__(*arguments, **named)
+        # The loss below is a mean over rows, whatever the accumulation: the trainer must divide by its steps.
+        self.model_accepts_loss_kwargs = False
 
     def compute_loss(
         self,
@@ -87,33 +135,31 @@ class SoftTargetTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The mean over rows of the loss at the label's place, the level's place and the plain tokens."""
-        soft = [inputs.pop(key) for key in ("label_targets", "level_targets", "correct")]
+        """The mean over rows of the loss of the label, the level and the plain tokens."""
+        soft = {key: inputs.pop(key) for key in ("label_field", "level_field", "plain", "correct")}
         goal = inputs.pop("labels")[:, 1:]
         # Only the completion's positions matter, and they stand at the end: the vocabulary is large, the prompt long.
         kept = int((goal != -100).any(0).float().argmax())
         outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1)
-        loss = self._row_losses(outputs.logits[:, :-1].float(), goal[:, kept:], *soft).mean()
+        logs = F.log_softmax(outputs.logits[:, :-1].float(), -1)
+        loss = self._row_losses(logs, goal, kept, **soft).mean()
         return (loss, outputs) if return_outputs else loss
 
     def _row_losses(
         self,
-        logits: torch.Tensor,
+        logs: torch.Tensor,
         goal: torch.Tensor,
-        label_targets: torch.Tensor,
-        level_targets: torch.Tensor,
+        kept: int,
+        *,
+        label_field: dict[str, torch.Tensor],
+        level_field: dict[str, torch.Tensor],
+        plain: torch.Tensor,
         correct: torch.Tensor,
     ) -> torch.Tensor:
-        logs = F.log_softmax(logits, -1)
-        label_ids = torch.tensor(list(self.tokens.labels.values()), device=goal.device)
-        level_ids = torch.tensor(self.tokens.levels, device=goal.device)
-        at_label, at_level = torch.isin(goal, label_ids), torch.isin(goal, level_ids)
-        soft_label = label_targets.sum(-1) > 0
-        plain = (goal != -100) & ~at_level & ~(at_label & soft_label[:, None])
-        rows = -(logs.gather(-1, goal.clamp(min=0).unsqueeze(-1)).squeeze(-1) * plain).sum(1)
-        candidates = logs[..., label_ids] * at_label.unsqueeze(-1)
-        rows = rows - (candidates.sum(1) * label_targets).sum(-1)
-        has_level = at_level.any(1)
-        # Normalised over the whole vocabulary: over the levels alone, mass could leak to other tokens unpunished.
-        levels = (logs[..., level_ids] * at_level.unsqueeze(-1)).sum(1)
-        return rows + torch.where(has_level, self.level_loss(levels, level_targets, correct), 0.0)
+        written = logs.gather(-1, goal[:, kept:].clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        rows = -(written * plain[:, kept:]).sum(1)
+        rows = rows - (label_field["shares"] * option_logs(logs, label_field, kept)).sum(-1)
+        if not bool(level_field["given"].any()):
+            return rows
+        levels = self.level_loss(option_logs(logs, level_field, kept), level_field["shares"], correct)
+        return rows + torch.where(level_field["given"], levels, 0.0)

@@ -15,13 +15,13 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from emocaliber.prompting import load_template
+from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import (
     LevelLoss,
     SoftTargetCollator,
     SoftTargetTrainer,
-    answer_tokens,
     cross_entropy,
 )
 from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable
@@ -57,19 +57,17 @@ def train_supervised(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> SoftTargetTrainer:
     """Train on the lessons and leave `adapter/` and `log.jsonl` in `out`; run again after a stop, it goes on."""
-    processor = load_processor(model)
-    labels = sorted({candidate for one in lessons for candidate in one.sample.candidates})
-    tokens = answer_tokens(processor.tokenizer, labels)
+    processor = load_processor(model, recipe.max_pixels)
+    template = load_template(recipe.template)
     args = sft_config(recipe, out)
     collator = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
     trainer = SoftTargetTrainer(
         model=load_trainable(recipe, model, adapter),
         args=args,
-        train_dataset=as_dataset(lessons, load_template(recipe.template)),
+        train_dataset=as_dataset(lessons, template),
         processing_class=processor,
-        data_collator=SoftTargetCollator(collator, tokens),
+        data_collator=SoftTargetCollator(collator, AnswerPaths(processor, template)),
         callbacks=[Log(out, title), *callbacks],
-        tokens=tokens,
         level_loss=level_loss,
     )
     trainer.remove_callback(PrinterCallback)

@@ -25,16 +25,44 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.image_utils import SizeDict
 
+from emocaliber.errors import UserError
 from emocaliber.stages.recipe import Recipe
 
 CHECKPOINTS, LOG, ADAPTER = "checkpoints", "log.jsonl", "adapter"
 
 
-def load_processor(model: str) -> ProcessorMixin:
-    """The processor of a model folder or hub name."""
-    processor: ProcessorMixin = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
+def load_processor(model: str, max_pixels: int | None = None) -> ProcessorMixin:
+    """The processor of a model folder or hub name, with the recipe's limit on a picture's size.
+
+    Raises UserError where it cannot be found, or has no such limit.
+    """
+    try:
+        processor: ProcessorMixin = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        raise UserError(missing_model(model, error)) from error
+    if max_pixels is not None:
+        limit_pixels(processor, max_pixels)
     return processor
+
+
+def missing_model(model: str, error: OSError) -> str:
+    """What to tell a person whose model is not there."""
+    first = str(error).strip().splitlines()[0]
+    return f"{model}: the model cannot be loaded ({first}); give model=FOLDER, or log in and download it first"
+
+
+def limit_pixels(processor: Any, max_pixels: int) -> None:
+    """Set the size in pixels above which pictures are scaled down; raises UserError where this family has none.
+
+    Qwen's processors have such a limit; SmolVLM and InternVL cut pictures into tiles instead.
+    """
+    size = processor.image_processor.size
+    if size.shortest_edge is None or size.longest_edge is None:
+        raise UserError(f"max_pixels: {type(processor).__name__} has no such limit; take the key out of the recipe")
+    smallest = min(size.shortest_edge, max_pixels)
+    processor.image_processor.size = SizeDict(shortest_edge=smallest, longest_edge=max_pixels)
 
 
 def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PeftModel:

@@ -45,7 +45,7 @@ def calibrate_by_grpo(
         "save_total_limit": 2,
         "report_to": recipe.trainer.get("report_to", "none"),
     }
-    processor: Any = load_processor(model)
+    processor: Any = load_processor(model, recipe.max_pixels)
     # The trainer pads prompts on the left; image masks that the processor pads on the right would not match them.
     processor.tokenizer.padding_side = "left"
     trainer = GRPOTrainer(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from emocaliber.prompting import LEVELS
+from emocaliber.prompting import LEVEL_TEXTS, LEVELS
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.soft_targets import SoftTargetCollator
 
@@ -32,6 +32,7 @@ class Watch:
     rows: Sequence[dict[str, Any]]
     collator: SoftTargetCollator
     every: int
+    batch_size: int
     out: Path
 
 
@@ -82,14 +83,13 @@ class HeldOut(TrainerCallback):
         partial.replace(best)
 
 
-def stated_numbers(model: Any, watch: Watch, batch_size: int = 96) -> dict[str, float]:
+def stated_numbers(model: Any, watch: Watch) -> dict[str, float]:
     """Figures of the greedily stated level over the watched rows."""
     was_training = model.training
     model.eval()
     stated: list[float] = []
-    for start in range(0, len(watch.rows), batch_size):
-        rows = [dict(watch.rows[i]) for i in range(start, min(start + batch_size, len(watch.rows)))]
-        stated += greedy_levels(model, watch.collator(rows), watch.collator)
+    for start in range(0, len(watch.rows), watch.batch_size):
+        stated += greedy_levels(model, watch.rows[start : start + watch.batch_size], watch.collator)
     model.train(was_training)
     c = np.asarray(stated)
     y = np.asarray([one.correct for one in watch.lessons], dtype=float)
@@ -106,12 +106,50 @@ def stated_numbers(model: Any, watch: Watch, batch_size: int = 96) -> dict[str, 
 
 
 @torch.inference_mode()
-def greedy_levels(model: Any, batch: dict[str, Any], collator: SoftTargetCollator) -> list[float]:
-    """The likeliest level at the level's place of each row."""
-    inputs = {k: v for k, v in batch.items() if k not in {"labels", "label_targets", "level_targets", "correct"}}
-    ids = torch.tensor(collator.tokens.levels)
-    at_level = torch.isin(batch["labels"][:, 1:], ids)
-    kept = int(at_level.any(0).float().argmax())
-    logits = model(**inputs, use_cache=False, logits_to_keep=at_level.shape[1] - kept + 1).logits[:, :-1]
-    levels = (logits[..., ids] * at_level[:, kept:].unsqueeze(-1)).sum(1)
-    return [LEVELS[i] for i in levels.argmax(-1).tolist()]
+def greedy_levels(model: Any, rows: Sequence[dict[str, Any]], collator: SoftTargetCollator) -> list[float]:
+    """The level that greedy decoding among the levels would state after each row's answer.
+
+    Where a level is several tokens, the tokens after the first are known only along the level that is written: a row
+    is read again with the level its first tokens lead to, until nothing is open.
+    """
+    stated = [0.0] * len(rows)
+    open_rows = {n: dict(row) for n, row in enumerate(rows)}
+    while open_rows:
+        numbers = list(open_rows)
+        for n, live in zip(numbers, _walk(model, collator, [open_rows[n] for n in numbers]), strict=True):
+            if len(live) == 1:
+                stated[n] = LEVELS[live[0]]
+                del open_rows[n]
+            else:
+                open_rows[n] = collator.saying(open_rows[n], LEVEL_TEXTS[live[0]])
+    return stated
+
+
+def _walk(model: Any, collator: SoftTargetCollator, rows: list[dict[str, Any]]) -> list[list[int]]:
+    """For each row the levels that its likeliest tokens leave possible, as far as the written level shows them."""
+    batch = collator(rows)
+    field, goal = batch["level_field"], batch["labels"][:, 1:]
+    inputs = {k: v for k, v in batch.items() if k not in {"labels", "label_field", "level_field", "plain", "correct"}}
+    inputs = {
+        k: v.to(model.device, model.dtype) if v.is_floating_point() else v.to(model.device) for k, v in inputs.items()
+    }
+    kept = int((goal != -100).any(0).float().argmax())
+    logits = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1).logits[:, :-1]
+    found = []
+    for n in range(len(rows)):
+        steps = [
+            {int(p): int(t) for p, t, c in zip(*level, strict=True) if c}
+            for level in zip(field["places"][n], field["tokens"][n], field["counts"][n], strict=True)
+        ]
+        found.append(_likeliest(logits[n], steps, kept))
+    return found
+
+
+def _likeliest(logits: torch.Tensor, steps: list[dict[int, int]], kept: int) -> list[int]:
+    live = list(range(len(steps)))
+    for place in sorted({place for one in steps for place in one}):
+        tokens = sorted({steps[k][place] for k in live if place in steps[k]})
+        if len(tokens) > 1:
+            best = tokens[int(logits[place - kept, tokens].argmax())]
+            live = [k for k in live if steps[k].get(place) == best]
+    return live

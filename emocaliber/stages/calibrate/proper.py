@@ -11,11 +11,12 @@ from pathlib import Path
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from emocaliber.prompting import load_template
+from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.held_out import HeldOut, Watch
 from emocaliber.stages.calibrate.objectives import anchored
 from emocaliber.stages.conversations import Lesson, as_dataset
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.soft_targets import SoftTargetCollator, answer_tokens
+from emocaliber.stages.soft_targets import SoftTargetCollator
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import load_processor
 
@@ -39,14 +40,15 @@ def calibrate_by_proper_loss(
 
 def watch_of(recipe: Recipe, held_out: Sequence[Lesson], model: str, out: Path) -> Watch:
     """The held-out slice, encoded once."""
-    processor = load_processor(model)
-    labels = sorted({candidate for one in held_out for candidate in one.sample.candidates})
+    processor = load_processor(model, recipe.max_pixels)
+    template = load_template(recipe.template)
     inner = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
-    dataset = as_dataset(held_out, load_template(recipe.template))
+    dataset = as_dataset(held_out, template)
     return Watch(
         lessons=held_out,
         rows=[dataset[i] for i in range(len(dataset))],
-        collator=SoftTargetCollator(inner, answer_tokens(processor.tokenizer, labels)),
+        collator=SoftTargetCollator(inner, AnswerPaths(processor, template)),
         every=int(recipe.trainer.get("save_steps", 20)),
+        batch_size=recipe.ask_batch_size,
         out=out,
     )
