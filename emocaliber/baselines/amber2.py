@@ -15,7 +15,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from emocaliber.baselines.losses import jensen_shannon
 from emocaliber.baselines.model import Inputs, Model, Settings, perceptron
@@ -25,8 +24,8 @@ from emocaliber.baselines.opinions import Opinion, agreed
 class Amber2(Settings, frozen=True, tag="amber2", kw_only=True):
     """The weights above: `expert_weight` a, `guidance_weight` g, `temperature` t; and what the ablations change.
 
-    `target` "majority" is cross-entropy's usual target, the label with most votes; `guidance` "fixed" weighs every
-    expert alike. `divergence` "js" is Jensen–Shannon, "cross-entropy" differs from KL(y || p) by a constant.
+    `target` "majority" learns the label instead of the votes, as cross-entropy usually does; `guidance` "fixed" weighs
+    every expert alike. `divergence` "js" is Jensen–Shannon, "cross-entropy" differs from KL(y || p) by a constant.
     """
 
     target: Literal["shares", "majority"] = "shares"
@@ -60,8 +59,6 @@ class Amber2Model(Model):
 
     def loss(self, inputs: Inputs, target: Tensor, epoch: int) -> Tensor:
         student, experts = self._logits(inputs)
-        if self.settings.target == "majority":
-            target = F.one_hot(target.argmax(-1), target.shape[-1]).to(target.dtype)
         total = self._divergence(target, student)
         off = torch.stack([self._divergence(target, expert) for expert in experts])
         total = total + self.settings.expert_weight * off.sum(0)

@@ -158,7 +158,7 @@ class Estimator:
         """Shares [n, K]: of the votes where the network learns them, else one-hot."""
         if len(labels) != rows:
             raise UserError(f"{len(labels)} labels for {rows} rows of features; give one label a row")
-        if votes is not None and isinstance(self.network, Amber2):
+        if votes is not None and isinstance(self.network, Amber2) and self.network.target == "shares":
             if votes.shape != (rows, len(self.classes)) or (votes < 0).any() or (votes.sum(1) <= 0).any():
                 raise UserError(f"votes must be {rows} rows of {len(self.classes)} counts, none of them without a vote")
             return torch.from_numpy((votes / votes.sum(1, keepdims=True)).astype(np.float32))
