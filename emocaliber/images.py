@@ -1,7 +1,7 @@
 """Images: an image source opened, checked and turned into an 8-bit RGB picture, or one sentence that says why not.
 
-Not a resizer: how many pixels a model sees is its processor's business. Nothing is fetched from the network, and a name
-is not permission to read: a file is opened only under its data root.
+How many pixels of it a model is shown is emocaliber.resolution's business. Nothing is fetched from the network, and a
+name is not permission to read: a file is opened only under its data root.
 
     python -c "from emocaliber.images import load_image; print(load_image(open('face.png', 'rb').read()).size)"
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from emocaliber.resolution import shown
 from emocaliber.samples import FileImage, ImageSource
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -83,15 +84,15 @@ def load_image(source: ImageSource) -> Image.Image:
     PNG, JPEG and WEBP by content, whatever the name says; size is read from the header before a pixel is decoded.
     EXIF orientation is applied, transparency lies on white, 16 bits become 8, CMYK becomes RGB. An animation is
     refused: which of its frames was asked about, nobody can say. So are pictures under 4 pixels a side, over 40
-    megapixels, or 200 times as long as wide.
+    megapixels, or 200 times as long as wide. A picture of more pixels than a model is shown is made smaller.
 
     Raises ImageError.
     """
-    return decode_image(read_image_bytes(source), source.name if isinstance(source, FileImage) else "image")
+    return shown(decode_image(read_image_bytes(source), source.name if isinstance(source, FileImage) else "image"))
 
 
 def decode_image(encoded: bytes, name: str = "image") -> Image.Image:
-    """`load_image` for bytes that were read already; `name` is for the error's sentence. Raises ImageError."""
+    """As `load_image`, at its full size, for bytes that were read already; `name` is for the error's sentence."""
     with _opened(encoded, name) as opened:
         return _to_rgb(ImageOps.exif_transpose(opened))
 

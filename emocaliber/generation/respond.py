@@ -16,6 +16,7 @@ from emocaliber.generation.engine import IMAGE_ERROR, Choice, Engine, Request, R
 from emocaliber.generation.journal import Journal, content_key
 from emocaliber.images import ImageError, decode_image, image_hash, read_image_bytes
 from emocaliber.prompting import LEVEL_TEXTS, Template
+from emocaliber.resolution import SHOWN_PIXELS, shown
 from emocaliber.samples import FileImage, Sample
 
 READERS = 4
@@ -116,11 +117,12 @@ class _Asking:
                 sample.candidates,
                 self.engine.name,
                 self.draw,
+                SHOWN_PIXELS,
             )
             finished = self.journal.find(key) if self.journal is not None else None
             if finished:
                 return _Question(key, replace(finished, sample_id=sample.id))
-            image = decode_image(encoded, name)
+            image = shown(decode_image(encoded, name))
             asked = Request(sample.id, image, prompt, choices, self.draw, pattern, schema, sample.candidates)
             return _Question(key, asked)
         except ImageError as error:
