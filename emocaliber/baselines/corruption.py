@@ -3,12 +3,15 @@
 Not a training augmentation. Level 0 changes nothing; the same seed gives the same corruption, and a higher level of it
 touches the rows that a lower one touched.
 
-    python eval/benchmarks/baselines.py --corruption
+    python eval/benchmarks/baselines_corruption.py --out eval/results/baselines-corruption.md
 """
 
 from __future__ import annotations
 
+import io
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +19,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from emocaliber.baselines.views import Views, count_rows
+from emocaliber.images import ImageError, load_image
+from emocaliber.samples import Sample
 
 ViewCorruption = Literal["noise", "missing", "conflict"]
 ImageCorruption = Literal["noise", "occlusion", "blur"]
@@ -81,6 +86,17 @@ def corrupted_image(image: Image.Image, kind: ImageCorruption, level: float, see
     covered = pixels.astype(np.uint8)
     covered[top : top + tall, left : left + wide] = 128
     return Image.fromarray(covered)
+
+
+def corrupted_sample(sample: Sample, kind: ImageCorruption, level: float) -> Sample:
+    """The sample with its picture corrupted, the seed taken from its id; what cannot be read stays as it is."""
+    try:
+        image = load_image(sample.image)
+    except ImageError:
+        return sample
+    file = io.BytesIO()
+    corrupted_image(image, kind, level, zlib.crc32(sample.id.encode())).save(file, "PNG")
+    return replace(sample, image=file.getvalue())
 
 
 def _share(rows: int, level: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -29,7 +29,6 @@ from emocaliber.prompting import messages
 from emocaliber.samples import Sample
 
 Floats = npt.NDArray[np.float32]
-Change = Callable[[Image.Image], Image.Image]
 Progress = Callable[[str], None]
 VIEWS = ("image", "centre", "caption")
 WORDS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
@@ -50,16 +49,11 @@ class FeatureExtractor:
             messages(question), tokenize=False, add_generation_prompt=True
         )
 
-    def views(
-        self, samples: Sequence[Sample], change: Change = lambda image: image, on_progress: Progress = lambda _: None
-    ) -> dict[str, Floats]:
-        """The views of n samples by name, [n, width] each; `change` corrupts a picture before anyone looks at it.
-
-        Raises UserError where not one picture can be read.
-        """
+    def views(self, samples: Sequence[Sample], on_progress: Progress = lambda _: None) -> dict[str, Floats]:
+        """The views of n samples by name, [n, width] each. Raises UserError where not one picture can be read."""
         found: list[dict[str, Floats] | None] = []
         for start in range(0, len(samples), self._batch_size):
-            found += self._batch([_picture(sample) for sample in samples[start : start + self._batch_size]], change)
+            found += self._batch([_picture(sample) for sample in samples[start : start + self._batch_size]])
             on_progress(f"looking at picture {len(found):,} of {len(samples):,}")
         known = next((one for one in found if one is not None), None)
         if known is None:
@@ -70,8 +64,8 @@ class FeatureExtractor:
         }
 
     @torch.inference_mode()
-    def _batch(self, images: Sequence[Image.Image | None], change: Change) -> list[dict[str, Floats] | None]:
-        there = [change(image) for image in images if image is not None]
+    def _batch(self, images: Sequence[Image.Image | None]) -> list[dict[str, Floats] | None]:
+        there = [image for image in images if image is not None]
         if not there:
             return [None] * len(images)
         inputs = self._inputs(there)

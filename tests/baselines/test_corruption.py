@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,9 +13,11 @@ from emocaliber.baselines.corruption import (
     ImageCorruption,
     conflicting,
     corrupted_image,
+    corrupted_sample,
     noisy,
     without,
 )
+from emocaliber.datasets.embedded import load
 from tests.baselines.synthetic_views import views_of
 
 VIEWS, TRUTH, _ = views_of()
@@ -64,3 +68,13 @@ def test_an_image_changes_more_at_a_higher_level_and_keeps_its_size(kind: ImageC
 
     assert changed(0.0) == 0 < changed(0.2) < changed(0.8)
     assert changed(0.2) == changed(0.2)
+
+
+def test_a_sample_keeps_everything_but_its_picture_and_a_broken_one_stays_as_it_is():
+    sample = load("emoji", "test")[0]
+    found = corrupted_sample(sample, "occlusion", 0.3)
+    assert found.image != sample.image
+    assert replace(found, image=sample.image) == sample
+    assert corrupted_sample(sample, "occlusion", 0.3) == found
+    broken = replace(sample, image=b"no picture")
+    assert corrupted_sample(broken, "blur", 1.0) is broken
