@@ -33,7 +33,7 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One map, and of how many calibration rows it was made: exactly one of `temperature`, `isotonic` (two lists, x and y) and `beta` (a, b, c)."""
+    """One map, fitted on so many rows: one of `temperature`, `isotonic` (two lists, x and y) and `beta` (a, b, c)."""
 
     rows: Annotated[int, msgspec.Meta(ge=1)]
     temperature: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
