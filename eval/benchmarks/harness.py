@@ -18,7 +18,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -29,9 +31,12 @@ from emocaliber.environment import usable_cores
 from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.harness import generate
 from emocaliber.images import load_image
-from emocaliber.prompting import load_template
+from emocaliber.prompting import load_template, messages
 from emocaliber.samples import FileImage, Sample
 from emocaliber.taxonomy import KAOMOJI_10
+
+if TYPE_CHECKING:
+    from emocaliber.generation.vllm_engine import VllmEngine
 
 NEW_TOKENS = 32
 SINGLE_CALLS = 200
@@ -68,6 +73,33 @@ def clocked(way: str, images: int, lines: list[str]) -> Iterator[None]:
     lines.append(f"{images / wall:8.1f} images/s {1000 * cpu / images:8.2f} ms of CPU an image   {way}")
 
 
+def bare_prompts(model: Path, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """What vLLM's own documentation hands to `llm.generate`: chat text and decoded images."""
+    processor: Any = _processor(str(model))
+    chat = processor.apply_chat_template(messages(PLAIN.render(LABELS)), tokenize=False, add_generation_prompt=True)
+    return [{"prompt": chat, "multi_modal_data": {"image": load_image(one.image)}} for one in samples]
+
+
+@lru_cache
+def _processor(model: str) -> Any:
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(model)
+
+
+def bare(engine: VllmEngine, prompts: list[dict[str, Any]]) -> None:
+    """vLLM alone, in one call."""
+    from vllm import SamplingParams
+
+    engine._llm.generate(prompts, SamplingParams(temperature=0, max_tokens=NEW_TOKENS), use_tqdm=False)
+
+
+def forget(engine: VllmEngine) -> None:
+    """Empty vLLM's caches: every way meets its prompts and pictures for the first time."""
+    engine._llm.reset_prefix_cache()
+    engine._llm.reset_mm_cache()
+
+
 def compare(count: int) -> None:
     """Print one line a way; the ceiling is taken before and after ours."""
     from emocaliber.generation.transformers_engine import TransformersEngine
@@ -79,20 +111,23 @@ def compare(count: int) -> None:
         samples = samples_on_disk(folder / "images", count)
         save_random_model(folder / "model")
         vllm = VllmEngine(folder / "model", dtype="float32", max_new_tokens=NEW_TOKENS, max_model_len=512)
-        prompt = PLAIN.render(LABELS)
-        requests = [Request(one.id, load_image(one.image), prompt) for one in samples]
-        vllm.generate(requests[:256])
+        prompts = bare_prompts(folder / "model", samples)
+        bare(vllm, prompts[:256])
         for number in range(2):
+            forget(vllm)
             with clocked("one llm.generate of all prompts, images decoded before (the ceiling)", count, lines):
-                vllm.generate(requests)
+                bare(vllm, prompts)
+            forget(vllm)
             with clocked("our harness on vLLM", count, lines):
                 generate(samples, vllm, PLAIN, folder / f"plain-{number}", method="benchmark")
+        forget(vllm)
         with clocked("our harness on vLLM, with the probabilities of labels and levels", count, lines):
             generate(samples, vllm, WITH_CHOICES, folder / "choices", method="benchmark")
         single = samples[:SINGLE_CALLS]
+        forget(vllm)
         with clocked(f"one llm.generate a sample (the first {len(single)})", len(single), lines):
             for one in single:
-                vllm.generate([Request(one.id, load_image(one.image), prompt)])
+                bare(vllm, bare_prompts(folder / "model", [one]))
         batched = TransformersEngine(folder / "model", max_new_tokens=NEW_TOKENS, batch_size=64)
         with clocked("our harness on transformers, batches of 64", count, lines):
             generate(samples, batched, PLAIN, folder / "transformers", method="benchmark")
