@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from emocaliber.datasets.embedded import load
+from emocaliber.datasets.layouts import LAYOUTS
+from emocaliber.datasets.records import SPLITS
 from emocaliber.errors import UserError
 from emocaliber.evaluation.reference import load_reference
 from emocaliber.evaluation.suite import load_suite
@@ -35,6 +37,16 @@ def test_vecbench_has_the_published_number_of_rows():
     assert len(suite.tasks["WebEmo-25"].labels) == 25
 
 
+@pytest.mark.parametrize("path", sorted((EVAL / "suites").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_committed_suite_names_a_layout_that_is_read_and_splits_that_there_are(path: Path):
+    suite = load_suite(path)
+    assert suite.layout is None or suite.layout in LAYOUTS
+    assert set(suite.splits) <= set(SPLITS)
+    assert {task for tasks in suite.groups.values() for task in tasks} == set(suite.tasks)
+    of_layout = LAYOUTS[suite.layout].task if suite.layout else None
+    assert of_layout is None or of_layout in suite.tasks
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -44,6 +56,9 @@ def test_vecbench_has_the_published_number_of_rows():
         ("name: x\ntasks: {a: {labels: [p, q], n: 3}}\ngroups: {}\n", "task 'a' must have 'labels'"),
         ("name: x\ntasks: {a: {labels: [p, q], rows: many}}\ngroups: {}\n", "'rows' of task 'a'"),
         ("name: x\ntasks: {a: {labels: [p, q]}}\ngroups: {g: [b]}\n", r"group 'g' lists \['b'\]"),
+        ("name: x\ntasks: {a: {taxonomy: moods}}\ngroups: {}\n", "taxonomy 'moods' of task 'a' is none of"),
+        ("name: x\ntasks: {a: {taxonomy: ekman-6, labels: [p, q]}}\ngroups: {}\n", "'labels' or 'taxonomy'"),
+        ("name: x\ntasks: {}\ngroups: {}\nsplits: test\n", "'splits' must be a list"),
         ("name: [", "is not YAML"),
     ],
 )
