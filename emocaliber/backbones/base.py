@@ -64,7 +64,7 @@ class BaseSettings:
     characters, at half the cost.
     """
 
-    steps: int = 4200
+    steps: int = 2000
     processes: int = 2
     squares: int = 6
     told: int = 36

@@ -53,7 +53,7 @@ def run(seed: int, out: Path) -> dict[str, Any]:
             "--seed",
             str(seed),
         ]
-        with subprocess.Popen([sys.executable, "-m", *command]) as process:
+        with subprocess.Popen(command) as process:
             while process.poll() is None:
                 peak = max(peak, memory(process.pid))
                 time.sleep(EVERY)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pyarrow.parquet as pq
 
-from emocaliber.backbones.drawings import reading_texts, signs_of
+from emocaliber.backbones.drawings import reading_texts, shown_words, signs_of
 from emocaliber.datasets.embedded import FILES
 from emocaliber.datasets.rendering import HELD_OUT_STYLES, READING_STYLES
+from emocaliber.taxonomy import KAOMOJI_10, SENTIMENT_3
 
 
 def rows() -> list[dict[str, str]]:
-    found: list[dict[str, str]] = pq.read_table(FILES["kaomoji"], columns=["text", "split"]).to_pylist()
+    found: list[dict[str, str]] = pq.read_table(FILES["kaomoji"], columns=["text", "shows", "split"]).to_pylist()
     return found
 
 
@@ -27,3 +28,10 @@ def test_the_held_out_style_shares_no_first_font_with_the_styles_that_are_read()
 
 def test_signs_are_frequent_first_and_in_two_texts_at_least() -> None:
     assert signs_of(["★ω★", "ω", "ω♪", "♪", "☆"]) == ["ω", "♪"]
+
+
+def test_what_a_drawing_shows_is_never_an_emotion_and_never_of_a_judged_face() -> None:
+    shown = shown_words(rows())
+    assert len(shown) > 3000
+    assert not {word for words in shown.values() for word in words.split()} & {*KAOMOJI_10.labels, *SENTIMENT_3.labels}
+    assert not set(shown) & {row["text"] for row in rows() if row["split"] in {"calibrate", "test"}}
