@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +25,9 @@ from emocaliber.datasets.facts import FactStore
 from emocaliber.datasets.layouts import Source
 from emocaliber.datasets.rows import Row, rows_only
 from emocaliber.datasets.split import assign
+from emocaliber.datasets.suite_check import differences
 from emocaliber.errors import UserError
+from emocaliber.evaluation.suite import load_suite
 from emocaliber.samples import Sample
 from emocaliber.taxonomy import TAXONOMIES
 
@@ -36,7 +38,12 @@ FACTS = "facts.sqlite"
 def run_check(arguments: argparse.Namespace) -> None:
     """Check, write the files, print what matters. Raises UserError where there are problems."""
     source, out = _source(arguments), arguments.out
+    suite = load_suite(arguments.suite) if arguments.suite else None
+    if suite is not None and source.layout is None:
+        source = replace(source, layout=suite.layout)
     report = _checked(source, out, arguments.workers)
+    if suite is not None:
+        report.problems.extend(differences(report, suite, arguments.suite))
     _write_report(report, source, out)
     console = Console()
     console.print_json(json.dumps(report.statistics.summary() | {"near-duplicates within a split": report.near_within}))

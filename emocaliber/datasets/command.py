@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     checker = actions.add_parser("check", help="Check every row, picture and overlap; statistics and a contact sheet.")
     checker.add_argument("--out", type=Path, required=True, help="folder for report.json, problems.jsonl, sheet.png")
+    checker.add_argument("--suite", type=Path, help="a file such as eval/suites/emoset.yaml that the data must fit")
     converter = actions.add_parser("convert", help="Write any layout as one Parquet file of samples.")
     converter.add_argument("--out", type=Path, required=True, help="the Parquet file")
     converter.add_argument("--images", choices=("bytes", "paths"), default="bytes",
