@@ -21,6 +21,8 @@ from emocaliber.generation.retry import RetryingEngine
 from emocaliber.prompting import Template, load_template, template_names
 from emocaliber.samples import Sample
 
+_IN_MANIFEST = ("data", "split", "limit", "model", "adapter", "template", "then", "constrain", "engine", "dtype",
+                "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
 ENGINES = ("transformers", "vllm", "server")
 
 
@@ -81,6 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
         draws=arguments.samples,
         constrain=arguments.constrain,
         total=len(samples),
+        settings={name: getattr(arguments, name) for name in _IN_MANIFEST},
     )
     states = ", ".join(f"{state} {count}" for state, count in sorted(summary.states.items()))
     print(f"{summary.rows} rows, {summary.asked} asked now: {states}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from emocaliber.prediction_files import write_atomically, write_predictions
 from emocaliber.predictions import Source, State
 from emocaliber.prompting import Template
 from emocaliber.reading import read_response
+from emocaliber.resolution import SHOWN_PIXELS
 from emocaliber.samples import Sample
 
 JOURNAL, MANIFEST = "journal.jsonl", "manifest.json"
@@ -79,11 +80,13 @@ def generate(
     draws: int = 1,
     constrain: bool = False,
     total: int | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Summary:
     """Ask about each sample, `draws` times, and write responses, predictions and the manifest under `out`.
 
-    `samples` is gone through once for each draw, as a stream. Raises UserError where `out` is in use by another run
-    or a sample that is to be judged has no label.
+    `settings` (data, model, seed and so on, as JSON values) go into the manifest as they are. `samples` is gone
+    through once for each draw, as a stream. Raises UserError where `out` is in use by another run or a sample that is
+    to be judged has no label.
     """
     summary, started = Summary(), time.monotonic()
     with Journal(out / JOURNAL) as journal, _progress() as bar:
@@ -96,7 +99,7 @@ def generate(
         summary.asked, summary.tokens = journal.added, journal.added_tokens
     summary.seconds = time.monotonic() - started
     write_rows(out, template, method=method, draws=draws)
-    _write_manifest(out, engine, template, method=method, draws=draws, summary=summary)
+    _write_manifest(out, engine, template, method=method, draws=draws, summary=summary, settings=settings or {})
     return summary
 
 
@@ -164,7 +167,14 @@ def _progress() -> Progress:
 
 
 def _write_manifest(
-    out: Path, engine: Engine, template: Template, *, method: str, draws: int, summary: Summary
+    out: Path,
+    engine: Engine,
+    template: Template,
+    *,
+    method: str,
+    draws: int,
+    summary: Summary,
+    settings: Mapping[str, object],
 ) -> None:
     manifest = {
         "emocaliber": __version__,
@@ -173,6 +183,8 @@ def _write_manifest(
         "template": {"name": template.name, "hash": template.hash},
         "method": method,
         "draws": draws,
+        "shown_pixels": SHOWN_PIXELS,
+        "settings": dict(settings),
         "rows": summary.rows,
         "states": dict(sorted(summary.states.items())),
     }

@@ -41,13 +41,12 @@ class ParallelEngine:
     built. `generate` raises UserError once no engine process is left.
     """
 
-    concurrency = 2  # the next call's batches fill the queue while the last ones of this call are answered
-
     def __init__(
-        self, build: Callable[[], Engine], environments: Sequence[Mapping[str, str]], *, batch_size: int = 64
+        self, build: Callable[[], Engine], environments: Sequence[Mapping[str, str]], *, batch_size: int = 128
     ) -> None:
         self._jobs: Queue[_Job | None] = Queue()
         self._batch_size = batch_size
+        self.concurrency = len(environments) + 1  # so that the queue still holds batches when a call's last is taken
         self._lock = Lock()
         workers = [_Worker(build, environment) for environment in environments]
         try:

@@ -28,6 +28,8 @@ from emocaliber.generation.engine import LENGTH, STOP, Request, Response, answer
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.prompting import messages
 
+_RECORDED_STEPS = 16
+"""In longer answers the choices are scored afterwards: to hand over 31 log-probabilities at each step costs more."""
 _MOST_RECORDED = 128
 """vLLM's bound on the tokens whose log-probabilities one request may ask for."""
 
@@ -92,13 +94,13 @@ class VllmEngine:
         return answer_or_halve(self._answer, requests) if requests else []
 
     def _answer(self, requests: Sequence[Request]) -> list[Response]:
-        tokens = [self._choices.tokens_to_record([request]) for request in requests]
+        tokens = [self._to_record(request) for request in requests]
         parameters = [
             SamplingParams(
                 temperature=self._temperature,
                 seed=seed_of(self._seed, request) if self._temperature else None,
                 max_tokens=self._max_new_tokens,
-                logprob_token_ids=recorded or None if len(recorded) <= _MOST_RECORDED else None,
+                logprob_token_ids=recorded or None,
                 skip_special_tokens=False,
                 structured_outputs=_held_to(request),
             )
@@ -113,6 +115,12 @@ class VllmEngine:
             Response(answer.request.sample_id, answer.text, said.finish_reason, len(said.token_ids), choices)
             for answer, said, choices in zip(answers, (output.outputs[0] for output in outputs), found, strict=True)
         ]
+
+    def _to_record(self, request: Request) -> list[int]:
+        if self._max_new_tokens > _RECORDED_STEPS:
+            return []
+        tokens = self._choices.tokens_to_record([request])
+        return tokens if len(tokens) <= _MOST_RECORDED else []
 
     def _said(self, request: Request, output: Any) -> Answer:
         answer = output.outputs[0]

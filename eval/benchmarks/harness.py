@@ -121,8 +121,9 @@ def compare(count: int) -> None:
             with clocked("our harness on vLLM", count, lines):
                 generate(samples, vllm, PLAIN, folder / f"plain-{number}", method="benchmark")
         forget(vllm)
-        with clocked("our harness on vLLM, with the probabilities of labels and levels", count, lines):
-            generate(samples, vllm, WITH_CHOICES, folder / "choices", method="benchmark")
+        requests = [Request(one.id, load_image(one.image), PLAIN.render(LABELS)) for one in samples]
+        with clocked("nothing written, only the probabilities of ten labels asked for", count, lines):
+            vllm.score_continuations(requests, "<answer>", LABELS)
         single = samples[:SINGLE_CALLS]
         forget(vllm)
         with clocked(f"one llm.generate a sample (the first {len(single)})", len(single), lines):
