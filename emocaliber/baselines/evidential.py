@@ -98,7 +98,7 @@ class EvidentialModel(Model):
         terms were averaged, as in ECML's code."""
         opinions = self.opinions(inputs)
         judged = [*opinions, self._fused(opinions, inputs)] if len(opinions) > 1 else opinions
-        total = torch.stack([self._term(to_dirichlet(one), target, epoch) for one in judged]).sum()
+        total = self._terms(torch.stack([to_dirichlet(one) for one in judged]), target, epoch).mean(-1).sum()
         if self.conflict_weight:
             total = total + self.conflict_weight * len(judged) * mean_conflict(opinions).mean()
         return total
@@ -133,9 +133,11 @@ class EvidentialModel(Model):
             return F.softplus(logits)
         return logits.clamp_max(GREATEST_LOGIT).exp()
 
-    def _term(self, concentration: Tensor, target: Tensor, epoch: int) -> Tensor:
-        value = OBJECTIVES[self.settings.objective](concentration, target)
+    def _terms(self, concentrations: Tensor, target: Tensor, epoch: int) -> Tensor:
+        """Data term and weighted divergence of each source's Dirichlets [V, n, K]: [V, n]."""
+        target = target.expand_as(concentrations)
+        value = OBJECTIVES[self.settings.objective](concentrations, target)
         if self.settings.kl_weight:
             weight = self.settings.kl_weight * losses.annealing(epoch, self.settings.annealing)
-            value = value + weight * losses.misleading_evidence(concentration, target)
-        return value.mean()
+            value = value + weight * losses.misleading_evidence(concentrations, target)
+        return value
