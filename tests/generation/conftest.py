@@ -114,7 +114,7 @@ def tuned_adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-STEPS, BATCH = 60, 16
+STEPS, BATCH = 40, 16
 EVERY_LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 

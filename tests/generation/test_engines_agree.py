@@ -18,9 +18,12 @@ import pytest
 from emocaliber.backbones.tiny import embedded_base
 from emocaliber.datasets.embedded import load
 from emocaliber.errors import UserError
+from emocaliber.generation.predict import predict
 from emocaliber.generation.records import Record, read_records
 from emocaliber.generation.server_engine import ServerEngine
 from emocaliber.prediction_files import read_predictions
+from emocaliber.predictions import State
+from emocaliber.prompting import load_template
 from tests.generation.conftest import VLLM_ON_CPU
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]
@@ -120,12 +123,15 @@ def server(model: Path, adapter: Path, log: Path) -> Iterator[str]:
 def test_a_server_answers_as_transformers_does_with_a_lora_adapter(
     tuned_adapter: Path, samples_file: Path, tmp_path: Path
 ) -> None:
-    """Both ways through the reader, the choices included; a base served as its own adapter is refused as dead."""
+    """The choices included; a server can be held to JSON, and a base served as its own adapter is refused as dead."""
     options = ("--template", "label-confidence", "--limit", "60")
     plain = generate(samples_file, embedded_base(), tmp_path / "h", "--adapter", str(tuned_adapter), *options)
     with server(embedded_base(), tuned_adapter, tmp_path / "log") as url:
         asked = (*options, "--engine", "server", "--url", url, "--url", url, "--tokenizer", str(embedded_base()))
         served = generate(samples_file, Path("base"), tmp_path / "s", "--adapter", "tuned", *asked)
+        held = ServerEngine([url], "tuned", max_new_tokens=100)
+        json_rows = predict(load("kaomoji", "test")[:20], held, load_template("json"), method="m", constrain=True)
+        assert {row.state for row in json_rows.verbalized} == {State.OK}
         with pytest.raises(UserError, match="changes no answer"):
             ServerEngine([url], "base", base="base")
         with pytest.raises(UserError, match="does not serve"):
