@@ -31,7 +31,7 @@ class Answer:
     `name` is the picture's, `question` what was typed (empty for the plain question). `label` and `confidence` are as
     in `Reading`; `alternatives` maps every candidate that has a share to it, the likeliest first, and
     `alternatives_from` says whose shares they are; `reasoning` maps the steps' titles to their texts. `like` and
-    `selection` come from the record and are None where there is none.
+    `selection` come from the record and are None where there is none, as for every typed question.
     """
 
     name: str
@@ -102,10 +102,10 @@ def read_answer(
 ) -> Answer:
     """What a response says. Raises nothing: what cannot be read is a state."""
     reading = read_response(response.text, candidates, finish_reason=response.finish_reason)
-    known = record.of(candidates)
+    known = record.of(candidates) if not question else None  # only the plain question was measured
     like = known.like(reading.confidence) if known is not None and reading.confidence is not None else None
     shares, source = reading.distribution or {}, STATED
-    if not shares:
+    if not shares and reading.label is not None:
         shares, source = _probabilities(response, template, candidates), PROBABILITY
     return Answer(
         name,

@@ -7,6 +7,7 @@ emocaliber chat --port 7860
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from emocaliber.chat.address import bind, check_password, hosts_of
 from emocaliber.chat.models import add_model_arguments, model_choice
@@ -29,6 +30,7 @@ def add_chat_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=PORT, help=f"0 for any that is free (default: {PORT})")
     parser.add_argument("--host", default="127.0.0.1", help="the address to serve on (default: this machine alone)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="asked of every visitor; needed beyond this machine")
+    parser.add_argument("--gallery", type=Path, metavar="FOLDER", help="also show a folder, the most doubtful first")
     _shared(parser)
 
 
@@ -81,6 +83,7 @@ def chat(arguments: argparse.Namespace) -> None:
         Desk(choice, batcher, Waiting()),
         candidates,
         arguments.threshold,
+        gallery=arguments.gallery,
         hosts=hosts_of(arguments.host),
         password=arguments.auth,
     )

@@ -42,7 +42,8 @@ class ModelChoice:
         """The model's name for a reader."""
         if self.model is None:
             return "the embedded tiny model"
-        return self.model if self.adapter is None else f"{self.model} with {self.adapter.name}"
+        model = Path(self.model).name if Path(self.model).is_dir() else self.model  # where it lies is nobody's business
+        return model if self.adapter is None else f"{model} with {self.adapter.name}"
 
     @property
     def note(self) -> str:

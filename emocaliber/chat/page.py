@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from emocaliber.chat.desk import OWN, Desk, Shown
+from emocaliber.chat.gallery_page import Folder, add_gallery
 from emocaliber.chat.questions import LONGEST_QUESTION, TAXONOMIES
 from emocaliber.chat.rendering import heading_html, message_html
 from emocaliber.chat.session import MOST_PICTURES, Session
@@ -51,13 +52,18 @@ class _Controls:
     session: gr.State
 
 
-def build_page(desk: Desk, candidates: tuple[str, ...], threshold: float) -> gr.Blocks:
-    """The page as it opens: these candidates chosen, this threshold set."""
+def build_page(desk: Desk, candidates: tuple[str, ...], threshold: float, folder: Folder | None = None) -> gr.Blocks:
+    """The page as it opens: these candidates chosen, this threshold set, and a gallery where there is a folder."""
     page: gr.Blocks
     with gr.Blocks(title="emocaliber: ask about a picture", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(heading_html(desk.choice.title, desk.choice.note))
-        controls = _layout(desk, candidates, threshold)
-        _wire(page, desk, controls)
+        if folder is None:
+            _wire(page, desk, _layout(desk, candidates, threshold))
+        else:
+            with gr.Tab("Ask"):
+                _wire(page, desk, _layout(desk, candidates, threshold))
+            with gr.Tab("Gallery"):
+                add_gallery(folder, threshold)
     page.queue(max_size=MOST_QUEUED, default_concurrency_limit=TOGETHER, api_open=False)
     return page
 
@@ -75,7 +81,7 @@ def _layout(desk: Desk, candidates: tuple[str, ...], threshold: float) -> _Contr
     with gr.Row():
         with gr.Column(min_width=320, scale=2):
             left = _asking_part(taxonomy, own) | _threshold_part(desk, taxonomy, own, threshold)
-        with gr.Column(min_width=320, scale=3):
+        with gr.Column(min_width=320, scale=3, elem_id="right"):
             right: dict[str, Any] = {
                 "model": gr.HTML(desk.model_status(), elem_id="model"),
                 "status": gr.HTML("", elem_id="status"),

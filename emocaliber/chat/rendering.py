@@ -37,6 +37,11 @@ def answers_html(answers: Sequence[tuple[Answer, str]]) -> str:
     return _inert(_ENVIRONMENT.get_template("answers.html.j2").render(answers=list(reversed(answers))))
 
 
+def gallery_html(answers: Sequence[tuple[Answer, str]], total: int) -> str:
+    """These answers, each beside its thumbnail, out of so many."""
+    return _inert(_ENVIRONMENT.get_template("gallery.html.j2").render(answers=answers, total=total))
+
+
 def tray_html(pictures: Sequence[Picture]) -> str:
     """The pictures in question."""
     if not pictures:

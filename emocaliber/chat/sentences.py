@@ -35,7 +35,7 @@ def verdict(confidence: float | None, threshold: float, like: Likeness | None) -
         return "How sure the model is cannot be read, so do not rely on this answer."
     unsure = confidence < threshold
     if like is None:
-        known = "How often it is right about these feelings was never measured."
+        known = "How often answers like this are right was never measured."
         return ("Not sure: people may well see this differently. " if unsure else "Sure, by its own account. ") + known
     often = often_right(like.share)
     if unsure:

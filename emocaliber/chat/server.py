@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from pathlib import Path
 from urllib.parse import unquote
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
@@ -24,6 +25,8 @@ from starlette.concurrency import run_in_threadpool
 
 from emocaliber.chat.address import LOOPBACK
 from emocaliber.chat.desk import Desk
+from emocaliber.chat.gallery import files_of
+from emocaliber.chat.gallery_page import Folder
 from emocaliber.chat.guard import SECONDS, UPLOAD, Application, Guard
 from emocaliber.chat.page import build_page, template_text
 from emocaliber.chat.pictures import MOST_BYTES, Waiting, read_picture
@@ -38,14 +41,19 @@ def build_application(
     candidates: tuple[str, ...],
     threshold: float,
     *,
+    gallery: Path | None = None,
     hosts: frozenset[str] = LOOPBACK,
     password: str | None = None,
     seconds: float = SECONDS,
 ) -> Application:
-    """The whole application, guard included. `hosts`, `password` and `seconds` are the guard's."""
+    """The whole application, guard included. `hosts`, `password` and `seconds` are the guard's.
+
+    Raises UserError where `gallery`, a folder, holds no pictures.
+    """
     routes = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _take_pictures(routes, desk.waiting)
-    page = build_page(desk, candidates, threshold)
+    folder = None if gallery is None else Folder(desk, gallery, tuple(files_of(gallery)), candidates)
+    page = build_page(desk, candidates, threshold, folder)
     local = ("system-ui", "sans-serif")
     gr.mount_gradio_app(
         routes,

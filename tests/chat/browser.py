@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-PATIENCE = 60
+PATIENCE = 180
 SCREENSHOTS = Path(__file__).parents[2] / "out" / "chat-screenshots"
 ARGUMENTS = (
     "--headless=new",

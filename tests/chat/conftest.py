@@ -47,6 +47,20 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+@pytest.fixture(scope="session")
+def album(faces: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twenty pictures: faces, some of them in a folder below, a broken one, and one that leads outside."""
+    folder = tmp_path_factory.mktemp("album")
+    (folder / "below").mkdir()
+    for number in range(18):
+        place = folder / "below" if number % 3 == 0 else folder
+        (place / f"{number:02}.png").write_bytes(faces[number % 12].read_bytes())
+    (folder / "<b>broken.png").write_text("no picture")
+    (folder / "link.png").symlink_to(faces[0])
+    (folder / "notes.txt").write_text("not shown")
+    return folder
+
+
 def png(width: int, height: int, colour: str = "white") -> bytes:
     """A plain picture."""
     buffer = BytesIO()
@@ -77,9 +91,9 @@ def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def page_url(tiny_options: list[str], page_folder: Path) -> Iterator[str]:
+def page_url(tiny_options: list[str], page_folder: Path, album: Path) -> Iterator[str]:
     """`emocaliber chat` on a free port, until the tests are over."""
-    command = [sys.executable, "-m", "emocaliber.cli", "chat", "--port", "0", *tiny_options]
+    command = [sys.executable, "-m", "emocaliber.cli", "chat", "--port", "0", "--gallery", str(album), *tiny_options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(page_folder)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment

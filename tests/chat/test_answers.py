@@ -50,6 +50,7 @@ def test_an_unreadable_answer_says_so_and_is_never_trusted(text: str):
     assert not answer.trusted
     assert answer.sentence
     assert answer.basis == ""
+    assert answer.alternatives == {}
 
 
 def test_a_label_without_a_usable_confidence_is_not_trusted():
@@ -72,6 +73,15 @@ def test_the_same_answer_at_another_threshold_changes_only_its_verdict():
     assert not high.trusted
     assert high.sentence.startswith("Not sure")
     assert high.confidence == read(text).confidence
+
+
+def test_a_typed_question_has_no_record_for_only_the_plain_one_was_measured():
+    response = Response("1", "<answer>joy</answer><confidence>0.90</confidence>", "stop")
+    template = load_template("label-confidence")
+    answer = read_answer(response, template, LABELS, name="p", record=RECORD, threshold=0.7, question="why?")
+    assert answer.like is None
+    assert "never measured" in answer.sentence
+    assert answer.trusted
 
 
 def test_reasoning_comes_in_its_parts():

@@ -185,3 +185,72 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, faces: list[
     asked = {urlsplit(url) for url in browser.requested()}
     assert {part.netloc for part in asked if part.scheme not in ("data", "blob")} == {urlsplit(page_url).netloc}
     assert not browser.errors()
+
+
+def test_the_gallery_shows_the_doubtful_first_and_exports_what_is_chosen(browser: Browser, tmp_path: Path):
+    behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    browser.one("button[role=tab]:nth-of-type(2)").click()
+    browser.wait(lambda: browser.one("#gallery-ask").is_displayed())
+    browser.one("#gallery-ask").click()
+    browser.wait(lambda: "20 of 20 answered" in browser.text("#gallery-progress"))
+    browser.shoot("gallery")
+    stated = [re.search(r"(\d+) %", element.text) for element in browser.all("#gallery li .value")]
+    assert [found is None for found in stated] == [True, True, *[False] * 18]
+    values = [int(found[1]) for found in stated if found]
+    assert values == sorted(values)
+    browser.one("#untrusted input").click()
+    browser.wait(lambda: "20 of 20" not in browser.text("#gallery .meta"))
+    shown = len(browser.all("#gallery li"))
+    browser.one("#gallery-jsonl").click()
+    browser.wait((tmp_path / "gallery.jsonl").is_file)
+    rows = [json.loads(line) for line in (tmp_path / "gallery.jsonl").read_text().splitlines()]
+    assert len(rows) == shown
+    assert not any(row["trusted"] for row in rows)
+    browser.one("#gallery-csv").click()
+    browser.wait((tmp_path / "gallery.csv").is_file)
+    assert len((tmp_path / "gallery.csv").read_text().splitlines()) == shown + 1
+
+
+LOW_CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_text_has_enough_contrast(browser: Browser, faces: list[Path], theme: str):
+    browser.open(f"?__theme={theme}")
+    browser.give(faces[0], faces[1])
+    browser.ask()
+    browser.shoot(f"theme-{theme}")
+    counted, found = browser.driver.execute_script(LOW_CONTRAST)
+    assert counted > 40
+    assert found == []
+
+
+def test_on_a_telephone_nothing_is_wider_than_the_screen(browser: Browser, faces: list[Path]):
+    telephone = {"width": 360, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", telephone)
+    try:
+        browser.open()
+        browser.give(faces[0])
+        browser.ask()
+        browser.shoot("telephone")
+        browser.driver.execute_script("document.querySelector('article.answer').scrollIntoView()")
+        browser.shoot("telephone-answer")
+        widest = (
+            "return Math.max(...[...document.querySelectorAll('body *')].map(e => e.getBoundingClientRect().right))"
+        )
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= 360
+        assert browser.driver.execute_script(widest) <= 361
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_every_control_has_a_name_for_a_screen_reader(browser: Browser, faces: list[Path]):
+    browser.give(faces[0])
+    browser.ask()
+    tree = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = {"button", "textbox", "slider", "radio", "checkbox", "spinbutton", "tab", "meter", "image", "link"}
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node["ignored"]]
+    controls = [(role, name) for role, name in named if role in roles]
+    assert {"button", "textbox", "slider", "radio", "meter", "image"} <= {role for role, _ in controls}
+    assert [role for role, name in controls if not name.strip()] == []

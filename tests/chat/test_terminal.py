@@ -60,6 +60,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(asked: list[dict[str, objec
     assert not any("root:" in reason for reason in reasons)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_missing_is_one_clear_line(faces: list[Path], tmp_path: Path):
     done = ask(faces[0], "--model", tmp_path / "nowhere")
     assert done.returncode == 2
