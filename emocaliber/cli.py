@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         _add(verbs, "baseline", baseline, "Train an evidential or other baseline on features, predict and score.")
     )
     _estimate_arguments(_add(verbs, "estimate", estimate, "Say what memory and time a recipe needs, before it starts."))
+    _evaluate_arguments(
+        _add(verbs, "evaluate", evaluate, "Ask about calibration and test rows, and judge: evaluate.yaml.")
+    )
     _export_arguments(_add(verbs, "export", export, "Write a trained model or adapter, with its card, to be shared."))
     _base_arguments(_add(verbs, "base", base, "Teach the tiny backbone to read drawings, before it meets an emotion."))
     return parser
@@ -135,6 +138,19 @@ def estimate(arguments: argparse.Namespace) -> None:
     from emocaliber.pipeline.estimate_command import run as run_estimate
 
     run_estimate(arguments)
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.pipeline.evaluate_command import add_arguments
+
+    add_arguments(parser)
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Ask about calibration and test rows, and judge."""
+    from emocaliber.pipeline.evaluate_command import run as run_evaluate
+
+    run_evaluate(arguments)
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from emocaliber.errors import UserError
+
 Inputs = dict[str, Any]
+DIFFERENCES_SHOWN = 6
 
 
 def run_step(folder: Path, inputs: Inputs, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -38,6 +41,34 @@ def run_step(folder: Path, inputs: Inputs, work: Callable[[Path], dict[str, Any]
     write_json(folder / "done.json", {"inputs": inputs, "result": result, "seconds": seconds})
     print(f"{folder.name}: done in {seconds:.0f} s", flush=True)
     return result
+
+
+def is_done(folder: Path, inputs: Inputs) -> bool:
+    """Whether the step was finished for these inputs."""
+    done = _read(folder / "done.json")
+    return done is not None and bool(done["inputs"] == json.loads(json.dumps(inputs)))
+
+
+def refuse_changes(folder: Path, inputs: Inputs) -> None:
+    """Raises UserError that shows the differences where the folder was started with other inputs."""
+    before = _read(folder / "inputs.json")
+    if before is None or before == json.loads(json.dumps(inputs)):
+        return
+    old, new = _flat(before), _flat(json.loads(json.dumps(inputs)))
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    shown = "; ".join(f"{key}: {old.get(key)!r} is now {new.get(key)!r}" for key in changed[:DIFFERENCES_SHOWN])
+    more = f"; and {len(changed) - DIFFERENCES_SHOWN} more" if len(changed) > DIFFERENCES_SHOWN else ""
+    raise UserError(f"{folder} was started otherwise ({shown}{more}); name another --out, or remove the folder")
+
+
+def _flat(inputs: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(inputs, dict):
+        return {name: inputs}
+    return {
+        key: value
+        for part, found in inputs.items()
+        for key, value in _flat(found, f"{name}.{part}" if name else str(part)).items()
+    }
 
 
 def write_json(path: Path, content: Any) -> None:

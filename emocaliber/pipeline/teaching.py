@@ -21,6 +21,7 @@ from emocaliber.generation.predict import normalised
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.images import ImageError, load_image
+from emocaliber.pipeline.processes import asked_by_all
 from emocaliber.prompting import LEVELS, Template, load_template
 from emocaliber.reading import read_response
 from emocaliber.samples import Sample
@@ -103,8 +104,8 @@ def verbalized(
     if recipe.target == "agreement":
         return distilled(samples, *agreement(samples, engine), template, recipe.spread), {}
     held = samples_of(recipe.data, ["calibrate"])
-    temperatures = temperatures_of(held, ask_labels(held, engine))
-    beliefs = ask_labels(samples, engine)
+    temperatures = temperatures_of(held, asked_by_all(held, lambda part: ask_labels(part, engine)))
+    beliefs = asked_by_all(samples, lambda part: ask_labels(part, engine))
     confidences = np.array(
         [float(tempered(share[None], temperatures[s.task]).max()) for s, share in zip(samples, beliefs, strict=True)]
     )
@@ -120,7 +121,8 @@ def agreement(samples: Sequence[Sample], engine: TransformersEngine) -> tuple[li
     template = load_template(LABEL)
     counts = [np.zeros(len(sample.candidates)) for sample in samples]
     for draw in range(DRAWS):
-        for count, sample, response in zip(counts, samples, respond(samples, engine, template, draw=draw), strict=True):
+        drawn = asked_by_all(samples, lambda part, draw=draw: list(respond(part, engine, template, draw=draw)))  # type: ignore[misc]
+        for count, sample, response in zip(counts, samples, drawn, strict=True):
             label = read_response(response.text, sample.candidates, finish_reason=response.finish_reason).label
             if label is not None:
                 count[sample.candidates.index(label)] += 1
@@ -138,7 +140,8 @@ def own_answers(
     nothing and is left out; raises UserError where none can.
     """
     lessons = []
-    for sample, response in zip(samples, respond(samples, engine, template), strict=True):
+    answered = asked_by_all(samples, lambda part: list(respond(part, engine, template)))
+    for sample, response in zip(samples, answered, strict=True):
         reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
         if reading.label is None or reading.confidence is None or None in response.choices:
             continue

@@ -5,16 +5,24 @@ Not the whole road (see run): stages 2 and 3 start from the adapter of the stage
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
+
 from emocaliber.backbones.tiny import embedded_base
+from emocaliber.datasets.embedded import FILES
 from emocaliber.datasets.splits import check_disjoint
 from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.pipeline.steps import Inputs, run_step
+from emocaliber.pipeline.processes import join
+from emocaliber.pipeline.steps import Inputs, file_hash, is_done, refuse_changes, run_step
 from emocaliber.pipeline.teaching import held_out_split, labelled, own_answers, samples_of, verbalized
 from emocaliber.prompting import load_template
 from emocaliber.samples import Sample
@@ -23,7 +31,9 @@ from emocaliber.stages.calibrate.held_out import BEST
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.supervised import train_supervised
-from emocaliber.stages.training import ADAPTER, CHECKPOINTS
+from emocaliber.stages.training import CHECKPOINTS, limit_pixels, missing_model, result_name
+
+ANSWER_TOKENS = 32  # the longest "<answer>disappointment</answer><confidence>0.85</confidence>" in digits takes fewer
 
 
 def model_folder(recipe: Recipe) -> str:
@@ -32,15 +42,45 @@ def model_folder(recipe: Recipe) -> str:
 
 
 def train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
-    """Run one stage in `out`, which ends with `out/adapter`. Returns what it learned from, for the report.
+    """Run one stage in `out`, which ends with `out/adapter` (`out/model` where every weight learns).
 
-    Raises UserError where a later stage is given no adapter, or a split overlaps another.
+    Returns what it learned from, for the report. Raises UserError where a later stage is given no adapter, a split
+    overlaps another, the folder was started with other inputs, or the machine is too small.
     """
-    if recipe.stage != "label" and adapter is None:
+    if recipe.stage != "label" and adapter is None and recipe.tuning == "lora":
         raise UserError(f"{recipe.path}: stage {recipe.stage} goes on from an adapter; give it with --adapter DIR")
+    processes = join(recipe)
     samples = samples_of(recipe.data, recipe.splits)
     check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
-    return run_step(out, inputs_of(recipe, adapter), lambda folder: _train(recipe, samples, adapter, folder))
+    inputs = inputs_of(recipe, adapter)
+
+    def work(folder: Path) -> dict[str, Any]:
+        processes.wait_for_everyone()
+        with mendable(recipe):
+            return _train(recipe, samples, adapter, folder)
+
+    if is_done(out, inputs) or processes.is_main_process:
+        refuse_changes(out, inputs)
+        return run_step(out, inputs, work)
+    return work(out)
+
+
+@contextmanager
+def mendable(recipe: Recipe) -> Iterator[None]:
+    """Say in one sentence what to do where memory or disk run out; what is saved is kept, and the run goes on."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{recipe.path}: the GPU's memory is full; halve per_device_train_batch_size and double"
+            " gradient_accumulation_steps, lower max_pixels, or give quantization=nf4 (see `emocaliber estimate`)"
+        ) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"{error.filename or 'the disk'}: the disk is full; free some, and run again: it goes on"
+        ) from error
 
 
 def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
@@ -48,6 +88,7 @@ def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
     settings = {k: v for k, v in vars(recipe).items() if k != "path"}
     return {
         "recipe": settings,
+        "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},
         "model": fingerprint(model_folder(recipe)),
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
@@ -57,7 +98,8 @@ def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
 def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     stages = {"label": _label, "verbalize": _verbalize, "calibrate": _calibrate}
     result = stages[recipe.stage](recipe, samples, adapter, out)
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    if PartialState().is_main_process:
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
 
 
@@ -68,28 +110,43 @@ def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
 
 
 def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
-    engine = TransformersEngine(
-        model_folder(recipe),
-        adapter=adapter,
-        batch_size=96,
-        max_new_tokens=12,
-        temperature=1.0 if recipe.target == "agreement" else 0.0,
-        seed=recipe.seed,
-    )
     print(f"  asking the stage-1 model about {len(samples)} pictures", flush=True)
-    lessons, temperatures = verbalized(recipe, samples, engine)
+    # The teacher lives no longer than the asking: beside the model that learns it would take its memory twice.
+    lessons, temperatures = verbalized(recipe, samples, teacher(recipe, adapter))
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="verbalize")
     return {"lessons": len(lessons), "temperatures": temperatures}
 
 
 def _calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
-    assert adapter is not None
-    engine = TransformersEngine(model_folder(recipe), adapter=adapter, batch_size=96, max_new_tokens=12)
     print(f"  asking the stage-2 model about {len(samples)} pictures", flush=True)
-    answers = own_answers(samples, engine, load_template(recipe.template), recipe.spread)
+    answers = own_answers(samples, teacher(recipe, adapter), load_template(recipe.template), recipe.spread)
     fit, held = held_out_split(answers, recipe.held_out, recipe.seed)
     method = calibrate_by_grpo if recipe.method == "grpo" else calibrate_by_proper_loss
     method(recipe, fit, held, model_folder(recipe), adapter, out)
-    shutil.rmtree(out / ADAPTER)
-    shutil.copytree(out / BEST, out / ADAPTER)
+    if PartialState().is_main_process:
+        shutil.rmtree(out / result_name(recipe))
+        shutil.copytree(out / BEST, out / result_name(recipe))
     return {"lessons": len(fit), "held_out": len(held), "unreadable": len(samples) - len(answers)}
+
+
+def teacher(recipe: Recipe, adapter: Path | None) -> TransformersEngine:
+    """The model of the stage before, on this process's device, seeing pictures as large as the learner does.
+
+    Raises UserError where it cannot be loaded.
+    """
+    model = model_folder(recipe)
+    try:
+        engine = TransformersEngine(
+            model,
+            adapter=adapter,
+            device=str(PartialState().device),
+            batch_size=recipe.ask_batch_size,
+            max_new_tokens=ANSWER_TOKENS,
+            temperature=1.0 if recipe.stage == "verbalize" and recipe.target == "agreement" else 0.0,
+            seed=recipe.seed,
+        )
+    except OSError as error:
+        raise UserError(missing_model(model, error)) from error
+    if recipe.max_pixels is not None:
+        limit_pixels(engine.processor, recipe.max_pixels)
+    return engine

@@ -24,7 +24,7 @@ from emocaliber.stages.soft_targets import (
     SoftTargetTrainer,
     cross_entropy,
 )
-from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable
+from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable, result_name
 
 
 def trainer_keys() -> set[str]:
@@ -72,5 +72,5 @@ def train_supervised(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    finish(trainer, out)
+    finish(trainer, out, result_name(recipe))
     return trainer

@@ -7,6 +7,8 @@ step), and at the end `adapter/`, moved into place whole.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
+    BitsAndBytesConfig,
     PreTrainedModel,
     ProcessorMixin,
     Trainer,
@@ -30,7 +33,7 @@ from transformers.image_utils import SizeDict
 from emocaliber.errors import UserError
 from emocaliber.stages.recipe import Recipe
 
-CHECKPOINTS, LOG, ADAPTER = "checkpoints", "log.jsonl", "adapter"
+CHECKPOINTS, LOG, ADAPTER, MODEL = "checkpoints", "log.jsonl", "adapter", "model"
 
 
 def load_processor(model: str, max_pixels: int | None = None) -> ProcessorMixin:
@@ -65,11 +68,22 @@ def limit_pixels(processor: Any, max_pixels: int) -> None:
     processor.image_processor.size = SizeDict(shortest_edge=smallest, longest_edge=max_pixels)
 
 
-def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PeftModel:
-    """The model with the adapter to be trained on: the given one goes on, or a fresh one as the recipe says."""
-    base: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(model, dtype="auto", use_safetensors=True)
+def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PreTrainedModel | PeftModel:
+    """The model with the adapter to be trained on: the given one goes on, or a fresh one as the recipe says.
+
+    With `tuning: full` there is none, and every weight learns. Raises UserError where the model cannot be loaded, is
+    no vision-language model, or `lora_target` names none of its modules.
+    """
+    base = load_base(recipe, model)
+    if recipe.tuning == "full":
+        return base
     if adapter is not None:
         return PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+    if not any(re.fullmatch(recipe.lora_target, name) for name, _ in base.named_modules()):
+        raise UserError(
+            f"{recipe.path}: lora_target matches no module of {model} ({type(base).__name__});"
+            " SmolVLM's language model is called text_model, the others' language_model"
+        )
     torch.manual_seed(recipe.seed)
     config = LoraConfig(
         r=recipe.lora_r,
@@ -79,6 +93,45 @@ def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PeftMode
     )
     adapted: PeftModel = get_peft_model(base, config)
     return adapted
+
+
+def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
+    """The weights beneath, quantised where the recipe says so. Raises UserError where they cannot be loaded."""
+    named: dict[str, Any] = {}
+    if recipe.quantization != "none":
+        device = "cpu" if recipe.trainer.get("use_cpu") else f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        named = {"quantization_config": quantized(recipe), "device_map": {"": device}}
+    try:
+        base: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+            model, dtype="auto", use_safetensors=True, **named
+        )
+    except OSError as error:
+        raise UserError(missing_model(model, error)) from error
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise UserError(f"{model}: this is no vision-language model that transformers knows") from error
+    return base
+
+
+def quantized(recipe: Recipe) -> BitsAndBytesConfig:
+    """How the frozen language model is held; what sees the picture keeps its precision."""
+    kept = ["visual", "vision_tower", "vision_model", "connector", "multi_modal_projector", "lm_head"]
+    configured: Any = BitsAndBytesConfig
+    if recipe.quantization == "int8":
+        return configured(load_in_8bit=True, llm_int8_skip_modules=kept)  # type: ignore[no-any-return]
+    return configured(  # type: ignore[no-any-return]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32 if recipe.trainer.get("use_cpu") else torch.bfloat16,
+        llm_int8_skip_modules=kept,
+    )
+
+
+def result_name(recipe: Recipe) -> str:
+    """The folder of a stage's result: an adapter, or a whole model where every weight learned."""
+    return ADAPTER if recipe.tuning == "lora" else MODEL
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -95,23 +148,34 @@ def _is_complete(checkpoint: Path) -> bool:
     return True
 
 
-def finish(trainer: Trainer, out: Path) -> None:
-    """Train to the end, from the newest checkpoint where there is one, and put the adapter in place."""
+def finish(trainer: Trainer, out: Path, name: str) -> None:
+    """Train to the end, from the newest checkpoint where there is one, and put the result in place as `out/name`."""
     checkpoint = newest_checkpoint(out / CHECKPOINTS)
-    for broken in set((out / CHECKPOINTS).glob("checkpoint-*")) - {checkpoint}:
-        shutil.rmtree(broken)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        for broken in set((out / CHECKPOINTS).glob("checkpoint-*")) - {checkpoint}:
+            shutil.rmtree(broken)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    save_adapter(trainer, out)
+    save_result(trainer, out, name)
 
 
-def save_adapter(trainer: Trainer, out: Path) -> None:
-    """Write the adapter beside its place, then move it there: a reader never sees half of it."""
-    partial = out / f"{ADAPTER}.partial"
+def save_result(trainer: Trainer, out: Path, name: str) -> None:
+    """Write the result beside its place, then move it there: a reader never sees half of it."""
+    partial = out / f"{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    model: Any = trainer.model
-    model.save_pretrained(str(partial), safe_serialization=True)
-    shutil.rmtree(out / ADAPTER, ignore_errors=True)
-    partial.replace(out / ADAPTER)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        trainer.save_model(str(partial))  # gathers what the processes hold; all of them must take part
+    elif trainer.is_world_process_zero():
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(str(partial), safe_serialization=True)
+    if trainer.is_world_process_zero():
+        (partial / "training_args.bin").unlink(missing_ok=True)
+        if name == MODEL:
+            processor: Any = trainer.processing_class
+            processor.save_pretrained(str(partial))
+        shutil.rmtree(out / name, ignore_errors=True)
+        partial.replace(out / name)
+    trainer.accelerator.wait_for_everyone()
 
 
 class Log(TrainerCallback):
@@ -122,6 +186,8 @@ class Log(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Keep the lines up to the step that training goes on from."""
+        if not state.is_world_process_zero:
+            return
         kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
         self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self.began = time.monotonic()
@@ -137,7 +203,7 @@ class Log(TrainerCallback):
     ) -> None:
         """Append the numbers of this step."""
         numbers = {k: v for k, v in (logs or {}).items() if isinstance(v, int | float) and not k.startswith("train_")}
-        if not numbers:
+        if not (numbers and state.is_world_process_zero):
             return
         with self.path.open("a") as file:
             file.write(json.dumps({"step": state.global_step, **numbers}) + "\n")

@@ -25,7 +25,7 @@ from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards_correctness import Completion, rewards_of
 from emocaliber.stages.rewards_safety import chosen_reward
-from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable
+from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable, result_name
 
 
 def grpo_keys() -> set[str]:
@@ -34,7 +34,7 @@ def grpo_keys() -> set[str]:
 
 
 def calibrate_by_grpo(
-    recipe: Recipe, lessons: Sequence[Lesson], held_out: Sequence[Lesson], model: str, adapter: Path, out: Path
+    recipe: Recipe, lessons: Sequence[Lesson], held_out: Sequence[Lesson], model: str, adapter: Path | None, out: Path
 ) -> None:
     """Train on the lessons, select on `held_out`: the best adapter goes to `out/best`, the last to `out/adapter`."""
     fixed: dict[str, Any] = {
@@ -58,7 +58,7 @@ def calibrate_by_grpo(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    finish(trainer, out)
+    finish(trainer, out, result_name(recipe))
 
 
 def reward_function(recipe: Recipe) -> Callable[..., list[float | None]]:

@@ -22,7 +22,7 @@ from emocaliber.stages.training import load_processor
 
 
 def calibrate_by_proper_loss(
-    recipe: Recipe, lessons: Sequence[Lesson], held_out: Sequence[Lesson], model: str, adapter: Path, out: Path
+    recipe: Recipe, lessons: Sequence[Lesson], held_out: Sequence[Lesson], model: str, adapter: Path | None, out: Path
 ) -> None:
     """Train on `lessons`, select on `held_out`, leave the best adapter in `out/best` and the last in `out/adapter`."""
     watch = watch_of(recipe, held_out, model, out)

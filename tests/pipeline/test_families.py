@@ -1,0 +1,197 @@
+"""The recipes' stages run two steps on a tiny model of each family's true architecture, quantised and in full too."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from emocaliber.cli import main
+from emocaliber.datasets.embedded import FILES
+from emocaliber.datasets.parquet import read_samples
+from emocaliber.generation.adapters import vision_weights
+from emocaliber.pipeline.export import export, finished_stage
+from emocaliber.pipeline.recipes import read_recipe
+from emocaliber.prompting import LEVELS, load_template
+from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
+from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.supervised import train_supervised
+from emocaliber.stages.targets import spread_over_levels
+from tests.stages.families import save_family
+
+pytestmark = pytest.mark.slow
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+FOLDER = {
+    "qwen2.5-vl": "qwen2.5-vl-7b",
+    "qwen3-vl": "qwen3-vl-4b",
+    "smolvlm": "smolvlm-256m",
+    "internvl": "internvl3-2b",
+}
+ON_CPU = [
+    "use_cpu=true",
+    "bf16=false",
+    "max_steps=2",
+    "logging_steps=1",
+    "save_steps=1",
+    "per_device_train_batch_size=2",
+    "gradient_accumulation_steps=2",
+    "dataloader_num_workers=0",
+    "ask_batch_size=8",
+]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    table = pq.read_table(FILES["kaomoji"])
+    rows = {"train": 8, "unlabelled": 4, "calibrate": 8}
+    parts = [table.filter(pc.equal(table["split"], split)).slice(0, n) for split, n in rows.items()]
+    path = tmp_path_factory.mktemp("data") / "few.parquet"
+    pq.write_table(pa.concat_tables(parts), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+def model_of(family: str, models: Path) -> Path:
+    return models / family if (models / family).is_dir() else save_family(family, models / family)
+
+
+def overrides(model: Path, few: Path, *more: str) -> list[str]:
+    return [*ON_CPU, f"model={model}", f"data=[{few}]", *more]
+
+
+def losses(out: Path) -> list[float]:
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def answers(few: Path) -> list[Lesson]:
+    """What a stage-2 model might have answered: a random one answers nothing that can be read."""
+    template = load_template("label-confidence")
+    return [
+        Lesson(
+            sample,
+            template.write(label=sample.candidates[n % 3], confidence=LEVELS[(7 * n + 20) % 21]),
+            tuple(1 / len(sample.candidates) for _ in sample.candidates),
+            spread_over_levels(LEVELS[(7 * n + 20) % 21], 0.05),
+            correct=float(sample.candidates[n % 3] == sample.label),
+        )
+        for n, sample in enumerate(read_samples(few, "calibrate"))
+    ]
+
+
+@pytest.mark.parametrize("family", FOLDER)
+def test_the_three_stages_run_on_each_familys_architecture(
+    family: str, few: Path, models: Path, tmp_path: Path
+) -> None:
+    recipes, model = RECIPES / FOLDER[family], model_of(family, models)
+    one, two, three = tmp_path / "1", tmp_path / "2", tmp_path / "3"
+    own = [] if read_recipe(recipes / "1-label.yaml").max_pixels is None else ["max_pixels=3136"]
+    changes = overrides(model, few, *own)
+    assert main(["train", str(recipes / "1-label.yaml"), *changes, "--out", str(one)]) == 0
+    verbalize = ["train", str(recipes / "2-verbalize.yaml"), *changes, "splits=[unlabelled]"]
+    assert main([*verbalize, "--adapter", str(one / "adapter"), "--out", str(two)]) == 0
+    recipe, lessons = read_recipe(recipes / "3-calibrate.yaml", changes), answers(few)
+    calibrate_by_proper_loss(recipe, lessons[:4], lessons[4:], str(model), two / "adapter", three)
+    for out in (one, two, three):
+        assert len(losses(out)) == 2
+        assert all(map(math.isfinite, losses(out)))
+        assert vision_weights(out / "adapter") == []
+    first, second = (load_file(out / "adapter" / "adapter_model.safetensors") for out in (two, three))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    assert [json.loads(line)["step"] for line in (three / "held_out.jsonl").read_text().splitlines()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("variant", ["quantization=nf4", "quantization=int8", "optim=adamw_bnb_8bit", "tuning=full"])
+def test_the_variants_run_two_steps(variant: str, few: Path, models: Path, tmp_path: Path) -> None:
+    recipe = RECIPES / FOLDER["qwen2.5-vl"] / "1-label.yaml"
+    changes = overrides(model_of("qwen2.5-vl", models), few, variant, "max_pixels=3136")
+    assert main(["train", str(recipe), *changes, "--out", str(tmp_path / "1")]) == 0
+    assert all(map(math.isfinite, losses(tmp_path / "1")))
+    if variant == "tuning=full":
+        AutoModelForImageTextToText.from_pretrained(tmp_path / "1" / "model", use_safetensors=True)
+
+
+def learned(few: Path, models: Path, out: Path, *changes: str) -> tuple[list[float], Any]:
+    """The losses and weights of stage 1 on 8 rows, plain SGD so that sums show."""
+    model = model_of("qwen3-vl", models)
+    plain = ["optim=sgd", "lr_scheduler_type=constant", "warmup_steps=0", "learning_rate=0.05", "max_pixels=4096"]
+    recipe = read_recipe(RECIPES / "qwen3-vl-4b" / "1-label.yaml", overrides(model, few, *plain, *changes))
+    template = load_template("label")
+    lessons = [Lesson(s, template.write(label=s.label)) for s in read_samples(few, "train")]
+    train_supervised(recipe, lessons, str(model), None, out, title="label")
+    return losses(out), load_file(out / "adapter" / "adapter_model.safetensors")
+
+
+def test_accumulating_8_rows_is_a_batch_of_8(few: Path, models: Path, tmp_path: Path) -> None:
+    one = learned(few, models, tmp_path / "a", "per_device_train_batch_size=1", "gradient_accumulation_steps=8")
+    other = learned(few, models, tmp_path / "b", "per_device_train_batch_size=8", "gradient_accumulation_steps=1")
+    assert one[0] == pytest.approx(other[0], abs=1e-4)
+    assert all(torch.allclose(one[1][name], other[1][name], atol=1e-5) for name in one[1])
+
+
+def test_a_merged_model_answers_as_base_and_adapter_do(few: Path, models: Path, tmp_path: Path) -> None:
+    model = model_of("qwen3-vl", models)
+    recipe = str(RECIPES / "qwen3-vl-4b" / "1-label.yaml")
+    changes = overrides(model, few, "max_pixels=4096", "learning_rate=0.01")
+    assert main(["train", recipe, *changes, "--out", str(tmp_path / "1")]) == 0
+    merged = export(finished_stage(tmp_path / "1"), tmp_path / "merged", merge=True, scorecard=None)
+    ids = torch.arange(20, 40)[None]
+    with torch.inference_mode():
+        base: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32)
+        before = base(input_ids=ids).logits
+        beside = PeftModel.from_pretrained(base, str(tmp_path / "1" / "adapter"))(input_ids=ids).logits
+        whole = AutoModelForImageTextToText.from_pretrained(merged, dtype=torch.float32)(input_ids=ids).logits
+    assert torch.allclose(beside, whole, atol=1e-5)
+    assert not torch.allclose(before, whole, atol=1e-5)
+    card = (merged / "README.md").read_text()
+    assert "Not judged yet" in card
+    assert "learning_rate: 0.01" in card
+    assert json.loads((merged / "processor_config.json").read_text())["image_processor"]["size"]["longest_edge"] == 4096
+
+
+def test_a_changed_recipe_is_refused_and_the_difference_shown(
+    few: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(RECIPES / "qwen3-vl-4b" / "1-label.yaml")
+    changes = overrides(model_of("qwen3-vl", models), few, "max_pixels=4096")
+    assert main(["train", recipe, *changes, "--out", str(tmp_path / "1")]) == 0
+    weights = (tmp_path / "1" / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert main(["train", recipe, *changes, "learning_rate=0.5", "--out", str(tmp_path / "1")]) == 2
+    assert "recipe.trainer.learning_rate: 0.0001 is now 0.5" in capsys.readouterr().err
+    assert (tmp_path / "1" / "adapter" / "adapter_model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (["model=nowhere/at-all"], "the model cannot be loaded"),
+        (["lora_target=.*text_model.*"], "lora_target matches no module"),
+        (["use_cpu=false"], "there is no GPU here"),
+    ],
+)
+def test_what_is_missing_is_one_sentence(
+    few: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    changes: list[str], sentence: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if "no GPU" in sentence and torch.cuda.is_available():
+        return
+    recipe = str(RECIPES / "qwen3-vl-4b" / "1-label.yaml")
+    told = overrides(model_of("qwen3-vl", models), few, "max_pixels=4096", *changes)
+    assert main(["train", recipe, *told, "--out", str(tmp_path / "1")]) == 2
+    assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
