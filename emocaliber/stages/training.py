@@ -99,7 +99,7 @@ def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
     """The weights beneath, quantised where the recipe says so. Raises UserError where they cannot be loaded."""
     named: dict[str, Any] = {}
     if recipe.quantization != "none":
-        device = "cpu" if recipe.trainer.get("use_cpu") else f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        device = "cpu" if recipe.trainer.get("use_cpu") else f"cuda:{os.environ.get('LOCAL_RANK') or 0}"
         named = {"quantization_config": quantized(recipe), "device_map": {"": device}}
     try:
         base: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
@@ -107,6 +107,12 @@ def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
         )
     except OSError as error:
         raise UserError(missing_model(model, error)) from error
+    except ImportError as error:
+        if recipe.quantization == "none":
+            raise
+        raise UserError(
+            f"{recipe.path}: quantization needs bitsandbytes: pip install 'emocaliber[quantization]'"
+        ) from error
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
