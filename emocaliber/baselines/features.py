@@ -26,7 +26,6 @@ from emocaliber.baselines.view_files import SPLITS, Rows, ViewSet
 from emocaliber.errors import UserError
 from emocaliber.images import ImageError, load_image
 from emocaliber.prompting import messages
-from emocaliber.resolution import shown
 from emocaliber.samples import Sample
 
 Floats = npt.NDArray[np.float32]
@@ -146,7 +145,7 @@ def rows_of(samples: Sequence[Sample], classes: Sequence[str], views: dict[str, 
 
 def _picture(sample: Sample) -> Image.Image | None:
     try:
-        return shown(load_image(sample.image))
+        return load_image(sample.image)
     except ImageError:
         return None
 
