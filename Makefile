@@ -6,8 +6,9 @@ PYTHON ?= $(shell for one in python3 python3.13 python3.12 python3.11; do \
 	$$one -c '$(SUITABLE)' 2>/dev/null && echo $$one && break; done)
 BIN = .venv/bin
 
-# Threads that spin on a tiny model's small matrices cost more than they bring.
+# Tests share the cores, one process each: threads that spin would cost more than they bring. The demo has them to itself.
 export OMP_NUM_THREADS ?= 1
+demo: export OMP_NUM_THREADS = 2
 
 .PHONY: help demo check test python
 
