@@ -24,6 +24,7 @@ MAX_PIXELS = 40_000_000
 MAX_BYTES = 100_000_000
 MIN_SIDE = 4
 """Processors guess the channel axis of an array whose side is 1 or 3, and wrongly; so little shows nothing anyway."""
+STRIP = 256
 MAX_ASPECT = 200
 """Qwen's processors refuse a longer strip, and would take the whole batch down with it."""
 
@@ -94,7 +95,8 @@ def load_image(source: ImageSource) -> Image.Image:
 def decode_image(encoded: bytes, name: str = "image") -> Image.Image:
     """As `load_image`, at its full size, for bytes that were read already; `name` is for the error's sentence."""
     with _opened(encoded, name) as opened:
-        return _to_rgb(ImageOps.exif_transpose(opened))
+        ImageOps.exif_transpose(opened, in_place=True)  # a copy of 40 megapixels would be 160 MB
+        return _to_rgb(opened)
 
 
 @contextmanager
@@ -166,7 +168,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey: scaled, where Pillow's own conversion would clip at 255
         return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
     if image.has_transparency_data:
-        painted = image.convert("RGBA")
-        white = Image.new("RGBA", painted.size, "white")
-        return Image.alpha_composite(white, painted).convert("RGB")
+        painted = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", painted.size, "white")
+        for top in range(0, painted.height, STRIP):  # by strips, which need no second copy of a large picture
+            strip = painted.crop((0, top, painted.width, min(top + STRIP, painted.height)))
+            white.paste(strip, (0, top), mask=strip)
+        return white
     return image.convert("RGB")

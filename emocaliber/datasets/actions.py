@@ -24,7 +24,6 @@ from emocaliber.datasets.convert import write_parquet
 from emocaliber.datasets.facts import FactStore
 from emocaliber.datasets.layouts import Source
 from emocaliber.datasets.rows import Row, rows_only
-from emocaliber.datasets.split import assign
 from emocaliber.datasets.suite_check import differences
 from emocaliber.errors import UserError
 from emocaliber.evaluation.suite import load_suite
@@ -67,6 +66,8 @@ def run_convert(arguments: argparse.Namespace) -> None:
 
 def run_split(arguments: argparse.Namespace) -> None:
     """Check, share out, write the rows and the record."""
+    from emocaliber.datasets.split import assign  # scikit-learn takes longer to load than a small check to run
+
     source, out = _source(arguments), arguments.out
     shares = _shares(arguments.shares)
     work = out.with_name(f"{out.name}.facts")

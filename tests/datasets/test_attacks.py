@@ -30,11 +30,16 @@ from tests.datasets import layout_files as files
 from tests.datasets.damage import chunk, png
 
 BOMB = 600_000_000
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PROGRAM = """
 import json, os, resource, sys
 root, out, action, source = sys.argv[1:5]
 from emocaliber.datasets import actions
 from emocaliber.cli import main
+try:
+    main(["env", "--help"])  # what every verb's options load, so that only this verb's own files are traced
+except SystemExit:
+    pass
 opened = set()
 names = {"open", "os.listdir", "os.scandir", "socket.connect", "subprocess.Popen", "os.system"}
 sys.addaudithook(lambda name, given: opened.add((name, str(given[0]))) if name in names else None)
@@ -82,7 +87,7 @@ def hostile_pictures(root: Path) -> dict[str, str]:
         "header.png": (png(50_000, 50_000), "oversized image"),
         "text-bomb.png": (png(16, 16, chunk(b"zTXt", b"Comment\0\0" + swollen), pixels=pixels), "unreadable image"),
         "profile-bomb.png": (png(16, 16, chunk(b"iCCP", b"icc\0\0" + swollen), pixels=pixels), "unreadable image"),
-        "pixel-bomb.png": (b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", bomb(20_000_000)) + chunk(b"IEND", b""), ""),
+        "pixel-bomb.png": (SIGNATURE + header + chunk(b"IDAT", bomb(20_000_000)) + chunk(b"IEND", b""), ""),
         "drawing.png": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
                         "not an image"),
         "page.png": (b"<!doctype html><script>fetch('http://localhost')</script>", "not an image"),
@@ -148,6 +153,19 @@ PYTHON = tuple(
     {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, Path(__file__).parents[2] / "emocaliber")}
 )
 """Where Python and this package lie: modules are loaded from there while a check runs."""
+
+
+@pytest.mark.slow
+def test_the_largest_picture_allowed_is_decoded_in_less_than_three_times_its_size(tmp_path: Path):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 6300, 6300, 8, 6, 0, 0, 0))
+    content = SIGNATURE + header + chunk(b"IDAT", bomb(159_000_000)) + chunk(b"IEND", b"")
+    (tmp_path / "large.png").write_bytes(content)
+    program = "import resource, sys; from pathlib import Path; from emocaliber.images import decode_image; "
+    program += "decode_image(Path(sys.argv[1]).read_bytes()); "
+    program += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    command = [sys.executable, "-c", program, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 3 * 159
 
 
 @pytest.mark.slow
