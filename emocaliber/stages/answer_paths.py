@@ -82,9 +82,17 @@ class AnswerPaths:
 
     def say(self, answer: str, field: str, text: str) -> str:
         """The answer with another label or confidence; the last such field counts, as it does for the reader."""
+        before, _, after = self._around(answer, field)
+        return before + text + after
+
+    def said(self, answer: str, field: str) -> str:
+        """The label or confidence that the answer states."""
+        return self._around(answer, field)[1]
+
+    def _around(self, answer: str, field: str) -> tuple[str, str, str]:
         opening, closing = self._tags[field]
         before, found, rest = answer.rpartition(opening)
-        _, ended, after = rest.partition(closing)
+        text, ended, after = rest.partition(closing)
         if not (found and ended):
             raise UserError(f"{answer!r} has no {opening}...{closing}")
-        return before + opening + text + closing + after
+        return before + opening, text, closing + after

@@ -74,10 +74,10 @@ class SoftTargetCollator:
         hidden = max(map(len, self.paths.levels(lesson.completion).companions))
         return self.saying(row, LEVEL_TEXTS[-2]) if hidden > 2 else row
 
-    def saying(self, row: dict[str, Any], level: str) -> dict[str, Any]:
-        """The row with another level written in its answer."""
+    def saying(self, row: dict[str, Any], text: str, field: str = "confidence") -> dict[str, Any]:
+        """The row with another level, or label, written in its answer."""
         lesson: Lesson = row["lesson"]
-        changed = dataclasses.replace(lesson, completion=self.paths.say(lesson.completion, "confidence", level))
+        changed = dataclasses.replace(lesson, completion=self.paths.say(lesson.completion, field, text))
         return row | {"lesson": changed, "completion": [{"role": "assistant", "content": changed.completion}]}
 
 

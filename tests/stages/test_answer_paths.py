@@ -17,7 +17,7 @@ from emocaliber.errors import UserError
 from emocaliber.prompting import LEVEL_TEXTS, load_template, messages
 from emocaliber.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths, Paths, paths_of
-from emocaliber.stages.calibrate.held_out import greedy_levels
+from emocaliber.stages.calibrate.held_out import greedy_answers
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.soft_targets import SoftTargetCollator, field_tensors, option_logs
 from emocaliber.stages.targets import spread_over_levels
@@ -118,7 +118,7 @@ def test_where_the_mean_is_learned_0_95_is_written_for_1_and_greedy_levels_are_w
     rows = [row(ANSWER.replace("0.85", text), sample) for text in ("1.00", "0.85", "0.10")]
     batch = collator(rows)
     assert "0.95" in processor.tokenizer.decode(batch["input_ids"][0])
-    stated = greedy_levels(model.eval(), rows, collator)
+    stated = [one.confidence for one in greedy_answers(model.eval(), rows, collator)]
     assert len(set(stated)) == 1  # what is written before the level is the same in all rows
     scores = [level_score(model, processor, ANSWER.replace("0.85", text)) for text in LEVEL_TEXTS]
     assert f"{stated[0]:.2f}" == LEVEL_TEXTS[max(range(21), key=scores.__getitem__)]

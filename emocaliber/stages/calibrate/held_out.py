@@ -1,23 +1,24 @@
 """Watch the stated confidence on a held-out slice of the calibration split while stage 3 trains; keep the best adapter.
 
-Not an evaluation on test rows: the test split is never seen here. The label each row answered before the stage is kept
-in context, so one forward pass reads the level that would be stated.
+Not an evaluation on test rows: the test split is never seen here. Nothing is generated: forward passes over the answers
+given before the stage read which label, which level and which form greedy decoding would now follow them with.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from emocaliber.prompting import LEVEL_TEXTS, LEVELS
+from emocaliber.stages.calibrate.watching import Stated, alarms, watch_numbers
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.soft_targets import SoftTargetCollator
 
@@ -42,6 +43,7 @@ class HeldOut(TrainerCallback):
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.record = watch.out / "held_out.jsonl"
+        self.warned: set[str] = set()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **named: Any
@@ -65,14 +67,23 @@ class HeldOut(TrainerCallback):
     def _look(self, step: int, model: Any) -> None:
         before = self.lines()
         numbers = stated_numbers(model, self.watch)
+        self._warn(before[0] if before else numbers, numbers)
         if all(numbers["brier"] < line["brier"] for line in before):
             self._keep(model, step)
         with self.record.open("a") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
         print(
-            f"  held out at step {step}: Brier {numbers['brier']:.4f}, {numbers['distinct']:.0f} distinct values",
+            f"  held out at step {step}: Brier {numbers['brier']:.4f}, accuracy {numbers['accuracy']:.3f}, "
+            f"{numbers['distinct']:.0f} distinct values, {numbers['malformed']:.0%} malformed",
             flush=True,
         )
+
+    def _warn(self, first: dict[str, Any], now: dict[str, float]) -> None:
+        """Each kind of trouble once a training."""
+        for alarm in alarms(first, now, len(self.watch.rows)):
+            if str(alarm).partition(":")[2] not in self.warned:
+                self.warned.add(str(alarm).partition(":")[2])
+                warnings.warn(alarm, stacklevel=2)
 
     def _keep(self, model: Any, step: int) -> None:
         partial, best = self.watch.out / f"{BEST}.partial", self.watch.out / BEST
@@ -84,65 +95,93 @@ class HeldOut(TrainerCallback):
 
 
 def stated_numbers(model: Any, watch: Watch) -> dict[str, float]:
-    """Figures of the greedily stated level over the watched rows."""
+    """Figures of the greedily stated labels and levels over the watched rows; see `watch_numbers`."""
     was_training = model.training
     model.eval()
-    stated: list[float] = []
+    stated: list[Stated] = []
     for start in range(0, len(watch.rows), watch.batch_size):
-        stated += greedy_levels(model, watch.rows[start : start + watch.batch_size], watch.collator)
+        stated += greedy_answers(model, watch.rows[start : start + watch.batch_size], watch.collator)
     model.train(was_training)
-    c = np.asarray(stated)
-    y = np.asarray([one.correct for one in watch.lessons], dtype=float)
-    error = sum(abs((y[c == v]).mean() - v) * (c == v).mean() for v in np.unique(c))
-    return {
-        "brier": float(((c - y) ** 2).mean()),
-        "calibration_error": float(error),
-        "mean": float(c.mean()),
-        "accuracy": float(y.mean()),
-        "spread": float(c.std()),
-        "distinct": float(len(np.unique(c))),
-        "near_zero": float((c < 0.1).mean()),
-    }
+    return watch_numbers(stated, [one.sample.label for one in watch.lessons])
 
 
 @torch.inference_mode()
-def greedy_levels(model: Any, rows: Sequence[dict[str, Any]], collator: SoftTargetCollator) -> list[float]:
-    """The level that greedy decoding among the levels would state after each row's answer.
+def greedy_answers(model: Any, rows: Sequence[dict[str, Any]], collator: SoftTargetCollator) -> list[Stated]:
+    """What greedy decoding among the candidates and the levels would state for each row.
 
-    Where a level is several tokens, the tokens after the first are known only along the level that is written: a row
-    is read again with the level its first tokens lead to, until nothing is open.
+    A row's written answer is followed as far as the model would write it: where it would name another label or level,
+    that is written in its place and the row is read again, until nothing is open. An answer is not formed where the
+    model would leave the template's form before or right after the level, or where its logits are not finite.
     """
-    stated = [0.0] * len(rows)
+    stated: dict[int, Stated] = {}
     open_rows = {n: dict(row) for n, row in enumerate(rows)}
-    while open_rows:
+    for _ in range(_MOST_READS):
         numbers = list(open_rows)
-        for n, live in zip(numbers, _walk(model, collator, [open_rows[n] for n in numbers]), strict=True):
-            if len(live) == 1:
-                stated[n] = LEVELS[live[0]]
-                del open_rows[n]
+        for n, seen in zip(numbers, _read(model, collator, [open_rows[n] for n in numbers]), strict=True):
+            stated[n] = Stated(seen.written, LEVELS[seen.levels[0]], seen.formed)
+            if seen.label is not None:
+                open_rows[n] = collator.saying(open_rows[n], seen.label, "label")
+            elif len(seen.levels) > 1:
+                open_rows[n] = collator.saying(open_rows[n], LEVEL_TEXTS[seen.levels[0]])
             else:
-                open_rows[n] = collator.saying(open_rows[n], LEVEL_TEXTS[live[0]])
-    return stated
+                del open_rows[n]
+        if not open_rows:
+            break
+    return [stated[n] for n in range(len(rows))]
 
 
-def _walk(model: Any, collator: SoftTargetCollator, rows: list[dict[str, Any]]) -> list[list[int]]:
-    """For each row the levels that its likeliest tokens leave possible, as far as the written level shows them."""
+@dataclass(frozen=True)
+class _Seen:
+    """One row's reading: the label `written` in it and the one that the model prefers (None for the same), the levels
+    that its likeliest tokens leave possible, and whether it keeps to the form."""
+
+    written: str
+    label: str | None
+    levels: list[int]
+    formed: bool
+
+
+_MOST_READS = 12  # ties that flip with the batch could otherwise go on for ever
+
+
+def _read(model: Any, collator: SoftTargetCollator, rows: list[dict[str, Any]]) -> list[_Seen]:
     batch = collator(rows)
-    field, goal = batch["level_field"], batch["labels"][:, 1:]
-    inputs = {k: v for k, v in batch.items() if k not in {"labels", "label_field", "level_field", "plain", "correct"}}
+    goal, plain = batch["labels"][:, 1:], batch["plain"]
+    ours = {"labels", "label_field", "level_field", "plain", "correct"}
+    inputs = {k: v for k, v in batch.items() if k not in ours}
     inputs = {
         k: v.to(model.device, model.dtype) if v.is_floating_point() else v.to(model.device) for k, v in inputs.items()
     }
     kept = int((goal != -100).any(0).float().argmax())
     logits = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1).logits[:, :-1]
     found = []
-    for n in range(len(rows)):
-        steps = [
-            {int(p): int(t) for p, t, c in zip(*level, strict=True) if c}
-            for level in zip(field["places"][n], field["tokens"][n], field["counts"][n], strict=True)
-        ]
-        found.append(_likeliest(logits[n], steps, kept))
+    for n, row in enumerate(rows):
+        lesson: Lesson = row["lesson"]
+        written = str(collator.paths.said(lesson.completion, "label"))
+        labels, levels = _steps(batch["label_field"], n), _steps(batch["level_field"], n)
+        best = _likeliest(logits[n], labels, kept)
+        # A label of which only the first tokens are known is the written one as long as that is among them.
+        keep = not batch["label_field"]["given"][n] or lesson.sample.candidates.index(written) in best
+        label = None if keep else lesson.sample.candidates[best[0]]
+        last = max((place for one in levels for place in one), default=goal.shape[1])
+        formed = _follows(logits[n], goal[n], plain[n], kept, last + 1)
+        found.append(_Seen(written, label, _likeliest(logits[n], levels, kept), formed))
     return found
+
+
+def _steps(field: dict[str, torch.Tensor], n: int) -> list[dict[int, int]]:
+    """The token of each option of row n by its place."""
+    return [
+        {int(p): int(t) for p, t, c in zip(*option, strict=True) if c}
+        for option in zip(field["places"][n], field["tokens"][n], field["counts"][n], strict=True)
+    ]
+
+
+def _follows(logits: torch.Tensor, goal: torch.Tensor, plain: torch.Tensor, kept: int, until: int) -> bool:
+    """Whether greedy decoding would write the form's own tokens, up to place `until`."""
+    places = torch.nonzero(plain[: until + 1]).squeeze(-1)
+    chosen = logits[(places - kept).to(logits.device)]
+    return bool(torch.isfinite(chosen).all()) and bool((chosen.argmax(-1).cpu() == goal[places].cpu()).all())
 
 
 def _likeliest(logits: torch.Tensor, steps: list[dict[int, int]], kept: int) -> list[int]:

@@ -1,0 +1,92 @@
+"""Figures of what a model states on held-out rows while it trains, and the warnings that follow from them.
+
+Pure functions; the forward passes are in held_out. Not a scorecard: no intervals, one number a figure.
+
+    emocaliber train recipes/tiny/3-calibrate.yaml --adapter DIR --out out/3      writes held_out.jsonl
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.proper_scores import brier, label_accuracy
+from emocaliber.evaluation.tally import tally
+
+NEAR_ZERO = 0.1
+_NARROW = 0.02  # a spread below this is one value for every purpose
+_SHARE = 0.05  # what share of malformed or near-zero answers more than at the start is worth a warning
+_FELL = 0.02  # and how much accuracy lost, beyond two standard errors
+
+
+class Collapse(UserWarning):
+    """The stated confidence has collapsed to one value, or answers have stopped to be readable."""
+
+
+class Hacking(UserWarning):
+    """Accuracy falls while near-zero confidences rise: the model gives answers up to be paid for admitting it."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What one held-out row would be answered with, and whether in a form that can be read."""
+
+    label: str
+    confidence: float
+    formed: bool = True
+
+
+def watch_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> dict[str, float]:
+    """Brier score, calibration error (ECE of 15 bins, and by distinct value), accuracy; mean, spread and number of the
+    stated confidences; shares of near-zero ones (below 0.1) and of malformed answers, which are wrong and cost 1.
+
+    Raises ValueError for no rows.
+    """
+    pairs = [(one.confidence, one.label == truth) for one, truth in zip(stated, truths, strict=True) if one.formed]
+    c, right = np.array([value for value, _ in pairs], dtype=float), np.array([hit for _, hit in pairs], dtype=float)
+    counted = tally(c, right, refused=len(stated) - len(pairs))
+    return {
+        "brier": float(brier(counted)),
+        "ece": float(ece(counted, bins=15)),
+        "calibration_error": float(ece(counted, binning="distinct")),
+        "mean": float(c.mean()) if len(c) else 0.0,
+        "accuracy": float(label_accuracy(counted)),
+        "spread": float(c.std()) if len(c) else 0.0,
+        "distinct": float(len(np.unique(c))),
+        "near_zero": float((c < NEAR_ZERO).sum() / len(stated)),
+        "malformed": 1 - len(pairs) / len(stated),
+    }
+
+
+def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> list[UserWarning]:
+    """What a person should know: `first` are the figures at the stage's start, `now` those of this step, of `rows`."""
+    found: list[UserWarning] = []
+    if now["malformed"] > first["malformed"] + _SHARE:
+        found.append(
+            Collapse(
+                f"{now['malformed']:.0%} of the held-out answers would be malformed ({first['malformed']:.0%} at the"
+                " start): lower learning_rate, or keep closer to the start with a higher anchor (GRPO: beta above 0)"
+            )
+        )
+    if now["distinct"] <= 1 or (now["spread"] < _NARROW <= first["spread"]):
+        found.append(
+            Collapse(
+                f"the stated confidence has collapsed to {now['distinct']:.0f} value(s) around {now['mean']:.2f}: lower"
+                " learning_rate, raise anchor, choose objective mean-brier (GRPO: a higher temperature, more"
+                " num_generations); the best step so far is kept"
+            )
+        )
+    margin = max(_FELL, 2 * np.sqrt(first["accuracy"] * (1 - first["accuracy"]) / rows))
+    fell, rose = first["accuracy"] - now["accuracy"], now["near_zero"] - first["near_zero"]
+    if fell > margin and rose > _SHARE:
+        found.append(
+            Hacking(
+                f"accuracy fell from {first['accuracy']:.3f} to {now['accuracy']:.3f} while confidences below"
+                f" {NEAR_ZERO} rose from {first['near_zero']:.0%} to {now['near_zero']:.0%}: the reward pays for giving"
+                " up; use a safe one such as reward: brier-1 (see `emocaliber rewards`), or lower learning_rate"
+            )
+        )
+    return found
