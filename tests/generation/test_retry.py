@@ -9,6 +9,7 @@ from emocaliber.generation.engine import ENGINE_ERROR, Request, Response
 from emocaliber.generation.retry import RetryingEngine, better
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.prompting import load_template
+from emocaliber.reading import read_response
 
 LABELS = ("happy", "sad")
 BOTH = load_template("label-confidence")
@@ -56,11 +57,14 @@ def test_what_cannot_be_read_is_asked_again_as_often_as_allowed(random_model: Pa
 def test_only_unsure_answers_are_asked_again_and_none_gets_less_sure(
     tuned_engine: TransformersEngine, asked: list[Request]
 ) -> None:
+    def stated(request: Request, response: Response) -> float:
+        reading = read_response(response.text, request.candidates, finish_reason=response.finish_reason)
+        return reading.confidence or 0.0 if reading.label else 0.0
+
     plain = tuned_engine.generate(asked)
     retried = RetryingEngine(tuned_engine, threshold=0.5, retries=2).generate(asked)
-    stated = [[float(one.text[-17:-13]) if one.text.endswith("</confidence>") else 0.0 for one in rows]
-              for rows in (plain, retried)]  # fmt: skip
     assert len({one.asked for one in retried}) > 1
-    for first, last, before, after in zip(plain, retried, *stated, strict=True):
-        assert after >= before
+    for request, first, last in zip(asked, plain, retried, strict=True):
+        before = stated(request, first)
+        assert stated(request, last) >= before
         assert (last == first) if before >= 0.5 else last.asked > 1
