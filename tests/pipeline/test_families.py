@@ -16,12 +16,14 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
+from emocaliber.backbones.tiny import embedded_base
 from emocaliber.cli import main
 from emocaliber.datasets.embedded import FILES
 from emocaliber.datasets.parquet import read_samples
 from emocaliber.generation.adapters import vision_weights
 from emocaliber.pipeline.export import export, finished_stage
 from emocaliber.pipeline.recipes import read_recipe
+from emocaliber.prediction_files import read_predictions
 from emocaliber.prompting import LEVELS, load_template
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.conversations import Lesson
@@ -174,6 +176,19 @@ def test_a_changed_recipe_is_refused_and_the_difference_shown(
     assert main(["train", recipe, *changes, "learning_rate=0.5", "--out", str(tmp_path / "1")]) == 2
     assert "recipe.trainer.learning_rate: 0.0001 is now 0.5" in capsys.readouterr().err
     assert (tmp_path / "1" / "adapter" / "adapter_model.safetensors").read_bytes() == weights
+
+
+def test_an_evaluation_leaves_a_row_for_every_picture_and_a_scorecard(few: Path, models: Path, tmp_path: Path) -> None:
+    table = pq.read_table(FILES["kaomoji"])
+    parts = [table.filter(pc.equal(table["split"], split)).slice(0, 6) for split in ("calibrate", "test")]
+    pq.write_table(pa.concat_tables(parts), tmp_path / "rows.parquet")
+    recipe = tmp_path / "evaluate.yaml"
+    recipe.write_text(f"data: [{tmp_path / 'rows.parquet'}]\nmethod: tiny\nmax_new_tokens: 8\n")
+    out = tmp_path / "out"
+    assert main(["evaluate", str(recipe), "--model", str(embedded_base()), "--out", str(out)]) == 0
+    assert (out / "scorecard.md").is_file()
+    for split in ("calibrate", "test"):
+        assert len(list(read_predictions(out / "rows" / f"stated.{split}.jsonl"))) == 6
 
 
 @pytest.mark.parametrize(

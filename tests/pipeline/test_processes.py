@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 
 from emocaliber.datasets.embedded import FILES
 from emocaliber.pipeline.processes import asked_by_all
-from tests.pipeline.test_families import ON_CPU, RECIPES
+from tests.pipeline.test_families import ON_CPU, RECIPES, losses
 from tests.stages.families import save_family
 
 PLAIN = ["optim=sgd", "lr_scheduler_type=constant", "warmup_steps=0", "learning_rate=0.05", "max_steps=4"]
@@ -51,10 +50,7 @@ def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path: Path) -> None
         changes = [f"per_device_train_batch_size={rows}", "--out", str(tmp_path / str(size))]
         command = [*start, str(program), str(size), "train", *recipe, *changes]
         subprocess.run(command, check=True, env=environment(), cwd=RECIPES.parent)
-    two, one = (
-        [json.loads(line)["loss"] for line in (tmp_path / str(size) / "log.jsonl").read_text().splitlines()]
-        for size in (2, 1)
-    )
+    two, one = (losses(tmp_path / str(size)) for size in (2, 1))
     assert len(one) == 4
     assert two == pytest.approx(one, abs=1e-4)
     weights = [load_file(tmp_path / str(size) / "adapter" / "adapter_model.safetensors") for size in (2, 1)]

@@ -8,6 +8,7 @@ import pytest
 
 from emocaliber.cli import main
 from emocaliber.errors import UserError
+from emocaliber.pipeline.evaluate import settings
 from emocaliber.pipeline.recipes import copy_recipes, read_recipe, shipped
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -18,6 +19,27 @@ TINY = RECIPES / "tiny" / "1-label.yaml"
 @pytest.mark.parametrize("path", STAGE_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_recipe_is_valid(path: Path) -> None:
     assert read_recipe(path).stage == {"1": "label", "2": "verbalize", "3": "calibrate"}[path.name[0]]
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/evaluate.yaml")), ids=lambda path: path.parent.name)
+def test_every_shipped_evaluation_is_one_that_generate_understands(path: Path) -> None:
+    assert settings(path)["method"] == path.parent.name
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("data: [kaomoji]\nengin: vllm\nlimits: 3\n", "unknown key 'limits'"),
+        ("data: [kaomoji]\nengine: vlm\n", "invalid choice"),
+        ("engine: vllm\n", "data among them"),
+    ],
+)
+def test_a_wrong_evaluation_is_told_by_its_key(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "evaluate.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="evaluate.yaml") as error:
+        settings(path)
+    assert sentence in str(error.value)
 
 
 def test_an_override_replaces_a_key_of_ours_and_one_of_the_trainers() -> None:
