@@ -108,12 +108,14 @@ def server(model: Path, adapter: Path, log: Path) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(command, env={**os.environ, **VLLM_ON_CPU}, stdout=output, stderr=output)
     try:
-        for _ in range(240):
+        for _ in range(600):
             with suppress(httpx.HTTPError):
                 if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
                     break
             assert process.poll() is None, log.read_text()[-3000:]
             time.sleep(1)
+        else:
+            pytest.fail(f"vLLM's server is not ready after 600 tries:\n{log.read_text()[-3000:]}")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
