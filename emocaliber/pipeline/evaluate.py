@@ -66,7 +66,7 @@ def settings(path: Path) -> dict[str, Any]:
 
 def parsed(path: Path, values: dict[str, Any], more: list[str]) -> argparse.Namespace:
     """The keys as `emocaliber generate` takes them. Raises UserError naming a key that it does not know."""
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     command.add_arguments(parser)
     flags = list(more)
     for key, value in values.items():
