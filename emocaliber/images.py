@@ -137,7 +137,8 @@ def _checked_path(source: FileImage) -> Path:
     except FileNotFoundError as error:
         raise ImageError(f"{source.name}: no such file under {source.root}", "missing image") from error
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a loop of links
-        raise ImageError(f"{source.name!r}: not a usable file name ({error})", "missing image") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"{source.name[:200]!r}: not a usable file name ({reason})", "missing image") from error
     if not path.is_relative_to(root):
         raise ImageError(f"{source.name}: lies outside the data root {source.root}", "image outside the root")
     if not path.is_file():

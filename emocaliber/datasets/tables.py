@@ -71,7 +71,7 @@ def _csv(path: Path) -> Iterator[Record | Problem]:
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                yield Problem("not CSV", Place(str(path), rows.line_num), "", str(error), "mend the quotes")
+                yield Problem("not CSV", Place(str(path), rows.reader.line_num), "", str(error), "mend the quotes")
                 continue
             if row is None:
                 return

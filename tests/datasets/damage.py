@@ -251,6 +251,9 @@ CASES = [
            "2 frames.*still picture"),
     # where pictures lie
     Damage("outside the root", row(image="../a.png"), "missing image", "line 2", "image", r"\.\./a.png"),
+    Damage("a name without end", row(image="x" * 5000), "missing image", "line 2", "image", "^.{0,600}$"),
+    Damage("a field without end", text("b.png," + "x" * 200_000 + "\n", "t.csv"), "not CSV", "t.csv, line 3", "",
+           "field larger than field limit"),
     Damage("an absolute path", row(image="/etc/hostname"), "image outside the root", "line 2", "image",
            "copy the file under the data root"),
     Damage("an address", row(image="https://example.org/a.png"), "image by address", "line 2", "image",
