@@ -11,8 +11,9 @@ from pathlib import Path
 
 from emocaliber.chat.address import bind, check_password, hosts_of
 from emocaliber.chat.models import add_model_arguments, model_choice
-from emocaliber.chat.questions import TAXONOMIES, read_candidates
+from emocaliber.chat.questions import read_candidates
 from emocaliber.errors import UserError
+from emocaliber.taxonomy import KAOMOJI_10, MIKELS_8, TAXONOMIES
 
 DEFAULT_THRESHOLD = 0.7
 PORT = 7860
@@ -38,9 +39,10 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--taxonomy",
-        default=TAXONOMIES[0].name,
-        choices=[one.name for one in TAXONOMIES],
-        help=f"the feelings to choose from (default: {TAXONOMIES[0].name})",
+        choices=sorted(TAXONOMIES),
+        metavar="NAME",
+        help=f"the feelings to choose from: {', '.join(TAXONOMIES)} (default: {MIKELS_8.name};"
+        f" {KAOMOJI_10.name} for the embedded model)",
     )
     choice.add_argument("--candidates", help='feelings of your own, separated by commas: "joy, sadness, fear"')
     parser.add_argument(
@@ -95,7 +97,9 @@ def chat(arguments: argparse.Namespace) -> None:
 def _candidates(arguments: argparse.Namespace) -> tuple[str, ...]:
     if arguments.candidates is not None:
         return read_candidates(arguments.candidates)
-    return next(one.labels for one in TAXONOMIES if one.name == arguments.taxonomy)
+    if arguments.taxonomy is not None:
+        return TAXONOMIES[arguments.taxonomy].labels
+    return (KAOMOJI_10 if arguments.model is None else MIKELS_8).labels
 
 
 def _share(text: str) -> float:

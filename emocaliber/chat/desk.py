@@ -16,11 +16,12 @@ from emocaliber.chat import sentences
 from emocaliber.chat.batching import Batcher, BusyError
 from emocaliber.chat.models import ModelChoice
 from emocaliber.chat.pictures import Waiting
-from emocaliber.chat.questions import TAXONOMIES, read_candidates, read_question
+from emocaliber.chat.questions import read_candidates, read_question
 from emocaliber.chat.rendering import answers_html, message_html, tray_html
 from emocaliber.chat.session import MOST_PICTURES, Question, Session
 from emocaliber.errors import UserError
 from emocaliber.generation.engine import Response
+from emocaliber.taxonomy import TAXONOMIES
 
 OWN = "my own"
 LOOK_AGAIN = 0.3
@@ -85,10 +86,10 @@ class Desk:
         async for shown in self._ask(session.retrying(), session.last, threshold):
             yield shown
 
-    def judged(self, session: Session, taxonomy: str, own: str, threshold: float) -> tuple[str, str, str]:
-        """The same answers at another threshold: answers, what it means, JSON."""
-        as_json = session.as_json(self.choice, threshold)
-        return self.answers(session, threshold), self.meaning(taxonomy, own, threshold), as_json
+    def judged(self, session: Session, taxonomy: str, own: str, threshold: float) -> tuple[str, str, str, str]:
+        """The same answers at another threshold: answers, what it means, JSON; and the feelings to choose from."""
+        as_json, means = session.as_json(self.choice, threshold), self.meaning(taxonomy, own, threshold)
+        return self.answers(session, threshold), means, as_json, feelings(taxonomy, own)
 
     def answers(self, session: Session, threshold: float) -> str:
         """The conversation as HTML."""
@@ -98,8 +99,8 @@ class Desk:
         """What the threshold means for the chosen candidates."""
         try:
             record = self.choice.record.of(candidates_of(taxonomy, own))
-        except UserError as error:
-            return message_html(str(error))
+        except UserError:
+            record = None
         return message_html(sentences.meaning(threshold, None if record is None else record.at(threshold)))
 
     def shown(self, session: Session, threshold: float, message: str, kind: str = "status") -> Shown:
@@ -138,7 +139,15 @@ class Desk:
         return f"Asking: {done} of {total} answered.{queue}"
 
 
+def feelings(taxonomy: str, own: str) -> str:
+    """The chosen candidates as HTML; what is wrong with them where they were typed so."""
+    try:
+        return message_html(", ".join(candidates_of(taxonomy, own)))
+    except UserError as error:
+        return message_html(str(error))
+
+
 def candidates_of(taxonomy: str, own: str) -> tuple[str, ...]:
     """The labels of the named taxonomy, or those typed. Raises UserError where these cannot be asked about."""
-    named = next((one.labels for one in TAXONOMIES if one.name == taxonomy), None)
-    return read_candidates(own) if named is None else named
+    named = TAXONOMIES.get(taxonomy)
+    return read_candidates(own) if named is None else named.labels

@@ -73,6 +73,10 @@ class ModelChoice:
             from emocaliber.backbones.tiny import embedded_base
 
             model, adapter = str(embedded_base()), TINY_ADAPTER
+        elif model == "tiny":
+            from emocaliber.backbones.tiny import embedded_base
+
+            model = str(embedded_base())
         if self.engine == "vllm":
             from emocaliber.generation.vllm_engine import VllmEngine
 
@@ -84,7 +88,9 @@ class ModelChoice:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that choose a model; without any, the embedded tiny one answers."""
-    parser.add_argument("--model", help="a model's folder or hub name; with --server, the name it is served by")
+    parser.add_argument(
+        "--model", help="a model's folder or hub name, or tiny; with --server, the name it is served by"
+    )
     parser.add_argument("--adapter", type=Path, help="a LoRA adapter's folder")
     parser.add_argument("--server", metavar="URL", help="an OpenAI-compatible server, such as http://127.0.0.1:8000")
     parser.add_argument(

@@ -14,11 +14,12 @@ from typing import Any
 
 import gradio as gr
 
-from emocaliber.chat.desk import OWN, Desk, Shown
+from emocaliber.chat.desk import OWN, Desk, Shown, feelings
 from emocaliber.chat.gallery_page import Folder, add_gallery
-from emocaliber.chat.questions import LONGEST_QUESTION, TAXONOMIES
+from emocaliber.chat.questions import LONGEST_QUESTION
 from emocaliber.chat.rendering import heading_html, message_html
 from emocaliber.chat.session import MOST_PICTURES, Session
+from emocaliber.taxonomy import TAXONOMIES
 
 SECONDS_KEPT = 900
 """How long a session outlives its closed tab."""
@@ -36,6 +37,7 @@ class _Controls:
     picker: gr.HTML
     tray: gr.HTML
     taxonomy: gr.Radio
+    feelings: gr.HTML
     own: gr.Textbox
     typed: gr.Textbox
     ask: gr.Button
@@ -74,7 +76,7 @@ def template_text(name: str) -> str:
 
 
 def _layout(desk: Desk, candidates: tuple[str, ...], threshold: float) -> _Controls:
-    taxonomy = next((one.name for one in TAXONOMIES if one.labels == candidates), OWN)
+    taxonomy = next((one.name for one in TAXONOMIES.values() if one.labels == candidates), OWN)
     own = ", ".join(candidates) if taxonomy == OWN else ""
     session = gr.State(Session(), time_to_live=SECONDS_KEPT)
     as_json = gr.Textbox("[]", visible="hidden", elem_id="json", label="JSON")
@@ -91,11 +93,11 @@ def _layout(desk: Desk, candidates: tuple[str, ...], threshold: float) -> _Contr
 
 
 def _asking_part(taxonomy: str, own: str) -> dict[str, Any]:
-    named = [(f"{one.name}: {', '.join(one.labels)}", one.name) for one in TAXONOMIES]
     part: dict[str, Any] = {
         "picker": gr.HTML(template_text("picker.html"), js_on_load=template_text("page.js"), elem_id="picker"),
         "tray": gr.HTML("", elem_id="tray"),
-        "taxonomy": gr.Radio([*named, (OWN, OWN)], value=taxonomy, label="Feelings to choose from", elem_id="taxonomy"),
+        "taxonomy": gr.Radio([*TAXONOMIES, OWN], value=taxonomy, label="Feelings to choose from", elem_id="taxonomy"),
+        "feelings": gr.HTML(feelings(taxonomy, own), elem_id="feelings"),
         "own": gr.Textbox(own, label="My own feelings, separated by commas", max_length=2000, elem_id="own"),
         "typed": gr.Textbox(
             label="A question of your own (optional)",
@@ -154,7 +156,7 @@ def _wire(page: gr.Blocks, desk: Desk, on: _Controls) -> None:
     on.clear.click(cleared, [on.threshold], [*shown, on.tray, on.typed], cancels=started, **QUIET)
     on.picker.upload(received, [on.session], [on.session, on.tray, on.status], **QUIET)
     for changed in (on.threshold.change, on.taxonomy.change, on.own.blur):
-        changed(desk.judged, judging, [on.answers, on.meaning, on.as_json], **QUIET)
+        changed(desk.judged, judging, [on.answers, on.meaning, on.as_json, on.feelings], **QUIET)
     on.copy.click(None, [on.as_json], [], js=COPY)
     page.load(opening, None, [on.model], **QUIET)
 

@@ -18,10 +18,9 @@ from io import BytesIO
 from PIL import Image
 
 from emocaliber.images import ImageError, decode_image
+from emocaliber.resolution import shown
 
 MOST_BYTES = 20_000_000
-LONGEST_SIDE = 1536
-"""Larger pictures are made smaller after checking: a session keeps a dozen decoded."""
 THUMBNAIL = 320
 LONGEST_NAME = 80
 SECONDS_KEPT = 600.0
@@ -30,7 +29,7 @@ MOST_KEPT = 64
 
 @dataclass(frozen=True)
 class Picture:
-    """A checked picture: RGB, its longest side at most LONGEST_SIDE; `thumbnail` is a data: URI made from it."""
+    """A checked picture: RGB, no more pixels than a model is shown; `thumbnail` is a data: URI made from it."""
 
     name: str
     image: Image.Image
@@ -42,8 +41,7 @@ def read_picture(encoded: bytes, name: str) -> Picture:
     name = shown_name(name)
     if len(encoded) > MOST_BYTES:
         raise ImageError(f"{name}: {len(encoded):,} bytes are more than the {MOST_BYTES:,} allowed")
-    image = decode_image(encoded, name)
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    image = shown(decode_image(encoded, name))
     image.info.clear()
     return Picture(name, image, thumbnail_uri(image))
 

@@ -18,9 +18,7 @@ from emocaliber.errors import UserError
 from emocaliber.generation.engine import Request
 from emocaliber.generation.respond import choices_of
 from emocaliber.prompting import Template
-from emocaliber.taxonomy import KAOMOJI_10, SENTIMENT_3
 
-TAXONOMIES = (KAOMOJI_10, SENTIMENT_3)
 MOST_CANDIDATES, LONGEST_CANDIDATE = 40, 40
 LONGEST_QUESTION = 500
 MOST_TURNS_QUOTED = 4

@@ -73,5 +73,7 @@ def meaning(threshold: float, selection: Selection | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a whole number of per cent, with a no-break space."""
+    """A share as a whole number of per cent, with a no-break space; what is there but rounds to none is "under 1 %"."""
+    if 0 < share < 0.005:
+        return "under\u00a01\u00a0%"
     return f"{100 * share:.0f}\u00a0%"

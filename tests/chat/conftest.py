@@ -33,7 +33,7 @@ def tiny_options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no trained tiny adapter: {done.stderr}")
-    return ["--model", str(ROOT / "emocaliber/data/tiny-base"), "--adapter", str(packed)]
+    return ["--model", "tiny", "--adapter", str(packed), "--taxonomy", "kaomoji-10"]
 
 
 @pytest.fixture(scope="session")

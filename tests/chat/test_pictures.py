@@ -9,8 +9,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from emocaliber.chat.pictures import LONGEST_NAME, LONGEST_SIDE, MOST_BYTES, Waiting, read_picture, shown_name
+from emocaliber.chat.pictures import LONGEST_NAME, MOST_BYTES, Waiting, read_picture, shown_name
 from emocaliber.images import ImageError
+from emocaliber.resolution import SHOWN_PIXELS
 from tests.chat.conftest import bomb, noisy_jpeg, png
 
 
@@ -26,9 +27,9 @@ def test_exif_is_dropped_and_orientation_kept():
     assert b"at home" not in base64.b64decode(picture.thumbnail.partition(",")[2])
 
 
-def test_a_large_picture_is_kept_small():
+def test_a_large_picture_is_made_as_small_as_models_are_shown_it():
     picture = read_picture(png(4000, 1000), "wide.png")
-    assert max(picture.image.size) == LONGEST_SIDE
+    assert picture.image.width * picture.image.height <= SHOWN_PIXELS
     assert len(picture.thumbnail) < 20_000
 
 
