@@ -1,4 +1,4 @@
-"""Where samples come from, and the check that their splits do not overlap.
+"""Where samples come from: layouts read row by row, checked, converted and split, and the check that splits are apart.
 
-Not the samples themselves (see emocaliber.samples). Nothing here imports torch, and nothing reaches the network.
+Not the samples themselves (see emocaliber.samples). Nothing here imports torch, and only `hub` reaches the network.
 """
