@@ -68,12 +68,8 @@ class ModelChoice:
                 max_new_tokens=self.max_new_tokens,
                 timeout=120.0,
             )
-        model, adapter = self.model, self.adapter
-        if model is None:
-            from emocaliber.backbones.tiny import embedded_base
-
-            model, adapter = str(embedded_base()), TINY_ADAPTER
-        elif model == "tiny":
+        model, adapter = self.model, TINY_ADAPTER if self.model is None else self.adapter
+        if model is None or model == "tiny":
             from emocaliber.backbones.tiny import embedded_base
 
             model = str(embedded_base())
@@ -88,9 +84,7 @@ class ModelChoice:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that choose a model; without any, the embedded tiny one answers."""
-    parser.add_argument(
-        "--model", help="a model's folder or hub name, or tiny; with --server, the name it is served by"
-    )
+    parser.add_argument("--model", help="a model's folder or hub name, or tiny; with --server, its name there")
     parser.add_argument("--adapter", type=Path, help="a LoRA adapter's folder")
     parser.add_argument("--server", metavar="URL", help="an OpenAI-compatible server, such as http://127.0.0.1:8000")
     parser.add_argument(
