@@ -49,9 +49,11 @@ class HeldOut(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **named: Any
     ) -> None:
         """Record the model that the stage starts from; after a stop, drop what lies beyond the checkpoint."""
+        self.writes = state.is_world_process_zero
         kept = [line for line in self.lines() if line["step"] <= state.global_step]
-        self.record.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        if not kept:
+        if self.writes:
+            self.record.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        if state.global_step == 0:
             self._look(0, named["model"])
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **named: Any) -> None:
@@ -68,6 +70,8 @@ class HeldOut(TrainerCallback):
         before = self.lines()
         numbers = stated_numbers(model, self.watch)
         self._warn(before[0] if before else numbers, numbers)
+        if not self.writes:
+            return
         if all(numbers["brier"] < line["brier"] for line in before):
             self._keep(model, step)
         with self.record.open("a") as file:
