@@ -24,6 +24,7 @@ Stage = Literal["label", "verbalize", "calibrate"]
 Target = Literal["own-probability", "agreement", "votes"]
 Method = Literal["proper", "grpo"]
 Correctness = Literal["label", "agreement", "group"]
+Objective = Literal["mean-brier", "mean-log", "mean-spherical", "expected-brier", "expected-log", "expected-spherical"]
 Tuning = Literal["lora", "full"]
 Quantization = Literal["none", "nf4", "int8"]
 
@@ -39,6 +40,7 @@ class Recipe:
     confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, or
     the raters' share; `method` (stage 3) how what is said is calibrated; `held_out` the share of the
     calibration clusters to select on; `anchor` the weight of staying close to the model that the stage started from;
+    `objective` the proper score of the proper loss, of the mean level or expected over the levels;
     `reward` the scoring rule that GRPO pays by (`emocaliber rewards` draws them) and `correctness` what it counts as
     right: the dominant label, the raters' share, or half the group's accuracy.
     `tuning` says what learns: LoRA's matrices or every weight; `quantization` how the frozen weights beneath LoRA are
@@ -62,6 +64,7 @@ class Recipe:
     method: Method = "proper"
     held_out: float = 0.25
     anchor: float = 1.0
+    objective: Objective = "mean-brier"
     reward: str = "brier-1"
     correctness: Correctness = "label"
     tuning: Tuning = "lora"
@@ -129,7 +132,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _checked(path: Path, key: str, value: Any) -> Any:
     choices = {"stage": get_args(Stage), "target": get_args(Target), "method": get_args(Method)}
-    choices["correctness"] = get_args(Correctness)
+    choices |= {"correctness": get_args(Correctness), "objective": get_args(Objective)}
     choices |= {"tuning": get_args(Tuning), "quantization": get_args(Quantization)}
     if key in choices and value not in choices[key]:
         raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")

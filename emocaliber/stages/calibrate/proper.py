@@ -1,4 +1,4 @@
-"""Stage 3 by a proper loss: the model's own answers in context, whether they were right, a Brier score on its levels.
+"""Stage 3 by a proper loss: the model's own answers in context, whether they were right, a proper score of its levels.
 
 Not reinforcement learning: nothing is sampled, so a step costs one forward and one backward pass.
 """
@@ -13,7 +13,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from emocaliber.prompting import load_template
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.held_out import HeldOut, Watch
-from emocaliber.stages.calibrate.objectives import anchored
+from emocaliber.stages.calibrate.objectives import OBJECTIVES, anchored
 from emocaliber.stages.conversations import Lesson, as_dataset
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import SoftTargetCollator
@@ -33,7 +33,7 @@ def calibrate_by_proper_loss(
         adapter,
         out,
         title="calibrate",
-        level_loss=anchored(recipe.anchor),
+        level_loss=anchored(recipe.anchor, OBJECTIVES[recipe.objective]),
         callbacks=[HeldOut(watch)],
     )
 
