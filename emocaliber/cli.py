@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _train_arguments(_add(verbs, "train", train, "Run one stage from its recipe; run again after a stop, it goes on."))
     _generate_arguments(_add(verbs, "generate", generate, "Ask a model about images; write responses and predictions."))
     _data_arguments(_add(verbs, "data", data, "Check data, convert it to Parquet, split it without leaks."))
+    _pairs_arguments(_add(verbs, "pairs", pairs, "Make preference pairs of sampled answers, with a report."))
     _recalibrate_arguments(
         _add(verbs, "recalibrate", recalibrate, "Mend stated confidences or label probabilities after the fact.")
     )
@@ -276,6 +277,19 @@ def rewards(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise UserError(str(error)) from None
     print(f"The rewards: {arguments.out}")
+
+
+def _pairs_arguments(parser: argparse.ArgumentParser) -> None:
+    from emocaliber.pipeline.pairs import add_arguments
+
+    add_arguments(parser)
+
+
+def pairs(arguments: argparse.Namespace) -> None:
+    """Make preference pairs."""
+    from emocaliber.pipeline.pairs import run
+
+    run(arguments)
 
 
 def _recalibrate_arguments(parser: argparse.ArgumentParser) -> None:

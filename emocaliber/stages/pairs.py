@@ -1,0 +1,143 @@
+"""Preference pairs from sampled answers: right and sure over right and unsure, wrong and unsure over wrong and sure.
+
+Pure functions. Both answers of a pair name the same label, so what is preferred is the confidence alone, and no
+preference is ever for a label that is wrong (the pairs of Leng et al. 2024, arXiv 2410.09724). Not a trainer, and
+nothing is sampled here: `emocaliber generate --samples K` does that.
+
+    emocaliber pairs draws/responses.*.jsonl --out pairs.jsonl
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from emocaliber.stages.rewards import Reward, stated
+
+Kind = Literal["right", "wrong"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sampled answer to the question of a sample; `truth` is the sample's dominant label."""
+
+    id: str
+    task: str
+    candidates: tuple[str, ...]
+    truth: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one question that name the same label. `kind` says whether it is the right one; `margin`, above 0,
+    is what the scoring rule pays for the chosen answer more than for the rejected one."""
+
+    id: str
+    task: str
+    kind: Kind
+    chosen: str
+    rejected: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """What was made of how many answers.
+
+    `without` counts the samples that gave no pair, by reason. `chosen` and `rejected` are mean stated confidences by
+    kind: pairs of one kind alone teach one direction alone.
+    """
+
+    samples: int
+    answers: int
+    unreadable: int
+    pairs: dict[str, int]
+    margin: dict[str, float]
+    chosen: dict[str, float]
+    rejected: dict[str, float]
+    without: dict[str, int]
+
+    @property
+    def one_sided(self) -> str | None:
+        """A warning where fewer than a tenth of the pairs are of one kind."""
+        total = sum(self.pairs.values())
+        rare = min(("right", "wrong"), key=lambda kind: self.pairs.get(kind, 0))
+        if not total or self.pairs.get(rare, 0) >= 0.1 * total:
+            return None
+        toward = "under" if rare == "right" else "over"
+        return (
+            f"only {self.pairs.get(rare, 0)} of {total} pairs are about {rare} answers: they teach {toward}confidence;"
+            " draw from other rows, at a higher temperature, or draw more answers each"
+        )
+
+
+def preference_pairs(draws: Iterable[Draw], reward: Reward, least_margin: float) -> tuple[list[Pair], PairReport]:
+    """At most one pair a sample and label: of its answers with this label the best and the worst by the reward.
+
+    Pairs with a margin below `least_margin`, or none at all, are left out. Answers that cannot be read pair with
+    nothing. Raises ValueError for no answers.
+    """
+    by_sample: defaultdict[tuple[str, str], list[Draw]] = defaultdict(list)
+    for draw in draws:
+        by_sample[draw.task, draw.id].append(draw)
+    if not by_sample:
+        raise ValueError("no answers: pairs are made of several answers to each question")
+    pairs: list[Pair] = []
+    confidences: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    without: Counter[str] = Counter()
+    unreadable = 0
+    for answers in by_sample.values():
+        said = [(draw, stated(draw.text, draw.candidates)) for draw in answers]
+        readable = [(draw, *one) for draw, one in said if one is not None]
+        unreadable += len(said) - len(readable)
+        found = _pairs_of(readable, reward, least_margin)
+        pairs += [pair for pair, _, _ in found]
+        for pair, high, low in found:
+            confidences["chosen", pair.kind].append(high)
+            confidences["rejected", pair.kind].append(low)
+        if not found:
+            without[_why_none(len(answers), readable)] += 1
+    kinds = Counter(str(pair.kind) for pair in pairs)
+    return pairs, PairReport(
+        samples=len(by_sample),
+        answers=sum(map(len, by_sample.values())),
+        unreadable=unreadable,
+        pairs=dict(kinds),
+        margin={kind: float(np.mean([one.margin for one in pairs if one.kind == kind])) for kind in kinds},
+        chosen={kind: float(np.mean(confidences["chosen", kind])) for kind in kinds},
+        rejected={kind: float(np.mean(confidences["rejected", kind])) for kind in kinds},
+        without=dict(without),
+    )
+
+
+Said = tuple[Draw, str, float]
+
+
+def _pairs_of(readable: Sequence[Said], reward: Reward, least_margin: float) -> list[tuple[Pair, float, float]]:
+    """Pairs of one sample with the confidences of chosen and rejected."""
+    found = []
+    for label in sorted({label for _, label, _ in readable}):
+        same = [(draw, c, reward(c, float(label == draw.truth))) for draw, named, c in readable if named == label]
+        best, worst = max(same, key=lambda one: one[2]), min(same, key=lambda one: one[2])
+        margin = best[2] - worst[2]
+        if margin > 0 and margin >= least_margin:
+            draw = best[0]
+            kind: Kind = "right" if label == draw.truth else "wrong"
+            pair = Pair(draw.id, draw.task, kind, draw.text, worst[0].text, margin)
+            found.append((pair, best[1], worst[1]))
+    return found
+
+
+def _why_none(answers: int, readable: Sequence[Said]) -> str:
+    if answers < 2:
+        return "a single answer"
+    if len(readable) < 2:
+        return "fewer than two readable answers"
+    if len({label for _, label, _ in readable}) == len(readable):
+        return "no two answers with one label"
+    return "no two confidences far enough apart"
