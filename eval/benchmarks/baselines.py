@@ -121,12 +121,12 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     found = read_views(arguments.views)
     head = HEAD.format(today=date.today(), cores=2, torch=torch.__version__)
-    difference = ["tmc-public", *(name for name, _ in steps()), "tmc"]
+    difference = [*reversed(PUBLIC), *(name for name, _ in steps()), "tmc"]
     parts = [
         head,
         "## Methods",
-        table([*PUBLIC, *NETWORKS], SEEDS, found, arguments.work),
-        "## What made the difference, for TMC (seed 0)",
+        table(["tmc-public", *NETWORKS], SEEDS, found, arguments.work),
+        "## The papers' settings, and what made the difference for TMC (seed 0)",
         table(difference, SEEDS[:1], found, arguments.work),
     ]
     arguments.out.write_text("\n\n".join(parts) + "\n")
