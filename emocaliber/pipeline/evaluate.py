@@ -9,6 +9,7 @@ evaluate.yaml gives them. Stopped and started again, it asks only what is not an
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
             print(f"{name}, {split}:", flush=True)
             command.run(parsed(path, values, [*asked, "--data", name, "--split", split, "--out", str(folder)]))
         for read_out, source in READ_OUTS.items():
-            rows[split] += merged(folders, source, out / "rows" / f"{read_out}.{split}.jsonl")
+            rows[split] += merged(folders, source, out / "rows" / f"{read_out}.{split}.jsonl", read_out)
     score_files(rows["test"], calibration=rows["calibrate"], suite=None if suite is None else Path(suite), out=out)
     return out / "report.html"
 
@@ -81,10 +82,11 @@ def parsed(path: Path, values: dict[str, Any], more: list[str]) -> argparse.Name
     return found
 
 
-def merged(folders: list[Path], source: Source, target: Path) -> Iterator[Path]:
-    """One file of all tasks' rows, where the template allows this read-out."""
+def merged(folders: list[Path], source: Source, target: Path, read_out: str) -> Iterator[Path]:
+    """One file of all tasks' rows, their method named after the read-out, where the template allows this one."""
     files = [folder / FILES[source] for folder in folders if (folder / FILES[source]).is_file()]
     if files:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(target, (row for file in files for row in read_predictions(file)))
+        rows = (row for file in files for row in read_predictions(file))
+        write_predictions(target, (dataclasses.replace(row, method=f"{row.method}, {read_out}") for row in rows))
         yield target
