@@ -2,7 +2,8 @@
 
 Not a client for the open internet: images travel as data: URIs inside the request, never as addresses that the
 server would fetch. Each replica takes the next request when it is free; one that fails hands its request to
-another.
+another. A JSON Schema allows whitespace without end, in which a small model gets lost: start vLLM's server with
+--structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'.
 
 python -m vllm.entrypoints.openai.api_server --model DIR --enable-lora --lora-modules tuned=ADAPTER --host 127.0.0.1
 ServerEngine(["http://127.0.0.1:8000"], "tuned", base="DIR", tokenizer="DIR")

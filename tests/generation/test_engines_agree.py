@@ -104,6 +104,7 @@ def server(model: Path, adapter: Path, log: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     options = ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     options += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--lora-modules", f"tuned={adapter}"]
+    options += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *options]
     with log.open("w") as output:
         process = subprocess.Popen(command, env={**os.environ, **VLLM_ON_CPU}, stdout=output, stderr=output)
