@@ -10,6 +10,7 @@ was busy with the batch before.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +20,8 @@ from emocaliber.generation.engine import Engine, Request, Response
 
 MOST_TOGETHER = 32
 MOST_WAITING = 256
+GATHERING = 0.1
+"""Seconds to wait for company where the last batch had some: users who were answered together ask again together."""
 
 
 class BusyError(Exception):
@@ -28,13 +31,18 @@ class BusyError(Exception):
 class Batcher:
     """A queue in front of one engine, which is loaded in the background.
 
-    `together` is the largest batch, `waiting` the longest queue. Thread-safe.
+    `together` is the largest batch, `waiting` the longest queue, `gathering` in seconds. Thread-safe.
     """
 
     def __init__(
-        self, load: Callable[[], Engine], *, together: int = MOST_TOGETHER, waiting: int = MOST_WAITING
+        self,
+        load: Callable[[], Engine],
+        *,
+        together: int = MOST_TOGETHER,
+        waiting: int = MOST_WAITING,
+        gathering: float = GATHERING,
     ) -> None:
-        self._load, self._together, self._waiting = load, together, waiting
+        self._load, self._together, self._waiting, self._gathering = load, together, waiting, gathering
         self._queue: deque[tuple[Request, Future[Response]]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -99,6 +107,7 @@ class Batcher:
         """The questions that wait, cancelled ones left out; empty once closed."""
         with self._changed:
             while not self._closed:
+                self._gather()
                 batch: list[tuple[Request, Future[Response]]] = []
                 while self._queue and len(batch) < self._together:
                     request, future = self._queue.popleft()
@@ -108,6 +117,14 @@ class Batcher:
                     return batch
                 self._changed.wait()
         return []
+
+    def _gather(self) -> None:
+        """Wait a moment for a full batch, but only where several users are about: one alone loses no time."""
+        if not self._queue or not self.batches or self.batches[-1] == 1:
+            return
+        until = time.monotonic() + self._gathering
+        while not self._closed and len(self._queue) < self._together and (left := until - time.monotonic()) > 0:
+            self._changed.wait(left)
 
     def _answer(self, engine: Engine, batch: list[tuple[Request, Future[Response]]]) -> None:
         self.batches.append(len(batch))

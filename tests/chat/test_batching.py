@@ -114,3 +114,18 @@ def test_closing_leaves_nobody_waiting():
     with pytest.raises(BusyError):
         batcher.submit(request("late"))
     engine.gate.set()
+
+
+def test_users_who_were_answered_together_are_waited_for_and_one_alone_is_not():
+    engine = Gated()
+    batcher = Batcher(lambda: engine, together=2, gathering=60)
+    alone = batcher.submit(request("alone"))
+    assert engine.started.wait(10)
+    pair = [batcher.submit(request("a")), batcher.submit(request("b"))]
+    engine.gate.set()
+    assert [alone.result(10).text, *(f.result(10).text for f in pair)] == ["alone", "a", "b"]
+    first = batcher.submit(request("c"))
+    second = batcher.submit(request("d"))
+    assert [first.result(10).text, second.result(10).text] == ["c", "d"]
+    assert batcher.batches == [1, 2, 2]
+    batcher.close()
