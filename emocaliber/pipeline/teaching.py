@@ -22,7 +22,7 @@ from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.images import ImageError, load_image
 from emocaliber.pipeline.processes import asked_by_all
-from emocaliber.prompting import LEVELS, Template, load_template
+from emocaliber.prompting import Template, load_template
 from emocaliber.reading import read_response
 from emocaliber.samples import Sample
 from emocaliber.stages.conversations import Lesson
@@ -135,29 +135,40 @@ def own_answers(
 ) -> list[Lesson]:
     """Stage 3: the model's own answers, what it believes as anchors, and whether each was right.
 
-    The anchor of the confidence is the mean of the model's own levels, spread anew around it: the mean is a better
-    estimate than the likeliest level, and greedy decoding states the likeliest. An answer that cannot be read teaches
-    nothing and is left out; raises UserError where none can.
+    The anchor of the confidence is the probability of the stated label, temperature-scaled on these samples (one number
+    a task), spread over the levels: the model's label probability knows more than what it says. An answer that cannot
+    be read teaches nothing and is left out; raises UserError where none can.
     """
-    lessons = []
+    read = []
     answered = asked_by_all(samples, lambda part: list(respond(part, engine, template)))
     for sample, response in zip(samples, answered, strict=True):
         reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
         if reading.label is None or reading.confidence is None or None in response.choices:
             continue
-        belief, levels = (normalised(choice) for choice in response.choices if choice is not None)
-        lessons.append(
-            Lesson(
-                sample,
-                template.write(label=reading.label, confidence=nearest_level(reading.confidence)),
-                label_target=tuple(belief.tolist()),
-                level_target=spread_over_levels(float(np.dot(levels, LEVELS)), spread),
-                correct=float(reading.label == sample.label),
-            )
-        )
-    if not lessons:
+        read.append((sample, reading.label, reading.confidence, normalised(response.choices[0] or ())))
+    if not read:
         raise UserError("the stage-2 model gave no readable answer to learn from; train stage 2 for longer")
-    return lessons
+    temperatures = temperatures_of([sample for sample, *_ in read], [belief for *_, belief in read])
+    return [_own(*one, temperatures, template, spread) for one in read]
+
+
+def _own(
+    sample: Sample,
+    label: str,
+    stated: float,
+    belief: Floats,
+    temperatures: dict[str, float],
+    template: Template,
+    spread: float,
+) -> Lesson:
+    scaled = tempered(belief[None], temperatures[sample.task])[0]
+    return Lesson(
+        sample,
+        template.write(label=label, confidence=nearest_level(stated)),
+        label_target=tuple(belief.tolist()),
+        level_target=spread_over_levels(float(scaled[sample.candidates.index(label)]), spread),
+        correct=float(label == sample.label),
+    )
 
 
 def held_out_split(lessons: Sequence[Lesson], share: float, seed: int) -> tuple[list[Lesson], list[Lesson]]:
