@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
-from sklearn.isotonic import IsotonicRegression
 
 Floats = npt.NDArray[np.float64]
 
@@ -104,6 +103,8 @@ def fit_isotonic(confidence: Floats, correct: npt.NDArray[np.bool_]) -> Isotonic
     """
     if len(correct) == 0:
         raise ValueError("an isotonic map needs at least one labelled row")
+    from sklearn.isotonic import IsotonicRegression  # heavy: the verbs' help must not load it
+
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(confidence, correct.astype(float))
     return Isotonic(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
 
