@@ -84,7 +84,7 @@ def test_show_marks_what_the_recipe_sets(capsys: pytest.CaptureFixture[str]) -> 
     lines = capsys.readouterr().out.splitlines()
     assert "* lora_r: 4" in lines
     assert "  quantization: none" in lines
-    assert "* learning_rate: 0.002" in lines
+    assert "* learning_rate: 0.003" in lines
 
 
 def test_a_copy_is_the_shipped_folder_and_overwrites_nothing(tmp_path: Path) -> None:
