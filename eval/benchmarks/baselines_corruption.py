@@ -79,7 +79,7 @@ def tallied(rows: Sequence[Prediction]) -> Tally:
 
 
 def corrupted_views(views: Views, labels: Sequence[str], kind: ViewCorruption, level: float) -> dict[str, Floats]:
-    """The first two views, profile and Fourier, corrupted."""
+    """The first two views, pixel averages and Fourier coefficients, corrupted."""
     names = list(views)[:2]
     if kind == "conflict":
         return conflicting(views, names, labels, level)
