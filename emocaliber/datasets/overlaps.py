@@ -2,7 +2,7 @@
 
 Not a decoder (see facts). Two pictures are near-duplicates where their pHashes differ in at most BITS of 64 bits and
 their 16x16 grey thumbnails correlate at ALIKE or more: the hash alone takes every plain picture for every other. Of
-64-pixel pictures saved anew, scaled or brightened nine in ten are found; of those cropped by 3 % a side, half.
+pictures saved anew, scaled or brightened most are found; of those cropped at the sides, many are not.
 
     python -c "from emocaliber.datasets.overlaps import near_pairs; help(near_pairs)"
 """
