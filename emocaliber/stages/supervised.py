@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
@@ -24,7 +23,7 @@ from emocaliber.stages.soft_targets import (
     SoftTargetTrainer,
     cross_entropy,
 )
-from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable, result_name
+from emocaliber.stages.training import Log, finish, fixed_settings, load_processor, load_trainable, result_name
 
 
 def trainer_keys() -> set[str]:
@@ -34,15 +33,7 @@ def trainer_keys() -> set[str]:
 
 def sft_config(recipe: Recipe, out: Path) -> SFTConfig:
     """The recipe's keys in TRL's own class; what the stages need to be right is set here."""
-    fixed: dict[str, Any] = {
-        "output_dir": str(out / CHECKPOINTS),
-        "seed": recipe.seed,
-        "max_length": None,
-        "remove_unused_columns": False,
-        "save_total_limit": 2,
-        "report_to": recipe.trainer.get("report_to", "none"),
-    }
-    return SFTConfig(**(recipe.trainer | fixed))
+    return SFTConfig(**(recipe.trainer | fixed_settings(recipe, out) | {"max_length": None}))
 
 
 def train_supervised(

@@ -36,6 +36,17 @@ from emocaliber.stages.recipe import Recipe
 CHECKPOINTS, LOG, ADAPTER, MODEL = "checkpoints", "log.jsonl", "adapter", "model"
 
 
+def fixed_settings(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """The keys of any TRL configuration that the stages set themselves, whatever the recipe says."""
+    return {
+        "output_dir": str(out / CHECKPOINTS),
+        "seed": recipe.seed,
+        "remove_unused_columns": False,
+        "save_total_limit": 2,
+        "report_to": recipe.trainer.get("report_to", "none"),
+    }
+
+
 def load_processor(model: str, max_pixels: int | None = None) -> ProcessorMixin:
     """The processor of a model folder or hub name, with the recipe's limit on a picture's size.
 

@@ -24,7 +24,7 @@ from emocaliber.stages.calibrate.proper import watch_of
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.pairs import Pair
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable, result_name
+from emocaliber.stages.training import Log, finish, fixed_settings, load_processor, load_trainable, result_name
 
 
 def dpo_keys() -> set[str]:
@@ -47,17 +47,9 @@ def calibrate_by_dpo(
     """
     if not pairs:
         raise ValueError("no preference pairs: draw more answers to each question, at a higher temperature")
-    fixed: dict[str, Any] = {
-        "output_dir": str(out / CHECKPOINTS),
-        "seed": recipe.seed,
-        "max_length": None,
-        "remove_unused_columns": False,
-        "save_total_limit": 2,
-        "report_to": recipe.trainer.get("report_to", "none"),
-    }
     trainer = DPOTrainer(
         model=load_trainable(recipe, model, adapter),
-        args=DPOConfig(**(recipe.trainer | fixed)),
+        args=DPOConfig(**(recipe.trainer | fixed_settings(recipe, out) | {"max_length": None})),
         train_dataset=_preferences(pairs, samples, load_template(recipe.template)),
         processing_class=load_processor(model, recipe.max_pixels),
         callbacks=[Log(out, "calibrate"), HeldOut(watch_of(recipe, held_out, model, out))],

@@ -25,7 +25,7 @@ from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards_correctness import Completion, rewards_of
 from emocaliber.stages.rewards_safety import chosen_reward
-from emocaliber.stages.training import CHECKPOINTS, Log, finish, load_processor, load_trainable, result_name
+from emocaliber.stages.training import Log, finish, fixed_settings, load_processor, load_trainable, result_name
 
 
 def grpo_keys() -> set[str]:
@@ -37,21 +37,13 @@ def calibrate_by_grpo(
     recipe: Recipe, lessons: Sequence[Lesson], held_out: Sequence[Lesson], model: str, adapter: Path | None, out: Path
 ) -> None:
     """Train on the lessons, select on `held_out`: the best adapter goes to `out/best`, the last to `out/adapter`."""
-    fixed: dict[str, Any] = {
-        "output_dir": str(out / CHECKPOINTS),
-        "seed": recipe.seed,
-        "remove_unused_columns": False,
-        "scale_rewards": "none",
-        "save_total_limit": 2,
-        "report_to": recipe.trainer.get("report_to", "none"),
-    }
     processor: Any = load_processor(model, recipe.max_pixels)
     # The trainer pads prompts on the left; image masks that the processor pads on the right would not match them.
     processor.tokenizer.padding_side = "left"
     trainer = GRPOTrainer(
         model=load_trainable(recipe, model, adapter),
         reward_funcs=[reward_function(recipe)],
-        args=GRPOConfig(**(recipe.trainer | fixed)),
+        args=GRPOConfig(**(recipe.trainer | fixed_settings(recipe, out) | {"scale_rewards": "none"})),
         train_dataset=_questions(lessons, load_template(recipe.template)),
         processing_class=processor,
         callbacks=[Log(out, "calibrate"), HeldOut(watch_of(recipe, held_out, model, out))],
