@@ -7,6 +7,7 @@ Not a set-up: it reads, and changes or installs nothing.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -92,3 +93,13 @@ def _devices() -> list[tuple[str, str]]:
 
 def _variables() -> list[tuple[str, str]]:
     return [(name, os.environ[name]) for name in VARIABLES if name in os.environ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb takes none."""
+
+
+def run(_: argparse.Namespace) -> None:
+    """Print versions and devices."""
+    for name, value in describe():
+        print(f"{name:<24}{value}")
