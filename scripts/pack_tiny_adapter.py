@@ -1,6 +1,7 @@
 """Put the adapter of a finished run of the tiny recipes, and its record, into the package: what the demo answers with.
 
-Not training: `make demo` trains. Run it again whenever `emocaliber/data/tiny-base` or the tiny recipes change.
+Not training: `make demo` trains. The record counts the held-out rows alone. Run it again whenever
+`emocaliber/data/tiny-base` or the tiny recipes change.
 
     python scripts/pack_tiny_adapter.py out/demo
 """
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from emocaliber.backbones.tiny import embedded_base
 from emocaliber.chat.models import TINY_ADAPTER
-from emocaliber.chat.record import FILE, read_record, write_record
+from emocaliber.chat.record import FILE, write_record
+from emocaliber.chat.run_record import record_of_run
 from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 
@@ -24,14 +26,10 @@ WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "bas
 
 def pack(run: Path, out: Path) -> None:
     """Write weights, configuration and calibration.json. Raises UserError where the run is none, or of another base."""
-    stage, rows = run / "3-calibrate", run / "predictions" / "stage-3" / "stated.calibrate.jsonl"
-    try:
-        trained_on = json.loads((stage / "done.json").read_text())["inputs"]["model"]
-    except OSError as problem:
-        raise UserError(f"{stage}: no finished stage 3 ({problem.strerror}); run `make demo` first") from None
+    stage, record = run / "3-calibrate", record_of_run(run)
+    trained_on = json.loads((stage / "done.json").read_text())["inputs"]["model"]
     if trained_on != fingerprint(embedded_base()):
         raise UserError(f"{run}: trained on another tiny base than {embedded_base()}; run `make demo` again")
-    record = read_record(rows)
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(stage / "adapter" / WEIGHTS, out / WEIGHTS)
     config = json.loads((stage / "adapter" / CONFIG).read_text())

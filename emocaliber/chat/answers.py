@@ -13,7 +13,7 @@ from typing import Any
 
 from emocaliber.chat import sentences
 from emocaliber.chat.reasoning import parts
-from emocaliber.chat.record import Likeness, Record, Selection
+from emocaliber.chat.record import Likeness, Record
 from emocaliber.generation.engine import Response
 from emocaliber.generation.predict import normalised
 from emocaliber.generation.respond import chosen_fields
@@ -30,8 +30,8 @@ class Answer:
 
     `name` is the picture's, `question` what was typed (empty for the plain question). `label` and `confidence` are as
     in `Reading`; `alternatives` maps every candidate that has a share to it, the likeliest first, and
-    `alternatives_from` says whose shares they are; `reasoning` maps the steps' titles to their texts. `like` and
-    `selection` come from the record and are None where there is none, as for every typed question.
+    `alternatives_from` says whose shares they are; `reasoning` maps the steps' titles to their texts. `like` comes
+    from the record and is None where there is none, as for every typed question.
     """
 
     name: str
@@ -47,7 +47,6 @@ class Answer:
     error: str
     threshold: float
     like: Likeness | None
-    selection: Selection | None
 
     @property
     def trusted(self) -> bool:
@@ -121,7 +120,6 @@ def read_answer(
         response.error,
         threshold,
         like,
-        known.at(threshold) if known is not None else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 Not an engine: one is chosen and built here.
 
-    emocaliber ask --model DIR --adapter DIR --calibration stated.calibrate.jsonl PICTURE
+    emocaliber ask --model DIR --adapter DIR --calibration RUN PICTURE
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emocaliber.chat.record import FILE, Record, read_record
+from emocaliber.chat.run_record import record_of_run
 from emocaliber.errors import UserError
 from emocaliber.generation.engine import Engine
 from emocaliber.prompting import Template, load_template, template_names
@@ -98,8 +99,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         type=Path,
-        metavar="FILE",
-        help=f"predictions on held-out rows, or a {FILE} (default: the one in the adapter's folder)",
+        metavar="RUN",
+        help=f"what says how often answers are right: a finished run's folder, of which the rows held out from training"
+        f" count, a file of predictions on such rows, or a {FILE} (default: the one in the adapter's folder)",
     )
 
 
@@ -132,6 +134,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
 
 def _record(arguments: argparse.Namespace) -> Record:
     if arguments.calibration is not None:
-        return read_record(arguments.calibration)
+        given: Path = arguments.calibration
+        return record_of_run(given) if given.is_dir() else read_record(given)
     beside = (TINY_ADAPTER if arguments.model is None else arguments.adapter or Path("no adapter")) / FILE
     return read_record(beside) if beside.is_file() else Record()

@@ -1,9 +1,10 @@
-"""The record: how often a model was right on the calibration split, by what it stated. Plain sentences rest on it.
+"""The record: how often a model was right on rows that it was not trained on, by what it stated. Plain sentences rest
+on it.
 
 Not a metric and not a map from confidence to probability: counts, and two questions to them. The counts stand beside
-an adapter as `calibration.json`, or come from any prediction file of held-out rows.
+an adapter as `calibration.json`, or come from any prediction file of held-out rows, or from a run (see run_record).
 
-    python -c "from emocaliber.chat.record import read_record as read; print(read('out/stated.calibrate.jsonl'))"
+    emocaliber chat --calibration FILE
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class Likeness(msgspec.Struct, frozen=True):
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What a threshold means: the share of pictures that are trusted, and of right answers among them (or None)."""
+    """What a threshold means: of `pictures`, the share that is trusted, and of right answers among these (or None)."""
 
+    pictures: int
     coverage: float
     accuracy: float | None
 
@@ -84,7 +86,8 @@ class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What trusting every answer that states at least `threshold` meant on these rows."""
         counts = trusted_at(self._tally(), threshold - 1e-9)
         trusted = float(counts.right_trusted + counts.wrong_trusted)
-        return Selection(float(counts.coverage), float(counts.right_trusted) / trusted if trusted else None)
+        pictures = sum(one.answers for one in self.stated) + self.refused
+        return Selection(pictures, float(counts.coverage), float(counts.right_trusted) / trusted if trusted else None)
 
     def _tally(self) -> Tally:
         confidence = np.repeat([one.confidence for one in self.stated], [one.answers for one in self.stated])

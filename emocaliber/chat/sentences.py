@@ -54,21 +54,25 @@ def often_right(share: float) -> str:
 
 
 def basis(like: Likeness) -> str:
-    """What "answers like this" are: how many, which confidence they stated, and where they were counted."""
+    """What "answers like this" are: how many, which confidence they stated, and what they were about."""
     span = percent(like.low) if like.low == like.high else f"{percent(like.low)} to {percent(like.high)}"
-    return f"{like.right:,} of {like.answers:,} calibration answers that stated {span}"
+    return (
+        f"Of {like.answers:,} answers that stated {span}, about pictures that the model was not trained on,"
+        f" {like.right:,} were right."
+    )
 
 
 def meaning(threshold: float, selection: Selection | None) -> str:
-    """What a threshold means on the calibration split."""
+    """What a threshold means on the record's pictures."""
     at = f"Trusting answers that state {percent(threshold)} or more"
     if selection is None:
         return f"{at}: what this means for these feelings was never measured."
+    pictures = f"{selection.pictures:,} pictures that the model was not trained on"
     if selection.accuracy is None:
-        return f"{at}: on the calibration split, that would have been none."
+        return f"{at}: of {pictures}, none would have had a trusted answer."
     return (
-        f"{at}: on the calibration split, {percent(selection.coverage)} of the answers, of which"
-        f" {percent(selection.accuracy)} were right."
+        f"{at}: of {pictures}, {percent(selection.coverage)} would have had a trusted answer, and"
+        f" {percent(selection.accuracy)} of these answers were right."
     )
 
 

@@ -25,6 +25,7 @@ from emocaliber.pipeline.processes import asked_by_all
 from emocaliber.prompting import Template, load_template
 from emocaliber.reading import read_response
 from emocaliber.samples import Sample
+from emocaliber.stages.calibrate.split import held_out_clusters
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.targets import distilled, nearest_level, spread_over_levels, voted
@@ -171,10 +172,10 @@ def _own(
     )
 
 
-def held_out_split(lessons: Sequence[Lesson], share: float, seed: int) -> tuple[list[Lesson], list[Lesson]]:
-    """Lessons to train on and to select on, whole clusters on one side, seeded."""
-    clusters = sorted({one.sample.cluster for one in lessons})
-    chosen = np.random.default_rng(seed).permutation(len(clusters))[: round(share * len(clusters))]
-    kept = {clusters[i] for i in chosen}
+def held_out_split(
+    lessons: Sequence[Lesson], samples: Sequence[Sample], share: float, seed: int
+) -> tuple[list[Lesson], list[Lesson]]:
+    """Lessons to train on and to select on, whole clusters on one side; the samples' clusters and the seed decide."""
+    kept = held_out_clusters((sample.cluster for sample in samples), share, seed)
     fit = [one for one in lessons if one.sample.cluster not in kept]
     return fit, [one for one in lessons if one.sample.cluster in kept]

@@ -26,8 +26,6 @@ def test_a_readable_answer():
     answer = read("<answer>joy</answer><confidence>0.90</confidence>")
     assert (answer.label, answer.confidence, answer.state, answer.trusted) == ("joy", 0.9, State.OK, True)
     assert answer.sentence == "Very sure: 9 in 10 answers like this are right."
-    assert answer.selection is not None
-    assert answer.selection.coverage == 0.5
 
 
 def test_alternatives_are_the_label_probabilities_where_none_were_stated():

@@ -46,13 +46,17 @@ def test_every_unreadable_state_has_its_own_sentence():
     assert len(set(UNREADABLE.values())) == len(UNREADABLE)
 
 
-def test_the_basis_names_numbers_and_range():
-    assert basis(Likeness(163, 470, 0.3, 0.35)) == "163 of 470 calibration answers that stated 30\u00a0% to 35\u00a0%"
+def test_the_basis_names_numbers_and_range_and_that_they_are_of_unseen_pictures():
+    assert basis(Likeness(163, 470, 0.3, 0.35)) == (
+        "Of 470 answers that stated 30\u00a0% to 35\u00a0%, about pictures that the model was not trained on,"
+        " 163 were right."
+    )
 
 
-def test_the_threshold_is_told_by_coverage_and_accuracy():
-    text = meaning(0.7, Selection(0.23, 0.87))
-    assert "23\u00a0% of the answers" in text
-    assert "87\u00a0% were right" in text
-    assert "none" in meaning(0.99, Selection(0.0, None))
+def test_the_threshold_is_told_by_number_coverage_and_accuracy():
+    text = meaning(0.7, Selection(1416, 0.23, 0.87))
+    assert "of 1,416 pictures" in text
+    assert "23\u00a0% would have had a trusted answer" in text
+    assert "87\u00a0% of these answers were right" in text
+    assert "none" in meaning(0.99, Selection(1416, 0.0, None))
     assert "never measured" in meaning(0.7, None)
