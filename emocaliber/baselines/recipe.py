@@ -13,7 +13,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from emocaliber.baselines.amber2 import Amber2
 from emocaliber.baselines.estimator import Network
@@ -22,6 +21,7 @@ from emocaliber.baselines.softmax import Dropout, Ensemble, Softmax
 from emocaliber.baselines.ter import Ter
 from emocaliber.baselines.training import Training
 from emocaliber.errors import UserError
+from emocaliber.yaml_files import read_yaml
 
 NETWORKS: dict[str, Network] = {
     "softmax": Softmax(),
@@ -47,11 +47,6 @@ class BaselineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_recipe(path: Path) -> BaselineRecipe:
     """Read a recipe. Raises UserError naming the file and the key."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return msgspec.convert(content, BaselineRecipe)
-    except OSError as problem:
-        raise UserError(f"{path} cannot be read: {problem.strerror}") from None
-    except yaml.YAMLError as problem:
-        raise UserError(f"{path} is not YAML: {problem}") from None
+        return msgspec.convert(read_yaml(path), BaselineRecipe)
     except msgspec.ValidationError as problem:
         raise UserError(f"{path}: {problem}") from None

@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from emocaliber.errors import UserError
 from emocaliber.taxonomy import TAXONOMIES
+from emocaliber.yaml_files import read_mapping
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,9 @@ def load_suite(path: Path) -> Suite:
 
 def load_mapping(path: Path, keys: set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
     """A YAML file that is one mapping with exactly these keys, and any of the optional ones. Raises UserError."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise UserError(f"{path} cannot be read: {problem.strerror}") from None
-    except yaml.YAMLError as problem:
-        raise UserError(f"{path} is not YAML: {problem}") from None
-    if not isinstance(content, dict) or not keys <= set(content) <= keys | optional:
-        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise UserError(f"{path}: its keys must be exactly {sorted(keys)}; found {found}")
+    content = read_mapping(path)
+    if not keys <= set(content) <= keys | optional:
+        raise UserError(f"{path}: its keys must be exactly {sorted(keys)}; found {sorted(map(str, content))}")
     return content
 
 

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from emocaliber.errors import UserError
+from emocaliber.evaluation.suite import load_suite
 from emocaliber.generation import command
 from emocaliber.generation.harness import FILES
 from emocaliber.prediction_files import read_predictions, write_predictions
 from emocaliber.predictions import Source
 from emocaliber.scoring import score_files
+from emocaliber.yaml_files import read_mapping
 
 SPLITS = ("calibrate", "test")
 READ_OUTS = {"stated": Source.VERBALIZED, "expected": Source.EXPECTED, "probability": Source.LOGPROB}
@@ -48,15 +48,12 @@ def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
 
 
 def settings(path: Path) -> dict[str, Any]:
-    """The keys of an evaluate.yaml. Raises UserError where it is no such file, or names no data."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: there is no such file") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(values, dict) or not isinstance(values.get("data"), list):
-        raise UserError(f"{path}: give `key: value` lines, data among them: a list such as [kaomoji, emoji]")
+    """The keys of an evaluate.yaml. Raises UserError where it, its suite or a key is wrong, or it names no data."""
+    values = read_mapping(path)
+    if not (isinstance(values.get("data"), list) and values["data"]):
+        raise UserError(f"{path}: data: give a list such as [kaomoji, emoji]")
+    if "suite" in values:
+        load_suite(Path(values["suite"]))
     parsed(
         path,
         {k: v for k, v in values.items() if k not in {"data", "suite"}},

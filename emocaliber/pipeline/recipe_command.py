@@ -1,6 +1,6 @@
 """The verb `recipe`: its arguments, and what each of its words prints.
 
-emocaliber recipe validate recipes/qwen2.5-vl-7b/*.yaml
+emocaliber recipe validate recipes/qwen2.5-vl-7b          # a folder: its stages and its evaluate.yaml
 emocaliber recipe show recipes/qwen2.5-vl-7b/1-label.yaml learning_rate=1e-4
 emocaliber recipe cp qwen2.5-vl-7b my-recipes
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The words validate, show and cp, and what each takes."""
     words = parser.add_subparsers(metavar="WORD", required=True)
-    check = words.add_parser("validate", help="check recipes; KEY=VALUE replaces a key in each of them")
+    check = words.add_parser("validate", help="check recipes, or a folder of them; KEY=VALUE replaces a key in each")
     check.add_argument("recipes", nargs="+", metavar="RECIPE|KEY=VALUE")
     check.set_defaults(word=_validate)
     show = words.add_parser("show", help="print every key with its value, those that differ from the default marked")
@@ -33,13 +33,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _validate(arguments: argparse.Namespace) -> None:
-    from emocaliber.pipeline.recipes import read_recipe
+    from emocaliber.pipeline.evaluate import settings
+    from emocaliber.pipeline.recipes import files_of, read_recipe
 
     overrides = [one for one in arguments.recipes if "=" in one]
-    for name in arguments.recipes:
-        if name not in overrides:
-            recipe = read_recipe(Path(name), overrides)
-            print(f"{name}: stage {recipe.stage}, {recipe.model}, {len(recipe.trainer)} trainer keys: valid")
+    for path in (path for name in arguments.recipes if name not in overrides for path in files_of(Path(name))):
+        if path.name == "evaluate.yaml":
+            print(f"{path}: an evaluation of {', '.join(settings(path)['data'])}: valid")
+        else:
+            recipe = read_recipe(path, overrides)
+            print(f"{path}: stage {recipe.stage}, {recipe.model}, {len(recipe.trainer)} trainer keys: valid")
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -50,7 +53,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _copy(arguments: argparse.Namespace) -> None:
-    from emocaliber.pipeline.recipes import copy_recipes, shipped
+    from emocaliber.pipeline.shipped import copy_recipes, shipped
 
     if arguments.name is None:
         print("\n".join(shipped()))

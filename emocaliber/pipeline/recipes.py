@@ -1,18 +1,16 @@
-"""Recipes as a person meets them: read and check one, show every value it leads to, find and copy those that ship.
+"""Recipes as a person meets them: read and check one, show every value that it leads to.
 
 Not a trainer (see train), and nothing is loaded but configuration classes: a recipe for eight GPUs is checked on a
 laptop.
 
     emocaliber recipe validate recipes/qwen2.5-vl-7b/1-label.yaml learning_rate=1e-4
     emocaliber recipe show recipes/qwen2.5-vl-7b/1-label.yaml
-    emocaliber recipe cp qwen2.5-vl-7b my-recipes
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import shutil
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,19 +20,21 @@ import msgspec
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-import emocaliber
 from emocaliber.errors import UserError
 from emocaliber.prompting import load_template
 from emocaliber.stages.calibrate.grpo import grpo_keys
 from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
 from emocaliber.stages.supervised import trainer_keys
+from emocaliber.yaml_files import located
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe with its trainer's keys and its template checked; "key=value" overrides replace what it says.
 
-    Raises UserError naming the file, the key and how to mend it.
+    A path such as recipes/tiny/1-label.yaml that is not here is the recipe that ships. Raises UserError naming the
+    file, the key and how to mend it.
     """
+    path = located(path)
     recipe = load_recipe(path, trainer_keys() | grpo_keys(), overrides)
     if foreign := set(recipe.trainer) - _keys(recipe):
         raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")
@@ -63,27 +63,13 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
             yield field.name, field.default, "default"
 
 
-def shipped() -> dict[str, Path]:
-    """The recipes that come with the project, by the name of their folder."""
-    package = Path(emocaliber.__file__).parent
-    root = next((f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), None)
-    if root is None:
-        raise UserError("no recipes lie beside this installation; install from a clone of the repository")
-    return {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
-
-
-def copy_recipes(name: str, target: Path) -> list[Path]:
-    """Copy a shipped folder of recipes to `target`, which must not exist yet; returns the files.
-
-    Raises UserError where there is no such folder, or something would be overwritten.
-    """
-    found = shipped()
-    if name not in found:
-        raise UserError(f"there are no recipes named {name!r}; choose one of {', '.join(found)}")
-    if target.exists():
-        raise UserError(f"{target} is there already; name a folder that is not")
-    shutil.copytree(found[name], target)
-    return sorted(target.iterdir())
+def files_of(path: Path) -> list[Path]:
+    """The recipes of a folder, its evaluate.yaml among them, or the one file. Raises UserError where there is none."""
+    found = located(path)
+    files = sorted(found.glob("*.yaml")) if found.is_dir() else [found]
+    if not files:
+        raise UserError(f"{path}: no *.yaml lies in this folder")
+    return files
 
 
 def _keys(recipe: Recipe) -> set[str]:

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from emocaliber.errors import UserError
+from emocaliber.yaml_files import read_mapping
 
 Stage = Literal["label", "verbalize", "calibrate"]
 Target = Literal["own-probability", "agreement", "votes"]
@@ -80,7 +81,8 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
     Raises UserError naming the file and the key where a key is unknown (with the nearest known one), missing, of the
     wrong kind, or where an `env:` block would set environment variables.
     """
-    values = _mapping(path) | dict(_override(text) for text in overrides)
+    read = {key: _number(value) for key, value in read_mapping(path).items()}
+    values = read | dict(_override(text) for text in overrides)
     ours = recipe_keys()
     for key in values:
         if key == "env":
@@ -116,18 +118,6 @@ def _override(text: str) -> tuple[str, Any]:
 def _number(value: Any) -> Any:
     """YAML 1.1 takes 1e-5, without a dot, for text; everybody means the number."""
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such recipe")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a recipe is a list of `key: value` lines")
-    return {key: _number(value) for key, value in values.items()}
 
 
 def _checked(path: Path, key: str, value: Any) -> Any:

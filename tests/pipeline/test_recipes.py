@@ -9,7 +9,7 @@ import pytest
 from emocaliber.cli import main
 from emocaliber.errors import UserError
 from emocaliber.pipeline.evaluate import settings
-from emocaliber.pipeline.recipes import copy_recipes, read_recipe, shipped
+from emocaliber.pipeline.recipes import read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 STAGE_FILES = sorted(path for path in RECIPES.glob("*/[123]-*.yaml"))
@@ -31,13 +31,14 @@ def test_every_shipped_evaluation_is_one_that_generate_understands(path: Path) -
     [
         ("data: [kaomoji]\nengin: vllm\n", "unknown key 'engin'"),
         ("data: [kaomoji]\nengine: vlm\n", "invalid choice"),
-        ("engine: vllm\n", "data among them"),
+        ("engine: vllm\n", "data: give a list"),
+        ("data: [kaomoji]\nsuite: none.yaml\n", "none.yaml cannot be read"),
     ],
 )
 def test_a_wrong_evaluation_is_told_by_its_key(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "evaluate.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"evaluate\.yaml") as error:
+    with pytest.raises(UserError, match=r"evaluate\.yaml|none\.yaml") as error:
         settings(path)
     assert sentence in str(error.value)
 
@@ -85,13 +86,3 @@ def test_show_marks_what_the_recipe_sets(capsys: pytest.CaptureFixture[str]) -> 
     assert "* lora_r: 4" in lines
     assert "  quantization: none" in lines
     assert "* learning_rate: 0.003" in lines
-
-
-def test_a_copy_is_the_shipped_folder_and_overwrites_nothing(tmp_path: Path) -> None:
-    copied = copy_recipes("tiny", tmp_path / "mine")
-    assert [path.name for path in copied] == sorted(path.name for path in shipped()["tiny"].iterdir())
-    assert read_recipe(tmp_path / "mine" / "1-label.yaml").trainer == read_recipe(TINY).trainer
-    with pytest.raises(UserError, match="is there already"):
-        copy_recipes("tiny", tmp_path / "mine")
-    with pytest.raises(UserError, match="choose one of"):
-        copy_recipes("tini", tmp_path / "other")

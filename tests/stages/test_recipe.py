@@ -34,8 +34,8 @@ def test_our_keys_and_the_trainers_are_told_apart(tmp_path: Path) -> None:
         (GOOD.replace("data: [kaomoji]", "data: kaomoji"), "data: give a list"),
         (GOOD.replace("template: label\n", ""), "the key 'template' is missing"),
         (GOOD + "lora_r: many\n", "lora_r: 'many' is of the wrong kind"),
-        ("- a\n- b\n", "a recipe is a list of `key: value` lines"),
-        ("a: [\n", "not readable as YAML"),
+        ("- a\n- b\n", "must be `key: value` lines"),
+        ("a: [\n", "is not YAML"),
     ],
 )
 def test_each_mistake_has_its_sentence(tmp_path: Path, text: str, sentence: str) -> None:
@@ -45,5 +45,5 @@ def test_each_mistake_has_its_sentence(tmp_path: Path, text: str, sentence: str)
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such recipe"):
+    with pytest.raises(UserError, match="cannot be read: No such file"):
         load_recipe(tmp_path / "none.yaml", KEYS)
