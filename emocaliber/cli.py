@@ -38,6 +38,7 @@ VERBS = {
         "Write what a frozen backbone sees, for baselines to train on.",
     ),
     "baseline": ("baselines.command", "Train an evidential or other baseline on features, predict and score."),
+    "compare": ("pipeline.compare_command", "Set a finished run beside the baselines: one table, the same rows."),
     "estimate": ("pipeline.estimate_command", "Say what memory and time a recipe needs, before it starts."),
     "evaluate": ("pipeline.evaluate_command", "Ask about calibration and test rows, and judge: evaluate.yaml."),
     "export": ("pipeline.export_command", "Write a trained model or adapter, with its card, to be shared."),

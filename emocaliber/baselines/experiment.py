@@ -42,7 +42,15 @@ def run_baseline(
 
     `seed` replaces the recipe's. Raises UserError for a recipe of another method and for files that must be mended.
     """
-    settings = _settings(name, recipe, seed)
+    _, held = train_and_predict(name, _settings(name, recipe, seed), view_files, out, on_progress)
+    calibration = [out / CALIBRATION] if held else []
+    return score_files([out / PREDICTIONS], calibration=calibration, suite=suite, out=out, on_progress=on_progress)
+
+
+def train_and_predict(
+    name: str, settings: BaselineRecipe, view_files: list[Path], out: Path, on_progress: Progress = lambda _: None
+) -> tuple[list[Prediction], list[Prediction]]:
+    """Train one network a file; write and return the test rows, and the held-out rows where there are any."""
     test: list[Prediction] = []
     held: list[Prediction] = []
     for path in view_files:
@@ -53,8 +61,7 @@ def run_baseline(
     write_predictions(out / PREDICTIONS, test)
     if held:
         write_predictions(out / CALIBRATION, held)
-    calibration = [out / CALIBRATION] if held else []
-    return score_files([out / PREDICTIONS], calibration=calibration, suite=suite, out=out, on_progress=on_progress)
+    return test, held
 
 
 def fit(settings: BaselineRecipe, found: ViewSet, on_progress: Progress = lambda _: None) -> tuple[Estimator, Rows]:

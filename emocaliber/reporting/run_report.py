@@ -13,6 +13,7 @@ from pathlib import Path
 from emocaliber.evaluation.floors import CONSTANT
 from emocaliber.evaluation.scorecard import MethodScores, Scores
 from emocaliber.prediction_files import write_atomically
+from emocaliber.reporting.baselines_section import beside_baselines
 from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
 from emocaliber.reporting.document import Block, Cell, Document, Gallery, Paragraph, Section, Table
 from emocaliber.reporting.figures.reliability import AGAIN_READING, reliability_reading
@@ -62,6 +63,7 @@ def run_document(run: RunSummary) -> Document:
         how_to_read(run.scorecard.settings),
         _stages(run, listed, scope),
         _differences(run, scope),
+        beside_baselines(run.baselines, run.roles.stated) if run.baselines else None,
         _reliability(run, curved, scope),
         selection(curved, scope),
         tasks_and_groups([*curved, *([constant] if constant else [])], listed, [scope]),

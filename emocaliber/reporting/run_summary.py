@@ -12,8 +12,12 @@ import base64
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+import msgspec
+
+from emocaliber.errors import UserError
 from emocaliber.evaluation.scorecard import Aggregation, Estimate, ScopeKind, Scorecard
 from emocaliber.predictions import Prediction
 
@@ -95,7 +99,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A whole run. `provenance` maps names (version of a library, hash of a file, machine, command) to values."""
+    """A whole run. `provenance` maps names (version of a library, hash of a file, machine, command) to values.
+
+    `baselines`, where they were trained, is the scorecard of its read-outs beside them, on the same rows.
+    """
 
     title: str
     scorecard: Scorecard
@@ -106,12 +113,29 @@ class RunSummary:
     provenance: dict[str, str]
     focus: Scope = field(default_factory=Scope)
     notes: list[str] = field(default_factory=list)
+    baselines: Scorecard | None = None
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN). The scorecard is left out: it stands in scorecard.json beside it."""
+        """Strict JSON (no NaN). The scorecards are left out: they stand in files of their own."""
         content = asdict(self)
-        del content["scorecard"]
+        del content["scorecard"], content["baselines"]
         return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def read_run_summary(folder: Path) -> RunSummary:
+    """What a run handed to its report, from report.json and scorecard.json; without the baselines.
+
+    Raises UserError naming the file that is missing or is not such a file.
+    """
+    for name in ("report.json", "scorecard.json"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: there is no such file; give the folder of a finished `emocaliber run`")
+    try:
+        card = msgspec.json.decode((folder / "scorecard.json").read_bytes(), type=Scorecard)
+        content = msgspec.json.decode((folder / "report.json").read_bytes(), type=dict[str, Any])
+        return msgspec.convert(content | {"scorecard": card}, type=RunSummary)
+    except msgspec.DecodeError as problem:
+        raise UserError(f"{folder}: report.json or scorecard.json cannot be read ({problem}); run it again") from None
 
 
 def choose_examples(

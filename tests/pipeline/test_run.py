@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,25 @@ def test_the_report_is_one_file_that_names_its_bars(finished: Path) -> None:
     page = (finished / "report" / "report.html").read_text()
     assert "Brier score" in page
     assert "https://" not in page.replace("https://arxiv.org", "")
+
+
+def test_baselines_are_set_beside_it_in_its_report_on_the_same_rows(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    assert main(["compare", str(run)]) == 0
+    card = json.loads((run / "baselines" / "scorecard.json").read_text())
+    assert {scores["n"] for method in card["methods"] for scores in method["scores"][:1]} == {ROWS["test"]}
+    assert {"stage 3, stated", "softmax", "tmc", "ter", "amber2"} <= {method["name"] for method in card["methods"]}
+    assert "Beside evidential and other baselines" in (run / "report" / "report.html").read_text()
+    assert (run / "report" / "scorecard.json").read_bytes() == (finished / "report" / "scorecard.json").read_bytes()
+    capsys.readouterr()
+    assert main(["compare", str(run)]) == 0
+    assert capsys.readouterr().out.count("already done") == 7
+    inputs = run / "predictions" / "stage-3" / "inputs.json"
+    inputs.write_text(json.dumps(json.loads(inputs.read_text()) | {"model": "another"}))
+    assert main(["compare", str(run)]) == 2
+    assert "has changed since" in capsys.readouterr().err
 
 
 def test_a_second_run_does_nothing_again(small_recipes: Path, finished: Path) -> None:

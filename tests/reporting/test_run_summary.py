@@ -1,10 +1,14 @@
-"""Examples are chosen by confidence, the same ones for every order of the rows."""
+"""Examples are chosen by confidence, the same ones for every order of the rows; what was written is read again."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from emocaliber.reporting.run_summary import choose_examples
+import pytest
+
+from emocaliber.errors import UserError
+from emocaliber.reporting.run_summary import RunSummary, choose_examples, read_run_summary
 from tests.reporting.synthetic import picture, predictions
 
 
@@ -39,3 +43,20 @@ def test_only_the_first_of_a_cluster_is_shown():
             surest[row.cluster] = max(row.confidence, surest.get(row.cluster, 0.0))
     assert {clusters[one.id]: one.confidence for one in mistakes} == surest
     assert [one.confidence for one in mistakes] == sorted(surest.values(), reverse=True)
+
+
+def test_a_run_s_files_are_read_as_what_was_written(run: RunSummary, run_folder: Path):
+    again = read_run_summary(run_folder)
+    assert again.to_json() == run.to_json()
+    assert again.scorecard.to_json() == run.scorecard.to_json()
+
+
+@pytest.mark.parametrize("damaged", ["report.json", "scorecard.json"])
+def test_a_missing_or_damaged_file_is_named(run_folder: Path, tmp_path: Path, damaged: str):
+    for name in ("report.json", "scorecard.json"):
+        (tmp_path / name).write_bytes((run_folder / name).read_bytes()[: 100 if name == damaged else None])
+    with pytest.raises(UserError, match="cannot be read"):
+        read_run_summary(tmp_path)
+    (tmp_path / damaged).unlink()
+    with pytest.raises(UserError, match=f"{damaged}: there is no such file"):
+        read_run_summary(tmp_path)
