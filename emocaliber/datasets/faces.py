@@ -143,9 +143,9 @@ SHIFTS: dict[str, World] = {
 """The test groups of a written file: in distribution, and under each shift whose truth is exact."""
 
 
-def write_faces(path: Path, counts: dict[str, int], seed: int) -> None:
+def write_faces(path: Path, counts: dict[str, int], seed: int, shifted: int | None = None) -> None:
     """Write samples and, beside them, their truth; `counts` gives rows per split. A test split holds every group of
-    SHIFTS, so many rows each; the others are in distribution."""
+    SHIFTS, so many rows each, or `shifted` rows for those out of distribution; the other splits are in distribution."""
     truths: list[FaceTruth] = []
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -153,7 +153,8 @@ def write_faces(path: Path, counts: dict[str, int], seed: int) -> None:
         for split, number in counts.items():
             for group, world in SHIFTS.items() if split == "test" else [("known", World())]:
                 rows = []
-                for sample, truth in faces(number, seed, world, split=split, group=group):
+                rows_here = number if shifted is None or group == "known" else shifted
+                for sample, truth in faces(rows_here, seed, world, split=split, group=group):
                     assert isinstance(sample.image, bytes)
                     rows.append(sample_row(sample, sample.image))
                     truths.append(truth)
@@ -172,10 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     defaults: dict[str, int] = {"train": 4000, "unlabelled": 0, "calibrate": 1000, "test": 5000}
     for split in get_args(Split):
         parser.add_argument(f"--{split}", type=int, default=defaults[split], help=f"rows (default {defaults[split]})")
+    parser.add_argument("--shifted", type=int, help="test rows of each shifted group (default: as many as --test)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="the Parquet file; its truth is written beside it")
     given = parser.parse_args(arguments)
-    write_faces(given.out, {split: getattr(given, split) for split in get_args(Split)}, given.seed)
+    write_faces(given.out, {split: getattr(given, split) for split in get_args(Split)}, given.seed, given.shifted)
     print(f"{given.out} and {truth_path(given.out)}")
 
 

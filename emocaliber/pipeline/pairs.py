@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from emocaliber.errors import UserError
 from emocaliber.generation.records import read_records
-from emocaliber.prediction_files import write_atomically
-from emocaliber.stages.pairs import Draw, PairReport, preference_pairs
+from emocaliber.prediction_files import decode_lines, write_atomically
+from emocaliber.samples import Sample
+from emocaliber.stages.pairs import NO_PAIRS, Draw, Key, Kind, Pair, PairReport, preference_pairs
 from emocaliber.stages.rewards import Reward
 from emocaliber.stages.rewards_safety import chosen_reward
 
@@ -60,6 +62,34 @@ def write_pairs(paths: Sequence[Path], reward: Reward, least_margin: float, out:
     told = asdict(report) | {"reward": reward.name, "least_margin": least_margin, "one_sided": report.one_sided}
     write_atomically(report_path(out), [json.dumps(told, indent=1).encode() + b"\n"])
     return report
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    task: str
+    kind: Kind
+    chosen: str
+    rejected: str
+    margin: Annotated[float, msgspec.Meta(gt=0.0)]
+
+
+def read_pairs(path: Path, samples: Mapping[Key, Sample]) -> list[Pair]:
+    """The pairs of a file, each about one of the samples.
+
+    Raises UserError naming file, line and key; where a pair is about another sample; and where there is none.
+    """
+    found = []
+    for number, line in decode_lines(path, _Line):
+        pair = Pair(**msgspec.structs.asdict(line))
+        if pair.key not in samples:
+            raise UserError(
+                f"{path}, line {number}: {pair.id!r} of task {pair.task!r} is no row of the recipe's data and splits;"
+                " draw the answers from the rows that stage 3 learns from, such as --split calibrate"
+            )
+        found.append(pair)
+    if not found:
+        raise UserError(f"{path}: {NO_PAIRS}")
+    return found
 
 
 def report_path(pairs: Path) -> Path:

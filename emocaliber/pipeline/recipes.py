@@ -17,15 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from emocaliber.errors import UserError
 from emocaliber.prompting import load_template
-from emocaliber.stages.calibrate.grpo import grpo_keys
-from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
-from emocaliber.stages.supervised import trainer_keys
+from emocaliber.stages.recipe import Method, Recipe, load_recipe, recipe_keys
 from emocaliber.yaml_files import located
+
+Config = type[SFTConfig] | type[GRPOConfig] | type[RLOOConfig] | type[DPOConfig] | type[KTOConfig]
+CONFIGS: dict[Method, Config] = {"grpo": GRPOConfig, "rloo": RLOOConfig, "dpo": DPOConfig, "kto": KTOConfig}
+"""The methods of stage 3 with a configuration class of their own."""
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -35,7 +40,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     file, the key and how to mend it.
     """
     path = located(path)
-    recipe = load_recipe(path, trainer_keys() | grpo_keys(), overrides)
+    every = {field.name for config in (SFTConfig, *CONFIGS.values()) for field in dataclasses.fields(config)}
+    recipe = load_recipe(path, every, overrides)
     if foreign := set(recipe.trainer) - _keys(recipe):
         raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")
     try:
@@ -45,9 +51,9 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return dataclasses.replace(recipe, trainer=_checked_kinds(recipe))
 
 
-def config_class(recipe: Recipe) -> type[SFTConfig] | type[GRPOConfig]:
+def config_class(recipe: Recipe) -> Config:
     """TRL's configuration class that takes the recipe's trainer keys."""
-    return GRPOConfig if recipe.stage == "calibrate" and recipe.method == "grpo" else SFTConfig
+    return CONFIGS.get(recipe.method, SFTConfig) if recipe.stage == "calibrate" else SFTConfig
 
 
 def settings(recipe: Recipe) -> Iterator[tuple[str, Any, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,32 @@ from emocaliber.datasets.splits import check_disjoint
 from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.pipeline.pairs import read_pairs
 from emocaliber.pipeline.processes import join
 from emocaliber.pipeline.steps import Inputs, file_hash, is_done, refuse_changes, run_step
 from emocaliber.pipeline.teaching import held_out_split, labelled, own_answers, samples_of, verbalized
 from emocaliber.prompting import load_template
 from emocaliber.samples import Sample
+from emocaliber.stages.calibrate.dpo import calibrate_by_dpo
 from emocaliber.stages.calibrate.grpo import calibrate_by_grpo
 from emocaliber.stages.calibrate.held_out import BEST
+from emocaliber.stages.calibrate.kto import calibrate_by_kto
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
-from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.calibrate.rloo import calibrate_by_rloo
+from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.kept_features import FEATURES, remembering
+from emocaliber.stages.recipe import Method, Recipe
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import CHECKPOINTS, limit_pixels, missing_model, result_name
 
 ANSWER_TOKENS = 32  # the longest "<answer>disappointment</answer><confidence>0.85</confidence>" in digits takes fewer
+
+METHODS: dict[Method, Callable[[Recipe, Sequence[Lesson], Sequence[Lesson], str, Path | None, Path], None]] = {
+    "proper": calibrate_by_proper_loss,
+    "grpo": calibrate_by_grpo,
+    "rloo": calibrate_by_rloo,
+}
+"""The methods of stage 3 that learn from rows; the others learn from pairs."""
 
 
 def model_folder(recipe: Recipe) -> str:
@@ -85,14 +98,22 @@ def mendable(recipe: Recipe) -> Iterator[None]:
 
 def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
     """Everything that the result depends on."""
-    settings = {k: v for k, v in vars(recipe).items() if k != "path"}
+    settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features"}}
     return {
         "recipe": settings,
         "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},
         "model": fingerprint(model_folder(recipe)),
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
+        **({} if recipe.pairs is None else {"pairs": _hash_of_pairs(recipe)}),
     }
+
+
+def _hash_of_pairs(recipe: Recipe) -> str:
+    path = Path(str(recipe.pairs))
+    if not path.is_file():
+        raise UserError(f"{recipe.path}: pairs: there is no file {path}; make it with `emocaliber pairs`")
+    return file_hash(path)
 
 
 def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
@@ -100,6 +121,7 @@ def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
     result = stages[recipe.stage](recipe, samples, adapter, out)
     if PartialState().is_main_process:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        shutil.rmtree(out / FEATURES, ignore_errors=True)
     return result
 
 
@@ -112,27 +134,51 @@ def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
 def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     print(f"  asking the stage-1 model about {len(samples)} pictures", flush=True)
     # The teacher lives no longer than the asking: beside the model that learns it would take its memory twice.
-    lessons, temperatures = verbalized(recipe, samples, teacher(recipe, adapter))
+    with teacher(recipe, adapter, out) as engine:
+        lessons, temperatures = verbalized(recipe, samples, engine)
+    del engine
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="verbalize")
     return {"lessons": len(lessons), "temperatures": temperatures}
 
 
 def _calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     print(f"  asking the stage-2 model about {len(samples)} pictures", flush=True)
-    answers = own_answers(samples, teacher(recipe, adapter), load_template(recipe.template), recipe.spread)
+    with teacher(recipe, adapter, out) as engine:
+        answers = own_answers(samples, engine, load_template(recipe.template), recipe.spread)
+    del engine
     fit, held = held_out_split(answers, samples, recipe.held_out, recipe.seed)
-    method = calibrate_by_grpo if recipe.method == "grpo" else calibrate_by_proper_loss
-    method(recipe, fit, held, model_folder(recipe), adapter, out)
+    result = {"held_out": len(held), "unreadable": len(samples) - len(answers)}
+    if recipe.pairs is None:
+        METHODS[recipe.method](recipe, fit, held, model_folder(recipe), adapter, out)
+        result |= {"lessons": len(fit)}
+    else:
+        result |= _prefer(recipe, recipe.pairs, samples, held, adapter, out)
     if PartialState().is_main_process:
         shutil.rmtree(out / result_name(recipe))
         shutil.copytree(out / BEST, out / result_name(recipe))
-    return {"lessons": len(fit), "held_out": len(held), "unreadable": len(samples) - len(answers)}
+    return result
 
 
-def teacher(recipe: Recipe, adapter: Path | None) -> TransformersEngine:
+def _prefer(
+    recipe: Recipe, file: str, samples: list[Sample], held: list[Lesson], adapter: Path | None, out: Path
+) -> dict[str, Any]:
+    """Learn from the pairs whose clusters are not held out."""
+    by_key = {(one.task, one.id): one for one in samples}
+    watched = {one.sample.cluster for one in held}
+    pairs = read_pairs(Path(file), by_key)
+    kept = [pair for pair in pairs if by_key[pair.key].cluster not in watched]
+    if not kept:
+        raise UserError(f"{recipe.path}: every pair of {file} is about a held-out row; draw from more rows")
+    prefer = calibrate_by_dpo if recipe.method == "dpo" else calibrate_by_kto
+    prefer(recipe, kept, by_key, held, model_folder(recipe), adapter, out)
+    return {"pairs": len(kept), "pairs held out": len(pairs) - len(kept)}
+
+
+@contextmanager
+def teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[TransformersEngine]:
     """The model of the stage before, on this process's device, seeing pictures as large as the learner does.
 
-    Raises UserError where it cannot be loaded.
+    What its vision tower makes of them is kept in `out` for the learner, where that is the same tower. Raises UserError where it cannot be loaded.
     """
     model = model_folder(recipe)
     try:
@@ -149,4 +195,8 @@ def teacher(recipe: Recipe, adapter: Path | None) -> TransformersEngine:
         raise UserError(missing_model(model, error)) from error
     if recipe.max_pixels is not None:
         limit_pixels(engine.processor, recipe.max_pixels)
-    return engine
+    reader = remembering(recipe, engine.model, engine.processor, out)
+    engine.processor = reader or engine.processor
+    yield engine
+    if reader is not None:
+        reader.store.seal()

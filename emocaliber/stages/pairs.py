@@ -19,6 +19,10 @@ import numpy as np
 from emocaliber.stages.rewards import Reward, stated
 
 Kind = Literal["right", "wrong"]
+Key = tuple[str, str]
+"""Task and id of a sample."""
+
+NO_PAIRS = "no preference pairs: draw more answers to each question, at a higher temperature"
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class Pair:
     chosen: str
     rejected: str
     margin: float
+
+    @property
+    def key(self) -> Key:
+        """What names the sample."""
+        return self.task, self.id
 
 
 @dataclass(frozen=True)

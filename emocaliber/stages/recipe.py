@@ -23,11 +23,15 @@ from emocaliber.yaml_files import read_mapping
 
 Stage = Literal["label", "verbalize", "calibrate"]
 Target = Literal["own-probability", "agreement", "votes"]
-Method = Literal["proper", "grpo"]
+Method = Literal["proper", "grpo", "rloo", "dpo", "kto"]
+Advantages = Literal["answer", "segments"]
 Correctness = Literal["label", "agreement", "group"]
 Objective = Literal["mean-brier", "mean-log", "mean-spherical", "expected-brier", "expected-log", "expected-spherical"]
 Tuning = Literal["lora", "full"]
 Quantization = Literal["none", "nf4", "int8"]
+
+PREFERENCES: tuple[Method, ...] = ("dpo", "kto")
+"""The methods that learn from pairs of answers."""
 
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
@@ -42,12 +46,15 @@ class Recipe:
     the raters' share; `method` (stage 3) how what is said is calibrated; `held_out` the share of the
     calibration clusters to select on; `anchor` the weight of staying close to the model that the stage started from;
     `objective` the proper score of the proper loss, of the mean level or expected over the levels;
-    `reward` the scoring rule that GRPO pays by (`emocaliber rewards` draws them) and `correctness` what it counts as
-    right: the dominant label, the raters' share, or half the group's accuracy.
+    `reward` the scoring rule that GRPO and RLOO pay by (`emocaliber rewards` draws them) and `correctness` what it
+    counts as right: the dominant label, the raters' share, or half the group's accuracy; `advantages` (GRPO) whether
+    every token of an answer learns from the reward, or the label's from correctness and the confidence's from the
+    score; `pairs` the file that `emocaliber pairs` wrote, which DPO and KTO learn from.
     `tuning` says what learns: LoRA's matrices or every weight; `quantization` how the frozen weights beneath LoRA are
     held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in 8; `max_pixels` the size above
     which a picture is scaled down (as the model's processor says where it is not given); `ask_batch_size` how many
-    pictures the teacher of stages 2 and 3 is asked at a time. `trainer` holds the keys of TRL's own class.
+    pictures the teacher of stages 2 and 3 is asked at a time; `keep_features` whether what a frozen vision tower makes
+    of a picture is kept while the stage runs. `trainer` holds the keys of TRL's own class.
     """
 
     path: Path
@@ -68,10 +75,13 @@ class Recipe:
     objective: Objective = "mean-brier"
     reward: str = "brier-1"
     correctness: Correctness = "label"
+    advantages: Advantages = "answer"
+    pairs: str | None = None
     tuning: Tuning = "lora"
     quantization: Quantization = "none"
     max_pixels: int | None = None
     ask_batch_size: int = 96
+    keep_features: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -97,7 +107,20 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
     recipe = Recipe(path=path, trainer={key: value for key, value in values.items() if key not in ours}, **own)
     if recipe.tuning == "full" and recipe.quantization != "none":
         raise UserError(f"{path}: quantised weights cannot be trained themselves; give tuning: lora")
+    _refuse_idle_keys(recipe)
     return recipe
+
+
+def _refuse_idle_keys(recipe: Recipe) -> None:
+    """Preferences need pairs; no other method takes them, and only GRPO takes advantages by segment."""
+    if recipe.stage == "calibrate" and recipe.method in PREFERENCES and recipe.pairs is None:
+        raise UserError(
+            f"{recipe.path}: method {recipe.method} learns from pairs; give pairs: FILE, which `emocaliber pairs` wrote"
+        )
+    if recipe.pairs is not None and recipe.method not in PREFERENCES:
+        raise UserError(f"{recipe.path}: pairs: method {recipe.method} learns from no pairs; take the key out")
+    if recipe.advantages == "segments" and recipe.method != "grpo":
+        raise UserError(f"{recipe.path}: advantages: segments are an option of method grpo; take the key out")
 
 
 def recipe_keys() -> set[str]:
@@ -123,6 +146,7 @@ def _number(value: Any) -> Any:
 def _checked(path: Path, key: str, value: Any) -> Any:
     choices = {"stage": get_args(Stage), "target": get_args(Target), "method": get_args(Method)}
     choices |= {"correctness": get_args(Correctness), "objective": get_args(Objective)}
+    choices |= {"advantages": get_args(Advantages)}
     choices |= {"tuning": get_args(Tuning), "quantization": get_args(Quantization)}
     if key in choices and value not in choices[key]:
         raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")
@@ -130,12 +154,14 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
             raise UserError(f"{path}: {key}: give a list such as [kaomoji, emoji]")
         return tuple(value)
-    if key == "max_pixels" and value is None:
+    if key in {"max_pixels", "pairs"} and value is None:
         return None
     whole = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(whole, int)
     kinds |= dict.fromkeys(("spread", "held_out", "anchor"), (int, float))
-    kinds |= dict.fromkeys(("template", "model", "lora_target", "reward"), str)
+    if key == "keep_features" and not isinstance(value, bool):
+        raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
+    kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):
         raise UserError(f"{path}: {key}: {value!r} is of the wrong kind")
     return value

@@ -184,7 +184,10 @@ def save_result(trainer: Trainer, out: Path, name: str) -> None:
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         trainer.save_model(str(partial))  # gathers what the processes hold; all of them must take part
     elif trainer.is_world_process_zero():
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(str(partial), safe_serialization=True)
+        learned: dict[str, Any] = {"selected_adapters": ["default"]} if name == ADAPTER else {}
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(
+            str(partial), safe_serialization=True, **learned
+        )
     if trainer.is_world_process_zero():
         (partial / "training_args.bin").unlink(missing_ok=True)
         if name == MODEL:

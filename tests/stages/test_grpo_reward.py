@@ -1,4 +1,4 @@
-"""GRPO's reward function: what the recipe chooses is what is paid, and a wrong choice is one sentence."""
+"""The reward function of GRPO and RLOO: what the recipe chooses is what is paid, and a wrong choice is one sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.errors import UserError
-from emocaliber.stages.calibrate.grpo import reward_function
+from emocaliber.stages.calibrate.draws import reward_function
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards_safety import UnsafeReward
 

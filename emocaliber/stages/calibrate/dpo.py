@@ -2,11 +2,13 @@
 
 Not the maker of the pairs (see emocaliber.stages.pairs). The loss does not use a pair's margin: close pairs are left
 out when the pairs are made. The reference is the adapter that the stage starts from, frozen.
+
+    method: dpo
+    pairs: out/pairs.jsonl
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,31 +24,26 @@ from emocaliber.samples import Sample
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
 from emocaliber.stages.conversations import Lesson
-from emocaliber.stages.pairs import Pair
+from emocaliber.stages.pairs import NO_PAIRS, Key, Pair
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import Log, finish, fixed_settings, load_processor, load_trainable, result_name
-
-
-def dpo_keys() -> set[str]:
-    """The keys that TRL's DPO configuration knows."""
-    return {f.name for f in dataclasses.fields(DPOConfig)}
 
 
 def calibrate_by_dpo(
     recipe: Recipe,
     pairs: Sequence[Pair],
-    samples: Mapping[str, Sample],
+    samples: Mapping[Key, Sample],
     held_out: Sequence[Lesson],
     model: str,
     adapter: Path | None,
     out: Path,
 ) -> None:
-    """Train on the pairs about `samples` (by id), select on `held_out`: the best adapter goes to `out/best`.
+    """Train on the pairs about `samples` (by task and id), select on `held_out`: the best adapter goes to `out/best`.
 
     Raises ValueError where there is no pair.
     """
     if not pairs:
-        raise ValueError("no preference pairs: draw more answers to each question, at a higher temperature")
+        raise ValueError(NO_PAIRS)
     trainer = DPOTrainer(
         model=load_trainable(recipe, model, adapter),
         args=DPOConfig(**(recipe.trainer | fixed_settings(recipe, out) | {"max_length": None})),
@@ -59,10 +56,10 @@ def calibrate_by_dpo(
     finish(trainer, out, result_name(recipe))
 
 
-def _preferences(pairs: Sequence[Pair], samples: Mapping[str, Sample], template: Template) -> Dataset:
+def _preferences(pairs: Sequence[Pair], samples: Mapping[Key, Sample], template: Template) -> Dataset:
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [pairs[i] for i in batch["pair"]]
-        asked = [samples[one.id] for one in chosen]
+        asked = [samples[one.key] for one in chosen]
         return {
             "prompt": [messages(template.render(one.candidates)) for one in asked],
             "chosen": [[{"role": "assistant", "content": one.chosen}] for one in chosen],

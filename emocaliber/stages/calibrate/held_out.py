@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from emocaliber.prompting import LEVEL_TEXTS, LEVELS
@@ -92,7 +93,9 @@ class HeldOut(TrainerCallback):
     def _keep(self, model: Any, step: int) -> None:
         partial, best = self.watch.out / f"{BEST}.partial", self.watch.out / BEST
         shutil.rmtree(partial, ignore_errors=True)
-        model.save_pretrained(str(partial), safe_serialization=True)
+        # TRL keeps the start of some methods beside the adapter that learns, as a second one that is not to be served.
+        learned: dict[str, Any] = {"selected_adapters": ["default"]} if isinstance(model, PeftModel) else {}
+        model.save_pretrained(str(partial), safe_serialization=True, **learned)
         (partial / "step.json").write_text(json.dumps({"step": step}))
         shutil.rmtree(best, ignore_errors=True)
         partial.replace(best)

@@ -1,0 +1,97 @@
+"""What the methods that learn from their own draws share: the questions, the reward, how a run is set up and ended.
+
+Not a trainer (see grpo and rloo).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from datasets import Dataset
+
+from emocaliber.errors import UserError
+from emocaliber.images import load_image
+from emocaliber.prompting import Template, messages
+from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.rewards import Reward
+from emocaliber.stages.rewards_correctness import Completion, rewards_of
+from emocaliber.stages.rewards_safety import chosen_reward
+from emocaliber.stages.training import load_processor
+
+COLUMNS = ("question", "candidates", "truth", "votes")
+"""What is known of a question besides its text and picture; TRL hands it to the reward."""
+
+
+class ScaledAdvantages(UserWarning):
+    """The advantages are divided by a standard deviation, which drives the confidence in uncertain labels to 0 or 1."""
+
+
+SCALED = (
+    "{key}: dividing by the standard deviation makes the confidence in uncertain labels extreme (Bereket & Leskovec"
+    " 2025, arXiv 2508.11800); choose it for comparison only"
+)
+
+
+def left_padding_processor(recipe: Recipe, model: str) -> Any:
+    """The trainers pad prompts on the left; image masks that the processor pads on the right would not match them."""
+    processor: Any = load_processor(model, recipe.max_pixels)
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+def reward_function(recipe: Recipe) -> Callable[..., list[float | None]]:
+    """TRL's reward contract: one finite number a completion, by the recipe's `reward` and `correctness`.
+
+    Where several processes share a group, its accuracy is that of the part which a process holds. Raises UserError for
+    a reward that does not exist, and warns of one that is not safe.
+    """
+    reward = reward_of(recipe)
+
+    def scored(completions: list[Any], **columns: Any) -> list[float | None]:
+        return list(rewards_of(reward, asked(completions, columns), recipe.correctness))
+
+    return scored
+
+
+def reward_of(recipe: Recipe) -> Reward:
+    """The recipe's reward, with a warning where it is not safe. Raises UserError where there is none of that name."""
+    try:
+        return chosen_reward(recipe.reward)
+    except ValueError as error:
+        raise UserError(f"{recipe.path}: reward: {error}") from None
+
+
+def asked(completions: Sequence[Any], columns: dict[str, Any]) -> list[Completion]:
+    """The completions beside what they are judged by."""
+    rows = zip(*(columns[key] for key in COLUMNS), strict=True)
+    return [
+        Completion(text_of(one), question, tuple(candidates), truth, votes)
+        for one, (question, candidates, truth, votes) in zip(completions, rows, strict=True)
+    ]
+
+
+def text_of(completion: Any) -> str:
+    """A completion's text, of a chat or plain."""
+    if isinstance(completion, str):
+        return completion
+    content = completion[0]["content"]
+    return str(content if isinstance(content, str) else content[0]["text"])
+
+
+def questions(lessons: Sequence[Lesson], template: Template) -> Dataset:
+    """The lessons' questions with pictures and COLUMNS, decoded when they are asked for."""
+
+    def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        chosen = [lessons[i].sample for i in batch["lesson"]]
+        return {
+            "prompt": [messages(template.render(one.candidates)) for one in chosen],
+            "images": [[load_image(one.image)] for one in chosen],
+            "truth": [one.label for one in chosen],
+            "question": [one.id for one in chosen],
+            "candidates": [one.candidates for one in chosen],
+            "votes": [one.votes for one in chosen],
+        }
+
+    return Dataset.from_dict({"lesson": list(range(len(lessons)))}).with_transform(rows)
