@@ -22,7 +22,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from emocaliber.baselines.view_files import SPLITS, Rows, ViewSet
+from emocaliber.baselines.view_corpora import SPLITS
+from emocaliber.baselines.view_files import Rows, ViewSet
 from emocaliber.errors import UserError
 from emocaliber.images import ImageError, load_image
 from emocaliber.prompting import messages

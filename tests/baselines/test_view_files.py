@@ -58,7 +58,15 @@ def test_what_is_written_is_read_again(tmp_path: Path):
         ({"votes_train": np.ones((4, 3))}, "counts for 4 labels"),
         ({"classes": np.array(["0", "1"])}, "label '10' is not in 'classes'"),
         ({"audio_test": np.array([["x", "y"], ["z", "z"]])}, "not numbers"),
-        ({"text_train": np.ones((3, 2))}, "'text' has shape"),
+        ({"text_train": np.ones((3, 2))}, "split 'train': view 'text' has shape"),
+        ({"text_test": np.ones((2, 2))}, "'text_test' has no 'text_train' to learn from"),
+        ({"audio_test": np.ones((2, 3))}, "'audio_test' has 3 numbers a row, 'audio_train' has 2"),
+        ({"audio_test": np.array([[1.0, np.nan], [1.0, 2.0]])}, "split 'test': view 'audio', row 0: partly NaN"),
+        ({"audio_train": None}, "split 'train': there is no view"),
+        ({"label_train": np.zeros((4, 2), int)}, "'label_train' has shape"),
+        ({"id_test": np.array(["a", "a"])}, "'id_test' names 'a' twice"),
+        ({"votes_train": np.full((4, 4), 0.25)}, "'votes_train' holds shares"),
+        ({"votes_train": np.full((4, 4), np.nan)}, "'votes_train' must hold counts"),
         ({"id_test": np.array([{}, {}], dtype=object)}, "plain arrays"),
     ],
 )
@@ -103,7 +111,36 @@ def test_a_corpus_in_parquet_is_read_with_its_votes_and_missing_views(tmp_path: 
     assert train.clusters.tolist() == ["s01", "s01"]
 
 
-def test_rows_of_different_width_are_named(tmp_path: Path):
-    rows = [_utterance("1", "train", "sad", [1.0]), _utterance("2", "train", "happy", [1.0, 2.0])]
-    with pytest.raises(UserError, match=r"view\.text"):
-        read_views(_parquet(tmp_path, rows))
+def test_a_view_that_a_whole_split_lacks_is_left_out_of_it(tmp_path: Path):
+    rows = [_utterance("1", "train", "happy", [1.0]), _utterance("2", "train", "sad", [2.0])]
+    found = read_views(_parquet(tmp_path, [*rows, _utterance("3", "test", "sad", None)]))
+    assert list(found.splits["test"].views) == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"view.text": [1.0, 2.0]}, r"'view\.text', row 1: 2 numbers, others have 1"),
+        ({"label": None}, "'label', row 1: empty"),
+        ({"split": "dev"}, "'split', row 1: 'dev'; write one of train, calibrate, test"),
+        ({"id": "s01"}, "'id_train' names 's01' twice"),
+    ],
+)
+def test_a_wrong_row_of_a_corpus_is_named(tmp_path: Path, changed: dict[str, Any], what: str):
+    rows = [_utterance(name, "train", "sad", [1.0]) for name in ("s01", "s02")]
+    path = _parquet(tmp_path, [rows[0], rows[1] | changed, _utterance("s03", "test", "happy", [1.0])])
+    with pytest.raises(UserError, match=what) as raised:
+        read_views(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        ({"view.text": ["a"]}, r"'view\.text' must hold a list of numbers"),
+        ({"votes": ["happy"]}, "'votes' must hold a list of"),
+    ],
+)
+def test_a_column_of_another_type_is_named(tmp_path: Path, column: dict[str, Any], what: str):
+    with pytest.raises(UserError, match=what):
+        read_views(_parquet(tmp_path, [_utterance("1", split, "sad", [1.0]) | column for split in ("train", "test")]))
