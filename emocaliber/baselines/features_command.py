@@ -51,7 +51,8 @@ def suite_data(suite: Path) -> list[str]:
     """The names of a suite's tasks. Raises UserError where one of them does not come with the package."""
     tasks = list(load_suite(suite).tasks)
     if unknown := [task for task in tasks if task not in FILES]:
-        raise UserError(f"{suite}: task {unknown[0]!r} does not come with the package; give its Parquet file by --data")
+        missing = f"{suite}: task {unknown[0]!r} does not come with the package"
+        raise UserError(f"{missing}; write its views with `emocaliber features --data FILE.parquet`")
     return tasks
 
 

@@ -15,6 +15,7 @@ from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.softmax import Softmax
 from emocaliber.baselines.view_files import read_views
 from emocaliber.cli import main
+from emocaliber.datasets.embedded import load
 from emocaliber.prediction_files import read_predictions
 from emocaliber.predictions import Source, State
 from tests.baselines.synthetic_views import QUICK, views_of
@@ -82,3 +83,38 @@ def test_the_same_seed_writes_the_same_rows_and_another_does_not(views: Path):
 def test_a_recipe_of_another_method_is_refused(views: Path, capsys: pytest.CaptureFixture[str]):
     assert main(_arguments("edl", views)) == 2
     assert "another method than 'edl'" in capsys.readouterr().err
+
+
+SUITE = """
+name: emoji alone
+tasks:
+  emoji: {labels: [negative, neutral, positive]}
+groups: {new emoji: [emoji], "new emoji, held-out style": [emoji]}
+"""
+
+
+@pytest.mark.slow
+def test_a_suite_without_views_is_looked_at_once_and_judged_by_group(tmp_path: Path):
+    suite, recipe, out = tmp_path / "suite.yaml", tmp_path / "recipe.yaml", tmp_path / "out"
+    suite.write_text(SUITE)
+    recipe.write_text(RECIPE % "ter")
+    command = ["baseline", "ter", "--suite", str(suite), "--recipe", str(recipe), "--out", str(out)]
+    assert main(command) == 0
+    views = out / "features" / "emoji.npz"
+    seen = views.stat().st_mtime_ns
+    first = (out / "predictions.jsonl").read_bytes()
+    card = json.loads((out / "scorecard.json").read_text())
+    groups = [one["name"] for one in card["methods"][0]["scores"] if one["kind"] == "group"]
+    assert (card["suite"], groups) == ("emoji alone", ["new emoji", "new emoji, held-out style"])
+    samples = [sample for sample in load("emoji") if sample.split == "test"]
+    rows = list(read_predictions(out / "predictions.jsonl"))
+    assert [(row.id, row.truth, row.votes) for row in rows] == [(s.id, s.label, s.votes) for s in samples]
+    assert main(command) == 0
+    assert (views.stat().st_mtime_ns, (out / "predictions.jsonl").read_bytes()) == (seen, first)
+
+
+def test_a_suite_of_tasks_that_do_not_come_along_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("name: other\ntasks: {photos: {labels: [a, b]}}\ngroups: {}\n")
+    assert main(["baseline", "ter", "--suite", str(suite), "--out", str(tmp_path / "out")]) == 2
+    assert "'photos' does not come with the package" in capsys.readouterr().err
