@@ -4,7 +4,8 @@ Not an engine and not the page's own queue. One thread loads the model and then 
 was busy with the batch before.
 
     batcher = Batcher(choice.load)
-    batcher.submit(request).result()
+    coming = batcher.submit(request)
+    coming.text, coming.result()
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from emocaliber.errors import UserError
-from emocaliber.generation.engine import Engine, Request, Response
+from emocaliber.generation.engine import Request, Response, StreamingEngine
 
 MOST_TOGETHER = 32
 MOST_WAITING = 256
@@ -28,6 +29,25 @@ class BusyError(Exception):
     """The queue is full or the model is not there; the message is for the user."""
 
 
+class Coming(Future[Response]):
+    """A response to come; `text` is the answer so far, as far as the engine tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self._wanted = True
+
+    def take_back(self) -> None:
+        """Nobody waits for it any more: it is not asked or, where it is being answered, broken off."""
+        if not self.cancel():
+            self._wanted = False
+
+    def hear(self, text: str) -> bool:
+        """Take the answer so far; whether anybody still waits for it."""
+        self.text = text
+        return self._wanted
+
+
 class Batcher:
     """A queue in front of one engine, which is loaded in the background.
 
@@ -36,14 +56,14 @@ class Batcher:
 
     def __init__(
         self,
-        load: Callable[[], Engine],
+        load: Callable[[], StreamingEngine],
         *,
         together: int = MOST_TOGETHER,
         waiting: int = MOST_WAITING,
         gathering: float = GATHERING,
     ) -> None:
         self._load, self._together, self._waiting, self._gathering = load, together, waiting, gathering
-        self._queue: deque[tuple[Request, Future[Response]]] = deque()
+        self._queue: deque[tuple[Request, Coming]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._loaded = threading.Event()
@@ -71,14 +91,14 @@ class Batcher:
         """Whether the loading ended, well or not, within `timeout` seconds."""
         return self._loaded.wait(timeout)
 
-    def submit(self, request: Request) -> Future[Response]:
-        """The response to come. Cancelling it before its batch starts takes the question back. Raises BusyError."""
+    def submit(self, request: Request) -> Coming:
+        """The response to come, which can be taken back. Raises BusyError."""
         with self._changed:
             if self._failure:
                 raise BusyError(f"The model is not there: {self._failure}")
             if self._closed or len(self._queue) >= self._waiting:
                 raise BusyError(f"{len(self._queue)} questions are waiting already. Try again in a moment.")
-            future: Future[Response] = Future()
+            future = Coming()
             self._queue.append((request, future))
             self._changed.notify()
         return future
@@ -103,12 +123,12 @@ class Batcher:
         while batch := self._next_batch():
             self._answer(engine, batch)
 
-    def _next_batch(self) -> list[tuple[Request, Future[Response]]]:
+    def _next_batch(self) -> list[tuple[Request, Coming]]:
         """The questions that wait, cancelled ones left out; empty once closed."""
         with self._changed:
             while not self._closed:
                 self._gather()
-                batch: list[tuple[Request, Future[Response]]] = []
+                batch: list[tuple[Request, Coming]] = []
                 while self._queue and len(batch) < self._together:
                     request, future = self._queue.popleft()
                     if future.set_running_or_notify_cancel():
@@ -126,10 +146,13 @@ class Batcher:
         while not self._closed and len(self._queue) < self._together and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
 
-    def _answer(self, engine: Engine, batch: list[tuple[Request, Future[Response]]]) -> None:
+    def _answer(self, engine: StreamingEngine, batch: list[tuple[Request, Coming]]) -> None:
         self.batches.append(len(batch))
         try:
-            responses = engine.generate([request for request, _ in batch])
+            hearing = {id(request): future for request, future in batch}
+            responses = engine.stream(
+                [request for request, _ in batch], lambda request, text: hearing[id(request)].hear(text)
+            )
             for (_, future), response in zip(batch, responses, strict=True):
                 future.set_result(response)
         except Exception as error:  # an engine promises to raise nothing of one request; the page must outlive all

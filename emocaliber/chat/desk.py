@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 from emocaliber.chat import sentences
-from emocaliber.chat.batching import Batcher, BusyError
+from emocaliber.chat.batching import Batcher, BusyError, Coming
 from emocaliber.chat.models import ModelChoice
-from emocaliber.chat.pictures import Waiting
+from emocaliber.chat.pictures import Picture, Waiting
 from emocaliber.chat.questions import read_candidates, read_question
-from emocaliber.chat.rendering import answers_html, message_html, tray_html
+from emocaliber.chat.rendering import answers_html, message_html, tray_html, writing_html
 from emocaliber.chat.session import MOST_PICTURES, Question, Session
 from emocaliber.errors import UserError
 from emocaliber.generation.engine import Response
@@ -27,8 +26,13 @@ OWN = "my own"
 LOOK_AGAIN = 0.3
 """Seconds between two looks at whether the model is loaded."""
 
-Shown = tuple[Session, str, str, str]
-"""The session, its answers as HTML, the status as HTML, the conversation as JSON."""
+LISTEN = 0.1
+"""Seconds between two looks at what is being written."""
+
+Shown = tuple[Session, str, str, str, str]
+"""The session, its answers as HTML, the status as HTML, the conversation as JSON, what is being written as HTML."""
+Written = str
+"""Only the last of these: the rest is as it was."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Desk:
 
     async def ask(
         self, session: Session, taxonomy: str, own: str, typed: str, threshold: float
-    ) -> AsyncIterator[Shown]:
+    ) -> AsyncIterator[Shown | Written]:
         """Ask what the controls say."""
         try:
             question = Question(candidates_of(taxonomy, own), read_question(typed) if typed.strip() else "")
@@ -78,7 +82,7 @@ class Desk:
         async for shown in self._ask(session, question, threshold):
             yield shown
 
-    async def ask_again(self, session: Session, threshold: float) -> AsyncIterator[Shown]:
+    async def ask_again(self, session: Session, threshold: float) -> AsyncIterator[Shown | Written]:
         """Ask the last question again, in place of its answers."""
         if session.last is None:
             yield self.shown(session, threshold, "Nothing was asked yet.", "alert")
@@ -106,22 +110,25 @@ class Desk:
     def shown(self, session: Session, threshold: float, message: str, kind: str = "status") -> Shown:
         """The whole of what the page shows of a session."""
         as_json = session.as_json(self.choice, threshold)
-        return session, self.answers(session, threshold), message_html(message, kind), as_json
+        return session, self.answers(session, threshold), message_html(message, kind), as_json, ""
 
-    async def _ask(self, session: Session, question: Question, threshold: float) -> AsyncIterator[Shown]:
-        """The page after each answer. Whoever stops listening takes the waiting questions back."""
+    async def _ask(self, session: Session, question: Question, threshold: float) -> AsyncIterator[Shown | Written]:
+        """The page after each answer, and what is written meanwhile. Who stops listening takes the questions back."""
         pictures = session.pictures
         if not pictures:
             yield self.shown(session, threshold, "Choose a picture first.", "alert")
             return
-        coming: list[Future[Response]] = []
+        coming: list[Coming] = []
         try:
             for request in session.requests(self.choice, question):
                 coming.append(self.batcher.submit(request))
             session = session.asking(question)
             for number, (picture, future) in enumerate(zip(pictures, coming, strict=True)):
                 yield self.shown(session, threshold, self._progress(number, len(pictures)))
-                session = session.with_turn(picture, question, await asyncio.wrap_future(future))
+                answer = asyncio.wrap_future(future)
+                async for written in _writing(answer, pictures[number:], coming[number:]):
+                    yield written
+                session = session.with_turn(picture, question, await answer)
             yield self.shown(session, threshold, "")
         except BusyError as busy:
             yield self.shown(session, threshold, str(busy), "alert")
@@ -129,7 +136,7 @@ class Desk:
             yield self.shown(session, threshold, f"The model is gone: {error}", "alert")
         finally:
             for future in coming:
-                future.cancel()
+                future.take_back()
 
     def _progress(self, done: int, total: int) -> str:
         if self.batcher.loading:
@@ -137,6 +144,17 @@ class Desk:
         others = self.batcher.waiting
         queue = f" {others} questions wait in the queue." if others > total else ""
         return f"Asking: {done} of {total} answered.{queue}"
+
+
+async def _writing(
+    until: asyncio.Future[Response], pictures: Sequence[Picture], coming: Sequence[Coming]
+) -> AsyncIterator[Written]:
+    """What is being written about these pictures, whenever it has grown, until an answer is there."""
+    before = ""
+    while not (await asyncio.wait([until], timeout=LISTEN))[0]:
+        texts = [(picture.name, one.text) for picture, one in zip(pictures, coming, strict=True) if one.text]
+        if (now := writing_html(texts)) != before:
+            yield (before := now)
 
 
 def feelings(taxonomy: str, own: str) -> str:

@@ -13,12 +13,11 @@ import csv
 import io
 import json
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from emocaliber.chat.answers import Answer, read_answer
-from emocaliber.chat.batching import Batcher
+from emocaliber.chat.batching import Batcher, Coming
 from emocaliber.chat.models import ModelChoice
 from emocaliber.chat.pictures import Picture, read_picture
 from emocaliber.chat.questions import request_of
@@ -73,7 +72,7 @@ async def ask_folder(
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
         pictures = await asyncio.gather(*(asyncio.to_thread(_picture, folder, name) for name in part))
-        coming: list[Future[Response]] = []
+        coming: list[Coming] = []
         try:
             for picture in pictures:
                 coming.append(_answer_to_come(picture, choice, batcher, candidates))
@@ -82,15 +81,15 @@ async def ask_folder(
             yield [Row(name, shown, await asyncio.wrap_future(f), candidates) for name, shown, f in answered]
         finally:
             for future in coming:
-                future.cancel()
+                future.take_back()
 
 
 def _answer_to_come(
     picture: Picture | ImageError, choice: ModelChoice, batcher: Batcher, candidates: tuple[str, ...]
-) -> Future[Response]:
+) -> Coming:
     if isinstance(picture, Picture):
         return batcher.submit(request_of(picture.name, picture.image, choice.template, candidates))
-    failed: Future[Response] = Future()
+    failed = Coming()
     failed.set_result(Response("", "", IMAGE_ERROR, error=str(picture)))
     return failed
 

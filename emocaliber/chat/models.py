@@ -14,7 +14,7 @@ from pathlib import Path
 from emocaliber.chat.record import FILE, Record, read_record
 from emocaliber.chat.run_record import record_of_run
 from emocaliber.errors import UserError
-from emocaliber.generation.engine import Engine
+from emocaliber.generation.engine import StreamingEngine
 from emocaliber.prompting import Template, load_template, template_names
 
 TINY_ADAPTER = Path(__file__).parent.parent / "data" / "tiny-adapter"
@@ -51,14 +51,14 @@ class ModelChoice:
         """What a user must know about the model; empty for one that emocaliber does not know."""
         return TINY_NOTE if self.model is None else ""
 
-    def load(self) -> Engine:
+    def load(self) -> StreamingEngine:
         """Build the engine. Takes from seconds to minutes; raises UserError where the model cannot be had."""
         try:
             return self._engine()
         except (OSError, ValueError) as error:
             raise UserError(f"{self.title} cannot be loaded: {error}") from None
 
-    def _engine(self) -> Engine:
+    def _engine(self) -> StreamingEngine:
         if self.server is not None:
             from emocaliber.generation.server_engine import ServerEngine
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from emocaliber.chat.desk import OWN, Desk, Shown, feelings
+from emocaliber.chat.desk import OWN, Desk, Shown, Written, feelings
 from emocaliber.chat.gallery_page import Folder, add_gallery
 from emocaliber.chat.questions import LONGEST_QUESTION
 from emocaliber.chat.rendering import heading_html, message_html
@@ -49,6 +49,7 @@ class _Controls:
     meaning: gr.HTML
     model: gr.HTML
     status: gr.HTML
+    writing: gr.HTML
     answers: gr.HTML
     as_json: gr.Textbox
     session: gr.State
@@ -87,6 +88,7 @@ def _layout(desk: Desk, candidates: tuple[str, ...], threshold: float) -> _Contr
             right: dict[str, Any] = {
                 "model": gr.HTML(desk.model_status(), elem_id="model"),
                 "status": gr.HTML("", elem_id="status"),
+                "writing": gr.HTML("", elem_id="writing"),
                 "answers": gr.HTML(desk.answers(Session(), threshold), elem_id="answers"),
             }
     return _Controls(**left, **right, session=session, as_json=as_json)
@@ -126,13 +128,13 @@ def _threshold_part(desk: Desk, taxonomy: str, own: str, threshold: float) -> di
 
 
 def _wire(page: gr.Blocks, desk: Desk, on: _Controls) -> None:
-    async def ask(session: Session, taxonomy: str, own: str, typed: str, threshold: float) -> AsyncIterator[Shown]:
-        async for shown in desk.ask(session, taxonomy, own, typed, threshold):
-            yield shown
+    async def ask(session: Session, taxonomy: str, own: str, typed: str, threshold: float) -> AsyncIterator[Any]:
+        async for update in desk.ask(session, taxonomy, own, typed, threshold):
+            yield _update(update)
 
-    async def ask_again(session: Session, threshold: float) -> AsyncIterator[Shown]:
-        async for shown in desk.ask_again(session, threshold):
-            yield shown
+    async def ask_again(session: Session, threshold: float) -> AsyncIterator[Any]:
+        async for update in desk.ask_again(session, threshold):
+            yield _update(update)
 
     async def opening() -> AsyncIterator[str]:
         async for status in desk.opening():
@@ -144,7 +146,7 @@ def _wire(page: gr.Blocks, desk: Desk, on: _Controls) -> None:
     def cleared(threshold: float) -> tuple[Any, ...]:
         return (*desk.shown(Session(), threshold, ""), "", "")
 
-    shown = [on.session, on.answers, on.status, on.as_json]
+    shown = [on.session, on.answers, on.status, on.as_json, on.writing]
     asking = [on.session, on.taxonomy, on.own, on.typed, on.threshold]
     judging = [on.session, on.taxonomy, on.own, on.threshold]
     started: list[Any] = [
@@ -152,13 +154,19 @@ def _wire(page: gr.Blocks, desk: Desk, on: _Controls) -> None:
         on.typed.submit(ask, asking, shown, **QUIET),
         on.retry.click(ask_again, [on.session, on.threshold], shown, **QUIET),
     ]
-    on.stop.click(lambda: message_html("Stopped."), None, [on.status], cancels=started, **QUIET)
+    stopped = message_html("Stopped. What was not finished is left out.")
+    on.stop.click(lambda: (stopped, ""), None, [on.status, on.writing], cancels=started, **QUIET)
     on.clear.click(cleared, [on.threshold], [*shown, on.tray, on.typed], cancels=started, **QUIET)
     on.picker.upload(received, [on.session], [on.session, on.tray, on.status], **QUIET)
     for changed in (on.threshold.change, on.taxonomy.change, on.own.blur):
         changed(desk.judged, judging, [on.answers, on.meaning, on.as_json, on.feelings], **QUIET)
     on.copy.click(None, [on.as_json], [], js=COPY)
     page.load(opening, None, [on.model], **QUIET)
+
+
+def _update(update: Shown | Written) -> tuple[Any, ...]:
+    """The page's new parts, or what is being written and nothing else."""
+    return (*[gr.skip()] * 4, update) if isinstance(update, str) else update
 
 
 def _strings(event: gr.EventData, name: str) -> list[str]:

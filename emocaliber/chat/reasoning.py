@@ -18,7 +18,11 @@ TITLES = {
 }
 WHOLE = "Reasoning"
 
+FIELDS = {"answer": "Feeling", "confidence": "Stated confidence", "distribution": "Shares"}
+
 _TAG = re.compile(rf"<(/?)({'|'.join(TITLES)})>", re.IGNORECASE | re.ASCII)
+_ANY = re.compile(rf"<(/?)(think|{'|'.join(TITLES | FIELDS)})>", re.IGNORECASE | re.ASCII)
+_UNFINISHED = re.compile(r"</?[A-Za-z]{0,12}\Z")
 _THINK = re.compile(r"<(/?)think>", re.IGNORECASE | re.ASCII)
 
 
@@ -37,6 +41,17 @@ def parts(text: str) -> dict[str, str]:
             found[TITLES[name]] = inside[opened.pop(name) : tag.start()].strip()
     whole = inside.strip()
     return found or ({WHOLE: whole} if whole else {})
+
+
+def in_words(text: str) -> str:
+    """An answer that is being written, for display: known tags become titles, each on a line of its own."""
+    titles = TITLES | FIELDS
+
+    def title(tag: re.Match[str]) -> str:
+        return f"\n{titles[tag[2].lower()]}: " if not tag[1] and tag[2].lower() in titles else "\n"
+
+    lines = (line.strip() for line in _ANY.sub(title, _UNFINISHED.sub("", text)).splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 def _between_think_tags(text: str) -> str | None:

@@ -14,6 +14,7 @@ from markupsafe import escape
 
 from emocaliber.chat.answers import Answer
 from emocaliber.chat.pictures import Picture
+from emocaliber.chat.reasoning import in_words
 from emocaliber.chat.sentences import percent
 
 _ENVIRONMENT = Environment(
@@ -35,6 +36,16 @@ def heading_html(model: str, note: str) -> str:
 def answers_html(answers: Sequence[tuple[Answer, str]]) -> str:
     """The answers, each beside its picture's data: URI, the newest first."""
     return _inert(_ENVIRONMENT.get_template("answers.html.j2").render(answers=list(reversed(answers))))
+
+
+def writing_html(texts: Sequence[tuple[str, str]]) -> str:
+    """What is being written, each text under its picture's name; the whole is not read aloud, the answer will be."""
+    shown = "".join(
+        f'<article class="writing" aria-busy="true"><p class="meta">{escape(name)}: writing</p>'
+        f'<p>{escape(in_words(text))}<span class="cursor"></span></p></article>'
+        for name, text in texts
+    )
+    return _inert(shown)
 
 
 def gallery_html(answers: Sequence[tuple[Answer, str]], total: int) -> str:

@@ -98,6 +98,22 @@ class Engine(Protocol):
         ...
 
 
+Heard = Callable[[Request, str], bool]
+"""Told of a request's answer so far, whole, as it grows, from any thread; says whether anyone still waits for it."""
+
+
+class StreamingEngine(Engine, Protocol):
+    """An engine that can be listened to while it writes."""
+
+    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+        """As `generate`, and tells of each answer as it grows.
+
+        An answer that nobody waits for is broken off; its response holds what was written, or less. One that is
+        begun anew, because its batch failed, is told of from its beginning again.
+        """
+        ...
+
+
 def seed_of(seed: int, request: Request) -> int:
     """The seed, below 2**63, of one drawn answer: the run's seed and the request decide, not the batch."""
     parts = json.dumps([seed, request.sample_id, request.prompt, request.draw])

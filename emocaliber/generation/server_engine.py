@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from queue import Queue
@@ -27,7 +28,8 @@ from PIL import Image
 from emocaliber.errors import UserError
 from emocaliber.generation.adapters import check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader
-from emocaliber.generation.engine import ENGINE_ERROR, LENGTH, STOP, Request, Response, seed_of
+from emocaliber.generation.engine import ENGINE_ERROR, LENGTH, STOP, Heard, Request, Response, seed_of
+from emocaliber.generation.server_replies import STREAMED, Reply, read_stream, read_whole
 
 ATTEMPTS = 3
 _BUSY = (429, 500, 502, 503, 504)
@@ -84,9 +86,19 @@ class ServerEngine:
         with ThreadPoolExecutor(self._workers) as pool:
             return list(pool.map(self._answer, requests))
 
-    def _answer(self, request: Request) -> Response:
+    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+        """As `generate`, telling of all answers as they grow; a server that does not stream is heard at the end."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            return list(pool.map(partial(self._answer, heard=heard), requests))
+
+    def _answer(self, request: Request, heard: Heard | None = None) -> Response:
         try:
-            return self._response(request, self._post(self._body(request)))
+            body = self._body(request)
+            if heard is None:
+                return self._response(request, self._post(body))
+            return self._response(
+                request, self._post(body | STREAMED, partial(read_stream, told=partial(heard, request)))
+            )
         except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
             reason = f"{type(error).__name__}: {error}"
             return Response(request.sample_id, "", ENGINE_ERROR, choices=(None,) * len(request.choices), error=reason)
@@ -111,12 +123,15 @@ class ServerEngine:
             body |= {"logprob_token_ids": recorded, "top_logprobs": len(recorded)} if recorded else {}
         return body
 
-    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, body: dict[str, Any], read: Callable[[httpx.Response], Reply] = read_whole) -> Reply:
         """The server's reply; a busy or broken replica's request goes to the next that is free."""
         for attempt in range(ATTEMPTS):
             url = self._free.get()
             try:
-                reply = self._client.post(f"{url}/v1/chat/completions", json=body)
+                with self._client.stream("POST", f"{url}/v1/chat/completions", json=body) as reply:
+                    if reply.status_code == httpx.codes.OK:
+                        return read(reply)
+                    problem = f"status {reply.status_code}: {reply.read()[:500].decode(errors='replace')}"
             except httpx.TransportError:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -125,12 +140,9 @@ class ServerEngine:
                 self._free.put(url)
             if reply.status_code not in _BUSY:
                 break
-        if reply.status_code != httpx.codes.OK:
-            raise ValueError(f"status {reply.status_code}: {reply.text[:500]}")
-        content: dict[str, Any] = reply.json()
-        return content
+        raise ValueError(problem)
 
-    def _response(self, request: Request, reply: dict[str, Any]) -> Response:
+    def _response(self, request: Request, reply: Reply) -> Response:
         choice = reply["choices"][0]
         if choice["finish_reason"] not in (STOP, LENGTH):
             raise ValueError(f"the server ended the answer with {choice['finish_reason']!r}")

@@ -27,12 +27,14 @@ from transformers import (
     LogitsProcessorList,
     PreTrainedModel,
     ProcessorMixin,
+    StoppingCriteriaList,
 )
 
 from emocaliber.generation.adapters import PROBED, check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
-from emocaliber.generation.engine import LENGTH, STOP, Request, Response, answer_or_halve, seed_of
+from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.generation.listening import Listening
 from emocaliber.generation.logits import GumbelNoise, OptionRecorder, padded, row_log_probabilities
 from emocaliber.prompting import messages
 
@@ -105,9 +107,16 @@ class TransformersEngine:
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order. A batch that fails is halved until the failing request is alone."""
-        size = self._batch_size
+        return self._in_batches(requests, None)
+
+    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+        """As `generate`, telling of all answers of a batch as they grow."""
+        return self._in_batches(requests, heard)
+
+    def _in_batches(self, requests: Sequence[Request], heard: Heard | None) -> list[Response]:
+        size, answer = self._batch_size, partial(self._answer, heard=heard)
         batches = [requests[start : start + size] for start in range(0, len(requests), size)]
-        return [response for batch in batches for response in answer_or_halve(self._answer, batch)]
+        return [response for batch in batches for response in answer_or_halve(answer, batch)]
 
     def score_continuations(
         self, requests: Sequence[Request], prefix: str | Sequence[str], continuations: Sequence[str], until: str = ""
@@ -167,14 +176,21 @@ class TransformersEngine:
         return text
 
     @torch.inference_mode()
-    def _answer(self, batch: Sequence[Request]) -> list[Response]:
+    def _answer(self, batch: Sequence[Request], heard: Heard | None) -> list[Response]:
         inputs = self._inputs([self._chat(request.prompt) for request in batch], [request.image for request in batch])
         recorder = OptionRecorder(self._choices.tokens_to_record(batch))
+        begun = inputs["input_ids"].shape[1]
+        listening = None if heard is None else Listening(batch, heard, begun, self._text)
         output = self.model.generate(
-            **inputs, generation_config=self._greedy, logits_processor=self._processors(batch, recorder)
+            **inputs,
+            generation_config=self._greedy,
+            logits_processor=self._processors(batch, recorder),
+            stopping_criteria=StoppingCriteriaList([] if listening is None else [listening]),
         )
-        rows = output[:, inputs["input_ids"].shape[1] :].tolist()
-        ends = [next((index for index, token in enumerate(row) if token in self._ends), None) for row in rows]
+        rows = output[:, begun:].tolist()
+        if listening is not None:
+            rows = [row[:kept] for row, kept in zip(rows, listening.kept, strict=True)]
+        ends = [self._end(row) for row in rows]
         said = [row if end is None else row[:end] for row, end in zip(rows, ends, strict=True)]
         answers = [
             Answer(request, self._decode(said[n]), said[n], partial(recorder.at, n)) for n, request in enumerate(batch)
@@ -190,6 +206,12 @@ class TransformersEngine:
             )
             for n, request in enumerate(batch)
         ]
+
+    def _end(self, row: Sequence[int]) -> int | None:
+        return next((index for index, token in enumerate(row) if token in self._ends), None)
+
+    def _text(self, row: Sequence[int]) -> str:
+        return self._decode(row[: self._end(row)])
 
     def _decode(self, row: Sequence[int]) -> str:
         text: str = self.processor.tokenizer.decode(row, skip_special_tokens=False, clean_up_tokenization_spaces=False)

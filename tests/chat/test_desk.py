@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import pytest
 
 from emocaliber.chat.batching import Batcher
-from emocaliber.chat.desk import Desk, Shown
+from emocaliber.chat.desk import Desk, Shown, Written
 from emocaliber.chat.pictures import Waiting
 from emocaliber.chat.session import Session
 from emocaliber.errors import UserError
-from emocaliber.generation.engine import Engine, Request, Response
+from emocaliber.generation.engine import Heard, Request, Response, StreamingEngine
 from tests.chat.test_session import BLUE, CHOICE, RED
 
 TWO = Session().with_pictures([RED, BLUE])
@@ -29,7 +29,9 @@ class Scripted:
         self.gate = threading.Event()
         self.gate.set()
 
-    def generate(self, requests: Sequence[Request]) -> list[Response]:
+    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+        for one in requests:
+            heard(one, "<answer>jo")
         assert self.gate.wait(10)
         self.asked += len(requests)
         if any(one.sample_id == self.breaks_at for one in requests):
@@ -38,14 +40,16 @@ class Scripted:
         return [Response(one.sample_id, text, "stop") for one in requests]
 
 
-def desk(engine: Engine, **settings: int) -> Desk:
+def desk(engine: StreamingEngine, **settings: int) -> Desk:
     found = Desk(CHOICE, Batcher(lambda: engine, **settings), Waiting())
     assert found.batcher.wait_until_loaded(10)
     return found
 
 
 async def all_of(desk: Desk, session: Session, typed: str = "", own: str = "joy, awe") -> list[Shown]:
-    return [shown async for shown in desk.ask(session, "my own", own, typed, 0.7)]
+    """The pages shown, without what is shown while an answer is being written."""
+    updates = [update async for update in desk.ask(session, "my own", own, typed, 0.7)]
+    return [update for update in updates if not isinstance(update, str)]
 
 
 def test_answers_come_one_after_the_other_and_the_last_page_is_quiet():
@@ -113,8 +117,29 @@ def test_stopping_takes_the_waiting_questions_back():
     assert engine.asked == 2
 
 
+def test_what_is_being_written_is_shown_and_gone_with_the_answer():
+    engine = Scripted()
+    engine.gate.clear()
+    slow = desk(engine)
+
+    async def watched() -> list[Shown | Written]:
+        seen: list[Shown | Written] = []
+        async for update in slow.ask(TWO, "my own", "joy, awe", "", 0.7):
+            seen.append(update)
+            if isinstance(update, str):
+                engine.gate.set()
+        return seen
+
+    updates = asyncio.run(watched())
+    [written] = [update for update in updates if isinstance(update, str)]
+    assert written.count("Feeling: jo<") == 2
+    assert RED.name in written
+    assert "&lt;" not in written
+    assert [update[4] for update in updates if not isinstance(update, str)] == ["", "", ""]
+
+
 def test_a_model_that_is_missing_is_said_before_and_after_asking():
-    def load() -> Engine:
+    def load() -> StreamingEngine:
         raise UserError("no such folder")
 
     broken = Desk(CHOICE, Batcher(load), Waiting())
@@ -136,6 +161,7 @@ def test_the_last_question_is_asked_again_in_place_of_its_answers():
 
     async def twice() -> list[Shown]:
         session = (await all_of(asked, TWO))[-1][0]
-        return [shown async for shown in asked.ask_again(session, 0.7)]
+        updates = [update async for update in asked.ask_again(session, 0.7)]
+        return [update for update in updates if not isinstance(update, str)]
 
     assert [len(page[0].turns) for page in asyncio.run(twice())] == [0, 1, 2]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from emocaliber.chat.pictures import read_picture
-from emocaliber.chat.rendering import answers_html, heading_html, message_html, tray_html
+from emocaliber.chat.reasoning import in_words
+from emocaliber.chat.rendering import answers_html, heading_html, message_html, tray_html, writing_html
 from tests.chat.conftest import png
 from tests.chat.test_answers import read
 from tests.reporting.pages import Page
@@ -54,3 +55,17 @@ def test_the_newest_answer_stands_first():
     answers = [(read(f"<answer>{label}</answer><confidence>0.90</confidence>"), THUMBNAIL) for label in ("joy", "awe")]
     page = Page(answers_html(answers))
     assert page.text.index("awe") < page.text.index("joy")
+
+
+def test_what_is_being_written_stays_text_and_its_tags_become_titles():
+    page = check(writing_html([("a<b>.png", f"<think><human>{HOSTILE}</human></think><answer>jo")]))
+    assert "<script>alert(1)</script>" in page.text
+    assert "People: " in page.text
+    assert "Feeling: jo" in page.text
+    assert "think" not in page.text
+    assert writing_html([]) == ""
+
+
+def test_a_tag_that_is_not_finished_is_not_shown():
+    for n in range(len("<confidence>")):
+        assert "<" not in in_words("<answer>joy</answer>" + "<confidence>"[:n])

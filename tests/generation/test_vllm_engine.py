@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emocaliber.generation.engine import Engine, Request
+from emocaliber.generation.engine import Request, StreamingEngine
 from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
@@ -16,6 +16,7 @@ from emocaliber.prompting import Template, load_template
 from emocaliber.samples import Sample
 from tests.generation.conftest import VLLM_ON_CPU
 from tests.generation.test_harness import png
+from tests.generation.test_listening import check_stop, check_stream
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]
 LABELS = ("happy", "sad", "very angry", "awe", "awestruck")
@@ -23,7 +24,7 @@ ENDED = tuple(f"{label}</answer>" for label in LABELS)
 
 
 @pytest.fixture(scope="module")
-def engine(random_model: Path) -> Engine:
+def engine(random_model: Path) -> StreamingEngine:
     """Room for an untrained model to spell the tags byte by byte."""
     os.environ.update(VLLM_ON_CPU)
     from emocaliber.generation.vllm_engine import VllmEngine
@@ -31,24 +32,24 @@ def engine(random_model: Path) -> Engine:
     return VllmEngine(random_model, dtype="float32", max_model_len=512, max_new_tokens=100)
 
 
-def rows_held_to(template: Template, engine: Engine) -> list[Prediction]:
+def rows_held_to(template: Template, engine: StreamingEngine) -> list[Prediction]:
     samples = [Sample(str(n), png(n), "t", LABELS, "sad", "test", "g", str(n)) for n in range(12)]
     return predict(samples, engine, template, method="m", constrain=True).verbalized
 
 
 @pytest.mark.parametrize("name", ["label-confidence", "json"])
-def test_constrained_answers_are_all_readable(name: str, engine: Engine) -> None:
+def test_constrained_answers_are_all_readable(name: str, engine: StreamingEngine) -> None:
     assert {row.state for row in rows_held_to(load_template(name), engine)} == {State.OK}
 
 
-def test_both_answers_of_a_constrained_self_report_are_readable(engine: Engine) -> None:
+def test_both_answers_of_a_constrained_self_report_are_readable(engine: StreamingEngine) -> None:
     first, then = load_template("self-report-answer"), load_template("self-report-confidence")
     rows = rows_held_to(in_two_steps(first, then), FollowUpEngine(engine, first, then))
     assert {row.state for row in rows} == {State.OK}
 
 
 def test_options_of_several_tokens_score_as_with_transformers(
-    engine: Engine, random_model: Path, pictures: list[Image.Image]
+    engine: StreamingEngine, random_model: Path, pictures: list[Image.Image]
 ) -> None:
     """One tree of tokens for each question here, one cached beginning there; the same sums."""
     prompt = load_template("label").render(LABELS)
@@ -58,3 +59,11 @@ def test_options_of_several_tokens_score_as_with_transformers(
     scores = [one.score_continuations(requests, prefixes, LABELS, "</answer>") for one in (engine, plain)]
     assert scores[0].shape == (7, 5)
     assert np.allclose(scores[0], scores[1], atol=1e-3)
+
+
+def test_it_tells_what_it_writes_and_stops_where_nobody_waits(
+    engine: StreamingEngine, pictures: list[Image.Image]
+) -> None:
+    requests = [Request(str(n), picture, load_template("label").render(LABELS)) for n, picture in enumerate(pictures)]
+    check_stream(engine, requests)
+    check_stop(engine, requests[:3])
