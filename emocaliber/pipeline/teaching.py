@@ -86,10 +86,12 @@ def _question(sample: Sample, template: Template) -> Request:
 
 
 def temperatures_of(samples: Sequence[Sample], shares: Sequence[Floats]) -> dict[str, float]:
-    """One temperature per task, fitted on labelled samples."""
+    """One temperature per task, fitted on labelled samples. Raises UserError naming a task that has none."""
     fitted = {}
     for task in sorted({s.task for s in samples}):
         rows = [i for i, s in enumerate(samples) if s.task == task and s.label is not None]
+        if not rows:
+            raise UserError(f"task {task}: no calibration row has a label; a temperature cannot be fitted without one")
         truth = np.array([samples[i].candidates.index(str(samples[i].label)) for i in rows])
         fitted[task] = fit_temperature(np.stack([shares[i] for i in rows]), truth)
     return fitted
@@ -136,9 +138,10 @@ def own_answers(
 ) -> list[Lesson]:
     """Stage 3: the model's own answers, what it believes as anchors, and whether each was right.
 
-    The anchor of the confidence is the probability of the stated label, temperature-scaled on these samples (one number
-    a task), spread over the levels: the model's label probability knows more than what it says. An answer that cannot
-    be read teaches nothing and is left out; raises UserError where none can.
+    The anchor of the confidence is the probability of the stated label, temperature-scaled on the labelled samples (one
+    number a task), spread over the levels: the model's label probability knows more than what it says. Of a sample
+    without a label nobody knows whether the answer is right: that probability stands for it. An answer that cannot be
+    read teaches nothing and is left out; raises UserError where none can.
     """
     read = []
     answered = asked_by_all(samples, lambda part: list(respond(part, engine, template)))
@@ -162,20 +165,23 @@ def _own(
     template: Template,
     spread: float,
 ) -> Lesson:
-    scaled = tempered(belief[None], temperatures[sample.task])[0]
+    believed = float(tempered(belief[None], temperatures[sample.task])[0, sample.candidates.index(label)])
     return Lesson(
         sample,
         template.write(label=label, confidence=nearest_level(stated)),
         label_target=tuple(belief.tolist()),
-        level_target=spread_over_levels(float(scaled[sample.candidates.index(label)]), spread),
-        correct=float(label == sample.label),
+        level_target=spread_over_levels(believed, spread),
+        correct=believed if sample.label is None else float(label == sample.label),
     )
 
 
 def held_out_split(
     lessons: Sequence[Lesson], samples: Sequence[Sample], share: float, seed: int
 ) -> tuple[list[Lesson], list[Lesson]]:
-    """Lessons to train on and to select on, whole clusters on one side; the samples' clusters and the seed decide."""
-    kept = held_out_clusters((sample.cluster for sample in samples), share, seed)
+    """Lessons to train on and to select on, whole clusters on one side; the seed and the labelled samples decide.
+
+    What has no label is never held out: it could not judge.
+    """
+    kept = held_out_clusters((sample.cluster for sample in samples if sample.label is not None), share, seed)
     fit = [one for one in lessons if one.sample.cluster not in kept]
     return fit, [one for one in lessons if one.sample.cluster in kept]

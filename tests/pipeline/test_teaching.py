@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from emocaliber.backbones.tiny import embedded_base
+from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.errors import UserError
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.pipeline.teaching import DRAWS, agreement, samples_of
+from emocaliber.pipeline.teaching import DRAWS, agreement, held_out_split, own_answers, samples_of, temperatures_of
+from emocaliber.prompting import load_template
 
 
 def test_a_split_may_be_that_of_one_task_alone() -> None:
@@ -34,3 +38,24 @@ def test_agreement_is_a_share_of_the_draws_and_the_seed_fixes_it() -> None:
     assert np.array_equal(shares * DRAWS, np.round(shares * DRAWS))
     assert ((shares >= 0) & (shares <= 1)).all()
     assert np.array_equal(drawn()[1], shares)
+
+
+def test_a_task_without_a_label_is_refused_by_name() -> None:
+    bare = [replace(s, label=None) for s in samples_of(["emoji"], ["calibrate"])[:3]]
+    with pytest.raises(UserError, match="task emoji: no calibration row has a label"):
+        temperatures_of(bare, [np.full(8, 1 / 8)] * 3)
+
+
+@pytest.mark.slow
+def test_an_answer_to_an_unlabelled_picture_is_as_right_as_it_is_believed_and_never_held_out() -> None:
+    labelled = samples_of(["kaomoji"], ["calibrate"])[:24]
+    bare = [replace(s, id=f"{s.id}-bare", cluster=f"{s.cluster}-bare", label=None) for s in labelled]
+    engine = TransformersEngine(embedded_base(), adapter=TINY_ADAPTER, batch_size=24, max_new_tokens=12)
+    lessons = own_answers([*labelled, *bare], engine, load_template("label-confidence"), spread=0.01)
+    known, unknown = lessons[: len(lessons) // 2], lessons[len(lessons) // 2 :]
+    assert {one.correct for one in known} <= {0.0, 1.0}
+    assert all(one.correct is not None and 0 < one.correct < 1 for one in unknown)
+    assert [one.level_target for one in known] == [one.level_target for one in unknown]
+    _, held = held_out_split(lessons, [*labelled, *bare], 0.5, 0)
+    assert held
+    assert all(one.sample.label is not None for one in held)
