@@ -34,6 +34,7 @@ from emocaliber.errors import UserError
 from emocaliber.stages.recipe import Recipe
 
 CHECKPOINTS, LOG, ADAPTER, MODEL = "checkpoints", "log.jsonl", "adapter", "model"
+REFERENCE = "ref"  # the name that TRL gives the frozen start of DPO, KTO, RLOO and GRPO with beta above 0
 
 
 def fixed_settings(recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -172,6 +173,11 @@ def finish(trainer: Trainer, out: Path, name: str) -> None:
     if trainer.is_world_process_zero():
         for broken in set((out / CHECKPOINTS).glob("checkpoint-*")) - {checkpoint}:
             shutil.rmtree(broken)
+        if checkpoint is not None:
+            # Beside the adapter that learns, some of TRL's methods keep their start as a second one. Where a checkpoint
+            # holds it, transformers 5.19 loads it alone and forgets what was learned; the start is known without it.
+            shutil.rmtree(checkpoint / REFERENCE, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     save_result(trainer, out, name)
 
