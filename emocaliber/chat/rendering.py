@@ -9,21 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import escape
 
 from emocaliber.chat.answers import Answer
 from emocaliber.chat.pictures import Picture
 from emocaliber.chat.reasoning import in_words
 from emocaliber.chat.sentences import percent
+from emocaliber.reporting.templating import templates_of
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("emocaliber.chat"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_ENVIRONMENT = templates_of("emocaliber.chat")
 _ENVIRONMENT.globals["percent"] = percent
 
 

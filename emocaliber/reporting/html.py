@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import re
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from emocaliber.reporting.document import Document
 from emocaliber.reporting.palette import css_variables
+from emocaliber.reporting.templating import templates_of
 
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -25,13 +25,7 @@ _SIGNATURES = {
 
 def render_html(document: Document) -> str:
     """The whole page. Raises ValueError for an example whose picture is no PNG, JPEG or WebP."""
-    environment = Environment(
-        loader=PackageLoader("emocaliber.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("emocaliber.reporting")
     environment.filters["svg"] = Markup
     environment.filters["picture"] = picture_uri
     environment.filters["anchor"] = anchor
