@@ -65,6 +65,7 @@ class Estimator:
         self.temperature = 1.0
         self.trusted_threshold: float | None = None
         self.held_out_rows: npt.NDArray[np.intp] = np.empty(0, np.intp)
+        self._trained: tuple[Scaler, Model] | None = None
 
     def fit(
         self,
@@ -85,23 +86,27 @@ class Estimator:
         rows = count_rows(views)
         self.classes = _classes(labels, classes)
         target = self._target(labels, votes, rows)
-        self._scaler = Scaler.fitted(views, self.training.scaling)
-        inputs = self._scaler.inputs(views)
-        fitting, held = self._split(inputs, target, validation)
+        scaler = Scaler.fitted(views, self.training.scaling)
+        fitting, held = self._split(scaler, views, target, validation)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
-            self._model: Model = self.network.build(list(self._scaler.dims.values()), len(self.classes))
-            train(self._model, fitting, held, self.training, on_progress)
+            model = self.network.build(list(scaler.dims.values()), len(self.classes))
+            train(model, fitting, held, self.training, on_progress)
+        self._trained = scaler, model
         self.temperature = 1.0
         if held is not None and self.training.calibrate:
-            self.temperature = fit_temperature(self._model, *held)
-        self.trusted_threshold = None if held is None else self._threshold(*held)
+            self.temperature = fit_temperature(model, *held)
+        self.trusted_threshold = None if held is None else _threshold(model, self.temperature, *held)
         return self
 
     @torch.no_grad()
     def predict_opinion(self, views: Views) -> Opinion:
-        """The fused opinion on each row, [n, K] on the CPU. Raises UserError for views that were not trained on."""
-        return self._model.opinion(self._scaler.inputs(views), self.temperature)
+        """The fused opinion on each row, [n, K] on the CPU.
+
+        Raises UserError for views that were not trained on, and before `fit` or `load`.
+        """
+        scaler, model = self._ready()
+        return model.opinion(scaler.inputs(views), self.temperature)
 
     def predict_proba(self, views: Views) -> npt.NDArray[np.float64]:
         """The projected probability [n, K]; each row sums to 1."""
@@ -117,17 +122,18 @@ class Estimator:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write weights.safetensors and estimator.json."""
+        """Write weights.safetensors and estimator.json. Raises UserError before `fit` or `load`."""
+        scaler, model = self._ready()
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"model.{name}": value.numpy() for name, value in self._model.state_dict().items()}
-        for name in self._scaler.dims:
-            tensors |= {f"shift.{name}": self._scaler.shift[name], f"scale.{name}": self._scaler.scale[name]}
+        tensors = {f"model.{name}": value.numpy() for name, value in model.state_dict().items()}
+        for name in scaler.dims:
+            tensors |= {f"shift.{name}": scaler.shift[name], f"scale.{name}": scaler.scale[name]}
         save_file(tensors, folder / WEIGHTS)
         about = About(
             self.network,
             self.training,
             self.classes,
-            tuple(self._scaler.dims),
+            tuple(scaler.dims),
             self.temperature,
             self.trusted_threshold,
         )
@@ -144,23 +150,31 @@ class Estimator:
         found = cls(about.network, about.training)
         found.classes, found.temperature = about.classes, about.temperature
         found.trusted_threshold = about.trusted_threshold
-        found._scaler = Scaler(
+        scaler = Scaler(
             {name: tensors[f"shift.{name}"] for name in about.views},
             {name: tensors[f"scale.{name}"] for name in about.views},
         )
-        found._model = about.network.build(list(found._scaler.dims.values()), len(about.classes))
+        model = about.network.build(list(scaler.dims.values()), len(about.classes))
         own = {name.removeprefix("model."): torch.from_numpy(tensors[name]) for name in tensors if name[:6] == "model."}
-        found._model.load_state_dict(own)
-        found._model.eval()
+        model.load_state_dict(own)
+        model.eval()
+        found._trained = scaler, model
         return found
+
+    def _ready(self) -> tuple[Scaler, Model]:
+        if self._trained is None:
+            raise UserError("the estimator is not trained; call fit, or load one that is")
+        return self._trained
 
     def _target(self, labels: Labels, votes: Floats | None, rows: int) -> Tensor:
         """Shares [n, K]: of the votes where the network learns them, else one-hot."""
         if len(labels) != rows:
             raise UserError(f"{len(labels)} labels for {rows} rows of features; give one label a row")
         if votes is not None and isinstance(self.network, Amber2) and self.network.target == "shares":
-            if votes.shape != (rows, len(self.classes)) or (votes < 0).any() or (votes.sum(1) <= 0).any():
-                raise UserError(f"votes must be {rows} rows of {len(self.classes)} counts, none of them without a vote")
+            if votes.shape != (rows, len(self.classes)) or not (votes >= 0).all():
+                raise UserError(f"votes have shape {votes.shape}; give {rows} rows of {len(self.classes)} counts")
+            if (empty := votes.sum(1) <= 0).any():
+                raise UserError(f"votes, row {int(empty.argmax())}: nobody voted; leave the row out, or the votes")
             return torch.from_numpy((votes / votes.sum(1, keepdims=True)).astype(np.float32))
         place = {label: number for number, label in enumerate(self.classes)}
         known = np.asarray(labels).tolist()
@@ -169,11 +183,13 @@ class Estimator:
         return torch.eye(len(place))[torch.tensor([place[label] for label in known])]
 
     def _split(
-        self, inputs: Inputs, target: Tensor, validation: tuple[Views, Labels, Floats | None] | None
+        self, scaler: Scaler, own: Views, target: Tensor, validation: tuple[Views, Labels, Floats | None] | None
     ) -> tuple[tuple[Inputs, Tensor], tuple[Inputs, Tensor] | None]:
+        """Rows to fit on and rows held out, given or taken from them."""
+        inputs = scaler.inputs(own)
         if validation is not None:
             views, labels, votes = validation
-            return (inputs, target), (self._scaler.inputs(views), self._target(labels, votes, count_rows(views)))
+            return (inputs, target), (scaler.inputs(views), self._target(labels, votes, count_rows(views)))
         if not self.training.validation:
             return (inputs, target), None
         held = _stratified(target.argmax(1).numpy(), self.training.validation, self.training.seed)
@@ -181,11 +197,12 @@ class Estimator:
         kept, out = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(self.held_out_rows)
         return (inputs.rows(kept), target[kept]), (inputs.rows(out), target[out])
 
-    @torch.no_grad()
-    def _threshold(self, inputs: Inputs, target: Tensor) -> float:
-        projected = self._model.opinion(inputs, self.temperature).projected
-        right = (projected.argmax(1) == target.argmax(1)).numpy()
-        return best_f1_threshold(tally(projected.amax(1).double().numpy().clip(0, 1), right))
+
+@torch.no_grad()
+def _threshold(model: Model, temperature: float, inputs: Inputs, target: Tensor) -> float:
+    projected = model.opinion(inputs, temperature).projected
+    right = (projected.argmax(1) == target.argmax(1)).numpy()
+    return best_f1_threshold(tally(projected.amax(1).double().numpy().clip(0, 1), right))
 
 
 def _classes(labels: Labels, declared: Sequence[str] | Sequence[int] | None) -> tuple[str | int, ...]:

@@ -158,6 +158,15 @@ def test_views_that_do_not_fit_are_refused(views: dict[str, np.ndarray], what: s
 def test_votes_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="3 counts"):
         Estimator(SMALL["amber2"], QUICK).fit(VIEWS, TRUTH, votes=VOTES[:, :2])
+    nobody = VOTES * (np.arange(len(VOTES)) != 7)[:, None]
+    with pytest.raises(UserError, match="row 7: nobody voted"):
+        Estimator(SMALL["amber2"], QUICK).fit(VIEWS, TRUTH, votes=nobody)
+
+
+def test_what_is_not_trained_says_so(tmp_path: Path):
+    for ask in (lambda one: one.predict(VIEWS), lambda one: one.save(tmp_path)):
+        with pytest.raises(UserError, match="not trained; call fit"):
+            ask(Estimator(SMALL["tmc"]))
 
 
 def test_a_label_outside_the_declared_classes_is_refused():
