@@ -15,6 +15,7 @@ from importlib import import_module
 
 from emocaliber import __version__
 from emocaliber.errors import UserError
+from emocaliber.shortage import shortage
 
 DESCRIPTION = """\
 Emotion recognition that knows how sure it is: train vision-language models to state a calibrated confidence, ask them,
@@ -54,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.run(parsed)
     except UserError as error:
         print(f"emocaliber: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if (lacking := shortage(error)) is None:
+            raise
+        print(f"emocaliber: the {lacking} is full; free some: the same command goes on from here", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("emocaliber: stopped; the same command goes on from here", file=sys.stderr)

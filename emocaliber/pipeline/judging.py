@@ -35,10 +35,10 @@ Rows = dict[str, list[Prediction]]
 
 
 def predict_stage(
-    stage: int, model: str, adapter: Path, data: tuple[str, ...], template: str, out: Path
+    stage: int, model: str, adapter: Path, data: tuple[str, ...], template: str, device: str, out: Path
 ) -> dict[str, str]:
     """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes."""
-    engine = TransformersEngine(model, adapter=adapter, batch_size=96, max_new_tokens=12)
+    engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=12)
     hashes = {}
     for split in SPLITS:
         samples = samples_of(data, [split])

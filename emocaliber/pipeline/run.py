@@ -9,6 +9,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.pipeline.judging import predict_stage, read_responses, read_rows
@@ -54,11 +56,12 @@ def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, 
         "template": load_template(recipe.template).hash,
         "data": list(recipe.data),
     }
-    return run_step(
-        out,
-        inputs,
-        lambda folder: predict_stage(stage, model_folder(recipe), adapter, recipe.data, recipe.template, folder),
-    )
+    device = str(PartialState().device)  # where the recipe trained: the CPU with use_cpu, else a GPU
+
+    def work(folder: Path) -> dict[str, Any]:
+        return predict_stage(stage, model_folder(recipe), adapter, recipe.data, recipe.template, device, folder)
+
+    return run_step(out, inputs, work)
 
 
 def _report(recipes: list[Recipe], folders: list[Path], out: Path) -> Path:

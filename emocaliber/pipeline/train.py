@@ -5,14 +5,13 @@ Not the whole road (see run): stages 2 and 3 start from the adapter of the stage
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 
 from emocaliber.backbones.tiny import embedded_base
@@ -21,12 +20,14 @@ from emocaliber.datasets.splits import check_disjoint
 from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.images import ImageError, read_image_bytes
 from emocaliber.pipeline.pairs import read_pairs
 from emocaliber.pipeline.processes import join
 from emocaliber.pipeline.steps import Inputs, file_hash, is_done, refuse_changes, run_step
 from emocaliber.pipeline.teaching import held_out_split, labelled, own_answers, samples_of, verbalized
 from emocaliber.prompting import load_template
-from emocaliber.samples import Sample
+from emocaliber.samples import FileImage, Sample
+from emocaliber.shortage import shortage
 from emocaliber.stages.calibrate.dpo import calibrate_by_dpo
 from emocaliber.stages.calibrate.grpo import calibrate_by_grpo
 from emocaliber.stages.calibrate.held_out import BEST
@@ -64,11 +65,11 @@ def train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
     processes = join(recipe)
     samples = samples_of(recipe.data, recipe.splits)
     check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
-    inputs = inputs_of(recipe, adapter)
+    inputs = inputs_of(recipe, adapter, samples)
 
     def work(folder: Path) -> dict[str, Any]:
         processes.wait_for_everyone()
-        with mendable(recipe):
+        with mendable(recipe, out):
             return _train(recipe, samples, adapter, folder)
 
     if is_done(out, inputs) or processes.is_main_process:
@@ -78,24 +79,24 @@ def train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def mendable(recipe: Recipe) -> Iterator[None]:
+def mendable(recipe: Recipe, out: Path) -> Iterator[None]:
     """Say in one sentence what to do where memory or disk run out; what is saved is kept, and the run goes on."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"{recipe.path}: the GPU's memory is full; halve per_device_train_batch_size and double"
-            " gradient_accumulation_steps, lower max_pixels, or give quantization=nf4 (see `emocaliber estimate`)"
-        ) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise UserError(
-            f"{error.filename or 'the disk'}: the disk is full; free some, and run again: it goes on"
-        ) from error
+    except Exception as error:
+        match shortage(error):
+            case "memory":
+                raise UserError(
+                    f"{recipe.path}: the memory is full; halve per_device_train_batch_size and double"
+                    " gradient_accumulation_steps, lower max_pixels or lora_r, or give quantization=nf4 (see"
+                    " `emocaliber estimate`)"
+                ) from error
+            case "disk":
+                raise UserError(f"{out}: the disk is full; free some, and run again: it goes on") from error
+        raise
 
 
-def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
+def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:
     """Everything that the result depends on."""
     settings = {k: v for k, v in vars(recipe).items() if k != "path"}
     return {
@@ -104,8 +105,21 @@ def inputs_of(recipe: Recipe, adapter: Path | None) -> Inputs:
         "model": fingerprint(model_folder(recipe)),
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
+        **_pictures_beside(samples),
         **({} if recipe.pairs is None else {"pairs": _hash_of_pairs(recipe)}),
     }
+
+
+def _pictures_beside(samples: Sequence[Sample]) -> Inputs:
+    """One hash over the pictures that a data file names; those that it holds are in its own. Unreadable ones, too, are
+    counted: what reads them says so."""
+    digest, beside = hashlib.sha256(), [s.image for s in samples if isinstance(s.image, FileImage)]
+    for image in beside:
+        try:
+            digest.update(hashlib.sha256(read_image_bytes(image)).digest())
+        except ImageError as error:
+            digest.update(error.kind.encode())
+    return {"pictures": digest.hexdigest()[:16]} if beside else {}
 
 
 def _hash_of_pairs(recipe: Recipe) -> str:

@@ -37,3 +37,20 @@ def small_recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     return folder
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pictures of the shipped kaomoji."""
+    table = pq.read_table(FILES["kaomoji"])
+    rows = {"train": 8, "unlabelled": 4, "calibrate": 8}
+    parts = [table.filter(pc.equal(table["split"], split)).slice(0, n) for split, n in rows.items()]
+    path = tmp_path_factory.mktemp("data") / "few.parquet"
+    pq.write_table(pa.concat_tables(parts), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny models of each family are kept (see short_runs.model_of)."""
+    return tmp_path_factory.mktemp("models")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,76 +25,15 @@ from emocaliber.generation.adapters import vision_weights
 from emocaliber.pipeline.export import export, finished_stage
 from emocaliber.pipeline.recipes import read_recipe
 from emocaliber.prediction_files import read_predictions
-from emocaliber.prompting import LEVELS, load_template
+from emocaliber.prompting import load_template
+from emocaliber.stages.calibrate.grpo import calibrate_by_grpo
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.supervised import train_supervised
-from emocaliber.stages.targets import spread_over_levels
-from tests.stages.families import save_family
+from emocaliber.stages.training import Log
+from tests.pipeline.short_runs import FOLDER, RECIPES, answers, losses, model_of, overrides
 
 pytestmark = pytest.mark.slow
-
-RECIPES = Path(__file__).parents[2] / "recipes"
-FOLDER = {
-    "qwen2.5-vl": "qwen2.5-vl-7b",
-    "qwen3-vl": "qwen3-vl-4b",
-    "smolvlm": "smolvlm-256m",
-    "internvl": "internvl3-2b",
-}
-ON_CPU = [
-    "use_cpu=true",
-    "bf16=false",
-    "max_steps=2",
-    "logging_steps=1",
-    "save_steps=1",
-    "per_device_train_batch_size=2",
-    "gradient_accumulation_steps=2",
-    "dataloader_num_workers=0",
-    "ask_batch_size=8",
-]
-
-
-@pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    table = pq.read_table(FILES["kaomoji"])
-    rows = {"train": 8, "unlabelled": 4, "calibrate": 8}
-    parts = [table.filter(pc.equal(table["split"], split)).slice(0, n) for split, n in rows.items()]
-    path = tmp_path_factory.mktemp("data") / "few.parquet"
-    pq.write_table(pa.concat_tables(parts), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
-def model_of(family: str, models: Path) -> Path:
-    return models / family if (models / family).is_dir() else save_family(family, models / family)
-
-
-def overrides(model: Path, few: Path, *more: str) -> list[str]:
-    return [*ON_CPU, f"model={model}", f"data=[{few}]", *more]
-
-
-def losses(out: Path) -> list[float]:
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if "loss" in line]
-
-
-def answers(few: Path) -> list[Lesson]:
-    """What a stage-2 model might have answered: a random one answers nothing that can be read."""
-    template = load_template("label-confidence")
-    return [
-        Lesson(
-            sample,
-            template.write(label=sample.candidates[n % 3], confidence=LEVELS[(7 * n + 20) % 21]),
-            tuple(1 / len(sample.candidates) for _ in sample.candidates),
-            spread_over_levels(LEVELS[(7 * n + 20) % 21], 0.05),
-            correct=float(sample.candidates[n % 3] == sample.label),
-        )
-        for n, sample in enumerate(read_samples(few, "calibrate"))
-    ]
 
 
 @pytest.mark.parametrize("family", FOLDER)
@@ -116,6 +56,24 @@ def test_the_three_stages_run_on_each_familys_architecture(
     first, second = (load_file(out / "adapter" / "adapter_model.safetensors") for out in (two, three))
     assert any(not torch.equal(first[name], second[name]) for name in first)
     assert [json.loads(line)["step"] for line in (three / "held_out.jsonl").read_text().splitlines()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("family", "quantization"),
+    [*((family, "none") for family in FOLDER), ("qwen3-vl", "int8")],
+)
+def test_grpo_runs_two_steps_on_each_familys_architecture(
+    family: str, quantization: str, few: Path, models: Path, tmp_path: Path
+) -> None:
+    path, model = RECIPES / FOLDER[family] / "3-calibrate-grpo.yaml", model_of(family, models)
+    own = [] if read_recipe(path).max_pixels is None else ["max_pixels=4096"]
+    short = ["use_vllm=false", "num_generations=2", "max_completion_length=4", f"quantization={quantization}"]
+    recipe, lessons = read_recipe(path, overrides(model, few, *own, *short)), answers(few)
+    calibrate_by_grpo(recipe, lessons[:4], lessons[4:], str(model), None, tmp_path)
+    assert len(losses(tmp_path)) == 2
+    assert all(map(math.isfinite, losses(tmp_path)))
+    assert vision_weights(tmp_path / "adapter") == []
+    assert [json.loads(line)["step"] for line in (tmp_path / "held_out.jsonl").read_text().splitlines()] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("variant", ["quantization=nf4", "quantization=int8", "optim=adamw_bnb_8bit", "tuning=full"])
@@ -176,6 +134,53 @@ def test_a_changed_recipe_is_refused_and_the_difference_shown(
     assert main(["train", recipe, *changes, "learning_rate=0.5", "--out", str(tmp_path / "1")]) == 2
     assert "recipe.trainer.learning_rate: 0.0001 is now 0.5" in capsys.readouterr().err
     assert (tmp_path / "1" / "adapter" / "adapter_model.safetensors").read_bytes() == weights
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at_the_first_step(*_: Any, **__: Any) -> None:
+    raise Stopped
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["pictures within the file", "pictures beside it"])
+def test_changed_data_between_a_stop_and_its_resumption_are_refused(
+    beside: bool,
+    few: Path,
+    models: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = own_copy(few, tmp_path, beside=beside)
+    changes = overrides(model_of("qwen3-vl", models), data, "max_pixels=4096")
+    command = ["train", str(RECIPES / "qwen3-vl-4b" / "1-label.yaml"), *changes, "--out", str(tmp_path / "1")]
+    with monkeypatch.context() as stop, pytest.raises(Stopped):
+        stop.setattr(Log, "on_log", stop_at_the_first_step)
+        main(command)
+    left = sorted(path for path in (tmp_path / "1").rglob("*"))
+    if beside:
+        (tmp_path / "0.png").write_bytes((tmp_path / "1.png").read_bytes())
+    else:
+        pq.write_table(pq.read_table(data).slice(1), data)
+    assert main(command) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"(pictures|data\..*few\.parquet): '[0-9a-f]{16}' is now '[0-9a-f]{16}'", told)
+    assert sorted(path for path in (tmp_path / "1").rglob("*")) == left
+
+
+def own_copy(few: Path, folder: Path, *, beside: bool) -> Path:
+    """The same rows in a file of one's own, their pictures as files beside it where asked for."""
+    table, path = pq.read_table(few), folder / "few.parquet"
+    if beside:
+        encoded = [row["bytes"] for row in table["image"].to_pylist()]
+        for n, picture in enumerate(encoded):
+            (folder / f"{n}.png").write_bytes(picture)
+        names = pa.array([{"bytes": None, "path": f"{n}.png"} for n in range(len(encoded))], table["image"].type)
+        table = table.set_column(table.column_names.index("image"), table.schema.field("image"), names)
+    pq.write_table(table, path)
+    return path
 
 
 def test_an_evaluation_leaves_a_row_for_every_picture_and_a_scorecard(few: Path, models: Path, tmp_path: Path) -> None:

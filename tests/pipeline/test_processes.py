@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from emocaliber.datasets.embedded import FILES
 from emocaliber.pipeline.processes import asked_by_all
-from tests.pipeline.test_families import ON_CPU, RECIPES, losses
+from tests.pipeline.short_runs import ON_CPU, RECIPES, losses
 from tests.stages.families import save_family
 
 PLAIN = ["optim=sgd", "lr_scheduler_type=constant", "warmup_steps=0", "learning_rate=0.05", "max_steps=4"]
