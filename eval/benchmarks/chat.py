@@ -62,8 +62,9 @@ async def use(pictures: Sequence[bytes], client: httpx.AsyncClient, desk: Desk, 
             tally.errors.append(reply.text)
             continue
         session, _, problem = desk.received(Session(), [reply.json()["token"]], [])
-        async for shown in desk.ask(session, KAOMOJI_10.name, "", "", 0.7):
-            session, _, problem, _ = shown
+        async for update in desk.ask(session, KAOMOJI_10.name, "", "", 0.7):
+            if not isinstance(update, str):  # else it is what is being written
+                session, _, problem, _, _ = update
         read = [turn.read(desk.choice, 0.7) for turn in session.turns]
         if problem or [answer.state for answer in read] != [State.OK]:
             tally.errors.append(problem or read[0].sentence)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -93,21 +94,28 @@ def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def page_url(tiny_options: list[str], page_folder: Path, album: Path) -> Iterator[str]:
     """`emocaliber chat` on a free port, until the tests are over."""
-    command = [sys.executable, "-m", "emocaliber.cli", "chat", "--port", "0", "--gallery", str(album), *tiny_options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(page_folder)}
+    with page(page_folder, "--gallery", str(album), *tiny_options) as url:
+        yield url
+
+
+@contextmanager
+def page(folder: Path, *options: str) -> Iterator[str]:
+    """`emocaliber chat` with these options on a free port; `folder` is where it may leave temporary files."""
+    command = [sys.executable, "-m", "emocaliber.cli", "chat", "--port", "0", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as page:
-        assert page.stdout is not None
-        first = page.stdout.readline()
-        assert first.startswith("The page: http://127.0.0.1:"), first + page.stdout.read()
-        threading.Thread(target=page.stdout.read, daemon=True).start()
-        yield first.split()[2]
-        page.send_signal(signal.SIGINT)
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first.startswith("The page: http://127.0.0.1:"), first + process.stdout.read()
+        threading.Thread(target=process.stdout.read, daemon=True).start()
         try:
-            page.wait(timeout=20)
+            yield first.split()[2]
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=20)
         finally:
-            page.kill()
+            process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,26 @@ def test_a_picture_is_answered_and_the_bar_is_the_parsed_confidence(browser: Bro
     assert len(browser.all("article.answer .shares li")) >= 3
 
 
+WATCH = """
+window.written = [];
+new MutationObserver(() => document.querySelectorAll('#writing article').forEach(
+  (one) => window.written.push(one.innerText))).observe(document.body, { childList: true, subtree: true });
+"""
+
+
+def test_an_answer_appears_while_it_is_written(browser: Browser, faces: list[Path]):
+    browser.driver.execute_script(WATCH)
+    browser.give(*faces)
+    browser.ask()
+    for _ in range(20):  # a machine may write a whole answer between two looks at it
+        if browser.driver.execute_script("return window.written.length"):
+            break
+        browser.ask()
+    assert all("Feeling" in text for text in browser.driver.execute_script("return window.written"))
+    assert browser.driver.execute_script("return window.written.length")
+    assert not browser.all("#writing article")
+
+
 def test_the_slider_changes_the_verdict_and_says_what_it_means(browser: Browser, faces: list[Path]):
     browser.give(faces[0])
     browser.ask()

@@ -97,7 +97,7 @@ def test_vllm_answers_as_transformers_does_with_an_adapter_trained_on_the_shippe
 
 
 @contextmanager
-def server(model: Path, adapter: Path, log: Path) -> Iterator[str]:
+def server(model: Path, adapter: Path, log: Path, *more: str) -> Iterator[str]:
     """vLLM's OpenAI-compatible server on a free port of this machine, its adapter served as "tuned"."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -105,7 +105,7 @@ def server(model: Path, adapter: Path, log: Path) -> Iterator[str]:
     options = ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     options += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--lora-modules", f"tuned={adapter}"]
     options += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *options]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *options, *more]
     with log.open("w") as output:
         process = subprocess.Popen(command, env={**os.environ, **VLLM_ON_CPU}, stdout=output, stderr=output)
     try:
