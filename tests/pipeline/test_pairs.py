@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from emocaliber.cli import main
+from emocaliber.errors import UserError
 from emocaliber.generation.engine import Response
 from emocaliber.generation.records import Record, write_records
+from emocaliber.pipeline.pairs import read_pairs
 from emocaliber.samples import Sample
 
 
@@ -51,3 +53,30 @@ def test_a_mistake_is_one_sentence(
     assert main(["pairs", str(tmp_path), "--reward", reward, "--out", str(tmp_path / "p.jsonl")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "p.jsonl").exists()
+
+
+PAIR = {"id": "1", "task": "t", "kind": "right", "chosen": answer("happy", 0.9), "rejected": "x", "margin": 0.5}
+ASKED = {("t", "1"): Sample("1", b"", "t", ("happy", "sad"), "happy", "calibrate", "g", "1")}
+
+
+def test_what_was_written_is_read_again(tmp_path: Path):
+    write_records(tmp_path / "responses.jsonl", [record("1", answer("happy", 0.4)), record("1", answer("happy", 0.9))])
+    assert main(["pairs", str(tmp_path), "--out", str(tmp_path / "pairs.jsonl")]) == 0
+    (pair,) = read_pairs(tmp_path / "pairs.jsonl", ASKED)
+    assert (pair.key, pair.chosen, pair.rejected) == (("t", "1"), answer("happy", 0.9), answer("happy", 0.4))
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([PAIR, PAIR | {"id": "2"}], "line 2: '2' of task 't' is no row of the recipe's data and splits"),
+        ([PAIR | {"margin": -1.0}], "line 1"),
+        ([PAIR | {"kind": "sure"}], "line 1"),
+        ([], "no preference pairs"),
+    ],
+)
+def test_a_file_of_pairs_is_read_strictly(lines: list[dict[str, object]], sentence: str, tmp_path: Path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UserError, match=sentence):
+        read_pairs(path, ASKED)

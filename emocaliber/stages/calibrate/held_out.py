@@ -51,7 +51,7 @@ class HeldOut(TrainerCallback):
     ) -> None:
         """Record the model that the stage starts from; after a stop, drop what lies beyond the checkpoint."""
         self.writes = state.is_world_process_zero
-        kept = [line for line in self.lines() if line["step"] <= state.global_step]
+        kept = [line for line in self.lines() if line["step"] <= state.global_step and state.global_step > 0]
         if self.writes:
             self.record.write_text("".join(json.dumps(line) + "\n" for line in kept))
         if state.global_step == 0:
