@@ -35,6 +35,7 @@ from emocaliber.stages.calibrate.kto import calibrate_by_kto
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.calibrate.rloo import calibrate_by_rloo
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.kept_features import FEATURES, remembering
 from emocaliber.stages.recipe import Method, Recipe
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import CHECKPOINTS, limit_pixels, missing_model, result_name
@@ -98,7 +99,7 @@ def mendable(recipe: Recipe, out: Path) -> Iterator[None]:
 
 def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:
     """Everything that the result depends on."""
-    settings = {k: v for k, v in vars(recipe).items() if k != "path"}
+    settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features"}}
     return {
         "recipe": settings,
         "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},
@@ -134,6 +135,7 @@ def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
     result = stages[recipe.stage](recipe, samples, adapter, out)
     if PartialState().is_main_process:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        shutil.rmtree(out / FEATURES, ignore_errors=True)
     return result
 
 
@@ -146,14 +148,18 @@ def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
 def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     print(f"  asking the stage-1 model about {len(samples)} pictures", flush=True)
     # The teacher lives no longer than the asking: beside the model that learns it would take its memory twice.
-    lessons, temperatures = verbalized(recipe, samples, teacher(recipe, adapter))
+    with teacher(recipe, adapter, out) as engine:
+        lessons, temperatures = verbalized(recipe, samples, engine)
+    del engine
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="verbalize")
     return {"lessons": len(lessons), "temperatures": temperatures}
 
 
 def _calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     print(f"  asking the stage-2 model about {len(samples)} pictures", flush=True)
-    answers = own_answers(samples, teacher(recipe, adapter), load_template(recipe.template), recipe.spread)
+    with teacher(recipe, adapter, out) as engine:
+        answers = own_answers(samples, engine, load_template(recipe.template), recipe.spread)
+    del engine
     fit, held = held_out_split(answers, samples, recipe.held_out, recipe.seed)
     result = {"held_out": len(held), "unreadable": len(samples) - len(answers)}
     if recipe.pairs is None:
@@ -182,10 +188,12 @@ def _prefer(
     return {"pairs": len(kept), "pairs held out": len(pairs) - len(kept)}
 
 
-def teacher(recipe: Recipe, adapter: Path | None) -> TransformersEngine:
+@contextmanager
+def teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[TransformersEngine]:
     """The model of the stage before, on this process's device, seeing pictures as large as the learner does.
 
-    Raises UserError where it cannot be loaded.
+    What its vision tower makes of them is kept in `out` for the learner, where that is the same tower. Raises UserError
+    where it cannot be loaded.
     """
     model = model_folder(recipe)
     try:
@@ -202,4 +210,8 @@ def teacher(recipe: Recipe, adapter: Path | None) -> TransformersEngine:
         raise UserError(missing_model(model, error)) from error
     if recipe.max_pixels is not None:
         limit_pixels(engine.processor, recipe.max_pixels)
-    return engine
+    reader = remembering(recipe, engine.model, engine.processor, out)
+    engine.processor = reader or engine.processor
+    yield engine
+    if reader is not None:
+        reader.store.seal()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
@@ -16,6 +17,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from emocaliber.prompting import load_template
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.kept_features import keep_all, passes, remembering
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import (
     LevelLoss,
@@ -51,9 +53,12 @@ def train_supervised(
     processor = load_processor(model, recipe.max_pixels)
     template = load_template(recipe.template)
     args = sft_config(recipe, out)
-    collator = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
+    learner = load_trainable(recipe, model, adapter)
+    reader = remembering(recipe, learner, processor, out)
+    reading: Any = reader or processor
+    collator = DataCollatorForVisionLanguageModeling(reading, max_length=None, completion_only_loss=True)
     trainer = SoftTargetTrainer(
-        model=load_trainable(recipe, model, adapter),
+        model=learner,
         args=args,
         train_dataset=as_dataset(lessons, template),
         processing_class=processor,
@@ -63,5 +68,7 @@ def train_supervised(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    if reader is not None:
+        keep_all(reader, [one.sample for one in lessons], passes(recipe, len(lessons)))
     finish(trainer, out, result_name(recipe))
     return trainer
