@@ -44,7 +44,8 @@ HEAD = """# Baselines on the handwritten digits
 
 {today}, {cores} CPU cores of which one is used, torch {torch}. UCI "Multiple Features", six views, the TMC paper's
 split: 1,600 training rows, n = 400 test rows, seeds 0, 1, 2 pooled (95 % BCa intervals, resampled by test row).
-ECE: 15 bins of equal width. s: CPU seconds of training, mean over seeds. Written by `eval/benchmarks/baselines.py`.
+ECE: 15 bins of equal width. s: CPU seconds of training, mean over seeds. Written by `eval/benchmarks/baselines.py`;
+what it says: [baselines-reading.md](baselines-reading.md).
 """
 
 

@@ -1,10 +1,11 @@
 """What corruption does to accuracy and confidence, level by level: of the digits' views, and of pictures.
 
-Not a training: corruption comes at test time alone. With --run and --views pictures are corrupted too, for the
-baselines and for the language model of a finished `emocaliber run` alike.
+Not a training: corruption comes at test time alone. With --run, a run that `emocaliber compare` has been through,
+pictures are corrupted too, for its baselines and its language model alike. Writes a table to --out, and curves beside
+it as NAME-views.svg and NAME-pictures.svg.
 
     python eval/benchmarks/baselines_corruption.py ../shared/data/multiview/handwritten_6views.npz \
-        --run out/demo --views out/baselines/features --out eval/results/baselines-corruption.md
+        --run out/demo --out eval/results/baselines-corruption.md
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from baselines_corruption_curves import METRICS, Point, draw
 
 from emocaliber.backbones.tiny import embedded_base
 from emocaliber.baselines.corruption import (
@@ -29,7 +31,7 @@ from emocaliber.baselines.corruption import (
     without,
 )
 from emocaliber.baselines.estimator import Estimator
-from emocaliber.baselines.experiment import fit
+from emocaliber.baselines.experiment import ESTIMATOR, fit
 from emocaliber.baselines.features import FeatureExtractor, rows_of
 from emocaliber.baselines.features_command import QUESTIONS
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
@@ -44,31 +46,58 @@ from emocaliber.evaluation.tally import Tally, tally
 from emocaliber.evaluation.trusted import best_f1_threshold, floor_f1, trusted_at
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.pipeline.compare import BASELINES, COMPARED
 from emocaliber.prediction_files import read_predictions
 from emocaliber.predictions import Prediction
 from emocaliber.prompting import load_template
 
-LEVELS = {"noise": (0.0, 1.0, 2.0), "missing": (0.5, 1.0), "conflict": (0.5, 1.0)}
-IMAGE_LEVELS = (0.1, 0.2, 0.4)
-PICTURES = 400
+LEVELS = {"noise": (0.5, 1.0, 2.0, 4.0), "missing": (0.25, 0.5, 0.75, 1.0), "conflict": (0.25, 0.5, 0.75, 1.0)}
+IMAGE_LEVELS = (0.05, 0.1, 0.2, 0.4)
+PICTURES = 600
 TASK, GROUP = "kaomoji", "trained styles"
-SHOWN = ("softmax", "edl", "tmc", "ter", "amber2")
-COLUMNS = "| corruption | level | method | accuracy | mean confidence | ECE | AUROC | trusted F1 | floor |"
+SAID, LIKELY = "language model, stated", "language model, label probability"
+DRAWN_VIEWS = ("softmax", "edl", "tmc", "ecml", "ter", "amber2")
+DRAWN_PICTURES = ("softmax", "tmc", "ter", "amber2", SAID, LIKELY)
 Floats = npt.NDArray[np.floating]
 
 HEAD = """# Under corruption
 
 {today}, 2 CPU cores, torch {torch}, seed 0. Trained on clean rows; the trusted threshold is that of greatest F1 on
-clean held-out rows, the floor trusting everything. ECE: 15 bins. Written by `eval/benchmarks/baselines_corruption.py`.
+clean held-out rows, the floor trusting everything. ECE: 15 bins. Uncertainty is that of the fused opinion; of the
+language model, one minus what it states. Chance alone moves an accuracy of a half by ±.05 (n = 400) or ±.04 (n = 600),
+and AUROC by more where there are few errors. Written by `eval/benchmarks/baselines_corruption.py`; what it says:
+[baselines-reading.md](baselines-reading.md).
+"""
+VIEWS = """## Handwritten digits, two of six views corrupted (n = {n:,})
+
+Level: deviations of noise, or the share of rows that lack the views or have those of a row of another label.
+
+![Curves over the level of corruption of views](baselines-corruption-views.svg)
+"""
+PICTURES_HEAD = """
+## Pictures of {task}, {group} (n = {n:,})
+
+Noise of deviation 127 × level, a grey box on that share of the area, or blur of a radius of a quarter of the height ×
+level. The language model has one view, so that views missing or in conflict do not apply to it.
+
+![Curves over the level of corruption of pictures](baselines-corruption-pictures.svg)
 """
 
 
-def figures(rows: Sequence[Prediction], threshold: float) -> str:
-    """The cells of one method at one level. A refused row counts as wrong with the worst confidence."""
+def point(kind: str, level: float, method: str, rows: Sequence[Prediction], threshold: float, doubt: float) -> Point:
+    """One method at one level. A refused row counts as wrong with the worst confidence."""
     found = tallied(rows)
-    accuracy, mean = proper_scores.accuracy(found), proper_scores.mean_confidence(found)
-    cells = [accuracy, mean, ece(found, bins=15), auroc(found), trusted_at(found, threshold).f1, floor_f1(accuracy)]
-    return " | ".join(f"{value:.3f}" for value in cells)
+    accuracy = float(proper_scores.accuracy(found))
+    values = [
+        accuracy,
+        float(proper_scores.mean_confidence(found)),
+        float(ece(found, bins=15)),
+        float(auroc(found)),
+        float(trusted_at(found, threshold).f1),
+        float(floor_f1(accuracy)),
+        doubt,
+    ]
+    return Point(kind, level, method, dict(zip(METRICS, values, strict=True)))
 
 
 def tallied(rows: Sequence[Prediction]) -> Tally:
@@ -86,74 +115,92 @@ def corrupted_views(views: Views, labels: Sequence[str], kind: ViewCorruption, l
     return noisy(views, names, level) if kind == "noise" else without(views, names, level)
 
 
-def digit_lines(found: ViewSet) -> Iterator[str]:
-    """A line a corruption, level and method, with the mean uncertainty at its end."""
+def view_points(found: ViewSet) -> Iterator[Point]:
+    """A point for each corruption, level (0 among them) and method."""
     fitted = {name: fit(BaselineRecipe(network), found)[0] for name, network in NETWORKS.items()}
     test = found.splits["test"]
     for kind in VIEW_CORRUPTIONS:
-        for level in LEVELS[kind]:
+        for level in (0.0, *LEVELS[kind]):
             views = corrupted_views(test.views, test.labels.tolist(), kind, level)
             changed = Rows(
                 {name: values.astype(np.float32) for name, values in views.items()},
                 test.labels, test.ids, test.groups, test.clusters, None,
             )  # fmt: skip
-            for name, estimator in fitted.items():
-                cells = figures(predictions(estimator, changed, found.task, name), _threshold(estimator))
-                doubt = float(estimator.predict_opinion(changed.views).uncertainty.mean())
-                yield f"| {kind} | {level} | {name} | {cells} | {doubt:.4f} |"
+            yield from (
+                _judged(kind, level, name, estimator, changed, found.task) for name, estimator in fitted.items()
+            )
+        print(f"views, {kind}: done", flush=True)
 
 
-def _threshold(estimator: Estimator) -> float:
+def _judged(kind: str, level: float, name: str, estimator: Estimator, rows: Rows, task: str) -> Point:
     assert estimator.trusted_threshold is not None
-    return estimator.trusted_threshold
+    doubt = float(estimator.predict_opinion(rows.views).uncertainty.mean())
+    return point(kind, level, name, predictions(estimator, rows, task, name), estimator.trusted_threshold, doubt)
 
 
-def picture_lines(run: Path, views: Path) -> Iterator[str]:
-    """A line a corruption, level and method, on pictures of one group."""
+def picture_points(run: Path) -> Iterator[Point]:
+    """The same on pictures of one group, with what the language model states and holds likely."""
     samples = [sample for sample in load(TASK, "test") if sample.group == GROUP]
     samples = [samples[i] for i in np.random.default_rng(0).permutation(len(samples))[:PICTURES]]
-    found = read_views(views / f"{TASK}.npz")
     extractor = FeatureExtractor(embedded_base(), QUESTIONS[TASK])
-    fitted = {name: fit(BaselineRecipe(NETWORKS[name]), found)[0] for name in SHOWN}
+    fitted = {name: Estimator.load(run / BASELINES / name / ESTIMATOR / TASK) for name in COMPARED}
     engine = TransformersEngine(
         str(embedded_base()), adapter=run / "3-calibrate" / "adapter", batch_size=96, max_new_tokens=12
     )
-    held = [row for row in read_predictions(run / "predictions/stage-3/stated.calibrate.jsonl") if row.task == TASK]
-    trusted = best_f1_threshold(tallied(held).answered_only())
-    levels = [(kind, level) for kind in IMAGE_CORRUPTIONS for level in IMAGE_LEVELS]
-    for kind, level in [(IMAGE_CORRUPTIONS[0], 0.0), *levels]:
-        seen = [corrupted_sample(sample, kind, level) for sample in samples]
-        rows = rows_of(seen, found.classes, extractor.views(seen))
-        made = {name: predictions(estimator, rows, TASK, name) for name, estimator in fitted.items()}
-        stated = predict(seen, engine, load_template("label-confidence"), method="language model").verbalized
-        print(f"{kind} {level}: done", flush=True)
-        for name, estimator in fitted.items():
-            yield f"| {kind} | {level} | {name} | {figures(made[name], _threshold(estimator))} |"
-        yield f"| {kind} | {level} | language model, stated | {figures(stated, trusted)} |"
+    trusted = {SAID: _threshold(run, "stated"), LIKELY: _threshold(run, "probability")}
+    clean: list[Point] = []
+    for kind in IMAGE_CORRUPTIONS:
+        for level in (0.0, *IMAGE_LEVELS):
+            if level or not clean:
+                seen = [corrupted_sample(sample, kind, level) for sample in samples]
+                rows = rows_of(seen, samples[0].candidates, extractor.views(seen))
+                made = [_judged(kind, level, name, estimator, rows, TASK) for name, estimator in fitted.items()]
+                read = predict(seen, engine, load_template("label-confidence"), method="language model")
+                for name, own in ((SAID, read.verbalized), (LIKELY, read.logprob)):
+                    doubt = 1 - float(proper_scores.mean_confidence(tallied(own)))
+                    made.append(point(kind, level, name, own, trusted[name], doubt))
+                clean = clean or made
+                print(f"pictures, {kind} {level}: done", flush=True)
+            yield from made if level else [Point(kind, 0.0, one.method, one.values) for one in clean]
+
+
+def _threshold(run: Path, read_out: str) -> float:
+    held = [
+        row for row in read_predictions(run / f"predictions/stage-3/{read_out}.calibrate.jsonl") if row.task == TASK
+    ]
+    return best_f1_threshold(tallied(held).answered_only())
+
+
+def table(points: Sequence[Point]) -> str:
+    """A line a corruption, level and method."""
+    lines = ["| corruption | level | method | " + " | ".join(METRICS) + " |", "|" + "---|" * (len(METRICS) + 3)]
+    for one in points:
+        *judged, doubt = (one.values[metric] for metric in METRICS)
+        cells = " | ".join([*(f"{value:.3f}" for value in judged), f"{doubt:.4f}"])
+        lines.append(f"| {one.corruption} | {one.level:g} | {one.method} | {cells} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Train, corrupt, write the tables."""
+    """Train, corrupt, write the tables and the curves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("digits", type=Path)
-    parser.add_argument("--run", type=Path, help="the folder of a finished `emocaliber run recipes/tiny`")
-    parser.add_argument("--views", type=Path, help="the folder that `emocaliber features` wrote")
+    parser.add_argument("--run", type=Path, help="a run's folder that `emocaliber compare` has been through")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    digits = read_views(arguments.digits)
+    points = list(view_points(digits))
+    draw(points, DRAWN_VIEWS, arguments.out.with_name(f"{arguments.out.stem}-views.svg"))
     parts = [
         HEAD.format(today=date.today(), torch=torch.__version__),
-        "## Handwritten digits, two of six views corrupted (n = 400)\n\nLevel: deviations of noise, share of rows.\n",
-        f"{COLUMNS} mean uncertainty |\n|" + "---|" * 10,
-        *digit_lines(read_views(arguments.digits)),
+        VIEWS.format(n=len(digits.splits["test"].labels)),
+        table(points),
     ]
-    if arguments.run and arguments.views:
-        parts += [
-            f"\n## Pictures of {TASK}, {GROUP} (n = {PICTURES})\n\nNoise of deviation 127 × level, a grey box on that"
-            " share of the area, or blur of a radius of a quarter of the height × level.\n",
-            f"{COLUMNS}\n|" + "---|" * 9,
-            *picture_lines(arguments.run, arguments.views),
-        ]
+    if arguments.run:
+        points = list(picture_points(arguments.run))
+        draw(points, DRAWN_PICTURES, arguments.out.with_name(f"{arguments.out.stem}-pictures.svg"))
+        parts += [PICTURES_HEAD.format(task=TASK, group=GROUP, n=PICTURES), table(points)]
     arguments.out.write_text("\n".join(parts) + "\n")
 
 
