@@ -16,13 +16,13 @@ from emocaliber.reporting.tables import ABSENT, difference_table, metric_title, 
 JUDGED = ("accuracy", "ece", "brier", "auroc", "aurc")
 RATED = ("agreement_ece", "agreement_brier")
 WORDS = (
-    "The baselines are small networks on what the model's frozen base sees: the vision tower's tokens of the picture"
-    " and of its middle, and the states of the base's own words about it. They learn on the split train, stop and are"
-    " tempered on the split calibrate, and are judged on the very rows that the language model is judged on. EDL, TMC,"
-    " ETMC and TER state the confidence of a Dirichlet distribution, softmax and AmbER² a probability; AmbER² learns"
-    " the raters' votes where there are any. The language model's label probability and its two corrections after the"
-    " fact stand among them. Trusted F1 is of the threshold that is best on calibration rows; its floor trusts"
-    " everything."
+    "The baselines are small networks on what the model’s frozen base sees: the vision tower’s tokens of the picture"
+    " and of its middle, and the states of the base’s own words about it. They learn on the split train, stop and are"
+    " tempered on the split calibrate, and are judged on the very rows that the language model is judged on. EDL, TMC"
+    " and ETMC state the mean of a Dirichlet distribution, TER a mean weighted by learnt confidences, softmax and"
+    " AmbER² a probability; AmbER² learns the raters’ votes where there are any. The language model’s label probability"
+    " and its two corrections after the fact stand among them. Trusted F1 is of the threshold that is best on"
+    " calibration rows; its floor trusts everything."
 )
 
 
@@ -46,15 +46,18 @@ def comparison_table(methods: Sequence[MethodScores], scope: Scores) -> Table:
         [
             Cell(method.name),
             *(value_cell(scores.headline.get(name)) for name in columns),
-            *_trusted(scores),
+            _trusted(scores),
         ]
         for method, scores in own
     ]
     floors = frozenset(number for number, (method, _) in enumerate(own) if method.role == "floor")
-    header = ["Method", *map(metric_title, columns), "Trusted F1 ↑", "Its floor"]
+    header = ["Method", *map(metric_title, columns), "Trusted F1 ↑, its floor"]
     return Table(scope_title(scope), header, rows, floors)
 
 
-def _trusted(scores: Scores) -> tuple[Cell, Cell]:
+def _trusted(scores: Scores) -> Cell:
     best = next((one for one in scores.trusted if one.rule == "best F1"), None)
-    return (value_cell(best.f1), value_cell(best.floor)) if best else (ABSENT, ABSENT)
+    if best is None:
+        return ABSENT
+    own = value_cell(best.f1)
+    return Cell(own.text, f"{own.detail}; floor {value_cell(best.floor).text}")

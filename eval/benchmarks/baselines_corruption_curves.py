@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from emocaliber.reporting.palette import PAGE, series_styles
 
 METRICS = ("accuracy", "mean confidence", "ECE", "AUROC", "trusted F1", "its floor", "mean uncertainty")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "emocaliber",
     "svg.fonttype": "none",
     "font.size": 8,

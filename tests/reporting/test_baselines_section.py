@@ -37,7 +37,7 @@ def test_a_run_without_baselines_has_no_such_section(run_page: Page):
 def test_with_baselines_every_task_group_and_difference_is_shown(run: RunSummary, baselines: Scorecard, tmp_path: Path):
     text = Page(write_run_report(replace(run, baselines=baselines), tmp_path).read_text(encoding="utf-8")).text
     shown = text[text.index(TITLE) :]
-    for part in ("Task “emoji”", "Task “kaomoji”", "Group “held-out style”", "minus ter", "Trusted F1 ↑", "Its floor"):
+    for part in ("Task “emoji”", "Task “kaomoji”", "Group “held-out style”", "minus ter", "Trusted F1 ↑, its floor"):
         assert part in shown
     assert "minus ter" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
@@ -55,6 +55,6 @@ def test_the_trusted_floor_is_that_of_trusting_everything(baselines: Scorecard):
     row = next(row for row in table.rows if row[0].text == "ter")
     accuracy = scores.headline["accuracy"].value
     assert accuracy is not None
-    assert row[-1].text == f"{2 * accuracy / (1 + accuracy):.3f}"
+    assert row[-1].detail.endswith(f"; floor {2 * accuracy / (1 + accuracy):.3f}")
     constant = next(row for number, row in enumerate(table.rows) if number in table.floors)
     assert constant[-1].text == "does not apply"
