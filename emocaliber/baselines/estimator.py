@@ -193,6 +193,9 @@ class Estimator:
         if not self.training.validation:
             return (inputs, target), None
         held = _stratified(target.argmax(1).numpy(), self.training.validation, self.training.seed)
+        if not held.any():
+            share = self.training.validation
+            raise UserError(f"{len(held)} rows are too few to hold out {share:g} of each label; give validation rows")
         self.held_out_rows = np.flatnonzero(held)
         kept, out = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(self.held_out_rows)
         return (inputs.rows(kept), target[kept]), (inputs.rows(out), target[out])

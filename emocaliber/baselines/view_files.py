@@ -100,6 +100,8 @@ def _view_set(content: Mapping[str, npt.NDArray[Any]], task: str) -> ViewSet:
     declared = content.get("classes")
     found = np.concatenate([part["label"] for part in splits.values()])
     classes = tuple(map(str, (np.unique(found) if declared is None else declared).tolist()))
+    if len(set(classes)) < len(classes):
+        raise UserError(f"key 'classes' names a label twice: {', '.join(classes)}")
     if unknown := sorted(set(map(str, found.tolist())) - set(classes)):
         raise UserError(f"label {unknown[0]!r} is not in 'classes'")
     task = str(content["task"]) if "task" in content else task
@@ -135,6 +137,8 @@ def _rows(part: Mapping[str, npt.NDArray[Any]], split: str, task: str, labels: i
         rows = count_rows(views)
     except UserError as problem:
         raise UserError(f"split {split!r}: {problem}") from None
+    if not rows:
+        raise UserError(f"split {split!r} has no row")
     for name in set(PER_ROW) & set(part):
         if len(part[name]) != rows:
             raise UserError(f"key '{name}_{split}' has {len(part[name])} rows, the views have {rows}")

@@ -169,6 +169,11 @@ def test_what_is_not_trained_says_so(tmp_path: Path):
             ask(Estimator(SMALL["tmc"]))
 
 
+def test_too_few_rows_to_hold_any_out_are_refused():
+    with pytest.raises(UserError, match="3 rows are too few to hold out"):
+        Estimator(SMALL["tmc"], QUICK).fit({"clear": VIEWS["clear"][:3]}, LABELS)
+
+
 def test_a_label_outside_the_declared_classes_is_refused():
     with pytest.raises(UserError, match="'sad' is not among"):
         Estimator(SMALL["tmc"], QUICK).fit(VIEWS, TRUTH, classes=LABELS[:2])

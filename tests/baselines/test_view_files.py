@@ -64,6 +64,8 @@ def test_what_is_written_is_read_again(tmp_path: Path):
         ({"audio_test": np.array([[1.0, np.nan], [1.0, 2.0]])}, "split 'test': view 'audio', row 0: partly NaN"),
         ({"audio_train": None}, "split 'train': there is no view"),
         ({"label_train": np.zeros((4, 2), int)}, "'label_train' has shape"),
+        ({"audio_test": np.ones((0, 2)), "label_test": np.array([], int), "id_test": None}, "'test' has no row"),
+        ({"classes": np.array(["0", "1", "2", "10", "10"])}, "'classes' names a label twice"),
         ({"id_test": np.array(["a", "a"])}, "'id_test' names 'a' twice"),
         ({"votes_train": np.full((4, 4), 0.25)}, "'votes_train' holds shares"),
         ({"votes_train": np.full((4, 4), np.nan)}, "'votes_train' must hold counts"),
