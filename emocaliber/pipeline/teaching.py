@@ -6,7 +6,7 @@ Not a trainer: here the engine asks, and `emocaliber.stages` trains on what come
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,9 @@ from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.targets import distilled, nearest_level, spread_over_levels, voted
 
 Floats = npt.NDArray[np.float64]
+Ask = Callable[[Sequence[Sample]], list[Floats]]
+"""From samples to a distribution over the candidates of each."""
+
 LABEL = "label"
 CHUNK = 512  # pictures decoded at a time
 DRAWS = 8  # answers drawn for each picture where their agreement is the target
@@ -106,13 +109,19 @@ def verbalized(
         return voted([s for s in samples if s.votes], template, recipe.spread), {}
     if recipe.target == "agreement":
         return distilled(samples, *agreement(samples, engine), template, recipe.spread), {}
+    return scaled(recipe, samples, lambda rows: asked_by_all(rows, lambda part: ask_labels(part, engine)))
+
+
+def scaled(recipe: Recipe, samples: Sequence[Sample], ask: Ask) -> tuple[list[Lesson], dict[str, float]]:
+    """Stage 2: lessons that say the likeliest label with its probability, of what `ask` believes, scaled by one
+    temperature a task that is fitted on the calibration split; and the temperatures."""
     held = samples_of(recipe.data, ["calibrate"])
-    temperatures = temperatures_of(held, asked_by_all(held, lambda part: ask_labels(part, engine)))
-    beliefs = asked_by_all(samples, lambda part: ask_labels(part, engine))
+    temperatures = temperatures_of(held, ask(held))
+    beliefs = ask(samples)
     confidences = np.array(
         [float(tempered(share[None], temperatures[s.task]).max()) for s, share in zip(samples, beliefs, strict=True)]
     )
-    return distilled(samples, beliefs, confidences, template, recipe.spread), temperatures
+    return distilled(samples, beliefs, confidences, load_template(recipe.template), recipe.spread), temperatures
 
 
 def agreement(samples: Sequence[Sample], engine: TransformersEngine) -> tuple[list[Floats], Floats]:

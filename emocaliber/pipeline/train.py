@@ -22,9 +22,19 @@ from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.images import ImageError, read_image_bytes
 from emocaliber.pipeline.pairs import read_pairs
-from emocaliber.pipeline.processes import join
+from emocaliber.pipeline.processes import asked_by_all, join
 from emocaliber.pipeline.steps import Inputs, file_hash, is_done, refuse_changes, run_step
-from emocaliber.pipeline.teaching import held_out_split, labelled, own_answers, samples_of, verbalized
+from emocaliber.pipeline.teachers import believed
+from emocaliber.pipeline.teaching import (
+    Floats,
+    ask_labels,
+    held_out_split,
+    labelled,
+    own_answers,
+    samples_of,
+    scaled,
+    verbalized,
+)
 from emocaliber.prompting import load_template
 from emocaliber.samples import FileImage, Sample
 from emocaliber.shortage import shortage
@@ -35,6 +45,7 @@ from emocaliber.stages.calibrate.kto import calibrate_by_kto
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.calibrate.rloo import calibrate_by_rloo
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.folds import fold_of
 from emocaliber.stages.kept_features import FEATURES, remembering
 from emocaliber.stages.recipe import Method, Recipe
 from emocaliber.stages.supervised import train_supervised
@@ -107,6 +118,7 @@ def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
         **_pictures_beside(samples),
+        **({"teachers": [fingerprint(Path(one)) for one in recipe.teachers]} if recipe.teachers else {}),
         **({} if recipe.pairs is None else {"pairs": _hash_of_pairs(recipe)}),
     }
 
@@ -140,6 +152,9 @@ def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
 
 
 def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
+    if recipe.fold is not None:
+        fold = fold_of(recipe.fold)
+        samples = [one for one in samples if not fold.holds(one.cluster)]
     lessons = labelled(samples, load_template(recipe.template))
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="label")
     return {"lessons": len(lessons)}
@@ -147,10 +162,18 @@ def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
 
 def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
     print(f"  asking the stage-1 model about {len(samples)} pictures", flush=True)
-    # The teacher lives no longer than the asking: beside the model that learns it would take its memory twice.
-    with teacher(recipe, adapter, out) as engine:
-        lessons, temperatures = verbalized(recipe, samples, engine)
-    del engine
+
+    def ask(one: Path, rows: Sequence[Sample]) -> list[Floats]:
+        with teacher(recipe, one, out) as engine:
+            return asked_by_all(rows, lambda part: ask_labels(part, engine))
+
+    # A teacher lives no longer than the asking: beside the model that learns it would take its memory twice.
+    if recipe.teachers:
+        lessons, temperatures = scaled(recipe, samples, lambda rows: believed(recipe, rows, ask))
+    else:
+        with teacher(recipe, adapter, out) as engine:
+            lessons, temperatures = verbalized(recipe, samples, engine)
+        del engine
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="verbalize")
     return {"lessons": len(lessons), "temperatures": temperatures}
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from emocaliber.errors import UserError
+from emocaliber.stages.folds import fold_of
 from emocaliber.yaml_files import read_mapping
 
 Stage = Literal["label", "verbalize", "calibrate"]
@@ -43,8 +44,10 @@ class Recipe:
     `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks
     or Parquet files, `splits` which rows of them ("emoji:train": of one task alone). `target` (stage 2) is where the
     confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, or
-    the raters' share; `method` (stage 3) how what is said is calibrated; `held_out` the share of the
-    calibration clusters to select on; `anchor` the weight of staying close to the model that the stage started from;
+    the raters' share; `fold` ("2/3") the clusters that stage 1 does not learn from, and `teachers` the stage-1 adapters
+    whose mean probability is stage 2's target, each asked about the fold that it was kept from; `method` (stage 3) how
+    what is said is calibrated; `held_out` the share of the calibration clusters to select on; `anchor` the weight of
+    staying close to the model that the stage started from;
     `objective` the proper score of the proper loss, of the mean level or expected over the levels;
     `reward` the scoring rule that GRPO and RLOO pay by (`emocaliber rewards` draws them) and `correctness` what it
     counts as right: the dominant label, the raters' share, or half the group's accuracy; `advantages` (GRPO) whether
@@ -69,6 +72,8 @@ class Recipe:
     lora_target: str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     target: Target = "own-probability"
     spread: float = 0.05
+    fold: str | None = None
+    teachers: tuple[str, ...] = ()
     method: Method = "proper"
     held_out: float = 0.25
     anchor: float = 1.0
@@ -112,7 +117,15 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
 
 
 def _refuse_idle_keys(recipe: Recipe) -> None:
-    """Preferences need pairs; no other method takes them, and only GRPO takes advantages by segment."""
+    """Keys that the stage or method would not look at; and preferences, which need pairs."""
+    if recipe.fold is not None and recipe.stage != "label":
+        raise UserError(f"{recipe.path}: fold: stage label leaves a fold out, no other; take the key out")
+    if recipe.teachers and (recipe.stage != "verbalize" or recipe.target != "own-probability"):
+        raise UserError(f"{recipe.path}: teachers: stage verbalize asks them, for target own-probability alone")
+    try:
+        fold_of(recipe.fold or "1/2")
+    except ValueError as error:
+        raise UserError(f"{recipe.path}: fold: {error}") from None
     if recipe.stage == "calibrate" and recipe.method in PREFERENCES and recipe.pairs is None:
         raise UserError(
             f"{recipe.path}: method {recipe.method} learns from pairs; give pairs: FILE, which `emocaliber pairs` wrote"
@@ -150,18 +163,18 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     choices |= {"tuning": get_args(Tuning), "quantization": get_args(Quantization)}
     if key in choices and value not in choices[key]:
         raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")
-    if key in {"data", "splits"}:
+    if key in {"data", "splits", "teachers"}:
         if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
             raise UserError(f"{path}: {key}: give a list such as [kaomoji, emoji]")
         return tuple(value)
-    if key in {"max_pixels", "pairs"} and value is None:
+    if key in {"max_pixels", "pairs", "fold"} and value is None:
         return None
     whole = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(whole, int)
     kinds |= dict.fromkeys(("spread", "held_out", "anchor"), (int, float))
     if key == "keep_features" and not isinstance(value, bool):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
-    kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs"), str)
+    kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs", "fold"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):
         raise UserError(f"{path}: {key}: {value!r} is of the wrong kind")
     return value
