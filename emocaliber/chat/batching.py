@@ -139,11 +139,12 @@ class Batcher:
         return []
 
     def _gather(self) -> None:
-        """Wait a moment for a full batch, but only where several users are about: one alone loses no time."""
-        if not self._queue or not self.batches or self.batches[-1] == 1:
+        """Wait a moment for as many as were answered together last: they ask again. One alone loses no time."""
+        company = self.batches[-1] if self.batches else 1
+        if not self._queue:
             return
         until = time.monotonic() + self._gathering
-        while not self._closed and len(self._queue) < self._together and (left := until - time.monotonic()) > 0:
+        while not self._closed and len(self._queue) < company and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
 
     def _answer(self, engine: StreamingEngine, batch: list[tuple[Request, Coming]]) -> None:

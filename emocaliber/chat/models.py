@@ -75,9 +75,9 @@ class ModelChoice:
 
             model = str(embedded_base())
         if self.engine == "vllm":
-            from emocaliber.generation.vllm_engine import VllmEngine
+            from emocaliber.chat.merging import vllm_engine
 
-            return VllmEngine(model, adapter=adapter, max_new_tokens=self.max_new_tokens)
+            return vllm_engine(model, adapter, self.max_new_tokens)
         from emocaliber.generation.transformers_engine import TransformersEngine
 
         return TransformersEngine(model, adapter=adapter, device=self.device, max_new_tokens=self.max_new_tokens)

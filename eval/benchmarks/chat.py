@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import cycle
@@ -51,9 +51,14 @@ class Tally:
     errors: list[str] = field(default_factory=list)
 
 
-async def use(pictures: Sequence[bytes], client: httpx.AsyncClient, desk: Desk, until: float, tally: Tally) -> None:
-    """One user: a picture, a question, the answer, and again."""
-    for encoded in cycle(pictures):
+async def use(pictures: Sequence[bytes], url: str, desk: Desk, until: float, tally: Tally) -> None:
+    """One user, on a connection of their own: a picture, a question, the answer, and again."""
+    async with httpx.AsyncClient(base_url=url, timeout=120, verify=False) as client:
+        await _ask_on(cycle(pictures), client, desk, until, tally)
+
+
+async def _ask_on(pictures: Iterator[bytes], client: httpx.AsyncClient, desk: Desk, until: float, tally: Tally) -> None:
+    for encoded in pictures:
         if time.monotonic() > until:
             return
         began = time.monotonic()
@@ -84,11 +89,10 @@ def measure(choice: ModelChoice, engine: Engine, users: int, seconds: float, tog
 
     async def everyone() -> None:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=url, timeout=120) as client:
-            began, cpu = time.monotonic(), time.process_time()
-            until = began + seconds
-            await asyncio.gather(*(use(pictures[user::users], client, desk, until, tally) for user in range(users)))
-            tally.elapsed, tally.cpu = time.monotonic() - began, time.process_time() - cpu
+        began, cpu = time.monotonic(), time.process_time()
+        until = began + seconds
+        await asyncio.gather(*(use(pictures[user::users], url, desk, until, tally) for user in range(users)))
+        tally.elapsed, tally.cpu = time.monotonic() - began, time.process_time() - cpu
 
     asyncio.run(everyone())
     server.should_exit = True
