@@ -110,7 +110,7 @@ def mendable(recipe: Recipe, out: Path) -> Iterator[None]:
 
 def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:
     """Everything that the result depends on."""
-    settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features"}}
+    settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features", "packing"}}
     return {
         "recipe": settings,
         "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},

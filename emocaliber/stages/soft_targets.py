@@ -23,6 +23,7 @@ from emocaliber.errors import UserError
 from emocaliber.prompting import LEVEL_TEXTS
 from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.packing import line_places, packed
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """From log-probabilities over levels [n, 21], targets [n, 21] and correctness [n] to a loss per row [n]."""
@@ -120,10 +121,13 @@ def option_logs(logs: torch.Tensor, field: dict[str, torch.Tensor], kept: int) -
 
 
 class SoftTargetTrainer(SFTTrainer):
-    """SFT with soft label and level targets; `level_loss` says what is learned of the levels."""
+    """SFT with soft label and level targets; `level_loss` says what is learned of the levels.
 
-    def __init__(self, *arguments: Any, level_loss: LevelLoss, **named: Any) -> None:
-        self.level_loss = level_loss
+    With `packing`, the padding of a batch is not computed (see packing); the model must be ready for it.
+    """
+
+    def __init__(self, *arguments: Any, level_loss: LevelLoss, packing: bool = False, **named: Any) -> None:
+        self.level_loss, self.packing = level_loss, packing
         super().__init__(*arguments, **named)
         # The loss below is a mean over rows, whatever the accumulation: the trainer must divide by its steps.
         self.model_accepts_loss_kwargs = False
@@ -140,8 +144,15 @@ class SoftTargetTrainer(SFTTrainer):
         goal = inputs.pop("labels")[:, 1:]
         # Only the completion's positions matter, and they stand at the end: the vocabulary is large, the prompt long.
         kept = int((goal != -100).any(0).float().argmax())
-        outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1)
-        logs = F.log_softmax(outputs.logits[:, :-1].float(), -1)
+        if self.packing:
+            places = line_places(inputs["attention_mask"], kept)
+            line = packed(self.accelerator.unwrap_model(model), inputs)
+            outputs = model(**line, use_cache=False, logits_to_keep=places.flatten())
+            logits = outputs.logits.unflatten(1, places.shape)[0]
+        else:
+            outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1)
+            logits = outputs.logits[:, :-1]
+        logs = F.log_softmax(logits.float(), -1)
         loss = self._row_losses(logs, goal, kept, **soft).mean()
         return (loss, outputs) if return_outputs else loss
 

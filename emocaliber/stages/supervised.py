@@ -18,6 +18,7 @@ from emocaliber.prompting import load_template
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
 from emocaliber.stages.kept_features import keep_all, passes, remembering
+from emocaliber.stages.packing import use_packing
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import (
     LevelLoss,
@@ -65,6 +66,7 @@ def train_supervised(
         data_collator=SoftTargetCollator(collator, AnswerPaths(processor, template)),
         callbacks=[Log(out, title), *callbacks],
         level_loss=level_loss,
+        packing=recipe.packing and use_packing(learner),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)

@@ -1,0 +1,122 @@
+"""A packed batch has the loss and the gradients of the padded one, and no row sees another."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+from emocaliber.prompting import LEVEL_TEXTS, LEVELS, load_template
+from emocaliber.samples import Sample
+from emocaliber.stages.answer_paths import AnswerPaths
+from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.packing import packed, use_packing
+from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, cross_entropy
+from tests.stages.families import FAMILIES
+
+QWEN = ["qwen2.5-vl", "qwen3-vl"]
+LABELS = ("happy", "sad", "angry", "cute", "surprised", "shy")
+
+
+def picture(random: np.random.Generator) -> bytes:
+    width, height = (int(side) for side in random.integers(28, 180, 2))
+    stream = BytesIO()
+    Image.fromarray(random.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def lessons(random: np.random.Generator, rows: int) -> list[Lesson]:
+    """Pictures of many sizes, questions with few and many candidates, hard and soft targets."""
+    template = load_template("label-confidence")
+    made = []
+    for n in range(rows):
+        candidates = LABELS[: random.integers(2, len(LABELS) + 1)]
+        sample = Sample(f"{n}", picture(random), "any", candidates, candidates[0], "train", "", f"{n}")
+        answer = template.write(label=candidates[0], confidence=float(random.choice(LEVELS)))
+        label = tuple(random.dirichlet(np.ones(len(candidates))).tolist()) if n % 3 else None
+        level = tuple(random.dirichlet(np.ones(len(LEVEL_TEXTS))).tolist()) if n % 2 else None
+        made.append(Lesson(sample, answer, label, level))
+    return made
+
+
+def trainer_of(family: str, out: Path, taught: list[Lesson]) -> SoftTargetTrainer:
+    torch.manual_seed(0)
+    model, processor = FAMILIES[family]()
+    template = load_template("label-confidence")
+    inner = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
+    settings = SFTConfig(
+        output_dir=str(out), use_cpu=True, bf16=False, report_to="none", remove_unused_columns=False, max_length=None,
+        gradient_checkpointing=False,
+    )  # fmt: skip
+    return SoftTargetTrainer(
+        model=model,
+        args=settings,
+        train_dataset=as_dataset(taught, template),
+        processing_class=processor,
+        data_collator=SoftTargetCollator(inner, AnswerPaths(processor, template)),
+        level_loss=cross_entropy,
+    )
+
+
+def loss_and_gradients(trainer: SoftTargetTrainer, batch: dict[str, Any]) -> tuple[float, dict[str, torch.Tensor]]:
+    trainer.model.zero_grad()
+    loss = trainer.compute_loss(trainer.model, dict(batch))
+    loss.backward()
+    found = {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.grad is not None}
+    return float(loss.detach()), found
+
+
+@pytest.mark.parametrize("family", QWEN)
+def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    taught = lessons(random, 24)
+    trainer = trainer_of(family, tmp_path, taught)
+    rows = [as_dataset(taught, load_template("label-confidence"))[n] for n in range(len(taught))]
+    for _ in range(4):
+        chosen = random.choice(len(rows), int(random.integers(1, 7)), replace=False)
+        batch = trainer.data_collator([rows[n] for n in chosen])
+        trainer.packing = False
+        wanted, gradients = loss_and_gradients(trainer, batch)
+        assert use_packing(trainer.model)
+        trainer.packing = True
+        loss, packed_gradients = loss_and_gradients(trainer, batch)
+        assert loss == pytest.approx(wanted, rel=1e-5)
+        assert packed_gradients.keys() == gradients.keys()
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(packed_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("family", QWEN)
+def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
+    taught = lessons(np.random.default_rng(3), 3)
+    trainer = trainer_of(family, tmp_path, taught)
+    model: Any = trainer.model
+    assert use_packing(model)
+    rows = [as_dataset(taught, load_template("label-confidence"))[n] for n in range(3)]
+    batch = trainer.data_collator(rows)
+    inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids", "image_grid_thw")}
+    line = packed(model, inputs | {"pixel_values": batch["pixel_values"]})
+    embedded = model.get_input_embeddings()(line.pop("input_ids")).detach().requires_grad_()
+    del line["pixel_values"], line["image_grid_thw"]
+    first, second = int(line["cu_seq_lens_q"][1]), int(line["cu_seq_lens_q"][2])
+    model(inputs_embeds=embedded, use_cache=False, **line).logits[0, first:second].sum().backward()
+    reach = embedded.grad[0].abs().sum(1)
+    assert (reach[first:second] > 0).all()
+    assert (reach[:first] == 0).all()
+    assert (reach[second:] == 0).all()
+
+
+@pytest.mark.parametrize("family", ["smolvlm", "internvl"])
+def test_other_families_are_left_alone_and_it_is_said(family: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = FAMILIES[family]()
+    before = model.config.text_config._attn_implementation
+    assert not use_packing(model)
+    assert model.config.text_config._attn_implementation == before
+    assert "packing is off" in capsys.readouterr().out
