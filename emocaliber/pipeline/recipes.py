@@ -45,9 +45,11 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if foreign := set(recipe.trainer) - _keys(recipe):
         raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")
     try:
-        load_template(recipe.template)
+        fields = set(load_template(recipe.template).fields)
     except ValueError as error:
         raise UserError(f"{path}: template: {error}") from error
+    if recipe.stage == "calibrate" and not {"label", "confidence"} <= fields:
+        raise UserError(f"{path}: template: stage calibrate needs one with a label and a confidence in its answer")
     return dataclasses.replace(recipe, trainer=_checked_kinds(recipe))
 
 

@@ -28,7 +28,7 @@ from emocaliber.samples import Sample
 from emocaliber.stages.calibrate.split import held_out_clusters
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.targets import distilled, nearest_level, spread_over_levels, voted
+from emocaliber.stages.targets import distilled, distributed, nearest_level, spread_over_levels, voted
 
 Floats = npt.NDArray[np.float64]
 Ask = Callable[[Sequence[Sample]], list[Floats]]
@@ -108,20 +108,26 @@ def verbalized(
     if recipe.target == "votes":
         return voted([s for s in samples if s.votes], template, recipe.spread), {}
     if recipe.target == "agreement":
-        return distilled(samples, *agreement(samples, engine), template, recipe.spread), {}
+        shares, agreeing = agreement(samples, engine)
+        if "distribution" in template.fields:
+            return distributed(samples, shares, template), {}
+        return distilled(samples, shares, agreeing, template, recipe.spread), {}
     return scaled(recipe, samples, lambda rows: asked_by_all(rows, lambda part: ask_labels(part, engine)))
 
 
 def scaled(recipe: Recipe, samples: Sequence[Sample], ask: Ask) -> tuple[list[Lesson], dict[str, float]]:
-    """Stage 2: lessons that say the likeliest label with its probability, of what `ask` believes, scaled by one
-    temperature a task that is fitted on the calibration split; and the temperatures."""
+    """Stage 2: lessons that say the likeliest label with its probability (the whole distribution, where the template
+    states one) of what `ask` believes, scaled by one temperature a task that is fitted on the calibration split; and
+    the temperatures."""
     held = samples_of(recipe.data, ["calibrate"])
     temperatures = temperatures_of(held, ask(held))
     beliefs = ask(samples)
-    confidences = np.array(
-        [float(tempered(share[None], temperatures[s.task]).max()) for s, share in zip(samples, beliefs, strict=True)]
-    )
-    return distilled(samples, beliefs, confidences, load_template(recipe.template), recipe.spread), temperatures
+    calibrated = [tempered(share[None], temperatures[s.task])[0] for s, share in zip(samples, beliefs, strict=True)]
+    template = load_template(recipe.template)
+    if "distribution" in template.fields:
+        return distributed(samples, calibrated, template), temperatures
+    confidences = np.array([float(share.max()) for share in calibrated])
+    return distilled(samples, beliefs, confidences, template, recipe.spread), temperatures
 
 
 def agreement(samples: Sequence[Sample], engine: TransformersEngine) -> tuple[list[Floats], Floats]:

@@ -61,10 +61,39 @@ def distilled(
     return lessons
 
 
+def apportioned(shares: Floats) -> tuple[float, ...]:
+    """A distribution in steps of the levels that sums to 1: largest remainders, ties to the earlier one.
+
+    Raises ValueError where the shares do not sum to 1 or one is negative.
+    """
+    if abs(shares.sum() - 1) > 1e-6 or shares.min() < 0:
+        raise ValueError(f"{shares.tolist()} is no distribution")
+    steps = len(LEVELS) - 1
+    whole = np.floor(shares * steps + 1e-9).astype(int)
+    order = np.argsort(whole - shares * steps, kind="stable")
+    whole[order[: steps - whole.sum()]] += 1
+    return tuple(LEVELS[n] for n in whole.tolist())
+
+
+def distributed(samples: Sequence[Sample], shares: Sequence[Floats], template: Template) -> list[Lesson]:
+    """Lessons that say a distribution over all candidates, the likeliest first, in steps of the levels.
+
+    `shares` holds one calibrated distribution over each sample's candidates. The first one said is the answer, its
+    share the confidence.
+    """
+    lessons = []
+    for sample, own in zip(samples, shares, strict=True):
+        stated = apportioned(own)
+        order = np.argsort(-own, kind="stable").tolist()
+        lessons.append(Lesson(sample, template.write(distribution={sample.candidates[k]: stated[k] for k in order})))
+    return lessons
+
+
 def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[Lesson]:
     """Lessons for samples with rater votes: the dominant label with the share of raters who chose it.
 
-    The label's soft target is the raters' distribution. Raises ValueError for a sample without votes or label.
+    The label's soft target is the raters' distribution; a template that states a distribution states theirs. Raises
+    ValueError for a sample without votes or label.
     """
     lessons = []
     for sample in samples:
@@ -72,6 +101,9 @@ def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[
             raise ValueError(f"{sample.id}: the target 'votes' needs rater votes")
         total = sum(sample.votes.values())
         shares = tuple(sample.votes.get(candidate, 0) / total for candidate in sample.candidates)
+        if "distribution" in template.fields:
+            lessons += distributed([sample], [np.array(shares)], template)
+            continue
         share = sample.votes[sample.label] / total
         text = template.write(label=sample.label, confidence=nearest_level(share))
         lessons.append(Lesson(sample, text, shares, spread_over_levels(share, spread)))

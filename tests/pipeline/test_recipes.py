@@ -57,6 +57,7 @@ def test_an_override_replaces_a_key_of_ours_and_one_of_the_trainers() -> None:
         ("lr_scheduler_type=cosin", "lr_scheduler_type: 'cosin' is of the wrong kind"),
         ("num_generations=4", "belongs to another trainer"),
         ("template=lable", "there is no template 'lable'"),
+        ("stage=calibrate", "needs one with a label and a confidence"),
         ("quantization=int3", "'int3' is not one of none, nf4, int8"),
         ("learning_rate", "write key=value"),
         ("env={A: b}", "may not set environment variables"),

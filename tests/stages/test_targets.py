@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from emocaliber.prompting import LEVELS, load_template
 from emocaliber.reading import read_response
 from emocaliber.samples import Sample
-from emocaliber.stages.targets import distilled, nearest_level, spread_over_levels, voted
+from emocaliber.stages.targets import apportioned, distilled, distributed, nearest_level, spread_over_levels, voted
 
 TEMPLATE = load_template("label-confidence")
 
@@ -65,3 +65,30 @@ def test_votes_become_the_raters_share() -> None:
 def test_votes_are_not_made_up() -> None:
     with pytest.raises(ValueError, match="needs rater votes"):
         voted([sample()], TEMPLATE, 0.05)
+
+
+@given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=25))
+def test_an_apportioned_distribution_sums_to_one_and_is_near_the_shares(weights: list[float]) -> None:
+    shares = np.array(weights) / np.sum(weights)
+    stated = np.array(apportioned(shares))
+    assert stated.sum() == pytest.approx(1.0)
+    assert set(stated.tolist()) <= set(LEVELS)
+    assert np.abs(stated - shares).max() < 0.05 + 1e-9
+
+
+def test_shares_that_do_not_sum_to_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="is no distribution"):
+        apportioned(np.array([0.5, 0.6]))
+
+
+def test_a_stated_distribution_is_read_back_with_its_top_first() -> None:
+    [lesson] = distributed([sample()], [np.array([0.21, 0.7, 0.09])], load_template("distribution"))
+    assert lesson.completion == "<distribution>sad 0.70, happy 0.20, angry 0.10</distribution>"
+    reading = read_response(lesson.completion, sample().candidates)
+    assert (reading.label, reading.confidence) == ("sad", 0.7)
+    assert reading.distribution == {"sad": 0.7, "happy": 0.2, "angry": 0.1}
+
+
+def test_votes_can_be_stated_whole() -> None:
+    [lesson] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("distribution"), 0.05)
+    assert lesson.completion == "<distribution>sad 0.75, happy 0.25, angry 0.00</distribution>"
