@@ -88,9 +88,14 @@ class FeatureExtractor:
         return inputs.to(self.model.device, self.model.dtype)
 
     def _pooled(self, inputs: Any) -> list[Tensor]:
-        """Mean and maximum over each picture's tokens [2 h]."""
+        """Mean and maximum over each picture's tokens [2 h].
+
+        A backbone may cut a picture into tiles: which tokens are whose is told by the places kept for them in the text.
+        """
         seen = self.model.get_image_features(**{name: value for name, value in inputs.items() if name not in WORDS})
-        return [torch.cat([tokens.mean(0), tokens.amax(0)]) for tokens in seen.pooler_output]
+        every = torch.cat([tokens.flatten(0, -2) for tokens in seen.pooler_output])
+        places = (inputs["input_ids"] == self.model.config.image_token_id).sum(1)
+        return [torch.cat([tokens.mean(0), tokens.amax(0)]) for tokens in every.split(places.tolist())]
 
     def _caption(self, inputs: Any) -> Tensor:
         """Mean state of the words that the model says [n, h], those after its end left out."""

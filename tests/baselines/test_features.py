@@ -18,6 +18,7 @@ from emocaliber.cli import main
 from emocaliber.datasets.embedded import load
 from emocaliber.errors import UserError
 from emocaliber.samples import Sample
+from tests.stages.families import FAMILIES, save_family
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,18 @@ def test_a_corrupted_picture_is_seen_differently(extractor: FeatureExtractor):
     samples = _few()[:2]
     plain, noisy = extractor.views(samples), extractor.views([corrupted_sample(s, "noise", 0.5) for s in samples])
     assert all(not np.allclose(plain[name], noisy[name], atol=1e-2) for name in plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_familys_architecture_gives_finite_views_of_every_picture(family: str, tmp_path: Path):
+    samples = _few()[:3]
+    looking = FeatureExtractor(save_family(family, tmp_path), "Describe the drawing.", batch_size=2, max_new_tokens=3)
+    views = looking.views(samples)
+    assert list(views) == ["image", "centre", "caption"]
+    assert all(len(values) == 3 and np.isfinite(values).all() for values in views.values())
+    assert views["image"].shape == views["centre"].shape
+    assert not np.allclose(views["image"][0], views["image"][1])
 
 
 @pytest.mark.slow
