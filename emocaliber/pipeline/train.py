@@ -47,6 +47,7 @@ from emocaliber.stages.calibrate.rloo import calibrate_by_rloo
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.folds import fold_of
 from emocaliber.stages.kept_features import FEATURES, remembering
+from emocaliber.stages.profiling import ASKING, part
 from emocaliber.stages.recipe import Method, Recipe
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import CHECKPOINTS, limit_pixels, missing_model, result_name
@@ -235,6 +236,7 @@ def teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[Transfo
         limit_pixels(engine.processor, recipe.max_pixels)
     reader = remembering(recipe, engine.model, engine.processor, out)
     engine.processor = reader or engine.processor
-    yield engine
+    with part(ASKING):
+        yield engine
     if reader is not None:
         reader.store.seal()

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emocaliber.stages.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="replaces what the recipe says of a key")
     parser.add_argument("--adapter", type=Path, help="the adapter of the stage before (stages 2 and 3)")
     parser.add_argument("--out", type=Path, required=True, help="where adapter/ and log.jsonl are written")
+    parser.add_argument("--profile", action="store_true", help="say where the time goes, and draw it in profile.png")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -22,5 +27,20 @@ def run(arguments: argparse.Namespace) -> None:
     from emocaliber.pipeline.recipes import read_recipe
     from emocaliber.pipeline.train import train
 
-    train(read_recipe(arguments.recipe, arguments.overrides), arguments.adapter, arguments.out)
+    recipe = read_recipe(arguments.recipe, arguments.overrides)
+    if arguments.profile:
+        _profile(recipe, arguments)
+    else:
+        train(recipe, arguments.adapter, arguments.out)
     print(f"The result: {arguments.out}")
+
+
+def _profile(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    from emocaliber.pipeline.profile_report import draw_profile, profile_table
+    from emocaliber.pipeline.train import train
+    from emocaliber.stages.profiling import profiled
+
+    with profiled() as profile:
+        train(recipe, arguments.adapter, arguments.out)
+    print(profile_table(profile))
+    print(f"Drawn in {draw_profile(profile, arguments.out)}")

@@ -19,6 +19,7 @@ from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
 from emocaliber.stages.kept_features import keep_all, passes, remembering
 from emocaliber.stages.packing import use_packing
+from emocaliber.stages.profiling import VISION, part
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import (
     LevelLoss,
@@ -49,14 +50,20 @@ def train_supervised(
     title: str,
     level_loss: LevelLoss = cross_entropy,
     callbacks: Sequence[TrainerCallback] = (),
+    beside: Sequence[SoftTargetCollator] = (),
 ) -> SoftTargetTrainer:
-    """Train on the lessons and leave `adapter/` and `log.jsonl` in `out`; run again after a stop, it goes on."""
+    """Train on the lessons and leave `adapter/` and `log.jsonl` in `out`; run again after a stop, it goes on.
+
+    What other collators read `beside` the training comes from the kept features too, where there are any.
+    """
     processor = load_processor(model, recipe.max_pixels)
     template = load_template(recipe.template)
     args = sft_config(recipe, out)
     learner = load_trainable(recipe, model, adapter)
     reader = remembering(recipe, learner, processor, out)
     reading: Any = reader or processor
+    for one in beside:
+        one.inner.processor = reading
     collator = DataCollatorForVisionLanguageModeling(reading, max_length=None, completion_only_loss=True)
     trainer = SoftTargetTrainer(
         model=learner,
@@ -71,6 +78,7 @@ def train_supervised(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     if reader is not None:
-        keep_all(reader, [one.sample for one in lessons], passes(recipe, len(lessons)))
+        with part(VISION):
+            keep_all(reader, [one.sample for one in lessons], passes(recipe, len(lessons)))
     finish(trainer, out, result_name(recipe))
     return trainer

@@ -31,6 +31,7 @@ from transformers import (
 from transformers.image_utils import SizeDict
 
 from emocaliber.errors import UserError
+from emocaliber.stages.profiling import watch
 from emocaliber.stages.recipe import Recipe
 
 CHECKPOINTS, LOG, ADAPTER, MODEL = "checkpoints", "log.jsonl", "adapter", "model"
@@ -178,6 +179,7 @@ def finish(trainer: Trainer, out: Path, name: str) -> None:
             # holds it, transformers 5.19 loads it alone and forgets what was learned; the start is known without it.
             shutil.rmtree(checkpoint / REFERENCE, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
+    watch(trainer)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     save_result(trainer, out, name)
 

@@ -35,6 +35,7 @@ def calibrate_by_proper_loss(
         title="calibrate",
         level_loss=anchored(recipe.anchor, OBJECTIVES[recipe.objective]),
         callbacks=[HeldOut(watch)],
+        beside=[watch.collator],
     )
 
 

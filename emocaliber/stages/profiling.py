@@ -1,0 +1,146 @@
+"""Where the time of a stage goes: every second of it counted for one part, by the part that began last.
+
+Not a tracer of kernels (see torch.profiler): the parts are a reader's, from waiting for data to the optimiser. A
+backward pass is not told apart by module, so that of what learns beneath the loss counts with the loss.
+
+    emocaliber train recipes/tiny/1-label.yaml max_steps=30 --out out/profile --profile
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+REST, ASKING, DATA, VISION = "the rest", "asking the model before", "data", "vision tower"
+FORWARD, BACKWARD, OPTIMISER = "language model, forward", "loss and backward", "optimiser"
+GENERATION, REWARD, RECORDS = "generation", "reward", "checkpoints and logs"
+WATCHING = "watching held-out rows"
+WHOLE = {GENERATION, ASKING, WATCHING}
+"""Parts within which nothing else is told apart."""
+TOWERS = ("visual", "vision_tower", "vision_model")
+"""What the families call their vision towers."""
+
+
+class Profile:
+    """Seconds by part, and the number of steps. Parts nest: what is counted is the innermost alone."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.steps = 0
+        self._open = [REST]
+        self._since = time.perf_counter()
+
+    def begin(self, part: str) -> None:
+
+        self.count(self._open[-1])
+        self._open.append(self._open[-1] if self._open[-1] in {GENERATION, ASKING} else part)
+
+    def end(self) -> None:
+        """The part that began last has ended."""
+        self.count(self._open[-1])
+        self._open.pop()
+
+    def count(self, part: str) -> None:
+        """Time since the last count is the part's."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
+        self._since = now
+
+
+_current: ContextVar[Profile | None] = ContextVar("profile", default=None)
+
+
+@contextmanager
+def profiled() -> Iterator[Profile]:
+    """A profile of what is trained inside."""
+    profile = Profile()
+    token = _current.set(profile)
+    try:
+        yield profile
+    finally:
+        profile.count(REST)
+        _current.reset(token)
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Count what is inside for the part, where a profile is wanted."""
+    profile = _current.get()
+    if profile is None:
+        yield
+        return
+    profile.begin(name)
+    try:
+        yield
+    finally:
+        profile.end()
+
+
+def watch(trainer: Trainer) -> None:
+    """Count the trainer's steps, where a profile is wanted."""
+    profile = _current.get()
+    if profile is None:
+        return
+    trainer.add_callback(_Steps(profile))
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    towers = [module for name, module in model.named_modules() if name.rpartition(".")[2] in TOWERS]
+    for module, name in [(model, FORWARD), *((tower, VISION) for tower in towers[:1])]:
+        module.register_forward_pre_hook(lambda *_, name=name: profile.begin(name))
+        module.register_forward_hook(lambda *_: profile.end())
+    model.generate = _within(GENERATION, model.generate)
+    rewards = vars(trainer).get("reward_funcs", [])  # TRL's online methods have them
+    rewards[:] = [_within(REWARD, one) for one in rewards]
+
+
+def _within(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(*arguments: Any, **named: Any) -> Any:
+        with part(name):
+            return work(*arguments, **named)
+
+    return counted
+
+
+class _Steps(TrainerCallback):
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.profile.begin(DATA)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.profile.end()
+        self.profile.begin(BACKWARD)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.profile.end()
+        self.profile.begin(OPTIMISER)
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.profile.end()
+        self.profile.begin(WATCHING)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.profile.end()
+        self.profile.begin(DATA)
+        self.profile.steps += 1
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.profile.count(RECORDS)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.profile.count(RECORDS)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.profile.end()
