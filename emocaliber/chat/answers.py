@@ -21,7 +21,7 @@ from emocaliber.predictions import State
 from emocaliber.prompting import Template
 from emocaliber.reading import read_response
 
-STATED, PROBABILITY = "stated by the model", "the model's label probabilities"
+STATED, PROBABILITY = "as the model states it", "by the model's own label probabilities, which nothing has calibrated"
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Desk:
         try:
             question = Question(candidates_of(taxonomy, own), read_question(typed) if typed.strip() else "")
         except UserError as error:
-            yield self.shown(session, threshold, str(error), "alert")
+            yield self.shown(session, threshold, _sentence(error), "alert")
             return
         async for shown in self._ask(session, question, threshold):
             yield shown
@@ -162,7 +162,12 @@ def feelings(taxonomy: str, own: str) -> str:
     try:
         return message_html(", ".join(candidates_of(taxonomy, own)))
     except UserError as error:
-        return message_html(str(error))
+        return message_html(_sentence(error))
+
+
+def _sentence(error: UserError) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def candidates_of(taxonomy: str, own: str) -> tuple[str, ...]:

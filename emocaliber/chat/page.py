@@ -26,7 +26,6 @@ SECONDS_KEPT = 900
 MOST_QUEUED = 256
 TOGETHER = 64
 """How many users' askings run at a time: they only wait, the engine takes them in batches."""
-COPY = "(text) => { navigator.clipboard.writeText(text); return []; }"
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -160,7 +159,7 @@ def _wire(page: gr.Blocks, desk: Desk, on: _Controls) -> None:
     on.picker.upload(received, [on.session], [on.session, on.tray, on.status], **QUIET)
     for changed in (on.threshold.change, on.taxonomy.change, on.own.blur):
         changed(desk.judged, judging, [on.answers, on.meaning, on.as_json, on.feelings], **QUIET)
-    on.copy.click(None, [on.as_json], [], js=COPY)
+    on.copy.click(None, [on.as_json], [on.status], js=template_text("copy.js"))
     page.load(opening, None, [on.model], **QUIET)
 
 

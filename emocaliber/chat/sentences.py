@@ -56,10 +56,7 @@ def often_right(share: float) -> str:
 def basis(like: Likeness) -> str:
     """What "answers like this" are: how many, which confidence they stated, and what they were about."""
     span = percent(like.low) if like.low == like.high else f"{percent(like.low)} to {percent(like.high)}"
-    return (
-        f"Of {like.answers:,} answers that stated {span}, about pictures that the model was not trained on,"
-        f" {like.right:,} were right."
-    )
+    return f"{like.right:,} of {like.answers:,} answers that stated {span}, on pictures the model was not trained on"
 
 
 def meaning(threshold: float, selection: Selection | None) -> str:

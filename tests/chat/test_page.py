@@ -172,6 +172,13 @@ def test_everything_can_be_done_by_the_keyboard(browser: Browser, faces: list[Pa
             " (e.closest('#typed, #own, #taxonomy, button[id]') || e).id"
         )
         reached.append(focused)
+        if focused == "taxonomy":
+            press(browser, Keys.ARROW_RIGHT)  # from the last one to "my own", whose field comes next, and back
+            press(browser, Keys.TAB)
+            assert browser.driver.execute_script("return document.activeElement.closest('#own') !== null")
+            browser.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.TAB)
+            press(browser, Keys.ARROW_LEFT)
+            assert not browser.one("#own").is_displayed()
         if focused == "ask":
             ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
             browser.wait(lambda: browser.all("article.answer"))
@@ -182,7 +189,11 @@ def test_everything_can_be_done_by_the_keyboard(browser: Browser, faces: list[Pa
     assert [one for one in reached if one in ("ask", "stop", "retry", "clear", "copy")] == [
         "ask", "stop", "retry", "clear", "copy",
     ]  # fmt: skip
-    assert {"photograph", "typed", "own"} <= set(reached)
+    assert {"photograph", "taxonomy", "typed"} <= set(reached)
+
+
+def press(browser: Browser, key: str) -> None:
+    ActionChains(browser.driver).send_keys(key).perform()
 
 
 def test_the_conversation_is_copied_as_json(browser: Browser, faces: list[Path], page_url: str):

@@ -48,8 +48,7 @@ def test_every_unreadable_state_has_its_own_sentence():
 
 def test_the_basis_names_numbers_and_range_and_that_they_are_of_unseen_pictures():
     assert basis(Likeness(163, 470, 0.3, 0.35)) == (
-        "Of 470 answers that stated 30\u00a0% to 35\u00a0%, about pictures that the model was not trained on,"
-        " 163 were right."
+        "163 of 470 answers that stated 30\u00a0% to 35\u00a0%, on pictures the model was not trained on"
     )
 
 

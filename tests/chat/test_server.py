@@ -1,4 +1,4 @@
-"""`ask` and `chat` with a real OpenAI-compatible server, vLLM's own: what they say is what the loaded model says."""
+"""`ask` and `chat` by vLLM, in process and by its OpenAI-compatible server: they say what the loaded model says."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.chat.browser import Browser
 from tests.chat.conftest import page
 from tests.chat.test_page import shown_json
 from tests.chat.test_terminal import ask
+from tests.generation.conftest import VLLM_ON_CPU
 from tests.generation.test_engines_agree import server
 from tests.generation.test_listening import check_stop, check_stream
 
@@ -41,13 +42,36 @@ def options(url: str) -> list[str]:
     return [*served, "--taxonomy", KAOMOJI_10.name, "--calibration", str(TINY_ADAPTER / FILE)]
 
 
-def test_ask_and_chat_say_by_a_server_what_the_loaded_model_says(options: list[str], faces: list[Path], tmp_path: Path):
-    loaded, served = (ask(*faces, "--json", *more) for more in ([], options))
-    assert served.returncode == loaded.returncode == 0, served.stderr
-    here, there = ([json.loads(line) for line in done.stdout.splitlines()] for done in (loaded, served))
-    assert len(here) == len(there) == len(faces)
+@pytest.fixture(scope="module")
+def here(faces: list[Path]) -> list[dict[str, object]]:
+    """What the embedded model, loaded by transformers, says about the faces."""
+    return rows_of(faces)
+
+
+def rows_of(faces: list[Path], *options: str) -> list[dict[str, object]]:
+    done = ask(*faces, "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check_same(here: list[dict[str, object]], there: list[dict[str, object]]) -> None:
     same = [one["text"] == other["text"] for one, other in zip(here, there, strict=True)]
-    assert sum(same) >= len(faces) - 1  # float sums differ in their last bits
+    assert sum(same) >= len(here) - 1  # float sums differ in their last bits
+
+
+def test_vllm_with_the_adapter_merged_says_what_transformers_says(
+    here: list[dict[str, object]], faces: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in VLLM_ON_CPU.items():
+        monkeypatch.setenv(name, value)
+    check_same(here, rows_of(faces, "--engine", "vllm"))
+
+
+def test_ask_and_chat_say_by_a_server_what_the_loaded_model_says(
+    here: list[dict[str, object]], options: list[str], faces: list[Path], tmp_path: Path
+):
+    there = rows_of(faces, *options)
+    check_same(here, there)
     assert all(row["sentence"] and row["basis"] for row in there)
     with page(tmp_path, *options) as address:
         user = Browser(address)

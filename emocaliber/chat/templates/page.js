@@ -36,6 +36,13 @@ document.addEventListener('drop', (event) => {
   send([...(event.dataTransfer?.files ?? [])]);
 });
 
+// On a narrow screen the answers stand below the controls: whoever asks is brought to them.
+document.addEventListener('click', (event) => {
+  if (event.target.closest?.('#ask, #retry') && window.innerWidth < 768) {
+    document.querySelector('#right')?.scrollIntoView();
+  }
+});
+
 let camera = null;
 photograph.hidden = !navigator.mediaDevices?.getUserMedia;
 photograph.addEventListener('click', async () => {
