@@ -7,6 +7,7 @@ Not a launcher: `accelerate launch` or `torchrun` starts the processes, accelera
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -24,13 +25,17 @@ Found = TypeVar("Found")
 def join(recipe: Recipe) -> PartialState:
     """This process's place among those that were launched together: alone, where it was started by itself.
 
-    Raises UserError where the recipe needs a GPU and there is none.
+    Raises UserError where the recipe needs a GPU and there is none, or would be parted by what does nothing there.
     """
     on_cpu = bool(recipe.trainer.get("use_cpu", False))
     if not on_cpu and not torch.cuda.is_available():
         raise UserError(
             f"{recipe.path}: there is no GPU here; add use_cpu=true bf16=false (a small model only), or run"
             " `emocaliber recipe validate` and `emocaliber estimate`, which need none"
+        )
+    if on_cpu and (os.environ.get("ACCELERATE_USE_FSDP") == "true" or recipe.trainer.get("fsdp")):
+        raise UserError(
+            f"{recipe.path}: FSDP parts nothing on a CPU and does not say so; take it out, or give deepspeed=FILE"
         )
     return PartialState(cpu=on_cpu)
 

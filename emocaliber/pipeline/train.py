@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from safetensors import SafetensorError
 
 from emocaliber.backbones.tiny import embedded_base
 from emocaliber.datasets.embedded import FILES
@@ -75,6 +76,8 @@ def train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
     """
     if recipe.stage != "label" and adapter is None and recipe.tuning == "lora":
         raise UserError(f"{recipe.path}: stage {recipe.stage} goes on from an adapter; give it with --adapter DIR")
+    if adapter is not None and not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter}: no adapter lies here; a stage leaves it in the folder `adapter` of its --out")
     processes = join(recipe)
     samples = samples_of(recipe.data, recipe.splits)
     check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
@@ -106,6 +109,11 @@ def mendable(recipe: Recipe, out: Path) -> Iterator[None]:
                 ) from error
             case "disk":
                 raise UserError(f"{out}: the disk is full; free some, and run again: it goes on") from error
+        if isinstance(error, SafetensorError):
+            raise UserError(
+                f"{recipe.path}: weights of {recipe.model} or of the adapter cannot be read ({error}): the file is"
+                " broken off; fetch or write it again"
+            ) from error
         raise
 
 
@@ -115,13 +123,20 @@ def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -
     return {
         "recipe": settings,
         "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},
-        "model": fingerprint(model_folder(recipe)),
+        "model": _fingerprint_of_model(recipe),
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
         **_pictures_beside(samples),
         **({"teachers": [fingerprint(Path(one)) for one in recipe.teachers]} if recipe.teachers else {}),
         **({} if recipe.pairs is None else {"pairs": _hash_of_pairs(recipe)}),
     }
+
+
+def _fingerprint_of_model(recipe: Recipe) -> str:
+    try:
+        return fingerprint(model_folder(recipe))
+    except FileNotFoundError as error:
+        raise UserError(missing_model(recipe.model, error)) from error
 
 
 def _pictures_beside(samples: Sequence[Sample]) -> Inputs:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForImageTextToText,
@@ -34,6 +35,7 @@ from emocaliber.errors import UserError
 from emocaliber.stages.profiling import watch
 from emocaliber.stages.recipe import Recipe
 
+GATHERED = "stage3_gather_16bit_weights_on_model_save"
 CHECKPOINTS, LOG, ADAPTER, MODEL = "checkpoints", "log.jsonl", "adapter", "model"
 REFERENCE = "ref"  # the name that TRL gives the frozen start of DPO, KTO, RLOO and GRPO with beta above 0
 
@@ -169,6 +171,9 @@ def _is_complete(checkpoint: Path) -> bool:
 
 def finish(trainer: Trainer, out: Path, name: str) -> None:
     """Train to the end, from the newest checkpoint where there is one, and put the result in place as `out/name`."""
+    plugin = trainer.accelerator.state.deepspeed_plugin
+    if plugin is not None:
+        refuse_pieces(plugin.hf_ds_config)
     checkpoint = newest_checkpoint(out / CHECKPOINTS)
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
@@ -182,6 +187,15 @@ def finish(trainer: Trainer, out: Path, name: str) -> None:
     watch(trainer)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     save_result(trainer, out, name)
+
+
+def refuse_pieces(config: HfDeepSpeedConfig) -> None:
+    """Raises UserError where ZeRO-3 would leave the result in pieces, pickled, that only DeepSpeed puts together."""
+    if config.is_zero3() and not config.is_true(f"zero_optimization.{GATHERED}"):
+        raise UserError(
+            "DeepSpeed ZeRO-3 would leave no whole weights; set zero3_save_16bit_model: true as"
+            f" recipes/accelerate/zero3.yaml does, or in DeepSpeed's own file zero_optimization.{GATHERED}: true"
+        )
 
 
 def save_result(trainer: Trainer, out: Path, name: str) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from emocaliber.datasets.embedded import FILES
+from tests.pipeline.few_rows import few_rows
 
 ROWS = {"train": 48, "unlabelled": 32, "calibrate": 32, "test": 24}
 STEPS = {"1-label": 40, "2-verbalize": 40, "3-calibrate": 12}
@@ -21,10 +18,7 @@ RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 def small_recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped recipes on a few rows of the shipped kaomoji, a few steps a stage, a checkpoint at each fourth."""
     folder = tmp_path_factory.mktemp("recipes")
-    table = pq.read_table(FILES["kaomoji"])
-    parts = [table.filter(pc.equal(table["split"], split)).slice(0, n) for split, n in ROWS.items()]
-    data = folder / "few.parquet"
-    pq.write_table(pa.concat_tables(parts), data)
+    data = few_rows(folder / "few.parquet", ROWS)
     for name, steps in STEPS.items():
         recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
         recipe |= {
@@ -42,12 +36,8 @@ def small_recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty pictures of the shipped kaomoji."""
-    table = pq.read_table(FILES["kaomoji"])
-    rows = {"train": 8, "unlabelled": 4, "calibrate": 8}
-    parts = [table.filter(pc.equal(table["split"], split)).slice(0, n) for split, n in rows.items()]
     path = tmp_path_factory.mktemp("data") / "few.parquet"
-    pq.write_table(pa.concat_tables(parts), path)
-    return path
+    return few_rows(path, {"train": 8, "unlabelled": 4, "calibrate": 8})
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from emocaliber.cli import main
 from emocaliber.datasets.parquet import read_samples
+from emocaliber.pipeline.recipes import read_recipe
 from emocaliber.prompting import LEVELS, load_template
+from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.targets import spread_over_levels
 from tests.stages.families import save_family
@@ -57,3 +60,17 @@ def answers(few: Path) -> list[Lesson]:
         )
         for n, sample in enumerate(read_samples(few, "calibrate"))
     ]
+
+
+def three_stages(family: str, model: Path, few: Path, out: Path, *more: str) -> tuple[Path, Path, Path]:
+    """Two steps of each stage by the family's recipes, the third from answers that a trained model might have given."""
+    recipes = RECIPES / FOLDER[family]
+    one, two, three = out / "1", out / "2", out / "3"
+    own = [] if read_recipe(recipes / "1-label.yaml").max_pixels is None else ["max_pixels=3136"]
+    changes = overrides(model, few, *own, *more)
+    assert main(["train", str(recipes / "1-label.yaml"), *changes, "--out", str(one)]) == 0
+    verbalize = ["train", str(recipes / "2-verbalize.yaml"), *changes, "splits=[unlabelled]"]
+    assert main([*verbalize, "--adapter", str(one / "adapter"), "--out", str(two)]) == 0
+    recipe, lessons = read_recipe(recipes / "3-calibrate.yaml", changes), answers(few)
+    calibrate_by_proper_loss(recipe, lessons[:4], lessons[4:], str(model), two / "adapter", three)
+    return one, two, three

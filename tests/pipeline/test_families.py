@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,10 @@ from emocaliber.pipeline.recipes import read_recipe
 from emocaliber.prediction_files import read_predictions
 from emocaliber.prompting import load_template
 from emocaliber.stages.calibrate.grpo import calibrate_by_grpo
-from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import Log
-from tests.pipeline.short_runs import FOLDER, RECIPES, answers, losses, model_of, overrides
+from tests.pipeline.short_runs import FOLDER, RECIPES, answers, losses, model_of, overrides, three_stages
 
 pytestmark = pytest.mark.slow
 
@@ -40,15 +40,7 @@ pytestmark = pytest.mark.slow
 def test_the_three_stages_run_on_each_familys_architecture(
     family: str, few: Path, models: Path, tmp_path: Path
 ) -> None:
-    recipes, model = RECIPES / FOLDER[family], model_of(family, models)
-    one, two, three = tmp_path / "1", tmp_path / "2", tmp_path / "3"
-    own = [] if read_recipe(recipes / "1-label.yaml").max_pixels is None else ["max_pixels=3136"]
-    changes = overrides(model, few, *own)
-    assert main(["train", str(recipes / "1-label.yaml"), *changes, "--out", str(one)]) == 0
-    verbalize = ["train", str(recipes / "2-verbalize.yaml"), *changes, "splits=[unlabelled]"]
-    assert main([*verbalize, "--adapter", str(one / "adapter"), "--out", str(two)]) == 0
-    recipe, lessons = read_recipe(recipes / "3-calibrate.yaml", changes), answers(few)
-    calibrate_by_proper_loss(recipe, lessons[:4], lessons[4:], str(model), two / "adapter", three)
+    one, two, three = three_stages(family, model_of(family, models), few, tmp_path)
     for out in (one, two, three):
         assert len(losses(out)) == 2
         assert all(map(math.isfinite, losses(out)))
@@ -136,12 +128,12 @@ def test_a_changed_recipe_is_refused_and_the_difference_shown(
     assert (tmp_path / "1" / "adapter" / "adapter_model.safetensors").read_bytes() == weights
 
 
-class Stopped(Exception):
+class StopError(Exception):
     pass
 
 
 def stop_at_the_first_step(*_: Any, **__: Any) -> None:
-    raise Stopped
+    raise StopError
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["pictures within the file", "pictures beside it"])
@@ -156,9 +148,10 @@ def test_changed_data_between_a_stop_and_its_resumption_are_refused(
     data = own_copy(few, tmp_path, beside=beside)
     changes = overrides(model_of("qwen3-vl", models), data, "max_pixels=4096")
     command = ["train", str(RECIPES / "qwen3-vl-4b" / "1-label.yaml"), *changes, "--out", str(tmp_path / "1")]
-    with monkeypatch.context() as stop, pytest.raises(Stopped):
+    with monkeypatch.context() as stop:
         stop.setattr(Log, "on_log", stop_at_the_first_step)
-        main(command)
+        with pytest.raises(StopError):
+            main(command)
     left = sorted(path for path in (tmp_path / "1").rglob("*"))
     if beside:
         (tmp_path / "0.png").write_bytes((tmp_path / "1.png").read_bytes())
@@ -202,16 +195,22 @@ def test_an_evaluation_leaves_a_row_for_every_picture_and_a_scorecard(few: Path,
         (["model=nowhere/at-all"], "the model cannot be loaded"),
         (["lora_target=.*text_model.*"], "lora_target matches no module"),
         (["use_cpu=false"], "there is no GPU here"),
+        ([f"model={RECIPES / 'tiny'}"], "holds no *.safetensors"),
+        (["model=BROKEN"], "the file is broken off"),
+        (["template=label", "--adapter", str(RECIPES / "tiny")], "no adapter lies here"),
     ],
 )
 def test_what_is_missing_is_one_sentence(
     few: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     changes: list[str], sentence: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     if "no GPU" in sentence and torch.cuda.is_available():
         return
     recipe = str(RECIPES / "qwen3-vl-4b" / "1-label.yaml")
+    broken = shutil.copytree(model_of("qwen3-vl", models), tmp_path / "broken") / "model.safetensors"
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    changes = [change.replace("BROKEN", str(broken.parent)) for change in changes]
     told = overrides(model_of("qwen3-vl", models), few, "max_pixels=4096", *changes)
     assert main(["train", recipe, *told, "--out", str(tmp_path / "1")]) == 2
     assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
