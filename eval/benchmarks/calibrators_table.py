@@ -1,0 +1,289 @@
+"""The table of finished runs of calibrators.py: what each method states on the test rows, and what it cost.
+
+Not a training. Seeds are pooled: intervals are of rows (of clusters, where one has several), not of seeds, whose Brier
+scores stand side by side.
+
+    python eval/benchmarks/calibrators.py --out eval/results/calibrators.md
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from emocaliber.baselines.posthoc import Kind, Signal, fit_recalibrator
+from emocaliber.datasets.faces_truth import FaceTruth, read_truths, truth_path
+from emocaliber.evaluation.build import DEFAULTS, build_scorecard
+from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.evaluation.tally import tally
+from emocaliber.prediction_files import read_predictions
+from emocaliber.predictions import Prediction, Source, State
+from emocaliber.scorecard_tables import difference, figure
+
+Rows = list[Prediction]
+
+READING = "## What it says"
+DEFAULT = "proper, mean-brier"
+STAGE_2 = "stage 2, stated"
+EXPECTED = "stage 2, mean over levels"
+PROBABILITY = "stage 2, label probability"
+CONSTANT = "constant"
+SIGNALS: dict[str, tuple[str, Signal]] = {
+    "stated": ("stated", "confidence"),
+    "probability": ("label probability", "distribution"),
+}
+KINDS: tuple[Kind, ...] = ("temperature", "isotonic", "beta")
+SETTINGS = replace(DEFAULTS, bins=15, interval="percentile", replicates=300)
+JUDGED = ("label_accuracy", "ece", "brier", "auroc")
+
+HEAD = """# Methods of stage 3 from the same stage-2 model
+
+{today}, 2 CPU cores that other work used too, one thread, torch {torch}. Written by `python
+eval/benchmarks/calibrators.py`; its docstring and `METHODS` say what was run. 95 % intervals (bootstrap, percentile,
+300 replicates) by row, by cluster where a cluster has several rows; ECE of 15 bins; malformed answers are wrong and
+cost 1. Post-hoc maps are fitted on the calibration split, one a task. `distinct`: how many values are stated. `passes`:
+forward passes of one row through the model while training, in thousands, and `CPU seconds` of one core, means over seeds
+(a dash where an older run did not count them); drawing the answers that pairs are made of, asking the stage-2 model and
+watching the held-out slice are counted. `kept step`: the step with the least held-out Brier, by seed; 0 is stage 2
+itself.
+"""
+
+
+@dataclass
+class Found:
+    """What is finished of one world: each method's rows by seed, its cost, what was watched on the held-out slice."""
+
+    rows: dict[str, dict[int, Rows]] = field(default_factory=dict)
+    cost: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    watched: dict[str, dict[int, list[dict[str, float]]]] = field(default_factory=dict)
+    truths: dict[str, FaceTruth] = field(default_factory=dict)
+
+
+def render(runs: Path, names: Mapping[str, str], out: Path) -> None:
+    """Write the tables of all that is finished under `runs`; `names` maps folders of methods to their names.
+
+    What a person wrote under the heading READING of the file before is kept: its figures are to be read again.
+    """
+    _, heading, told = out.read_text().partition(READING) if out.exists() else ("", "", "")
+    parts = [HEAD.format(today=date.today(), torch=torch.__version__)]
+    for world, tasks in {"faces": ("faces",), "tiny": ("kaomoji", "emoji")}.items():
+        found = read_world(runs / world, names)
+        if found.rows:
+            parts += [section(found, task) for task in tasks]
+            parts.append(unselected(found, world))
+    out.write_text("\n".join(parts) + ("\n" + heading + told if heading else ""))
+    print(out)
+
+
+def read_world(folder: Path, names: Mapping[str, str]) -> Found:
+    """Everything finished in the folders of a world's seeds."""
+    found = Found()
+    for path in sorted(folder.glob("*/stage-2/done.json")):
+        seed, start = int(path.parent.parent.name), path.parent
+        faces = path.parent.parent / "faces.parquet"
+        if faces.exists():
+            found.truths |= read_truths(truth_path(faces))
+        for name, rows in _stage_2(start).items():
+            found.rows.setdefault(name, {})[seed] = rows
+        for done in sorted(path.parent.parent.glob("methods/*/rows/done.json")):
+            method = done.parent.parent
+            name = names[method.name]
+            found.rows.setdefault(name, {})[seed] = list(read_predictions(done.parent / "stated.test.jsonl"))
+            found.cost.setdefault(name, []).append(json.loads((method / "cost.json").read_text()))
+            lines = (method / "training" / "held_out.jsonl").read_text().splitlines()
+            found.watched.setdefault(name, {})[seed] = [json.loads(line) for line in lines]
+    return found
+
+
+def _stage_2(folder: Path) -> dict[str, Rows]:
+    """Stage 2's read-outs, its maps and its constant."""
+    test, held = (
+        {
+            name: list(read_predictions(folder / f"{name}.{split}.jsonl"))
+            for name in ("stated", "expected", "probability")
+        }
+        for split in ("test", "calibrate")
+    )
+    rows = {STAGE_2: test["stated"], EXPECTED: test["expected"], PROBABILITY: test["probability"]}
+    for name, (told, signal) in SIGNALS.items():
+        for kind in KINDS:
+            method = f"{told}, {kind}"
+            rows[method] = fit_recalibrator(held[name], signal, kind, per_task=True).apply(test[name], method)
+    rows[CONSTANT] = _constant(test["stated"], held["stated"])
+    return rows
+
+
+def _constant(rows: Rows, held: Rows) -> Rows:
+    right: dict[str, list[bool]] = {}
+    for row in held:
+        right.setdefault(row.task, []).append(row.predicted == row.truth)
+    shares = {task: float(np.mean(found)) for task, found in right.items()}
+    return [
+        row
+        if row.predicted is None
+        else replace(row, confidence=shares[row.task], source=Source.CONSTANT, state=State.OK)
+        for row in rows
+    ]
+
+
+def section(found: Found, task: str) -> str:
+    """The table of one task's test rows: on faces those in distribution, with the shifts below it."""
+    groups = {row.group for rows in found.rows[STAGE_2].values() for row in rows if row.task == task}
+    main = "known" if task == "faces" else None
+    card = judged(found, task, main)
+    n, seeds = card.methods[0].find("all").n, sorted(found.rows[STAGE_2])
+    title = f"## {task}{', in distribution' if main else ''}: n = {n:,} in {len(seeds)} seed(s) {seeds}\n"
+    parts = [title, _bayes(found) if main else "", main_table(found, card, task, main)]
+    parts += [differences(card)]
+    if main:
+        parts.append(shifts(found, sorted(groups - {main})))
+    return "\n".join(parts)
+
+
+def judged(found: Found, task: str, group: str | None) -> Scorecard:
+    """The scorecard of every method's pooled rows; the default method is the subject. Only seeds that all have."""
+    seeds = set.intersection(*(set(one) for one in found.rows.values()))
+    rows = {name: chosen(by_seed, task, group, seeds) for name, by_seed in found.rows.items()}
+    return build_scorecard(rows, settings=SETTINGS, subject=DEFAULT if DEFAULT in rows else STAGE_2)
+
+
+def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set[int]) -> Rows:
+    """One method's rows of a task and group, all seeds; ids tell the seeds apart."""
+    return [
+        replace(row, id=f"{row.id}/{seed}")
+        for seed in sorted(seeds)
+        for row in by_seed[seed]
+        if row.task == task and group in (None, row.group)
+    ]
+
+
+def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> str:
+    """One line a method."""
+    regretted = ["regret"] if found.truths else []
+    columns = [
+        "method",
+        "accuracy",
+        "ECE",
+        "Brier",
+        "AUROC",
+        "distinct",
+        *regretted,
+        "Brier by seed",
+        "CPU seconds",
+        "passes",
+        "kept step",
+    ]
+    lines = [columns, ["---"] * len(columns)]
+    for name in found.rows:
+        scores = card.method(name)
+        cells = [figure(scores.find("all").headline.get(one)) for one in JUDGED] + [f"{scores.distinct_confidences:,}"]
+        if found.truths:
+            cells.append(regret(found, name, group))
+        cells.append(", ".join(f"{_brier(rows, task, group):.3f}" for _, rows in sorted(found.rows[name].items())))
+        lines.append([name, *cells, *_costs(found, name)])
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def _costs(found: Found, name: str) -> list[str]:
+    spent = found.cost.get(name)
+    if not spent:
+        return ["", "", ""]
+    kept = [min(lines, key=lambda line: line["brier"])["step"] for _, lines in sorted(found.watched[name].items())]
+    return [
+        f"{np.mean([one['cpu_seconds'] for one in spent]):.0f}" if all("cpu_seconds" in one for one in spent) else "–",
+        f"{np.mean([one['passes'] for one in spent]) / 1000:.1f}",
+        ", ".join(f"{step:.0f}" for step in kept),
+    ]
+
+
+def _brier(rows: Sequence[Prediction], task: str, group: str | None) -> float:
+    costs = [_cost(row) for row in rows if row.task == task and group in (None, row.group)]
+    return float(np.mean(costs))
+
+
+def _cost(row: Prediction) -> float:
+    if row.state is not State.OK or row.confidence is None:
+        return 1.0
+    return (row.confidence - float(row.predicted == row.truth)) ** 2
+
+
+def regret(found: Found, name: str, group: str | None) -> str:
+    """The mean of (stated - true probability of the answer)² with a normal 95 % interval; 1 for a malformed answer."""
+    values = np.array(
+        [
+            1.0 if row.state is not State.OK or row.confidence is None
+            else (row.confidence - found.truths[row.id].accuracy(row.predicted)) ** 2
+            for rows in found.rows[name].values()
+            for row in rows
+            if group in (None, row.group)
+        ]
+    )  # fmt: skip
+    half = 1.96 * values.std() / np.sqrt(len(values))
+    return f"{values.mean():.4f} [{values.mean() - half:.4f}, {values.mean() + half:.4f}]"
+
+
+def _bayes(found: Found) -> str:
+    known = [found.truths[row.id] for rows in found.rows[STAGE_2].values() for row in rows if row.group == "known"]
+    accuracy, brier = (
+        float(np.mean(values)) for values in zip(*((t.accuracy(), t.brier()) for t in known), strict=True)
+    )
+    return f"The Bayes optimum on these faces: accuracy {accuracy:.3f}, Brier {brier:.3f}.\n"
+
+
+def differences(card: Scorecard) -> str:
+    """The default method's Brier score and AUROC less those of the methods that it is held against."""
+    lines = []
+    for one in card.comparisons:
+        if one.kind != "all" or one.aggregation != "pooled":
+            continue
+        if DEFAULT in {one.first, one.second}:
+            cells = [difference(one.headline.get(metric)) for metric in ("brier", "auroc")]
+            lines.append(f"| {one.first} − {one.second} | {' | '.join(cells)} |\n")
+    return "\nPaired differences:\n\n| | Brier | AUROC |\n|---|---|---|\n" + "".join(lines)
+
+
+def shifts(found: Found, groups: Sequence[str]) -> str:
+    """ECE and regret of the stated confidences out of distribution."""
+    names = [name for name in found.rows if name in found.cost or name.startswith(("stage 2, stated", "label prob"))]
+    lines = [
+        "\nUnder shift (ECE without interval, regret):\n",
+        "| method | " + " | ".join(groups) + " |",
+        "|---" * (len(groups) + 1) + "|",
+    ]
+    for name in names:
+        cells = [f"{_ece(found, name, group):.3f}, {regret(found, name, group)}" for group in groups]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _ece(found: Found, name: str, group: str) -> float:
+    rows = [row for by_seed in found.rows[name].values() for row in by_seed if row.group == group]
+    usable = [row for row in rows if row.state is State.OK and row.confidence is not None]
+    c = np.array([row.confidence for row in usable], dtype=float)
+    right = np.array([row.predicted == row.truth for row in usable], dtype=float)
+    return float(ece(tally(c, right, refused=len(rows) - len(usable)), bins=15))
+
+
+def unselected(found: Found, world: str) -> str:
+    """What training did by its last step, which the selection on the held-out slice hides."""
+    columns = ["brier", "ece", "accuracy", "mean", "spread", "distinct", "near_zero", "malformed"]
+    rows = len(columns) + 3
+    lines = [
+        f"\n### {world}: at the last step, on the held-out slice of the calibration split (not selected)\n",
+        "| method | seed | step | " + " | ".join(columns) + " |",
+        "|---" * rows + "|",
+    ]
+    for name, by_seed in found.watched.items():
+        for seed, watched in sorted(by_seed.items()):
+            last = watched[-1]
+            lines.append(
+                f"| {name} | {seed} | {last['step']} | " + " | ".join(f"{last[one]:.3f}" for one in columns) + " |"
+            )
+    return "\n".join(lines) + "\n"
