@@ -26,7 +26,7 @@ OWN = "my own"
 LOOK_AGAIN = 0.3
 """Seconds between two looks at whether the model is loaded."""
 
-LISTEN = 0.1
+LISTEN = 0.04
 """Seconds between two looks at what is being written."""
 
 Shown = tuple[Session, str, str, str, str]

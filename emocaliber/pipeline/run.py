@@ -6,6 +6,7 @@ Not a scheduler: one step after another, each in its own folder, each skipped wh
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from emocaliber.pipeline.summary import summarise
 from emocaliber.pipeline.train import model_folder, train
 from emocaliber.prompting import load_template
 from emocaliber.reporting.run_report import write_run_report
+from emocaliber.stages.kept_features import FEATURES
 from emocaliber.stages.recipe import Recipe
 
 RECIPES = ("1-label", "2-verbalize", "3-calibrate")
@@ -36,9 +38,10 @@ def run(recipes: Path, out: Path, seed: int | None = None) -> Path:
     adapter: Path | None = None
     adapters: list[Path] = []
     for name, recipe in zip(RECIPES, chosen, strict=True):
-        train(recipe, adapter, out / name)
+        train(recipe, adapter, out / name, features=out / FEATURES)
         adapter = out / name / "adapter"
         adapters.append(adapter)
+    shutil.rmtree(out / FEATURES, ignore_errors=True)
     for stage, (recipe, path) in enumerate(zip(chosen, adapters, strict=True), start=1):
         _predict(stage, recipe, path, out / "predictions" / f"stage-{stage}")
     return _report(chosen, [path.parent for path in adapters], out)

@@ -68,11 +68,13 @@ def model_folder(recipe: Recipe) -> str:
     return str(embedded_base()) if recipe.model == "tiny" else recipe.model
 
 
-def train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
+def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | None = None) -> dict[str, Any]:
     """Run one stage in `out`, which ends with `out/adapter` (`out/model` where every weight learns).
 
-    Returns what it learned from, for the report. Raises UserError where a later stage is given no adapter, a split
-    overlaps another, the folder was started with other inputs, or the machine is too small.
+    `features` is where the stage before left what its frozen vision tower saw, and where this one leaves it for the
+    next; without it, it is removed. Returns what the stage learned from, for the report. Raises UserError where a later
+    stage is given no adapter, a split overlaps another, the folder was started with other inputs, or the machine is too
+    small.
     """
     if recipe.stage != "label" and adapter is None and recipe.tuning == "lora":
         raise UserError(f"{recipe.path}: stage {recipe.stage} goes on from an adapter; give it with --adapter DIR")
@@ -85,13 +87,26 @@ def train(recipe: Recipe, adapter: Path | None, out: Path) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         processes.wait_for_everyone()
-        with mendable(recipe, out):
+        with mendable(recipe, out), carried(features, folder / FEATURES):
             return _train(recipe, samples, adapter, folder)
 
     if is_done(out, inputs) or processes.is_main_process:
         refuse_changes(out, inputs)
         return run_step(out, inputs, work)
     return work(out)
+
+
+@contextmanager
+def carried(features: Path | None, kept: Path) -> Iterator[None]:
+    """Features lie in `kept` meanwhile; after a stop they are found there, since nothing is copied."""
+    alone = PartialState().num_processes == 1
+    if features is not None and alone and features.is_dir() and not kept.is_dir():
+        features.rename(kept)
+    yield
+    if features is not None and alone and kept.is_dir():
+        kept.rename(features)
+    elif PartialState().is_main_process:
+        shutil.rmtree(kept, ignore_errors=True)
 
 
 @contextmanager
@@ -163,7 +178,6 @@ def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
     result = stages[recipe.stage](recipe, samples, adapter, out)
     if PartialState().is_main_process:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        shutil.rmtree(out / FEATURES, ignore_errors=True)
     return result
 
 

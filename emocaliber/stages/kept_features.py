@@ -34,7 +34,7 @@ def remembering(recipe: Recipe, model: Any, processor: Any, out: Path) -> Featur
         return None
     reason = _why_not(recipe, model)
     if reason:
-        print(f"  pictures go through the vision tower at each step: {reason}", flush=True)
+        PartialState().print(f"  pictures go through the vision tower at each step: {reason}", flush=True)
         return None
     out.mkdir(parents=True, exist_ok=True)
     limit = int(SHARE_OF_DISK * shutil.disk_usage(out).free)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -59,7 +60,7 @@ def padded_places(begins: torch.Tensor, longest: int) -> torch.Tensor:
 def use_packing(model: Any) -> bool:
     """Make a model of the Qwen-VL family ready for `packed`; another is left alone, said in a line, and False."""
     if not is_known(model):
-        print(f"  packing is off: {model.config.model_type} is not of the Qwen-VL family", flush=True)
+        PartialState().print(f"  packing is off: {model.config.model_type} is not of the Qwen-VL family", flush=True)
         return False
     AttentionInterface.register(ATTENTION, packed_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)

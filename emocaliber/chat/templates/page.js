@@ -43,6 +43,13 @@ document.addEventListener('click', (event) => {
   }
 });
 
+// Gradio 6 gives each radio button a name of its own, at each change anew: arrow keys could not go from one to the next.
+function group() {
+  for (const radio of document.querySelectorAll('#taxonomy input[type=radio]:not([name=taxonomy])')) radio.name = 'taxonomy';
+}
+group();
+new MutationObserver(group).observe(document.body, { childList: true, subtree: true, attributeFilter: ['name'] });
+
 let camera = null;
 photograph.hidden = !navigator.mediaDevices?.getUserMedia;
 photograph.addEventListener('click', async () => {
