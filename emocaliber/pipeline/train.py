@@ -209,6 +209,12 @@ def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out:
 
 
 def _calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
+    missing = next((one.id for one in samples if one.label is None), None)
+    if missing is not None and recipe.method != "proper":
+        raise UserError(
+            f"{recipe.path}: splits: {missing} has no label, and method {recipe.method} pays for right answers; only"
+            " method proper learns from such rows: leave their split out (splits=[calibrate])"
+        )
     print(f"  asking the stage-2 model about {len(samples)} pictures", flush=True)
     with teacher(recipe, adapter, out) as engine:
         answers = own_answers(samples, engine, load_template(recipe.template), recipe.spread)

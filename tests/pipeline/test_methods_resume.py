@@ -40,7 +40,7 @@ def written(method: str, small_recipes: Path, folder: Path) -> Path:
     for key in ("method", "num_train_epochs", "anchor", "spread", "dataloader_num_workers"):
         recipe.pop(key)
     recipe |= {"method": method, "per_device_train_batch_size": 8, "max_steps": 4, "save_steps": 2, "logging_steps": 1}
-    recipe |= METHODS[method]
+    recipe |= {"splits": ["calibrate"], **METHODS[method]}
     if method in {"dpo", "kto"}:
         template, pairs = load_template("label-confidence"), folder / "pairs.jsonl"
         rows = [row for row in read_samples(data) if row.split == "calibrate" and row.label is not None]

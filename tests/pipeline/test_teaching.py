@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from emocaliber.backbones.tiny import embedded_base
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.errors import UserError
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.pipeline.recipes import read_recipe
 from emocaliber.pipeline.teaching import DRAWS, agreement, held_out_split, own_answers, samples_of, temperatures_of
+from emocaliber.pipeline.train import train
 from emocaliber.prompting import load_template
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 
 
 def test_a_split_may_be_that_of_one_task_alone() -> None:
@@ -59,3 +64,12 @@ def test_an_answer_to_an_unlabelled_picture_is_as_right_as_it_is_believed_and_ne
     _, held = held_out_split(lessons, [*labelled, *bare], 0.5, 0)
     assert held
     assert all(one.sample.label is not None for one in held)
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo", "dpo", "kto"])
+def test_a_method_that_pays_for_right_answers_refuses_rows_without_a_label(method: str, tmp_path: Path) -> None:
+    changes = ["data=[kaomoji]", "splits=[calibrate,unlabelled]"]
+    recipe = replace(read_recipe(RECIPES / "3-calibrate.yaml", changes), method=method)
+    with pytest.raises(UserError, match=rf"splits: .* has no label, and method {method} .*splits=\[calibrate\]"):
+        train(recipe, TINY_ADAPTER, tmp_path / "out")
+    assert not (tmp_path / "out" / "adapter").exists()
