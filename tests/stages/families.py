@@ -60,7 +60,7 @@ SMOLVLM_CHAT = (
 )
 INTERNVL_CHAT = CHAT_TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>\n")
 SMALL = {
-    "hidden_size": 32,
+    "hidden_size": 64,  # two heads of 32: vLLM's attention on a CPU knows none smaller
     "intermediate_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -112,12 +112,12 @@ def qwen3_vl() -> tuple[Any, Any]:
     processor = Qwen3VLProcessor(
         Qwen2VLImageProcessor(**pixels), tokenizer, Qwen3VLVideoProcessor(**pixels), chat_template=CHAT_TEMPLATE
     )
-    rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+    rope = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [8, 4, 4], "mrope_interleaved": True}
     ids = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
-        text_config=SMALL | {"vocab_size": len(tokenizer), "head_dim": 16, "rope_parameters": rope},
+        text_config=SMALL | {"vocab_size": len(tokenizer), "head_dim": 32, "rope_parameters": rope},
         vision_config=EYES
-        | {"depth": 3, "num_heads": 2, "out_hidden_size": 32, "deepstack_visual_indexes": [0, 1], "patch_size": 16}
+        | {"depth": 3, "num_heads": 2, "out_hidden_size": 64, "deepstack_visual_indexes": [0, 1], "patch_size": 16}
         | {"num_position_embeddings": 64},
         image_token_id=ids("<|image_pad|>"),
         video_token_id=ids("<|video_pad|>"),
