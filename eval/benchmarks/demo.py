@@ -1,6 +1,7 @@
 """Run the tiny recipes with several seeds, and put their bars, times and peak memory side by side, as Markdown.
 
 Not the demo itself: that is one run without the clock. A run that is finished already is only read, its time unknown.
+What people wrote below the figures, from the first heading of second order on, stays.
 
     python eval/benchmarks/demo.py --seeds 0 1 2 --runs out/seeds --out eval/results/tiny-demo.md
 """
@@ -23,7 +24,7 @@ from emocaliber.pipeline.judging import STAGE_1, STAGE_2, STATED
 
 HEAD = """# The tiny recipes on their own test rows
 
-{today}, {cores} CPU cores, {torch} of torch. Kaomoji: 1,156 test items in two trained styles (n = 2,312) and in the
+{today}, {cores} CPU cores, torch {torch}. Kaomoji: 1,156 test items in two trained styles (n = 2,312) and in the
 held-out one (n = 1,156); 95 % intervals by near-duplicate cluster. Written by `eval/benchmarks/demo.py`.
 
 """
@@ -118,6 +119,12 @@ def times(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def by_hand(out: Path) -> str:
+    """What stands in the file from its first heading of second order on."""
+    _, heading, after = (out.read_text() if out.exists() else "").partition("\n## ")
+    return heading + after
+
+
 def _figure(estimate: dict[str, float | None]) -> str:
     value, low, high = (estimate[key] for key in ("value", "low", "high"))
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
@@ -138,7 +145,7 @@ def main() -> None:
     runs = [run(seed, arguments.runs / str(seed)) for seed in arguments.seeds]
     known = runs[0]["provenance"]
     head = HEAD.format(today=date.today(), cores=known["cpu cores usable"], torch=known["torch"])
-    arguments.out.write_text(head + bars(runs) + emoji(runs) + times(runs))
+    arguments.out.write_text(head + bars(runs) + emoji(runs) + times(runs) + by_hand(arguments.out))
     print(f"{arguments.out}")
 
 
