@@ -35,7 +35,7 @@ raters chose, `agreement_ece` against the share of raters who chose the answer.
 """
 EMOJI_METHODS = (STAGE_1, STAGE_2, STATED)
 EMOJI_METRICS = ("label_accuracy", "ece", "agreement_ece", "brier", "auroc")
-EVERY = 0.5  # seconds between two looks at the memory
+EVERY = 5  # seconds between two looks at the memory: each walks all pages, and takes a tenth of a second
 
 
 def run(seed: int, out: Path) -> dict[str, Any]:
