@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from emocaliber.stages.calibrate.watching import Collapse, Hacking, Stated, alarms, watch_numbers
+from emocaliber.stages.calibrate.watching import (
+    Collapse,
+    Hacking,
+    Stated,
+    alarms,
+    costs,
+    gain,
+    watch_numbers,
+)
 
 GOOD = {"brier": 0.2, "ece": 0.05, "calibration_error": 0.05, "mean": 0.6, "accuracy": 0.6, "spread": 0.2,
         "distinct": 15.0, "near_zero": 0.02, "malformed": 0.0}  # fmt: skip
@@ -52,3 +61,32 @@ def test_each_trouble_has_its_alarm_that_says_what_to_do(change: dict[str, float
 
 def test_accuracy_that_falls_alone_is_not_called_hacking():
     assert alarms(GOOD, GOOD | {"accuracy": 0.4}, 400) == []
+
+
+TRUTHS = ["happy"] * 40
+CLUSTERS = [str(n) for n in range(40)]
+
+
+def line(start: list[float], now: list[float], clusters: list[str]) -> dict[str, float]:
+    before, after = (costs([Stated("happy", c) for c in stated], TRUTHS) for stated in (start, now))
+    return gain(before, after, clusters)
+
+
+def test_the_costs_mean_is_the_brier_score():
+    stated = [Stated("happy", 0.9), Stated("sad", 0.4), Stated("happy", 0.5, formed=False)]
+    assert costs(stated, TRUTHS[:3]).mean() == pytest.approx(watch_numbers(stated, TRUTHS[:3])["brier"])
+
+
+def test_a_gain_that_a_few_rows_made_is_within_its_error_and_one_of_many_rows_beyond_it():
+    few = line([0.5] * 40, [0.9, 0.35, *[0.5] * 38], CLUSTERS)
+    many = line([0.5] * 40, [0.6] * 30 + [0.4] * 10, CLUSTERS)
+    assert 0 < few["gain"] < few["gain_error"]
+    assert many["gain"] > 2 * many["gain_error"] > 0
+
+
+def test_rows_of_one_cluster_count_as_one_in_the_error():
+    now = [0.7] * 20 + [0.45] * 20
+    alone, together = (line([0.5] * 40, now, clusters) for clusters in (CLUSTERS, [str(n // 10) for n in range(40)]))
+    assert alone["gain"] == together["gain"]
+    assert together["gain_error"] > 3 * alone["gain_error"]
+    assert gain(np.ones(4), np.zeros(4), list("aaaa"))["gain_error"] == 1.0, "one says nothing of others"

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.proper_scores import brier, label_accuracy
 from emocaliber.evaluation.tally import tally
+
+Floats = npt.NDArray[np.float64]
 
 NEAR_ZERO = 0.1
 _NARROW = 0.02  # a spread below this is one value for every purpose
@@ -59,6 +62,30 @@ def watch_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> dic
         "near_zero": float((c < NEAR_ZERO).sum() / len(stated)),
         "malformed": 1 - len(pairs) / len(stated),
     }
+
+
+def costs(stated: Sequence[Stated], truths: Sequence[str | None]) -> Floats:
+    """Each row's part of the Brier score, [rows]: (confidence - right)², and 1 for a malformed answer."""
+    return np.array(
+        [
+            (one.confidence - (one.label == truth)) ** 2 if one.formed else 1.0
+            for one, truth in zip(stated, truths, strict=True)
+        ],
+        dtype=float,
+    )
+
+
+def gain(start: Floats, now: Floats, clusters: Sequence[str]) -> dict[str, float]:
+    """By how much the Brier score of the same rows fell since the start, and the standard error of that paired
+    difference, between clusters (rows of one cluster are not independent). Of one cluster nothing is known: the error
+    is 1, the most that a gain can be.
+    """
+    fell = start - now
+    mean = float(fell.mean())
+    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(cluster, fell - mean)
+    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(fell) if len(sums) > 1 else 1.0
+    return {"gain": mean, "gain_error": float(error)}
 
 
 def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> list[UserWarning]:
