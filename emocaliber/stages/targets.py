@@ -90,7 +90,8 @@ def distributed(samples: Sequence[Sample], shares: Sequence[Floats], template: T
 
 
 def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[Lesson]:
-    """Lessons for samples with rater votes: the dominant label with the share of raters who chose it.
+    """Lessons for samples with rater votes: the label with the share of raters who chose it, which may be none of them
+    where the label is not the raters' own.
 
     The label's soft target is the raters' distribution; a template that states a distribution states theirs. Raises
     ValueError for a sample without votes or label.
@@ -104,7 +105,7 @@ def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[
         if "distribution" in template.fields:
             lessons += distributed([sample], [np.array(shares)], template)
             continue
-        share = sample.votes[sample.label] / total
+        share = sample.votes.get(sample.label, 0) / total
         text = template.write(label=sample.label, confidence=nearest_level(share))
         lessons.append(Lesson(sample, text, shares, spread_over_levels(share, spread)))
     return lessons

@@ -62,6 +62,11 @@ def test_votes_become_the_raters_share() -> None:
     assert lesson.label_target == (0.25, 0.75, 0.0)
 
 
+def test_a_label_that_no_rater_chose_is_said_without_confidence() -> None:
+    [lesson] = voted([sample(label="happy", votes={"sad": 4})], TEMPLATE, 0.05)
+    assert lesson.completion == TEMPLATE.write(label="happy", confidence=0.0)
+
+
 def test_votes_are_not_made_up() -> None:
     with pytest.raises(ValueError, match="needs rater votes"):
         voted([sample()], TEMPLATE, 0.05)
