@@ -21,6 +21,7 @@ from emocaliber.generation.predict import normalised
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.images import ImageError, load_image
+from emocaliber.pipeline.degraded import survival
 from emocaliber.pipeline.processes import asked_by_all
 from emocaliber.prompting import Template, load_template
 from emocaliber.reading import read_response
@@ -112,6 +113,12 @@ def verbalized(
         if "distribution" in template.fields:
             return distributed(samples, shares, template), {}
         return distilled(samples, shares, agreeing, template, recipe.spread), {}
+    if recipe.target == "degraded":
+        beliefs, shares = survival(samples, lambda rows: asked_by_all(rows, lambda part: ask_labels(part, engine)))
+        if "distribution" in template.fields:
+            return distributed(samples, shares, template), {}
+        surviving = np.array([share[belief.argmax()] for share, belief in zip(shares, beliefs, strict=True)])
+        return distilled(samples, beliefs, surviving, template, recipe.spread), {}
     return scaled(recipe, samples, lambda rows: asked_by_all(rows, lambda part: ask_labels(part, engine)))
 
 

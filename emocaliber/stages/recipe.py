@@ -23,7 +23,7 @@ from emocaliber.stages.folds import fold_of
 from emocaliber.yaml_files import read_mapping
 
 Stage = Literal["label", "verbalize", "calibrate"]
-Target = Literal["own-probability", "agreement", "votes"]
+Target = Literal["own-probability", "agreement", "degraded", "votes"]
 Method = Literal["proper", "grpo", "rloo", "dpo", "kto"]
 Advantages = Literal["answer", "segments"]
 Correctness = Literal["label", "agreement", "group"]
@@ -43,11 +43,12 @@ class Recipe:
 
     `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks
     or Parquet files, `splits` which rows of them ("emoji:train": of one task alone). `target` (stage 2) is where the
-    confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, or
-    the raters' share; `fold` ("2/3") the clusters that stage 1 does not learn from, and `teachers` the stage-1 adapters
-    whose mean probability is stage 2's target, each asked about the fold that it was kept from; `method` (stage 3) how
-    what is said is calibrated; `held_out` the share of the calibration clusters to select on; `anchor` the weight of
-    staying close to the model that the stage started from;
+    confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, the
+    share of spoilt copies of the picture that its answer survives, or the raters' share; `fold` ("2/3") the clusters
+    that stage 1 does not learn from, and `teachers` the stage-1 adapters whose mean probability is stage 2's target,
+    each asked about the fold that it was kept from; `method` (stage 3) how what is said is calibrated; `held_out` the
+    share of the calibration clusters to select on; `anchor` the weight of staying close to the model that the stage
+    started from;
     `objective` the proper score of the proper loss, of the mean level or expected over the levels;
     `reward` the scoring rule that GRPO and RLOO pay by (`emocaliber rewards` draws them) and `correctness` what it
     counts as right: the dominant label, the raters' share, or half the group's accuracy; `advantages` (GRPO) whether
