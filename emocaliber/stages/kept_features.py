@@ -27,8 +27,8 @@ SHARE_OF_DISK = 0.5  # of what is free
 def remembering(recipe: Recipe, model: Any, processor: Any, out: Path) -> FeatureProcessor | None:
     """The processor that brings kept features, and the model made to take them; None, said in a line, where not.
 
-    Not where the recipe says so, for a family it does not know, where the vision tower learns, or where several
-    processes train side by side.
+    Not where the recipe says so, for a family it does not know, where the vision tower learns or the adapter that the
+    stage goes on with reaches into it, or where several processes train side by side.
     """
     if not recipe.keep_features:
         return None
@@ -46,9 +46,12 @@ def _why_not(recipe: Recipe, model: Any) -> str | None:
         return f"features of {model.config.model_type} cannot be kept"
     if PartialState().num_processes > 1:
         return "several processes train"
-    names = (name for name, _ in vision_holder(model).visual.named_modules(prefix="model.visual"))
+    names = [name for name, _ in vision_holder(model).visual.named_modules(prefix="model.visual")]
     if recipe.tuning == "full" or any(re.fullmatch(recipe.lora_target, name) for name in names):
         return "it learns"
+    # An adapter of a stage before goes on learning wherever it reaches, whatever this recipe's lora_target says.
+    if any(name.endswith(".lora_A") for name in names):
+        return "the adapter changes it"
     return None
 
 

@@ -78,6 +78,17 @@ def test_a_trained_adapter_on_the_language_model_leaves_the_tower_frozen(tmp_pat
     assert remembering(chosen, load_trainable(chosen, model, None), load_processor(model), tmp_path) is not None
 
 
+def test_an_adapter_that_reaches_into_the_tower_goes_on_learning_there_and_keeps_its_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = str(embedded_base())
+    model = load_trainable(recipe(r"lora_target=.*(q_proj|visual.*qkv)"), base, None)
+    names = set(model.state_dict())
+    assert remembering(recipe(), model, load_processor(base), tmp_path) is None
+    assert "the adapter changes it" in capsys.readouterr().out
+    assert set(model.state_dict()) == names
+
+
 def test_how_often_a_picture_is_seen() -> None:
     assert passes(recipe(), 12) == 2
     assert passes(recipe("max_steps=-1", "num_train_epochs=1.5"), 12) == 1.5
