@@ -14,7 +14,6 @@ from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from emocaliber.errors import UserError
 from emocaliber.prompting import load_template
@@ -28,6 +27,7 @@ from emocaliber.stages.calibrate.draws import (
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
 from emocaliber.stages.calibrate.segments import SegmentTrainer, segment_rewards
+from emocaliber.stages.calibrate.sharing_trainers import SharingGRPOTrainer
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import Log, finish, fixed_settings, load_trainable, result_name
@@ -52,9 +52,9 @@ def calibrate_by_grpo(
     }
     if recipe.advantages == "segments":
         tags = template.tags("confidence")
-        trainer: GRPOTrainer = SegmentTrainer(**common, reward_funcs=segment_rewards(recipe), tags=tags)
+        trainer: SharingGRPOTrainer = SegmentTrainer(**common, reward_funcs=segment_rewards(recipe), tags=tags)
     else:
-        trainer = GRPOTrainer(**common, reward_funcs=[reward_function(recipe)])
+        trainer = SharingGRPOTrainer(**common, reward_funcs=[reward_function(recipe)])
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     finish(trainer, out, result_name(recipe))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.rloo_config import RLOOConfig
-from trl.trainer.rloo_trainer import RLOOTrainer
 
 from emocaliber.prompting import load_template
 from emocaliber.stages.calibrate.draws import (
@@ -25,6 +24,7 @@ from emocaliber.stages.calibrate.draws import (
 )
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
+from emocaliber.stages.calibrate.sharing_trainers import SharingRLOOTrainer
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import Log, finish, fixed_settings, load_trainable, result_name
@@ -37,7 +37,7 @@ def calibrate_by_rloo(
     args = RLOOConfig(**(recipe.trainer | fixed_settings(recipe, out)))
     if args.normalize_advantages:
         warnings.warn(SCALED.format(key="normalize_advantages"), ScaledAdvantages, stacklevel=2)
-    trainer = RLOOTrainer(
+    trainer = SharingRLOOTrainer(
         model=load_trainable(recipe, model, adapter),
         reward_funcs=[reward_function(recipe)],
         args=args,

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from emocaliber.stages.calibrate.draws import asked, reward_of
+from emocaliber.stages.calibrate.sharing_trainers import SharingGRPOTrainer
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import stated
 from emocaliber.stages.rewards_correctness import correctness_of, rewards_of
@@ -62,7 +62,7 @@ def confidence_tokens(tokens: Sequence[str], opening: str, closing: str) -> list
     return found
 
 
-class SegmentTrainer(GRPOTrainer):
+class SegmentTrainer(SharingGRPOTrainer):
     """GRPO whose two rewards, of `segment_rewards`, each move the tokens that earned them; `tags` stand around the
     confidence. Nothing is divided by a deviation."""
 
