@@ -226,8 +226,8 @@ class TransformersEngine:
 
 def with_adapter(model: PreTrainedModel, adapter: str | Path, *, merge: bool) -> PreTrainedModel:
     """The model with a PEFT adapter on it, merged into its weights or beside them."""
-    from peft import PeftModel
+    from emocaliber.backbones.adapters import adapted
 
-    adapted: Any = PeftModel.from_pretrained(model, str(adapter))
-    result: PreTrainedModel = adapted.merge_and_unload() if merge else adapted
+    beside: Any = adapted(model, adapter)
+    result: PreTrainedModel = beside.merge_and_unload() if merge else beside
     return result

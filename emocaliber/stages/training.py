@@ -31,6 +31,7 @@ from transformers import (
 )
 from transformers.image_utils import SizeDict
 
+from emocaliber.backbones.adapters import adapted
 from emocaliber.errors import UserError
 from emocaliber.stages.profiling import watch
 from emocaliber.stages.recipe import Recipe
@@ -93,7 +94,7 @@ def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PreTrain
     if recipe.tuning == "full":
         return base
     if adapter is not None:
-        return PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+        return adapted(base, adapter, trainable=True)
     if not any(re.fullmatch(recipe.lora_target, name) for name, _ in base.named_modules()):
         raise UserError(
             f"{recipe.path}: lora_target matches no module of {model} ({type(base).__name__});"
@@ -106,8 +107,8 @@ def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PreTrain
         target_modules=recipe.lora_target,
         task_type="CAUSAL_LM",
     )
-    adapted: PeftModel = get_peft_model(base, config)
-    return adapted
+    fresh: PeftModel = get_peft_model(base, config)
+    return fresh
 
 
 def load_base(recipe: Recipe, model: str) -> PreTrainedModel:

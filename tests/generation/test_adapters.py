@@ -1,10 +1,12 @@
 """An adapter that is served changes the output; one that would be ignored is refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from emocaliber.errors import UserError
 from emocaliber.generation.adapters import PROBED, probes, refuse_vision_weights, vision_weights
@@ -41,3 +43,13 @@ def test_vision_weights_are_named_and_refused(live_adapter: Path, vision_adapter
 
 def test_the_transformers_engine_serves_a_vision_adapter(random_model: Path, vision_adapter: Path) -> None:
     TransformersEngine(random_model, adapter=vision_adapter)
+
+
+def test_an_adapter_whose_weights_bear_other_names_is_refused_not_served_in_part(
+    random_model: Path, vision_adapter: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(vision_adapter, tmp_path / "renamed")
+    file = tmp_path / "renamed" / "adapter_model.safetensors"
+    save_file({name.replace("visual.", "visual.tower."): one for name, one in load_file(file).items()}, file)
+    with pytest.raises(UserError, match=r"do not fit the model, the first without any is .*visual\.blocks"):
+        TransformersEngine(random_model, adapter=tmp_path / "renamed")
