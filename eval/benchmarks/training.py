@@ -1,0 +1,123 @@
+"""What a training step costs, ours beside plain TRL's, with the same model, pictures, batches and settings.
+
+Not a benchmark of what is learned: the losses of our ways are compared, then thrown away. Each run is a process of its
+own; the ways take turns, and medians are over the rounds. The rows of `sizes` have pictures of 56 to 280
+pixels a side; of `grpo`, samples are drawn answers, eight to a question.
+
+    OMP_NUM_THREADS=1 python eval/benchmarks/training.py --out eval/results/training.md
+    OMP_NUM_THREADS=1 python eval/benchmarks/training.py --sizes 1000 10000 --tasks      cost by number of samples alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from training_runs import BATCH, PLAIN, TASKS, WARM, WAYS, Run, apart, recipe_of
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+from emocaliber.backbones.tiny import embedded_base
+from emocaliber.environment import usable_cores
+from emocaliber.prompting import load_template
+from emocaliber.stages.conversations import as_dataset
+from emocaliber.stages.training import load_processor
+
+
+def padded_share(task: str) -> float:
+    """The share of a batch's places that only pad, over ten batches as the recipe draws them."""
+    recipe = recipe_of(task, 1)
+    lessons = TASKS[task](10 * BATCH)
+    collator = DataCollatorForVisionLanguageModeling(load_processor(str(embedded_base())), max_length=None)
+    collator.completion_only_loss = True
+    rows = as_dataset(lessons, load_template(recipe.template))
+    drop = {"lesson"}
+    masks = [
+        collator([{k: v for k, v in rows[n].items() if k not in drop} for n in range(start, start + BATCH)])
+        for start in range(0, len(lessons), BATCH)
+    ]
+    seen = sum(int(one["attention_mask"].sum()) for one in masks)
+    return 1 - seen / sum(int(one["attention_mask"].numel()) for one in masks)
+
+
+def compared(tasks: Sequence[str], steps: int, rounds: int) -> list[str]:
+    """A table: each way on each task, by turns."""
+    lines = [
+        "| task | way | samples/s, median of rounds | times plain TRL, paired (least, most) | padded share "
+        "| MiB at most | before the first step, s | largest difference of a loss | of a mean reward |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for task in tasks:
+        found: dict[str, list[Run]] = {way: [] for way in WAYS[task]}
+        for _ in range(rounds):
+            for way in WAYS[task]:
+                found[way].append(apart(task, way, steps, steps * BATCH // 2))
+        lines += [f"| {task} | {way} | {cells}" for way, cells in told(task, found).items()]
+    return lines
+
+
+def told(task: str, found: dict[str, list[Run]]) -> dict[str, str]:
+    """The cells of each way. TRL's loss of SFT is a mean over tokens, ours over rows: ours are held to each other."""
+    share = None if task == "grpo" else padded_share(task)
+    speed = {way: [BATCH / statistics.median(one.steps) for one in runs] for way, runs in found.items()}
+    wanted = found[PLAIN if task == "grpo" else "ours, pixels"][0]
+    cells = {}
+    for way, runs in found.items():
+        ratios = sorted(a / b for a, b in zip(speed[way], speed[PLAIN], strict=True))
+        row = [f"{statistics.median(speed[way]):.0f}"]
+        row += [f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f})"]
+        row += ["" if share is None else f"{0 if 'packed' in way else share:.3f}"]
+        row += [f"{max(one.peak_mib for one in runs):.0f}", f"{statistics.median(one.before for one in runs):.1f}"]
+        row += [gap(runs[0].losses, wanted.losses) if way != PLAIN else ""]
+        row += [gap(runs[0].rewards, wanted.rewards) if way != PLAIN else ""]
+        cells[way] = " | ".join(row) + " |"
+    return cells
+
+
+def gap(one: Sequence[float], other: Sequence[float]) -> str:
+    """The largest difference, where there is anything to compare."""
+    return f"{max(abs(a - b) for a, b in zip(one, other, strict=True)):.1e}" if one else ""
+
+
+def by_size(counts: Sequence[int]) -> list[str]:
+    """A table: one epoch over more and more samples, the features of all of them kept first."""
+    lines = [
+        "| samples | samples/s of the steps | keeping their features, samples/s | MiB at most |",
+        "|---|---|---|---|",
+    ]
+    for count in counts:
+        one = apart("kaomoji", "ours, kept features, packed", count // BATCH + 1, count)
+        whole = BATCH * len(one.steps) / sum(one.steps)
+        lines.append(f"| {count:,} | {whole:.0f} | {count / one.before:.0f} | {one.peak_mib:.0f} |")
+    return lines
+
+
+def main() -> None:
+    """Measure what the arguments say, print it, and write it where they say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", nargs="*", type=int, default=[], help="the cost by number of samples, too")
+    parser.add_argument("--out", type=Path, help="a Markdown file to write")
+    arguments = parser.parse_args()
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    text = f"{date.today()}, {usable_cores()} CPU cores, OMP_NUM_THREADS={threads}, tiny backbone, batches of {BATCH}."
+    if arguments.tasks:
+        table = compared(arguments.tasks, arguments.steps, arguments.rounds)
+        told = f"{arguments.rounds} rounds of {arguments.steps} steps, the first {WARM} not counted, the ways by turns"
+        text += "\n".join([f"\n\n## Side by side with TRL\n\n{told}:\n", *table])
+    if arguments.sizes:
+        table = by_size(arguments.sizes)
+        text += "\n".join(["\n\n## By number of samples\n\nOne epoch of kaomoji, features kept, packed:\n", *table])
+    text += "\n"
+    print(text)
+    if arguments.out:
+        arguments.out.write_text("# The cost of a training step\n\n" + text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Single runs for training.py: the same steps by plain TRL and by our ways, each in a process of its own.
+
+Not a benchmark by itself; what is learned is thrown away.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from dataclasses import dataclass, fields
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers import TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.sft_trainer import SFTTrainer
+
+from emocaliber.backbones.tiny import embedded_base
+from emocaliber.datasets.embedded import load
+from emocaliber.prompting import LEVELS, load_template
+from emocaliber.samples import Sample
+from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function
+from emocaliber.stages.calibrate.sharing_trainers import SharingGRPOTrainer
+from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.recipe import Recipe, load_recipe
+from emocaliber.stages.supervised import sft_config, train_supervised, trainer_keys
+from emocaliber.stages.targets import spread_over_levels
+from emocaliber.stages.training import fixed_settings, load_processor, load_trainable, read_log
+from emocaliber.taxonomy import KAOMOJI_10
+
+ROOT = Path(__file__).parents[2]
+RECIPES, ADAPTER = ROOT / "recipes" / "tiny", ROOT / "emocaliber" / "data" / "tiny-adapter"
+BATCH, WARM = 64, 3
+PLAIN = "plain TRL"
+SUPERVISED: dict[str, tuple[str, ...] | None] = {
+    PLAIN: None,
+    "ours, pixels": ("keep_features=false", "packing=false"),
+    "ours, kept features": ("keep_features=true", "packing=false"),
+    "ours, kept features, packed": ("keep_features=true", "packing=true"),
+}
+WAYS: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "kaomoji": SUPERVISED,
+    "distillation": SUPERVISED,
+    "sizes": SUPERVISED,
+    "grpo": {PLAIN: None, "ours, questions shared": ()},
+}
+Floats = list[float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: seconds of each step after the first few, seconds before the first, peak memory, losses."""
+
+    steps: Floats
+    before: float
+    peak_mib: float
+    losses: Floats
+    rewards: Floats
+
+
+class Clock(TrainerCallback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.ends: list[float] = []
+        self.first = 0.0
+
+    def on_train_begin(self, *arguments: Any, **named: Any) -> None:
+        """The data is ready, and the pictures that are kept are kept."""
+        self.first = time.perf_counter()
+
+    def on_step_end(self, *arguments: Any, **named: Any) -> None:
+        """One more."""
+        self.ends.append(time.perf_counter())
+
+
+def kaomoji(rows: int) -> list[Lesson]:
+    """The tiny recipe's own first stage: rendered kaomoji and drawn emoji, labels alone."""
+    template = load_template("label")
+    pool = [one for task in ("kaomoji", "emoji") for one in load(task) if one.split == "train"]
+    order = np.random.default_rng(0).permutation(len(pool))
+    chosen = [pool[order[n % len(pool)]] for n in range(rows)]
+    return [Lesson(one, template.write(label=one.label)) for one in chosen]
+
+
+def distillation(rows: int) -> list[Lesson]:
+    """The tiny recipe's second stage: a soft target for the label and for the confidence."""
+    template, random = load_template("label-confidence"), np.random.default_rng(0)
+    lessons = []
+    for one in kaomoji(rows):
+        label = tuple(random.dirichlet(np.ones(len(one.sample.candidates))).tolist())
+        level = float(random.choice(LEVELS))
+        answer = template.write(label=str(one.sample.label), confidence=level)
+        lessons.append(Lesson(one.sample, answer, label, spread_over_levels(level, 0.05)))
+    return lessons
+
+
+def sizes(rows: int) -> list[Lesson]:
+    """Noise of 56 to 280 pixels a side: 4 to 100 image tokens."""
+    template, random = load_template("label"), np.random.default_rng(0)
+    lessons = []
+    for n in range(rows):
+        width, height = (int(side) for side in random.integers(56, 281, 2))
+        stream = BytesIO()
+        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(stream, "PNG")
+        label = KAOMOJI_10.labels[n % 10]
+        one = Sample(str(n), stream.getvalue(), "noise", KAOMOJI_10.labels, label, "train", "noise", str(n))
+        lessons.append(Lesson(one, template.write(label=label)))
+    return lessons
+
+
+TASKS = {"kaomoji": kaomoji, "distillation": distillation, "sizes": sizes, "grpo": kaomoji}
+RECIPE = {"kaomoji": "1-label", "distillation": "2-verbalize", "sizes": "1-label", "grpo": "3-calibrate-grpo"}
+
+
+def recipe_of(task: str, steps: int, *overrides: str) -> Recipe:
+    """The tiny recipe of the task's stage, for a number of steps, without checkpoints."""
+    short = [f"max_steps={steps}", f"per_device_train_batch_size={BATCH}", "logging_steps=1", "save_strategy='no'"]
+    keys = {one.name for one in fields(GRPOConfig)} if task == "grpo" else trainer_keys()
+    return load_recipe(RECIPES / f"{RECIPE[task]}.yaml", keys, [*short, *overrides])
+
+
+def measured(task: str, way: str, steps: int, rows: int) -> Run:
+    """Train in this process, and tell what it cost."""
+    clock, lessons, train = Clock(), TASKS[task](rows), drawn if task == "grpo" else supervised
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = recipe_of(task, steps, *(WAYS[task][way] or ()))
+        earned, losses = train(recipe, lessons, Path(folder), WAYS[task][way] is None, clock)
+    ends = clock.ends[WARM - 1 :]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took = [after - before for before, after in pairwise(ends)]
+    return Run(took, clock.first - clock.began, peak, losses, earned)
+
+
+def supervised(recipe: Recipe, lessons: list[Lesson], out: Path, plain: bool, clock: Clock) -> tuple[Floats, Floats]:
+    """Stages 1 and 2: no rewards, and the losses."""
+    base = str(embedded_base())
+    if not plain:
+        train_supervised(recipe, lessons, base, None, out, title=recipe.stage, callbacks=[clock])
+        return [], [line["loss"] for line in read_log(out / "log.jsonl") if "loss" in line]
+    trainer = SFTTrainer(
+        model=load_trainable(recipe, base, None),
+        args=sft_config(recipe, out),
+        train_dataset=as_dataset(lessons, load_template(recipe.template)),
+        processing_class=load_processor(base),
+        callbacks=[clock],
+    )
+    trainer.train()
+    return [], [line["loss"] for line in trainer.state.log_history if "loss" in line]
+
+
+def drawn(recipe: Recipe, lessons: list[Lesson], out: Path, plain: bool, clock: Clock) -> tuple[Floats, Floats]:
+    """Stage 3 by GRPO, from the adapter that ships: the mean rewards and the losses."""
+    base = str(embedded_base())
+    method = GRPOTrainer if plain else SharingGRPOTrainer
+    settings = recipe.trainer | fixed_settings(recipe, out) | {"scale_rewards": "none"}
+    trainer = method(
+        model=load_trainable(recipe, base, ADAPTER),
+        args=GRPOConfig(**settings),
+        reward_funcs=[reward_function(recipe)],
+        train_dataset=questions(lessons, load_template(recipe.template)),
+        processing_class=left_padding_processor(recipe, base),
+        callbacks=[clock],
+    )
+    trainer.train()
+    lines = [line for line in trainer.state.log_history if "loss" in line]
+    return [line["reward"] for line in lines], [line["loss"] for line in lines]
+
+
+def apart(task: str, way: str, steps: int, rows: int) -> Run:
+    """`measured` in a process of its own, whose words are dropped, so that its peak of memory is its own."""
+    here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_send, args=(there, task, way, steps, rows))
+    process.start()
+    there.close()
+    try:
+        found: Run = here.recv()
+    except EOFError as error:
+        raise SystemExit(f"{task}, {way}: the run failed; what it said stands above") from error
+    process.join()
+    return found
+
+
+def _send(pipe: Any, *what: Any) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    pipe.send(measured(*what))
