@@ -3,9 +3,8 @@
 Not an evaluation on test rows: the test split is never seen here. Nothing is generated: forward passes over the answers
 given before the stage read which label, which level and which form greedy decoding would now follow them with.
 
-The least held-out Brier score wins, be it by a hair: on 154 clusters a rule that asked for a standard error gave up a
-gain that the test rows bore out (eval/results/calibrators.md). The lead over the start and its error are recorded, so
-that one sees what is beyond noise.
+The least held-out Brier score wins, be it by a hair. A lead within its standard error over the start, which is recorded
+beside it, is as likely as not to be noise: eval/results/calibrators.md says what such leads were worth.
 """
 
 from __future__ import annotations
