@@ -42,11 +42,14 @@ FACES = {"train": 10_000, "unlabelled": 4_000, "calibrate": 2_000, "test": 5_000
 SHIFTED = 500  # test faces of each shift
 DRAWS = 4
 
-PROPER = ("tiny/3-calibrate.yaml", "save_steps=24")
+PROPER = ("tiny/3-calibrate.yaml", "splits=[calibrate]", "num_train_epochs=4", "save_steps=24")
+UNLABELLED_TOO = ("tiny/3-calibrate.yaml", "splits=[calibrate, unlabelled]", "num_train_epochs=1", "save_steps=24")
 GRPO = ("tiny/3-calibrate-grpo.yaml", "max_steps=30", "learning_rate=2e-4")
 RLOO = ("tiny/3-calibrate-rloo.yaml", "max_steps=30", "learning_rate=2e-4")
 DPO = ("tiny/3-calibrate-dpo.yaml", "max_steps=24", "save_steps=8", "learning_rate=1e-4", "beta=0.3")
+RATERS = ("faces/2-verbalize.yaml", "target=votes", "splits=[train]")
 METHODS: dict[str, tuple[str, ...]] = {
+    "proper, mean-brier, unlabelled too": UNLABELLED_TOO,
     "proper, mean-brier": PROPER,
     "GRPO, brier-1": GRPO,
     "GRPO, EmoCaliber's reward": (*GRPO, "reward=emocaliber"),
@@ -57,8 +60,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "proper, mean-spherical": (*PROPER, "objective=mean-spherical"),
     "GRPO, brier-1, by segment": (*GRPO, "advantages=segments"),
     "KTO": (*DPO, "method=kto"),
+    "stage 2 from rater shares": RATERS,
 }
-"""Recipe and overrides. The ones that say most come first: a run that is cut short has them."""
+"""Recipe and overrides. The ones that say most come first: a run that is cut short has them. A recipe of stage 2 starts
+from stage 1, on rows that have votes: faces alone."""
 
 
 def stage_2(world: str, seed: int, out: Path, finished: Path | None) -> tuple[Path, tuple[str, ...]]:
@@ -69,6 +74,8 @@ def stage_2(world: str, seed: int, out: Path, finished: Path | None) -> tuple[Pa
         return finished / str(seed) / "2-verbalize" / "adapter", data
     if world == "faces" and not Path(data[0]).exists():
         write_faces(Path(data[0]), FACES, seed, SHIFTED)
+    if (out / "2-verbalize" / "done.json").exists():  # also where the recipe has another key since
+        return out / "2-verbalize" / "adapter", data
     adapter = None
     for name in ("1-label", "2-verbalize"):
         train(recipe(f"{world}/{name}.yaml", data, seed), adapter, out / name)
@@ -144,7 +151,8 @@ def calibrated(name: str, data: Sequence[str], seed: int, adapter: Path, out: Pa
         shutil.rmtree(folder / "training", ignore_errors=True)
         with warnings.catch_warnings(), counted() as spent:
             warnings.simplefilter("default")
-            train(recipe(file, data, seed, overrides), adapter, folder / "training")
+            begun = out / "1-label" / "adapter" if METHODS[name] is RATERS else adapter
+            train(recipe(file, data, seed, overrides), begun, folder / "training")
         cost.write_text(json.dumps({key: value + extra.get(key, 0) for key, value in spent.items()}))
     answered(folder / "training" / "adapter", data, ["test"], folder / "rows")
 
@@ -191,7 +199,8 @@ def main() -> None:
             adapter, data = stage_2(world, seed, out, arguments.tiny_runs)
             answered(adapter, data, ["calibrate", "test"], out / "stage-2")
             for name in arguments.methods:
-                calibrated(name, data, seed, adapter, out)
+                if world == "faces" or METHODS[name] is not RATERS:
+                    calibrated(name, data, seed, adapter, out)
     if arguments.out is not None:
         render(arguments.runs, {slug(name): name for name in METHODS}, arguments.out)
 

@@ -8,38 +8,24 @@ scores stand side by side.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
+from calibrators_runs import STAGE_2, Found, Rows, read_world, side_by_side
 
-from emocaliber.baselines.posthoc import Kind, Signal, fit_recalibrator
-from emocaliber.datasets.faces_truth import FaceTruth, read_truths, truth_path
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.tally import tally
-from emocaliber.prediction_files import read_predictions
-from emocaliber.predictions import Prediction, Source, State
+from emocaliber.predictions import Prediction, State
 from emocaliber.scorecard_tables import difference, figure
 
-Rows = list[Prediction]
-
 READING = "## What it says"
-DEFAULT = "proper, mean-brier"
-STAGE_2 = "stage 2, stated"
-EXPECTED = "stage 2, mean over levels"
-PROBABILITY = "stage 2, label probability"
-CONSTANT = "constant"
-SIGNALS: dict[str, tuple[str, Signal]] = {
-    "stated": ("stated", "confidence"),
-    "probability": ("label probability", "distribution"),
-}
-KINDS: tuple[Kind, ...] = ("temperature", "isotonic", "beta")
+SUBJECTS = ("proper, mean-brier, unlabelled too", "proper, mean-brier")  # the first that ran is held against the rest
 SETTINGS = replace(DEFAULTS, bins=15, interval="percentile", replicates=300)
 JUDGED = ("label_accuracy", "ece", "brier", "auroc")
 
@@ -56,16 +42,6 @@ itself.
 """
 
 
-@dataclass
-class Found:
-    """What is finished of one world: each method's rows by seed, its cost, what was watched on the held-out slice."""
-
-    rows: dict[str, dict[int, Rows]] = field(default_factory=dict)
-    cost: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-    watched: dict[str, dict[int, list[dict[str, float]]]] = field(default_factory=dict)
-    truths: dict[str, FaceTruth] = field(default_factory=dict)
-
-
 def render(runs: Path, names: Mapping[str, str], out: Path) -> None:
     """Write the tables of all that is finished under `runs`; `names` maps folders of methods to their names.
 
@@ -76,61 +52,10 @@ def render(runs: Path, names: Mapping[str, str], out: Path) -> None:
     for world, tasks in {"faces": ("faces",), "tiny": ("kaomoji", "emoji")}.items():
         found = read_world(runs / world, names)
         if found.rows:
-            parts += [section(found, task) for task in tasks]
+            parts += [section(part, task) for task in tasks for part in side_by_side(found)]
             parts.append(unselected(found, world))
     out.write_text("\n".join(parts) + ("\n" + heading + told if heading else ""))
     print(out)
-
-
-def read_world(folder: Path, names: Mapping[str, str]) -> Found:
-    """Everything finished in the folders of a world's seeds."""
-    found = Found()
-    for path in sorted(folder.glob("*/stage-2/done.json")):
-        seed, start = int(path.parent.parent.name), path.parent
-        faces = path.parent.parent / "faces.parquet"
-        if faces.exists():
-            found.truths |= read_truths(truth_path(faces))
-        for name, rows in _stage_2(start).items():
-            found.rows.setdefault(name, {})[seed] = rows
-        for done in sorted(path.parent.parent.glob("methods/*/rows/done.json")):
-            method = done.parent.parent
-            name = names[method.name]
-            found.rows.setdefault(name, {})[seed] = list(read_predictions(done.parent / "stated.test.jsonl"))
-            found.cost.setdefault(name, []).append(json.loads((method / "cost.json").read_text()))
-            lines = (method / "training" / "held_out.jsonl").read_text().splitlines()
-            found.watched.setdefault(name, {})[seed] = [json.loads(line) for line in lines]
-    return found
-
-
-def _stage_2(folder: Path) -> dict[str, Rows]:
-    """Stage 2's read-outs, its maps and its constant."""
-    test, held = (
-        {
-            name: list(read_predictions(folder / f"{name}.{split}.jsonl"))
-            for name in ("stated", "expected", "probability")
-        }
-        for split in ("test", "calibrate")
-    )
-    rows = {STAGE_2: test["stated"], EXPECTED: test["expected"], PROBABILITY: test["probability"]}
-    for name, (told, signal) in SIGNALS.items():
-        for kind in KINDS:
-            method = f"{told}, {kind}"
-            rows[method] = fit_recalibrator(held[name], signal, kind, per_task=True).apply(test[name], method)
-    rows[CONSTANT] = _constant(test["stated"], held["stated"])
-    return rows
-
-
-def _constant(rows: Rows, held: Rows) -> Rows:
-    right: dict[str, list[bool]] = {}
-    for row in held:
-        right.setdefault(row.task, []).append(row.predicted == row.truth)
-    shares = {task: float(np.mean(found)) for task, found in right.items()}
-    return [
-        row
-        if row.predicted is None
-        else replace(row, confidence=shares[row.task], source=Source.CONSTANT, state=State.OK)
-        for row in rows
-    ]
 
 
 def section(found: Found, task: str) -> str:
@@ -141,17 +66,22 @@ def section(found: Found, task: str) -> str:
     n, seeds = card.methods[0].find("all").n, sorted(found.rows[STAGE_2])
     title = f"## {task}{', in distribution' if main else ''}: n = {n:,} in {len(seeds)} seed(s) {seeds}\n"
     parts = [title, _bayes(found) if main else "", main_table(found, card, task, main)]
-    parts += [differences(card)]
+    parts += [differences(card, subject(found))]
     if main:
         parts.append(shifts(found, sorted(groups - {main})))
     return "\n".join(parts)
 
 
 def judged(found: Found, task: str, group: str | None) -> Scorecard:
-    """The scorecard of every method's pooled rows; the default method is the subject. Only seeds that all have."""
+    """The scorecard of every method's pooled rows. Only seeds that all have."""
     seeds = set.intersection(*(set(one) for one in found.rows.values()))
     rows = {name: chosen(by_seed, task, group, seeds) for name, by_seed in found.rows.items()}
-    return build_scorecard(rows, settings=SETTINGS, subject=DEFAULT if DEFAULT in rows else STAGE_2)
+    return build_scorecard(rows, settings=SETTINGS, subject=subject(found))
+
+
+def subject(found: Found) -> str:
+    """The method that is held against the others."""
+    return next((name for name in SUBJECTS if name in found.rows), STAGE_2)
 
 
 def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set[int]) -> Rows:
@@ -192,10 +122,11 @@ def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> s
 
 
 def _costs(found: Found, name: str) -> list[str]:
-    spent = found.cost.get(name)
+    spent = list(found.cost.get(name, {}).values())
     if not spent:
         return ["", "", ""]
-    kept = [min(lines, key=lambda line: line["brier"])["step"] for _, lines in sorted(found.watched[name].items())]
+    watched = sorted(found.watched.get(name, {}).items())
+    kept = [min(lines, key=lambda line: line["brier"])["step"] for _, lines in watched]
     return [
         f"{np.mean([one['cpu_seconds'] for one in spent]):.0f}" if all("cpu_seconds" in one for one in spent) else "–",
         f"{np.mean([one['passes'] for one in spent]) / 1000:.1f}",
@@ -237,13 +168,13 @@ def _bayes(found: Found) -> str:
     return f"The Bayes optimum on these faces: accuracy {accuracy:.3f}, Brier {brier:.3f}.\n"
 
 
-def differences(card: Scorecard) -> str:
-    """The default method's Brier score and AUROC less those of the methods that it is held against."""
+def differences(card: Scorecard, held: str) -> str:
+    """Brier score and AUROC between the method and those that it is held against."""
     lines = []
     for one in card.comparisons:
         if one.kind != "all" or one.aggregation != "pooled":
             continue
-        if DEFAULT in {one.first, one.second}:
+        if held in {one.first, one.second}:
             cells = [difference(one.headline.get(metric)) for metric in ("brier", "auroc")]
             lines.append(f"| {one.first} − {one.second} | {' | '.join(cells)} |\n")
     return "\nPaired differences:\n\n| | Brier | AUROC |\n|---|---|---|\n" + "".join(lines)

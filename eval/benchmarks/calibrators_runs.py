@@ -1,0 +1,123 @@
+"""The finished runs of calibrators.py: what each method states on the test rows, what it cost, what was watched.
+
+Not the table (see calibrators_table), and nothing is run here.
+
+    cd eval/benchmarks && python -c "from calibrators_runs import *; print(read_world(Path('out'), {}).rows.keys())"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emocaliber.baselines.posthoc import Kind, Signal, fit_recalibrator
+from emocaliber.datasets.faces_truth import FaceTruth, read_truths, truth_path
+from emocaliber.prediction_files import read_predictions
+from emocaliber.predictions import Prediction, Source, State
+
+Rows = list[Prediction]
+
+STAGE_2 = "stage 2, stated"
+EXPECTED = "stage 2, mean over levels"
+PROBABILITY = "stage 2, label probability"
+CONSTANT = "constant"
+SIGNALS: dict[str, tuple[str, Signal]] = {
+    "stated": ("stated", "confidence"),
+    "probability": ("label probability", "distribution"),
+}
+KINDS: tuple[Kind, ...] = ("temperature", "isotonic", "beta")
+
+
+@dataclass
+class Found:
+    """What is finished of one world: each method's rows by seed, its cost, what was watched on the held-out slice."""
+
+    rows: dict[str, dict[int, Rows]] = field(default_factory=dict)
+    cost: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
+    watched: dict[str, dict[int, list[dict[str, float]]]] = field(default_factory=dict)
+    truths: dict[str, FaceTruth] = field(default_factory=dict)
+
+
+def side_by_side(found: Found) -> list[Found]:
+    """What is held side by side: the methods that ran in every seed; and, where some ran in fewer, all methods in the
+    seeds that they share."""
+    seeds = set(found.rows[STAGE_2])
+    everywhere = {name for name, by_seed in found.rows.items() if set(by_seed) == seeds}
+    if len(everywhere) == len(found.rows):
+        return [found]
+    common = set.intersection(*(set(by_seed) for by_seed in found.rows.values()))
+    some = everywhere & set(found.cost)
+    return [
+        *([only(found, everywhere, seeds)] if some else []),
+        *([only(found, set(found.rows), common)] if common else []),
+    ]
+
+
+def only(found: Found, names: set[str], seeds: set[int]) -> Found:
+    """What was found of these methods in these seeds."""
+
+    def kept(table: Mapping[str, dict[int, Any]]) -> dict[str, dict[int, Any]]:
+        return {
+            name: {seed: one for seed, one in by_seed.items() if seed in seeds}
+            for name, by_seed in table.items()
+            if name in names
+        }
+
+    return Found(kept(found.rows), kept(found.cost), kept(found.watched), found.truths)
+
+
+def read_world(folder: Path, names: Mapping[str, str]) -> Found:
+    """Everything finished in the folders of a world's seeds."""
+    found = Found()
+    for path in sorted(folder.glob("*/stage-2/done.json")):
+        seed, start = int(path.parent.parent.name), path.parent
+        faces = path.parent.parent / "faces.parquet"
+        if faces.exists():
+            found.truths |= read_truths(truth_path(faces))
+        for name, rows in _stage_2(start).items():
+            found.rows.setdefault(name, {})[seed] = rows
+        for done in sorted(path.parent.parent.glob("methods/*/rows/done.json")):
+            method = done.parent.parent
+            name = names[method.name]
+            found.rows.setdefault(name, {})[seed] = list(read_predictions(done.parent / "stated.test.jsonl"))
+            found.cost.setdefault(name, {})[seed] = json.loads((method / "cost.json").read_text())
+            if (record := method / "training" / "held_out.jsonl").exists():
+                lines = record.read_text().splitlines()
+                found.watched.setdefault(name, {})[seed] = [json.loads(line) for line in lines]
+    return found
+
+
+def _stage_2(folder: Path) -> dict[str, Rows]:
+    """Stage 2's read-outs, its maps and its constant."""
+    test, held = (
+        {
+            name: list(read_predictions(folder / f"{name}.{split}.jsonl"))
+            for name in ("stated", "expected", "probability")
+        }
+        for split in ("test", "calibrate")
+    )
+    rows = {STAGE_2: test["stated"], EXPECTED: test["expected"], PROBABILITY: test["probability"]}
+    for name, (told, signal) in SIGNALS.items():
+        for kind in KINDS:
+            method = f"{told}, {kind}"
+            rows[method] = fit_recalibrator(held[name], signal, kind, per_task=True).apply(test[name], method)
+    rows[CONSTANT] = _constant(test["stated"], held["stated"])
+    return rows
+
+
+def _constant(rows: Rows, held: Rows) -> Rows:
+    right: dict[str, list[bool]] = {}
+    for row in held:
+        right.setdefault(row.task, []).append(row.predicted == row.truth)
+    shares = {task: float(np.mean(found)) for task, found in right.items()}
+    return [
+        row
+        if row.predicted is None
+        else replace(row, confidence=shares[row.task], source=Source.CONSTANT, state=State.OK)
+        for row in rows
+    ]
