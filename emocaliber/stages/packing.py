@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from emocaliber.backbones.frozen_vision import is_known, vision_holder
+from emocaliber.stages.needed import look_at_few, sum_small_lora
 
 ATTENTION = "emocaliber_packed"
 
@@ -65,6 +66,8 @@ def use_packing(model: Any) -> bool:
     AttentionInterface.register(ATTENTION, packed_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     vision_holder(model).language_model.config._attn_implementation = ATTENTION
+    look_at_few(model)
+    sum_small_lora(model)
     return True
 
 

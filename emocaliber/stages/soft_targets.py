@@ -23,6 +23,7 @@ from emocaliber.errors import UserError
 from emocaliber.prompting import LEVEL_TEXTS
 from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.needed import LOOKED_AT
 from emocaliber.stages.packing import line_places, packed
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -146,7 +147,7 @@ class SoftTargetTrainer(SFTTrainer):
         kept = int((goal != -100).any(0).float().argmax())
         if self.packing:
             places = line_places(inputs["attention_mask"], kept)
-            line = packed(self.accelerator.unwrap_model(model), inputs)
+            line = packed(self.accelerator.unwrap_model(model), inputs) | {LOOKED_AT: places.unique()}
             outputs = model(**line, use_cache=False, logits_to_keep=places.flatten())
             logits = outputs.logits.unflatten(1, places.shape)[0]
         else:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
+from emocaliber.backbones.frozen_vision import vision_holder
 from emocaliber.prompting import LEVEL_TEXTS, LEVELS, load_template
 from emocaliber.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths
@@ -46,9 +48,15 @@ def lessons(random: np.random.Generator, rows: int) -> list[Lesson]:
     return made
 
 
-def trainer_of(family: str, out: Path, taught: list[Lesson]) -> SoftTargetTrainer:
+def trainer_of(family: str, out: Path, taught: list[Lesson], tuning: str = "full") -> SoftTargetTrainer:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
+    if tuning == "lora":
+        targets = r".*language_model.*proj"
+        model = get_peft_model(model, LoraConfig(r=16, lora_alpha=24, target_modules=targets, task_type="CAUSAL_LM"))
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(weight, std=0.05)
     template = load_template("label-confidence")
     inner = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
     settings = SFTConfig(
@@ -73,19 +81,19 @@ def loss_and_gradients(trainer: SoftTargetTrainer, batch: dict[str, Any]) -> tup
     return float(loss.detach()), found
 
 
+@pytest.mark.parametrize("tuning", ["full", "lora"])
 @pytest.mark.parametrize("family", QWEN)
-def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tmp_path: Path) -> None:
+def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tuning: str, tmp_path: Path) -> None:
     random = np.random.default_rng(7)
     taught = lessons(random, 24)
-    trainer = trainer_of(family, tmp_path, taught)
+    padding, trainer = (trainer_of(family, tmp_path, taught, tuning) for _ in range(2))
+    assert use_packing(trainer.model)
+    trainer.packing = True
     rows = [as_dataset(taught, load_template("label-confidence"))[n] for n in range(len(taught))]
     for _ in range(4):
         chosen = random.choice(len(rows), int(random.integers(1, 7)), replace=False)
         batch = trainer.data_collator([rows[n] for n in chosen])
-        trainer.packing = False
-        wanted, gradients = loss_and_gradients(trainer, batch)
-        assert use_packing(trainer.model)
-        trainer.packing = True
+        wanted, gradients = loss_and_gradients(padding, batch)
         loss, packed_gradients = loss_and_gradients(trainer, batch)
         assert loss == pytest.approx(wanted, rel=1e-5)
         assert packed_gradients.keys() == gradients.keys()
@@ -111,6 +119,23 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
     assert (reach[first:second] > 0).all()
     assert (reach[:first] == 0).all()
     assert (reach[second:] == 0).all()
+
+
+@pytest.mark.parametrize("family", QWEN)
+def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: str, tmp_path: Path) -> None:
+    taught = lessons(np.random.default_rng(4), 5)
+    trainer = trainer_of(family, tmp_path, taught)
+    assert use_packing(trainer.model)
+    trainer.packing = True
+    batch = trainer.data_collator([as_dataset(taught, load_template("label-confidence"))[n] for n in range(5)])
+    layers = vision_holder(trainer.model).language_model.layers
+    seen: list[int] = []
+    for layer in layers:
+        layer.mlp.gate_proj.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    trainer.compute_loss(trainer.model, dict(batch))
+    answers = int((batch["labels"] != -100).sum())
+    assert seen[:-1] == [int(batch["attention_mask"].sum())] * (len(layers) - 1)
+    assert answers <= seen[-1] < seen[0] / 2
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "internvl"])
