@@ -24,6 +24,7 @@ from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from emocaliber.errors import UserError
+from emocaliber.pipeline import trackers
 from emocaliber.prompting import load_template
 from emocaliber.stages.recipe import Method, Recipe, load_recipe, recipe_keys
 from emocaliber.yaml_files import located
@@ -50,7 +51,9 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError(f"{path}: template: {error}") from error
     if recipe.stage == "calibrate" and not {"label", "confidence"} <= fields:
         raise UserError(f"{path}: template: stage calibrate needs one with a label and a confidence in its answer")
-    return dataclasses.replace(recipe, trainer=_checked_kinds(recipe))
+    checked = dataclasses.replace(recipe, trainer=_checked_kinds(recipe))
+    trackers.named(checked)
+    return checked
 
 
 def config_class(recipe: Recipe) -> Config:

@@ -36,6 +36,7 @@ from emocaliber.pipeline.teaching import (
     scaled,
     verbalized,
 )
+from emocaliber.pipeline.trackers import keep_boards, refuse_missing
 from emocaliber.prompting import load_template
 from emocaliber.samples import FileImage, Sample
 from emocaliber.shortage import shortage
@@ -80,6 +81,7 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
         raise UserError(f"{recipe.path}: stage {recipe.stage} goes on from an adapter; give it with --adapter DIR")
     if adapter is not None and not (adapter / "adapter_config.json").is_file():
         raise UserError(f"{adapter}: no adapter lies here; a stage leaves it in the folder `adapter` of its --out")
+    refuse_missing(recipe)
     processes = join(recipe)
     samples = samples_of(recipe.data, recipe.splits)
     check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
@@ -177,6 +179,7 @@ def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
     stages = {"label": _label, "verbalize": _verbalize, "calibrate": _calibrate}
     result = stages[recipe.stage](recipe, samples, adapter, out)
     if PartialState().is_main_process:
+        keep_boards(out / CHECKPOINTS)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
 

@@ -78,6 +78,14 @@ def test_the_variants_run_two_steps(variant: str, few: Path, models: Path, tmp_p
         AutoModelForImageTextToText.from_pretrained(tmp_path / "1" / "model", use_safetensors=True)
 
 
+def test_what_tensorboard_shows_outlives_the_checkpoints(few: Path, models: Path, tmp_path: Path) -> None:
+    changes = overrides(model_of("qwen3-vl", models), few, "max_pixels=4096", "report_to=tensorboard")
+    assert main(["train", str(RECIPES / "qwen3-vl-4b" / "1-label.yaml"), *changes, "--out", str(tmp_path / "1")]) == 0
+    assert not (tmp_path / "1" / "checkpoints").exists()
+    (board,) = (tmp_path / "1" / "runs").rglob("events.out.tfevents.*")
+    assert b"train/loss" in board.read_bytes()
+
+
 def learned(few: Path, models: Path, out: Path, *changes: str) -> tuple[list[float], Any]:
     """The losses and weights of stage 1 on 8 rows, plain SGD so that sums show."""
     model = model_of("qwen3-vl", models)
@@ -194,7 +202,9 @@ def test_an_evaluation_leaves_a_row_for_every_picture_and_a_scorecard(few: Path,
     [
         (["model=nowhere/at-all"], "the model cannot be loaded"),
         (["lora_target=.*text_model.*"], "lora_target matches no module"),
+        (["model=TEXT"], "this is no vision-language model"),
         (["use_cpu=false"], "there is no GPU here"),
+        (["report_to=codecarbon"], "codecarbon is not installed here"),
         ([f"model={RECIPES / 'tiny'}"], "holds no *.safetensors"),
         (["model=BROKEN"], "the file is broken off"),
         (["template=label", "--adapter", str(RECIPES / "tiny")], "no adapter lies here"),
@@ -210,7 +220,10 @@ def test_what_is_missing_is_one_sentence(
     recipe = str(RECIPES / "qwen3-vl-4b" / "1-label.yaml")
     broken = shutil.copytree(model_of("qwen3-vl", models), tmp_path / "broken") / "model.safetensors"
     broken.write_bytes(broken.read_bytes()[:-1000])
-    changes = [change.replace("BROKEN", str(broken.parent)) for change in changes]
+    text = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    (shutil.copytree(model_of("qwen3-vl", models), tmp_path / "text") / "config.json").write_text(json.dumps(text))
+    places = {"BROKEN": str(broken.parent), "TEXT": str(tmp_path / "text")}
+    changes = [re.sub("BROKEN|TEXT", lambda found: places[found.group()], change) for change in changes]
     told = overrides(model_of("qwen3-vl", models), few, "max_pixels=4096", *changes)
     assert main(["train", recipe, *told, "--out", str(tmp_path / "1")]) == 2
     assert sentence in capsys.readouterr().err.strip().splitlines()[-1]

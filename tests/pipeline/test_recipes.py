@@ -60,6 +60,7 @@ def test_an_override_replaces_a_key_of_ours_and_one_of_the_trainers() -> None:
         ("stage=calibrate", "needs one with a label and a confidence"),
         ("quantization=int3", "'int3' is not one of none, nf4, int8"),
         ("learning_rate", "write key=value"),
+        ("report_to=tensorbord", "did you mean 'tensorboard'"),
         ("env={A: b}", "may not set environment variables"),
     ],
 )
