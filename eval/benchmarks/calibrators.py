@@ -61,9 +61,14 @@ METHODS: dict[str, tuple[str, ...]] = {
     "GRPO, brier-1, by segment": (*GRPO, "advantages=segments"),
     "KTO": (*DPO, "method=kto"),
     "stage 2 from rater shares": RATERS,
+    "proper, mean-brier, unlabelled too, after rater shares": UNLABELLED_TOO,
 }
-"""Recipe and overrides. The ones that say most come first: a run that is cut short has them. A recipe of stage 2 starts
-from stage 1, on rows that have votes: faces alone."""
+"""Recipe and overrides. The ones that say most come first: a run that is cut short has them."""
+STARTS = {
+    "stage 2 from rater shares": "1-label",
+    "proper, mean-brier, unlabelled too, after rater shares": "methods/stage-2-from-rater-shares/training",
+}
+"""The methods that do not start from stage 2, and where: for rows with votes, so for faces alone."""
 
 
 def stage_2(world: str, seed: int, out: Path, finished: Path | None) -> tuple[Path, tuple[str, ...]]:
@@ -151,7 +156,7 @@ def calibrated(name: str, data: Sequence[str], seed: int, adapter: Path, out: Pa
         shutil.rmtree(folder / "training", ignore_errors=True)
         with warnings.catch_warnings(), counted() as spent:
             warnings.simplefilter("default")
-            begun = out / "1-label" / "adapter" if METHODS[name] is RATERS else adapter
+            begun = out / STARTS[name] / "adapter" if name in STARTS else adapter
             train(recipe(file, data, seed, overrides), begun, folder / "training")
         cost.write_text(json.dumps({key: value + extra.get(key, 0) for key, value in spent.items()}))
     answered(folder / "training" / "adapter", data, ["test"], folder / "rows")
@@ -199,7 +204,7 @@ def main() -> None:
             adapter, data = stage_2(world, seed, out, arguments.tiny_runs)
             answered(adapter, data, ["calibrate", "test"], out / "stage-2")
             for name in arguments.methods:
-                if world == "faces" or METHODS[name] is not RATERS:
+                if world == "faces" or name not in STARTS:
                     calibrated(name, data, seed, adapter, out)
     if arguments.out is not None:
         render(arguments.runs, {slug(name): name for name in METHODS}, arguments.out)

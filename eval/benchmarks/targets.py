@@ -1,0 +1,113 @@
+"""How good are the targets of stage 2, before anything learns from them? On schematic faces, whose truth is known.
+
+Not a training: the stage-1 model is asked about faces that it has not seen, and what each target would teach is judged
+as if it were stated, as it is and through an isotonic map fitted on the other half of the rows. What the map mends
+is scale; what it leaves is what the target does not know.
+
+    python eval/benchmarks/calibrators.py --seeds 0 --worlds faces --methods "proper, mean-brier"   # makes stage 1
+    python eval/benchmarks/targets.py --run out/calibrators/faces/0 --out eval/results/stage-2-targets.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emocaliber.backbones.tiny import embedded_base
+from emocaliber.calibrators import fit_isotonic
+from emocaliber.datasets.faces_truth import read_truths, truth_path
+from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.discrimination import auroc
+from emocaliber.evaluation.proper_scores import brier
+from emocaliber.evaluation.tally import tally
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.pipeline.degraded import COPIES, survival
+from emocaliber.pipeline.teaching import DRAWS, agreement, ask_labels, samples_of
+from emocaliber.samples import Sample
+
+Floats = npt.NDArray[np.float64]
+
+HEAD = """# Targets of stage 2, judged as if they were stated
+
+{today}, 2 CPU cores. Written by `python eval/benchmarks/targets.py`: the stage-1 model of schematic faces (seed 0)
+asked about n = {n:,} faces of the calibration split. Every target is of the same answers, the likeliest labels
+(accuracy {accuracy:.3f}). `regret` is the mean of (target - p(answer))² by the known p, with its standard error;
+`mapped` are the Brier score and the regret through an isotonic map fitted on the other half of the rows.
+
+| target | values | Brier | ECE (15 bins) | AUROC | regret | Brier, mapped | regret, mapped |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def targets(samples: list[Sample], adapter: Path) -> tuple[list[str], dict[str, Floats]]:
+    """The labels answered, [n], and from each target the confidence in them, [n]."""
+    asked, drawing = (
+        TransformersEngine(embedded_base(), adapter=adapter, batch_size=96, max_new_tokens=12, temperature=t, seed=0)
+        for t in (0.0, 1.0)
+    )
+    beliefs, surviving = survival(samples, lambda rows: ask_labels(rows, asked))
+    drawn, _ = agreement(samples, drawing)
+    votes = [np.array([(one.votes or {}).get(label, 0) for label in one.candidates], dtype=float) for one in samples]
+    of = {
+        "own probability": beliefs,
+        f"agreement: of {DRAWS} drawn answers": drawn,
+        f"degraded: of {COPIES} spoilt copies": surviving,
+        "votes: of 10 raters": [one / one.sum() for one in votes],
+    }
+    answers = [int(belief.argmax()) for belief in beliefs]
+    labels = [one.candidates[a] for one, a in zip(samples, answers, strict=True)]
+    return labels, {name: np.array([row[a] for row, a in zip(rows, answers, strict=True)]) for name, rows in of.items()}
+
+
+def mapped(target: Floats, right: npt.NDArray[np.bool_]) -> Floats:
+    """Each half through the map of the other."""
+    found, first = np.empty_like(target), np.arange(len(target)) % 2 == 0
+    for half in (first, ~first):
+        found[half] = fit_isotonic(target[~half], right[~half])(target[half])
+    return found
+
+
+def line(name: str, target: Floats, right: npt.NDArray[np.bool_], truth: Floats) -> str:
+    """One row of the table; `truth` [n] is p(answer)."""
+    rows, better = tally(target, right), mapped(target, right)
+    regrets = [
+        f"{e.mean():.4f} ± {e.std() / len(e) ** 0.5:.4f}" for e in ((target - truth) ** 2, (better - truth) ** 2)
+    ]
+    cells = [
+        name,
+        f"{len(np.unique(target)):,}",
+        f"{float(brier(rows)):.3f}",
+        f"{float(ece(rows, bins=15)):.3f}",
+        f"{float(auroc(rows)):.3f}",
+        regrets[0],
+        f"{float(brier(tally(better, right))):.3f}",
+        regrets[1],
+    ]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def main() -> None:
+    """Ask, judge, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="a seed's folder of calibrators.py")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    faces = given.run / "faces.parquet"
+    samples, truths = samples_of([str(faces)], ["calibrate"])[: given.rows], read_truths(truth_path(faces))
+    labels, found = targets(samples, given.run / "1-label" / "adapter")
+    right = np.array([label == one.label for label, one in zip(labels, samples, strict=True)])
+    truth = np.array([truths[one.id].accuracy(label) for label, one in zip(labels, samples, strict=True)])
+    told = HEAD.format(today=date.today(), n=len(samples), accuracy=right.mean())
+    told += "".join(line(name, target, right, truth) for name, target in found.items())
+    _, heading, reading = given.out.read_text().partition("\n## ") if given.out.exists() else ("", "", "")
+    given.out.write_text(told + heading + reading)
+    print(told)
+
+
+if __name__ == "__main__":
+    main()
