@@ -58,8 +58,9 @@ class Recipe:
     held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in 8; `max_pixels` the size above
     which a picture is scaled down (as the model's processor says where it is not given); `ask_batch_size` how many
     pictures the teacher of stages 2 and 3 is asked at a time; `keep_features` whether what a frozen vision tower makes
-    of a picture is kept while the stage runs; `packing` whether the padding of a batch, and what its loss does not look at,
-    are not computed (Qwen-VL; stages 1 and 2, and 3 by a proper loss). `trainer` holds the keys of TRL's own class.
+    of a picture is kept while the stage runs; `packing` whether the padding of a batch and what its loss does
+    not look at are left out (Qwen-VL; stages 1 and 2, and 3 by a proper loss). `trainer` holds the keys of TRL's own
+    class.
     """
 
     path: Path
