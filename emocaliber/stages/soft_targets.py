@@ -23,6 +23,7 @@ from emocaliber.errors import UserError
 from emocaliber.prompting import LEVEL_TEXTS
 from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.lengths import GroupedByLength
 from emocaliber.stages.needed import LOOKED_AT
 from emocaliber.stages.packing import line_places, packed
 
@@ -124,14 +125,28 @@ def option_logs(logs: torch.Tensor, field: dict[str, torch.Tensor], kept: int) -
 class SoftTargetTrainer(SFTTrainer):
     """SFT with soft label and level targets; `level_loss` says what is learned of the levels.
 
-    With `packing`, the padding of a batch is not computed (see packing); the model must be ready for it.
+    With `packing`, the padding of a batch is not computed (see packing); the model must be ready for it. With
+    `lengths`, batches are of rows of like length, by an order drawn anew for each epoch.
     """
 
-    def __init__(self, *arguments: Any, level_loss: LevelLoss, packing: bool = False, **named: Any) -> None:
-        self.level_loss, self.packing = level_loss, packing
+    def __init__(
+        self,
+        *arguments: Any,
+        level_loss: LevelLoss,
+        packing: bool = False,
+        lengths: list[int] | None = None,
+        **named: Any,
+    ) -> None:
+        self.level_loss, self.packing, self.lengths = level_loss, packing, lengths
         super().__init__(*arguments, **named)
         # The loss below is a mean over rows, whatever the accumulation: the trainer must divide by its steps.
         self.model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[Any] | None:
+        if self.lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return GroupedByLength(rows, self.lengths, self.args.seed)
 
     def compute_loss(
         self,

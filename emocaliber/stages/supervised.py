@@ -18,6 +18,7 @@ from emocaliber.prompting import load_template
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
 from emocaliber.stages.kept_features import keep_all, passes, remembering
+from emocaliber.stages.lengths import token_lengths
 from emocaliber.stages.packing import use_packing
 from emocaliber.stages.profiling import VISION, part
 from emocaliber.stages.recipe import Recipe
@@ -65,6 +66,7 @@ def train_supervised(
     for one in beside:
         one.inner.processor = reading
     collator = DataCollatorForVisionLanguageModeling(reading, max_length=None, completion_only_loss=True)
+    grouped = args.train_sampling_strategy == "group_by_length"
     trainer = SoftTargetTrainer(
         model=learner,
         args=args,
@@ -74,6 +76,7 @@ def train_supervised(
         callbacks=[Log(out, title), *callbacks],
         level_loss=level_loss,
         packing=recipe.packing and use_packing(learner),
+        lengths=token_lengths(lessons, template, processor) if grouped else None,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
