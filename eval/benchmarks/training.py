@@ -46,9 +46,10 @@ def padded_share(task: str) -> float:
 def compared(tasks: Sequence[str], steps: int, rounds: int) -> list[str]:
     """A table: each way on each task, by turns."""
     lines = [
-        "| task | way | samples/s, median of rounds | times plain TRL, paired (least, most) | padded share "
+        "| task | way | samples/s, median of rounds | times plain TRL, paired (least, most) "
+        "| ms of CPU a sample | times | padded share "
         "| MiB at most | before the first step, s | largest difference of a loss | of a mean reward |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for task in tasks:
         found: dict[str, list[Run]] = {way: [] for way in WAYS[task]}
@@ -63,12 +64,15 @@ def told(task: str, found: dict[str, list[Run]]) -> dict[str, str]:
     """The cells of each way. TRL's loss of SFT is a mean over tokens, ours over rows: ours are held to each other."""
     share = None if task == "grpo" else padded_share(task)
     speed = {way: [BATCH / statistics.median(one.steps) for one in runs] for way, runs in found.items()}
+    work = {way: [BATCH / statistics.median(one.cpu) for one in runs] for way, runs in found.items()}
     wanted = found[PLAIN if task == "grpo" else "ours, pixels"][0]
     cells = {}
     for way, runs in found.items():
         ratios = sorted(a / b for a, b in zip(speed[way], speed[PLAIN], strict=True))
         row = [f"{statistics.median(speed[way]):.0f}"]
         row += [f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f})"]
+        row += [f"{1000 / statistics.median(work[way]):.1f}"]
+        row += [f"{statistics.median(work[way]) / statistics.median(work[PLAIN]):.2f}"]
         row += ["" if share is None else f"{0 if 'packed' in way else share:.3f}"]
         row += [f"{max(one.peak_mib for one in runs):.0f}", f"{statistics.median(one.before for one in runs):.1f}"]
         row += [gap(runs[0].losses, wanted.losses) if way != PLAIN else ""]

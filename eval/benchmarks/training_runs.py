@@ -57,9 +57,10 @@ Floats = list[float]
 
 @dataclass(frozen=True)
 class Run:
-    """One run: seconds of each step after the first few, seconds before the first, peak memory, losses."""
+    """One run: of each step after the first few the seconds and the process's own seconds of CPU; then the rest."""
 
     steps: Floats
+    cpu: Floats
     before: float
     peak_mib: float
     losses: Floats
@@ -72,6 +73,7 @@ class Clock(TrainerCallback):
     def __init__(self) -> None:
         self.began = time.perf_counter()
         self.ends: list[float] = []
+        self.cpu: list[float] = []
         self.first = 0.0
 
     def on_train_begin(self, *arguments: Any, **named: Any) -> None:
@@ -81,6 +83,7 @@ class Clock(TrainerCallback):
     def on_step_end(self, *arguments: Any, **named: Any) -> None:
         """One more."""
         self.ends.append(time.perf_counter())
+        self.cpu.append(time.process_time())
 
 
 def kaomoji(rows: int) -> list[Lesson]:
@@ -135,10 +138,9 @@ def measured(task: str, way: str, steps: int, rows: int) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         recipe = recipe_of(task, steps, *(WAYS[task][way] or ()))
         earned, losses = train(recipe, lessons, Path(folder), WAYS[task][way] is None, clock)
-    ends = clock.ends[WARM - 1 :]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    took = [after - before for before, after in pairwise(ends)]
-    return Run(took, clock.first - clock.began, peak, losses, earned)
+    took, cpu = ([after - before for before, after in pairwise(one[WARM - 1 :])] for one in (clock.ends, clock.cpu))
+    return Run(took, cpu, clock.first - clock.began, peak, losses, earned)
 
 
 def supervised(recipe: Recipe, lessons: list[Lesson], out: Path, plain: bool, clock: Clock) -> tuple[Floats, Floats]:
