@@ -138,7 +138,8 @@ def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
 
 def quantized(recipe: Recipe) -> BitsAndBytesConfig:
     """How the frozen language model is held; what sees the picture keeps its precision."""
-    kept = ["visual", "vision_tower", "vision_model", "connector", "multi_modal_projector", "lm_head"]
+    names = ("visual", "vision_tower", "vision_model", "connector", "multi_modal_projector", "lm_head")
+    kept = [f".*{name}" for name in names]  # matched from the beginning of "model.visual.blocks.0..."
     configured: Any = BitsAndBytesConfig
     if recipe.quantization == "int8":
         return configured(load_in_8bit=True, llm_int8_skip_modules=kept)  # type: ignore[no-any-return]

@@ -30,8 +30,8 @@ from emocaliber.prompting import load_template
 from emocaliber.stages.calibrate.grpo import calibrate_by_grpo
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.supervised import train_supervised
-from emocaliber.stages.training import Log
-from tests.pipeline.short_runs import FOLDER, RECIPES, answers, losses, model_of, overrides, three_stages
+from emocaliber.stages.training import Log, load_base
+from tests.pipeline.short_runs import FOLDER, ON_CPU, RECIPES, answers, losses, model_of, overrides, three_stages
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +76,16 @@ def test_the_variants_run_two_steps(variant: str, few: Path, models: Path, tmp_p
     assert all(map(math.isfinite, losses(tmp_path / "1")))
     if variant == "tuning=full":
         AutoModelForImageTextToText.from_pretrained(tmp_path / "1" / "model", use_safetensors=True)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "int8"])
+@pytest.mark.parametrize("family", FOLDER)
+def test_the_language_model_alone_is_quantised(family: str, quantization: str, models: Path) -> None:
+    recipe = read_recipe(RECIPES / FOLDER[family] / "1-label.yaml", [*ON_CPU, f"quantization={quantization}"])
+    kinds = {name: type(one).__name__ for name, one in load_base(recipe, str(model_of(family, models))).named_modules()}
+    held = [name for name, kind in kinds.items() if kind in {"Linear4bit", "Linear8bitLt"}]
+    assert held
+    assert all(re.search(r"(language_model|text_model)\.layers\.", name) for name in held)
 
 
 def test_what_tensorboard_shows_outlives_the_checkpoints(few: Path, models: Path, tmp_path: Path) -> None:
