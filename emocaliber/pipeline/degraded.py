@@ -32,12 +32,12 @@ def survival(samples: Sequence[Sample], ask: Ask) -> tuple[list[Floats], list[Fl
     The copies carry noise, an occluding square or a blur, each at every one of STRENGTHS (see
     `baselines.corruption.corrupted_image`), seeded by the sample's id.
     """
-    shares = [np.zeros(len(sample.candidates)) for sample in samples]
+    counts = [np.zeros(len(sample.candidates)) for sample in samples]
     for start in range(0, len(samples), CHUNK):
         part = samples[start : start + CHUNK]
         for kind in IMAGE_CORRUPTIONS:
             for strength in STRENGTHS:
                 spoilt = ask([corrupted_sample(sample, kind, strength) for sample in part])
-                for share, belief in zip(shares[start:], spoilt, strict=False):
-                    share[belief.argmax()] += 1 / COPIES
-    return ask(samples), shares
+                for count, belief in zip(counts[start:], spoilt, strict=False):
+                    count[belief.argmax()] += 1
+    return ask(samples), [count / COPIES for count in counts]

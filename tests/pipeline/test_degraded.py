@@ -37,7 +37,7 @@ def of_detail(samples: Sequence[Sample]) -> list[np.ndarray]:
 def test_an_answer_that_nothing_changes_survives_every_copy() -> None:
     beliefs, shares = survival(samples_of(["kaomoji"], ["calibrate"])[:3], of_brightness)
     assert all(belief.argmax() == 0 for belief in beliefs), "a kaomoji is dark on bright"
-    assert [share[0] for share in shares] == pytest.approx([1.0] * 3)
+    assert [share[0] for share in shares] == [1.0] * 3, "not a rounding above one, which is no confidence"
 
 
 def test_an_answer_that_hangs_on_detail_survives_some_of_them() -> None:
