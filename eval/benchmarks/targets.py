@@ -5,7 +5,7 @@ as if it were stated, as it is and through an isotonic map fitted on the other h
 is scale; what it leaves is what the target does not know.
 
     python eval/benchmarks/calibrators.py --seeds 0 --worlds faces --methods "proper, mean-brier"   # makes stage 1
-    python eval/benchmarks/targets.py --run out/calibrators/faces/0 --out eval/results/stage-2-targets.md
+    python eval/benchmarks/targets.py --run out/calibrators/faces/0 --rows 400 --out eval/results/stage-2-targets.md
 """
 
 from __future__ import annotations
