@@ -15,6 +15,24 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from emocaliber.generation.logits import GumbelNoise
 
+TOLD: list[torch.Tensor] = []
+"""The pictures of the rows in question where `generate` is not given them, since the model has seen them already."""
+
+
+def pictures_of(inputs: dict[str, Any]) -> list[torch.Tensor]:
+    """Each row's patches."""
+    return list(inputs["pixel_values"].split(inputs["image_grid_thw"].prod(-1).tolist()))
+
+
+def telling(shared: Callable[..., Any]) -> Callable[..., Any]:
+    """`generate_shared`, which goes through the pictures first: it tells `keyed` what they were."""
+
+    def generate(model: Any, alone: Any, copies: int, batch: dict[str, Any]) -> Any:
+        TOLD[:] = pictures_of(batch)
+        return shared(model, alone, copies, batch)
+
+    return generate
+
 
 def keyed(plain: Callable[..., Any]) -> Callable[..., Any]:
     """Qwen2.5-VL's own `generate`, whose draws at temperature 1 are keyed; greedy answers stay as they are."""
@@ -28,7 +46,7 @@ def keyed(plain: Callable[..., Any]) -> Callable[..., Any]:
     def generate(self: Any, *args: Any, generation_config: GenerationConfig, **inputs: Any) -> Any:
         if not generation_config.do_sample:
             return plain(self, *args, generation_config=generation_config, **inputs)
-        pictures = inputs["pixel_values"].split(inputs["image_grid_thw"].prod(-1).tolist())
+        pictures = pictures_of(inputs) if "pixel_values" in inputs else TOLD
         greedy: Any = GenerationConfig
         config = greedy(
             do_sample=False,

@@ -19,9 +19,10 @@ from emocaliber.cli import main
 from emocaliber.errors import UserError
 from emocaliber.pipeline.processes import asked_by_all, join
 from emocaliber.pipeline.recipes import read_recipe
+from emocaliber.stages.calibrate import sharing_trainers
 from emocaliber.stages.training import refuse_pieces
 from tests.pipeline.few_rows import few_rows
-from tests.pipeline.keyed_draws import keyed
+from tests.pipeline.keyed_draws import keyed, telling
 from tests.pipeline.short_runs import ON_CPU, RECIPES, losses
 from tests.stages.families import save_family
 
@@ -34,10 +35,11 @@ import json, sys
 import torch.distributed as dist
 from transformers import Qwen2_5_VLForConditionalGeneration as Model
 from emocaliber.cli import main
-from tests.pipeline.few_rows import few_rows
-from tests.pipeline.keyed_draws import keyed
+from emocaliber.stages.calibrate import sharing_trainers
+from tests.pipeline.keyed_draws import keyed, telling
 
 Model.generate = keyed(Model.generate)
+sharing_trainers.generate_shared = telling(sharing_trainers.generate_shared)
 for command in json.loads(sys.argv[1]):
     assert main(command) == 0
     assert dist.get_world_size() == 2, f"{dist.get_world_size()} processes"
@@ -68,6 +70,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*torchrun, str(out / "two.py"), json.dumps(commands(2))], check=True, env=environment, cwd=ROOT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Model, "generate", keyed(Model.generate))
+        patch.setattr(sharing_trainers, "generate_shared", telling(sharing_trainers.generate_shared))
         assert [main(command) for command in commands(1)] == [0, 0]
     return out
 
