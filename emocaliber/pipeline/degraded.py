@@ -38,6 +38,6 @@ def survival(samples: Sequence[Sample], ask: Ask) -> tuple[list[Floats], list[Fl
         for kind in IMAGE_CORRUPTIONS:
             for strength in STRENGTHS:
                 spoilt = ask([corrupted_sample(sample, kind, strength) for sample in part])
-                for count, belief in zip(counts[start:], spoilt, strict=False):
+                for count, belief in zip(counts[start : start + CHUNK], spoilt, strict=True):
                     count[belief.argmax()] += 1
     return ask(samples), [count / COPIES for count in counts]

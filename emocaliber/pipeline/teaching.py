@@ -106,6 +106,10 @@ def verbalized(
 ) -> tuple[list[Lesson], dict[str, float]]:
     """Stage 2: lessons that say the target confidence, and the temperatures it was scaled with (own-probability)."""
     template = load_template(recipe.template)
+
+    def ask(rows: Sequence[Sample]) -> list[Floats]:
+        return asked_by_all(rows, lambda part: ask_labels(part, engine))
+
     if recipe.target == "votes":
         return voted([s for s in samples if s.votes], template, recipe.spread), {}
     if recipe.target == "agreement":
@@ -114,12 +118,12 @@ def verbalized(
             return distributed(samples, shares, template), {}
         return distilled(samples, shares, agreeing, template, recipe.spread), {}
     if recipe.target == "degraded":
-        beliefs, shares = survival(samples, lambda rows: asked_by_all(rows, lambda part: ask_labels(part, engine)))
+        beliefs, shares = survival(samples, ask)
         if "distribution" in template.fields:
             return distributed(samples, shares, template), {}
         surviving = np.array([share[belief.argmax()] for share, belief in zip(shares, beliefs, strict=True)])
         return distilled(samples, beliefs, surviving, template, recipe.spread), {}
-    return scaled(recipe, samples, lambda rows: asked_by_all(rows, lambda part: ask_labels(part, engine)))
+    return scaled(recipe, samples, ask)
 
 
 def scaled(recipe: Recipe, samples: Sequence[Sample], ask: Ask) -> tuple[list[Lesson], dict[str, float]]:

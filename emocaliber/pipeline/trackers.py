@@ -8,6 +8,7 @@ Not a tracker: transformers' callbacks send what is logged; `log.jsonl` is writt
 from __future__ import annotations
 
 import difflib
+import shutil
 from pathlib import Path
 
 from transformers.integrations.integration_utils import (
@@ -45,6 +46,6 @@ def refuse_missing(recipe: Recipe) -> None:
 
 
 def keep_boards(checkpoints: Path) -> None:
-    """Move tensorboard's files beside the checkpoints, which go when the stage is finished."""
+    """Copy tensorboard's files beside the checkpoints, which go when the stage is finished; again after a kill."""
     if (checkpoints / BOARDS).is_dir():
-        (checkpoints / BOARDS).rename(checkpoints.with_name(BOARDS))
+        shutil.copytree(checkpoints / BOARDS, checkpoints.with_name(BOARDS), dirs_exist_ok=True)

@@ -106,6 +106,7 @@ def carried(features: Path | None, kept: Path) -> Iterator[None]:
         features.rename(kept)
     yield
     if features is not None and alone and kept.is_dir():
+        shutil.rmtree(features, ignore_errors=True)  # of a stage that was done again meanwhile
         kept.rename(features)
     elif PartialState().is_main_process:
         shutil.rmtree(kept, ignore_errors=True)

@@ -10,12 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from accelerate import PartialState
-from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-from emocaliber.backbones.frozen_vision import is_known, vision_holder
+from emocaliber.backbones.attention import use_attention
+from emocaliber.backbones.frozen_vision import vision_holder
 from emocaliber.stages.needed import look_at_few, sum_small_lora
 
 ATTENTION = "emocaliber_packed"
@@ -60,12 +58,8 @@ def padded_places(begins: torch.Tensor, longest: int) -> torch.Tensor:
 
 def use_packing(model: Any) -> bool:
     """Make a model of the Qwen-VL family ready for `packed`; another is left alone, said in a line, and False."""
-    if not is_known(model):
-        PartialState().print(f"  packing is off: {model.config.model_type} is not of the Qwen-VL family", flush=True)
+    if not use_attention(model, ATTENTION, packed_attention, "packing is off"):
         return False
-    AttentionInterface.register(ATTENTION, packed_attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-    vision_holder(model).language_model.config._attn_implementation = ATTENTION
     look_at_few(model)
     sum_small_lora(model)
     return True

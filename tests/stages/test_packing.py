@@ -136,12 +136,3 @@ def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: s
     answers = int((batch["labels"] != -100).sum())
     assert seen[:-1] == [int(batch["attention_mask"].sum())] * (len(layers) - 1)
     assert answers <= seen[-1] < seen[0] / 2
-
-
-@pytest.mark.parametrize("family", ["smolvlm", "internvl"])
-def test_other_families_are_left_alone_and_it_is_said(family: str, capsys: pytest.CaptureFixture[str]) -> None:
-    model, _ = FAMILIES[family]()
-    before = model.config.text_config._attn_implementation
-    assert not use_packing(model)
-    assert model.config.text_config._attn_implementation == before
-    assert "packing is off" in capsys.readouterr().out

@@ -127,12 +127,3 @@ def chat(row: dict[str, Any], processor: Any) -> str:
     content: Any = [{"type": "image"}, {"type": "text", "text": text}] if isinstance(text, str) else text
     asked: dict[str, Any] = {"prompt": [{"role": "user", "content": content}]}
     return str(apply_chat_template(asked, processor)["prompt"])
-
-
-@pytest.mark.parametrize("family", ["smolvlm", "internvl"])
-def test_other_families_are_left_to_trl_and_it_is_said(family: str, capsys: pytest.CaptureFixture[str]) -> None:
-    model, _ = FAMILIES[family]()
-    before = model.config.text_config._attn_implementation
-    assert not use_sharing(model)
-    assert model.config.text_config._attn_implementation == before
-    assert "not of the Qwen-VL family" in capsys.readouterr().out

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch.nn.parallel import DistributedDataParallel
-from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-from emocaliber.backbones.frozen_vision import is_known, vision_holder
+from emocaliber.backbones.attention import use_attention
+from emocaliber.backbones.frozen_vision import vision_holder
 
 ATTENTION = "emocaliber_shared"
 
@@ -68,16 +66,7 @@ def shared_attention(
 
 def use_sharing(model: Any) -> bool:
     """Make a model of the Qwen-VL family ready for `shared_line`; another is left alone, said in a line, and False."""
-    if not is_known(model):
-        name = model.config.model_type
-        PartialState().print(
-            f"  each answer computes its question again: {name} is not of the Qwen-VL family", flush=True
-        )
-        return False
-    AttentionInterface.register(ATTENTION, shared_attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-    vision_holder(model).language_model.config._attn_implementation = ATTENTION
-    return True
+    return use_attention(model, ATTENTION, shared_attention, "each answer computes its question again")
 
 
 def answer_log_probabilities(
