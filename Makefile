@@ -28,9 +28,10 @@ check: python
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
 
+# A test that waits for ever is named after ten minutes (pyproject.toml), and ends its process; the other goes on.
 test: python
 	@$(PYTHON) scripts/setup_environment.py test
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 
 python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.12 demo"; exit 1; }

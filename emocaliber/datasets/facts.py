@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
@@ -115,7 +116,9 @@ def facts_of(
         for chunk in chunks:
             yield from chunk.finish(look_at(chunk.unknown()), store, on_progress)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    context = get_context("forkserver")  # a fork of a process that has threads may wait for ever
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(workers, context) as pool:
         waiting: deque[tuple[_Chunk, Future[list[Facts]]]] = deque()
         for chunk in chunks:
             waiting.append((chunk, pool.submit(look_at, chunk.unknown())))
