@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 
 import pytest
+from filelock import FileLock
 
 NO_SKIPS = os.environ.get("EMOCALIBER_NO_SKIPS") == "1"
 
@@ -31,8 +32,10 @@ def pytest_make_collect_report(
     return report
 
 
-@pytest.fixture(scope="session")
-def vllm_installed() -> None:
-    """To be asked for by every test that starts vLLM."""
+@pytest.fixture(scope="module")
+def vllm_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """To be asked for by every file that starts vLLM: one at a time, as the processes of the tests share the cores."""
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed: `make test` installs its CPU build beside a +cpu build of torch only")
+    with FileLock(tmp_path_factory.getbasetemp().parent / "vllm.lock"):
+        yield

@@ -24,6 +24,7 @@ from emocaliber.generation.engine import ENGINE_ERROR, Engine, Request, Response
 
 ATTEMPTS = 2
 """A batch that two engine processes died of is an engine error: it would end all of them, one after another."""
+PATIENCE = 60.0  # seconds that an engine process has to end by itself
 
 
 @dataclass
@@ -172,7 +173,10 @@ class _Worker:
 
     def stop(self) -> None:
         self._connection.close()
-        self._process.join()
+        self._process.join(PATIENCE)
+        if self._process.is_alive():  # its answers are here; the run ends even if the engine cannot
+            self._process.kill()
+            self._process.join()
 
 
 def _work(connection: Connection[Any, Any], build: Callable[[], Engine], environment: dict[str, str]) -> None:

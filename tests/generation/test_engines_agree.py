@@ -28,6 +28,7 @@ from tests.generation.conftest import VLLM_ON_CPU
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]
 COUNT = 210
+PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
@@ -109,18 +110,22 @@ def server(model: Path, adapter: Path, log: Path, *more: str) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(command, env={**os.environ, **VLLM_ON_CPU}, stdout=output, stderr=output)
     try:
-        for _ in range(600):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             with suppress(httpx.HTTPError):
                 if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
                     break
             assert process.poll() is None, log.read_text()[-3000:]
             time.sleep(1)
         else:
-            pytest.fail(f"vLLM's server is not ready after 600 tries:\n{log.read_text()[-3000:]}")
+            pytest.fail(f"vLLM's server is not ready after {PATIENCE} s:\n{log.read_text()[-3000:]}")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 def test_a_server_answers_as_transformers_does_with_a_lora_adapter(

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 
 import pytest
 from PIL import Image
 
 from emocaliber.errors import UserError
+from emocaliber.generation import parallel_engine
 from emocaliber.generation.engine import Request
 from emocaliber.generation.parallel_engine import ParallelEngine, devices
 from emocaliber.generation.transformers_engine import TransformersEngine
@@ -58,3 +60,21 @@ def test_two_processes_answer_as_one_engine_does_and_one_goes_on_alone(
 def test_an_engine_that_cannot_be_built_says_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="processing class"):
         ParallelEngine(partial(TransformersEngine, tmp_path), [{}, {}])
+
+
+def unending(model: Path) -> TransformersEngine:
+    """An engine with a thread that keeps its process from ending."""
+    Thread(target=time.sleep, args=(600,)).start()
+    return TransformersEngine(model, max_new_tokens=2)
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_end_does_not_keep_the_run_from_ending(
+    random_model: Path, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel_engine, "PATIENCE", 0.5)
+    engine = ParallelEngine(partial(unending, random_model), [{}])
+    assert len(engine.generate(requests[:2])) == 2
+    engine.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(engine.processes[0], 0)
