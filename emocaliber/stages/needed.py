@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from emocaliber.backbones.frozen_vision import vision_holder
 
-LOOKED_AT = "looked_at"  # the named argument of a model's forward: places [n] in a line [1, tokens], each once
+LOOKED_AT = "looked_at"  # the named argument of a model's forward: places in a line [1, tokens], by row, [rows, few]
+ASKED = "asked_of_line"  # the last layer's attention is told them by this name
 
 
 def look_at_few(model: Any) -> None:
@@ -40,9 +41,11 @@ class _Few:
         self.places: torch.Tensor | None = None
         self.tokens = 0
 
-    def __call__(self, layer: torch.nn.Module, arguments: tuple[torch.Tensor, ...], named: dict[str, Any]) -> None:
-        self.places = named.get(LOOKED_AT)
+    def __call__(self, layer: torch.nn.Module, arguments: tuple[torch.Tensor, ...], named: dict[str, Any]) -> Any:
+        places = named.get(LOOKED_AT)
+        self.places = None if places is None else places.unique()
         self.tokens = (arguments[0] if arguments else named["hidden_states"]).shape[1]
+        return arguments, named | {ASKED: places}
 
     def gather(self, part: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return arguments if self.places is None else (arguments[0][:, self.places], *arguments[1:])

@@ -25,7 +25,7 @@ from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.lengths import GroupedByLength
 from emocaliber.stages.needed import LOOKED_AT
-from emocaliber.stages.packing import line_places, packed
+from emocaliber.stages.packing import ROWS, packed
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """From log-probabilities over levels [n, 21], targets [n, 21] and correctness [n] to a loss per row [n]."""
@@ -161,9 +161,9 @@ class SoftTargetTrainer(SFTTrainer):
         # Only the completion's positions matter, and they stand at the end: the vocabulary is large, the prompt long.
         kept = int((goal != -100).any(0).float().argmax())
         if self.packing:
-            places = line_places(inputs["attention_mask"], kept)
-            line = packed(self.accelerator.unwrap_model(model), inputs) | {LOOKED_AT: places.unique()}
-            outputs = model(**line, use_cache=False, logits_to_keep=places.flatten())
+            line = packed(self.accelerator.unwrap_model(model), inputs)
+            places = line[ROWS][:, kept:-1]
+            outputs = model(**line, **{LOOKED_AT: places}, use_cache=False, logits_to_keep=places.flatten())
             logits = outputs.logits.unflatten(1, places.shape)[0]
         else:
             outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1)

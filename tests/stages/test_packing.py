@@ -19,7 +19,7 @@ from emocaliber.prompting import LEVEL_TEXTS, LEVELS, load_template
 from emocaliber.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
-from emocaliber.stages.packing import packed, use_packing
+from emocaliber.stages.packing import ROWS, packed, use_packing
 from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, cross_entropy
 from tests.stages.families import FAMILIES
 
@@ -113,12 +113,12 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
     line = packed(model, inputs | {"pixel_values": batch["pixel_values"]})
     embedded = model.get_input_embeddings()(line.pop("input_ids")).detach().requires_grad_()
     del line["pixel_values"], line["image_grid_thw"]
-    first, second = int(line["cu_seq_lens_q"][1]), int(line["cu_seq_lens_q"][2])
-    model(inputs_embeds=embedded, use_cache=False, **line).logits[0, first:second].sum().backward()
+    own = line[ROWS][1].unique()
+    model(inputs_embeds=embedded, use_cache=False, **line).logits[0, own].sum().backward()
     reach = embedded.grad[0].abs().sum(1)
-    assert (reach[first:second] > 0).all()
-    assert (reach[:first] == 0).all()
-    assert (reach[second:] == 0).all()
+    assert reach.nonzero().flatten().tolist() == own.tolist()
+    beginning = batch["input_ids"][0].tolist().index(trainer.processing_class.image_token_id)
+    assert own.tolist()[: beginning + 1] == [*range(beginning), int(line[ROWS][0, -1]) + 1], "the beginning is shared"
 
 
 @pytest.mark.parametrize("family", QWEN)
@@ -134,5 +134,7 @@ def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: s
         layer.mlp.gate_proj.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
     trainer.compute_loss(trainer.model, dict(batch))
     answers = int((batch["labels"] != -100).sum())
-    assert seen[:-1] == [int(batch["attention_mask"].sum())] * (len(layers) - 1)
+    beginning = batch["input_ids"][0].tolist().index(trainer.processing_class.image_token_id)
+    assert beginning > 1
+    assert seen[:-1] == [int(batch["attention_mask"].sum()) - 4 * beginning] * (len(layers) - 1)
     assert answers <= seen[-1] < seen[0] / 2
