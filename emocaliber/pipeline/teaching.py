@@ -54,11 +54,16 @@ def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
     return found
 
 
-def labelled(samples: Sequence[Sample], template: Template) -> list[Lesson]:
-    """Stage 1: the label as it stands."""
+def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = False) -> list[Lesson]:
+    """Stage 1: the label as it stands, or with `votes` the raters' distribution of rows that have votes."""
     if missing := next((s.id for s in samples if s.label is None), None):
         raise UserError(f"{missing}: stage 1 needs a label for every row; leave the split 'unlabelled' out")
-    return [Lesson(s, template.write(label=s.label)) for s in samples]
+    if votes and not any(s.votes for s in samples):
+        raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
+    return [
+        *voted([s for s in samples if votes and s.votes], template, 0.0),
+        *(Lesson(s, template.write(label=s.label)) for s in samples if not (votes and s.votes)),
+    ]
 
 
 def ask_labels(samples: Sequence[Sample], engine: TransformersEngine) -> list[Floats]:

@@ -189,7 +189,7 @@ def _label(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
     if recipe.fold is not None:
         fold = fold_of(recipe.fold)
         samples = [one for one in samples if not fold.holds(one.cluster)]
-    lessons = labelled(samples, load_template(recipe.template))
+    lessons = labelled(samples, load_template(recipe.template), votes=recipe.target == "votes")
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="label")
     return {"lessons": len(lessons)}
 

@@ -44,7 +44,8 @@ class Recipe:
     `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks
     or Parquet files, `splits` which rows of them ("emoji:train": of one task alone). `target` (stage 2) is where the
     confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, the
-    share of spoilt copies of the picture that its answer survives, or the raters' share; `fold` ("2/3") the clusters
+    share of spoilt copies of the picture that its answer survives, or the raters' share (stage 1 learns their whole
+    distribution by target: votes, where rows have votes, in the place of one label); `fold` ("2/3") the clusters
     that stage 1 does not learn from, and `teachers` the stage-1 adapters whose mean probability is stage 2's target,
     each asked about the fold that it was kept from; `method` (stage 3) how what is said is calibrated; `held_out` the
     share of the calibration clusters to select on; `anchor` the weight of staying close to the model that the stage
@@ -122,6 +123,8 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
 
 def _refuse_idle_keys(recipe: Recipe) -> None:
     """Keys that the stage or method would not look at; and preferences, which need pairs."""
+    if recipe.stage == "label" and recipe.target in ("agreement", "degraded"):
+        raise UserError(f"{recipe.path}: target: stage label learns the labels, or with votes the raters' distribution")
     if recipe.fold is not None and recipe.stage != "label":
         raise UserError(f"{recipe.path}: fold: stage label leaves a fold out, no other; take the key out")
     if recipe.teachers and (recipe.stage != "verbalize" or recipe.target != "own-probability"):

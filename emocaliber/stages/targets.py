@@ -93,8 +93,8 @@ def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[
     """Lessons for samples with rater votes: the label with the share of raters who chose it, which may be none of them
     where the label is not the raters' own.
 
-    The label's soft target is the raters' distribution; a template that states a distribution states theirs. Raises
-    ValueError for a sample without votes or label.
+    The label's soft target is the raters' distribution; a template that states a distribution states theirs, one
+    without a confidence states the label alone. Raises ValueError for a sample without votes or label.
     """
     lessons = []
     for sample in samples:
@@ -104,6 +104,9 @@ def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[
         shares = tuple(sample.votes.get(candidate, 0) / total for candidate in sample.candidates)
         if "distribution" in template.fields:
             lessons += distributed([sample], [np.array(shares)], template)
+            continue
+        if "confidence" not in template.fields:
+            lessons.append(Lesson(sample, template.write(label=sample.label), shares))
             continue
         share = sample.votes.get(sample.label, 0) / total
         text = template.write(label=sample.label, confidence=nearest_level(share))

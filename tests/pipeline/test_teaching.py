@@ -13,7 +13,15 @@ from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.errors import UserError
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.pipeline.recipes import read_recipe
-from emocaliber.pipeline.teaching import DRAWS, agreement, held_out_split, own_answers, samples_of, temperatures_of
+from emocaliber.pipeline.teaching import (
+    DRAWS,
+    agreement,
+    held_out_split,
+    labelled,
+    own_answers,
+    samples_of,
+    temperatures_of,
+)
 from emocaliber.pipeline.train import train
 from emocaliber.prompting import load_template
 
@@ -28,6 +36,18 @@ def test_a_split_may_be_that_of_one_task_alone() -> None:
 def test_a_split_that_nobody_has_is_refused() -> None:
     with pytest.raises(UserError, match="no row belongs to emoji:unlabelled"):
         samples_of(["emoji"], ["emoji:unlabelled"])
+
+
+def test_stage_1_learns_from_votes_where_there_are_any_and_from_the_label_elsewhere() -> None:
+    samples = [*samples_of(["kaomoji"], ["train"])[:3], *samples_of(["emoji"], ["train"])[:3]]
+    lessons = {one.sample.id: one for one in labelled(samples, load_template("label"), votes=True)}
+    assert lessons.keys() == {one.id for one in samples}
+    for one in samples:
+        told = lessons[one.id].label_target
+        assert told == (one.votes and tuple(one.votes.get(c, 0) / sum(one.votes.values()) for c in one.candidates))
+    assert {one.label_target for one in labelled(samples, load_template("label"))} == {None}
+    with pytest.raises(UserError, match="no row has rater votes"):
+        labelled(samples[:3], load_template("label"), votes=True)
 
 
 @pytest.mark.slow

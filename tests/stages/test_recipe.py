@@ -34,6 +34,7 @@ def test_our_keys_and_the_trainers_are_told_apart(tmp_path: Path) -> None:
         (GOOD.replace("data: [kaomoji]", "data: kaomoji"), "data: give a list"),
         (GOOD.replace("template: label\n", ""), "the key 'template' is missing"),
         (GOOD.replace("label\ndata", "calibrate\ndata") + "method: dpo\n", "method dpo learns from pairs; give pairs"),
+        (GOOD + "target: agreement\n", "stage label learns the labels, or with votes"),
         (GOOD + "pairs: pairs.jsonl\n", "method proper learns from no pairs"),
         (GOOD + "method: rloo\nadvantages: segments\n", "segments are an option of method grpo"),
         (GOOD + "fold: 3\n", "fold: 3 is of the wrong kind"),

@@ -62,6 +62,12 @@ def test_votes_become_the_raters_share() -> None:
     assert lesson.label_target == (0.25, 0.75, 0.0)
 
 
+def test_votes_teach_stage_1_their_distribution_and_no_confidence() -> None:
+    [lesson] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("label"), 0.05)
+    assert lesson.completion == load_template("label").write(label="sad")
+    assert (lesson.label_target, lesson.level_target) == ((0.25, 0.75, 0.0), None)
+
+
 def test_a_label_that_no_rater_chose_is_said_without_confidence() -> None:
     [lesson] = voted([sample(label="happy", votes={"sad": 4})], TEMPLATE, 0.05)
     assert lesson.completion == TEMPLATE.write(label="happy", confidence=0.0)
