@@ -42,8 +42,9 @@ FACES = {"train": 10_000, "unlabelled": 4_000, "calibrate": 2_000, "test": 5_000
 SHIFTED = 500  # test faces of each shift
 DRAWS = 4
 
-PROPER = ("tiny/3-calibrate.yaml", "splits=[calibrate]", "num_train_epochs=4", "save_steps=24")
-UNLABELLED_TOO = ("tiny/3-calibrate.yaml", "splits=[calibrate, unlabelled]", "num_train_epochs=1", "save_steps=24")
+STEADY = ("tiny/3-calibrate.yaml", "learning_rate=0.0005", "save_steps=24")
+PROPER = (*STEADY, "splits=[calibrate]", "num_train_epochs=4")
+UNLABELLED_TOO = (*STEADY, "splits=[calibrate, unlabelled]", "num_train_epochs=1")
 GRPO = ("tiny/3-calibrate-grpo.yaml", "max_steps=30", "learning_rate=2e-4")
 RLOO = ("tiny/3-calibrate-rloo.yaml", "max_steps=30", "learning_rate=2e-4")
 DPO = ("tiny/3-calibrate-dpo.yaml", "max_steps=24", "save_steps=8", "learning_rate=1e-4", "beta=0.3")
