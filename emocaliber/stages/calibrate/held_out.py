@@ -3,8 +3,9 @@
 Not an evaluation on test rows: the test split is never seen here. Nothing is generated: forward passes over the answers
 given before the stage read which label, which level and which form greedy decoding would now follow them with.
 
-The least held-out Brier score wins, be it by a hair. A lead within its standard error over the start, which is recorded
-beside it, is as likely as not to be noise: eval/results/calibrators.md says what such leads were worth.
+The least held-out Brier score wins; of the steps that cannot be told from it (within the standard error of its lead over
+the start), the one that is right most often, the later of equals. By the Brier score alone a step wins that is wrong more
+often and knows it: on the tiny recipes that cost up to 4.7 points of accuracy (eval/results/tiny-demo.md).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from emocaliber.errors import UserError
 from emocaliber.prompting import LEVEL_TEXTS, LEVELS
-from emocaliber.stages.calibrate.watching import Floats, Stated, alarms, costs, gain, watch_numbers
+from emocaliber.stages.calibrate.watching import Floats, Stated, alarms, costs, gain, preferred, watch_numbers
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.soft_targets import SoftTargetCollator
 
@@ -81,7 +82,7 @@ class HeldOut(TrainerCallback):
         if not self.writes:
             return
         numbers |= self._gain(step, costs(stated, truths))
-        if all(numbers["brier"] < line["brier"] for line in before):
+        if step == 0 or preferred({"step": step, **numbers}, self._kept(before), before):
             self._keep(model, step)
         with self.record.open("a") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
@@ -91,6 +92,11 @@ class HeldOut(TrainerCallback):
             f"{numbers['gain']:+.4f} ± {numbers['gain_error']:.4f} better than the start",
             flush=True,
         )
+
+    def _kept(self, before: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        """The line of the step that is kept: None where a stop came between keeping it and its checkpoint."""
+        step = json.loads((self.watch.out / BEST / "step.json").read_text())["step"]
+        return next((line for line in before if line["step"] == step), None)
 
     def _gain(self, step: int, now: Floats) -> dict[str, float]:
         if step == 0:

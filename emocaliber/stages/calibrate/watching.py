@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,3 +118,17 @@ def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> l
             )
         )
     return found
+
+
+def preferred(now: dict[str, Any], kept: dict[str, Any] | None, before: Sequence[dict[str, Any]]) -> bool:
+    """Whether a step is kept in the place of the one that was (None: of itself), `before` holding all that came before.
+
+    The start gives way to the first step with a lower Brier score, however small the lead.
+    """
+    if kept is None:
+        return True
+    least = min([*before, now], key=lambda line: float(line["brier"]))
+    if kept["step"] == 0:
+        return least is now
+    limit = least["brier"] + least["gain_error"]
+    return bool(now["brier"] <= limit and (kept["brier"] > limit or now["accuracy"] >= kept["accuracy"]))
