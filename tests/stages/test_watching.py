@@ -93,7 +93,7 @@ def test_rows_of_one_cluster_count_as_one_in_the_error():
     assert gain(np.ones(4), np.zeros(4), list("aaaa"))["gain_error"] == 1.0, "one says nothing of others"
 
 
-def line(step: int, brier: float, accuracy: float, error: float = 0.01) -> dict[str, float]:
+def look(step: int, brier: float, accuracy: float, error: float = 0.01) -> dict[str, float]:
     return {"step": step, "brier": brier, "accuracy": accuracy, "gain_error": error}
 
 
@@ -105,16 +105,16 @@ def kept_of(*lines: dict[str, float]) -> float:
 
 
 def test_of_steps_that_cannot_be_told_from_the_least_brier_the_one_that_is_right_most_often_is_kept():
-    start = line(0, 0.24, 0.60, 0.0)
-    assert kept_of(start, line(1, 0.22, 0.50), line(2, 0.225, 0.55)) == 2
-    assert kept_of(start, line(1, 0.22, 0.50), line(2, 0.231, 0.55)) == 1, "beyond the error of the lead"
-    assert kept_of(start, line(1, 0.225, 0.55), line(2, 0.22, 0.50)) == 1
-    assert kept_of(start, line(1, 0.235, 0.55), line(2, 0.22, 0.50)) == 2
-    assert kept_of(start, line(1, 0.22, 0.5), line(2, 0.221, 0.5)) == 2, "the later of equals"
+    start = look(0, 0.24, 0.60, 0.0)
+    assert kept_of(start, look(1, 0.22, 0.50), look(2, 0.225, 0.55)) == 2
+    assert kept_of(start, look(1, 0.22, 0.50), look(2, 0.231, 0.55)) == 1, "beyond the error of the lead"
+    assert kept_of(start, look(1, 0.225, 0.55), look(2, 0.22, 0.50)) == 1
+    assert kept_of(start, look(1, 0.235, 0.55), look(2, 0.22, 0.50)) == 2
+    assert kept_of(start, look(1, 0.22, 0.5), look(2, 0.221, 0.5)) == 2, "the later of equals"
 
 
 def test_the_start_is_kept_until_a_step_has_a_lower_brier_score():
-    start = line(0, 0.24, 0.60, 0.0)
-    assert kept_of(start, line(1, 0.24, 0.70), line(2, 0.25, 0.70)) == 0
-    assert kept_of(start, line(1, 0.25, 0.70), line(2, 0.239, 0.50)) == 2
-    assert preferred(line(2, 0.25, 0.1), None, [start]), "seen again after a stop, it is kept as it was"
+    start = look(0, 0.24, 0.60, 0.0)
+    assert kept_of(start, look(1, 0.24, 0.70), look(2, 0.25, 0.70)) == 0
+    assert kept_of(start, look(1, 0.25, 0.70), look(2, 0.239, 0.50)) == 2
+    assert preferred(look(2, 0.25, 0.1), None, [start]), "seen again after a stop, it is kept as it was"
