@@ -31,6 +31,7 @@ from emocaliber.pipeline.judging import (
 from emocaliber.pipeline.teaching import samples_of
 from emocaliber.predictions import Prediction
 from emocaliber.reporting.run_summary import Bar, Curve, Example, Roles, RunSummary, Scope, StageLog, choose_examples
+from emocaliber.stages.calibrate.held_out import kept_step
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import LOG, read_log
 
@@ -68,7 +69,6 @@ def _stage(recipe: Recipe, folder: Path) -> StageLog:
     curves: dict[str, Curve] = {"loss": [(line["step"], line["loss"]) for line in log if "loss" in line]}
     if held:
         curves["held-out Brier"] = [(line["step"], line["brier"]) for line in held]
-    best = min(held, key=lambda line: float(line["brier"]))["step"] if held else None
     settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "trainer"}} | recipe.trainer
     return StageLog(
         name=STAGE_NAMES[recipe.stage],
@@ -81,7 +81,7 @@ def _stage(recipe: Recipe, folder: Path) -> StageLog:
         sha256=fingerprint(folder / "adapter"),
         recipe={k: str(v) for k, v in settings.items()},
         curves=curves,
-        selected_step=best,
+        selected_step=kept_step(folder) if held else None,
     )
 
 

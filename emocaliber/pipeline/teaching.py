@@ -29,7 +29,7 @@ from emocaliber.samples import Sample
 from emocaliber.stages.calibrate.split import held_out_clusters
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.targets import distilled, distributed, nearest_level, spread_over_levels, voted
+from emocaliber.stages.targets import distilled, distributed, nearest_level, rated, spread_over_levels, voted
 
 Floats = npt.NDArray[np.float64]
 Ask = Callable[[Sequence[Sample]], list[Floats]]
@@ -58,11 +58,11 @@ def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = Fal
     """Stage 1: the label as it stands, or with `votes` the raters' distribution of rows that have votes."""
     if missing := next((s.id for s in samples if s.label is None), None):
         raise UserError(f"{missing}: stage 1 needs a label for every row; leave the split 'unlabelled' out")
-    if votes and not any(s.votes for s in samples):
+    if votes and not any(map(rated, samples)):
         raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
     return [
-        *voted([s for s in samples if votes and s.votes], template, 0.0),
-        *(Lesson(s, template.write(label=s.label)) for s in samples if not (votes and s.votes)),
+        *voted([s for s in samples if votes and rated(s)], template, 0.0),
+        *(Lesson(s, template.write(label=s.label)) for s in samples if not (votes and rated(s))),
     ]
 
 
@@ -116,7 +116,7 @@ def verbalized(
         return asked_by_all(rows, lambda part: ask_labels(part, engine))
 
     if recipe.target == "votes":
-        return voted([s for s in samples if s.votes], template, recipe.spread), {}
+        return voted([s for s in samples if rated(s)], template, recipe.spread), {}
     if recipe.target == "agreement":
         shares, agreeing = agreement(samples, engine)
         if "distribution" in template.fields:

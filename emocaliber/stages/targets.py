@@ -89,6 +89,11 @@ def distributed(samples: Sequence[Sample], shares: Sequence[Floats], template: T
     return lessons
 
 
+def rated(sample: Sample) -> bool:
+    """Whether any rater voted."""
+    return any((sample.votes or {}).values())
+
+
 def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[Lesson]:
     """Lessons for samples with rater votes: the label with the share of raters who chose it, which may be none of them
     where the label is not the raters' own.
@@ -98,7 +103,7 @@ def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[
     """
     lessons = []
     for sample in samples:
-        if not sample.votes or sample.label is None:
+        if not sample.votes or not rated(sample) or sample.label is None:
             raise ValueError(f"{sample.id}: the target 'votes' needs rater votes")
         total = sum(sample.votes.values())
         shares = tuple(sample.votes.get(candidate, 0) / total for candidate in sample.candidates)

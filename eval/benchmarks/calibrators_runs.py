@@ -19,6 +19,7 @@ from emocaliber.baselines.posthoc import Kind, Signal, fit_recalibrator
 from emocaliber.datasets.faces_truth import FaceTruth, read_truths, truth_path
 from emocaliber.prediction_files import read_predictions
 from emocaliber.predictions import Prediction, Source, State
+from emocaliber.stages.calibrate.held_out import kept_step
 
 Rows = list[Prediction]
 
@@ -89,6 +90,7 @@ def read_world(folder: Path, names: Mapping[str, str]) -> Found:
             if (record := method / "training" / "held_out.jsonl").exists():
                 lines = record.read_text().splitlines()
                 found.watched.setdefault(name, {})[seed] = [json.loads(line) for line in lines]
+                found.cost[name][seed]["kept step"] = kept_step(record.parent)
     return found
 
 

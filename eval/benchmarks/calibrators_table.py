@@ -37,7 +37,7 @@ eval/benchmarks/calibrators.py`; its docstring and `METHODS` say what was run. 9
 cost 1. Post-hoc maps are fitted on the calibration split, one a task. `distinct`: how many values are stated. `passes`:
 forward passes of one row through the model while training, in thousands, and `CPU seconds` of one core: means over
 seeds, a dash where they were not counted; drawing the answers that pairs are made of, asking the stage-2 model and
-watching the held-out slice are counted. `kept step`: the step with the least held-out Brier, by seed; 0 is stage 2
+watching the held-out slice are counted. `kept step`: the step that was kept, by seed; 0 is stage 2
 itself.
 """
 
@@ -122,15 +122,13 @@ def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> s
 
 
 def _costs(found: Found, name: str) -> list[str]:
-    spent = list(found.cost.get(name, {}).values())
+    spent = [one for _, one in sorted(found.cost.get(name, {}).items())]
     if not spent:
         return ["", "", ""]
-    watched = sorted(found.watched.get(name, {}).items())
-    kept = [min(lines, key=lambda line: line["brier"])["step"] for _, lines in watched]
     return [
         f"{np.mean([one['cpu_seconds'] for one in spent]):.0f}" if all("cpu_seconds" in one for one in spent) else "–",
         f"{np.mean([one['passes'] for one in spent]) / 1000:.1f}",
-        ", ".join(f"{step:.0f}" for step in kept),
+        ", ".join(f"{one['kept step']:.0f}" for one in spent if "kept step" in one),
     ]
 
 

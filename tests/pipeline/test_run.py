@@ -54,6 +54,12 @@ def test_the_report_is_one_file_that_names_its_bars(finished: Path) -> None:
     assert "https://" not in page.replace("https://arxiv.org", "")
 
 
+def test_the_report_names_the_step_whose_adapter_was_kept(finished: Path) -> None:
+    stages = json.loads((finished / "report" / "report.json").read_text())["stages"]
+    kept = json.loads((finished / "3-calibrate" / "adapter" / "step.json").read_text())["step"]
+    assert [stage["selected_step"] for stage in stages] == [None, None, kept]
+
+
 def test_baselines_are_set_beside_it_in_its_report_on_the_same_rows(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,8 @@ def test_a_label_that_no_rater_chose_is_said_without_confidence() -> None:
 def test_votes_are_not_made_up() -> None:
     with pytest.raises(ValueError, match="needs rater votes"):
         voted([sample()], TEMPLATE, 0.05)
+    with pytest.raises(ValueError, match="needs rater votes"):
+        voted([sample(votes={"sad": 0, "happy": 0})], TEMPLATE, 0.05)
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=25))

@@ -97,11 +97,11 @@ def look(step: int, brier: float, accuracy: float, error: float = 0.01) -> dict[
     return {"step": step, "brier": brier, "accuracy": accuracy, "gain_error": error}
 
 
-def kept_of(*lines: dict[str, float]) -> float:
-    kept: dict[str, float] = lines[0]
+def kept_of(*lines: dict[str, float]) -> int:
+    kept = 0
     for n, now in enumerate(lines[1:], 1):
-        kept = now if preferred(now, kept, lines[:n]) else kept
-    return kept["step"]
+        kept = n if preferred(now, kept, lines[:n]) else kept
+    return kept
 
 
 def test_of_steps_that_cannot_be_told_from_the_least_brier_the_one_that_is_right_most_often_is_kept():
@@ -117,4 +117,9 @@ def test_the_start_is_kept_until_a_step_has_a_lower_brier_score():
     start = look(0, 0.24, 0.60, 0.0)
     assert kept_of(start, look(1, 0.24, 0.70), look(2, 0.25, 0.70)) == 0
     assert kept_of(start, look(1, 0.25, 0.70), look(2, 0.239, 0.50)) == 2
-    assert preferred(look(2, 0.25, 0.1), None, [start]), "seen again after a stop, it is kept as it was"
+
+
+def test_after_a_stop_the_step_that_was_kept_stays_until_it_is_reached_again():
+    start = look(0, 0.24, 0.60, 0.0)
+    assert not preferred(look(1, 0.20, 0.70), 2, [start])
+    assert preferred(look(2, 0.25, 0.10), 2, [start, look(1, 0.20, 0.70)])

@@ -5,7 +5,7 @@ given before the stage read which label, which level and which form greedy decod
 
 The least held-out Brier score wins; of the steps that cannot be told from it (within the standard error of its lead
 over the start), the one that is right most often, the later of equals. By the Brier score alone a step wins that is
-wrong more often and knows it: on the tiny recipes that cost up to 4.7 points of accuracy (eval/results/tiny-demo.md).
+wrong more often and knows it: on the tiny recipes that cost .5 to 1.1 points of accuracy (eval/results/tiny-demo.md).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class HeldOut(TrainerCallback):
         if not self.writes:
             return
         numbers |= self._gain(step, costs(stated, truths))
-        if step == 0 or preferred({"step": step, **numbers}, self._kept(before), before):
+        if step == 0 or preferred({"step": step, **numbers}, kept_step(self.watch.out), before):
             self._keep(model, step)
         with self.record.open("a") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
@@ -92,11 +92,6 @@ class HeldOut(TrainerCallback):
             f"{numbers['gain']:+.4f} ± {numbers['gain_error']:.4f} better than the start",
             flush=True,
         )
-
-    def _kept(self, before: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-        """The line of the step that is kept: None where a stop came between keeping it and its checkpoint."""
-        step = json.loads((self.watch.out / BEST / "step.json").read_text())["step"]
-        return next((line for line in before if line["step"] == step), None)
 
     def _gain(self, step: int, now: Floats) -> dict[str, float]:
         if step == 0:
@@ -123,6 +118,11 @@ class HeldOut(TrainerCallback):
         (partial / "step.json").write_text(json.dumps({"step": step}))
         shutil.rmtree(best, ignore_errors=True)
         partial.replace(best)
+
+
+def kept_step(out: Path) -> int:
+    """The step whose adapter stage 3 keeps in `out`."""
+    return int(json.loads((out / BEST / "step.json").read_text())["step"])
 
 
 def stated_answers(model: Any, watch: Watch) -> list[Stated]:

@@ -120,15 +120,16 @@ def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> l
     return found
 
 
-def preferred(now: dict[str, Any], kept: dict[str, Any] | None, before: Sequence[dict[str, Any]]) -> bool:
-    """Whether a step is kept in the place of the one that was (None: of itself), `before` holding all that came before.
+def preferred(now: dict[str, Any], kept: int, before: Sequence[dict[str, Any]]) -> bool:
+    """Whether a step is kept in the place of the step `kept`, `before` holding all that came before.
 
-    The start gives way to the first step with a lower Brier score, however small the lead.
+    The start gives way to the first step with a lower Brier score, however small the lead. After a stop `kept` may not
+    be reached again yet: it stays until then, as it did.
     """
-    if kept is None:
-        return True
+    if now["step"] <= kept:
+        return bool(now["step"] == kept)
     least = min([*before, now], key=lambda line: float(line["brier"]))
-    if kept["step"] == 0:
+    if kept == 0:
         return least is now
-    limit = least["brier"] + least["gain_error"]
-    return bool(now["brier"] <= limit and (kept["brier"] > limit or now["accuracy"] >= kept["accuracy"]))
+    limit, known = least["brier"] + least["gain_error"], next(line for line in before if line["step"] == kept)
+    return bool(now["brier"] <= limit and (known["brier"] > limit or now["accuracy"] >= known["accuracy"]))
