@@ -122,7 +122,7 @@ def print_results(results: list[tuple[str, float, float, float]], arguments: arg
     print(f"`python eval/benchmarks/data.py --rows {arguments.rows}`, {date.today()}, {os.cpu_count()} CPU cores,")
     print(f"{arguments.workers} workers, n = 1 run. {arguments.rows:,} PNG files of {SIDE} pixels, votes of 20 raters.")
     print(f"{arguments.note}\n" if arguments.note else "")
-    print("| command | seconds | CPU seconds, the decoding processes' not counted | peak memory (MB, all processes) |\n|---|---|---|---|")
+    print("| command | seconds | CPU seconds, without decoding | peak memory (MB, all processes) |\n|---|---|---|---|")
     for what, seconds, cpu_seconds, megabytes in results:
         print(f"| {what} | {seconds:.0f} | {cpu_seconds:.0f} | {megabytes:.0f} |")
 
