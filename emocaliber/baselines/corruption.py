@@ -1,31 +1,23 @@
-"""Corruption at a level, of views and of images: what a confidence must notice.
+"""Corruption of views at a level: what a confidence must notice.
 
-Not a training augmentation. Level 0 changes nothing; the same seed gives the same corruption, and a higher level of it
-touches the rows that a lower one touched.
+Not of images (see emocaliber.datasets.corruption), and not a training augmentation. Level 0 changes nothing; the same
+seed gives the same corruption, and a higher level of it touches the rows that a lower one touched.
 
     python eval/benchmarks/baselines_corruption.py --out eval/results/baselines-corruption.md
 """
 
 from __future__ import annotations
 
-import io
-import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
 
 from emocaliber.baselines.views import Views, count_rows
-from emocaliber.images import ImageError, load_image
-from emocaliber.samples import Sample
 
 ViewCorruption = Literal["noise", "missing", "conflict"]
-ImageCorruption = Literal["noise", "occlusion", "blur"]
 VIEW_CORRUPTIONS: tuple[ViewCorruption, ...] = get_args(ViewCorruption)
-IMAGE_CORRUPTIONS: tuple[ImageCorruption, ...] = get_args(ImageCorruption)
 
 Floats = npt.NDArray[np.floating]
 
@@ -63,40 +55,6 @@ def conflicting(
     hit = _share(rows, level, seed)
     source = np.where(hit, donor, np.arange(rows))
     return {name: values[source] if name in names else values for name, values in views.items()}
-
-
-def corrupted_image(image: Image.Image, kind: ImageCorruption, level: float, seed: int = 0) -> Image.Image:
-    """The RGB image of the same size with, at a level in [0, 1]:
-
-    noise of deviation 127 x level on every channel; a grey square on a share `level` of the area (the side cut to fit);
-    or a Gaussian blur of radius a quarter of the shorter side x level.
-    """
-    if level == 0:
-        return image.copy()
-    chance = np.random.default_rng(seed)
-    if kind == "blur":
-        return image.filter(ImageFilter.GaussianBlur(level * min(image.size) / 4))
-    pixels = np.asarray(image, np.float64)
-    if kind == "noise":
-        pixels = np.clip(pixels + chance.normal(0, 127 * level, pixels.shape), 0, 255)
-        return Image.fromarray(pixels.round().astype(np.uint8))
-    height, width = pixels.shape[:2]
-    tall, wide = round(height * level**0.5), round(width * level**0.5)
-    top, left = chance.integers(height - tall + 1), chance.integers(width - wide + 1)
-    covered = pixels.astype(np.uint8)
-    covered[top : top + tall, left : left + wide] = 128
-    return Image.fromarray(covered)
-
-
-def corrupted_sample(sample: Sample, kind: ImageCorruption, level: float) -> Sample:
-    """The sample with its picture corrupted, the seed taken from its id; what cannot be read stays as it is."""
-    try:
-        image = load_image(sample.image)
-    except ImageError:
-        return sample
-    file = io.BytesIO()
-    corrupted_image(image, kind, level, zlib.crc32(sample.id.encode())).save(file, "PNG")
-    return replace(sample, image=file.getvalue())
 
 
 def _share(rows: int, level: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,6 @@
-"""What `emocaliber data` does: check, convert, split, each with progress and the files that it leaves.
+"""What `emocaliber data` does: check, convert, split, corrupt, each with progress and the files that it leaves.
 
-Not the work itself (see check, convert and split).
+Not the work itself (see the modules of these names).
 
     emocaliber data check photos --out out/check
 """
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emocaliber.datasets.check import PAIRS_SHOWN, Report, check
 from emocaliber.datasets.contact_sheet import described, sheet
 from emocaliber.datasets.convert import write_parquet
+from emocaliber.datasets.corruption import corrupted_copies
 from emocaliber.datasets.facts import FactStore
 from emocaliber.datasets.layouts import Source
 from emocaliber.datasets.rows import Row, rows_only
@@ -62,6 +63,15 @@ def run_convert(arguments: argparse.Namespace) -> None:
         count = write_parquet(rows_only(source.rows()), arguments.out, images=arguments.images, key=repr(source),
                               on_progress=advance)  # fmt: skip
     print(f"{count:,} rows: {arguments.out}")
+
+
+def run_corrupt(arguments: argparse.Namespace) -> None:
+    """Write the corrupted copies, and say how many."""
+    source = _source(arguments)
+    with _progress("corrupting", None) as advance:
+        copies = corrupted_copies(rows_only(source.rows()))
+        count = write_parquet(copies, arguments.out, key=f"corrupted {source!r}", on_progress=advance)
+    print(f"{count:,} copies: {arguments.out}\nTrain on both files: data=[{source.name}, {arguments.out}]")
 
 
 def run_split(arguments: argparse.Namespace) -> None:
@@ -146,4 +156,5 @@ ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
     "check": run_check,
     "convert": run_convert,
     "split": run_split,
+    "corrupt": run_corrupt,
 }

@@ -1,4 +1,4 @@
-"""The verb `data`: its actions check, convert and split, and their options.
+"""The verb `data`: its actions check, convert, split and corrupt, and their options.
 
 Not what they do (see actions), which is imported when it is asked for.
 
@@ -21,7 +21,7 @@ LAYOUTS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The three actions and their options."""
+    """The four actions and their options."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     checker = actions.add_parser("check", help="Check every row, picture and overlap; statistics and a contact sheet.")
     checker.add_argument("--out", type=Path, required=True, help="folder for report.json, problems.jsonl, sheet.png")
@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     splitter.add_argument("--shares", default="3:1:1", help="parts for train:calibrate:test (default: 3:1:1)")
     splitter.add_argument("--seed", type=int, default=0, help="which rows (default: 0)")
     splitter.add_argument("--keep-test", action="store_true", help="leave rows of the split test where they are")
-    for name, action in (("check", checker), ("convert", converter), ("split", splitter)):
+    corrupter = actions.add_parser("corrupt", help="Write copies with corrupted pictures, to learn from them too.")
+    corrupter.add_argument("--out", type=Path, required=True, help="the Parquet file of the copies, none of split test")
+    for name, action in (("check", checker), ("convert", converter), ("split", splitter), ("corrupt", corrupter)):
         _source_arguments(action)
         action.set_defaults(action=name)
 

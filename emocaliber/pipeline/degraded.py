@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from emocaliber.baselines.corruption import IMAGE_CORRUPTIONS, corrupted_sample
+from emocaliber.datasets.corruption import IMAGE_CORRUPTIONS, corrupted_sample
 from emocaliber.samples import Sample
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ def survival(samples: Sequence[Sample], ask: Ask) -> tuple[list[Floats], list[Fl
     """What `ask` believes of each sample, and which share of its COPIES has each candidate as the likeliest answer.
 
     The copies carry noise, an occluding square or a blur, each at every one of STRENGTHS (see
-    `baselines.corruption.corrupted_image`), seeded by the sample's id.
+    `datasets.corruption.corrupted_image`), seeded by the sample's id.
     """
     counts = [np.zeros(len(sample.candidates)) for sample in samples]
     for start in range(0, len(samples), CHUNK):

@@ -22,11 +22,9 @@ from baselines_corruption_curves import METRICS, Point, draw
 
 from emocaliber.backbones.tiny import embedded_base
 from emocaliber.baselines.corruption import (
-    IMAGE_CORRUPTIONS,
     VIEW_CORRUPTIONS,
     ViewCorruption,
     conflicting,
-    corrupted_sample,
     noisy,
     without,
 )
@@ -38,6 +36,7 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.baselines.views import Views
+from emocaliber.datasets.corruption import IMAGE_CORRUPTIONS, corrupted_sample
 from emocaliber.datasets.embedded import load
 from emocaliber.evaluation import proper_scores
 from emocaliber.evaluation.calibration import ece

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from calibrators_runs import STAGE_2, Found, Rows, read_world, side_by_side
 
+from emocaliber.datasets.faces_truth import FaceTruth
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.scorecard import Scorecard
@@ -34,7 +35,8 @@ HEAD = """# Methods of stage 3 from the same stage-2 model
 {today}, 2 CPU cores that other work used too, one thread, torch {torch}. Written by `python
 eval/benchmarks/calibrators.py`; its docstring and `METHODS` say what was run. 95 % intervals (bootstrap, percentile,
 300 replicates) by row, by cluster where a cluster has several rows; ECE of 15 bins; malformed answers are wrong and
-cost 1. Post-hoc maps are fitted on the calibration split, one a task. `distinct`: how many values are stated. `passes`:
+cost 1. Post-hoc maps are fitted on the calibration split, one a task. `known ECE`, on faces: against the known
+p(answer), so without the chance of single labels, the mean over seeds. `distinct`: how many values are stated. `passes`:
 forward passes of one row through the model while training, in thousands, and `CPU seconds` of one core: means over
 seeds, a dash where they were not counted; drawing the answers that pairs are made of, asking the stage-2 model and
 watching the held-out slice are counted. `kept step`: the step that was kept, by seed; 0 is stage 2
@@ -96,7 +98,7 @@ def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set
 
 def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> str:
     """One line a method."""
-    regretted = ["regret"] if found.truths else []
+    regretted = ["known ECE", "regret"] if found.truths else []
     columns = [
         "method",
         "accuracy",
@@ -115,7 +117,7 @@ def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> s
         scores = card.method(name)
         cells = [figure(scores.find("all").headline.get(one)) for one in JUDGED] + [f"{scores.distinct_confidences:,}"]
         if found.truths:
-            cells.append(regret(found, name, group))
+            cells += [known_ece(found, name, group), regret(found, name, group)]
         cells.append(", ".join(f"{_brier(rows, task, group):.3f}" for _, rows in sorted(found.rows[name].items())))
         lines.append([name, *cells, *_costs(found, name)])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
@@ -179,25 +181,38 @@ def differences(card: Scorecard, held: str) -> str:
 
 
 def shifts(found: Found, groups: Sequence[str]) -> str:
-    """ECE and regret of the stated confidences out of distribution."""
+    """Known ECE, ECE and regret of the stated confidences out of distribution."""
     names = [name for name in found.rows if name in found.cost or name.startswith(("stage 2, stated", "label prob"))]
     lines = [
-        "\nUnder shift (ECE without interval, regret):\n",
+        "\nUnder shift: known ECE (ECE, its mean over seeds); regret:\n",
         "| method | " + " | ".join(groups) + " |",
         "|---" * (len(groups) + 1) + "|",
     ]
     for name in names:
-        cells = [f"{_ece(found, name, group):.3f}, {regret(found, name, group)}" for group in groups]
+        cells = [
+            f"{known_ece(found, name, group)} ({_mean_ece(found, name, group, known=False):.3f}); "
+            f"{regret(found, name, group)}"
+            for group in groups
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _ece(found: Found, name: str, group: str) -> float:
-    rows = [row for by_seed in found.rows[name].values() for row in by_seed if row.group == group]
+def known_ece(found: Found, name: str, group: str | None) -> str:
+    """The calibration error against the known probability of each answer, 15 bins, the mean over seeds."""
+    return f"{_mean_ece(found, name, group, known=True):.3f}"
+
+
+def _mean_ece(found: Found, name: str, group: str | None, *, known: bool) -> float:
+    by_seed = [[row for row in rows if group in (None, row.group)] for rows in found.rows[name].values()]
+    return float(np.mean([_ece(rows, found.truths if known else None) for rows in by_seed]))
+
+
+def _ece(rows: Rows, truths: Mapping[str, FaceTruth] | None) -> float:
     usable = [row for row in rows if row.state is State.OK and row.confidence is not None]
     c = np.array([row.confidence for row in usable], dtype=float)
-    right = np.array([row.predicted == row.truth for row in usable], dtype=float)
-    return float(ece(tally(c, right, refused=len(rows) - len(usable)), bins=15))
+    right = [row.predicted == row.truth if truths is None else truths[row.id].accuracy(row.predicted) for row in usable]
+    return float(ece(tally(c, np.array(right, dtype=float), refused=len(rows) - len(usable)), bins=15))
 
 
 def unselected(found: Found, world: str) -> str:

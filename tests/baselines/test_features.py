@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from emocaliber.backbones.tiny import embedded_base
-from emocaliber.baselines.corruption import corrupted_sample
 from emocaliber.baselines.features import FeatureExtractor, rows_of, view_set
 from emocaliber.baselines.view_files import read_views, write_views
 from emocaliber.cli import main
+from emocaliber.datasets.corruption import corrupted_sample
 from emocaliber.datasets.embedded import load
 from emocaliber.errors import UserError
 from emocaliber.samples import Sample

@@ -1,0 +1,86 @@
+"""Corruption of images starts at nothing, is repeatable and grows; copies to learn from keep all but the picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from emocaliber.cli import main
+from emocaliber.datasets.corruption import (
+    IMAGE_CORRUPTIONS,
+    ImageCorruption,
+    corrupted_copies,
+    corrupted_image,
+    corrupted_sample,
+)
+from emocaliber.datasets.embedded import FILES, load
+from emocaliber.datasets.layouts import Source
+from emocaliber.datasets.parquet import read_samples
+from emocaliber.datasets.rows import Place, Row, rows_only
+from emocaliber.datasets.splits import check_disjoint
+from emocaliber.errors import UserError
+from emocaliber.images import load_image
+
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", IMAGE_CORRUPTIONS)
+def test_an_image_changes_more_at_a_higher_level_and_keeps_its_size(kind: ImageCorruption):
+    def changed(level: float) -> float:
+        found = corrupted_image(PICTURE, kind, level, seed=3)
+        assert found.size == PICTURE.size
+        return float(np.abs(np.asarray(found, float) - np.asarray(PICTURE, float)).mean())
+
+    assert changed(0.0) == 0 < changed(0.2) < changed(0.8)
+    assert changed(0.2) == changed(0.2)
+
+
+def test_a_sample_keeps_everything_but_its_picture_and_a_broken_one_stays_as_it_is():
+    sample = load("emoji", "test")[0]
+    found = corrupted_sample(sample, "occlusion", 0.3)
+    assert found.image != sample.image
+    assert replace(found, image=sample.image) == sample
+    assert corrupted_sample(sample, "occlusion", 0.3) == found
+    broken = replace(sample, image=b"no picture")
+    assert corrupted_sample(broken, "blur", 1.0) is broken
+
+
+def test_copies_are_of_all_rows_but_the_test_split_and_stay_on_their_originals_side(tmp_path: Path):
+    assert main(["data", "corrupt", str(FILES["emoji"]), "--out", str(tmp_path / "c.parquet")]) == 0
+    rows = [row.sample for row in rows_only(Source(str(FILES["emoji"])).rows())]
+    copies = read_samples(tmp_path / "c.parquet")
+    known = {row.id: row for row in rows}
+    assert len(copies) == sum(row.split != "test" for row in rows)
+    for copy in copies:
+        original = known[copy.id.rpartition("~")[0]]
+        assert replace(copy, id=original.id, image=original.image) == original
+        assert copy.image != original.image
+    check_disjoint([*rows, *copies])
+
+
+def test_every_kind_falls_on_a_third_and_a_square_lies_anywhere():
+    rows = [Row(Place("emoji"), one) for one in load("emoji", "train")[:600]]
+    kinds: Counter[str] = Counter()
+    tops = []
+    for row, copy in zip(rows, corrupted_copies(rows), strict=True):
+        kind = copy.sample.id.rpartition("~")[2]
+        kinds[kind] += 1
+        if kind == "occlusion":
+            before, after = (np.asarray(load_image(one.sample.image)) for one in (row, copy))
+            changed = np.flatnonzero((before != after).any((1, 2)))
+            tops += [changed[0] / len(before)] if len(changed) else []
+    assert set(kinds) == set(IMAGE_CORRUPTIONS)
+    assert min(kinds.values()) > 0.28 * len(rows)
+    assert min(tops) < 0.1
+    assert max(tops) > 0.6
+
+
+def test_a_picture_that_cannot_be_read_is_named():
+    broken = Row(Place("faces.csv", 7), replace(load("emoji", "train")[0], image=b"no picture"))
+    with pytest.raises(UserError, match=r"faces.csv, line 7: image: .*replace it by"):
+        list(corrupted_copies([broken]))
