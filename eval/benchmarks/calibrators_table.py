@@ -36,7 +36,7 @@ HEAD = """# Methods of stage 3 from the same stage-2 model
 eval/benchmarks/calibrators.py`; its docstring and `METHODS` say what was run. 95 % intervals (bootstrap, percentile,
 300 replicates) by row, by cluster where a cluster has several rows; ECE of 15 bins; malformed answers are wrong and
 cost 1. Post-hoc maps are fitted on the calibration split, one a task. `known ECE`, on faces: against the known
-p(answer), so without the chance of single labels, the mean over seeds. `distinct`: how many values are stated. `passes`:
+p(answer), so without the chance of single labels, mean over seeds. `distinct`: how many values are stated. `passes`:
 forward passes of one row through the model while training, in thousands, and `CPU seconds` of one core: means over
 seeds, a dash where they were not counted; drawing the answers that pairs are made of, asking the stage-2 model and
 watching the held-out slice are counted. `kept step`: the step that was kept, by seed; 0 is stage 2
