@@ -111,13 +111,25 @@ def field_tensors(
     return {"places": places, "tokens": tokens, "counts": counts, "shares": shares, "rest": rest, "given": given}
 
 
-def option_logs(logs: torch.Tensor, field: dict[str, torch.Tensor], kept: int) -> torch.Tensor:
-    """The options' log-probabilities [n, options] from those of all tokens [n, length, vocabulary] after `kept`.
+def answer_places(goal: torch.Tensor) -> torch.Tensor:
+    """Places of each row's answer in the goal [n, length], which is -100 elsewhere: so many for all, [n, few].
+
+    They are neighbours, and where a row's answer is shorter, or stands at the end, some around it are among them.
+    """
+    said = goal != -100
+    first, behind = said.int().argmax(1), goal.shape[1] - said.flip(1).int().argmax(1)
+    few = int((behind - first).max())
+    return first.clamp(max=goal.shape[1] - few)[:, None] + torch.arange(few, device=goal.device)
+
+
+def option_logs(logs: torch.Tensor, field: dict[str, torch.Tensor], first: torch.Tensor) -> torch.Tensor:
+    """The options' log-probabilities [n, options] from those of all tokens [n, few, vocabulary], row n's from place
+    `first` [n, 1] on.
 
     Normalised over the whole vocabulary: over the options alone, mass could leak to other tokens unpunished.
     """
     rows = torch.arange(len(logs), device=logs.device)[:, None, None]
-    steps = logs[rows, (field["places"] - kept).clamp(min=0), field["tokens"]]
+    steps = logs[rows, (field["places"] - first[:, None]).clamp(min=0), field["tokens"]]
     summed: torch.Tensor = (steps * field["counts"]).sum(-1) + field["rest"]
     return summed
 
@@ -158,35 +170,38 @@ class SoftTargetTrainer(SFTTrainer):
         """The mean over rows of the loss of the label, the level and the plain tokens."""
         soft = {key: inputs.pop(key) for key in ("label_field", "level_field", "plain", "correct")}
         goal = inputs.pop("labels")[:, 1:]
-        # Only the completion's positions matter, and they stand at the end: the vocabulary is large, the prompt long.
-        kept = int((goal != -100).any(0).float().argmax())
+        # Only the completion's places matter, and they stand at the end: the vocabulary is large, the prompt long.
+        places = answer_places(goal)
         if self.packing:
             line = packed(self.accelerator.unwrap_model(model), inputs)
-            places = line[ROWS][:, kept:-1]
-            outputs = model(**line, **{LOOKED_AT: places}, use_cache=False, logits_to_keep=places.flatten())
-            logits = outputs.logits.unflatten(1, places.shape)[0]
+            asked = line[ROWS].gather(1, places)
+            outputs = model(**line, **{LOOKED_AT: asked}, use_cache=False, logits_to_keep=asked.flatten())
+            logits = outputs.logits.view(*places.shape, -1)
         else:
+            kept = int(places.min())
+            places = torch.arange(kept, goal.shape[1], device=goal.device).expand(len(goal), -1)
             outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1)
             logits = outputs.logits[:, :-1]
         logs = F.log_softmax(logits.float(), -1)
-        loss = self._row_losses(logs, goal, kept, **soft).mean()
+        loss = self._row_losses(logs, goal, places, **soft).mean()
         return (loss, outputs) if return_outputs else loss
 
     def _row_losses(
         self,
         logs: torch.Tensor,
         goal: torch.Tensor,
-        kept: int,
+        places: torch.Tensor,
         *,
         label_field: dict[str, torch.Tensor],
         level_field: dict[str, torch.Tensor],
         plain: torch.Tensor,
         correct: torch.Tensor,
     ) -> torch.Tensor:
-        written = logs.gather(-1, goal[:, kept:].clamp(min=0).unsqueeze(-1)).squeeze(-1)
-        rows = -(written * plain[:, kept:]).sum(1)
-        rows = rows - (label_field["shares"] * option_logs(logs, label_field, kept)).sum(-1)
+        first = places[:, :1]
+        written = logs.gather(-1, goal.gather(1, places).clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        rows = -(written * plain.gather(1, places)).sum(1)
+        rows = rows - (label_field["shares"] * option_logs(logs, label_field, first)).sum(-1)
         if not bool(level_field["given"].any()):
             return rows
-        levels = self.level_loss(option_logs(logs, level_field, kept), level_field["shares"], correct)
+        levels = self.level_loss(option_logs(logs, level_field, first), level_field["shares"], correct)
         return rows + torch.where(level_field["given"], levels, 0.0)

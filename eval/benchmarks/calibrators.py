@@ -65,14 +65,18 @@ METHODS: dict[str, tuple[str, ...]] = {
     "proper, mean-brier, unlabelled too, after rater shares": UNLABELLED_TOO,
     "stage 2, after a stage 1 from rater shares": ("faces/2-verbalize.yaml",),
     "proper, mean-brier, unlabelled too, after both": UNLABELLED_TOO,
+    "stage 2, after shares and corrupted copies": ("faces/2-verbalize.yaml",),
+    "proper, mean-brier, unlabelled too, after all": UNLABELLED_TOO,
 }
 """Recipe and overrides. The ones that say most come first: a run that is cut short has them."""
-FROM_SHARES = "1-label-from-rater-shares"
+FROM_SHARES, FROM_COPIES = "1-label-from-rater-shares", "1-label-from-shares-and-copies"
 STARTS = {
     "stage 2 from rater shares": "1-label",
     "proper, mean-brier, unlabelled too, after rater shares": "methods/stage-2-from-rater-shares/training",
     "stage 2, after a stage 1 from rater shares": FROM_SHARES,
     "proper, mean-brier, unlabelled too, after both": "methods/stage-2-after-a-stage-1-from-rater-shares/training",
+    "stage 2, after shares and corrupted copies": FROM_COPIES,
+    "proper, mean-brier, unlabelled too, after all": "methods/stage-2-after-shares-and-corrupted-copies/training",
 }
 """The methods that do not start from stage 2, and where: for rows with votes, so for faces alone."""
 
@@ -158,16 +162,26 @@ def calibrated(name: str, data: Sequence[str], seed: int, adapter: Path, out: Pa
         extra = json.loads((out / "pairs" / "done.json").read_text())["result"]
         overrides.append(f"pairs={pairs}")
     begun = out / STARTS[name] / "adapter" if name in STARTS else adapter
-    if begun.parent.name == FROM_SHARES:
-        train(recipe("faces/1-label.yaml", data, seed, ["target=votes"]), None, begun.parent)
+    learned = (*data, *corrupted(data, out)) if "copies" in STARTS.get(name, "") else data
+    if begun.parent.name in (FROM_SHARES, FROM_COPIES):
+        train(recipe("faces/1-label.yaml", learned, seed, ["target=votes"]), None, begun.parent)
     cost = folder / "cost.json"
     if not cost.exists():  # what was cut short is begun anew: seconds and passes are those of one whole training
         shutil.rmtree(folder / "training", ignore_errors=True)
         with warnings.catch_warnings(), counted() as spent:
             warnings.simplefilter("default")
-            train(recipe(file, data, seed, overrides), begun, folder / "training")
+            train(recipe(file, learned, seed, overrides), begun, folder / "training")
         cost.write_text(json.dumps({key: value + extra.get(key, 0) for key, value in spent.items()}))
     answered(folder / "training" / "adapter", data, ["test"], folder / "rows")
+
+
+def corrupted(data: Sequence[str], out: Path) -> list[str]:
+    """Files of copies with corrupted pictures, one of each file of data."""
+    files = [out / f"corrupted-{n}.parquet" for n in range(len(data))]
+    for file, source in zip(files, data, strict=True):
+        if not file.exists() and emocaliber(["data", "corrupt", source, "--out", str(file)]):
+            raise SystemExit(f"corrupting {source} failed")
+    return [str(file) for file in files]
 
 
 def slug(name: str) -> str:
