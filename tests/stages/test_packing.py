@@ -20,7 +20,7 @@ from emocaliber.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
 from emocaliber.stages.packing import ROWS, packed, use_packing
-from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, cross_entropy
+from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, answer_places, cross_entropy
 from tests.stages.families import FAMILIES
 
 QWEN = ["qwen2.5-vl", "qwen3-vl"]
@@ -138,3 +138,11 @@ def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: s
     assert beginning > 1
     assert seen[:-1] == [int(batch["attention_mask"].sum()) - 4 * beginning] * (len(layers) - 1)
     assert answers <= seen[-1] < seen[0] / 2
+
+
+def test_a_loss_is_looked_for_where_each_row_is_answered_and_not_from_the_first_answer_of_the_batch_on() -> None:
+    goal = torch.full((3, 9), -100)
+    goal[0, 1:3], goal[1, 4:7], goal[2, 8:] = 5, 5, 5
+    places = answer_places(goal)
+    assert places.tolist() == [[1, 2, 3], [4, 5, 6], [6, 7, 8]]
+    assert int((goal.gather(1, places) != -100).sum()) == int((goal != -100).sum())
