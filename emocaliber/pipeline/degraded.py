@@ -1,6 +1,6 @@
 """Stage 2 by evidence: how far an answer survives when its picture is made worse.
 
-Not the confidence of drawn answers (see teaching.agreement): here nothing is drawn, the picture changes. It follows the
+Not the confidence of drawn answers (see asking.agreement): here nothing is drawn, the picture changes. It follows the
 idea of CSP (arXiv 2504.14848), which spoils the object that a question is about and maps the strength to the confidence
 to state; here the whole picture is spoilt in several ways, and the answers are counted (a reconstruction).
 

@@ -15,8 +15,9 @@ from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.generation.engine import Response
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.pipeline.asking import LABEL
 from emocaliber.pipeline.steps import file_hash
-from emocaliber.pipeline.teaching import LABEL, samples_of
+from emocaliber.pipeline.teaching import samples_of
 from emocaliber.prediction_files import read_predictions, write_predictions
 from emocaliber.predictions import Prediction
 from emocaliber.prompting import load_template

@@ -1,7 +1,7 @@
 """Several teachers of stage 2: their mean probability, and, where each was kept from a fold, nobody judging a row whose
 label it learned (cross-fitting).
 
-Not the asking of one (see teaching).
+Not the asking of one (see asking).
 
     emocaliber train recipes/tiny/1-label.yaml fold=1/3 --out out/1        # and 2/3, 3/3
     emocaliber train recipes/tiny/2-verbalize.yaml "teachers=[out/1/adapter, out/2/adapter, out/3/adapter]" \

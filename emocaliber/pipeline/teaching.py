@@ -1,7 +1,7 @@
 """What each stage learns from: labels, the model's own calibrated probability, its own answers and whether they were
 right.
 
-Not a trainer: here the engine asks, and `emocaliber.stages` trains on what comes out.
+Not the asking (see asking) and not a trainer: `emocaliber.stages` trains on what comes out.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from emocaliber.calibrators import fit_temperature, tempered
 from emocaliber.datasets.embedded import FILES, load
 from emocaliber.datasets.parquet import read_samples
 from emocaliber.errors import UserError
-from emocaliber.generation.engine import Request
+from emocaliber.generation.journal import Journal
 from emocaliber.generation.predict import normalised
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.images import ImageError, load_image
+from emocaliber.pipeline.asking import agreement, ask_labels
 from emocaliber.pipeline.degraded import survival
 from emocaliber.pipeline.processes import asked_by_all
 from emocaliber.prompting import Template, load_template
@@ -34,10 +34,6 @@ from emocaliber.stages.targets import distilled, distributed, nearest_level, rat
 Floats = npt.NDArray[np.float64]
 Ask = Callable[[Sequence[Sample]], list[Floats]]
 """From samples to a distribution over the candidates of each."""
-
-LABEL = "label"
-CHUNK = 512  # pictures decoded at a time
-DRAWS = 8  # answers drawn for each picture where their agreement is the target
 
 
 def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
@@ -66,34 +62,6 @@ def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = Fal
     ]
 
 
-def ask_labels(samples: Sequence[Sample], engine: TransformersEngine) -> list[Floats]:
-    """The engine's distribution over each sample's candidates at the answer's place: one forward pass, nothing written.
-
-    Raises UserError naming the sample whose picture cannot be used.
-    """
-    template = load_template(LABEL)
-    opening, closing = template.tags("label")
-    found: list[Floats] = [np.empty(0)] * len(samples)
-    for candidates in sorted({sample.candidates for sample in samples}):
-        rows = [i for i, sample in enumerate(samples) if sample.candidates == candidates]
-        # "joy" must not be credited with "joyful": where one label starts another, the closing tag tells them apart.
-        nested = any(a != b and b.startswith(a) for a in candidates for b in candidates)
-        options = [c + closing for c in candidates] if nested else list(candidates)
-        for start in range(0, len(rows), CHUNK):
-            part = rows[start : start + CHUNK]
-            asked = [_question(samples[i], template) for i in part]
-            for i, share in zip(part, normalised(engine.score_continuations(asked, opening, options)), strict=True):
-                found[i] = share
-    return found
-
-
-def _question(sample: Sample, template: Template) -> Request:
-    try:
-        return Request(sample.id, load_image(sample.image), template.render(sample.candidates))
-    except ImageError as error:
-        raise UserError(f"{sample.id}: {error}") from error
-
-
 def temperatures_of(samples: Sequence[Sample], shares: Sequence[Floats]) -> dict[str, float]:
     """One temperature per task, fitted on labelled samples. Raises UserError naming a task that has none."""
     fitted = {}
@@ -107,18 +75,18 @@ def temperatures_of(samples: Sequence[Sample], shares: Sequence[Floats]) -> dict
 
 
 def verbalized(
-    recipe: Recipe, samples: Sequence[Sample], engine: TransformersEngine
+    recipe: Recipe, samples: Sequence[Sample], engine: TransformersEngine, journal: Journal | None = None
 ) -> tuple[list[Lesson], dict[str, float]]:
     """Stage 2: lessons that say the target confidence, and the temperatures it was scaled with (own-probability)."""
     template = load_template(recipe.template)
 
     def ask(rows: Sequence[Sample]) -> list[Floats]:
-        return asked_by_all(rows, lambda part: ask_labels(part, engine))
+        return asked_by_all(rows, lambda part: ask_labels(part, engine, journal))
 
     if recipe.target == "votes":
         return voted([s for s in samples if rated(s)], template, recipe.spread), {}
     if recipe.target == "agreement":
-        shares, agreeing = agreement(samples, engine)
+        shares, agreeing = agreement(samples, engine, journal)
         if "distribution" in template.fields:
             return distributed(samples, shares, template), {}
         return distilled(samples, shares, agreeing, template, recipe.spread), {}
@@ -146,26 +114,12 @@ def scaled(recipe: Recipe, samples: Sequence[Sample], ask: Ask) -> tuple[list[Le
     return distilled(samples, beliefs, confidences, template, recipe.spread), temperatures
 
 
-def agreement(samples: Sequence[Sample], engine: TransformersEngine) -> tuple[list[Floats], Floats]:
-    """How many of DRAWS drawn answers name each candidate, as shares, and the share of the one named most often.
-
-    The engine must draw (temperature above 0). A draw that cannot be read names none of the candidates; a sample of
-    which no draw can be read keeps an even belief and a share of 0.
-    """
-    template = load_template(LABEL)
-    counts = [np.zeros(len(sample.candidates)) for sample in samples]
-    for draw in range(DRAWS):
-        drawn = asked_by_all(samples, lambda part, draw=draw: list(respond(part, engine, template, draw=draw)))  # type: ignore[misc]
-        for count, sample, response in zip(counts, samples, drawn, strict=True):
-            label = read_response(response.text, sample.candidates, finish_reason=response.finish_reason).label
-            if label is not None:
-                count[sample.candidates.index(label)] += 1
-    beliefs = [count / count.sum() if count.any() else np.full(len(count), 1 / len(count)) for count in counts]
-    return beliefs, np.array([count.max() / DRAWS for count in counts])
-
-
 def own_answers(
-    samples: Sequence[Sample], engine: TransformersEngine, template: Template, spread: float
+    samples: Sequence[Sample],
+    engine: TransformersEngine,
+    template: Template,
+    spread: float,
+    journal: Journal | None = None,
 ) -> list[Lesson]:
     """Stage 3: the model's own answers, what it believes as anchors, and whether each was right.
 
@@ -175,7 +129,7 @@ def own_answers(
     read teaches nothing and is left out; raises UserError where none can.
     """
     read = []
-    answered = asked_by_all(samples, lambda part: list(respond(part, engine, template)))
+    answered = asked_by_all(samples, lambda part: list(respond(part, engine, template, journal=journal)))
     for sample, response in zip(samples, answered, strict=True):
         reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
         if reading.label is None or reading.confidence is None or None in response.choices:

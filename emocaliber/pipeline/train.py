@@ -22,13 +22,13 @@ from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.images import ImageError, read_image_bytes
+from emocaliber.pipeline.asking import ask_labels, asked_journal, forget_asked
 from emocaliber.pipeline.pairs import read_pairs
 from emocaliber.pipeline.processes import asked_by_all, join
 from emocaliber.pipeline.steps import Inputs, file_hash, is_done, refuse_changes, run_step
 from emocaliber.pipeline.teachers import believed
 from emocaliber.pipeline.teaching import (
     Floats,
-    ask_labels,
     held_out_split,
     labelled,
     own_answers,
@@ -182,6 +182,7 @@ def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
     if PartialState().is_main_process:
         keep_boards(out / CHECKPOINTS)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        forget_asked(out)
     return result
 
 
@@ -198,15 +199,15 @@ def _verbalize(recipe: Recipe, samples: list[Sample], adapter: Path | None, out:
     print(f"  asking the stage-1 model about {len(samples)} pictures", flush=True)
 
     def ask(one: Path, rows: Sequence[Sample]) -> list[Floats]:
-        with teacher(recipe, one, out) as engine:
-            return asked_by_all(rows, lambda part: ask_labels(part, engine))
+        with teacher(recipe, one, out) as engine, asked_journal(out) as journal:
+            return asked_by_all(rows, lambda part: ask_labels(part, engine, journal))
 
     # A teacher lives no longer than the asking: beside the model that learns it would take its memory twice.
     if recipe.teachers:
         lessons, temperatures = scaled(recipe, samples, lambda rows: believed(recipe, rows, ask))
     else:
-        with teacher(recipe, adapter, out) as engine:
-            lessons, temperatures = verbalized(recipe, samples, engine)
+        with teacher(recipe, adapter, out) as engine, asked_journal(out) as journal:
+            lessons, temperatures = verbalized(recipe, samples, engine, journal)
         del engine
     train_supervised(recipe, lessons, model_folder(recipe), adapter, out, title="verbalize")
     return {"lessons": len(lessons), "temperatures": temperatures}
@@ -220,8 +221,8 @@ def _calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out:
             " method proper learns from such rows: leave their split out (splits=[calibrate])"
         )
     print(f"  asking the stage-2 model about {len(samples)} pictures", flush=True)
-    with teacher(recipe, adapter, out) as engine:
-        answers = own_answers(samples, engine, load_template(recipe.template), recipe.spread)
+    with teacher(recipe, adapter, out) as engine, asked_journal(out) as journal:
+        answers = own_answers(samples, engine, load_template(recipe.template), recipe.spread, journal)
     del engine
     fit, held = held_out_split(answers, samples, recipe.held_out, recipe.seed)
     result = {"held_out": len(held), "unreadable": len(samples) - len(answers)}

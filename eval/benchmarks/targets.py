@@ -25,8 +25,9 @@ from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.proper_scores import brier
 from emocaliber.evaluation.tally import tally
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.pipeline.asking import DRAWS, agreement, ask_labels
 from emocaliber.pipeline.degraded import COPIES, survival
-from emocaliber.pipeline.teaching import DRAWS, agreement, ask_labels, samples_of
+from emocaliber.pipeline.teaching import samples_of
 from emocaliber.samples import Sample
 
 Floats = npt.NDArray[np.float64]

@@ -71,10 +71,12 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(method: str, small_recip
             time.sleep(0.01)
         process.join()
     assert not (tmp_path / "killed" / "done.json").exists()
+    assert (tmp_path / "killed" / "asked-0.jsonl").exists()
     again = context.Process(target=trained, args=(recipe, tmp_path / "killed"))
     again.start()
     again.join()
     assert again.exitcode == 0
+    assert not (tmp_path / "killed" / "asked-0.jsonl").exists()
     for file in ("held_out.jsonl", "adapter/adapter_model.safetensors"):
         one, other = (tmp_path / out / file for out in ("whole", "killed"))
         assert one.read_bytes() == other.read_bytes(), file

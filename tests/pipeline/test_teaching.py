@@ -11,11 +11,11 @@ import pytest
 from emocaliber.backbones.tiny import embedded_base
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.errors import UserError
+from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.pipeline.asking import DRAWS, agreement, ask_labels
 from emocaliber.pipeline.recipes import read_recipe
 from emocaliber.pipeline.teaching import (
-    DRAWS,
-    agreement,
     held_out_split,
     labelled,
     own_answers,
@@ -63,6 +63,24 @@ def test_agreement_is_a_share_of_the_draws_and_the_seed_fixes_it() -> None:
     assert np.array_equal(shares * DRAWS, np.round(shares * DRAWS))
     assert ((shares >= 0) & (shares <= 1)).all()
     assert np.array_equal(drawn()[1], shares)
+
+
+@pytest.mark.slow
+def test_what_was_asked_is_not_asked_again_and_is_the_same_to_the_last_digit(tmp_path: Path) -> None:
+    samples = samples_of(["kaomoji", "emoji"], ["calibrate"])[:40]
+    engine = TransformersEngine(embedded_base(), adapter=TINY_ADAPTER, batch_size=24, max_new_tokens=12)
+    template = load_template("label-confidence")
+    with Journal(tmp_path / "asked.jsonl") as journal:
+        first = ask_labels(samples, engine, journal)
+        lessons = own_answers(samples, engine, template, 0.01, journal)
+        assert journal.added == 2 * len(samples)
+    with Journal(tmp_path / "asked.jsonl") as journal:
+        again = ask_labels(samples, engine, journal)
+        assert own_answers(samples, engine, template, 0.01, journal) == lessons
+        assert journal.added == 0
+    for one, other, alone in zip(first, again, ask_labels(samples, engine), strict=True):
+        assert np.array_equal(one, other)
+        assert np.array_equal(one, alone)
 
 
 def test_a_task_without_a_label_is_refused_by_name() -> None:
