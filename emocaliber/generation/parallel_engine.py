@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -175,6 +176,11 @@ class _Worker:
         self._connection.close()
         self._process.join(PATIENCE)
         if self._process.is_alive():  # its answers are here; the run ends even if the engine cannot
+            warnings.warn(
+                f"the engine process {self._process.pid} did not end within {PATIENCE:.0f} s of its last answer and is"
+                " ended; no answer is lost",
+                stacklevel=2,
+            )
             self._process.kill()
             self._process.join()
 
