@@ -117,6 +117,7 @@ def test_the_start_is_kept_until_a_step_has_a_lower_brier_score():
     start = look(0, 0.24, 0.60, 0.0)
     assert kept_of(start, look(1, 0.24, 0.70), look(2, 0.25, 0.70)) == 0
     assert kept_of(start, look(1, 0.25, 0.70), look(2, 0.239, 0.50)) == 2
+    assert kept_of(start, look(1, 0.239, 0.50), look(2, 0.241, 0.70)) == 1, "behind the start, if within the error"
 
 
 def test_after_a_stop_the_step_that_was_kept_stays_until_it_is_reached_again():

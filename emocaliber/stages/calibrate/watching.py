@@ -123,13 +123,14 @@ def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> l
 def preferred(now: dict[str, Any], kept: int, before: Sequence[dict[str, Any]]) -> bool:
     """Whether a step is kept in the place of the step `kept`, `before` holding all that came before.
 
-    The start gives way to the first step with a lower Brier score, however small the lead. After a stop `kept` may not
-    be reached again yet: it stays until then, as it did.
+    The start gives way to the first step with a lower Brier score, however small the lead, and to no step without one.
+    After a stop `kept` may not be reached again yet: it stays until then, as it did.
     """
     if now["step"] <= kept:
         return bool(now["step"] == kept)
     least = min([*before, now], key=lambda line: float(line["brier"]))
     if kept == 0:
         return least is now
-    limit, known = least["brier"] + least["gain_error"], next(line for line in before if line["step"] == kept)
+    limit = min(least["brier"] + least["gain_error"], before[0]["brier"])
+    known = next(line for line in before if line["step"] == kept)
     return bool(now["brier"] <= limit and (known["brier"] > limit or now["accuracy"] >= known["accuracy"]))
