@@ -4,8 +4,9 @@ Not an evaluation on test rows: the test split is never seen here. Nothing is ge
 given before the stage read which label, which level and which form greedy decoding would now follow them with.
 
 The least held-out Brier score wins; of the steps that cannot be told from it (within the standard error of its lead
-over the start, and not behind the start), the one that is right most often, the later of equals. By the Brier score alone a step wins that is
-wrong more often and knows it: on the tiny recipes that cost .5 to 1.1 points of accuracy (eval/results/tiny-demo.md).
+over the start, and not behind the start), the one that is right most often, the later of equals. By the Brier score
+alone a step wins that is wrong more often and knows it: on the tiny recipes that cost .5 to 1.1 points of accuracy
+(eval/results/tiny-demo.md).
 """
 
 from __future__ import annotations
