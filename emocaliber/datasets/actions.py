@@ -69,7 +69,7 @@ def run_corrupt(arguments: argparse.Namespace) -> None:
     """Write the corrupted copies, and say how many."""
     source = _source(arguments)
     with _progress("corrupting", None) as advance:
-        copies = corrupted_copies(rows_only(source.rows()))
+        copies = corrupted_copies(rows_only(source.rows()), arguments.workers)
         count = write_parquet(copies, arguments.out, key=f"corrupted {source!r}", on_progress=advance)
     print(f"{count:,} copies: {arguments.out}\nTrain on both files: data=[{source.name}, {arguments.out}]")
 

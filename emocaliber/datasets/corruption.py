@@ -9,42 +9,62 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from emocaliber.datasets.ahead import worked_ahead
 from emocaliber.datasets.rows import Row
 from emocaliber.errors import UserError
-from emocaliber.images import FIXES, ImageError, load_image
-from emocaliber.samples import Sample
+from emocaliber.images import FIXES, ImageError, check_image, decode_image, load_image, read_image_bytes
+from emocaliber.resolution import shown
+from emocaliber.samples import FileImage, Sample
 
 ImageCorruption = Literal["noise", "occlusion", "blur"]
 IMAGE_CORRUPTIONS: tuple[ImageCorruption, ...] = get_args(ImageCorruption)
 MOST = 0.6  # beyond it little is left to see
+CHUNK = 64
+QUALITY = 90  # of JPEG
 
 
-def corrupted_copies(rows: Iterable[Row], most: float = MOST) -> Iterator[Row]:
-    """A copy of every row that is not of the split test, with its picture corrupted; kind and level, up to `most`, are
+def corrupted_copies(rows: Iterable[Row], workers: int = 1) -> Iterator[Row]:
+    """A copy of every row that is not of the split test, with its picture corrupted; kind and level, up to MOST, are
     drawn by the row's id, and the kind ends the copy's id.
 
     Label and votes stay: they teach what is still likely of what is still to be seen. So does the cluster, which keeps
-    a copy on its original's side. Raises UserError naming the row where a picture cannot be read.
+    a copy on its original's side. A picture that came as JPEG or WEBP is written as JPEG, lest photographs of noise
+    take many times their originals' place. Raises UserError naming the row where a picture cannot be read.
     """
-    for row in rows:
-        if row.sample.split == "test":
-            continue
-        try:
-            image = load_image(row.sample.image)
-        except ImageError as error:
-            raise UserError(f"{row.place}: image: {error}; {FIXES[error.kind]}") from error
-        # Not the seed of the corruption itself: the place of a square would hang on its being a square.
-        chance = np.random.default_rng([_seed(row.sample), len(IMAGE_CORRUPTIONS)])
-        kind = IMAGE_CORRUPTIONS[chance.integers(len(IMAGE_CORRUPTIONS))]
-        copy = _showing(row.sample, corrupted_image(image, kind, chance.uniform(0, most), _seed(row.sample)))
-        yield replace(row, sample=replace(copy, id=f"{copy.id}~{kind}"))
+    wanted = (row for row in rows if row.sample.split != "test")
+    chunks = ((None, chunk) for chunk in iter(lambda: list(islice(wanted, CHUNK)), []))
+    for _, copies in worked_ahead(chunks, copies_of, workers):
+        yield from copies
+
+
+def copies_of(rows: Sequence[Row]) -> list[Row]:
+    """The corrupted copies of these rows."""
+    return [_copy(row) for row in rows]
+
+
+def _copy(row: Row) -> Row:
+    sample = row.sample
+    name = sample.image.name if isinstance(sample.image, FileImage) else "image"
+    try:
+        encoded = read_image_bytes(sample.image)
+        form, _, _ = check_image(encoded, name)
+        image = shown(decode_image(encoded, name))
+    except ImageError as error:
+        raise UserError(f"{row.place}: image: {error}; {FIXES[error.kind]}") from error
+    # Not the seed of the corruption itself: the place of a square would hang on its being a square.
+    chance = np.random.default_rng([_seed(sample), len(IMAGE_CORRUPTIONS)])
+    kind = IMAGE_CORRUPTIONS[chance.integers(len(IMAGE_CORRUPTIONS))]
+    corrupted = corrupted_image(image, kind, chance.uniform(0, MOST), _seed(sample))
+    copy = _showing(sample, corrupted, "PNG" if form == "PNG" else "JPEG")
+    return replace(row, sample=replace(copy, id=f"{copy.id}~{kind}"))
 
 
 def corrupted_image(image: Image.Image, kind: ImageCorruption, level: float, seed: int = 0) -> Image.Image:
@@ -76,12 +96,12 @@ def corrupted_sample(sample: Sample, kind: ImageCorruption, level: float) -> Sam
         image = load_image(sample.image)
     except ImageError:
         return sample
-    return _showing(sample, corrupted_image(image, kind, level, _seed(sample)))
+    return _showing(sample, corrupted_image(image, kind, level, _seed(sample)), "PNG")
 
 
-def _showing(sample: Sample, image: Image.Image) -> Sample:
+def _showing(sample: Sample, image: Image.Image, form: str) -> Sample:
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, form, quality=QUALITY)
     return replace(sample, image=file.getvalue())
 
 

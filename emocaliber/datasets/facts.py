@@ -12,18 +12,16 @@ import hashlib
 import os
 import sqlite3
 import stat
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
 import imagehash
 from PIL import Image
 
+from emocaliber.datasets.ahead import worked_ahead
 from emocaliber.datasets.rows import Row
 from emocaliber.errors import UserError
 from emocaliber.images import ImageError, check_image, decode_image, image_hash, read_image_bytes
@@ -112,21 +110,8 @@ def facts_of(
     """
     source = iter(rows)
     chunks = (_Chunk(part, store) for part in iter(lambda: list(islice(source, CHUNK)), []))
-    if workers < 2:
-        for chunk in chunks:
-            yield from chunk.finish(look_at(chunk.unknown()), store, on_progress)
-        return
-    context = get_context("forkserver")  # a fork of a process that has threads may wait for ever
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(workers, context) as pool:
-        waiting: deque[tuple[_Chunk, Future[list[Facts]]]] = deque()
-        for chunk in chunks:
-            waiting.append((chunk, pool.submit(look_at, chunk.unknown())))
-            if len(waiting) >= 4 * workers:
-                first, future = waiting.popleft()
-                yield from first.finish(future.result(), store, on_progress)
-        for chunk, future in waiting:
-            yield from chunk.finish(future.result(), store, on_progress)
+    for chunk, found in worked_ahead(((chunk, chunk.unknown()) for chunk in chunks), look_at, workers):
+        yield from chunk.finish(found, store, on_progress)
 
 
 def look_at(images: Sequence[ImageSource]) -> list[Facts]:
