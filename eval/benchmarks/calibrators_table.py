@@ -118,7 +118,7 @@ def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> s
         cells = [figure(scores.find("all").headline.get(one)) for one in JUDGED] + [f"{scores.distinct_confidences:,}"]
         if found.truths:
             cells += [known_ece(found, name, group), regret(found, name, group)]
-        cells.append(", ".join(f"{_brier(rows, task, group):.3f}" for _, rows in sorted(found.rows[name].items())))
+        cells.append(", ".join(f"{_brier(rows, task, group):.4f}" for _, rows in sorted(found.rows[name].items())))
         lines.append([name, *cells, *_costs(found, name)])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
@@ -216,18 +216,19 @@ def _ece(rows: Rows, truths: Mapping[str, FaceTruth] | None) -> float:
 
 
 def unselected(found: Found, world: str) -> str:
-    """What training did by its last step, which the selection on the held-out slice hides."""
+    """What training did by its last step, which the selection on the held-out slice hides, and by how much the step
+    that was kept was ahead of the start there."""
     columns = ["brier", "ece", "accuracy", "mean", "spread", "distinct", "near_zero", "malformed"]
-    rows = len(columns) + 3
+    rows = len(columns) + 4
     lines = [
         f"\n### {world}: at the last step, on the held-out slice of the calibration split (not selected)\n",
-        "| method | seed | step | " + " | ".join(columns) + " |",
+        "| method | seed | lead of the kept step | step | " + " | ".join(columns) + " |",
         "|---" * rows + "|",
     ]
     for name, by_seed in found.watched.items():
         for seed, watched in sorted(by_seed.items()):
-            last = watched[-1]
-            lines.append(
-                f"| {name} | {seed} | {last['step']} | " + " | ".join(f"{last[one]:.3f}" for one in columns) + " |"
-            )
+            last, kept = watched[-1], found.cost[name][seed]["kept step"]
+            lead = watched[0]["brier"] - next(line["brier"] for line in watched if line["step"] == kept)
+            figures = " | ".join(f"{last[one]:.3f}" for one in columns)
+            lines.append(f"| {name} | {seed} | {lead:.4f} | {last['step']} | {figures} |")
     return "\n".join(lines) + "\n"
