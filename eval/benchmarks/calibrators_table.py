@@ -184,13 +184,14 @@ def shifts(found: Found, groups: Sequence[str]) -> str:
     """Known ECE, ECE and regret of the stated confidences out of distribution."""
     names = [name for name in found.rows if name in found.cost or name.startswith(("stage 2, stated", "label prob"))]
     lines = [
-        "\nUnder shift: known ECE (ECE, its mean over seeds); regret:\n",
+        "\nUnder shift: known ECE [by seed] (ECE, its mean over seeds); regret:\n",
         "| method | " + " | ".join(groups) + " |",
         "|---" * (len(groups) + 1) + "|",
     ]
     for name in names:
         cells = [
-            f"{known_ece(found, name, group)} ({_mean_ece(found, name, group, known=False):.3f}); "
+            f"{known_ece(found, name, group)} {[round(one, 3) for one in _eces(found, name, group, known=True)]} "
+            f"({np.mean(_eces(found, name, group, known=False)):.3f}); "
             f"{regret(found, name, group)}"
             for group in groups
         ]
@@ -200,12 +201,12 @@ def shifts(found: Found, groups: Sequence[str]) -> str:
 
 def known_ece(found: Found, name: str, group: str | None) -> str:
     """The calibration error against the known probability of each answer, 15 bins, the mean over seeds."""
-    return f"{_mean_ece(found, name, group, known=True):.3f}"
+    return f"{np.mean(_eces(found, name, group, known=True)):.3f}"
 
 
-def _mean_ece(found: Found, name: str, group: str | None, *, known: bool) -> float:
-    by_seed = [[row for row in rows if group in (None, row.group)] for rows in found.rows[name].values()]
-    return float(np.mean([_ece(rows, found.truths if known else None) for rows in by_seed]))
+def _eces(found: Found, name: str, group: str | None, *, known: bool) -> list[float]:
+    by_seed = [[row for row in rows if group in (None, row.group)] for _, rows in sorted(found.rows[name].items())]
+    return [_ece(rows, found.truths if known else None) for rows in by_seed]
 
 
 def _ece(rows: Rows, truths: Mapping[str, FaceTruth] | None) -> float:
