@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.cli import main
+from emocaliber.datasets.parquet import read_samples
 from emocaliber.prediction_files import read_predictions
 from tests.datasets.layout_files import by_class
 
@@ -39,3 +41,15 @@ def test_three_commands_lead_from_a_folder_to_an_adapter_and_a_scorecard(
     rows = list(read_predictions(tmp_path / "out/answers/predictions-logprob.jsonl"))
     assert len(rows) == 4
     assert {row.predicted for row in rows} <= {"happy", "sad"}
+
+
+@pytest.mark.slow
+def test_corrupted_copies_are_learned_from_beside_their_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    by_class(tmp_path / "photos", "happy", "sad", each=10)
+    monkeypatch.chdir(tmp_path)
+    recipe, both = str(ROOT / "recipes/tiny/1-label.yaml"), "data=[photos.parquet, corrupted.parquet]"
+    assert main(["data", "split", "photos", "--out", "photos.parquet"]) == 0
+    assert main(["data", "corrupt", "photos.parquet", "--out", "corrupted.parquet"]) == 0
+    assert main(["train", recipe, both, "max_steps=2", "warmup_steps=1", "--out", "out"]) == 0
+    taught = sum(row.split == "train" for row in read_samples(tmp_path / "photos.parquet"))
+    assert json.loads((tmp_path / "out/done.json").read_text())["result"] == {"lessons": 2 * taught}
