@@ -27,7 +27,7 @@ def worked_ahead(
         yield from ((kept, work(given)) for kept, given in chunks)
         return
     context = get_context("forkserver")  # a fork of a process that has threads may wait for ever
-    context.set_forkserver_preload([getattr(work, "__module__", __name__)])
+    context.set_forkserver_preload([work.__module__])
     with ProcessPoolExecutor(workers, context) as pool:
         waiting: deque[tuple[Kept, Future[Done]]] = deque()
         for kept, given in chunks:

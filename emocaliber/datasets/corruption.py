@@ -36,13 +36,17 @@ def corrupted_copies(rows: Iterable[Row], workers: int = 1) -> Iterator[Row]:
     drawn by the row's id, and the kind ends the copy's id.
 
     Label and votes stay: they teach what is still likely of what is still to be seen. So does the cluster, which keeps
-    a copy on its original's side. A picture that came as JPEG or WEBP is written as JPEG, lest photographs of noise
-    take many times their originals' place. Raises UserError naming the row where a picture cannot be read.
+    a copy on its original's side. A picture that came as JPEG or WEBP is written as JPEG. Raises UserError naming the
+    row where a picture cannot be read, or where no row is of another split.
     """
     wanted = (row for row in rows if row.sample.split != "test")
     chunks = ((None, chunk) for chunk in iter(lambda: list(islice(wanted, CHUNK)), []))
+    found = False
     for _, copies in worked_ahead(chunks, copies_of, workers):
+        found = True
         yield from copies
+    if not found:
+        raise UserError("no row may be learned from: all are of split test, which is not corrupted, or there are none")
 
 
 def copies_of(rows: Sequence[Row]) -> list[Row]:
