@@ -19,7 +19,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 
 from emocaliber.errors import UserError
-from emocaliber.pipeline.train import model_folder
+from emocaliber.pipeline.recipes import model_folder
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import missing_model
 

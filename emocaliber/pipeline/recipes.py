@@ -23,6 +23,7 @@ from trl.trainer.kto_config import KTOConfig
 from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.sft_config import SFTConfig
 
+from emocaliber.backbones.tiny import embedded_base
 from emocaliber.errors import UserError
 from emocaliber.pipeline import trackers
 from emocaliber.prompting import load_template
@@ -106,3 +107,8 @@ def _as_kind(value: Any, hint: Any) -> Any:
         msgspec.convert(value, choices[0])
         return value
     return msgspec.convert(value, hint)
+
+
+def model_folder(recipe: Recipe) -> str:
+    """The model to load: the embedded one for `tiny`."""
+    return str(embedded_base()) if recipe.model == "tiny" else recipe.model

@@ -15,10 +15,10 @@ from accelerate import PartialState
 from emocaliber.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.pipeline.judging import predict_stage, read_responses, read_rows
-from emocaliber.pipeline.recipes import read_recipe
+from emocaliber.pipeline.recipes import model_folder, read_recipe
 from emocaliber.pipeline.steps import file_hash, run_step
 from emocaliber.pipeline.summary import summarise
-from emocaliber.pipeline.train import model_folder, train
+from emocaliber.pipeline.train import train
 from emocaliber.prompting import load_template
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.stages.kept_features import FEATURES

@@ -28,10 +28,10 @@ from emocaliber.cli import main as emocaliber
 from emocaliber.datasets.faces import write_faces
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.pipeline.recipes import read_recipe
+from emocaliber.pipeline.recipes import model_folder, read_recipe
 from emocaliber.pipeline.steps import run_step
 from emocaliber.pipeline.teaching import samples_of
-from emocaliber.pipeline.train import model_folder, train
+from emocaliber.pipeline.train import train
 from emocaliber.prediction_files import write_predictions
 from emocaliber.prompting import load_template
 from emocaliber.stages.recipe import Recipe

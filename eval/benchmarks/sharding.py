@@ -23,9 +23,8 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from emocaliber.pipeline.processes import join
-from emocaliber.pipeline.recipes import read_recipe
+from emocaliber.pipeline.recipes import model_folder, read_recipe
 from emocaliber.pipeline.teaching import labelled, samples_of
-from emocaliber.pipeline.train import model_folder
 from emocaliber.prompting import load_template
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import MODEL, read_log
