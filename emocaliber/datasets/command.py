@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     splitter.add_argument("--keep-test", action="store_true", help="leave rows of the split test where they are")
     corrupter = actions.add_parser("corrupt", help="Write copies with corrupted pictures, to learn from them too.")
     corrupter.add_argument("--out", type=Path, required=True, help="the Parquet file of the copies, none of split test")
+    for action in (checker, splitter, corrupter):
+        action.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode pictures")
     for name, action in (("check", checker), ("convert", converter), ("split", splitter), ("corrupt", corrupter)):
         _source_arguments(action)
         action.set_defaults(action=name)
@@ -51,7 +53,6 @@ def _source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--in-split", help="the split of rows that name none (default: the layout's, else train)")
     parser.add_argument("--licence", default="", help="the licence of rows that name none")
     parser.add_argument("--majority", action="store_true", help="a label needs more than half of the raters")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode pictures")
 
 
 def run(arguments: argparse.Namespace) -> None:
