@@ -43,7 +43,7 @@ except SystemExit:
 opened = set()
 names = {"open", "os.listdir", "os.scandir", "socket.connect", "subprocess.Popen", "os.system"}
 sys.addaudithook(lambda name, given: opened.add((name, str(given[0]))) if name in names else None)
-code = main(["data", action, source, "--root", root, "--out", out, "--workers", "1"])
+code = main(["data", action, source, "--root", root, "--out", out, *(["--workers", "1"] if action == "check" else [])])
 touched = sorted(opened)
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1024
 print("TRACE" + json.dumps({"code": code, "opened": touched, "peak": peak}))
