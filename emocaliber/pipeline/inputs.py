@@ -2,7 +2,7 @@
 
 Not the folder's bookkeeping (see steps), nor the training (see train).
 
-    python -c "from emocaliber.pipeline.inputs import inputs_of; help(inputs_of)"
+    emocaliber train recipes/tiny/1-label.yaml --out DIR      writes them to DIR/inputs.json
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from emocaliber.stages.training import missing_model
 
 
 def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:
-    """Everything that the result depends on."""
+    """Everything that the result depends on, as JSON values: settings, and hashes of files.
+
+    Raises UserError where the recipe's model or its pairs are not there.
+    """
     settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features", "packing"}}
     return {
         "recipe": settings,

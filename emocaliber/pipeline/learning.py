@@ -22,14 +22,7 @@ from emocaliber.pipeline.pairs import read_pairs
 from emocaliber.pipeline.processes import asked_by_all
 from emocaliber.pipeline.recipes import model_folder
 from emocaliber.pipeline.teachers import believed
-from emocaliber.pipeline.teaching import (
-    Floats,
-    held_out_split,
-    labelled,
-    own_answers,
-    scaled,
-    verbalized,
-)
+from emocaliber.pipeline.teaching import Floats, held_out_split, labelled, own_answers, scaled, verbalized
 from emocaliber.prompting import load_template
 from emocaliber.samples import Sample
 from emocaliber.stages.calibrate.dpo import calibrate_by_dpo

@@ -42,6 +42,7 @@ def test_a_picture_is_answered_and_the_bar_is_the_parsed_confidence(browser: Bro
     assert len(browser.all("article.answer .shares li")) >= 3
 
 
+# A fast machine shows and takes away between two looks of the test what stands here for a moment.
 WATCH = """
 window.written = [];
 window.asked = false;
