@@ -1,6 +1,6 @@
 """Build emocaliber/data/emoji-sentiment.parquet: 100 emoji in ten drawing styles, with human sentiment counts.
 
-Not a loader (see emocaliber.datasets.embedded). The source folder holds `emoji.jsonl`, a row a drawing, and the PNG
+Not a loader (see emocaliber.data.embedded). The source folder holds `emoji.jsonl`, a row a drawing, and the PNG
 files that its rows name; emocaliber/data/README.md says where both come from. A second run writes the same rows.
 
     python scripts/build_emoji.py ../shared/data/emoji
@@ -18,11 +18,11 @@ from typing import Any
 
 from PIL import Image
 
-from emocaliber.datasets.embedded import FILES
-from emocaliber.datasets.parquet import read_samples, write_rows
-from emocaliber.datasets.splits import check_disjoint
-from emocaliber.errors import UserError
-from emocaliber.taxonomy import SENTIMENT_3
+from emocaliber.core.errors import UserError
+from emocaliber.core.taxonomy import SENTIMENT_3
+from emocaliber.data.embedded import FILES
+from emocaliber.data.parquet import read_samples, write_rows
+from emocaliber.data.splits import check_disjoint
 
 TRAINED_STYLES = {"noto", "fluent", "fluent-flat", "fluent-3d", "emojione1", "emojione2"}
 ONE_COLOUR_STYLE = "fluent-hc"

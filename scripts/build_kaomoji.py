@@ -1,9 +1,9 @@
 """Build emocaliber/data/kaomoji.parquet: kaomoji drawn as pictures, with one of ten emotions each.
 
-Not a loader (see emocaliber.datasets). Needs the package kaomoji-dataset 1.0.6 (CC BY 4.0) and the Debian fonts that
-emocaliber.datasets.rendering names; everything is seeded by content hashes, so a second run writes the same rows.
+Not a loader (see emocaliber.data). Needs the package kaomoji-dataset 1.0.6 (CC BY 4.0) and the Debian fonts that
+scripts.tiny_world.rendering names; everything is seeded by content hashes, so a second run writes the same rows.
 
-    python scripts/build_kaomoji.py
+    python -m scripts.build_kaomoji
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from emocaliber.datasets.parquet import write_rows
-from emocaliber.datasets.rendering import HELD_OUT_STYLES, TRAINED_STYLES, Style, draw
-from emocaliber.taxonomy import KAOMOJI_10
+from emocaliber.core.taxonomy import KAOMOJI_10
+from emocaliber.data.parquet import write_rows
+from scripts.tiny_world.rendering import HELD_OUT_STYLES, TRAINED_STYLES, Style, draw
 
 OUT = Path(__file__).parent.parent / "emocaliber" / "data" / "kaomoji.parquet"
 LICENCE = "CC-BY-4.0"

@@ -11,8 +11,8 @@ import argparse
 import random
 from pathlib import Path
 
-from emocaliber.datasets.contact_sheet import described, sheet
-from emocaliber.datasets.parquet import read_samples
+from emocaliber.data.contact_sheet import described, sheet
+from emocaliber.data.parquet import read_samples
 
 
 def main() -> None:

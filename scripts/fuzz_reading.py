@@ -1,6 +1,6 @@
 """Fuzz the reader: random bytes guided by coverage, and a measurement that its time grows linearly on hostile texts.
 
-Not a test of its policies (tests/test_reading.py). Needs `pip install atheris` for the first part.
+Not a test of its policies (tests/reading/test_reading.py). Needs `pip install atheris` for the first part.
 
     python scripts/fuzz_reading.py --seconds 300       coverage-guided fuzzing; ends with the crashing input, if any
     python scripts/fuzz_reading.py --growth            CPU time at 0.25 and at 1 MB for each hostile text; exit code 1
@@ -14,9 +14,9 @@ import itertools
 import sys
 import time
 
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
+from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.reading import CONFIDENCE_WORDS, read_response
-from emocaliber.taxonomy import KAOMOJI_10
 
 LABELS = KAOMOJI_10.labels
 FINISH = (None, "stop", "length", State.ENGINE_ERROR.value)

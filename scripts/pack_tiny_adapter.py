@@ -14,12 +14,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from emocaliber.backbones.tiny import embedded_base
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.chat.record import FILE, write_record
 from emocaliber.chat.run_record import record_of_run
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.models.tiny import embedded_base
 
 WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base_model_name_or_path"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from emocaliber.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Source, State
 
 LABELS = ("negative", "neutral", "positive")
 

@@ -1,6 +1,6 @@
 """Corruption of views at a level: what a confidence must notice.
 
-Not of images (see emocaliber.datasets.corruption), and not a training augmentation. Level 0 changes nothing; the same
+Not of images (see emocaliber.data.corruption), and not a training augmentation. Level 0 changes nothing; the same
 seed gives the same corruption, and a higher level of it touches the rows that a lower one touched.
 
     python eval/benchmarks/baselines_corruption.py --out eval/results/baselines-corruption.md

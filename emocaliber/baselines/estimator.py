@@ -29,7 +29,7 @@ from emocaliber.baselines.softmax import Dropout, Ensemble, Softmax
 from emocaliber.baselines.ter import Ter
 from emocaliber.baselines.training import Progress, Training, fit_temperature, train
 from emocaliber.baselines.views import Scaler, Views, count_rows
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.evaluation.tally import tally
 from emocaliber.evaluation.trusted import best_f1_threshold
 

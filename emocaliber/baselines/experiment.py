@@ -18,11 +18,11 @@ from emocaliber.baselines.estimator import Estimator
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.prediction_files import write_predictions
-from emocaliber.predictions import Prediction
-from emocaliber.scoring import score_files
+from emocaliber.runs.scoring import score_files
 
 Progress = Callable[[str], None]
 PREDICTIONS, CALIBRATION, ESTIMATOR = "predictions.jsonl", "calibration.jsonl", "estimator"

@@ -24,10 +24,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from emocaliber.baselines.view_corpora import SPLITS
 from emocaliber.baselines.view_files import Rows, ViewSet
-from emocaliber.errors import UserError
-from emocaliber.images import ImageError, load_image
-from emocaliber.prompting import messages
-from emocaliber.samples import Sample
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import ImageError, load_image
+from emocaliber.core.prompting import messages
+from emocaliber.core.samples import Sample
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[str], None]

@@ -20,8 +20,8 @@ from emocaliber.baselines.evidential import Ecml, Edl, Etmc, Tmc
 from emocaliber.baselines.softmax import Dropout, Ensemble, Softmax
 from emocaliber.baselines.ter import Ter
 from emocaliber.baselines.training import Training
-from emocaliber.errors import UserError
-from emocaliber.yaml_files import read_yaml
+from emocaliber.core.errors import UserError
+from emocaliber.core.yaml_files import read_yaml
 
 NETWORKS: dict[str, Network] = {
     "softmax": Softmax(),

@@ -12,8 +12,8 @@ from emocaliber.baselines.amber2 import Amber2
 from emocaliber.baselines.estimator import Estimator
 from emocaliber.baselines.softmax import Dropout, Ensemble, Softmax
 from emocaliber.baselines.view_files import Rows
-from emocaliber.errors import UserError
-from emocaliber.predictions import Prediction, Source, State
+from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import Prediction, Source, State
 
 
 def predictions(estimator: Estimator, rows: Rows, task: str, method: str) -> list[Prediction]:

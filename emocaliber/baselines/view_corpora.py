@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 
 SPLITS = ("train", "calibrate", "test")
 NEEDED = ("id", "split", "label")

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from emocaliber.baselines.view_corpora import SPLITS, read_corpus
 from emocaliber.baselines.views import count_rows
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 
 Strings = npt.NDArray[np.str_]
 PER_ROW = ("label", "votes", "id", "group", "cluster")

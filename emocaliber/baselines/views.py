@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from emocaliber.baselines.model import Inputs
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 
 Floats = npt.NDArray[np.floating]
 Views = Mapping[str, Floats]

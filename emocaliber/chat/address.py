@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 

@@ -14,11 +14,11 @@ from typing import Any
 from emocaliber.chat import sentences
 from emocaliber.chat.reasoning import parts
 from emocaliber.chat.record import Likeness, Record
+from emocaliber.core.predictions import State
+from emocaliber.core.prompting import Template
 from emocaliber.generation.engine import Response
 from emocaliber.generation.predict import normalised
 from emocaliber.generation.respond import chosen_fields
-from emocaliber.predictions import State
-from emocaliber.prompting import Template
 from emocaliber.reading import read_response
 
 STATED, PROBABILITY = "as the model states it", "by the model's own label probabilities, which nothing has calibrated"

@@ -6,7 +6,7 @@ import argparse
 
 from emocaliber.chat.models import add_model_arguments
 from emocaliber.chat.questions import read_candidates
-from emocaliber.taxonomy import KAOMOJI_10, MIKELS_8, TAXONOMIES
+from emocaliber.core.taxonomy import KAOMOJI_10, MIKELS_8, TAXONOMIES
 
 DEFAULT_THRESHOLD = 0.7
 

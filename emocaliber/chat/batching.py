@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Request, Response, StreamingEngine
 
 MOST_TOGETHER = 32

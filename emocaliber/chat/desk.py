@@ -18,9 +18,9 @@ from emocaliber.chat.pictures import Picture, Waiting
 from emocaliber.chat.questions import read_candidates, read_question
 from emocaliber.chat.rendering import answers_html, message_html, tray_html, writing_html
 from emocaliber.chat.session import MOST_PICTURES, Question, Session
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.generation.engine import Response
-from emocaliber.taxonomy import TAXONOMIES
 
 OWN = "my own"
 LOOK_AGAIN = 0.3

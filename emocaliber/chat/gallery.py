@@ -21,10 +21,10 @@ from emocaliber.chat.batching import Batcher, Coming
 from emocaliber.chat.models import ModelChoice
 from emocaliber.chat.pictures import Picture, read_picture
 from emocaliber.chat.questions import request_of
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import ImageError, read_image_bytes
+from emocaliber.core.samples import FileImage
 from emocaliber.generation.engine import IMAGE_ERROR, Response
-from emocaliber.images import ImageError, read_image_bytes
-from emocaliber.samples import FileImage
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MOST_PICTURES = 10_000

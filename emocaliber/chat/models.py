@@ -13,9 +13,9 @@ from pathlib import Path
 
 from emocaliber.chat.record import FILE, Record, read_record
 from emocaliber.chat.run_record import record_of_run
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import Template, load_template, template_names
 from emocaliber.generation.engine import StreamingEngine
-from emocaliber.prompting import Template, load_template, template_names
 
 TINY_ADAPTER = Path(__file__).parent.parent / "data" / "tiny-adapter"
 TINY_NOTE = (
@@ -71,7 +71,7 @@ class ModelChoice:
             )
         model, adapter = self.model, TINY_ADAPTER if self.model is None else self.adapter
         if model is None or model == "tiny":
-            from emocaliber.backbones.tiny import embedded_base
+            from emocaliber.models.tiny import embedded_base
 
             model = str(embedded_base())
         if self.engine == "vllm":

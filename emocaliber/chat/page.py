@@ -19,7 +19,7 @@ from emocaliber.chat.gallery_page import Folder, add_gallery
 from emocaliber.chat.questions import LONGEST_QUESTION
 from emocaliber.chat.rendering import heading_html, message_html
 from emocaliber.chat.session import MOST_PICTURES, Session
-from emocaliber.taxonomy import TAXONOMIES
+from emocaliber.core.taxonomy import TAXONOMIES
 
 SECONDS_KEPT = 900
 """How long a session outlives its closed tab."""

@@ -1,6 +1,6 @@
 """Pictures that users send: checked before they are decoded, kept in memory only, without EXIF, and not for long.
 
-Not the reader of images (emocaliber.images), which checks them. No picture touches the disk; none is fetched.
+Not the reader of images (emocaliber.core.images), which checks them. No picture touches the disk; none is fetched.
 
     python -m pytest tests/chat/test_pictures.py
 """
@@ -17,8 +17,8 @@ from io import BytesIO
 
 from PIL import Image
 
-from emocaliber.images import ImageError, decode_image
-from emocaliber.resolution import shown
+from emocaliber.core.images import ImageError, decode_image
+from emocaliber.core.resolution import shown
 
 MOST_BYTES = 20_000_000
 THUMBNAIL = 320

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import Template
 from emocaliber.generation.engine import Request
 from emocaliber.generation.respond import choices_of
-from emocaliber.prompting import Template
 
 MOST_CANDIDATES, LONGEST_CANDIDATE = 40, 40
 LONGEST_QUESTION = 500

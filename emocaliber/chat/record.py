@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import Count, Share, read_predictions, write_atomically
+from emocaliber.core.predictions import Prediction, State
 from emocaliber.evaluation.tally import Tally, tally
 from emocaliber.evaluation.trusted import trusted_at
-from emocaliber.prediction_files import Count, Share, read_predictions, write_atomically
-from emocaliber.predictions import Prediction, State
 
 FILE = "calibration.json"
 LEAST_ROWS = 50

@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 
 from emocaliber.chat.record import Record, record_of
-from emocaliber.errors import UserError
-from emocaliber.prediction_files import read_predictions
-from emocaliber.predictions import Prediction
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import Prediction
 from emocaliber.stages.calibrate.split import held_out_clusters
 
 

@@ -8,7 +8,7 @@ Not a calculation: the counts come from the record, the states from the reader.
 from __future__ import annotations
 
 from emocaliber.chat.record import Likeness, Selection
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 
 UNREADABLE = {
     State.MISSING_LABEL: "The answer names none of the feelings to choose from.",

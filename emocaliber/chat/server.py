@@ -30,7 +30,7 @@ from emocaliber.chat.gallery_page import Folder
 from emocaliber.chat.guard import SECONDS, UPLOAD, Application, Guard
 from emocaliber.chat.page import build_page, template_text
 from emocaliber.chat.pictures import MOST_BYTES, Waiting, read_picture
-from emocaliber.images import ImageError
+from emocaliber.core.images import ImageError
 from emocaliber.reporting.palette import css_variables
 
 DECODED_AT_ONCE = 2

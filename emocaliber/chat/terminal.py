@@ -18,9 +18,9 @@ from rich.text import Text
 from emocaliber.chat.answers import Answer, read_answer
 from emocaliber.chat.models import ModelChoice
 from emocaliber.chat.sentences import percent
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.samples import FileImage, Sample
 from emocaliber.generation.respond import respond
-from emocaliber.samples import FileImage, Sample
 
 BAR = 30
 MOST_ALTERNATIVES = 5

@@ -1,6 +1,6 @@
 """Filling a scorecard: every scope of every method, its floors, and paired differences.
 
-Not a reader of files (see emocaliber.scoring) and not a metric.
+Not a reader of files (see emocaliber.runs.scoring) and not a metric.
 
     python -m pytest tests/evaluation/test_build.py
 """
@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_table import PredictionTable
+from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation import floors
 from emocaliber.evaluation.comparison import compare
 from emocaliber.evaluation.method import MethodRows, method_scores
 from emocaliber.evaluation.scopes import completed, fitted, suite_of
 from emocaliber.evaluation.scorecard import PublishedFigure, Scorecard, Settings
 from emocaliber.evaluation.suite import Suite
-from emocaliber.prediction_table import PredictionTable
-from emocaliber.predictions import Prediction
 
 DEFAULTS = Settings(
     bins=10,

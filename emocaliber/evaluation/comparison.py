@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.evaluation.figures import differences
 from emocaliber.evaluation.method import Family, MethodRows, families
 from emocaliber.evaluation.scopes import Scope, scopes

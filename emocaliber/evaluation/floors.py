@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
+from emocaliber.core.predictions import Source, State
 from emocaliber.evaluation.tally import BoolArray, FloatArray
-from emocaliber.prediction_table import SOURCES, STATES, PredictionTable
-from emocaliber.predictions import Source, State
 
 CONSTANT = "constant per task"
 ISOTONIC = "isotonic"

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
 from emocaliber.evaluation import trusted
 from emocaliber.evaluation.ambiguity import agreement
 from emocaliber.evaluation.calibration import classwise_ece
@@ -35,7 +36,6 @@ from emocaliber.evaluation.scorecard import (
 from emocaliber.evaluation.selective import risk_coverage
 from emocaliber.evaluation.suite import Suite
 from emocaliber.evaluation.tally import FloatArray, IntArray, Tally, tally
-from emocaliber.prediction_table import SOURCES, STATES, PredictionTable
 
 Family = tuple[Part, IntArray]
 """A part and the numbers of the table's rows that it measures."""

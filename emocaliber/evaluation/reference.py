@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Aggregation, PublishedFigure, ScopeKind
 from emocaliber.evaluation.suite import load_mapping

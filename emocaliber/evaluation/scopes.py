@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_table import Coded, PredictionTable
 from emocaliber.evaluation.ambiguity import strata
 from emocaliber.evaluation.scorecard import Aggregation, ScopeKind
 from emocaliber.evaluation.suite import Suite, Task
 from emocaliber.evaluation.tally import BoolArray, IntArray
-from emocaliber.prediction_table import Coded, PredictionTable
 
 
 @dataclass(frozen=True)

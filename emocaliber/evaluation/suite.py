@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emocaliber.errors import UserError
-from emocaliber.taxonomy import TAXONOMIES
-from emocaliber.yaml_files import read_mapping
+from emocaliber.core.errors import UserError
+from emocaliber.core.taxonomy import TAXONOMIES
+from emocaliber.core.yaml_files import read_mapping
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import safe_open
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Request
 
 LEAST_CHANGE = 1e-6

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.generation.records import Record
-from emocaliber.predictions import Prediction, Source, State
 from emocaliber.reading import Reading, read_response
 
 

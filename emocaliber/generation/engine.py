@@ -15,7 +15,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 
 STOP = "stop"
 LENGTH = "length"

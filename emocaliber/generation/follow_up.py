@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import Template
 from emocaliber.generation.engine import Engine, Request, Response
-from emocaliber.prompting import Template
 from emocaliber.reading import read_response
 
 

@@ -20,19 +20,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from emocaliber import __version__
-from emocaliber.environment import describe
+from emocaliber.cli.environment import describe
+from emocaliber.core.prediction_files import write_atomically, write_predictions
+from emocaliber.core.predictions import Source, State
+from emocaliber.core.prompting import Template
+from emocaliber.core.resolution import SHOWN_PIXELS
+from emocaliber.core.samples import Sample
 from emocaliber.generation.consistency import consistency_rows
 from emocaliber.generation.engine import Engine, Response
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.predict import rows_of
 from emocaliber.generation.records import Record, read_records, write_records
 from emocaliber.generation.respond import respond
-from emocaliber.prediction_files import write_atomically, write_predictions
-from emocaliber.predictions import Source, State
-from emocaliber.prompting import Template
 from emocaliber.reading import read_response
-from emocaliber.resolution import SHOWN_PIXELS
-from emocaliber.samples import Sample
 
 JOURNAL, MANIFEST = "journal.jsonl", "manifest.json"
 FILES = {

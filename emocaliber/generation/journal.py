@@ -22,7 +22,7 @@ from types import TracebackType
 
 import msgspec
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import ENGINE_ERROR, IMAGE_ERROR, Response
 
 _RETRIED = {ENGINE_ERROR, IMAGE_ERROR}

@@ -20,7 +20,7 @@ from queue import Queue
 from threading import Lock, Thread
 from typing import Any
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import ENGINE_ERROR, Engine, Request, Response
 
 ATTEMPTS = 2

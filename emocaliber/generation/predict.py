@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.prompting import LEVELS, Template
+from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Engine, Response
 from emocaliber.generation.respond import chosen_fields, respond
-from emocaliber.predictions import Prediction, Source, State
-from emocaliber.prompting import LEVELS, Template
 from emocaliber.reading import Reading, read_response
-from emocaliber.samples import Sample
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from emocaliber.core.prediction_files import decode_lines, write_atomically
+from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Response
-from emocaliber.prediction_files import decode_lines, write_atomically
-from emocaliber.samples import Sample
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

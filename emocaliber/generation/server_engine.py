@@ -25,7 +25,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader
 from emocaliber.generation.engine import ENGINE_ERROR, LENGTH, STOP, Heard, Request, Response, seed_of

@@ -30,13 +30,13 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from emocaliber.core.prompting import messages
 from emocaliber.generation.adapters import PROBED, check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.listening import Listening
 from emocaliber.generation.logits import GumbelNoise, OptionRecorder, padded, row_log_probabilities
-from emocaliber.prompting import messages
 
 
 class TransformersEngine:
@@ -226,7 +226,7 @@ class TransformersEngine:
 
 def with_adapter(model: PreTrainedModel, adapter: str | Path, *, merge: bool) -> PreTrainedModel:
     """The model with a PEFT adapter on it, merged into its weights or beside them."""
-    from emocaliber.backbones.adapters import adapted
+    from emocaliber.models.adapters import adapted
 
     beside: Any = adapted(model, adapter)
     result: PreTrainedModel = beside.merge_and_unload() if merge else beside

@@ -22,12 +22,12 @@ from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import StructuredOutputsParams
 
+from emocaliber.core.prompting import messages
 from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights
 from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.vllm_listening import run_and_tell
-from emocaliber.prompting import messages
 
 _RECORDED_STEPS = 16
 """In longer answers the choices are scored afterwards: to hand over 31 log-probabilities at each step costs more."""

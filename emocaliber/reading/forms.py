@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 from emocaliber.reading.labels import LabelNames
 from emocaliber.reading.numbers import NUMBER, leading_number
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 
 LONGEST_ANSWER = 2000
 """A longer text is no label; the bound also keeps Unicode normalisation, quadratic in runs of marks, from mattering."""

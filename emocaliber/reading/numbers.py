@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 
 _DIGITS = r"[0-9]{1,20}+"
 _DECIMAL = rf"(?:0,[0-9]{{1,20}}+|[0-9]{{1,2}},[0-9]{{1,2}}(?=\s?%)|{_DIGITS}(?:\.[0-9]{{0,20}}+)?|\.{_DIGITS})"

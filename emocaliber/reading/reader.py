@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 from emocaliber.reading.final import after_reasoning, last_elements
 from emocaliber.reading.forms import Statement, read_confidence, read_json, read_shares, untagged
 from emocaliber.reading.labels import LabelNames, hashable, label_names

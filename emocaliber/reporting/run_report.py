@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from emocaliber.core.prediction_files import write_atomically
 from emocaliber.evaluation.floors import CONSTANT
 from emocaliber.evaluation.scorecard import MethodScores, Scores
-from emocaliber.prediction_files import write_atomically
 from emocaliber.reporting.baselines_section import beside_baselines
 from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
 from emocaliber.reporting.document import Block, Cell, Document, Gallery, Paragraph, Section, Table

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.scorecard import Aggregation, Estimate, ScopeKind, Scorecard
-from emocaliber.predictions import Prediction
 
 Curve = list[tuple[int, float]]
 """(optimizer step, value), steps ascending."""

@@ -1,6 +1,6 @@
 """Tables of a report, from a Scorecard: values with intervals, floors marked, what is missing said in words.
 
-Not the tables of the terminal and of scorecard.md (see emocaliber.scorecard_tables).
+Not the tables of the terminal and of scorecard.md (see emocaliber.reporting.scorecard_tables).
 
     python -m pytest tests/reporting/test_tables.py
 """
@@ -20,8 +20,8 @@ from emocaliber.evaluation.scorecard import (
     Scores,
 )
 from emocaliber.reporting.document import Cell, Table
+from emocaliber.reporting.scorecard_tables import COLUMNS
 from emocaliber.reporting.words import NOTHING, verdict
-from emocaliber.scorecard_tables import COLUMNS
 
 COMPARED = ("accuracy", "ece", "brier", "auroc")
 AMBIGUITY = ("accuracy", "mean_confidence", "ece", "brier", "agreement", "agreement_brier", "agreement_ece")

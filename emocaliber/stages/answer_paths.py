@@ -15,8 +15,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 from trl.data_utils import apply_chat_template
 
-from emocaliber.errors import UserError
-from emocaliber.prompting import LEVEL_TEXTS, Template, messages
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import LEVEL_TEXTS, Template, messages
 
 _PROBE = "answer"
 

@@ -1,6 +1,6 @@
 """Lessons: what a trainer sees of a sample, as TRL's prompt, completion and images, decoded when it is asked for.
 
-Not a dataset on disk: pictures stay encoded until a batch needs them, and are opened by `emocaliber.images` alone.
+Not a dataset on disk: pictures stay encoded until a batch needs them, and are opened by `emocaliber.core.images` alone.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from emocaliber.images import load_image
-from emocaliber.prompting import Template, messages
-from emocaliber.samples import Sample
+from emocaliber.core.images import load_image
+from emocaliber.core.prompting import Template, messages
+from emocaliber.core.samples import Sample
 
 
 @dataclass(frozen=True)

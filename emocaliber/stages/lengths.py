@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
-from emocaliber.images import load_image
-from emocaliber.prompting import Template, messages
+from emocaliber.core.images import load_image
+from emocaliber.core.prompting import Template, messages
 from emocaliber.stages.conversations import Lesson
 
 

@@ -18,9 +18,9 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.yaml_files import read_mapping
 from emocaliber.stages.folds import fold_of
-from emocaliber.yaml_files import read_mapping
 
 Stage = Literal["label", "verbalize", "calibrate"]
 Target = Literal["own-probability", "agreement", "degraded", "votes"]

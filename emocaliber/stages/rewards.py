@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 from emocaliber.reading import read_response
 
 Floats = npt.NDArray[np.float64]

@@ -19,13 +19,13 @@ import torch
 from torch.nn import functional as F
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
-from emocaliber.errors import UserError
-from emocaliber.prompting import LEVEL_TEXTS
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import LEVEL_TEXTS
 from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.fast.needed import LOOKED_AT
+from emocaliber.stages.fast.packing import ROWS, packed
 from emocaliber.stages.lengths import GroupedByLength
-from emocaliber.stages.needed import LOOKED_AT
-from emocaliber.stages.packing import ROWS, packed
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """From log-probabilities over levels [n, 21], targets [n, 21] and correctness [n] to a loss per row [n]."""

@@ -14,12 +14,12 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.prompting import load_template
+from emocaliber.core.prompting import load_template
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.conversations import Lesson, as_dataset
-from emocaliber.stages.kept_features import keep_all, passes, remembering
+from emocaliber.stages.fast.kept_features import keep_all, passes, remembering
+from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.lengths import token_lengths
-from emocaliber.stages.packing import use_packing
 from emocaliber.stages.profiling import VISION, part
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import (

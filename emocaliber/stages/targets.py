@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from emocaliber.prompting import LEVELS, Template
-from emocaliber.samples import Sample
+from emocaliber.core.prompting import LEVELS, Template
+from emocaliber.core.samples import Sample
 from emocaliber.stages.conversations import Lesson
 
 Floats = npt.NDArray[np.float64]

@@ -31,8 +31,8 @@ from transformers import (
 )
 from transformers.image_utils import SizeDict
 
-from emocaliber.backbones.adapters import adapted
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.models.adapters import adapted
 from emocaliber.stages.profiling import watch
 from emocaliber.stages.recipe import Recipe
 

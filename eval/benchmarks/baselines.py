@@ -27,13 +27,13 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import ViewSet, read_views
+from emocaliber.core.prediction_files import read_predictions, write_predictions
+from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.scorecard import Estimate
 from emocaliber.evaluation.tally import tally
-from emocaliber.prediction_files import read_predictions, write_predictions
-from emocaliber.predictions import Prediction
-from emocaliber.scorecard_tables import figure
+from emocaliber.reporting.scorecard_tables import figure
 
 SEEDS = (0, 1, 2)
 RECIPES = Path(__file__).parents[2] / "recipes" / "baselines"

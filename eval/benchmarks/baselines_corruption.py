@@ -20,7 +20,6 @@ import numpy.typing as npt
 import torch
 from baselines_corruption_curves import METRICS, Point, draw
 
-from emocaliber.backbones.tiny import embedded_base
 from emocaliber.baselines.corruption import (
     VIEW_CORRUPTIONS,
     ViewCorruption,
@@ -31,13 +30,16 @@ from emocaliber.baselines.corruption import (
 from emocaliber.baselines.estimator import Estimator
 from emocaliber.baselines.experiment import ESTIMATOR, fit
 from emocaliber.baselines.features import FeatureExtractor, rows_of
-from emocaliber.baselines.features_command import QUESTIONS
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.baselines.views import Views
-from emocaliber.datasets.corruption import IMAGE_CORRUPTIONS, corrupted_sample
-from emocaliber.datasets.embedded import load
+from emocaliber.cli.features import QUESTIONS
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import Prediction
+from emocaliber.core.prompting import load_template
+from emocaliber.data.corruption import IMAGE_CORRUPTIONS, corrupted_sample
+from emocaliber.data.embedded import load
 from emocaliber.evaluation import proper_scores
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.discrimination import auroc
@@ -45,10 +47,8 @@ from emocaliber.evaluation.tally import Tally, tally
 from emocaliber.evaluation.trusted import best_f1_threshold, floor_f1, trusted_at
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.pipeline.compare import BASELINES, COMPARED
-from emocaliber.prediction_files import read_predictions
-from emocaliber.predictions import Prediction
-from emocaliber.prompting import load_template
+from emocaliber.models.tiny import embedded_base
+from emocaliber.runs.compare import BASELINES, COMPARED
 
 LEVELS = {"noise": (0.5, 1.0, 2.0, 4.0), "missing": (0.25, 0.5, 0.75, 1.0), "conflict": (0.25, 0.5, 0.75, 1.0)}
 IMAGE_LEVELS = (0.05, 0.1, 0.2, 0.4)

@@ -3,7 +3,7 @@
 Not the comparison with the language model (see baselines_tiny). Takes files of views with votes; every one becomes a
 chapter. Rows of three seeds are judged together, intervals by what they were drawn from (an emoji, a face).
 
-    python -m emocaliber.datasets.faces --train 4000 --calibrate 1000 --test 1000 --out out/faces.parquet
+    python -m eval.worlds.faces --train 4000 --calibrate 1000 --test 1000 --out out/faces.parquet
     emocaliber features --data emoji --data out/faces.parquet --out out/features
     python eval/benchmarks/baselines_raters.py out/features/emoji.npz out/features/faces.npz \
         --out eval/results/baselines-raters.md
@@ -27,12 +27,12 @@ from emocaliber.baselines.recipe import BaselineRecipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import ViewSet, read_views
+from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.ambiguity import strata
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.predictions import Prediction
-from emocaliber.scorecard_tables import difference, figure
+from emocaliber.reporting.scorecard_tables import difference, figure
 
 SEEDS = (0, 1, 2)
 STEPS = {

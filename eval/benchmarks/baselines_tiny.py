@@ -18,10 +18,10 @@ import msgspec
 import torch
 
 from emocaliber.evaluation.scorecard import MethodScores, Scorecard, Scores
-from emocaliber.pipeline.compare import BASELINES, COMPARED
-from emocaliber.pipeline.judging import STATED
 from emocaliber.reporting.baselines_section import JUDGED, RATED
-from emocaliber.scorecard_tables import difference, figure
+from emocaliber.reporting.scorecard_tables import difference, figure
+from emocaliber.runs.compare import BASELINES, COMPARED
+from emocaliber.runs.judging import STATED
 
 HEAD = """# Baselines on the tiny suites, beside the language model
 

@@ -25,16 +25,16 @@ from calibrators_table import render
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 
 from emocaliber.cli import main as emocaliber
-from emocaliber.datasets.faces import write_faces
+from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.prompting import load_template
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.pipeline.recipes import model_folder, read_recipe
-from emocaliber.pipeline.steps import run_step
-from emocaliber.pipeline.teaching import samples_of
-from emocaliber.pipeline.train import train
-from emocaliber.prediction_files import write_predictions
-from emocaliber.prompting import load_template
+from emocaliber.runs.recipes import model_folder, read_recipe
+from emocaliber.runs.steps import run_step
+from emocaliber.runs.teaching import samples_of
+from emocaliber.runs.train import train
 from emocaliber.stages.recipe import Recipe
+from eval.worlds.faces import write_faces
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 WORLDS = ("faces", "tiny")

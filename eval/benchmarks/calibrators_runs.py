@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from emocaliber.baselines.posthoc import Kind, Signal, fit_recalibrator
-from emocaliber.datasets.faces_truth import FaceTruth, read_truths, truth_path
-from emocaliber.prediction_files import read_predictions
-from emocaliber.predictions import Prediction, Source, State
+from emocaliber.calibration.posthoc import Kind, Signal, fit_recalibrator
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.stages.calibrate.held_out import kept_step
+from eval.worlds.faces_truth import FaceTruth, read_truths, truth_path
 
 Rows = list[Prediction]
 

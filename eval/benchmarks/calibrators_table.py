@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from calibrators_runs import STAGE_2, Found, Rows, read_world, side_by_side
 
-from emocaliber.datasets.faces_truth import FaceTruth
+from emocaliber.core.predictions import Prediction, State
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.tally import tally
-from emocaliber.predictions import Prediction, State
-from emocaliber.scorecard_tables import difference, figure
+from emocaliber.reporting.scorecard_tables import difference, figure
+from eval.worlds.faces_truth import FaceTruth
 
 READING = "## What it says"
 SUBJECTS = ("proper, mean-brier, unlabelled too", "proper, mean-brier")  # the first that ran is held against the rest

@@ -30,11 +30,11 @@ from emocaliber.chat.models import ModelChoice, add_model_arguments, model_choic
 from emocaliber.chat.pictures import Waiting
 from emocaliber.chat.server import build_application
 from emocaliber.chat.session import Session
-from emocaliber.datasets.embedded import load
-from emocaliber.environment import usable_cores
+from emocaliber.cli.environment import usable_cores
+from emocaliber.core.predictions import State
+from emocaliber.core.taxonomy import KAOMOJI_10
+from emocaliber.data.embedded import load
 from emocaliber.generation.engine import Engine
-from emocaliber.predictions import State
-from emocaliber.taxonomy import KAOMOJI_10
 
 SHORTER = 4
 """One at a time is measured for a quarter of the time: its rate is steady, and it is the slow half."""

@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from emocaliber.taxonomy import MIKELS_8
+from emocaliber.core.taxonomy import MIKELS_8
 
 SIDE = 64
 PER_FOLDER = 1000

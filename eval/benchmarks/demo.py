@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from emocaliber.pipeline.judging import STAGE_1, STAGE_2, STATED
+from emocaliber.runs.judging import STAGE_1, STAGE_2, STATED
 
 HEAD = """# The tiny recipes on their own test rows
 

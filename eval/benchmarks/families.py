@@ -2,7 +2,7 @@
 LoRA for 20 steps, asked as base and adapter or merged, by transformers and by vLLM. Or: do its three stages run two
 steps on quantised weights?
 
-Not a test of the suite (tests/pipeline/test_served.py serves one family): a start of vLLM takes ten seconds and more.
+Not a test of the suite (tests/runs/test_served.py serves one family): a start of vLLM takes ten seconds and more.
 
     VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 \
         python eval/benchmarks/families.py --family qwen3-vl --way adapter --out out/families
@@ -22,15 +22,15 @@ from numpy.typing import NDArray  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from emocaliber.cli import main as command_line  # noqa: E402
-from emocaliber.datasets.embedded import load  # noqa: E402
-from emocaliber.errors import UserError  # noqa: E402
+from emocaliber.core.errors import UserError  # noqa: E402
+from emocaliber.core.images import load_image  # noqa: E402
+from emocaliber.core.prompting import load_template  # noqa: E402
+from emocaliber.data.embedded import load  # noqa: E402
 from emocaliber.generation.engine import Request  # noqa: E402
 from emocaliber.generation.transformers_engine import TransformersEngine  # noqa: E402
-from emocaliber.images import load_image  # noqa: E402
-from emocaliber.pipeline.recipes import read_recipe  # noqa: E402
-from emocaliber.prompting import load_template  # noqa: E402
-from tests.pipeline.few_rows import few_rows  # noqa: E402
-from tests.pipeline.short_runs import FOLDER, ON_CPU, RECIPES, losses, three_stages  # noqa: E402
+from emocaliber.runs.recipes import read_recipe  # noqa: E402
+from tests.runs.few_rows import few_rows  # noqa: E402
+from tests.runs.short_runs import FOLDER, ON_CPU, RECIPES, losses, three_stages  # noqa: E402
 from tests.stages.families import save_family  # noqa: E402
 
 QUANTIZED = ("nf4", "int8")

@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from emocaliber.backbones.tiny import build_tiny
-from emocaliber.backbones.tiny_tokenizer import build_processor, build_tokenizer
-from emocaliber.environment import usable_cores
+from emocaliber.cli.environment import usable_cores
+from emocaliber.core.images import load_image
+from emocaliber.core.prompting import load_template, messages
+from emocaliber.core.samples import FileImage, Sample
+from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.harness import generate
-from emocaliber.images import load_image
-from emocaliber.prompting import load_template, messages
-from emocaliber.samples import FileImage, Sample
-from emocaliber.taxonomy import KAOMOJI_10
+from emocaliber.models.tiny import build_tiny
+from emocaliber.models.tiny_tokenizer import build_processor, build_tokenizer
 
 if TYPE_CHECKING:
     from emocaliber.generation.vllm_engine import VllmEngine

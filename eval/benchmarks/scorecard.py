@@ -31,6 +31,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 from torch_uncertainty.metrics.classification import AUGRC, AURC
 from torchmetrics.functional.classification import binary_calibration_error
 
+from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.evaluation import calibration, discrimination, proper_scores, selective
 from emocaliber.evaluation.bootstrap import interval, replicate
 from emocaliber.evaluation.build import DEFAULTS
@@ -38,8 +40,6 @@ from emocaliber.evaluation.cells import MAX_LEVELS, cells
 from emocaliber.evaluation.parts import confidence_values
 from emocaliber.evaluation.resampling import population
 from emocaliber.evaluation.tally import FloatArray, IntArray, Tally, tally
-from emocaliber.prediction_files import write_predictions
-from emocaliber.predictions import Prediction, Source, State
 
 ROWS, SAMPLE, REPLICATES = 1_000_000, 8_032, 10_000
 Values = dict[str, FloatArray]

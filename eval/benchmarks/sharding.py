@@ -2,7 +2,7 @@
 beside one process with twice the batch; exit code 1 where a process holds more than its share, or learns otherwise.
 
 Not a test of the suite: DeepSpeed compiles a C++ extension on its first start (a minute or more), and once installed it
-is imported by every trainer. tests/pipeline/test_processes.py holds what needs no DeepSpeed.
+is imported by every trainer. tests/runs/test_processes.py holds what needs no DeepSpeed.
 
     pip install 'emocaliber[deepspeed]'
     OMP_NUM_THREADS=1 python eval/benchmarks/sharding.py --out out/sharding
@@ -22,10 +22,10 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from emocaliber.pipeline.processes import join
-from emocaliber.pipeline.recipes import model_folder, read_recipe
-from emocaliber.pipeline.teaching import labelled, samples_of
-from emocaliber.prompting import load_template
+from emocaliber.core.prompting import load_template
+from emocaliber.runs.processes import join
+from emocaliber.runs.recipes import model_folder, read_recipe
+from emocaliber.runs.teaching import labelled, samples_of
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import MODEL, read_log
 

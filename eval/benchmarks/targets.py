@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from emocaliber.backbones.tiny import embedded_base
-from emocaliber.calibrators import fit_isotonic
-from emocaliber.datasets.faces_truth import read_truths, truth_path
+from emocaliber.calibration.maps import fit_isotonic
+from emocaliber.core.samples import Sample
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.proper_scores import brier
 from emocaliber.evaluation.tally import tally
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.pipeline.asking import DRAWS, agreement, ask_labels
-from emocaliber.pipeline.degraded import COPIES, survival
-from emocaliber.pipeline.teaching import samples_of
-from emocaliber.samples import Sample
+from emocaliber.models.tiny import embedded_base
+from emocaliber.runs.asking import DRAWS, agreement, ask_labels
+from emocaliber.runs.degraded import COPIES, survival
+from emocaliber.runs.teaching import samples_of
+from eval.worlds.faces_truth import read_truths, truth_path
 
 Floats = npt.NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from training_runs import BATCH, PLAIN, TASKS, WARM, WAYS, Run, apart, recipe_of
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.backbones.tiny import embedded_base
-from emocaliber.environment import usable_cores
-from emocaliber.prompting import load_template
+from emocaliber.cli.environment import usable_cores
+from emocaliber.core.prompting import load_template
+from emocaliber.models.tiny import embedded_base
 from emocaliber.stages.conversations import as_dataset
 from emocaliber.stages.training import load_processor
 

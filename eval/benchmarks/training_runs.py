@@ -23,18 +23,18 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from emocaliber.backbones.tiny import embedded_base
-from emocaliber.datasets.embedded import load
-from emocaliber.prompting import LEVELS, load_template
-from emocaliber.samples import Sample
+from emocaliber.core.prompting import LEVELS, load_template
+from emocaliber.core.samples import Sample
+from emocaliber.core.taxonomy import KAOMOJI_10
+from emocaliber.data.embedded import load
+from emocaliber.models.tiny import embedded_base
 from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function
-from emocaliber.stages.calibrate.sharing_trainers import SharingGRPOTrainer
 from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import sft_config, train_supervised, trainer_keys
 from emocaliber.stages.targets import spread_over_levels
 from emocaliber.stages.training import fixed_settings, load_processor, load_trainable, read_log
-from emocaliber.taxonomy import KAOMOJI_10
 
 ROOT = Path(__file__).parents[2]
 RECIPES, ADAPTER = ROOT / "recipes" / "tiny", ROOT / "emocaliber" / "data" / "tiny-adapter"

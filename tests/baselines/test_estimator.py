@@ -15,7 +15,7 @@ from emocaliber.baselines.estimator import Estimator, Network
 from emocaliber.baselines.evidential import Tmc
 from emocaliber.baselines.opinions import checked
 from emocaliber.baselines.recipe import NETWORKS
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from tests.baselines.synthetic_views import LABELS, QUICK, views_of
 
 VIEWS, TRUTH, VOTES = views_of()

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emocaliber.backbones.tiny import embedded_base
 from emocaliber.baselines.features import FeatureExtractor, rows_of, view_set
 from emocaliber.baselines.view_files import read_views, write_views
 from emocaliber.cli import main
-from emocaliber.datasets.corruption import corrupted_sample
-from emocaliber.datasets.embedded import load
-from emocaliber.errors import UserError
-from emocaliber.samples import Sample
+from emocaliber.core.errors import UserError
+from emocaliber.core.samples import Sample
+from emocaliber.data.corruption import corrupted_sample
+from emocaliber.data.embedded import load
+from emocaliber.models.tiny import embedded_base
 from tests.stages.families import FAMILIES, save_family
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.baselines.command import METHODS
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
-from emocaliber.errors import UserError
+from emocaliber.cli.baseline import METHODS
+from emocaliber.core.errors import UserError
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "baselines"
 

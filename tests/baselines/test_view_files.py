@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emocaliber.baselines.view_files import read_views, write_views
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 
 SOUND: dict[str, Any] = {
     "audio_train": np.arange(8.0).reshape(4, 2),

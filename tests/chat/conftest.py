@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from emocaliber.chat.models import TINY_ADAPTER
-from emocaliber.datasets.embedded import load
+from emocaliber.data.embedded import load
 from tests.chat.browser import Browser
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from emocaliber.chat.address import bind, check_password, hosts_of, is_loopback
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from emocaliber.chat.answers import PROBABILITY, STATED, Answer, read_answer
 from emocaliber.chat.reasoning import WHOLE, parts
 from emocaliber.chat.record import Record, Stated, TaskRecord
+from emocaliber.core.predictions import State
+from emocaliber.core.prompting import load_template
 from emocaliber.generation.engine import Response
-from emocaliber.predictions import State
-from emocaliber.prompting import load_template
 
 LABELS = ("joy", "awe", "fear")
 RECORD = Record((TaskRecord("t", tuple(sorted(LABELS)), (Stated(0.5, 50, 20), Stated(0.9, 50, 45)), 0),))

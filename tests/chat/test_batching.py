@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from emocaliber.chat.batching import Batcher, BusyError
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Heard, Request, Response, StreamingEngine
 
 PICTURE = Image.new("RGB", (8, 8))

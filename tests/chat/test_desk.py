@@ -12,7 +12,7 @@ from emocaliber.chat.batching import Batcher
 from emocaliber.chat.desk import Desk, Shown, Written
 from emocaliber.chat.pictures import Waiting
 from emocaliber.chat.session import Session
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Heard, Request, Response, StreamingEngine
 from tests.chat.test_session import BLUE, CHOICE, RED
 

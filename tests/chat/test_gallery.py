@@ -24,7 +24,7 @@ from emocaliber.chat.gallery import (
     doubtful_first,
     files_of,
 )
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from tests.chat.test_answers import read
 from tests.chat.test_desk import Scripted
 from tests.chat.test_session import CHOICE

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from emocaliber.chat.pictures import LONGEST_NAME, MOST_BYTES, Waiting, read_picture, shown_name
-from emocaliber.images import ImageError
-from emocaliber.resolution import SHOWN_PIXELS
+from emocaliber.core.images import ImageError
+from emocaliber.core.resolution import SHOWN_PIXELS
 from tests.chat.conftest import bomb, noisy_jpeg, png
 
 

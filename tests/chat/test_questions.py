@@ -14,8 +14,8 @@ from emocaliber.chat.questions import (
     read_question,
     request_of,
 )
-from emocaliber.errors import UserError
-from emocaliber.prompting import load_template
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import load_template
 
 TEMPLATE = load_template("label-confidence")
 PICTURE = Image.new("RGB", (56, 56))

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emocaliber.chat.record import LEAST_ROWS, Record, Stated, TaskRecord, read_record, record_of, write_record
-from emocaliber.errors import UserError
-from emocaliber.prediction_files import write_predictions
-from emocaliber.predictions import Prediction, Source, State
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.predictions import Prediction, Source, State
 
 ROW = Prediction("1", "t", "", "1", "joy", "joy", 0.8, State.OK, Source.VERBALIZED, "m")
 RIGHT = [replace(ROW, id=f"r{n}") for n in range(80)]

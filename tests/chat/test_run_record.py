@@ -11,12 +11,12 @@ import pytest
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.chat.record import FILE, read_record
 from emocaliber.chat.run_record import held_out_rows, record_of_run
-from emocaliber.datasets.embedded import load
-from emocaliber.errors import UserError
-from emocaliber.pipeline.teaching import held_out_split
-from emocaliber.prediction_files import write_predictions
-from emocaliber.prompting import load_template
-from emocaliber.samples import Sample
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.prompting import load_template
+from emocaliber.core.samples import Sample
+from emocaliber.data.embedded import load
+from emocaliber.runs.teaching import held_out_split
 from emocaliber.stages.calibrate.split import held_out_clusters
 from emocaliber.stages.conversations import Lesson
 from tests.chat.test_record import RIGHT, WRONG

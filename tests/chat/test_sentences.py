@@ -6,7 +6,7 @@ import pytest
 
 from emocaliber.chat.record import Likeness, Selection
 from emocaliber.chat.sentences import UNREADABLE, basis, meaning, often_right, verdict
-from emocaliber.predictions import State
+from emocaliber.core.predictions import State
 
 
 def like(share: float) -> Likeness:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.backbones.tiny import embedded_base
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.chat.record import FILE
+from emocaliber.core.images import decode_image
+from emocaliber.core.prompting import load_template
+from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation.engine import Request
 from emocaliber.generation.server_engine import ServerEngine
-from emocaliber.images import decode_image
-from emocaliber.prompting import load_template
-from emocaliber.taxonomy import KAOMOJI_10
+from emocaliber.models.tiny import embedded_base
 from tests.chat.browser import Browser
 from tests.chat.conftest import page
 from tests.chat.test_page import shown_json

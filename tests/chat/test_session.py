@@ -8,8 +8,8 @@ from emocaliber.chat.models import ModelChoice
 from emocaliber.chat.pictures import Picture, read_picture
 from emocaliber.chat.record import Record
 from emocaliber.chat.session import MOST_PICTURES, MOST_TURNS, Question, Session
+from emocaliber.core.prompting import load_template
 from emocaliber.generation.engine import Response
-from emocaliber.prompting import load_template
 from tests.chat.conftest import png
 
 TEMPLATE = load_template("label-confidence")

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_table import PredictionTable
+from emocaliber.core.predictions import Prediction, State
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import Suite, Task
-from emocaliber.prediction_table import PredictionTable
-from emocaliber.predictions import Prediction, State
 from tests.prediction_rows import LABELS, predictions
 
 QUICK = replace(DEFAULTS, replicates=200)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.datasets.embedded import load
-from emocaliber.datasets.layouts import LAYOUTS
-from emocaliber.datasets.records import SPLITS
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.data.embedded import load
+from emocaliber.data.layouts import LAYOUTS
+from emocaliber.data.records import SPLITS
 from emocaliber.evaluation.reference import load_reference
 from emocaliber.evaluation.suite import load_suite
 

@@ -10,15 +10,15 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from emocaliber.backbones.tiny import build_tiny, embedded_base
-from emocaliber.backbones.tiny_tokenizer import build_processor, build_tokenizer
-from emocaliber.datasets.embedded import load
+from emocaliber.core.images import load_image
+from emocaliber.core.prompting import LEVELS, load_template, messages
+from emocaliber.core.taxonomy import KAOMOJI_10
+from emocaliber.data.embedded import load
 from emocaliber.generation.engine import Request
 from emocaliber.generation.respond import choices_of
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.images import load_image
-from emocaliber.prompting import LEVELS, load_template, messages
-from emocaliber.taxonomy import KAOMOJI_10
+from emocaliber.models.tiny import build_tiny, embedded_base
+from emocaliber.models.tiny_tokenizer import build_processor, build_tokenizer
 
 VLLM_ON_CPU = {
     "OMP_NUM_THREADS": "1",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import PROBED, probes, refuse_vision_weights, vision_weights
 from emocaliber.generation.transformers_engine import TransformersEngine
 

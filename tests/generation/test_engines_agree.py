@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emocaliber.backbones.tiny import embedded_base
-from emocaliber.datasets.embedded import load
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import State
+from emocaliber.core.prompting import load_template
+from emocaliber.data.embedded import load
 from emocaliber.generation.predict import predict
 from emocaliber.generation.records import Record, read_records
 from emocaliber.generation.server_engine import ServerEngine
-from emocaliber.prediction_files import read_predictions
-from emocaliber.predictions import State
-from emocaliber.prompting import load_template
+from emocaliber.models.tiny import embedded_base
 from tests.generation.conftest import VLLM_ON_CPU
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import Source, State
+from emocaliber.core.prompting import LEVELS, load_template
+from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps, joined
 from emocaliber.generation.predict import rows_of
 from emocaliber.generation.respond import choices_of
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.predictions import Source, State
-from emocaliber.prompting import LEVELS, load_template
-from emocaliber.samples import Sample
 
 LABELS = ("happy", "sad", "angry")
 FIRST, THEN = load_template("self-report-answer"), load_template("self-report-confidence")

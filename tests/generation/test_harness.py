@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.prompting import load_template
+from emocaliber.core.samples import FileImage, ImageSource, Sample
+from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation.harness import generate
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.prediction_files import read_predictions
-from emocaliber.prompting import load_template
-from emocaliber.samples import FileImage, ImageSource, Sample
-from emocaliber.taxonomy import KAOMOJI_10
 
 BOTH, LABEL = load_template("label-confidence"), load_template("label")
 RESULTS = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Response
 from emocaliber.generation.journal import Journal, content_key
 

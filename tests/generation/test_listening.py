@@ -9,12 +9,12 @@ import httpx
 import pytest
 from PIL import Image
 
+from emocaliber.core.prompting import load_template
+from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation import listening
 from emocaliber.generation.engine import Request, StreamingEngine
 from emocaliber.generation.server_replies import read_stream
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.prompting import load_template
-from emocaliber.taxonomy import KAOMOJI_10
 
 PROMPT = load_template("label").render(KAOMOJI_10.labels)
 LENGTH = 12

@@ -10,13 +10,13 @@ from threading import Thread, Timer
 import pytest
 from PIL import Image
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import load_template
+from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation import parallel_engine
 from emocaliber.generation.engine import Request
 from emocaliber.generation.parallel_engine import ParallelEngine, devices
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.prompting import load_template
-from emocaliber.taxonomy import KAOMOJI_10
 
 
 def test_every_engine_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emocaliber.core.predictions import Source, State
+from emocaliber.core.prompting import LEVELS, load_template
+from emocaliber.core.samples import FileImage, Sample
 from emocaliber.generation.engine import Response
 from emocaliber.generation.predict import predict, read_out
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.predictions import Source, State
-from emocaliber.prompting import LEVELS, load_template
-from emocaliber.samples import FileImage, Sample
 
 LABELS = ("happy", "sad", "angry")
 BOTH = load_template("label-confidence")

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from emocaliber.core.prompting import load_template
 from emocaliber.generation.engine import ENGINE_ERROR, Request, Response
 from emocaliber.generation.retry import RetryingEngine, better
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.prompting import load_template
 from emocaliber.reading import read_response
 
 LABELS = ("happy", "sad")

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
+from emocaliber.core.prompting import LEVEL_TEXTS, load_template, messages
+from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation.engine import Choice, Request
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.prompting import LEVEL_TEXTS, load_template, messages
-from emocaliber.taxonomy import KAOMOJI_10
 
 LABELS = KAOMOJI_10.labels
 LONG_LABELS = ("awe", "contentment", "content", "happy")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emocaliber.core.predictions import Prediction, State
+from emocaliber.core.prompting import Template, load_template
+from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Request, StreamingEngine
 from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.predictions import Prediction, State
-from emocaliber.prompting import Template, load_template
-from emocaliber.samples import Sample
 from tests.generation.conftest import VLLM_ON_CPU
 from tests.generation.test_harness import png
 from tests.generation.test_listening import check_stop, check_stream

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from emocaliber.datasets import embedded, splits
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
+from emocaliber.data import embedded, splits
 
 
 @pytest.mark.parametrize("task", embedded.FILES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.reporting.run_summary import RunSummary, choose_examples, read_run_summary
 from tests.reporting.synthetic import picture, predictions
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from emocaliber.core.predictions import State
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.predictions import State
 from emocaliber.reporting.score_report import write_score_report
 from tests.reporting.pages import Page
 from tests.reporting.synthetic import FAST, predictions

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from emocaliber.core.predictions import Prediction, State
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.evaluation.scorecard import Difference, Scorecard
-from emocaliber.predictions import Prediction, State
 from emocaliber.reporting.words import against, calibrated, opening, summary, verdict
 from tests.reporting.synthetic import FAST, predictions
 

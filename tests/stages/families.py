@@ -32,10 +32,10 @@ from transformers import (
     SmolVLMVideoProcessor,
 )
 
-from emocaliber.backbones.tiny import build_tiny
-from emocaliber.backbones.tiny_tokenizer import CHAT_TEMPLATE, SPECIAL
-from emocaliber.prompting import LEVEL_TEXTS, load_template
-from emocaliber.taxonomy import KAOMOJI_10
+from emocaliber.core.prompting import LEVEL_TEXTS, load_template
+from emocaliber.core.taxonomy import KAOMOJI_10
+from emocaliber.models.tiny import build_tiny
+from emocaliber.models.tiny_tokenizer import CHAT_TEMPLATE, SPECIAL
 
 QWEN_PIECES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 SMOLVLM_SPECIAL = {

@@ -12,16 +12,16 @@ from transformers import AutoProcessor
 from trl.data_utils import apply_chat_template
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.backbones.tiny import embedded_base
-from emocaliber.errors import UserError
-from emocaliber.prompting import LEVEL_TEXTS, load_template, messages
-from emocaliber.samples import Sample
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import LEVEL_TEXTS, load_template, messages
+from emocaliber.core.samples import Sample
+from emocaliber.core.taxonomy import KAOMOJI_10
+from emocaliber.models.tiny import embedded_base
 from emocaliber.stages.answer_paths import AnswerPaths, Paths, paths_of
 from emocaliber.stages.calibrate.held_out import greedy_answers
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.soft_targets import SoftTargetCollator, field_tensors, option_logs
 from emocaliber.stages.targets import spread_over_levels
-from emocaliber.taxonomy import KAOMOJI_10
 from tests.stages.families import qwen25_vl, smolvlm
 
 ANSWER = "<answer>happy</answer><confidence>0.85</confidence>"

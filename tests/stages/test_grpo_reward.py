@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.stages.calibrate.draws import reward_function
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards_safety import UnsafeReward

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.prompting import load_template
+from emocaliber.core.prompting import load_template
 from emocaliber.stages.conversations import as_dataset
 from emocaliber.stages.lengths import GroupedByLength, token_lengths
 from tests.stages.families import FAMILIES
-from tests.stages.test_packing import lessons, trainer_of
+from tests.stages.fast.test_packing import lessons, trainer_of
 
 
 @pytest.mark.parametrize("family", FAMILIES)

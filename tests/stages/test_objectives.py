@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emocaliber.prompting import LEVELS
+from emocaliber.core.prompting import LEVELS
 from emocaliber.stages.calibrate.objectives import OBJECTIVES, anchored, mean_brier
 from emocaliber.stages.recipe import Objective
 from emocaliber.stages.targets import spread_over_levels

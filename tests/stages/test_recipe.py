@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.errors import UserError
+from emocaliber.core.errors import UserError
 from emocaliber.stages.recipe import load_recipe
 
 GOOD = "stage: label\ndata: [kaomoji]\nsplits: [train]\ntemplate: label\nlearning_rate: 0.1\n"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emocaliber.prompting import LEVELS, load_template
+from emocaliber.core.prompting import LEVELS, load_template
+from emocaliber.core.samples import Sample
 from emocaliber.reading import read_response
-from emocaliber.samples import Sample
 from emocaliber.stages.targets import apportioned, distilled, distributed, nearest_level, spread_over_levels, voted
 
 TEMPLATE = load_template("label-confidence")

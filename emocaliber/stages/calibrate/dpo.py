@@ -18,9 +18,9 @@ from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from emocaliber.images import load_image
-from emocaliber.prompting import Template, load_template, messages
-from emocaliber.samples import Sample
+from emocaliber.core.images import load_image
+from emocaliber.core.prompting import Template, load_template, messages
+from emocaliber.core.samples import Sample
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
 from emocaliber.stages.conversations import Lesson

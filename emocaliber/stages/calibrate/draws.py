@@ -10,9 +10,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from emocaliber.errors import UserError
-from emocaliber.images import load_image
-from emocaliber.prompting import Template, messages
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import load_image
+from emocaliber.core.prompting import Template, messages
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import Reward

@@ -15,8 +15,8 @@ from typing import Any
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.grpo_config import GRPOConfig
 
-from emocaliber.errors import UserError
-from emocaliber.prompting import load_template
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import load_template
 from emocaliber.stages.calibrate.draws import (
     SCALED,
     ScaledAdvantages,
@@ -27,8 +27,8 @@ from emocaliber.stages.calibrate.draws import (
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
 from emocaliber.stages.calibrate.segments import SegmentTrainer, segment_rewards
-from emocaliber.stages.calibrate.sharing_trainers import SharingGRPOTrainer
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import Log, finish, fixed_settings, load_trainable, result_name
 

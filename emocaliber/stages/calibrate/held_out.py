@@ -24,8 +24,8 @@ import torch
 from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from emocaliber.errors import UserError
-from emocaliber.prompting import LEVEL_TEXTS, LEVELS
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS
 from emocaliber.stages.calibrate.watching import Floats, Stated, alarms, costs, gain, preferred, watch_numbers
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.soft_targets import SoftTargetCollator

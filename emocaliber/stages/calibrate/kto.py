@@ -20,9 +20,9 @@ from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer
 
-from emocaliber.images import load_image
-from emocaliber.prompting import Template, load_template, messages
-from emocaliber.samples import Sample
+from emocaliber.core.images import load_image
+from emocaliber.core.prompting import Template, load_template, messages
+from emocaliber.core.samples import Sample
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
 from emocaliber.stages.conversations import Lesson

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from emocaliber.prompting import LEVELS
+from emocaliber.core.prompting import LEVELS
 from emocaliber.stages.recipe import Objective
 from emocaliber.stages.soft_targets import LevelLoss
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.prompting import load_template
+from emocaliber.core.prompting import load_template
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.held_out import HeldOut, Watch
 from emocaliber.stages.calibrate.objectives import OBJECTIVES, anchored

@@ -14,7 +14,7 @@ from pathlib import Path
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.rloo_config import RLOOConfig
 
-from emocaliber.prompting import load_template
+from emocaliber.core.prompting import load_template
 from emocaliber.stages.calibrate.draws import (
     SCALED,
     ScaledAdvantages,
@@ -24,8 +24,8 @@ from emocaliber.stages.calibrate.draws import (
 )
 from emocaliber.stages.calibrate.held_out import HeldOut
 from emocaliber.stages.calibrate.proper import watch_of
-from emocaliber.stages.calibrate.sharing_trainers import SharingRLOOTrainer
 from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.fast.sharing_trainers import SharingRLOOTrainer
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import Log, finish, fixed_settings, load_trainable, result_name
 

@@ -1,0 +1,26 @@
+"""The verb `compare`: its argument, and the comparison of a finished run with the baselines.
+
+emocaliber compare out/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's argument."""
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished `emocaliber run`")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train the baselines, judge them beside the language model, and say where both reports are."""
+    from rich.console import Console
+
+    from emocaliber.runs.compare import BASELINES, compare
+
+    with Console(stderr=True).status("reading") as status:
+        report = compare(arguments.run_folder, status.update)
+    print(f"The run's report, baselines beside it: {report}")
+    print(f"All of their figures: {arguments.run_folder / BASELINES / 'report.html'}")

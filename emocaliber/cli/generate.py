@@ -1,0 +1,211 @@
+"""The verb `generate`: its arguments, and the run they describe.
+
+emocaliber generate --data kaomoji --model DIR --adapter DIR --out out/answers
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import Template, load_template, template_names
+from emocaliber.core.samples import Sample
+from emocaliber.data.embedded import FILES as EMBEDDED
+from emocaliber.data.embedded import load
+from emocaliber.data.parquet import read_samples
+from emocaliber.generation.engine import Engine
+from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
+from emocaliber.generation.harness import FILES, generate
+from emocaliber.generation.parallel_engine import ParallelEngine, devices
+from emocaliber.generation.retry import RetryingEngine
+
+_IN_MANIFEST = ("data", "split", "limit", "model", "adapter", "template", "then", "constrain", "engine", "dtype",
+                "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
+ENGINES = ("transformers", "vllm", "server")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument(
+        "--data", required=True, help=f"{' or '.join(EMBEDDED)} (embedded), or a Parquet file of samples"
+    )
+    parser.add_argument("--split", default="test", help="which rows to ask about (default: test)")
+    parser.add_argument("--model", required=True, help="a model's folder, its name on the hub, or tiny")
+    parser.add_argument("--adapter", help="a LoRA adapter's folder; with a server, the name it is served by")
+    parser.add_argument("--url", action="append", default=[], help="a server's address; several are used side by side")
+    parser.add_argument("--tokenizer", type=Path, help="for vLLM's server: the model's folder, to report probabilities")
+    parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
+                        help=f"what to ask: {', '.join(template_names())}")  # fmt: skip
+    parser.add_argument("--then", choices=template_names(), metavar="NAME",
+                        help="a second question about the first answer: self-report-confidence")  # fmt: skip
+    parser.add_argument("--engine", default="transformers", choices=ENGINES)
+    parser.add_argument(
+        "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="precision (default: auto)"
+    )
+    parser.add_argument("--max-model-len", type=int, help="for vllm: longest prompt and answer together, in tokens")
+    parser.add_argument("--constrain", action="store_true",
+                        help="for vllm and its server: let it write only what the template could; with the template"
+                        " json, for any server that takes a JSON Schema")  # fmt: skip
+    parser.add_argument("--data-parallel", type=int, default=1, metavar="N",
+                        help="for vllm, transformers: N engines, a process and a GPU each, over one queue")  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="for the transformers engine: cpu, cuda, cuda:1 (default: cpu)")
+    parser.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
+    parser.add_argument("--max-new-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
+    parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; K > 1 needs more (default: 0)")
+    parser.add_argument("--retry-below", type=float, metavar="CONFIDENCE", help="ask again where less is stated")
+    parser.add_argument("--retries", type=int, default=3, help="at most so many times more (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    parser.add_argument("--limit", type=int, help="only the first so many rows")
+    parser.add_argument("--method", default="model", help="the name that the prediction rows carry (default: model)")
+    parser.add_argument("--score", action="store_true", help="judge the answers too: a scorecard in the same folder")
+    parser.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
+    parser.add_argument("--out", type=Path, required=True, help="folder for responses, predictions, journal, manifest")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask, write the files, print the summary."""
+    template = _template(arguments)
+    _check(arguments, template)
+    if arguments.model == "tiny":
+        arguments.model = _embedded_base()
+    samples = _samples(arguments.data, arguments.split)[: arguments.limit]
+    if unlabelled := next((sample.id for sample in samples if sample.label is None), None):
+        raise UserError(f"{arguments.data}: sample {unlabelled} has no label; choose a labelled split")
+    summary = generate(
+        samples,
+        _method(arguments),
+        template,
+        arguments.out,
+        method=arguments.method,
+        draws=arguments.samples,
+        constrain=arguments.constrain,
+        total=len(samples),
+        settings={name: getattr(arguments, name) for name in _IN_MANIFEST},
+    )
+    states = ", ".join(f"{state} {count}" for state, count in sorted(summary.states.items()))
+    print(f"{summary.rows} rows, {summary.asked} asked now: {states}")
+    print(
+        f"{summary.images_per_second:.1f} images/s, {summary.tokens_per_second:.0f} tokens/s; files in {arguments.out}"
+    )
+    if arguments.score:
+        _score(arguments.out)
+    if arguments.strict and summary.failed:
+        raise UserError(f"{summary.failed} rows have no readable label; their states are in {arguments.out}")
+
+
+def _embedded_base() -> str:
+    """The folder of the tiny model that ships with the package."""
+    from emocaliber.models.tiny import embedded_base
+
+    return str(embedded_base())
+
+
+def _score(out: Path) -> None:
+    """The scorecard of what the model stated, or else of its probabilities."""
+    from emocaliber.runs.scoring import score_files
+
+    score_files([next(out / name for name in FILES.values() if (out / name).exists())], out=out)
+    print(f"The scorecard: {out / 'scorecard.md'}, and as a page: {out / 'report.html'}")
+
+
+def _samples(data: str, split: str) -> list[Sample]:
+    return load(data, split) if data in EMBEDDED else read_samples(Path(data), split)
+
+
+def _template(arguments: argparse.Namespace) -> Template:
+    first = load_template(arguments.template)
+    return in_two_steps(first, load_template(arguments.then)) if arguments.then else first
+
+
+def _check(arguments: argparse.Namespace, template: Template) -> None:
+    """Raises UserError where options do not go together, before a model is loaded."""
+    drawn = "--retry-below" if arguments.retry_below is not None else "--samples" if arguments.samples > 1 else ""
+    if drawn and arguments.temperature <= 0:
+        raise UserError(f"{drawn} needs --temperature above 0; greedy draws are all the same")
+    if arguments.retry_below is not None and arguments.samples > 1:
+        raise UserError("--retry-below and --samples are two methods; run them one after the other")
+    if arguments.retry_below is not None and not {"confidence", "distribution"} & set(template.fields):
+        raise UserError(f"--retry-below needs a template that states a confidence; {template.name} does not")
+    if arguments.data_parallel < 1 or (arguments.data_parallel > 1 and arguments.engine == "server"):
+        raise UserError("--data-parallel is a number of vllm or transformers engines; for servers give several --url")
+    if "{label}" in template.prompt:
+        raise UserError(f"{template.name} is a second question: give it with --then, after --template")
+    if arguments.constrain:
+        _check_constraint(arguments, template)
+
+
+def _check_constraint(arguments: argparse.Namespace, template: Template) -> None:
+    if arguments.engine == "transformers":
+        raise UserError("--constrain needs --engine vllm or server; transformers writes freely")
+    try:
+        template.pattern(("any",))
+    except ValueError as error:
+        raise UserError(f"--constrain: {error}") from None
+
+
+def _method(arguments: argparse.Namespace) -> Engine:
+    """The engine, with what is asked again around it."""
+    engine = _engines(arguments)
+    if arguments.then:
+        engine = FollowUpEngine(engine, load_template(arguments.template), load_template(arguments.then))
+    if arguments.retry_below is not None:
+        engine = RetryingEngine(engine, threshold=arguments.retry_below, retries=arguments.retries)
+    return engine
+
+
+def _engines(arguments: argparse.Namespace) -> Engine:
+    """One engine, or as many as there shall be side by side."""
+    if arguments.data_parallel == 1:
+        return _engine(arguments)
+    settings = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if key != "verb"})
+    return ParallelEngine(partial(_engine, settings), devices(arguments.data_parallel))
+
+
+def _engine(arguments: argparse.Namespace) -> Engine:
+    if arguments.engine == "vllm":
+        from emocaliber.generation.vllm_engine import VllmEngine
+
+        return VllmEngine(
+            arguments.model,
+            adapter=arguments.adapter,
+            dtype=arguments.dtype,
+            max_new_tokens=arguments.max_new_tokens,
+            max_model_len=arguments.max_model_len,
+            temperature=arguments.temperature,
+            seed=arguments.seed,
+        )
+    if arguments.engine == "server":
+        return _server(arguments)
+    import torch
+
+    from emocaliber.generation.transformers_engine import TransformersEngine
+
+    return TransformersEngine(
+        arguments.model,
+        adapter=arguments.adapter,
+        device=arguments.device,
+        dtype=None if arguments.dtype == "auto" else getattr(torch, arguments.dtype),
+        batch_size=arguments.batch_size,
+        max_new_tokens=arguments.max_new_tokens,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
+
+
+def _server(arguments: argparse.Namespace) -> Engine:
+    from emocaliber.generation.server_engine import ServerEngine
+
+    if not arguments.url:
+        raise UserError("--engine server needs --url, for instance --url http://127.0.0.1:8000")
+    return ServerEngine(
+        arguments.url,
+        arguments.adapter or arguments.model,
+        base=arguments.model if arguments.adapter else None,
+        tokenizer=arguments.tokenizer,
+        max_new_tokens=arguments.max_new_tokens,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )

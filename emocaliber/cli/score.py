@@ -1,0 +1,53 @@
+"""The verb `score`: its arguments, and the judgement they ask for.
+
+emocaliber score predictions.jsonl --calibration calibration.jsonl --out out/score
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument(
+        "predictions",
+        nargs="+",
+        type=Path,
+        metavar="PRED",
+        help="prediction file, EmoCaliber's merged JSONL, or a .csv of confidence,correct[,task]; several are compared",
+    )
+    parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
+    parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
+    parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
+    parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
+    parser.add_argument(
+        "--threshold-on-test",
+        action="store_true",
+        help="choose trusted thresholds on the test rows themselves; every output marks them so",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Judge the predictions and print the scorecard."""
+    from rich.console import Console
+
+    from emocaliber.reporting.scorecard_tables import terminal
+    from emocaliber.runs.scoring import score_files
+
+    progress, console = Console(stderr=True), Console()
+    with progress.status("reading") as status:
+        card = score_files(
+            arguments.predictions,
+            suite=arguments.suite,
+            calibration=arguments.calibration,
+            references=arguments.reference,
+            out=arguments.out,
+            threshold_on_test=arguments.threshold_on_test,
+            on_progress=status.update,
+        )
+    for table in terminal(card):
+        console.print(table)
+    for note in card.notes:
+        console.print(f"Note: {note}", highlight=False)

@@ -1,0 +1,1 @@
+"""Core: what everything shares: samples, predictions, taxonomies, prompts and images. Imports no torch."""

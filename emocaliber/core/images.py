@@ -1,0 +1,178 @@
+"""Images: an image source opened, checked and turned into an 8-bit RGB picture, or one sentence that says why not.
+
+How many pixels of it a model is shown is emocaliber.core.resolution's business. Nothing is fetched from the network,
+and a name is not permission to read: a file is opened only under its data root.
+
+    python -c "from emocaliber.core.images import load_image; print(load_image(open('face.png', 'rb').read()).size)"
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from emocaliber.core.resolution import shown
+from emocaliber.core.samples import FileImage, ImageSource
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 40_000_000
+MAX_BYTES = 100_000_000
+MIN_SIDE = 4
+"""Processors guess the channel axis of an array whose side is 1 or 3, and wrongly; so little shows nothing anyway."""
+STRIP = 256
+MAX_ASPECT = 200
+"""Qwen's processors refuse a longer strip, and would take the whole batch down with it."""
+
+
+FIXES = {
+    "missing image": "mend the name, or put the file there",
+    "image outside the root": "copy the file under the data root and name it from there",
+    "image by address": "download it first, and name the file",
+    "empty image": "replace the file",
+    "not an image": f"replace it by a {', '.join(FORMATS)} file",
+    "unreadable image": "replace the file; opening it in a viewer and saving it anew may help",
+    "oversized image": "scale it down",
+    "undersized image": "take a larger one, or drop the row",
+    "animated image": "save one frame as a still picture",
+}
+"""Each kind of fault, and how to mend it."""
+
+
+class ImageError(ValueError):
+    """One clear sentence: which image, what is wrong with it. `kind` is one of FIXES, to count by."""
+
+    def __init__(self, message: str, kind: str = "unreadable image") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        """Pickled whole, so that it crosses from one process to another."""
+        return type(self), (str(self), self.kind)
+
+
+def read_image_bytes(source: ImageSource) -> bytes:
+    """The encoded file's bytes. A FileImage must be a regular file that lies, links followed, under its root.
+
+    Raises ImageError.
+    """
+    if isinstance(source, bytes):
+        return source
+    path = _checked_path(source)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(
+                f"{source.name}: {size:,} bytes are more than the {MAX_BYTES:,} allowed", "oversized image"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{source.name}: cannot be read ({error.strerror or error})", "unreadable image") from error
+
+
+def image_hash(encoded: bytes) -> str:
+    """The SHA-256 of the encoded bytes, in hex: what a journal and a leakage check know an image by."""
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def load_image(source: ImageSource) -> Image.Image:
+    """The picture in 8-bit RGB, upright.
+
+    PNG, JPEG and WEBP by content, whatever the name says; size is read from the header before a pixel is decoded.
+    EXIF orientation is applied, transparency lies on white, 16 bits become 8, CMYK becomes RGB. An animation is
+    refused: which of its frames was asked about, nobody can say. So are pictures under 4 pixels a side, over 40
+    megapixels, or 200 times as long as wide. A picture of more pixels than a model is shown is made smaller.
+
+    Raises ImageError.
+    """
+    return shown(decode_image(read_image_bytes(source), source.name if isinstance(source, FileImage) else "image"))
+
+
+def decode_image(encoded: bytes, name: str = "image") -> Image.Image:
+    """As `load_image`, at its full size, for bytes that were read already; `name` is for the error's sentence."""
+    with _opened(encoded, name) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)  # a copy of 40 megapixels would be 160 MB
+        return _to_rgb(opened)
+
+
+@contextmanager
+def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
+    """The picture with its header checked; whatever goes wrong inside becomes an ImageError."""
+    if not encoded:
+        raise ImageError(f"{name}: the file is empty", "empty image")
+    try:
+        with Image.open(BytesIO(encoded), formats=FORMATS) as opened:
+            _check_header(opened, name)
+            yield opened
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:  # far above our own limit, Pillow's is met first
+        detail = f"more than the {MAX_PIXELS:,} pixels allowed: {error}"
+        raise ImageError(f"{name}: {detail}", "oversized image") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: not a {', '.join(FORMATS)} image", "not an image") from error
+    except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
+        detail = str(error) or type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded ({detail})", "unreadable image") from error
+
+
+def check_image(encoded: bytes, name: str = "image") -> tuple[str, int, int]:
+    """Format, width and height from the header alone: no pixel is decoded. Raises ImageError as `load_image` would."""
+    with _opened(encoded, name) as opened:
+        return str(opened.format), *opened.size
+
+
+def _checked_path(source: FileImage) -> Path:
+    if "://" in source.name:
+        raise ImageError(
+            f"{source.name}: images are read from files under the data root, never from an address", "image by address"
+        )
+    try:
+        root = source.root.resolve(strict=True)
+        path = (root / source.name).resolve(strict=True)
+    except FileNotFoundError as error:
+        raise ImageError(f"{source.name}: no such file under {source.root}", "missing image") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a loop of links
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ImageError(f"{source.name[:200]!r}: not a usable file name ({reason})", "missing image") from error
+    if not path.is_relative_to(root):
+        raise ImageError(f"{source.name}: lies outside the data root {source.root}", "image outside the root")
+    if not path.is_file():
+        raise ImageError(f"{source.name}: not a regular file", "missing image")
+    return path
+
+
+def _check_header(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} allowed", "oversized image"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(
+            f"{name}: {width} x {height} pixels; at least {MIN_SIDE} a side are needed", "undersized image"
+        )
+    if max(width, height) >= MAX_ASPECT * min(width, height):
+        raise ImageError(
+            f"{name}: {width} x {height} pixels; a strip this long is not shown to a model", "undersized image"
+        )
+    frames = getattr(image, "n_frames", 1)  # absent from formats that cannot be animated
+    if frames > 1:
+        raise ImageError(f"{name}: an animation of {frames} frames; give a still picture", "animated image")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey: scaled, where Pillow's own conversion would clip at 255
+        return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+    if image.has_transparency_data:
+        painted = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", painted.size, "white")
+        for top in range(0, painted.height, STRIP):  # by strips, which need no second copy of a large picture
+            strip = painted.crop((0, top, painted.width, min(top + STRIP, painted.height)))
+            white.paste(strip, (0, top), mask=strip)
+        return white
+    return image.convert("RGB")

@@ -1,0 +1,228 @@
+"""PredictionTable: the rows of one method as columns, for a million of them.
+
+Not a file format (see prediction_files) and not a metric: it holds exactly what the rows hold. Strings become integer
+codes into a tuple of names; what a row lacks is -1 or NaN.
+
+    python -c "from emocaliber.core.prediction_table import PredictionTable as T; print(T.from_predictions.__doc__)"
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import Line
+from emocaliber.core.predictions import Prediction, Source, State
+
+Row = Prediction | Line
+STATES = tuple(State)
+SOURCES = tuple(Source)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column of strings: `names[codes[row]]`; -1 is none."""
+
+    codes: NDArray[np.int32]
+    names: tuple[str, ...]
+
+    def code(self, name: str) -> int:
+        """The code of a name, or -1 where no row has it."""
+        return self.names.index(name) if name in self.names else -1
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """n rows of one method, in the order they were given.
+
+    `ids` (n,) are unique. `truth` and `predicted` (n,) index `labels` (in alphabetical order), predicted -1 for none;
+    `confidence` and `probability` (n,) are NaN where missing; `states` and `sources` index STATES and SOURCES.
+    `votes` and `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0, one without a
+    distribution all NaN; None where no row has any.
+    """
+
+    method: str
+    ids: NDArray[np.str_]
+    task: Coded
+    group: Coded
+    cluster: NDArray[np.int32]
+    labels: tuple[str, ...]
+    truth: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+    confidence: NDArray[np.float64]
+    states: NDArray[np.int8]
+    sources: NDArray[np.int8]
+    probability: NDArray[np.float64]
+    votes: NDArray[np.float64] | None
+    distributions: NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def from_predictions(cls, rows: Iterable[Row]) -> PredictionTable:
+        """One method's rows as columns. Raises UserError where there are none, or where two methods or ids
+        collide."""
+        tables = split_by_method(rows)
+        if len(tables) != 1:
+            raise UserError(f"one method's rows were expected; these are of {sorted(tables) or 'none'}")
+        return next(iter(tables.values()))
+
+    def take(self, rows: NDArray[np.intp]) -> PredictionTable:
+        """The rows with these numbers, in this order."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            task=replace(self.task, codes=self.task.codes[rows]),
+            group=replace(self.group, codes=self.group.codes[rows]),
+            cluster=self.cluster[rows],
+            truth=self.truth[rows],
+            predicted=self.predicted[rows],
+            confidence=self.confidence[rows],
+            states=self.states[rows],
+            sources=self.sources[rows],
+            probability=self.probability[rows],
+            votes=None if self.votes is None else self.votes[rows],
+            distributions=None if self.distributions is None else self.distributions[rows],
+        )
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Rows with a label and a confidence to judge: state "ok"."""
+        return np.asarray(self.states == STATES.index(State.OK))
+
+    def label_right(self) -> NDArray[np.bool_]:
+        """Rows whose predicted label is the truth, whatever their state."""
+        return np.asarray(self.predicted == self.truth)
+
+
+def split_by_method(rows: Iterable[Row]) -> dict[str, PredictionTable]:
+    """The rows of each method as a table, in order of first appearance. Raises UserError where a method repeats an
+    id."""
+    columns: dict[str, _Columns] = {}
+    for row in rows:
+        own = columns.get(row.method)
+        if own is None:
+            own = columns[row.method] = _Columns(row.method)
+        own.append(row)
+    return {method: own.table() for method, own in columns.items()}
+
+
+class _Codes:
+    """Codes in order of first appearance."""
+
+    def __init__(self) -> None:
+        self.index: dict[str, int] = {}
+        self.codes = array("i")
+
+    def append(self, name: str) -> None:
+        self.codes.append(self.index.setdefault(name, len(self.index)))
+
+    def coded(self) -> Coded:
+        return Coded(np.frombuffer(self.codes, np.int32).copy(), tuple(self.index))
+
+
+_STATE_CODES = {state: code for code, state in enumerate(STATES)}
+_SOURCE_CODES = {source: code for code, source in enumerate(SOURCES)}
+
+
+class _Shares:
+    """Numbers per label for some of the rows, gathered sparsely."""
+
+    def __init__(self) -> None:
+        self.rows, self.columns, self.values = array("i"), array("i"), array("d")
+
+    def append(self, row: int, shares: dict[int, float]) -> None:
+        for label, value in shares.items():
+            self.rows.append(row)
+            self.columns.append(label)
+            self.values.append(value)
+
+    def matrix(self, shape: tuple[int, int], place: NDArray[np.int32], missing: float) -> NDArray[np.float64] | None:
+        if not self.rows:
+            return None
+        rows = np.frombuffer(self.rows, np.int32)
+        matrix = np.full(shape, missing)
+        matrix[rows] = 0.0
+        matrix[rows, place[np.frombuffer(self.columns, np.int32)]] = np.frombuffer(self.values, np.float64)
+        return matrix
+
+
+@dataclass
+class _Columns:
+    """A table under construction."""
+
+    method: str
+    ids: list[str] = field(default_factory=list)
+    task: _Codes = field(default_factory=_Codes)
+    group: _Codes = field(default_factory=_Codes)
+    cluster: _Codes = field(default_factory=_Codes)
+    labels: dict[str, int] = field(default_factory=dict)
+    truth: array[int] = field(default_factory=lambda: array("i"))
+    predicted: array[int] = field(default_factory=lambda: array("i"))
+    confidence: array[float] = field(default_factory=lambda: array("d"))
+    states: array[int] = field(default_factory=lambda: array("b"))
+    sources: array[int] = field(default_factory=lambda: array("b"))
+    probability: array[float] = field(default_factory=lambda: array("d"))
+    votes: _Shares = field(default_factory=_Shares)
+    distributions: _Shares = field(default_factory=_Shares)
+
+    def append(self, row: Row) -> None:
+        self.ids.append(row.id)
+        self.task.append(row.task)
+        self.group.append(row.group)
+        self.cluster.append(row.cluster)
+        self.truth.append(self._label(row.truth))
+        self.predicted.append(-1 if row.predicted is None else self._label(row.predicted))
+        self.confidence.append(np.nan if row.confidence is None else row.confidence)
+        self.states.append(_STATE_CODES[row.state])
+        self.sources.append(_SOURCE_CODES[row.source])
+        self.probability.append(np.nan if row.probability is None else row.probability)
+        if row.votes is not None:
+            self.votes.append(len(self.ids) - 1, {self._label(name): count for name, count in row.votes.items()})
+        if row.distribution is not None:
+            shares = {self._label(name): share for name, share in row.distribution.items()}
+            self.distributions.append(len(self.ids) - 1, shares)
+
+    def _label(self, name: str) -> int:
+        return self.labels.setdefault(name, len(self.labels))
+
+    def table(self) -> PredictionTable:
+        self._refuse_repeated_ids()
+        labels = sorted(self.labels)
+        place = np.empty(len(labels) + 1, np.int32)
+        place[[self.labels[name] for name in labels]] = np.arange(len(labels))
+        place[-1] = -1
+        shape = (len(self.ids), len(labels))
+        return PredictionTable(
+            self.method,
+            np.array(self.ids, dtype=np.dtypes.StringDType()),
+            self.task.coded(),
+            self.group.coded(),
+            self.cluster.coded().codes,
+            tuple(labels),
+            place[np.frombuffer(self.truth, np.int32)],
+            place[np.frombuffer(self.predicted, np.int32)],
+            np.frombuffer(self.confidence, np.float64),
+            np.frombuffer(self.states, np.int8),
+            np.frombuffer(self.sources, np.int8),
+            np.frombuffer(self.probability, np.float64),
+            self.votes.matrix(shape, place, 0.0),
+            self.distributions.matrix(shape, place, np.nan),
+        )
+
+    def _refuse_repeated_ids(self) -> None:
+        if len(set(self.ids)) == len(self.ids):
+            return
+        seen: dict[str, int] = {}
+        for row, name in enumerate(self.ids):
+            if name in seen:
+                raise UserError(
+                    f"method {self.method!r} has id {name!r} twice, in its rows {seen[name] + 1} and {row + 1};"
+                    " keep one row a sample"
+                )
+            seen[name] = row

@@ -1,0 +1,79 @@
+"""Sample: one question about one image. Not an image decoder (see images) and not an answer (see predictions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """An image file, named relative to the data root it must stay under."""
+
+    root: Path
+    name: str
+
+
+ImageSource = bytes | FileImage
+
+
+RatingKind = Literal["counts", "annotations", "multi-select", "means"]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One rater's answer: one label, or several where raters may choose several."""
+
+    rater: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MeanRating:
+    """A label's mean rating on the data set's own scale, its standard deviation, and how many rated."""
+
+    mean: float
+    deviation: float | None
+    raters: int
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """How raters were asked, and what of it the counts in `votes` do not say.
+
+    `counts`: one label a rater. `annotations`: the same, with who said what. `multi-select`: as many labels a rater
+    as he likes, so the counts add up to more than `raters`. `means`: no counts at all, a mean rating a label; any
+    distribution made of these is fitted, not counted. `raters` is None where the data does not say.
+    """
+
+    kind: RatingKind
+    raters: int | None = None
+    annotations: tuple[Annotation, ...] = ()
+    means: dict[str, MeanRating] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one image.
+
+    `image` is the encoded file's bytes or a FileImage; `candidates` are the labels to choose from, in prompt order;
+    `label` is the dominant label (None where the item is unlabelled); `votes` are rater counts per label;
+    `group` names the test condition (for example a trained or a held-out style); `cluster` names what must be resampled
+    together in a bootstrap (ten drawings of one emoji are one cluster; by default the sample's own id); `ratings` says
+    how the votes were asked for; `label_rule` says where the label comes from: `given` by the data, or made of the
+    votes by `plurality` or `majority` (see emocaliber.data.votes).
+    """
+
+    id: str
+    image: ImageSource
+    task: str
+    candidates: tuple[str, ...]
+    label: str | None
+    split: str
+    group: str
+    cluster: str
+    votes: dict[str, int] | None = None
+    licence: str = ""
+    ratings: Ratings | None = None
+    label_rule: str = "given"

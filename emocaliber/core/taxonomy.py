@@ -1,0 +1,135 @@
+"""Taxonomies: ordered lists of emotion labels, each with its polarity.
+
+Not a place for data: the candidates that come with a sample always win over a taxonomy.
+
+    python -c "from emocaliber.core.taxonomy import SENTIMENT_3; print(SENTIMENT_3.labels)"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Polarity = Literal["negative", "neutral", "positive"]
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """An ordered list of emotion labels.
+
+    `polarity` maps each label to negative, neutral or positive; `synonyms` maps a declared synonym or inflection to its
+    label.
+    Raises ValueError where a label is repeated, has no polarity, or a synonym names no label.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    polarity: dict[str, Polarity]
+    synonyms: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"taxonomy {self.name}: a label is listed twice in {self.labels}")
+        if set(self.polarity) != set(self.labels):
+            raise ValueError(f"taxonomy {self.name}: polarity must name exactly the labels {self.labels}")
+        if unknown := set(self.synonyms.values()) - set(self.labels):
+            raise ValueError(f"taxonomy {self.name}: synonyms point to unknown labels {sorted(unknown)}")
+
+
+SENTIMENT_2 = Taxonomy(
+    "sentiment-2",
+    ("negative", "positive"),
+    {"negative": "negative", "positive": "positive"},
+    {"neg": "negative", "pos": "positive"},
+)
+
+SENTIMENT_3 = Taxonomy(
+    "sentiment-3",
+    ("negative", "neutral", "positive"),
+    {"negative": "negative", "neutral": "neutral", "positive": "positive"},
+)
+
+KAOMOJI_10 = Taxonomy(
+    "kaomoji-10",
+    ("happy", "cute", "love", "cool", "surprised", "doubt", "shy", "sleepy", "sad", "angry"),
+    {
+        "happy": "positive",
+        "cute": "positive",
+        "love": "positive",
+        "cool": "positive",
+        "surprised": "neutral",
+        "doubt": "neutral",
+        "shy": "neutral",
+        "sleepy": "neutral",
+        "sad": "negative",
+        "angry": "negative",
+    },
+)
+
+
+def _by_polarity(positive: str, neutral: str, negative: str) -> dict[str, Polarity]:
+    """A polarity for each word of three lists."""
+    lists: tuple[tuple[Polarity, str], ...] = (("positive", positive), ("neutral", neutral), ("negative", negative))
+    return {label: polarity for polarity, labels in lists for label in labels.split()}
+
+
+MIKELS_8 = Taxonomy(
+    "mikels-8",
+    ("amusement", "awe", "contentment", "excitement", "anger", "disgust", "fear", "sadness"),
+    _by_polarity("amusement awe contentment excitement", "", "anger disgust fear sadness"),
+    {"content": "contentment", "sad": "sadness"},
+)
+"""Mikels et al. 2005: FI, EmoSet, Abstract, ArtPhoto, MultiEmo-Bench. Abstract's file says Content and Sad."""
+
+EKMAN_6 = Taxonomy(
+    "ekman-6",
+    ("anger", "disgust", "fear", "joy", "sadness", "surprise"),
+    _by_polarity("joy", "surprise", "anger disgust fear sadness"),
+    {"angry": "anger", "happiness": "joy", "happy": "joy", "sad": "sadness", "surprised": "surprise"},
+)
+"""Ekman's basic emotions. Surprise has no polarity of its own: neutral here, by our choice."""
+
+FERPLUS_8 = Taxonomy(
+    "ferplus-8",
+    ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
+    _by_polarity("happiness", "neutral surprise", "sadness anger disgust fear contempt"),
+)
+"""FER+ (Barsoum et al. 2016), in its file's order."""
+
+PLUTCHIK_8 = Taxonomy(
+    "plutchik-8",
+    ("anger", "anticipation", "disgust", "fear", "joy", "sadness", "surprise", "trust"),
+    _by_polarity("anticipation joy trust", "surprise", "anger disgust fear sadness"),
+)
+
+UNBIASEDEMO_6 = Taxonomy(
+    "unbiasedemo-6",
+    ("anger", "fear", "joy", "love", "sadness", "surprise"),
+    _by_polarity("joy love", "surprise", "anger fear sadness"),
+)
+"""UnBiasedEmo (Panda et al. 2018)."""
+
+WEBEMO_25 = Taxonomy(
+    "webemo-25",
+    (
+        "sadness", "zest", "disappointment", "pride", "disgust", "cheerfulness", "confusion", "rage", "gratitude",
+        "nervousness", "affection", "envy", "optimism", "surprise", "contentment", "enthrallment", "suffering", "lust",
+        "exasperation", "shame", "horror", "neglect", "sympathy", "irritability", "relief",
+    ),
+    _by_polarity(
+        "zest pride cheerfulness gratitude affection optimism contentment enthrallment lust relief",
+        "confusion surprise sympathy",
+        "sadness disappointment disgust rage nervousness envy suffering exasperation shame horror neglect irritability",
+    ),
+    {"cheerfullness": "cheerfulness", "irritabilty": "irritability"},
+)  # fmt: skip
+"""WEBEmo (Panda et al. 2018), in VECBench's order. The synonyms are its published misspellings; the polarity is our
+reading of the words, for the paper's own assignment was not available."""
+
+TAXONOMIES = {
+    taxonomy.name: taxonomy
+    for taxonomy in (
+        SENTIMENT_2, SENTIMENT_3, EKMAN_6, FERPLUS_8, MIKELS_8, PLUTCHIK_8, UNBIASEDEMO_6, WEBEMO_25, KAOMOJI_10,
+    )
+}  # fmt: skip
+"""Those that ship, by name."""

@@ -1,0 +1,131 @@
+"""Any layout as one Parquet file of samples, image bytes or paths included, written as a stream.
+
+Not a checker: it stops at the first row that it cannot write (`emocaliber data check` lists them all), and decodes no
+pixel. Parts are written beside the file first, so that a stopped conversion goes on where it was.
+
+    emocaliber data convert photos --out photos.parquet
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import FIXES, ImageError, check_image, read_image_bytes
+from emocaliber.core.samples import FileImage
+from emocaliber.data.parquet import SCHEMA, sample_row
+from emocaliber.data.rows import Row
+
+Images = Literal["bytes", "paths"]
+PART_ROWS = 2_000
+PART_BYTES = 64_000_000
+
+
+def write_parquet(
+    rows: Iterable[Row],
+    out: Path,
+    *,
+    images: Images = "bytes",
+    key: str = "",
+    metadata: dict[str, str] | None = None,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Write the rows in order and return their number. `key` names what they depend on: parts of another are not used.
+
+    Raises UserError naming file, line and key where an id comes twice, an image cannot be read under its root or its
+    header is refused, or a path is to be written that does not lie under the folder of `out`.
+    """
+    parts = out.parent / f"{out.name}.parts-{hashlib.sha256(f'{key} {images}'.encode()).hexdigest()[:12]}"
+    parts.mkdir(parents=True, exist_ok=True)
+    source, count, number = _with_new_ids(rows), 0, 0
+    while written := _part(parts / f"{number:06d}.parquet", source, out.parent, images):
+        count, number = count + written, number + 1
+        on_progress(written)
+    if not count:
+        shutil.rmtree(parts)
+        raise UserError(f"{out}: the source has no row; nothing is written")
+    _join(sorted(parts.glob("*.parquet"))[:number], out, metadata or {})
+    shutil.rmtree(parts)
+    return count
+
+
+def _with_new_ids(rows: Iterable[Row]) -> Iterator[Row]:
+    seen: set[bytes] = set()
+    for row in rows:
+        digest = hashlib.blake2b(row.sample.id.encode(errors="surrogatepass"), digest_size=12).digest()
+        if digest in seen:
+            raise UserError(f"{row.place}: id: {row.sample.id!r} comes a second time; give every row its own")
+        seen.add(digest)
+        yield row
+
+
+def _part(path: Path, source: Iterator[Row], folder: Path, images: Images) -> int:
+    """Write the next part, or pass over its rows where it is there already; its number of rows."""
+    again: list[Row] = []
+    if path.exists():
+        ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
+        again = list(islice(source, len(ids)))
+        if [row.sample.id for row in again] == ids:
+            return len(ids)
+    chosen = [_written(row, folder, images) for row in again] or _held(source, folder, images)
+    if chosen:
+        partial = path.with_suffix(".partial")
+        pq.write_table(pa.Table.from_pylist(chosen, schema=SCHEMA), partial, compression="zstd")
+        partial.replace(path)
+    return len(chosen)
+
+
+def _held(rows: Iterator[Row], folder: Path, images: Images) -> list[Any]:
+    """Rows up to a part's size."""
+    chosen: list[Any] = []
+    size = 0
+    for row in rows:
+        chosen.append(_written(row, folder, images))
+        size += len(chosen[-1]["image"]["bytes"] or b"")
+        if len(chosen) >= PART_ROWS or size >= PART_BYTES:
+            break
+    return chosen
+
+
+def _written(row: Row, folder: Path, images: Images) -> Any:
+    return sample_row(row.sample, _bytes(row) if images == "bytes" else _path(row, folder))
+
+
+def _bytes(row: Row) -> bytes:
+    image = row.sample.image
+    try:
+        encoded = read_image_bytes(image)
+        check_image(encoded, image.name if isinstance(image, FileImage) else "image")
+    except ImageError as error:
+        raise UserError(f"{row.place}: image: {error}; {FIXES[error.kind]}") from error
+    return encoded
+
+
+def _path(row: Row, folder: Path) -> str:
+    image = row.sample.image
+    if isinstance(image, bytes):
+        raise UserError(f"{row.place}: image: it came as bytes and has no path; leave --images paths out")
+    _bytes(row)
+    whole, top = (image.root / image.name).resolve(), folder.resolve()
+    if not whole.is_relative_to(top):
+        raise UserError(f"{row.place}: image: {image.name} does not lie under {top}; write the Parquet file to the "
+                        "data root, or leave --images paths out")  # fmt: skip
+    return whole.relative_to(top).as_posix()
+
+
+def _join(parts: list[Path], out: Path, metadata: dict[str, str]) -> None:
+    """One file of all parts, a row group each, put in place when it is whole."""
+    schema = SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **metadata})
+    partial = out.with_name(f"{out.name}.partial")
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(pq.read_table(part).cast(SCHEMA).replace_schema_metadata(schema.metadata))
+    partial.replace(out)

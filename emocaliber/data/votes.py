@@ -1,0 +1,140 @@
+"""Rater votes in the forms that the field publishes, as counts per label and a record of how they were asked for.
+
+Not a model of raters. Ties stay ties: a rule that finds no single label gives none. The forms:
+
+    {"joy": 3, "fear": 1}                                      counts, one label a rater
+    {"joy": 14, "awe": 9} with 20 raters                       counts of a multi-select: more votes than raters
+    ["joy", "joy", "fear"]                                     individual annotations
+    [{"rater": "r7", "label": "joy"}]                          the same, with who
+    [["joy", "awe"], ["joy"]]                                  a multi-select, rater by rater
+    {"joy": {"mean": 5.1, "sd": 1.2, "n": 20}}                 mean ratings
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from emocaliber.core.samples import Annotation, MeanRating, Ratings, Sample
+
+Rule = Literal["plurality", "majority"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+Votes = dict[str, int]
+
+_FORMS = 'write counts such as {"joy": 3, "fear": 1}, labels such as ["joy", "fear"], or means with mean, sd and n'
+
+
+class VotesError(ValueError):
+    """Two sentences: what is wrong with the votes, and how to mend it."""
+
+    def __init__(self, what: str, fix: str = _FORMS) -> None:
+        super().__init__(f"{what}; {fix}")
+        self.what, self.fix = what, fix
+
+
+def read_votes(value: object, raters: int | None = None) -> tuple[Votes | None, Ratings]:
+    """Counts per label (None for means) and how they were asked for. `raters` is their number, where it is known.
+
+    Raises VotesError for any other form, a count below 0 or not whole, or no vote at all.
+    """
+    if isinstance(value, Mapping) and value and all(isinstance(one, Mapping) for one in value.values()):
+        means = {str(label): _mean(str(label), one) for label, one in value.items()}
+        return None, Ratings("means", max(one.raters for one in means.values()), means=means)
+    if isinstance(value, Mapping):
+        return _counts(value, raters)
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise VotesError(f"{value!r} is not a set of votes")
+    if all(isinstance(one, Mapping) and set(one) == {"label", "count"} for one in value):
+        if len({one["label"] for one in value}) < len(value):
+            raise VotesError("a label is counted twice", "give one count a label")
+        return _counts({one["label"]: one["count"] for one in value}, raters)
+    return _annotations(value)
+
+
+def labels_in(value: object) -> set[str]:
+    """The labels that votes of any form name; none where they cannot be read."""
+    try:
+        votes, ratings = read_votes(value)
+    except VotesError:
+        return set()
+    return {*(votes or {}), *ratings.means}
+
+
+def dominant(votes: Mapping[str, int], rule: Rule, raters: int | None = None) -> str | None:
+    """The label that the votes name under a declared rule, or None.
+
+    `plurality`: the label with the most votes; None where two tie. `majority`: the label that more than half of the
+    raters chose (of the votes, where the number of raters is not known).
+    """
+    top = max(votes.values(), default=0)
+    leaders = [label for label, count in votes.items() if count == top]
+    if top == 0 or len(leaders) > 1:
+        return None
+    if rule == "majority" and 2 * top <= (raters or sum(votes.values())):
+        return None
+    return leaders[0]
+
+
+def distribution(sample: Sample) -> tuple[dict[str, float], bool] | None:
+    """Shares over the candidates, and whether they are fitted; None where nobody rated.
+
+    Counts are divided by their sum. Mean ratings are no counts: their shares are the means divided by their sum, a
+    fitted distribution, and marked so.
+    """
+    weights: Mapping[str, float] = sample.votes or {}
+    fitted = not weights and sample.ratings is not None and bool(sample.ratings.means)
+    if fitted and sample.ratings is not None:
+        weights = {label: one.mean for label, one in sample.ratings.means.items()}
+    total = sum(weights.values())
+    if total <= 0:
+        return None
+    return {label: weights.get(label, 0) / total for label in sample.candidates}, fitted
+
+
+def _counts(value: Mapping[Any, Any], raters: int | None) -> tuple[Votes, Ratings]:
+    for label, count in value.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise VotesError(f"{count!r} votes for {label!r}", "a count is a whole number, 0 or more")
+    votes = {str(label): count for label, count in value.items()}
+    if raters is not None and votes and max(votes.values()) > raters:
+        raise VotesError(f"{max(votes.values())} votes for one label by {raters} raters", "mend either number")
+    several = raters is not None and sum(votes.values()) > raters
+    return votes, Ratings("multi-select" if several else "counts", raters)
+
+
+def _annotations(value: Sequence[Any]) -> tuple[Votes, Ratings]:
+    answers = tuple(_annotation(number, one) for number, one in enumerate(value, start=1))
+    if len({one.rater for one in answers}) < len(answers):
+        raise VotesError("one rater is listed twice", "keep one answer a rater")
+    if repeated := next((one for one in answers if len(set(one.labels)) < len(one.labels)), None):
+        raise VotesError(f"rater {repeated.rater} chose a label twice", "name each label once")
+    several = any(len(one.labels) != 1 for one in answers)
+    votes = Counter(label for one in answers for label in one.labels)
+    return dict(votes), Ratings("multi-select" if several else "annotations", len(answers), answers)
+
+
+def _annotation(number: int, value: object) -> Annotation:
+    if isinstance(value, Mapping):
+        labels, rater = value.get("labels", value.get("label")), str(value.get("rater", number))
+    else:
+        labels, rater = value, str(number)
+    if isinstance(labels, str):
+        return Annotation(rater, (labels,))
+    if isinstance(labels, Sequence) and all(isinstance(one, str) for one in labels):
+        return Annotation(rater, tuple(labels))
+    raise VotesError(f"{value!r} is not a rater's answer")
+
+
+def _mean(label: str, value: Mapping[str, Any]) -> MeanRating:
+    mean, deviation, raters = value.get("mean"), value.get("sd"), value.get("n")
+    if not _is_size(mean) or not (deviation is None or _is_size(deviation)):
+        raise VotesError(f"the mean rating of {label!r} is {mean!r} ± {deviation!r}", "both are numbers, 0 or more")
+    if isinstance(raters, bool) or not isinstance(raters, int) or raters < 1:
+        raise VotesError(f"the mean rating of {label!r} is over n = {raters!r} raters", "give their number as n")
+    return MeanRating(float(mean), None if deviation is None else float(deviation), raters)  # type: ignore[arg-type]
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0

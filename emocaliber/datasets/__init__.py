@@ -1,4 +1,0 @@
-"""Where samples come from: layouts read row by row, checked, converted and split, and the check that splits are apart.
-
-Not the samples themselves (see emocaliber.samples). Nothing here imports torch, and only `hub` reaches the network.
-"""

@@ -1,0 +1,102 @@
+"""A finished run beside the baselines: networks on what its frozen base sees, judged on the same rows in one table.
+
+Not a training of the language model: its rows are read from the run. Under RUN/baselines are written the files of
+views, each baseline's rows and networks, and the scorecard of all; the run's own report is written anew with it.
+
+    emocaliber compare out/demo
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS, Progress, train_and_predict
+from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
+from emocaliber.cli.features import write_features
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.evaluation.build import build_scorecard
+from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.models.tiny import embedded_base
+from emocaliber.reporting.run_report import write_run_report
+from emocaliber.reporting.run_summary import RunSummary, read_run_summary
+from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_2, STATED, TEMPERATURE, Rows, read_rows
+from emocaliber.runs.scoring import write_scorecard
+from emocaliber.runs.steps import file_hash, run_step
+
+BASELINES = "baselines"
+LANGUAGE_MODEL = (STAGE_2, STATED, PROBABILITY, TEMPERATURE, ISOTONIC)
+COMPARED = ("softmax", "edl", "tmc", "etmc", "ter", "amber2")
+
+
+def compare(run: Path, on_progress: Progress = lambda _: None) -> Path:
+    """Train what is not trained yet, judge all, write both reports; returns the run's.
+
+    Raises UserError where the run is not finished, or its base is no longer the one it was taught on.
+    """
+    summary = read_run_summary(run / "report")
+    data, model = _base(run, summary)
+    folder = run / BASELINES
+    views = _views(folder / "views", data, model, on_progress)
+    with _one_thread():
+        for name in COMPARED:
+            _rows(name, views, folder / name, on_progress)
+    test, held = (_language_model(run, split) for split in ("test", "calibrate"))
+    for name in COMPARED:
+        test[name] = list(read_predictions(folder / name / PREDICTIONS))
+        if (folder / name / CALIBRATION).is_file():
+            held[name] = list(read_predictions(folder / name / CALIBRATION))
+    card = build_scorecard(test, calibration=held, subject=STATED, on_progress=on_progress)
+    write_scorecard(card, folder)
+    return write_run_report(replace(summary, baselines=card), run / "report")
+
+
+def _base(run: Path, summary: RunSummary) -> tuple[list[str], str]:
+    """The run's data, and the folder or hub name of the model that it started from."""
+    inputs = json.loads((run / "predictions" / "stage-3" / "inputs.json").read_text())
+    named = summary.stages[-1].recipe["model"]
+    model = str(embedded_base()) if named == "tiny" else named
+    if fingerprint(model) != inputs["model"]:
+        raise UserError(f"{run}: its model {named!r} has changed since; run it again, or compare where it was run")
+    return list(inputs["data"]), model
+
+
+def _views(folder: Path, data: list[str], model: str, on_progress: Progress) -> list[Path]:
+    def work(out: Path) -> dict[str, Any]:
+        return {"files": [path.name for path in write_features(data, model, out, on_progress=on_progress)]}
+
+    inputs = {"model": fingerprint(model), "data": data}
+    return [folder / name for name in run_step(folder, inputs, work)["files"]]
+
+
+def _rows(name: str, views: list[Path], folder: Path, on_progress: Progress) -> None:
+    inputs = {"method": name, "network": repr(NETWORKS[name]), "views": [file_hash(path) for path in views]}
+
+    def work(out: Path) -> dict[str, Any]:
+        test, held = train_and_predict(name, BaselineRecipe(NETWORKS[name]), views, out, on_progress)
+        return {"test": len(test), "calibrate": len(held)}
+
+    run_step(folder, inputs, work)
+
+
+def _language_model(run: Path, split: str) -> Rows:
+    found = read_rows(run / "predictions", split)
+    return {name: found[name] for name in LANGUAGE_MODEL}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Networks this small lose more by waking threads than they gain, and one thread gives the same rows anywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,67 @@
+"""What the result of a stage depends on: recipe, data, pictures, model, adapter. A folder goes on only with the same.
+
+Not the folder's bookkeeping (see steps), nor the training (see train).
+
+    emocaliber train recipes/tiny/1-label.yaml --out DIR      writes them to DIR/inputs.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import ImageError, read_image_bytes
+from emocaliber.core.prompting import load_template
+from emocaliber.core.samples import FileImage, Sample
+from emocaliber.data.embedded import FILES
+from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.runs.recipes import model_folder
+from emocaliber.runs.steps import Inputs, file_hash
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.training import missing_model
+
+
+def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:
+    """Everything that the result depends on, as JSON values: settings, and hashes of files.
+
+    Raises UserError where the recipe's model or its pairs are not there.
+    """
+    settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features", "packing"}}
+    return {
+        "recipe": settings,
+        "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},
+        "model": _fingerprint_of_model(recipe),
+        "adapter": fingerprint(adapter),
+        "template": load_template(recipe.template).hash,
+        **_pictures_beside(samples),
+        **({"teachers": [fingerprint(Path(one)) for one in recipe.teachers]} if recipe.teachers else {}),
+        **({} if recipe.pairs is None else {"pairs": _hash_of_pairs(recipe)}),
+    }
+
+
+def _fingerprint_of_model(recipe: Recipe) -> str:
+    try:
+        return fingerprint(model_folder(recipe))
+    except FileNotFoundError as error:
+        raise UserError(missing_model(recipe.model, error)) from error
+
+
+def _pictures_beside(samples: Sequence[Sample]) -> Inputs:
+    """One hash over the pictures that a data file names; those that it holds are in its own. Unreadable ones, too, are
+    counted: what reads them says so."""
+    digest, beside = hashlib.sha256(), [s.image for s in samples if isinstance(s.image, FileImage)]
+    for image in beside:
+        try:
+            digest.update(hashlib.sha256(read_image_bytes(image)).digest())
+        except ImageError as error:
+            digest.update(error.kind.encode())
+    return {"pictures": digest.hexdigest()[:16]} if beside else {}
+
+
+def _hash_of_pairs(recipe: Recipe) -> str:
+    path = Path(str(recipe.pairs))
+    if not path.is_file():
+        raise UserError(f"{recipe.path}: pairs: there is no file {path}; make it with `emocaliber pairs`")
+    return file_hash(path)

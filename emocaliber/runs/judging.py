@@ -1,0 +1,93 @@
+"""From adapters to judgement: predictions of each stage on test and calibration rows, floors, scorecard.
+
+Not a metric: `emocaliber.evaluation` computes, here rows are gathered and named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from emocaliber.calibration.posthoc import isotonic, temperature_scaled
+from emocaliber.core.prediction_files import read_predictions, write_predictions
+from emocaliber.core.predictions import Prediction
+from emocaliber.core.prompting import load_template
+from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.generation.engine import Response
+from emocaliber.generation.predict import predict
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.runs.asking import LABEL
+from emocaliber.runs.steps import file_hash
+from emocaliber.runs.teaching import samples_of
+
+SPLITS = ("calibrate", "test")
+STAGE_1 = "stage 1, label probability"
+STAGE_2 = "stage 2, stated"
+STATED = "stage 3, stated"
+EXPECTED = "stage 3, mean over levels"
+PROBABILITY = "stage 3, label probability"
+TEMPERATURE = "stage 3, temperature-scaled"
+ISOTONIC = "stage 3, isotonic"
+
+
+Rows = dict[str, list[Prediction]]
+
+
+def predict_stage(
+    stage: int, model: str, adapter: Path, data: tuple[str, ...], template: str, device: str, out: Path
+) -> dict[str, str]:
+    """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes."""
+    engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=12)
+    hashes = {}
+    for split in SPLITS:
+        samples = samples_of(data, [split])
+        print(f"  answering {len(samples)} pictures of split {split}", flush=True)
+        rows = predict(samples, engine, load_template(LABEL if stage == 1 else template), method=f"stage {stage}")
+        _write_responses(out / f"responses.{split}.jsonl", rows.responses)
+        for name, found in (("stated", rows.verbalized), ("expected", rows.expected), ("probability", rows.logprob)):
+            if found:
+                path = out / f"{name}.{split}.jsonl"
+                write_predictions(path, found)
+                hashes[path.name] = file_hash(path)
+    return hashes
+
+
+def _write_responses(path: Path, responses: Sequence[Response]) -> None:
+    lines = [{"id": r.sample_id, "text": r.text, "finish_reason": r.finish_reason, "error": r.error} for r in responses]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+
+def read_responses(path: Path) -> dict[str, str]:
+    """What the model wrote, by sample id."""
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {line["id"]: line["text"] for line in lines}
+
+
+def read_rows(predictions: Path, split: str) -> Rows:
+    """All methods' rows of one split, post-hoc maps included, by the names that the scorecard prints."""
+    files = {
+        STAGE_1: "stage-1/probability",
+        STAGE_2: "stage-2/stated",
+        STATED: "stage-3/stated",
+        EXPECTED: "stage-3/expected",
+        PROBABILITY: "stage-3/probability",
+    }
+    rows = {name: list(read_predictions(predictions / f"{path}.{split}.jsonl")) for name, path in files.items()}
+    held = list(read_predictions(predictions / "stage-3/probability.calibrate.jsonl"))
+    rows[TEMPERATURE] = temperature_scaled(rows[PROBABILITY], held, TEMPERATURE)
+    rows[ISOTONIC] = isotonic(rows[PROBABILITY], held, ISOTONIC)
+    return rows
+
+
+def judge(test: Rows, calibration: Rows) -> Scorecard:
+    """The scorecard of a run: what stage 3 states is compared with every other method and with its floors."""
+    return build_scorecard(test, calibration=calibration, subject=STATED)
+
+
+def chosen(rows: Rows, task: str, group: str | None = None) -> Rows:
+    """Each method's rows of one task, and of one group where it is given."""
+    return {
+        name: [row for row in found if row.task == task and group in (None, row.group)] for name, found in rows.items()
+    }

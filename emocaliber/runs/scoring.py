@@ -1,0 +1,104 @@
+"""Scoring files: read predictions, judge them, write scorecard.json, scorecard.md and report.html.
+
+Not the judging itself (see emocaliber.evaluation) and not the drawing of the report (see emocaliber.reporting).
+
+    emocaliber score predictions.jsonl [more.jsonl ...] [--suite ...] [--calibration ...] [--out DIR]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import Line, read_lines, write_atomically
+from emocaliber.core.prediction_table import PredictionTable, split_by_method
+from emocaliber.core.predictions import Prediction
+from emocaliber.evaluation.build import DEFAULTS, build_scorecard
+from emocaliber.evaluation.reference import load_references
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.evaluation.suite import load_suite
+from emocaliber.reading.foreign_outputs import is_merged, read_csv, read_merged
+from emocaliber.reporting.score_report import write_score_report
+from emocaliber.reporting.scorecard_tables import markdown
+
+Progress = Callable[[str], None]
+_STEP = 100_000
+
+
+def score_files(
+    paths: Sequence[Path],
+    *,
+    suite: Path | None = None,
+    calibration: Sequence[Path] = (),
+    references: Sequence[Path] = (),
+    out: Path | None = None,
+    threshold_on_test: bool = False,
+    replicates: int = DEFAULTS.replicates,
+    on_progress: Progress = lambda _: None,
+) -> Scorecard:
+    """Judge the methods of these files together, and write the result under `out` where given.
+
+    A method found in two files is named after both. Raises UserError for input that must be mended.
+    """
+    declared = load_suite(suite) if suite else None
+    published = load_references(references)
+    methods = read_methods(paths, on_progress)
+    card = build_scorecard(
+        methods,
+        suite=declared,
+        calibration=_matched(read_methods(calibration, on_progress), list(methods)),
+        published=published,
+        settings=replace(DEFAULTS, replicates=replicates),
+        threshold_on_test=threshold_on_test,
+        on_progress=on_progress,
+    )
+    if out is not None:
+        write_scorecard(card, out)
+    return card
+
+
+def write_scorecard(card: Scorecard, out: Path) -> None:
+    """Write scorecard.json, scorecard.md and report.html into the folder `out`, each whole or not at all."""
+    write_atomically(out / "scorecard.json", [card.to_json().encode()])
+    write_atomically(out / "scorecard.md", [markdown(card).encode()])
+    write_score_report(card, out)
+
+
+def read_methods(paths: Sequence[Path], on_progress: Progress = lambda _: None) -> dict[str, PredictionTable]:
+    """Every method of every file, by name. Raises UserError for a file that cannot be read or holds no row."""
+    methods: dict[str, PredictionTable] = {}
+    for path in paths:
+        found = split_by_method(_counted(read_rows(path), path, on_progress))
+        if not found:
+            raise UserError(f"{path} holds no row; a run writes one for every sample, refused ones too")
+        for name, table in found.items():
+            unique = name if name not in methods else f"{name} [{path.parent.name}/{path.stem}]"
+            if unique in methods:
+                raise UserError(f"{path}: method {name!r} was read already; give each file once")
+            methods[unique] = table
+    return methods
+
+
+def read_rows(path: Path) -> Iterable[Prediction | Line]:
+    """A file's rows: a prediction file, EmoCaliber's merged output, or a .csv of confidence and correctness."""
+    if path.suffix == ".csv":
+        return read_csv(path)
+    return read_merged(path) if is_merged(path) else read_lines(path)
+
+
+def _matched(held: dict[str, PredictionTable], methods: Sequence[str]) -> dict[str, PredictionTable]:
+    """Calibration rows by the name of their method; one alone belongs to one alone, whatever its name."""
+    if len(held) == 1 and len(methods) == 1:
+        return {methods[0]: next(iter(held.values()))}
+    if unknown := sorted(set(held) - set(methods)):
+        raise UserError(f"the calibration rows are of {unknown}, the predictions of {list(methods)}: names must match")
+    return held
+
+
+def _counted(rows: Iterable[Prediction | Line], path: Path, on_progress: Progress) -> Iterable[Prediction | Line]:
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % _STEP == 0:
+            on_progress(f"reading {path.name}: {number:,} rows")

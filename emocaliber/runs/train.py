@@ -1,0 +1,106 @@
+"""One stage from its recipe: `emocaliber train RECIPE --out DIR`, resumable.
+
+Not the whole road (see run): stages 2 and 3 start from the adapter of the stage before, given by `--adapter`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from safetensors import SafetensorError
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.samples import Sample
+from emocaliber.core.shortage import shortage
+from emocaliber.data.splits import check_disjoint
+from emocaliber.runs import learning
+from emocaliber.runs.asking import forget_asked
+from emocaliber.runs.inputs import inputs_of
+from emocaliber.runs.processes import join
+from emocaliber.runs.steps import is_done, refuse_changes, run_step
+from emocaliber.runs.teaching import samples_of
+from emocaliber.runs.trackers import keep_boards, refuse_missing
+from emocaliber.stages.fast.kept_features import FEATURES
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.training import CHECKPOINTS
+
+
+def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | None = None) -> dict[str, Any]:
+    """Run one stage in `out`, which ends with `out/adapter` (`out/model` where every weight learns).
+
+    `features` is where the stage before left what its frozen vision tower saw, and where this one leaves it for the
+    next; without it, it is removed. Returns what the stage learned from, for the report. Raises UserError where a later
+    stage is given no adapter, a split overlaps another, the folder was started with other inputs, or the machine is too
+    small.
+    """
+    if recipe.stage != "label" and adapter is None and recipe.tuning == "lora":
+        raise UserError(f"{recipe.path}: stage {recipe.stage} goes on from an adapter; give it with --adapter DIR")
+    if adapter is not None and not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter}: no adapter lies here; a stage leaves it in the folder `adapter` of its --out")
+    refuse_missing(recipe)
+    processes = join(recipe)
+    samples = samples_of(recipe.data, recipe.splits)
+    check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
+    inputs = inputs_of(recipe, adapter, samples)
+
+    def work(folder: Path) -> dict[str, Any]:
+        processes.wait_for_everyone()
+        with mendable(recipe, out), carried(features, folder / FEATURES):
+            return _train(recipe, samples, adapter, folder)
+
+    if is_done(out, inputs) or processes.is_main_process:
+        refuse_changes(out, inputs)
+        return run_step(out, inputs, work)
+    return work(out)
+
+
+@contextmanager
+def carried(features: Path | None, kept: Path) -> Iterator[None]:
+    """Features lie in `kept` meanwhile; after a stop they are found there, since nothing is copied."""
+    alone = PartialState().num_processes == 1
+    if features is not None and alone and features.is_dir() and not kept.is_dir():
+        features.rename(kept)
+    yield
+    if features is not None and alone and kept.is_dir():
+        shutil.rmtree(features, ignore_errors=True)  # of a stage that was done again meanwhile
+        kept.rename(features)
+    elif PartialState().is_main_process:
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+@contextmanager
+def mendable(recipe: Recipe, out: Path) -> Iterator[None]:
+    """Say in one sentence what to do where memory or disk run out; what is saved is kept, and the run goes on."""
+    try:
+        yield
+    except Exception as error:
+        match shortage(error):
+            case "memory":
+                raise UserError(
+                    f"{recipe.path}: the memory is full; halve per_device_train_batch_size and double"
+                    " gradient_accumulation_steps, lower max_pixels or lora_r, or give quantization=nf4 (see"
+                    " `emocaliber estimate`)"
+                ) from error
+            case "disk":
+                raise UserError(f"{out}: the disk is full; free some, and run again: it goes on") from error
+        if isinstance(error, SafetensorError):
+            raise UserError(
+                f"{recipe.path}: weights of {recipe.model} or of the adapter cannot be read ({error}): the file is"
+                " broken off; fetch or write it again"
+            ) from error
+        raise
+
+
+def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
+    stages = {"label": learning.label, "verbalize": learning.verbalize, "calibrate": learning.calibrate}
+    result = stages[recipe.stage](recipe, samples, adapter, out)
+    if PartialState().is_main_process:
+        keep_boards(out / CHECKPOINTS)
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        forget_asked(out)
+    return result

@@ -1,0 +1,88 @@
+"""Where a stage goes through the vision tower once for each picture, and what it says when it does not.
+
+Not the store and not the tower (see emocaliber.models): here the recipe decides. Features are kept under
+`OUT/features` while a stage runs, by the teacher that it asks and by its learner alike, and removed at its end.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from emocaliber.core.images import load_image
+from emocaliber.core.samples import Sample
+from emocaliber.stages.fast.feature_store import picture_key
+from emocaliber.stages.fast.frozen_vision import BATCH, FeatureProcessor, feature_processor, is_known, vision_holder
+from emocaliber.stages.recipe import Recipe
+
+FEATURES = "features"
+SHARE_OF_DISK = 0.5  # of what is free
+
+
+def remembering(recipe: Recipe, model: Any, processor: Any, out: Path) -> FeatureProcessor | None:
+    """The processor that brings kept features, and the model made to take them; None, said in a line, where not.
+
+    Not where the recipe says so, for a family it does not know, where the vision tower learns or the adapter that the
+    stage goes on with reaches into it, or where several processes train side by side.
+    """
+    if not recipe.keep_features:
+        return None
+    reason = _why_not(recipe, model)
+    if reason:
+        PartialState().print(f"  pictures go through the vision tower at each step: {reason}", flush=True)
+        return None
+    out.mkdir(parents=True, exist_ok=True)
+    limit = int(SHARE_OF_DISK * shutil.disk_usage(out).free)
+    return feature_processor(model, processor, out / FEATURES, limit)
+
+
+def _why_not(recipe: Recipe, model: Any) -> str | None:
+    if not is_known(model):
+        return f"features of {model.config.model_type} cannot be kept"
+    if PartialState().num_processes > 1:
+        return "several processes train"
+    names = [name for name, _ in vision_holder(model).visual.named_modules(prefix="model.visual")]
+    if recipe.tuning == "full" or any(re.fullmatch(recipe.lora_target, name) for name in names):
+        return "it learns"
+    # An adapter of a stage before goes on learning wherever it reaches, whatever this recipe's lora_target says.
+    if any(name.endswith(".lora_A") for name in names):
+        return "the adapter changes it"
+    return None
+
+
+def passes(recipe: Recipe, lessons: int) -> float:
+    """How often each picture is seen."""
+    steps = int(recipe.trainer.get("max_steps", -1))
+    if steps <= 0:
+        return float(recipe.trainer.get("num_train_epochs", 3))
+    batch = recipe.trainer.get("per_device_train_batch_size", 8) * recipe.trainer.get("gradient_accumulation_steps", 1)
+    return float(steps * batch / lessons)
+
+
+def keep_all(reader: FeatureProcessor, samples: Sequence[Sample], seen: float) -> None:
+    """Keep the features of all the samples' pictures, and say so; nothing is added to the store afterwards.
+
+    Not where each is `seen` once and none is kept yet, nor where the disk would not hold them.
+    """
+    store = reader.store
+    for start in range(0, len(samples) if seen > 1 or store.places else 0, BATCH):
+        pictures = [load_image(one.image) for one in samples[start : start + BATCH]]
+        if not reader.keep(pictures, [picture_key(one) for one in pictures]) or _too_many(reader, len(samples)):
+            print(f"  features are not kept: {store.limit / 2**30:.1f} GiB of disk would not hold them", flush=True)
+            break
+    reader.closed = True
+    store.seal()
+    if store.places:
+        size = f"{store.size / 2**20:.0f} MiB"
+        print(f"  one pass through the frozen vision tower for {len(store.places):,} pictures: {size}", flush=True)
+
+
+def _too_many(reader: FeatureProcessor, pictures: int) -> bool:
+    """Whether so many pictures, as large as those kept so far, would not fit by far."""
+    store = reader.store
+    return store.size / len(store.places) * pictures > 2 * store.limit

@@ -1,0 +1,101 @@
+"""Templates: short where they are trained, exact in what they write, stable in their hash."""
+
+import re
+
+import pytest
+
+from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, Template, load_template, messages, template_names
+
+CANDIDATES = ("happy", "sad", "very angry")
+
+
+def test_every_template_loads_and_names_its_candidates() -> None:
+    assert {"label", "label-confidence", "reasoning", "distribution", "top-1", "top-k"} <= set(template_names())
+    for name in template_names():
+        assert "{candidates}" in load_template(name).prompt
+
+
+def test_trained_completions_are_exactly_these_characters() -> None:
+    assert load_template("label").write(label="happy") == "<answer>happy</answer>"
+    stated = load_template("label-confidence").write(label="happy", confidence=0.85)
+    assert stated == "<answer>happy</answer><confidence>0.85</confidence>"
+
+
+def test_a_distribution_is_written_in_its_own_order_with_two_decimals() -> None:
+    text = load_template("distribution").write(distribution={"sad": 0.25, "happy": 0.75})
+    assert text == "<distribution>sad 0.25, happy 0.75</distribution>"
+
+
+def test_trained_prompts_are_short_and_differ_in_their_last_words_only() -> None:
+    label, both = (load_template(name).prompt.replace("{candidates}", "") for name in ("label", "label-confidence"))
+    assert len(both.split()) < 20
+    assert both.startswith(label.removesuffix("."))
+
+
+def test_rendering_replaces_candidates_once_and_never_reads_their_braces() -> None:
+    template = Template("t", "Of {candidates}?", "{label}")
+    assert template.render(["{label}", "{candidates}"]) == "Of {label}, {candidates}?"
+
+
+def test_a_written_label_is_never_taken_for_a_field() -> None:
+    assert Template("t", "", "{label}|{reasoning}").write(label="{reasoning}", reasoning="r") == "{reasoning}|r"
+
+
+def test_a_second_question_needs_its_label_and_a_first_one_refuses_it() -> None:
+    assert "you chose: sad" in load_template("self-report-confidence").render(CANDIDATES, label="sad")
+    with pytest.raises(ValueError, match="needs the label"):
+        load_template("self-report-confidence").render(CANDIDATES)
+    with pytest.raises(ValueError, match="takes no label"):
+        load_template("label").render(CANDIDATES, label="sad")
+
+
+@pytest.mark.parametrize("confidence", [-0.01, 1.01, float("nan")])
+def test_a_confidence_outside_zero_to_one_is_refused(confidence: float) -> None:
+    with pytest.raises(ValueError, match="is no probability"):
+        load_template("label-confidence").write(label="happy", confidence=confidence)
+
+
+def test_a_field_knows_its_tags() -> None:
+    assert load_template("reasoning").tags("label") == ("<answer>", "</answer>")
+    with pytest.raises(ValueError, match="no tags around"):
+        load_template("label").tags("confidence")
+
+
+def test_the_pattern_matches_exactly_what_the_template_writes() -> None:
+    template = load_template("label-confidence")
+    pattern = re.compile(template.pattern(CANDIDATES))
+    assert all(pattern.fullmatch(template.write(label=name, confidence=0.85)) for name in CANDIDATES)
+    assert not pattern.fullmatch(template.write(label="very", confidence=0.85))
+    assert not pattern.fullmatch("<answer>sad</answer><confidence>0x85</confidence>")
+    with pytest.raises(ValueError, match="no fixed form"):
+        load_template("reasoning").pattern(CANDIDATES)
+
+
+def test_missing_and_surplus_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="states"):
+        load_template("label-confidence").write(label="happy")
+    with pytest.raises(ValueError, match="states"):
+        load_template("label").write(label="happy", confidence=0.5)
+
+
+def test_an_unknown_template_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="label-confidence"):
+        load_template("../label")
+
+
+def test_the_hash_depends_on_the_words_alone() -> None:
+    assert Template("a", "p", "c").hash == Template("b", "p", "c").hash
+    assert len({Template("a", "p", "c").hash, Template("a", "p ", "c").hash, Template("a", "p", "c ").hash}) == 3
+
+
+def test_levels_are_twenty_one_steps_of_five_hundredths_as_written() -> None:
+    assert LEVEL_TEXTS[0] == "0.00"
+    assert LEVEL_TEXTS[-1] == "1.00"
+    assert tuple(float(text) for text in LEVEL_TEXTS) == LEVELS
+    assert len(LEVELS) == 21
+
+
+def test_a_chat_is_one_user_turn_image_first() -> None:
+    chat = messages("What?", "This.")
+    assert [part["type"] for part in chat[0]["content"]] == ["image", "text"]
+    assert [turn["role"] for turn in chat] == ["user", "assistant"]

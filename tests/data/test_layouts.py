@@ -1,0 +1,186 @@
+"""Every layout of the field is recognised and read as published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import load_image
+from emocaliber.core.taxonomy import MIKELS_8, UNBIASEDEMO_6
+from emocaliber.data.layouts import layout_of
+from emocaliber.data.votes import distribution
+from tests.data import layout_files as files
+
+
+def test_vecbench_is_read_with_its_own_candidates_and_either_spelling_of_its_tasks(tmp_path: Path):
+    path = files.vecbench(tmp_path)
+    assert layout_of(path) == "vecbench"
+    one, two, three = files.read(path)
+    assert (one.label, one.candidates, one.task, one.split) == ("Awe", tuple(files.CANDIDATES), "FI-8", "test")
+    assert two.label == "Contentment"
+    assert (three.task, three.candidates) == ("UnbiasedEmo-6", UNBIASEDEMO_6.labels)
+    assert [load_image(sample.image).size for sample in (one, two, three)] == [(16, 16)] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("stage1_86k", "train"), ("stage2_43k_w_conf", "train"), ("stage3_14k", "calibrate"), ("test_8k", "test")],
+)
+def test_what_stage_3_is_taught_with_is_what_we_calibrate_on(tmp_path: Path, name: str, split: str):
+    files.put(tmp_path / "0.jpg", 0)
+    path = files.lines(tmp_path / f"{name}.jsonl", [files.vecbench_row("0.jpg")])
+    assert [sample.split for sample in files.read(path)] == [split]
+
+
+def test_emobservers_copy_of_vecbench_is_read(tmp_path: Path):
+    files.put(tmp_path / "0.jpg", 0)
+    other = {"candidates": files.CANDIDATES, "task": "EmoSet-8"}
+    row = {"image_path": "0.jpg", "prompt": "Which?", "ground_truth": "Fear", "other_info": other}
+    (tmp_path / "test.json").write_text(json.dumps({"emoset-17": row}))
+    (sample,) = files.read(tmp_path / "test.json")
+    assert (sample.id, sample.label, sample.task) == ("emoset-17", "Fear", "EmoSet-8")
+
+
+def test_ms_swift_is_read_with_the_labels_that_its_answers_name(tmp_path: Path):
+    path = files.swift(tmp_path)
+    assert layout_of(path) == "ms-swift"
+    one, two = files.read(path)
+    assert (one.label, two.label, one.candidates) == ("awe", "fear", ("awe", "fear"))
+
+
+def test_an_answer_with_reasoning_is_read_as_every_answer_is(tmp_path: Path):
+    path = files.swift(tmp_path)
+    row = json.loads(path.read_text().splitlines()[0])
+    row["messages"][-1]["content"] = "<think>no fear here</think><answer>awe</answer>"
+    files.lines(path, [row])
+    assert files.read(path, taxonomy=MIKELS_8)[0].label == "awe"
+
+
+def test_emoset_is_read_by_its_lists_and_its_validation_is_for_calibration(tmp_path: Path):
+    folder = files.emoset(tmp_path)
+    assert layout_of(folder) == "emoset"
+    assert [(s.label, s.split, s.task) for s in files.read(folder)] == [
+        ("awe", "train", "EmoSet-8"),
+        ("fear", "calibrate", "EmoSet-8"),
+        ("sadness", "test", "EmoSet-8"),
+    ]
+
+
+def test_fi_is_read_from_capitalised_class_folders(tmp_path: Path):
+    folder = files.by_class(tmp_path, *files.CANDIDATES, each=1)
+    assert sorted(str(s.label) for s in files.read(folder, layout="fi")) == sorted(files.MIKELS)
+
+
+def test_unbiasedemo_is_read_with_its_folder_for_each_object(tmp_path: Path):
+    files.put(tmp_path / "joy" / "dog" / "1.jpg", 1)
+    files.put(tmp_path / "fear" / "dog" / "1.jpg", 2)
+    samples = files.read(tmp_path, layout="unbiasedemo")
+    assert [(s.id, s.label, s.split) for s in samples] == [
+        ("fear/dog/1.jpg", "fear", "test"),
+        ("joy/dog/1.jpg", "joy", "test"),
+    ]
+    assert samples[0].candidates == UNBIASEDEMO_6.labels
+
+
+def test_webemo_is_read_by_its_lists_and_its_misspellings_are_accepted(tmp_path: Path):
+    test, train = files.read(files.webemo(tmp_path))
+    assert (train.label, train.split, train.task) == ("cheerfulness", "train", "WebEmo-25")
+    assert (test.label, test.split) == ("irritability", "test")
+
+
+def test_artphoto_is_read_by_the_names_of_its_files(tmp_path: Path):
+    folder = files.artphoto(tmp_path)
+    assert layout_of(folder) == "artphoto"
+    assert [(s.label, s.split, s.task) for s in files.read(folder)] == [
+        ("amusement", "test", "Artphoto-8"),
+        ("sadness", "test", "Artphoto-8"),
+    ]
+
+
+def test_abstract_keeps_its_raters_counts_and_its_ties(tmp_path: Path):
+    one, tied = files.read(files.abstract(tmp_path))
+    assert (one.label, one.label_rule) == ("amusement", "plurality")
+    assert one.votes == {"amusement": 5, "awe": 0, "contentment": 2, "excitement": 3,
+                         "anger": 1, "disgust": 0, "fear": 1, "sadness": 2}  # fmt: skip
+    assert tied.label is None
+    assert tied.votes is not None
+    assert tied.votes["awe"] == tied.votes["contentment"] == 4
+
+
+def test_ferplus_keeps_ten_votes_and_gives_no_label_where_unknown_wins(tmp_path: Path):
+    folder = files.ferplus(tmp_path)
+    assert layout_of(folder) == "ferplus"
+    train, valid, test = files.read(folder)
+    assert (train.label, train.split, valid.label, valid.split) == ("neutral", "train", "happiness", "calibrate")
+    assert (test.label, test.split) == (None, "test")
+    assert {s.ratings.raters for s in (train, valid, test) if s.ratings} == {10}
+
+
+def test_multiemo_bench_is_a_table_of_multi_select_votes_by_twenty_raters(tmp_path: Path):
+    files.put(tmp_path / "1.jpg", 1)
+    path = files.lines(tmp_path / "multiemo.jsonl", [{"image": "1.jpg", "votes": {"awe": 18, "fear": 9}, "raters": 20}])
+    (sample,) = files.read(path, layout="multiemo-bench")
+    assert (sample.label, sample.votes, sample.split) == ("awe", {"awe": 18, "fear": 9}, "test")
+    assert sample.ratings is not None
+    assert (sample.ratings.kind, sample.ratings.raters) == ("multi-select", 20)
+
+
+def test_a_folder_by_class_needs_nothing_said(tmp_path: Path):
+    samples = files.read(files.by_class(tmp_path, "happy", "sad"))
+    assert [(s.label, s.split) for s in samples] == [("happy", "train")] * 2 + [("sad", "train")] * 2
+    assert {s.candidates for s in samples} == {("happy", "sad")}
+
+
+def test_a_folder_by_split_and_class_keeps_its_splits(tmp_path: Path):
+    for split in ("train", "val", "test"):
+        files.by_class(tmp_path / split, "happy", "sad", each=1)
+    splits = [s.split for s in files.read(tmp_path)]
+    assert splits == ["test", "test", "train", "train", "calibrate", "calibrate"]
+
+
+def test_a_csv_may_hold_votes_in_columns_or_in_a_cell(tmp_path: Path):
+    files.put(tmp_path / "1.png", 1)
+    columns = files.table(tmp_path / "a.csv", ["image", "votes.joy", "votes.fear"], ["1.png", 3, 1])
+    cell = files.table(
+        tmp_path / "b.csv", ["image", "votes", "candidates"], ["1.png", '{"joy": 3, "fear": 1}', '["joy", "fear"]']
+    )
+    for path in (columns, cell):
+        (sample,) = files.read(path)
+        assert (sample.label, sample.votes) == ("joy", {"joy": 3, "fear": 1})
+
+
+def test_mean_ratings_give_no_counts_and_a_distribution_that_is_marked_as_fitted(tmp_path: Path):
+    files.put(tmp_path / "1.png", 1)
+    votes = {"joy": {"mean": 3.0, "sd": 1.2, "n": 20}, "fear": {"mean": 1.0, "sd": 0.5, "n": 20}}
+    path = files.lines(tmp_path / "a.jsonl", [{"image": "1.png", "votes": votes, "label": "joy"}])
+    (sample,) = files.read(path, taxonomy=None)
+    assert sample.votes is None
+    assert distribution(sample) == ({"fear": 0.25, "joy": 0.75}, True)
+
+
+@pytest.mark.slow
+def test_a_hugging_face_data_set_is_read_by_name_and_revision(tmp_path: Path):
+    from datasets import ClassLabel, Dataset, Features, Image
+
+    features = Features({"image": Image(), "label": ClassLabel(names=["joy", "fear"])})
+    rows = {"image": [{"bytes": files.picture(n), "path": None} for n in range(2)], "label": [1, 0]}
+    Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "data" / "train-00000.parquet"))
+    one, two = files.read(f"hub:{tmp_path}@main")
+    assert (one.label, two.label, one.candidates, one.split) == ("fear", "joy", ("joy", "fear"), "train")
+    assert load_image(one.image).size == (16, 16)
+
+
+def test_a_hub_data_set_without_a_revision_is_refused():
+    with pytest.raises(UserError, match="name a revision"):
+        files.read("hub:someone/emotions")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "notes.txt", "bare"])
+def test_what_cannot_be_told_is_refused_with_what_to_give(tmp_path: Path, name: str):
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UserError, match=r"no such|ending in|give a folder for each class"):
+        layout_of(tmp_path / name)

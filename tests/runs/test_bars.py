@@ -1,0 +1,58 @@
+"""Bars are judged by the scorecard's figures, and a missing figure is a missed bar."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.runs.bars import demo_bars
+from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
+
+LABELS = ("happy", "sad")
+
+
+def card(spread: float, n: int = 240) -> Scorecard:
+    random = np.random.default_rng(0)
+    chance = random.uniform(0.3, 0.95, n)
+    right = random.uniform(size=n) < chance
+
+    def rows(method: str, confidence: np.ndarray) -> list[Prediction]:
+        levels = np.round(confidence.clip(0, 1) * 20) / 20
+        return [
+            Prediction(
+                str(i),
+                "kaomoji",
+                "g",
+                str(i),
+                "happy",
+                LABELS[0] if right[i] else LABELS[1],
+                float(levels[i]),
+                State.OK,
+                Source.VERBALIZED,
+                method,
+            )
+            for i in range(n)
+        ]
+
+    names = (STAGE_1, STAGE_2, PROBABILITY, TEMPERATURE, ISOTONIC)
+    test = {name: rows(name, np.full(n, 0.6)) for name in names} | {STATED: rows(STATED, chance + spread)}
+    return build_scorecard(test, calibration=test, subject=STATED)
+
+
+def met(spread: float) -> dict[str, bool]:
+    return {bar.name: bar.met for bar in demo_bars(card(spread), card(spread))}
+
+
+def test_an_honest_confidence_meets_the_calibration_bars_and_an_inflated_one_does_not() -> None:
+    honest, inflated = met(0.0), met(0.4)
+    assert honest["ECE in the held-out style"]
+    assert honest["Brier against the constant"]
+    assert not inflated["ECE of the stated confidence"]
+    assert not inflated["ECE in the held-out style"]
+
+
+def test_every_bar_has_a_figure_or_is_missed() -> None:
+    for bar in demo_bars(card(0.0), card(0.0)):
+        assert bar.measured.value is not None or not bar.met

@@ -1,0 +1,63 @@
+"""What a confidence is worth when the picture is made worse: counted, not made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emocaliber.core.images import load_image
+from emocaliber.core.samples import Sample
+from emocaliber.runs import degraded
+from emocaliber.runs.degraded import COPIES, survival
+from emocaliber.runs.teaching import samples_of
+
+
+def of_brightness(samples: Sequence[Sample]) -> list[np.ndarray]:
+    """Believes in the first candidate of a bright picture, in the second of a dark one."""
+    found = []
+    for sample in samples:
+        bright = float(np.asarray(load_image(sample.image)).mean()) / 255
+        found.append(np.array([bright, 1 - bright, *[0.0] * (len(sample.candidates) - 2)]))
+    return found
+
+
+def of_detail(samples: Sequence[Sample]) -> list[np.ndarray]:
+    """Believes in the first candidate where neighbouring pixels differ little."""
+    found = []
+    for sample in samples:
+        pixels = np.asarray(load_image(sample.image), dtype=float)
+        smooth = float(np.abs(np.diff(pixels, axis=1)).mean() < 20)
+        found.append(np.array([smooth, 1 - smooth, *[0.0] * (len(sample.candidates) - 2)]))
+    return found
+
+
+def test_an_answer_that_nothing_changes_survives_every_copy() -> None:
+    beliefs, shares = survival(samples_of(["kaomoji"], ["calibrate"])[:3], of_brightness)
+    assert all(belief.argmax() == 0 for belief in beliefs), "a kaomoji is dark on bright"
+    assert [share[0] for share in shares] == [1.0] * 3, "not a rounding above one, which is no confidence"
+
+
+def test_an_answer_that_hangs_on_detail_survives_some_of_them() -> None:
+    _, shares = survival(samples_of(["kaomoji"], ["calibrate"])[:3], of_detail)
+    for share in shares:
+        assert share.sum() == pytest.approx(1.0)
+        assert 0 < share[0] < 1
+        assert share[0] * COPIES == pytest.approx(round(share[0] * COPIES))
+
+
+def test_rows_beyond_one_chunk_have_their_own_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(degraded, "CHUNK", 2)
+    [one, *_] = samples_of(["kaomoji"], ["calibrate"])
+    many = [replace(one, id=str(n)) for n in range(5)]
+    asked: list[str] = []
+
+    def ask(rows: Sequence[Sample]) -> list[np.ndarray]:
+        asked.extend(row.id for row in rows)
+        return [np.eye(len(row.candidates))[int(row.id) % 2] for row in rows]
+
+    _, shares = survival(many, ask)
+    assert [int(share.argmax()) for share in shares] == [n % 2 for n in range(5)]
+    assert all(asked.count(str(n)) == COPIES + 1 for n in range(5))

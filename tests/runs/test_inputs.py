@@ -1,0 +1,46 @@
+"""A folder of a stage goes on only with what its result depends on: whatever may change it is counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.samples import FileImage, Sample
+from emocaliber.data.embedded import load
+from emocaliber.runs.inputs import inputs_of
+from emocaliber.runs.recipes import read_recipe
+
+RECIPE = Path("recipes/tiny/1-label.yaml")
+
+
+def beside(folder: Path) -> list[Sample]:
+    return [replace(load("emoji", "train")[0], image=FileImage(folder, "face.png"))]
+
+
+def test_a_picture_that_changes_beside_its_data_file_is_other_input(tmp_path: Path):
+    found = []
+    for content in (b"one picture", b"another"):
+        (tmp_path / "face.png").write_bytes(content)
+        found.append(inputs_of(read_recipe(RECIPE), None, beside(tmp_path)))
+    (tmp_path / "face.png").unlink()
+    found.append(inputs_of(read_recipe(RECIPE), None, beside(tmp_path)))
+    assert len({one["pictures"] for one in found}) == 3
+
+
+@pytest.mark.parametrize("key", ["packing=false", "keep_features=false"])
+def test_what_changes_the_speed_alone_is_no_input(key: str):
+    assert inputs_of(read_recipe(RECIPE, [key]), None, []) == inputs_of(read_recipe(RECIPE), None, [])
+
+
+@pytest.mark.parametrize("key", ["learning_rate=0.001", "seed=1", "data=[emoji]", "template=top-1"])
+def test_what_changes_the_result_is(key: str):
+    assert inputs_of(read_recipe(RECIPE, [key]), None, []) != inputs_of(read_recipe(RECIPE), None, [])
+
+
+def test_pairs_that_are_not_there_are_named():
+    recipe = read_recipe(Path("recipes/tiny/3-calibrate-dpo.yaml"), ["pairs=missing.jsonl"])
+    with pytest.raises(UserError, match=r"no file missing\.jsonl; make it with `emocaliber pairs`"):
+        inputs_of(recipe, None, [])

@@ -1,0 +1,145 @@
+"""The whole road runs, loses no row, and ends the same however often it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from emocaliber.cli import main
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import Source
+from tests.runs.conftest import RECIPES, ROWS
+
+pytestmark = pytest.mark.slow
+
+STEPS = ("1-label", "2-verbalize", "3-calibrate", "predictions/stage-1", "predictions/stage-2", "predictions/stage-3")
+
+
+def command(recipes: Path, out: Path) -> list[str]:
+    return [sys.executable, "-m", "emocaliber.cli", "run", str(recipes), "--out", str(out)]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def finished(small_recipes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    subprocess.run(command(small_recipes, out), check=True, env=environment())
+    return out
+
+
+def test_every_sample_has_a_row_in_every_read_out(finished: Path) -> None:
+    for stage, names in ((1, ["probability"]), (2, ["stated"]), (3, ["stated", "expected", "probability"])):
+        for name in names:
+            rows = list(read_predictions(finished / "predictions" / f"stage-{stage}" / f"{name}.test.jsonl"))
+            assert len({row.id for row in rows}) == ROWS["test"]
+    assert {row.source for row in rows} == {Source.LOGPROB}
+
+
+def test_the_report_is_one_file_that_names_its_bars(finished: Path) -> None:
+    page = (finished / "report" / "report.html").read_text()
+    assert "Brier score" in page
+    assert "https://" not in page.replace("https://arxiv.org", "")
+
+
+def test_the_report_names_the_step_whose_adapter_was_kept(finished: Path) -> None:
+    stages = json.loads((finished / "report" / "report.json").read_text())["stages"]
+    kept = json.loads((finished / "3-calibrate" / "adapter" / "step.json").read_text())["step"]
+    assert [stage["selected_step"] for stage in stages] == [None, None, kept]
+
+
+def test_baselines_are_set_beside_it_in_its_report_on_the_same_rows(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    assert main(["compare", str(run)]) == 0
+    card = json.loads((run / "baselines" / "scorecard.json").read_text())
+    assert {scores["n"] for method in card["methods"] for scores in method["scores"][:1]} == {ROWS["test"]}
+    assert {"stage 3, stated", "softmax", "tmc", "ter", "amber2"} <= {method["name"] for method in card["methods"]}
+    assert "Beside evidential and other baselines" in (run / "report" / "report.html").read_text()
+    assert (run / "report" / "scorecard.json").read_bytes() == (finished / "report" / "scorecard.json").read_bytes()
+    capsys.readouterr()
+    assert main(["compare", str(run)]) == 0
+    assert capsys.readouterr().out.count("already done") == 7
+    inputs = run / "predictions" / "stage-3" / "inputs.json"
+    inputs.write_text(json.dumps(json.loads(inputs.read_text()) | {"model": "another"}))
+    assert main(["compare", str(run)]) == 2
+    assert "has changed since" in capsys.readouterr().err
+
+
+def test_a_second_run_does_nothing_again(small_recipes: Path, finished: Path) -> None:
+    done = {step: (finished / step / "done.json").stat().st_mtime_ns for step in STEPS}
+    subprocess.run(command(small_recipes, finished), check=True, env=environment())
+    assert done == {step: (finished / step / "done.json").stat().st_mtime_ns for step in STEPS}
+
+
+def killed_when(process: subprocess.Popen[bytes], there: Any) -> None:
+    while process.poll() is None and not there():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_run_killed_in_every_step_ends_as_an_uninterrupted_one(
+    small_recipes: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    for step in STEPS:
+        process = subprocess.Popen(command(small_recipes, out), env=environment())
+        sign = "checkpoints/checkpoint-8" if step[0].isdigit() else "inputs.json"
+        killed_when(process, (out / step / sign).exists)
+        assert not (out / step / "done.json").exists()
+    subprocess.run(command(small_recipes, out), check=True, env=environment())
+    for step in STEPS[:3]:
+        one, other = (run / step / "adapter" / "adapter_model.safetensors" for run in (out, finished))
+        assert one.read_bytes() == other.read_bytes(), step
+    one, other = (json.loads((run / "report" / "scorecard.json").read_text()) for run in (out, finished))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"learning_rat": 1}, "did you mean 'learning_rate'"),
+        ({"data": ["none.parquet"]}, "there is no such file"),
+        ({"splits": ["nowhere"]}, "no row belongs to nowhere"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    small_recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], sentence: str
+) -> None:
+    recipe = yaml.safe_load((small_recipes / "1-label.yaml").read_text()) | change
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    assert main(["train", str(path), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_grpo_goes_on_from_stage_2_on_pictures_of_two_sizes(
+    finished: Path, small_recipes: Path, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load((RECIPES / "3-calibrate-grpo.yaml").read_text())
+    recipe |= {"data": [*yaml.safe_load((small_recipes / "3-calibrate.yaml").read_text())["data"], "emoji"]}
+    recipe |= {"max_steps": 2, "save_steps": 1, "logging_steps": 1, "per_device_train_batch_size": 16}
+    path = tmp_path / "grpo.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    adapter = finished / "2-verbalize" / "adapter"
+    assert main(["train", str(path), "--adapter", str(adapter), "--out", str(tmp_path / "out")]) == 0
+    held = [json.loads(line) for line in (tmp_path / "out" / "held_out.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in held] == [0, 1, 2]
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").exists()

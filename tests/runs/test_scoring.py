@@ -1,0 +1,110 @@
+"""Scoring files through the command, down to the numbers in the files that it writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emocaliber.cli import main
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.predictions import Prediction
+from emocaliber.runs.scoring import read_methods, score_files
+from tests.prediction_rows import predictions
+
+EVAL = Path(__file__).parents[2] / "eval"
+
+
+def _write(path: Path, rows: list[Prediction]) -> Path:
+    write_predictions(path, rows)
+    return path
+
+
+def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    test = _write(tmp_path / "test.jsonl", predictions(refuse=0.1))
+    held = _write(tmp_path / "held.jsonl", predictions("named otherwise", seed=4))
+    assert main(["score", str(test), "--calibration", str(held), "--out", str(tmp_path / "out")]) == 0
+    card = json.loads((tmp_path / "out" / "scorecard.json").read_text())
+    text = (tmp_path / "out" / "scorecard.md").read_text()
+    brier = card["methods"][0]["scores"][0]["headline"]["brier"]["value"]
+    assert f"{brier:.3f}" in text
+    assert f"{brier:.3f}".lstrip("0") in capsys.readouterr().out
+    assert "constant per task" in text
+    assert "Answered rows only" in text
+    assert card["methods"][0]["scores"][0]["trusted"][0]["chosen_on"] == "calibration"
+
+
+def test_several_files_are_compared(tmp_path: Path):
+    paths = [_write(tmp_path / f"{name}.jsonl", predictions(name, seed=seed)) for seed, name in enumerate("ab")]
+    card = score_files(paths, replicates=50, out=tmp_path)
+    assert ("a", "b") in {(one.first, one.second) for one in card.comparisons}
+    assert "first minus second" in (tmp_path / "scorecard.md").read_text()
+
+
+def test_a_threshold_chosen_on_the_test_rows_is_marked_in_every_output(tmp_path: Path):
+    path = _write(tmp_path / "a.jsonl", predictions())
+    card = score_files([path], threshold_on_test=True, replicates=50, out=tmp_path)
+    assert {one.chosen_on for method in card.methods for scores in method.scores for one in scores.trusted} <= {"test"}
+    assert "**the test rows**" in (tmp_path / "scorecard.md").read_text()
+    assert "flatters" in (tmp_path / "scorecard.md").read_text()
+
+
+def test_a_stranger_judges_a_csv_in_one_command(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("confidence,correct\n" + "1.0,0\n" * 20)
+    scores = score_files([path], replicates=50).method("mine").find("all")
+    assert (scores.headline["ece"].value, scores.headline["accuracy"].value) == (1.0, 0.0)
+    assert "weighted_f1" not in scores.headline
+
+
+def test_emocalibers_merged_output_is_judged_by_the_papers_groups(tmp_path: Path):
+    candidates = ["anger", "fear", "joy", "love", "sadness", "surprise"]
+    answers = [(label, label if number % 3 else "joy") for number, label in enumerate(candidates * 5)]
+    lines = [
+        {
+            "response": f"<think>x</think><answer>{said}</answer><confidence>0.7</confidence>",
+            "ground_truth": label,
+            "candidates": candidates,
+            "task": "UnbiasedEmo-6",
+        }
+        for label, said in answers
+    ]
+    path = tmp_path / "merged.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    card = score_files(
+        [path],
+        suite=EVAL / "suites" / "vecbench.yaml",
+        references=[EVAL / "reference" / "emocaliber.yaml"],
+        replicates=50,
+        out=tmp_path,
+    )
+    right = sum(label == said for label, said in answers) / len(answers)
+    assert card.method("merged").find("group", "OOD VER").headline["accuracy"].value == pytest.approx(right)
+    assert "merged: task UnbiasedEmo-6 has 30 rows, the suite 1000" in card.notes
+    assert "0.7990" in (tmp_path / "scorecard.md").read_text()
+
+
+def test_a_method_in_two_files_is_named_after_both(tmp_path: Path):
+    paths = [_write(tmp_path / run / "predictions.jsonl", predictions()) for run in ("one", "two")]
+    assert list(read_methods(paths)) == ["model", "model [two/predictions]"]
+    with pytest.raises(UserError, match="give each file once"):
+        read_methods([paths[1], paths[0], paths[0]])
+
+
+def test_calibration_rows_of_another_method_are_an_error(tmp_path: Path):
+    tests = [_write(tmp_path / f"{name}.jsonl", predictions(name)) for name in "ab"]
+    held = _write(tmp_path / "c.jsonl", predictions("c"))
+    with pytest.raises(UserError, match=r"the calibration rows are of \['c'\]"):
+        score_files(tests, calibration=[held])
+
+
+def test_bad_input_ends_the_command_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "empty.jsonl"
+    path.write_text("")
+    assert main(["score", str(path)]) == 2
+    assert "empty.jsonl holds no row" in capsys.readouterr().err.replace("\n", "")
+    _write(path, [replace(predictions(n=1)[0], task="unknown")])
+    assert main(["score", str(path), "--suite", str(EVAL / "suites" / "tiny.yaml")]) == 2

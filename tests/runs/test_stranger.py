@@ -1,0 +1,55 @@
+"""A stranger's folder becomes a trained stage-1 adapter and a scorecard, with the README's three commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from emocaliber.cli import main
+from emocaliber.core.prediction_files import read_predictions
+from emocaliber.data.parquet import read_samples
+from tests.data.layout_files import by_class
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands() -> list[list[str]]:
+    """What the README's section on one's own pictures says to type."""
+    section = (ROOT / "README.md").read_text().partition("## Your own pictures")[2].partition("\n## ")[0]
+    lines = re.sub(r"\\\n\s*", "", section.partition("```\n")[2].partition("```")[0]).splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("emocaliber ")]
+
+
+@pytest.mark.slow
+def test_three_commands_lead_from_a_folder_to_an_adapter_and_a_scorecard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    by_class(tmp_path / "photos", "happy", "sad", each=10)
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    monkeypatch.chdir(tmp_path)
+    typed = [command for command in commands() if command[:2] != ["data", "check"]]
+    assert len(typed) == 3
+    for command in typed:
+        assert main(command) == 0
+    assert (tmp_path / "out/stage-1/adapter/adapter_model.safetensors").exists()
+    assert (tmp_path / "out/answers/scorecard.json").exists()
+    assert (tmp_path / "out/answers/report.html").exists()
+    rows = list(read_predictions(tmp_path / "out/answers/predictions-logprob.jsonl"))
+    assert len(rows) == 4
+    assert {row.predicted for row in rows} <= {"happy", "sad"}
+
+
+@pytest.mark.slow
+def test_corrupted_copies_are_learned_from_beside_their_originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    by_class(tmp_path / "photos", "happy", "sad", each=10)
+    monkeypatch.chdir(tmp_path)
+    recipe, both = str(ROOT / "recipes/tiny/1-label.yaml"), "data=[photos.parquet, corrupted.parquet]"
+    assert main(["data", "split", "photos", "--out", "photos.parquet"]) == 0
+    assert main(["data", "corrupt", "photos.parquet", "--out", "corrupted.parquet"]) == 0
+    assert main(["train", recipe, both, "max_steps=2", "warmup_steps=1", "--out", "out"]) == 0
+    taught = sum(row.split == "train" for row in read_samples(tmp_path / "photos.parquet"))
+    assert json.loads((tmp_path / "out/done.json").read_text())["result"] == {"lessons": 2 * taught}

@@ -1,0 +1,113 @@
+"""What a stage learns from is what its recipe names, and its targets are what the model did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emocaliber.chat.models import TINY_ADAPTER
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import load_template
+from emocaliber.generation.journal import Journal
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.models.tiny import embedded_base
+from emocaliber.runs.asking import DRAWS, agreement, ask_labels
+from emocaliber.runs.recipes import read_recipe
+from emocaliber.runs.teaching import (
+    held_out_split,
+    labelled,
+    own_answers,
+    samples_of,
+    temperatures_of,
+)
+from emocaliber.runs.train import train
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
+
+
+def test_a_split_may_be_that_of_one_task_alone() -> None:
+    chosen = samples_of(["kaomoji", "emoji"], ["unlabelled", "emoji:train"])
+    assert {(s.task, s.split) for s in chosen} == {("kaomoji", "unlabelled"), ("emoji", "train")}
+
+
+def test_a_split_that_nobody_has_is_refused() -> None:
+    with pytest.raises(UserError, match="no row belongs to emoji:unlabelled"):
+        samples_of(["emoji"], ["emoji:unlabelled"])
+
+
+def test_stage_1_learns_from_votes_where_there_are_any_and_from_the_label_elsewhere() -> None:
+    samples = [*samples_of(["kaomoji"], ["train"])[:3], *samples_of(["emoji"], ["train"])[:3]]
+    lessons = {one.sample.id: one for one in labelled(samples, load_template("label"), votes=True)}
+    assert lessons.keys() == {one.id for one in samples}
+    for one in samples:
+        told = lessons[one.id].label_target
+        assert told == (one.votes and tuple(one.votes.get(c, 0) / sum(one.votes.values()) for c in one.candidates))
+    assert {one.label_target for one in labelled(samples, load_template("label"))} == {None}
+    with pytest.raises(UserError, match="no row has rater votes"):
+        labelled(samples[:3], load_template("label"), votes=True)
+
+
+@pytest.mark.slow
+def test_agreement_is_a_share_of_the_draws_and_the_seed_fixes_it() -> None:
+    samples = samples_of(["kaomoji"], ["calibrate"])[:6]
+
+    def drawn() -> tuple[list[np.ndarray], np.ndarray]:
+        engine = TransformersEngine(embedded_base(), batch_size=6, max_new_tokens=8, temperature=1.0, seed=3)
+        return agreement(samples, engine)
+
+    beliefs, shares = drawn()
+    assert np.allclose([belief.sum() for belief in beliefs], 1.0)
+    assert np.array_equal(shares * DRAWS, np.round(shares * DRAWS))
+    assert ((shares >= 0) & (shares <= 1)).all()
+    assert np.array_equal(drawn()[1], shares)
+
+
+@pytest.mark.slow
+def test_what_was_asked_is_not_asked_again_and_is_the_same_to_the_last_digit(tmp_path: Path) -> None:
+    samples = samples_of(["kaomoji", "emoji"], ["calibrate"])[:40]
+    engine = TransformersEngine(embedded_base(), adapter=TINY_ADAPTER, batch_size=24, max_new_tokens=12)
+    template = load_template("label-confidence")
+    with Journal(tmp_path / "asked.jsonl") as journal:
+        first = ask_labels(samples, engine, journal)
+        lessons = own_answers(samples, engine, template, 0.01, journal)
+        assert journal.added == 2 * len(samples)
+    with Journal(tmp_path / "asked.jsonl") as journal:
+        again = ask_labels(samples, engine, journal)
+        assert own_answers(samples, engine, template, 0.01, journal) == lessons
+        assert journal.added == 0
+    for one, other, alone in zip(first, again, ask_labels(samples, engine), strict=True):
+        assert np.array_equal(one, other)
+        assert np.array_equal(one, alone)
+
+
+def test_a_task_without_a_label_is_refused_by_name() -> None:
+    bare = [replace(s, label=None) for s in samples_of(["emoji"], ["calibrate"])[:3]]
+    with pytest.raises(UserError, match="task emoji: no calibration row has a label"):
+        temperatures_of(bare, [np.full(8, 1 / 8)] * 3)
+
+
+@pytest.mark.slow
+def test_an_answer_to_an_unlabelled_picture_is_as_right_as_it_is_believed_and_never_held_out() -> None:
+    labelled = samples_of(["kaomoji"], ["calibrate"])[:24]
+    bare = [replace(s, id=f"{s.id}-bare", cluster=f"{s.cluster}-bare", label=None) for s in labelled]
+    engine = TransformersEngine(embedded_base(), adapter=TINY_ADAPTER, batch_size=24, max_new_tokens=12)
+    lessons = own_answers([*labelled, *bare], engine, load_template("label-confidence"), spread=0.01)
+    known, unknown = lessons[: len(lessons) // 2], lessons[len(lessons) // 2 :]
+    assert {one.correct for one in known} <= {0.0, 1.0}
+    assert all(one.correct is not None and 0 < one.correct < 1 for one in unknown)
+    assert [one.level_target for one in known] == [one.level_target for one in unknown]
+    _, held = held_out_split(lessons, [*labelled, *bare], 0.5, 0)
+    assert held
+    assert all(one.sample.label is not None for one in held)
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo", "dpo", "kto"])
+def test_a_method_that_pays_for_right_answers_refuses_rows_without_a_label(method: str, tmp_path: Path) -> None:
+    changes = ["data=[kaomoji]", "splits=[calibrate,unlabelled]"]
+    recipe = replace(read_recipe(RECIPES / "3-calibrate.yaml", changes), method=method)
+    with pytest.raises(UserError, match=rf"splits: .* has no label, and method {method} .*splits=\[calibrate\]"):
+        train(recipe, TINY_ADAPTER, tmp_path / "out")
+    assert not (tmp_path / "out" / "adapter").exists()

@@ -1,0 +1,39 @@
+"""What a stage leaves beside its adapter survives a stop at any place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emocaliber.runs.trackers import BOARDS, keep_boards
+from emocaliber.runs.train import carried
+
+
+def written(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_features_go_from_stage_to_stage_and_those_of_a_stage_done_again_do_not_stop_the_next(tmp_path: Path) -> None:
+    between, kept = tmp_path / "features", tmp_path / "2-verbalize" / "features"
+    written(between / "a", "stage 1")
+    kept.parent.mkdir()
+    with carried(between, kept):
+        assert (kept / "a").read_text() == "stage 1"
+        assert not between.exists()
+        written(between / "a", "stage 1 again")
+        written(kept / "b", "stage 2")
+    assert sorted(one.name for one in between.iterdir()) == ["a", "b"]
+    assert not kept.exists()
+    with carried(None, between):
+        pass
+    assert not between.exists()
+
+
+def test_a_trackers_files_are_kept_by_a_run_that_was_killed_after_keeping_them_once(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    written(checkpoints / BOARDS / "events.1", "first")
+    keep_boards(checkpoints)
+    written(checkpoints / BOARDS / "events.2", "second")
+    keep_boards(checkpoints)
+    assert sorted(one.name for one in (tmp_path / BOARDS).iterdir()) == ["events.1", "events.2"]

@@ -1,0 +1,72 @@
+"""A model that is given kept features computes what it computes from pixels, and its tower sees a picture once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from emocaliber.core.prompting import messages
+from emocaliber.stages.fast.frozen_vision import feature_processor, vision_holder
+from tests.stages.families import FAMILIES
+
+LIMIT = 10_000_000
+
+
+def pictures() -> list[Image.Image]:
+    random = np.random.default_rng(0)
+    sizes = [(56, 28), (140, 28), (56, 84), (28, 56)]
+    return [Image.fromarray(random.integers(0, 255, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+
+
+def asked(processor: Any, images: list[Image.Image]) -> Any:
+    texts = [
+        processor.apply_chat_template(messages(f"Which feeling is it{'?' * n}"), add_generation_prompt=True)
+        for n in range(len(images))
+    ]
+    return processor(text=texts, images=[[one] for one in images], padding=True, return_tensors="pt")
+
+
+@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl"])
+def test_the_same_logits_and_the_same_answer_come_from_features_as_from_pixels(family: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, processor = FAMILIES[family]()
+    model.eval()
+    plain = asked(processor, pictures())
+    with torch.no_grad():
+        wanted = model(**plain).logits
+        said = model.generate(**plain, max_new_tokens=4, do_sample=False)
+        reader = feature_processor(model, processor, tmp_path / "kept", LIMIT)
+        kept = asked(reader, pictures())
+        assert kept.keys() == plain.keys()
+        assert torch.equal(kept["input_ids"], plain["input_ids"])
+        assert torch.equal(kept["mm_token_type_ids"], plain["mm_token_type_ids"])
+        assert torch.equal(kept["image_grid_thw"], plain["image_grid_thw"])
+        assert kept["pixel_values"].shape[:2] == (len(plain["pixel_values"]), 1)
+        torch.testing.assert_close(model(**kept).logits, wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(model(**plain).logits, wanted, rtol=1e-4, atol=1e-4)
+        assert torch.equal(model.generate(**kept, max_new_tokens=4, do_sample=False), said)
+
+
+def test_a_picture_goes_through_the_tower_once(tmp_path: Path) -> None:
+    model, processor = FAMILIES["qwen2.5-vl"]()
+    reader = feature_processor(model, processor, tmp_path / "kept", LIMIT)
+    seen: list[int] = []
+    tower = vision_holder(model).visual.tower
+    tower.register_forward_hook(lambda module, given, made: seen.append(len(given[0])))
+    one, two, *_ = pictures()
+    asked(reader, [one, two, one])
+    asked(reader, [two, one])
+    assert seen == [sum(frames * rows * columns for _, (frames, rows, columns) in reader.store.places.values())]
+
+
+def test_pictures_that_there_is_no_room_for_go_through_the_tower(tmp_path: Path) -> None:
+    model, processor = FAMILIES["qwen2.5-vl"]()
+    reader = feature_processor(model, processor, tmp_path / "kept", limit=0)
+    batch = asked(reader, pictures())
+    assert batch["pixel_values"].dim() == 2
+    assert model(**batch).logits.isfinite().all()

@@ -1,0 +1,94 @@
+"""Kept features change no loss, are used for a frozen tower of a known family alone, and are said to be."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emocaliber.core.prompting import load_template
+from emocaliber.data.embedded import load
+from emocaliber.models.tiny import embedded_base
+from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.fast.kept_features import passes, remembering
+from emocaliber.stages.recipe import Recipe, load_recipe
+from emocaliber.stages.supervised import train_supervised, trainer_keys
+from emocaliber.stages.training import load_processor, load_trainable, read_log
+from tests.stages.families import FAMILIES
+
+RECIPE = Path(__file__).parents[3] / "recipes" / "tiny" / "1-label.yaml"
+SHORT = ["max_steps=4", "per_device_train_batch_size=6", "logging_steps=1", "save_steps=100"]
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load_recipe(RECIPE, trainer_keys(), [*SHORT, *overrides])
+
+
+def lessons(count: int) -> list[Lesson]:
+    template = load_template("label")
+    chosen = [one for task in ("kaomoji", "emoji") for one in [s for s in load(task) if s.label][: count // 2]]
+    return [Lesson(one, template.write(label=one.label)) for one in chosen]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_every_loss_is_that_of_the_run_without(
+    workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = {}
+    for kept in ("true", "false"):
+        chosen = recipe(f"keep_features={kept}", f"dataloader_num_workers={workers}")
+        out = tmp_path / kept
+        out.mkdir()
+        train_supervised(chosen, lessons(12), str(embedded_base()), None, out, title=kept)
+        logs[kept] = [(line["loss"], line["grad_norm"]) for line in read_log(out / "log.jsonl") if "loss" in line]
+    assert len(logs["true"]) == 4
+    for one, other in zip(logs["true"], logs["false"], strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    assert "one pass through the frozen vision tower for 12 pictures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "said"),
+    [
+        ("qwen2.5-vl", {"tuning": "full"}, "it learns"),
+        ("qwen2.5-vl", {"lora_target": r".*\.visual\..*\.qkv"}, "it learns"),
+        ("qwen3-vl", {"lora_target": r".*(visual|language_model).*proj"}, "it learns"),
+        ("smolvlm", {}, "smolvlm cannot be kept"),
+        ("internvl", {}, "internvl cannot be kept"),
+    ],
+)
+def test_elsewhere_pictures_go_through_the_tower_and_it_is_said(
+    family: str, changes: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, processor = FAMILIES[family]()
+    assert remembering(dataclasses.replace(recipe(), **changes), model, processor, tmp_path) is None
+    assert said in capsys.readouterr().out
+
+
+def test_nothing_is_kept_where_the_recipe_says_so(tmp_path: Path) -> None:
+    model, processor = FAMILIES["qwen2.5-vl"]()
+    assert remembering(recipe("keep_features=false"), model, processor, tmp_path) is None
+
+
+def test_a_trained_adapter_on_the_language_model_leaves_the_tower_frozen(tmp_path: Path) -> None:
+    chosen, model = recipe(), str(embedded_base())
+    assert remembering(chosen, load_trainable(chosen, model, None), load_processor(model), tmp_path) is not None
+
+
+def test_an_adapter_that_reaches_into_the_tower_goes_on_learning_there_and_keeps_its_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = str(embedded_base())
+    model = load_trainable(recipe(r"lora_target=.*(q_proj|visual.*qkv)"), base, None)
+    names = set(model.state_dict())
+    assert remembering(recipe(), model, load_processor(base), tmp_path) is None
+    assert "the adapter changes it" in capsys.readouterr().out
+    assert set(model.state_dict()) == names
+
+
+def test_how_often_a_picture_is_seen() -> None:
+    assert passes(recipe(), 12) == 2
+    assert passes(recipe("max_steps=-1", "num_train_epochs=1.5"), 12) == 1.5
