@@ -21,6 +21,7 @@ import numpy as np
 from emocaliber.calibration.maps import Beta, Isotonic, Map, Temperature
 from emocaliber.calibration.posthoc import Kind, Recalibrator, Signal, fit_recalibrator
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import Output
 from emocaliber.core.prediction_files import read_predictions, write_atomically, write_predictions
 from emocaliber.core.predictions import Prediction, State
 from emocaliber.evaluation.calibration import ece
@@ -129,6 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apply.add_argument("map", type=Path, help="the JSON file that `fit` wrote")
     apply.add_argument("predictions", type=Path, help="a prediction file of other rows")
     apply.add_argument("--out", type=Path, required=True, help="the prediction file to write")
+    parser.set_defaults(output=lambda a: Output(a.out, is_file=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,9 +11,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from emocaliber.cli.features import suite_data, write_features
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import SCORECARD, Output
 
+BASELINE = ("predictions.jsonl", "calibration.jsonl", "estimator/*.*", "estimator/*/*.*", "features/*.npz",
+            "features/*.partial")  # fmt: skip
 METHODS = ("softmax", "edl", "tmc", "etmc", "ecml", "ter", "amber2", "ensemble", "dropout")
 
 
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=".npz or .parquet of one task; may be repeated. Without it: the suite's tasks, seen by the"
                         " tiny model, in OUT/features (see emocaliber features)")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="where predictions and scorecard.json are written")
+    parser.set_defaults(output=lambda a: Output(a.out, (*SCORECARD, *BASELINE)))
     parser.add_argument("--suite", type=Path, help="a file such as eval/suites/tiny.yaml: its tasks, labels and groups")
     parser.add_argument("--recipe", type=Path, help="settings, such as recipes/baselines/tmc-public.yaml")
     parser.add_argument("--seed", type=int, help="a seed in place of the recipe's own")
@@ -54,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _views_of_suite(suite: Path | None, folder: Path, on_progress: Callable[[str], None]) -> list[Path]:
     """The suite's files of views, written where they are not there yet."""
+    from emocaliber.runs.features import suite_data, write_features
+
     if suite is None:
         raise UserError("nothing to train on: give --views or --suite")
     tasks = suite_data(suite)

@@ -8,10 +8,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emocaliber.cli.run import REPORT
+from emocaliber.core.outputs import Output
+
+COMPARED = ("baselines/scorecard.json", "baselines/scorecard.md", "baselines/report.html")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's argument."""
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished `emocaliber run`")
+    parser.set_defaults(output=lambda a: Output(a.run_folder, (*REPORT, *COMPARED), must_exist=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
+from emocaliber.core.outputs import Output, literal
 from emocaliber.core.taxonomy import TAXONOMIES
 
 LAYOUTS = (
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode pictures")
     for name, action in (("check", checker), ("convert", converter), ("split", splitter), ("corrupt", corrupter)):
         _source_arguments(action)
-        action.set_defaults(action=name)
+        action.set_defaults(action=name, output=_output)
 
 
 def _source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +54,14 @@ def _source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--in-split", help="the split of rows that name none (default: the layout's, else train)")
     parser.add_argument("--licence", default="", help="the licence of rows that name none")
     parser.add_argument("--majority", action="store_true", help="a label needs more than half of the raters")
+
+
+def _output(arguments: argparse.Namespace) -> Output:
+    if arguments.action == "check":
+        return Output(arguments.out, ("report.json", "problems.jsonl", "sheet.png", "overlaps.png", "facts.sqlite*"))
+    name = literal(arguments.out.name)
+    beside = (f"{name}.partial", f"{name}.parts-*/*", f"{name}.split.json", f"{name}.facts/*")
+    return Output(arguments.out, beside[: 4 if arguments.action == "split" else 2], is_file=True)
 
 
 def run(arguments: argparse.Namespace) -> None:

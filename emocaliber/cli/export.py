@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emocaliber.core.outputs import Output
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
@@ -15,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scorecard", type=Path, help="the --out of `emocaliber score`, to be shown in the card")
     parser.add_argument("--merge", action="store_true", help="add the adapter into the base: one whole model")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write, which must not exist yet")
+    parser.set_defaults(output=lambda a: Output(a.out, must_be_new=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

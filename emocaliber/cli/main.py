@@ -9,12 +9,16 @@ Those modules import what is heavy when they run, so that `emocaliber --help` lo
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 
 from emocaliber import __version__
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import claimed
 from emocaliber.core.shortage import shortage
 
 DESCRIPTION = """\
@@ -24,7 +28,7 @@ and judge whether what they state is right."""
 VERBS = {
     "run": ("cli.run", "Run the three stages of a folder of recipes, judge them, write the report."),
     "train": ("cli.train", "Run one stage from its recipe; run again after a stop, it goes on."),
-    "generate": ("cli.generate", "Ask a model about images; write responses and predictions."),
+    "generate": ("runs.generate", "Ask a model about images; write responses and predictions."),
     "data": ("cli.data", "Check data, convert it to Parquet, split it without leaks."),
     "pairs": ("runs.pairs", "Make preference pairs of sampled answers, with a report."),
     "recalibrate": ("calibration.recalibration", "Mend stated confidences or label probabilities after the fact."),
@@ -51,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0 done, 2 the input must be mended, 130 stopped by Ctrl-C."""
     parsed = _parser().parse_args(arguments)
     try:
-        parsed.run(parsed)
+        with _claimed(parsed, sys.argv[1:] if arguments is None else list(arguments)):
+            parsed.run(parsed)
     except UserError as error:
         print(f"emocaliber: {error}", file=sys.stderr)
         return 2
@@ -69,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="emocaliber", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"emocaliber {__version__}")
+    parser.set_defaults(output=lambda _: None)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, (module, sentence) in VERBS.items():
         command = import_module(f"emocaliber.{module}")
@@ -76,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(verb)
         verb.set_defaults(run=command.run)
     return parser
+
+
+def _claimed(parsed: argparse.Namespace, arguments: list[str]) -> AbstractContextManager[None]:
+    """The hold on what `--out` names. Of several processes that one launcher started, the first has it for all."""
+    output = parsed.output(parsed)
+    if output is None or os.environ.get("RANK", "0") != "0":
+        return nullcontext()
+    inputs = {name: str(value) for name, value in vars(parsed).items() if not callable(value) and name != "out"}
+    return claimed(output, shlex.join(["emocaliber", *arguments]), inputs)
 
 
 if __name__ == "__main__":

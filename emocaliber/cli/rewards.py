@@ -9,12 +9,14 @@ import argparse
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import Output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: nine of them)")
     parser.add_argument("--out", type=Path, default=Path("rewards.html"), help="the page (default: rewards.html)")
+    parser.set_defaults(output=lambda a: Output(a.out, is_file=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -8,11 +8,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emocaliber.core.outputs import Output
+
+REPORT = ("report/report.*", "report/scorecard.json", "report/inputs.json", "report/done.json")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("recipes", type=Path, help="a folder with 1-label.yaml, 2-verbalize.yaml and 3-calibrate.yaml")
     parser.add_argument("--out", type=Path, required=True, help="where everything is written; finished steps are kept")
+    parser.set_defaults(output=lambda a: Output(a.out, REPORT, in_steps=True))
     parser.add_argument("--seed", type=int, help="a seed in place of the recipes' own")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emocaliber.core.outputs import SCORECARD, Output
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
     parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
     parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
+    parser.set_defaults(output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
     parser.add_argument(
         "--threshold-on-test",
         action="store_true",

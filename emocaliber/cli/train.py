@@ -9,8 +9,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emocaliber.core.outputs import Output
+
 if TYPE_CHECKING:
     from emocaliber.stages.recipe import Recipe
+
+TRAINED = ("inputs.json", "done.json", "log.jsonl", "held_out.jsonl", "held_out_start.json", "asked-*.jsonl",
+           "profile.png")  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="replaces what the recipe says of a key")
     parser.add_argument("--adapter", type=Path, help="the adapter of the stage before (stages 2 and 3)")
     parser.add_argument("--out", type=Path, required=True, help="where adapter/ and log.jsonl are written")
+    parser.set_defaults(output=lambda a: Output(a.out, TRAINED, in_steps=True))
     parser.add_argument("--profile", action="store_true", help="say where the time goes, and draw it in profile.png")
 
 

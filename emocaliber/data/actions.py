@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import discard
 from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.check import PAIRS_SHOWN, Report, check
@@ -89,7 +89,7 @@ def run_split(arguments: argparse.Namespace) -> None:
         rows = assignment.apply(rows_only(source.rows()))
         write_parquet(rows, out, key=key, metadata={"emocaliber.split": json.dumps(record)}, on_progress=advance)
     out.with_name(f"{out.name}.split.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    shutil.rmtree(work)
+    discard(work, f"{FACTS}*")
     sizes = ", ".join(f"{split} {sum(labels.values()):,}" for split, labels in record["rows"].items())
     print(f"{sizes}: {out}")
 

@@ -9,7 +9,6 @@ pixel. Parts are written beside the file first, so that a stopped conversion goe
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,11 +19,13 @@ import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import FIXES, ImageError, check_image, read_image_bytes
+from emocaliber.core.outputs import discard
 from emocaliber.core.samples import FileImage
 from emocaliber.data.parquet import SCHEMA, sample_row
 from emocaliber.data.rows import Row
 
 Images = Literal["bytes", "paths"]
+PART_FILES = "[0-9][0-9][0-9][0-9][0-9][0-9].par*"  # NNNNNN.parquet, and .partial while it is written
 PART_ROWS = 2_000
 PART_BYTES = 64_000_000
 
@@ -50,10 +51,10 @@ def write_parquet(
         count, number = count + written, number + 1
         on_progress(written)
     if not count:
-        shutil.rmtree(parts)
+        discard(parts, PART_FILES)
         raise UserError(f"{out}: the source has no row; nothing is written")
-    _join(sorted(parts.glob("*.parquet"))[:number], out, metadata or {})
-    shutil.rmtree(parts)
+    _join([parts / f"{part:06d}.parquet" for part in range(number)], out, metadata or {})
+    discard(parts, PART_FILES)
     return count
 
 

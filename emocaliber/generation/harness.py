@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from emocaliber import __version__
-from emocaliber.cli.environment import describe
+from emocaliber.core.environment import describe
 from emocaliber.core.prediction_files import write_atomically, write_predictions
 from emocaliber.core.predictions import Source, State
 from emocaliber.core.prompting import Template

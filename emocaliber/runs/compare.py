@@ -19,7 +19,6 @@ import torch
 
 from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS, Progress, train_and_predict
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
-from emocaliber.cli.features import write_features
 from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_files import read_predictions
 from emocaliber.evaluation.build import build_scorecard
@@ -27,6 +26,7 @@ from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.tiny import embedded_base
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.reporting.run_summary import RunSummary, read_run_summary
+from emocaliber.runs.features import write_features
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_2, STATED, TEMPERATURE, Rows, read_rows
 from emocaliber.runs.scoring import write_scorecard
 from emocaliber.runs.steps import file_hash, run_step

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emocaliber.cli import generate as command
 from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_files import read_predictions, write_predictions
 from emocaliber.core.predictions import Source
 from emocaliber.core.yaml_files import read_mapping
 from emocaliber.evaluation.suite import load_suite
 from emocaliber.generation.harness import FILES
+from emocaliber.runs import generate as command
 from emocaliber.runs.scoring import score_files
 
 SPLITS = ("calibrate", "test")

@@ -8,9 +8,11 @@ Not an upload: the folder is written, `hf upload` sends it. Weights are safetens
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -56,11 +58,21 @@ def finished_stage(folder: Path) -> Finished:
 
 def export(stage: Finished, out: Path, *, merge: bool, scorecard: Path | None) -> Path:
     """Write the folder beside its place, then move it there. Raises UserError where `out` is there already."""
-    if out.exists():
-        raise UserError(f"{out} is there already; name a folder that is not")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    if os.path.lexists(out):
+        raise UserError(f"--out: {out} is there already; name a folder that is not")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        partial = Path(folder) / out.name
+        partial.mkdir()
+        _write(stage, partial, merge=merge, scorecard=scorecard)
+        try:
+            partial.rename(out)
+        except OSError:
+            raise UserError(f"--out: {out} was made by another process meanwhile; name another folder") from None
+    return out
+
+
+def _write(stage: Finished, partial: Path, *, merge: bool, scorecard: Path | None) -> None:
     if merge and stage.is_adapter:
         _merged(stage).save_pretrained(partial)
     else:
@@ -72,8 +84,6 @@ def export(stage: Finished, out: Path, *, merge: bool, scorecard: Path | None) -
         if file.suffix in PICKLES:
             raise UserError(f"{file.name}: a pickled file must not be shared; the stage's folder holds one")
     (partial / "README.md").write_text(card(stage, merged=merge, scorecard=_scorecard(scorecard)), encoding="utf-8")
-    partial.replace(out)
-    return out
 
 
 def _merged(stage: Finished) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 from accelerate import PartialState
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import replace_folder
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.generation.transformers_engine import TransformersEngine
@@ -101,8 +102,9 @@ def calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: 
     else:
         result |= _prefer(recipe, recipe.pairs, samples, held, adapter, out)
     if PartialState().is_main_process:
-        shutil.rmtree(out / result_name(recipe))
-        shutil.copytree(out / BEST, out / result_name(recipe))
+        partial = out / f"{result_name(recipe)}.partial"
+        shutil.copytree(out / BEST, partial, dirs_exist_ok=True)
+        replace_folder(partial, out / result_name(recipe))
     return result
 
 

@@ -18,6 +18,7 @@ from typing import Annotated
 import msgspec
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import Output, literal
 from emocaliber.core.prediction_files import decode_lines, write_atomically
 from emocaliber.core.samples import Sample
 from emocaliber.generation.records import read_records
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reward", default="brier-1", help="the scoring rule of the margins (default: brier-1)")
     parser.add_argument("--least-margin", type=float, default=0.01, help="leave closer pairs out (default: 0.01)")
     parser.add_argument("--out", type=Path, required=True, help="the file of pairs; its report is written beside it")
+    parser.set_defaults(output=lambda a: Output(a.out, (literal(report_path(a.out).name),), is_file=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

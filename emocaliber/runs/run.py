@@ -6,13 +6,13 @@ Not a scheduler: one step after another, each in its own folder, each skipped wh
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import discard
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.reporting.run_report import write_run_report
@@ -21,6 +21,7 @@ from emocaliber.runs.recipes import model_folder, read_recipe
 from emocaliber.runs.steps import file_hash, run_step
 from emocaliber.runs.summary import summarise
 from emocaliber.runs.train import train
+from emocaliber.stages.fast.feature_store import STORED
 from emocaliber.stages.fast.kept_features import FEATURES
 from emocaliber.stages.recipe import Recipe
 
@@ -41,7 +42,7 @@ def run(recipes: Path, out: Path, seed: int | None = None) -> Path:
         train(recipe, adapter, out / name, features=out / FEATURES)
         adapter = out / name / "adapter"
         adapters.append(adapter)
-    shutil.rmtree(out / FEATURES, ignore_errors=True)
+    discard(out / FEATURES, *STORED)
     for stage, (recipe, path) in enumerate(zip(chosen, adapters, strict=True), start=1):
         _predict(stage, recipe, path, out / "predictions" / f"stage-{stage}")
     return _report(chosen, [path.parent for path in adapters], out)

@@ -5,6 +5,7 @@ emocaliber recipe cp qwen2.5-vl-7b my-recipes
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def copy_recipes(name: str, target: Path) -> list[Path]:
     found = shipped()
     if name not in found:
         raise UserError(f"there are no recipes named {name!r}; choose one of {', '.join(found)}")
-    if target.exists():
+    if os.path.lexists(target):
         raise UserError(f"{target} is there already; name a folder that is not")
     shutil.copytree(found[name], target)
     return sorted(target.iterdir())

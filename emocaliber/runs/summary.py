@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from emocaliber.cli.environment import describe
+from emocaliber.core.environment import describe
 from emocaliber.core.predictions import Prediction
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.reporting.run_summary import Bar, Curve, Example, Roles, RunSummary, Scope, StageLog, choose_examples

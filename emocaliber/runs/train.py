@@ -5,7 +5,6 @@ Not the whole road (see run): stages 2 and 3 start from the adapter of the stage
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import discard
 from emocaliber.core.samples import Sample
 from emocaliber.core.shortage import shortage
 from emocaliber.data.splits import check_disjoint
@@ -24,10 +24,13 @@ from emocaliber.runs.inputs import inputs_of
 from emocaliber.runs.processes import join
 from emocaliber.runs.steps import is_done, refuse_changes, run_step
 from emocaliber.runs.teaching import samples_of
-from emocaliber.runs.trackers import keep_boards, refuse_missing
+from emocaliber.runs.trackers import BOARDS, keep_boards, refuse_missing
+from emocaliber.stages.fast.feature_store import STORED
 from emocaliber.stages.fast.kept_features import FEATURES
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import CHECKPOINTS
+
+COMPLETIONS = "completions"  # where TRL writes sampled answers, with log_completions
 
 
 def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | None = None) -> dict[str, Any]:
@@ -67,10 +70,11 @@ def carried(features: Path | None, kept: Path) -> Iterator[None]:
         features.rename(kept)
     yield
     if features is not None and alone and kept.is_dir():
-        shutil.rmtree(features, ignore_errors=True)  # of a stage that was done again meanwhile
-        kept.rename(features)
+        discard(features, *STORED)  # of a stage that was done again meanwhile
+        if not features.exists():
+            kept.rename(features)
     elif PartialState().is_main_process:
-        shutil.rmtree(kept, ignore_errors=True)
+        discard(kept, *STORED)
 
 
 @contextmanager
@@ -101,6 +105,6 @@ def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Pat
     result = stages[recipe.stage](recipe, samples, adapter, out)
     if PartialState().is_main_process:
         keep_boards(out / CHECKPOINTS)
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        discard(out / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS)
         forget_asked(out)
     return result

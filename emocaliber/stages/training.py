@@ -32,6 +32,7 @@ from transformers import (
 from transformers.image_utils import SizeDict
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import replace_folder
 from emocaliber.models.adapters import adapted
 from emocaliber.stages.profiling import watch
 from emocaliber.stages.recipe import Recipe
@@ -217,8 +218,7 @@ def save_result(trainer: Trainer, out: Path, name: str) -> None:
         if name == MODEL:
             processor: Any = trainer.processing_class
             processor.save_pretrained(str(partial))
-        shutil.rmtree(out / name, ignore_errors=True)
-        partial.replace(out / name)
+        replace_folder(partial, out / name)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -34,7 +34,6 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.baselines.views import Views
-from emocaliber.cli.features import QUESTIONS
 from emocaliber.core.prediction_files import read_predictions
 from emocaliber.core.predictions import Prediction
 from emocaliber.core.prompting import load_template
@@ -49,6 +48,7 @@ from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.tiny import embedded_base
 from emocaliber.runs.compare import BASELINES, COMPARED
+from emocaliber.runs.features import QUESTIONS
 
 LEVELS = {"noise": (0.5, 1.0, 2.0, 4.0), "missing": (0.25, 0.5, 0.75, 1.0), "conflict": (0.25, 0.5, 0.75, 1.0)}
 IMAGE_LEVELS = (0.05, 0.1, 0.2, 0.4)

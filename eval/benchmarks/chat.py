@@ -30,7 +30,7 @@ from emocaliber.chat.models import ModelChoice, add_model_arguments, model_choic
 from emocaliber.chat.pictures import Waiting
 from emocaliber.chat.server import build_application
 from emocaliber.chat.session import Session
-from emocaliber.cli.environment import usable_cores
+from emocaliber.core.environment import usable_cores
 from emocaliber.core.predictions import State
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.data.embedded import load

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from emocaliber.cli.environment import usable_cores
+from emocaliber.core.environment import usable_cores
 from emocaliber.core.images import load_image
 from emocaliber.core.prompting import load_template, messages
 from emocaliber.core.samples import FileImage, Sample

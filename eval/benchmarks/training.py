@@ -20,7 +20,7 @@ from pathlib import Path
 from training_runs import BATCH, PLAIN, TASKS, WARM, WAYS, Run, apart, recipe_of
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.cli.environment import usable_cores
+from emocaliber.core.environment import usable_cores
 from emocaliber.core.prompting import load_template
 from emocaliber.models.tiny import embedded_base
 from emocaliber.stages.conversations import as_dataset

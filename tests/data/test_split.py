@@ -116,7 +116,8 @@ def test_the_command_writes_the_rows_and_how_they_were_shared_out(tmp_path: Path
     assert record["rows"]["train"] == {"happy": 6, "sad": 6}
     assert json.loads(pq.read_schema(out).metadata[b"emocaliber.split"]) == record
     assert Counter(s.split for s in read_samples(out)) == {"train": 12, "calibrate": 4, "test": 4}
-    assert {path.name for path in tmp_path.iterdir()} == {"photos", out.name, f"{out.name}.split.json"}
+    visible = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert visible == {"photos", out.name, f"{out.name}.split.json"}
 
 
 def test_shares_are_three_numbers(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""A step is done once for the same inputs, goes on after a stop, and starts afresh when its inputs change."""
+"""A step is done once for the same inputs, resumes after a stop, and refuses other inputs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from emocaliber.core.errors import UserError
 from emocaliber.runs.steps import run_step
 
 
@@ -36,8 +37,17 @@ def test_a_stopped_step_keeps_its_folder_and_goes_on(tmp_path: Path) -> None:
     assert seen == [True]
 
 
-def test_other_inputs_start_from_an_empty_folder(tmp_path: Path) -> None:
-    run_step(tmp_path / "s", {"a": 1}, counting([]))
-    seen: list[bool] = []
-    run_step(tmp_path / "s", {"a": 2}, lambda folder: {"kept": seen.append((folder / "partial").exists())})
-    assert seen == [False]
+def test_other_inputs_are_refused_by_name_and_nothing_is_removed(tmp_path: Path) -> None:
+    run_step(tmp_path / "s", {"a": 1, "b": 0}, counting([]))
+    calls: list[Path] = []
+    with pytest.raises(UserError, match=r"a: 1 is now 2\); name another --out"):
+        run_step(tmp_path / "s", {"a": 2, "b": 0}, counting(calls))
+    assert not calls
+    assert (tmp_path / "s" / "partial").read_text() == "half"
+
+
+def test_a_folder_of_other_files_is_no_step(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds thesis\.txt"):
+        run_step(tmp_path, {"a": 1}, counting([]))
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]

@@ -25,6 +25,7 @@ from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import replace_folder
 from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS
 from emocaliber.stages.calibrate.watching import Floats, Stated, alarms, costs, gain, preferred, watch_numbers
 from emocaliber.stages.conversations import Lesson
@@ -117,8 +118,7 @@ class HeldOut(TrainerCallback):
         learned: dict[str, Any] = {"selected_adapters": ["default"]} if isinstance(model, PeftModel) else {}
         model.save_pretrained(str(partial), safe_serialization=True, **learned)
         (partial / "step.json").write_text(json.dumps({"step": step}))
-        shutil.rmtree(best, ignore_errors=True)
-        partial.replace(best)
+        replace_folder(partial, best)
 
 
 def kept_step(out: Path) -> int:

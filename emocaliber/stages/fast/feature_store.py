@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from emocaliber.core.outputs import discard
+
 NUMBERS, INDEX = "numbers.bin", "index.json"
+STORED = (NUMBERS, INDEX, f"{INDEX}.partial")
 Grid = tuple[int, int, int]
 """Patches of one picture: frames, rows, columns."""
 
@@ -53,8 +55,8 @@ class FeatureStore:
             self.places = {key: (at, tuple(grid)) for key, (at, grid) in known["places"].items()}
             self.size = known["size"]
         else:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            discard(self.folder, *STORED)
+            self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / NUMBERS).open("ab") as file:
             file.truncate(self.size)
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import SCORECARD, Output
 from emocaliber.core.prompting import Template, load_template, template_names
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import FILES as EMBEDDED
@@ -23,6 +24,7 @@ from emocaliber.generation.retry import RetryingEngine
 
 _IN_MANIFEST = ("data", "split", "limit", "model", "adapter", "template", "then", "constrain", "engine", "dtype",
                 "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
+ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.json")
 ENGINES = ("transformers", "vllm", "server")
 
 
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--score", action="store_true", help="judge the answers too: a scorecard in the same folder")
     parser.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
     parser.add_argument("--out", type=Path, required=True, help="folder for responses, predictions, journal, manifest")
+    parser.set_defaults(output=lambda a: Output(a.out, (*ANSWERS, *SCORECARD)))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -160,7 +163,7 @@ def _engines(arguments: argparse.Namespace) -> Engine:
     """One engine, or as many as there shall be side by side."""
     if arguments.data_parallel == 1:
         return _engine(arguments)
-    settings = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if key != "verb"})
+    settings = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if not callable(value)})
     return ParallelEngine(partial(_engine, settings), devices(arguments.data_parallel))
 
 

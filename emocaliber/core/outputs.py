@@ -1,0 +1,284 @@
+"""Where a command may write: in a new or empty folder, or in one that this project wrote before, one process at a time.
+
+Beside its files each output has a record, `.emocaliber.jsonl` within a folder, `.NAME.emocaliber.jsonl` beside a file:
+a line when a command starts (who writes which names, from what) and one when it ends (its files, with size, time and
+hash). A file is this project's own where the record lists it and it has not changed since. Anything else is refused
+before the command starts, and never removed or overwritten. The record is also the lock: it is held as long as the
+process lives, however that ends.
+
+    with claimed(Output(Path("out/score"), ("scorecard.json", "report.html")), "emocaliber score ...", {}):
+        ...
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from emocaliber.core.errors import UserError
+
+RECORD = ".emocaliber.jsonl"
+SCORECARD = ("scorecard.json", "scorecard.md", "report.html")
+"""What every command that judges writes."""
+HASHED_UP_TO = 64 << 20
+"""Larger files are told apart by size alone where their time differs: hashing weights would take minutes."""
+NAMES_SHOWN = 3
+
+Listed = dict[str, list[Any]]
+"""Size, time of change in ns, and SHA-256 (or "") of each file, by its path under the folder."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What `--out` names: a folder and the names (globs) that the command may write in it, or a file.
+
+    `is_file`: `path` is the file, and `names` are further names beside it. `must_exist`: a folder that an earlier
+    command has written. `must_be_new`: nothing may be there. `in_steps`: the command refuses changed inputs by itself
+    (see emocaliber.runs.steps).
+    """
+
+    path: Path
+    names: tuple[str, ...] = ()
+    is_file: bool = False
+    must_exist: bool = False
+    must_be_new: bool = False
+    in_steps: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The folder that `patterns` are relative to."""
+        return self.path.parent if self.is_file else self.path
+
+    @property
+    def record(self) -> Path:
+        """The file that lists what is ours, and is locked while a command writes."""
+        return self.folder / (f".{self.path.name}{RECORD}" if self.is_file else RECORD)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a command has started here before."""
+        return self.record.is_file() and self.record.stat().st_size > 0
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What the command may write, as globs under `folder`."""
+        return (literal(self.path.name), *self.names) if self.is_file else self.names
+
+    def files(self) -> set[Path]:
+        """The files at these places now."""
+        places = (place for pattern in self.patterns for place in self.folder.glob(pattern))
+        return {place for place in places if place.is_symlink() or not place.is_dir()}
+
+
+@contextmanager
+def claimed(output: Output, command: str, inputs: Mapping[str, Any]) -> Iterator[None]:
+    """Hold `output` for this process; on leaving, however that comes, list the files that are there.
+
+    `inputs` are what the files depend on, to be named where they differ from the time before. Raises UserError where
+    the folder or a file is somebody else's, another process writes there, or the place cannot be written to.
+    """
+    _refuse_wrong_kind(output)
+    if output.must_be_new:
+        yield
+        return
+    new, made = not output.is_recorded, not output.folder.exists()
+    if new:
+        _refuse_somebody_elses(output)
+    with _locked(output) as record:
+        lines = _lines(record)
+        _refuse_unlisted(output, lines)
+        _announce(output, lines, inputs)
+        start = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
+        _append(record, start | {"command": command, "names": output.patterns, "inputs": dict(inputs)})
+        try:
+            yield
+        finally:
+            files = output.files()
+            with suppress(OSError):  # a full disk: the start's names say what is ours
+                _append(record, {"files": {str(file.relative_to(output.folder)): _facts(file) for file in files}})
+            if new and not files:
+                output.record.unlink(missing_ok=True)
+                _remove_empty(output.folder if made else None)
+
+
+def _refuse_wrong_kind(output: Output) -> None:
+    path = output.path
+    if output.must_be_new and os.path.lexists(path):
+        raise UserError(f"--out: {path} is there already; name a folder that is not")
+    if output.is_file and path.is_dir():
+        raise UserError(f"--out: {path} is a folder; name a file in it, such as {path / 'NAME'}")
+    if not output.is_file and os.path.lexists(path) and not path.is_dir():
+        raise UserError(f"--out: {path} is a file; name a folder that is new or empty")
+    if output.must_exist and not output.is_recorded:
+        what = "was not written by emocaliber" if path.is_dir() else "is no folder"
+        raise UserError(f"{path} {what}; give the --out of a finished `emocaliber run`")
+
+
+def _refuse_somebody_elses(output: Output) -> None:
+    if output.is_file:
+        if there := sorted(output.files()):
+            raise UserError(
+                f"--out: {there[0]} is there already and was not written by emocaliber; name another"
+                " file, or move this one away"
+            )
+    elif output.path.is_dir() and (names := sorted({file.name for file in output.path.iterdir()} - {RECORD})):
+        raise UserError(
+            f"--out: {output.path} holds {_some(names)}, not written by emocaliber; name a folder that is new or empty"
+        )
+
+
+def _refuse_unlisted(output: Output, lines: list[dict[str, Any]]) -> None:
+    """Raises UserError where a name that the command would write holds what this project did not."""
+    listed, open_names = _listed(lines)
+    unfinished = {place for pattern in open_names for place in output.folder.glob(pattern)}
+    for file in sorted(output.files() - unfinished):
+        name = str(file.relative_to(output.folder))
+        if name not in listed:
+            raise UserError(
+                f"--out: {file} was not written by emocaliber, and this command writes a file of that name; move it"
+                " away, or name another --out"
+            )
+        if not _unchanged(file, listed[name]):
+            raise UserError(f"--out: {file} was changed since emocaliber wrote it; move it away, or name another --out")
+
+
+def _listed(lines: list[dict[str, Any]]) -> tuple[Listed, list[str]]:
+    """The files of commands that have ended, and the names claimed by those that were killed."""
+    listed: Listed = {}
+    open_names: list[str] = []
+    for line, following in pairwise([*lines, {}]):
+        listed |= line.get("files", {})
+        if "files" not in following:
+            open_names += line.get("names", [])
+    return listed, open_names
+
+
+def _announce(output: Output, lines: list[dict[str, Any]], inputs: Mapping[str, Any]) -> None:
+    """Say which files will be replaced, where something that they depend on has changed."""
+    before = next((line["inputs"] for line in reversed(lines) if "inputs" in line), None)
+    names = sorted(str(file.relative_to(output.folder)) for file in output.files())
+    if output.in_steps or before is None or not names or before == dict(inputs):
+        return
+    changed = [key for key in sorted(before.keys() | inputs.keys()) if before.get(key) != inputs.get(key)]
+    shown = "; ".join(f"{key}: {before.get(key)!r} is now {inputs.get(key)!r}" for key in changed)
+    print(f"{output.path}: {_some(names)} will be replaced ({shown})", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _locked(output: Output) -> Iterator[int]:
+    """The record's descriptor, locked. The lock is the process's: it ends with it, after kill -9 too."""
+    record = _opened(output)
+    try:
+        if not _lock(record, output.record):
+            raise UserError(_busy(output, _lines(record)))
+        yield record
+    finally:
+        os.close(record)
+
+
+def _lock(record: int, path: Path) -> bool:
+    """False where another process has it, or has just removed it."""
+    try:
+        fcntl.lockf(record, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by forked workers
+        return os.fstat(record).st_ino == path.stat().st_ino
+    except (BlockingIOError, PermissionError, FileNotFoundError):
+        return False
+
+
+def _busy(output: Output, lines: list[dict[str, Any]]) -> str:
+    start: dict[str, Any] = next((line for line in reversed(lines) if "pid" in line), {})
+    who = f"process {start.get('pid')} on {start.get('host')} since {start.get('since')}"
+    command = start.get("command", "another command")
+    return f"--out: {output.path} is being written by `{command}` ({who}); let it end, or name another --out"
+
+
+def _opened(output: Output) -> int:
+    try:
+        output.folder.mkdir(parents=True, exist_ok=True)
+        return os.open(output.record, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UserError(f"--out: {output.path} cannot be written to: {error.strerror}") from None
+
+
+def _lines(record: int) -> list[dict[str, Any]]:
+    """The record's lines; one that a kill cut short is passed over."""
+    lines = []
+    for line in os.pread(record, os.fstat(record).st_size, 0).splitlines():
+        with suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines
+
+
+def _append(record: int, line: Mapping[str, Any]) -> None:
+    """Begins with a line's end, in case a kill left half a line there."""
+    os.write(record, b"\n" + json.dumps(line, default=str).encode() + b"\n")
+    os.fsync(record)
+
+
+def _facts(file: Path) -> list[Any]:
+    state = file.lstat()
+    small = state.st_size <= HASHED_UP_TO and not file.is_symlink()
+    return [state.st_size, state.st_mtime_ns, _sha256(file) if small else ""]
+
+
+def _unchanged(file: Path, facts: list[Any]) -> bool:
+    """Same size and time, or where a copy has another time, the same content."""
+    size, changed, digest = facts
+    state = file.lstat()
+    if state.st_size != size:
+        return False
+    return state.st_mtime_ns == changed or digest in ("", _sha256(file))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def literal(name: str) -> str:
+    """A name as a glob that matches it alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def replace_folder(partial: Path, target: Path) -> None:
+    """Put a folder in the place of another of the same files; a file that only the old one has is carried over."""
+    for file in sorted(target.rglob("*")):
+        place = partial / file.relative_to(target)
+        if not file.is_dir() and not os.path.lexists(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(place)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.replace(target)
+
+
+def _remove_empty(folder: Path | None) -> None:
+    with suppress(OSError):
+        if folder is not None:
+            folder.rmdir()
+
+
+def discard(folder: Path, *patterns: str) -> None:
+    """Remove what a command left for itself under these names, and the folder where nothing else is in it."""
+    for place in [place for pattern in patterns for place in folder.glob(pattern)]:
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+    _remove_empty(folder)
