@@ -8,6 +8,7 @@ Not an engine: one is chosen and built here.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,9 @@ class ModelChoice:
             return vllm_engine(model, adapter, self.max_new_tokens)
         from emocaliber.generation.transformers_engine import TransformersEngine
 
-        return TransformersEngine(model, adapter=adapter, device=self.device, max_new_tokens=self.max_new_tokens)
+        engine = TransformersEngine(model, adapter=adapter, device=self.device, max_new_tokens=self.max_new_tokens)
+        print(f"{self.title} on {engine.device}", file=sys.stderr)
+        return engine
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +95,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer", type=Path, help="for vLLM's server: the model's folder, to show label probabilities"
     )
     parser.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
-    parser.add_argument("--device", default="cpu", help="for the transformers engine: cpu, cuda (default: cpu)")
+    parser.add_argument(
+        "--device", default="auto", help="for the transformers engine: cpu, cuda, mps (default: a GPU if there is one)"
+    )
     parser.add_argument("--max-new-tokens", type=int, help="longest answer, in tokens (default: 512; 16 embedded)")
     parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
                         help=f"what to ask: {', '.join(template_names())}")  # fmt: skip

@@ -65,3 +65,15 @@ def check_alive(adapter: str | Path, base: NDArray[np.float64], adapted: NDArray
             f"{adapter}: the adapter changes no answer (largest change of a log-probability {change:.1e} nats); was it"
             " trained, and for this model?"
         )
+
+
+def check_sees(model: str | Path, scores: NDArray[np.float64]) -> None:
+    """Compare log-probabilities [probes, continuations] of one model on different pictures. Raises UserError where
+    they are the same: a model of zeros, or one that is given no picture.
+    """
+    change = float(np.ptp(scores, axis=0).max())
+    if not change > LEAST_CHANGE:
+        raise UserError(
+            f"{model}: the model gives every picture the same answer (largest change of a log-probability"
+            f" {change:.1e} nats); are its weights complete?"
+        )

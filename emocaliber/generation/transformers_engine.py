@@ -31,21 +31,23 @@ from transformers import (
 )
 
 from emocaliber.core.prompting import messages
-from emocaliber.generation.adapters import PROBED, check_alive, probes
+from emocaliber.generation.adapters import PROBED, check_alive, check_sees, probes
 from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.listening import Listening
 from emocaliber.generation.logits import GumbelNoise, OptionRecorder, padded, row_log_probabilities
+from emocaliber.models.loading import chosen_device, complete_weights, fp32_logits, release
 
 
 class TransformersEngine:
     """Answers by transformers, greedily or, with a temperature above 0, by draws that the seed and each request fix.
 
-    `model_dir` is a local directory or a hub name, weights in safetensors; `adapter` a PEFT LoRA directory. In
-    float32 (the default on a CPU) the adapter is merged into the weights; in bfloat16 (the default elsewhere) it
-    stays beside them, since the sum would be rounded. Raises OSError where either cannot be loaded, UserError where
-    the adapter changes nothing.
+    `model_dir` is a local directory or a hub name, weights in safetensors; `adapter` a PEFT LoRA directory; `device`
+    "auto" is a GPU where there is one. In float32 (the default on a CPU) the adapter is merged into the weights; in
+    bfloat16 (the default elsewhere) it stays beside them, since the sum would be rounded, and the logits are computed
+    in float32 all the same. Raises OSError where either cannot be loaded, UserError where the adapter changes nothing
+    or the model answers every picture alike.
     """
 
     concurrency = 1
@@ -55,24 +57,31 @@ class TransformersEngine:
         model_dir: str | Path,
         *,
         adapter: str | Path | None = None,
-        device: str = "cpu",
+        device: str = "auto",
         dtype: torch.dtype | None = None,
         batch_size: int = 32,
         max_new_tokens: int = 32,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
+        device = chosen_device(device)
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         processor: Any = AutoProcessor.from_pretrained(model_dir)  # type: ignore[no-untyped-call]
-        model: Any = AutoModelForImageTextToText.from_pretrained(model_dir, dtype=dtype, use_safetensors=True)
-        self._setup(model.to(device).eval(), processor, batch_size, max_new_tokens)
-        if adapter is not None:
+        there = {} if device == "cpu" else {"device_map": {"": device}}  # past the CPU's memory, straight to its place
+        with complete_weights():
+            model: Any = AutoModelForImageTextToText.from_pretrained(
+                model_dir, dtype=dtype, use_safetensors=True, **there
+            )
+            self._setup(model.eval(), processor, batch_size, max_new_tokens)
             before = self.score_continuations(probes(), "", PROBED)
-            model = with_adapter(model, adapter, merge=dtype == torch.float32)
-            self._setup(model.to(device).eval(), processor, batch_size, max_new_tokens)
-            check_alive(adapter, before, self.score_continuations(probes(), "", PROBED))
+            check_sees(model_dir, before)
+            if adapter is not None:
+                model = with_adapter(model, adapter, merge=dtype == torch.float32)
+                self._setup(model.to(device).eval(), processor, batch_size, max_new_tokens)
+                check_alive(adapter, before, self.score_continuations(probes(), "", PROBED))
         self._temperature, self._seed = temperature, seed
-        settings = f"{dtype} {max_new_tokens} {temperature} {seed if temperature else ''}"
+        logits = " logits float32" if dtype in (torch.bfloat16, torch.float16) else ""
+        settings = f"{dtype}{logits} {max_new_tokens} {temperature} {seed if temperature else ''}"
         self._name = f"transformers {fingerprint(model_dir)} {fingerprint(adapter)} {settings}"
 
     @classmethod
@@ -88,6 +97,7 @@ class TransformersEngine:
 
     def _setup(self, model: PreTrainedModel, processor: ProcessorMixin, batch_size: int, max_new_tokens: int) -> None:
         self.model: Any = model
+        fp32_logits(model)
         self.processor: Any = processor
         self._batch_size = batch_size
         tokenizer = self.processor.tokenizer
@@ -102,8 +112,18 @@ class TransformersEngine:
 
     @property
     def name(self) -> str:
-        """Weights, adapter, precision and length limit, for a journal's key."""
+        """Weights, adapter, precision (of weights and logits) and length limit, for a journal's key."""
         return self._name
+
+    @property
+    def device(self) -> str:
+        """Where the model lies."""
+        return str(self.model.device)
+
+    def close(self) -> None:
+        """Give the model's memory back; the engine answers nothing any more."""
+        del self.model, self.processor
+        release()
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order. A batch that fails is halved until the failing request is alone."""

@@ -67,6 +67,8 @@ class VllmEngine:
             max_lora_rank=_rank(adapter),
             limit_mm_per_prompt={"image": 1, "video": 0},
             generation_config="vllm",
+            # in bfloat16, the logits' grid is too coarse to read a probability from
+            hf_overrides={} if dtype == "float32" else {"head_dtype": "float32"},
             # on a CPU, compiling takes 16 s of every start and gains nothing in batches
             enforce_eager=current_platform.is_cpu(),
             # guidance takes an added token that looks like <this> for a special one, and aborts the answer
@@ -78,7 +80,8 @@ class VllmEngine:
         self._chat = lru_cache(maxsize=4096)(self._chat_text)
         self._max_new_tokens, self._temperature, self._seed = max_new_tokens, temperature, seed
         self._lora: LoRARequest | None = None
-        settings = f"{dtype} {max_new_tokens} {max_model_len} {temperature} {seed if temperature else ''}"
+        logits = "" if dtype == "float32" else " logits float32"
+        settings = f"{dtype}{logits} {max_new_tokens} {max_model_len} {temperature} {seed if temperature else ''}"
         self._name = f"vllm {fingerprint(model_dir)} {fingerprint(adapter)} {settings}"
         if adapter is not None:
             before = self._probe()

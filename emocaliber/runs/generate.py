@@ -6,6 +6,7 @@ emocaliber generate --data kaomoji --model DIR --adapter DIR --out out/answers
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         " json, for any server that takes a JSON Schema")  # fmt: skip
     parser.add_argument("--data-parallel", type=int, default=1, metavar="N",
                         help="for vllm, transformers: N engines, a process and a GPU each, over one queue")  # fmt: skip
-    parser.add_argument("--device", default="cpu", help="for the transformers engine: cpu, cuda, cuda:1 (default: cpu)")
+    parser.add_argument("--device", default="auto",
+                        help="for the transformers engine: cpu, cuda, cuda:1, mps (default: a GPU where there is one)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
     parser.add_argument("--max-new-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
@@ -186,7 +188,7 @@ def _engine(arguments: argparse.Namespace) -> Engine:
 
     from emocaliber.generation.transformers_engine import TransformersEngine
 
-    return TransformersEngine(
+    engine = TransformersEngine(
         arguments.model,
         adapter=arguments.adapter,
         device=arguments.device,
@@ -196,6 +198,8 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         temperature=arguments.temperature,
         seed=arguments.seed,
     )
+    print(f"{arguments.model} on {engine.device}", file=sys.stderr)
+    return engine
 
 
 def _server(arguments: argparse.Namespace) -> Engine:
