@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-parallel", type=int, default=1, metavar="N",
                         help="for vllm, transformers: N engines, a process and a GPU each, over one queue")  # fmt: skip
     parser.add_argument("--device", default="auto",
-                        help="for the transformers engine: cpu, cuda, cuda:1, mps (default: a GPU where there is one)")  # fmt: skip
+                        help="for the transformers engine: cpu, cuda, cuda:1, mps (default: a GPU if any)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
     parser.add_argument("--max-new-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")

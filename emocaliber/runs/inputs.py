@@ -28,7 +28,9 @@ def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -
 
     Raises UserError where the recipe's model or its pairs are not there.
     """
-    settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features", "packing"}}
+    settings = {
+        k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features", "packing", "share_questions"}
+    }
     return {
         "recipe": settings,
         "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},

@@ -60,7 +60,8 @@ class Recipe:
     which a picture is scaled down (as the model's processor says where it is not given); `ask_batch_size` how many
     pictures the teacher of stages 2 and 3 is asked at a time; `keep_features` whether what a frozen vision tower makes
     of a picture is kept while the stage runs; `packing` whether the padding of a batch and what its loss does
-    not look at are left out (Qwen-VL; stages 1 and 2, and 3 by a proper loss). `trainer` holds the keys of TRL's own
+    not look at are left out (Qwen-VL; stages 1 and 2, and 3 by a proper loss); `share_questions` whether GRPO and RLOO
+    compute a question once for all its answers (Qwen-VL). `trainer` holds the keys of TRL's own
     class.
     """
 
@@ -92,6 +93,7 @@ class Recipe:
     ask_batch_size: int = 96
     keep_features: bool = True
     packing: bool = False
+    share_questions: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -179,7 +181,7 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     whole = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(whole, int)
     kinds |= dict.fromkeys(("spread", "held_out", "anchor"), (int, float))
-    if key in {"keep_features", "packing"} and not isinstance(value, bool):
+    if key in {"keep_features", "packing", "share_questions"} and not isinstance(value, bool):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
     kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs", "fold"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):

@@ -30,7 +30,7 @@ def test_a_picture_that_changes_beside_its_data_file_is_other_input(tmp_path: Pa
     assert len({one["pictures"] for one in found}) == 3
 
 
-@pytest.mark.parametrize("key", ["packing=false", "keep_features=false"])
+@pytest.mark.parametrize("key", ["packing=false", "keep_features=false", "share_questions=false"])
 def test_what_changes_the_speed_alone_is_no_input(key: str):
     assert inputs_of(read_recipe(RECIPE, [key]), None, []) == inputs_of(read_recipe(RECIPE), None, [])
 

@@ -48,6 +48,7 @@ def calibrate_by_grpo(
         "args": args,
         "train_dataset": questions(lessons, template),
         "processing_class": left_padding_processor(recipe, model),
+        "share_questions": recipe.share_questions,
         "callbacks": [Log(out, "calibrate"), HeldOut(watch_of(recipe, held_out, model, out))],
     }
     if recipe.advantages == "segments":

@@ -41,6 +41,7 @@ def calibrate_by_rloo(
         model=load_trainable(recipe, model, adapter),
         reward_funcs=[reward_function(recipe)],
         args=args,
+        share_questions=recipe.share_questions,
         train_dataset=questions(lessons, load_template(recipe.template)),
         processing_class=left_padding_processor(recipe, model),
         callbacks=[Log(out, "calibrate"), HeldOut(watch_of(recipe, held_out, model, out))],

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from emocaliber.stages.fast.attention import use_attention
@@ -70,20 +69,22 @@ def use_sharing(model: Any) -> bool:
 
 
 def answer_log_probabilities(
-    model: Any, batch: dict[str, torch.Tensor], length: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The log-probabilities of the answers' tokens and the entropies where they stand: [answers, length] each.
+    model: Any, base: Any, batch: dict[str, torch.Tensor], length: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The log-probabilities of the answers' tokens and the entropies where they stand: [answers, length] each; None for
+    the entropies of a model whose head gives none, as that of TRL's reference.
 
     `batch` is TRL's: questions padded on the left, then answers of `length` tokens padded on the right, as `input_ids`,
     `attention_mask` and `mm_token_type_ids` [answers, tokens]; `pixel_values` and `image_grid_thw` of one picture each;
-    `group` [answers], the same number for answers to the same question. `model` has TRL's fused head.
+    `group` [answers], the same number for answers to the same question. `model` has TRL's fused head; `base` is the
+    same without what a launcher wraps around it.
     """
-    base = model.module if isinstance(model, DistributedDataParallel) else model
     line, goal = shared_line(base, batch, length)
     outputs = model(**line, shift_labels=goal, fused_lm_head=True)
     shape = len(batch["group"]), length
     last = shape[0] * shape[1]
-    return outputs.log_probs[0, -last:].view(shape), outputs.entropy[0, -last:].view(shape)
+    entropy = outputs.entropy
+    return outputs.log_probs[0, -last:].view(shape), None if entropy is None else entropy[0, -last:].view(shape)
 
 
 def shared_line(model: Any, batch: dict[str, torch.Tensor], length: int) -> tuple[dict[str, Any], torch.Tensor]:

@@ -22,16 +22,17 @@ from emocaliber.stages.fast.shared_questions import (
 
 
 class _Sharing(Trainer):
-    """What both trainers do alike."""
+    """What both trainers do alike; with `share_questions` False, everything is TRL's own way."""
 
     num_generations: Any
     ref_model: Any
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, share_questions: bool = True, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._groups: torch.Tensor | None = None
         model: Any = self.model
-        self._shares = all(use_sharing(one) for one in (model, self.ref_model) if one is not None)
+        models = [self.accelerator.unwrap_model(each) for each in (model, self.ref_model) if each is not None]
+        self._shares = share_questions and all(map(use_sharing, models))
         if self._shares:
             alone = model.generate
 
@@ -75,14 +76,17 @@ class _Sharing(Trainer):
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "group": groups}
         batch |= {key: named[key] for key in ("mm_token_type_ids", "image_grid_thw", "pixel_values")}
         size = batch_size or len(groups)
-        logs, entropies = [], []
+        base = self.accelerator.unwrap_model(model)
+        logs: list[torch.Tensor] = []
+        entropies: list[torch.Tensor | None] = []
         for start in range(0, len(groups), size):
             part = rows_of(batch, torch.arange(start, min(start + size, len(groups)), device=groups.device))
             with self.accelerator.autocast():
-                log, entropy = answer_log_probabilities(model, part, logits_to_keep)
+                log, entropy = answer_log_probabilities(model, base, part, logits_to_keep)
             logs.append(log)
             entropies.append(entropy)
-        return torch.cat(logs), torch.cat(entropies), None
+        known = [entropy for entropy in entropies if entropy is not None]
+        return torch.cat(logs), torch.cat(known) if known else None, None
 
 
 class SharingGRPOTrainer(_Sharing, GRPOTrainer):

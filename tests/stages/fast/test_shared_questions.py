@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForImageTextToText
 from trl.data_utils import apply_chat_template
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -34,13 +35,19 @@ def length(completions: list[Any], **columns: Any) -> list[float]:
     return [float(sum(map(ord, text_of(one))) % 7) for one in completions]
 
 
-def trainer_of(family: str, method: str, sharing: bool, out: Path, beta: float = 0.0) -> Any:
+def trainer_of(
+    family: str, method: str, sharing: bool, out: Path, beta: float = 0.0, *, full: bool = False, **named: Any
+) -> Any:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
     processor.tokenizer.padding_side = "left"
     plain, ours, config, more = METHODS[method]
-    targets = r".*language_model.*\.(q_proj|v_proj|down_proj)"
-    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM"))
+    if full:  # TRL reads the reference from where the model came from
+        model.save_pretrained(out / family)
+        adapted = AutoModelForImageTextToText.from_pretrained(out / family, dtype=torch.float32)
+    else:
+        targets = r".*language_model.*\.(q_proj|v_proj|down_proj)"
+        adapted = get_peft_model(model, LoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM"))
     settings = config(
         output_dir=str(out), use_cpu=True, bf16=False, report_to="none", remove_unused_columns=False, beta=beta,
         per_device_train_batch_size=3 * COPIES, num_generations=COPIES, max_completion_length=5,
@@ -52,10 +59,13 @@ def trainer_of(family: str, method: str, sharing: bool, out: Path, beta: float =
         args=settings,
         train_dataset=questions(lessons(np.random.default_rng(5), 3), load_template("label-confidence")),
         processing_class=processor,
+        **named,
     )
-    for name, weight in adapted.named_parameters():
-        if ".default." in name:  # away from the start, which the reference stays at
+    for name, weight in adapted.named_parameters():  # away from the start, which the reference stays at
+        if ".default." in name:
             torch.nn.init.normal_(weight, std=0.2)
+        elif full and "language_model" in name:
+            weight.data += 0.02 * torch.randn_like(weight)
     return trainer
 
 
@@ -88,8 +98,40 @@ def test_draws_losses_and_gradients_are_those_of_trl(family: str, method: str, b
         assert drawn["advantages"].abs().max() > 0
         assert loss_too == pytest.approx(loss, rel=1e-4, abs=1e-6)
         assert gradients_too.keys() == gradients.keys()
+        largest = max(gradient.abs().max() for gradient in gradients.values())
         for name, gradient in gradients.items():
-            torch.testing.assert_close(gradients_too[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+            rounding = 1e-5 * max(1.0, float(largest))  # a sum's small parts carry the error of its large ones
+            torch.testing.assert_close(gradients_too[name], gradient, rtol=1e-3, atol=rounding, msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_where_every_weight_learns_the_reference_gives_no_entropy_and_all_is_still_as_in_trl(
+    method: str, tmp_path: Path
+) -> None:
+    plain, ours = (trainer_of("qwen3-vl", method, sharing, tmp_path, 0.1, full=True) for sharing in (False, True))
+    assert ours._shares
+    _, loss, gradients = step(plain, 0)
+    _, loss_too, gradients_too = step(ours, 0)
+    assert loss_too == pytest.approx(loss, rel=1e-4, abs=1e-6)
+    assert gradients_too.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradients_too[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_wrapper_that_hides_the_models_own_names_changes_nothing(tmp_path: Path) -> None:
+    trainer = trainer_of("qwen3-vl", "grpo", True, tmp_path)
+    drawn, _, _ = step(trainer, 0)
+    wrapped = torch.nn.DataParallel(trainer.model)  # as DeepSpeed's engine, it has no attribute `model`
+    assert not hasattr(wrapped, "model")
+    inputs = unsplit_pixel_values_by_grid(split_pixel_values_by_grid(drawn))
+    alone = trainer.compute_loss(trainer.model, inputs)
+    assert torch.equal(trainer.compute_loss(wrapped, inputs), alone)
+
+
+def test_the_recipes_key_switches_sharing_off(tmp_path: Path) -> None:
+    trainer = trainer_of("qwen3-vl", "grpo", True, tmp_path, share_questions=False)
+    assert not trainer._shares
+    assert trainer.model.generate.__func__ is type(trainer.model).generate
 
 
 @pytest.mark.parametrize("family", QWEN)
