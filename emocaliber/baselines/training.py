@@ -12,10 +12,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from emocaliber.baselines.model import Inputs, Model
+from emocaliber.calibration.maps import search_temperature
 
 Progress = Callable[[str], None]
 LEAST = 1e-12  # probabilities below it are raised to it before their logarithm
@@ -83,15 +83,11 @@ def log_score(model: Model, inputs: Inputs, target: Tensor, temperature: float =
 
 
 def fit_temperature(model: Model, inputs: Inputs, target: Tensor) -> float:
-    """The temperature in [0.05, 20] with the least `log_score` on n held-out rows (Guo et al. 2017).
+    """The temperature with the least `log_score` on n held-out rows (Guo et al. 2017).
 
     Targets are mixed with 1 / (n + 1) of the uniform distribution, as if one more row had been seen that nothing is
     known of (after Platt 1999): held-out rows that are all right would else ask for a temperature of zero.
     """
     unseen = 1 / (len(target) + 1)
     smoothed = (1 - unseen) * target + unseen / target.shape[1]
-
-    def loss(log_temperature: float) -> float:
-        return log_score(model, inputs, smoothed, float(np.exp(log_temperature)))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded").x))
+    return search_temperature(lambda temperature: log_score(model, inputs, smoothed, temperature))

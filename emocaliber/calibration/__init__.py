@@ -1,1 +1,4 @@
-"""Calibration: post-hoc maps from a score to a probability, fitted on fresh rows and kept as JSON."""
+"""Post-hoc calibration: maps from a score to a probability (`maps`), fitted on fresh rows (`fit`), as JSON (`files`).
+
+Below evaluation, stages and baselines, which all take their maps from here; imports no torch.
+"""

@@ -1,20 +1,130 @@
-"""Post-hoc maps from a score to a probability: temperature, isotonic and beta.
+"""Post-hoc maps from a score s in [0, 1] to the probability of being right, as pure functions of numpy arrays.
 
-Pure functions of numpy arrays, fitted on a calibration split. Not a model: they are the floor that a stated confidence
-must beat, and the source of stage 2's targets.
+| map | probability | source |
+|---|---|---|
+| temperature | sigmoid(logit(s) / T); of a distribution, softmax(log p / T) | Guo et al. 2017, section 4.2 |
+| platt | sigmoid(a logit(s) + b), a >= 0 | Platt 1999 |
+| beta | sigmoid(a ln s - b ln(1 - s) + c), a, b >= 0 | Kull, Silva Filho & Flach 2017, equation 4 |
+| isotonic | the monotone function of least squared error | Zadrozny & Elkan 2002 |
+
+None reorders. All but isotonic minimise the negative log-likelihood. Of a single confidence, the logarithm is taken
+after clipping it to [CLIP, 1 - CLIP]: a stated 1.00 counts as .999, since a certainty has no finite logit.
+
+    from emocaliber.calibration.maps import fit_beta
+    calibrated = fit_beta(confidence, correct)(new_confidence)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit
+from scipy.special import expit, logit
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+COLDEST, HOTTEST = 0.05, 20.0
+"""The bounds of every temperature."""
+STEEPEST = 20.0
+"""The bound of every slope, and of every intercept's absolute value."""
+CLIP = 1e-3
+"""Single confidences are clipped to [CLIP, 1 - CLIP] before their logarithm is taken."""
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """logit(result) = logit(s) / `temperature`: above 1 towards one half, below 1 away from it."""
+
+    temperature: float
+
+    def __call__(self, values: Floats) -> Floats:
+        """Confidences [n] to probabilities [n]."""
+        result: Floats = expit(_logit(values) / self.temperature)
+        return result
+
+
+@dataclass(frozen=True)
+class Platt:
+    """logit(result) = a logit(s) + b. The identity is a = 1, b = 0; a = 1 / T, b = 0 is a temperature."""
+
+    a: float
+    b: float
+
+    def __call__(self, values: Floats) -> Floats:
+        """Confidences [n] to probabilities [n]."""
+        result: Floats = expit(self.a * _logit(values) + self.b)
+        return result
+
+
+@dataclass(frozen=True)
+class Beta:
+    """logit(result) = a ln s - b ln(1 - s) + c. The identity is a = b = 1, c = 0; a = b is Platt's map."""
+
+    a: float
+    b: float
+    c: float
+
+    def __call__(self, values: Floats) -> Floats:
+        """Confidences [n] to probabilities [n]."""
+        s = np.clip(values, CLIP, 1 - CLIP)
+        result: Floats = expit(self.a * np.log(s) - self.b * np.log1p(-s) + self.c)
+        return result
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """A monotone map: linear between the points (`x`, `y`), both ascending, and level beyond the first and last."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __call__(self, values: Floats) -> Floats:
+        """Confidences [n] to probabilities [n]."""
+        result: Floats = np.interp(values, self.x, self.y)
+        return result
+
+
+Map = Temperature | Platt | Beta | Isotonic
+
+
+def fit_confidence_temperature(confidence: Floats, correct: Bools) -> Temperature:
+    """The temperature of stated confidences [n] as probabilities of being right. Raises ValueError where n is 0."""
+    _refuse_no_rows(correct, "a temperature")
+    logits, right = _logit(confidence), correct.astype(float)
+    return Temperature(search_temperature(lambda t: _negative_log_likelihood(logits / t, right)))
+
+
+def fit_platt(confidence: Floats, correct: Bools) -> Platt:
+    """Platt's map of confidences [n] to correctness [n]. Raises ValueError where n is 0."""
+    _refuse_no_rows(correct, "Platt's map")
+    features = np.column_stack((_logit(confidence), np.ones(len(correct))))
+    return Platt(*_fit_logistic(features, correct, [1.0, 0.0], [(0, STEEPEST), (-STEEPEST, STEEPEST)]))
+
+
+def fit_beta(confidence: Floats, correct: Bools) -> Beta:
+    """The beta map of confidences [n] to correctness [n]. Raises ValueError where n is 0.
+
+    Its parameters are kept within STEEPEST of 0, which matters only where all rows are right, or all wrong.
+    """
+    _refuse_no_rows(correct, "a beta map")
+    bounds = [(0, STEEPEST), (0, STEEPEST), (-STEEPEST, STEEPEST)]
+    return Beta(*_fit_logistic(_beta_features(confidence), correct, [1.0, 1.0, 0.0], bounds))
+
+
+def fit_isotonic(confidence: Floats, correct: Bools) -> Isotonic:
+    """The isotonic map of confidences [n] to correctness [n], level beyond the fitted range.
+
+    Raises ValueError where n is 0.
+    """
+    _refuse_no_rows(correct, "an isotonic map")
+    from sklearn.isotonic import IsotonicRegression  # heavy: the verbs' help must not load it
+
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(confidence, correct.astype(float))
+    return Isotonic(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
 
 
 def tempered(probabilities: Floats, temperature: float) -> Floats:
@@ -26,10 +136,7 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
-    """The temperature in [0.05, 20] with the least negative log-likelihood (Guo et al. 2017, section 4.2).
-
-    `probabilities` [n, k], rows summing to 1; `truth` [n] in [0, k). Raises ValueError where n is 0.
-    """
+    """The temperature of distributions [n, k] with true labels [n] in [0, k). Raises ValueError where n is 0."""
     return fit_shared_temperature([(probabilities, truth)])
 
 
@@ -39,100 +146,70 @@ def fit_shared_temperature(groups: Sequence[tuple[Floats, npt.NDArray[np.int64]]
     if rows == 0:
         raise ValueError("a temperature needs at least one labelled row")
 
-    def loss(log_temperature: float) -> float:
+    def loss(temperature: float) -> float:
         total = 0.0
         for probabilities, truth in groups:
-            chosen = tempered(probabilities, float(np.exp(log_temperature)))[np.arange(len(truth)), truth]
+            chosen = tempered(probabilities, temperature)[np.arange(len(truth)), truth]
             total -= float(np.log(np.clip(chosen, 1e-12, None)).sum())
         return total / rows
 
-    best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    return search_temperature(loss)
+
+
+def search_temperature(loss: Callable[[float], float]) -> float:
+    """The temperature in [COLDEST, HOTTEST] with the least `loss`, searched on its logarithm by Brent's method."""
+    bounds = (np.log(COLDEST), np.log(HOTTEST))
+    best = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=bounds, method="bounded")
     return float(np.exp(best.x))
 
 
-@dataclass(frozen=True)
-class Temperature:
-    """A probability's logit divided by `temperature`: above 1 towards one half, below 1 away from it."""
-
-    temperature: float
-
-    def __call__(self, values: Floats) -> Floats:
-        """Probabilities [n] to probabilities [n]."""
-        return tempered(np.column_stack((1 - values, values)), self.temperature)[:, 1]
-
-
-@dataclass(frozen=True)
-class Isotonic:
-    """A monotone map: linear between the points (`x`, `y`), both ascending, and level beyond the first and last."""
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    def __call__(self, values: Floats) -> Floats:
-        """Probabilities [n] to probabilities [n]."""
-        result: Floats = np.interp(values, self.x, self.y)
-        return result
+def bound_reached(fitted: Map) -> str | None:
+    """A sentence where a parameter ended at its bound, so that the map says less than it seems to; else None."""
+    if isinstance(fitted, Isotonic):
+        return None
+    if isinstance(fitted, Temperature):
+        for bound, meaning in ((HOTTEST, "every value becomes nearly 0.5"), (COLDEST, "values become nearly 0 or 1")):
+            if np.isclose(fitted.temperature, bound, rtol=1e-3):
+                return f"the temperature reached its bound {bound:g}: {meaning}"
+        return None
+    slopes = [fitted.a] if isinstance(fitted, Platt) else [fitted.a, fitted.b]
+    if max(slopes) < 1e-6:
+        return "the slope reached its bound 0: higher values were not right more often, so the map is a constant"
+    intercept = fitted.b if isinstance(fitted, Platt) else fitted.c
+    if max(*slopes, abs(intercept)) > STEEPEST - 1e-6:
+        return f"a parameter reached its bound {STEEPEST:g}: right and wrong rows do not overlap in these values"
+    return None
 
 
-@dataclass(frozen=True)
-class Beta:
-    """logit(result) = a ln s - b ln(1 - s) + c, with a, b >= 0 (Kull, Silva Filho & Flach 2017, equation 4).
-
-    The identity is a = b = 1, c = 0. `s` is clipped to [BETA_CLIP, 1 - BETA_CLIP]: a stated 1.00 has a logarithm.
-    """
-
-    a: float
-    b: float
-    c: float
-
-    def __call__(self, values: Floats) -> Floats:
-        """Probabilities [n] to probabilities [n]."""
-        result: Floats = expit(_beta_features(values) @ np.array([self.a, self.b, self.c]))
-        return result
-
-
-Map = Temperature | Isotonic | Beta
-
-BETA_CLIP = 1e-3
-
-
-def fit_isotonic(confidence: Floats, correct: npt.NDArray[np.bool_]) -> Isotonic:
-    """The monotone map with the least squared error from confidence [n] to correctness [n] (Zadrozny & Elkan 2002).
-
-    Beyond the fitted range the map goes on at its end values. Raises ValueError where n is 0.
-    """
-    if len(correct) == 0:
-        raise ValueError("an isotonic map needs at least one labelled row")
-    from sklearn.isotonic import IsotonicRegression  # heavy: the verbs' help must not load it
-
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(confidence, correct.astype(float))
-    return Isotonic(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
-
-
-def fit_beta(confidence: Floats, correct: npt.NDArray[np.bool_]) -> Beta:
-    """The beta map with the least negative log-likelihood, from confidence [n] to correctness [n].
-
-    Its parameters are kept within 20 of 0, which matters only where all rows are right, or all wrong. Raises ValueError
-    where n is 0.
-    """
-    if len(correct) == 0:
-        raise ValueError("a beta map needs at least one labelled row")
-    features, right = _beta_features(confidence), correct.astype(float)
+def _fit_logistic(
+    features: Floats, correct: Bools, start: list[float], bounds: list[tuple[float, float]]
+) -> list[float]:
+    """The parameters [d] of sigmoid(features [n, d] @ parameters) with the least negative log-likelihood."""
+    right = correct.astype(float)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         logits = features @ parameters
         slope: Floats = features.T @ (expit(logits) - right) / len(right)
-        return float((np.logaddexp(0, logits) - right * logits).mean()), slope
+        return _negative_log_likelihood(logits, right), slope
 
-    found = minimize(loss, [1.0, 1.0, 0.0], jac=True, bounds=[(0, 20), (0, 20), (-20, 20)], method="L-BFGS-B")
-    return Beta(*found.x.tolist())
+    result: list[float] = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x.tolist()
+    return result
 
 
-def fit_confidence_temperature(confidence: Floats, correct: npt.NDArray[np.bool_]) -> Temperature:
-    """The temperature of confidence [n] as a probability of being right; see `fit_temperature`."""
-    return Temperature(fit_temperature(np.column_stack((1 - confidence, confidence)), correct.astype(np.int64)))
+def _negative_log_likelihood(logits: Floats, right: Floats) -> float:
+    return float((np.logaddexp(0, logits) - right * logits).mean())
+
+
+def _logit(values: Floats) -> Floats:
+    result: Floats = logit(np.clip(values, CLIP, 1 - CLIP))
+    return result
 
 
 def _beta_features(values: Floats) -> Floats:
-    s = np.clip(values, BETA_CLIP, 1 - BETA_CLIP)
+    s = np.clip(values, CLIP, 1 - CLIP)
     return np.column_stack((np.log(s), -np.log1p(-s), np.ones(len(s))))
+
+
+def _refuse_no_rows(correct: Bools, what: str) -> None:
+    if len(correct) == 0:
+        raise ValueError(f"{what} needs at least one labelled row")

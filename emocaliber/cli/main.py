@@ -31,7 +31,7 @@ VERBS = {
     "generate": ("runs.generate", "Ask a model about images; write responses and predictions."),
     "data": ("cli.data", "Check data, convert it to Parquet, split it without leaks."),
     "pairs": ("runs.pairs", "Make preference pairs of sampled answers, with a report."),
-    "recalibrate": ("calibration.recalibration", "Mend stated confidences or label probabilities after the fact."),
+    "recalibrate": ("cli.recalibrate", "Recalibrate confidences after training (temperature, Platt, beta, isotonic)."),
     "rewards": ("cli.rewards", "Draw the rewards of stage 3 and where they pay for cheating."),
     "env": ("cli.environment", "Print versions and devices, to be pasted into a bug report."),
     "score": ("cli.score", "Judge predictions: every metric with intervals, floors and differences."),

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
+from emocaliber.calibration.maps import fit_isotonic
 from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
 from emocaliber.core.predictions import Source, State
 from emocaliber.evaluation.tally import BoolArray, FloatArray
@@ -39,12 +39,11 @@ def isotonic(table: PredictionTable, calibration: PredictionTable) -> Prediction
     rows = calibration.usable()
     if not rows.any():
         return None
-    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    curve.fit(calibration.confidence[rows], calibration.label_right()[rows])
+    fitted = fit_isotonic(calibration.confidence[rows], calibration.label_right()[rows])
     stated = np.full(len(table), np.nan)
     usable = table.usable()
     if usable.any():
-        stated[usable] = curve.predict(table.confidence[usable])
+        stated[usable] = fitted(table.confidence[usable])
     return _restated(table, ISOTONIC, stated, usable, Source.POSTHOC)
 
 

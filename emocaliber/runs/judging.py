@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from emocaliber.calibration.posthoc import isotonic, temperature_scaled
+from emocaliber.calibration.fit import isotonic, temperature_scaled
 from emocaliber.core.prediction_files import read_predictions, write_predictions
 from emocaliber.core.predictions import Prediction
 from emocaliber.core.prompting import load_template

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from emocaliber.calibration.posthoc import Kind, Signal, fit_recalibrator
+from emocaliber.calibration.fit import Kind, Signal, fit_recalibrator
 from emocaliber.core.prediction_files import read_predictions
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.stages.calibrate.held_out import kept_step

@@ -8,10 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emocaliber.calibration.maps import (
+    CLIP,
     Beta,
+    Isotonic,
+    Platt,
+    Temperature,
+    bound_reached,
     fit_beta,
     fit_confidence_temperature,
     fit_isotonic,
+    fit_platt,
     fit_temperature,
     tempered,
 )
@@ -85,6 +91,59 @@ def test_rows_of_one_outcome_give_maps_with_finite_values(right: bool) -> None:
         fit_beta(confidence, correct),
         fit_isotonic(confidence, correct),
         fit_confidence_temperature(confidence, correct),
+        fit_platt(confidence, correct),
     ):
         assert np.isfinite(fitted(grid)).all()
         assert (np.diff(fitted(grid)) >= -1e-12).all()
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.0), (0.5, 0.4), (2.0, -0.3)])
+def test_the_platt_map_that_made_the_rows_is_found_again(a: float, b: float) -> None:
+    random = np.random.default_rng(3)
+    confidence = random.uniform(0.02, 0.98, 40_000)
+    fitted = fit_platt(confidence, random.uniform(size=40_000) < Platt(a, b)(confidence))
+    assert (fitted.a, fitted.b) == pytest.approx((a, b), abs=0.06)
+
+
+def test_platts_map_without_an_intercept_is_a_temperature_and_beta_with_equal_slopes_is_platts() -> None:
+    grid = np.linspace(0, 1, 21)
+    assert Platt(0.5, 0.0)(grid) == pytest.approx(Temperature(2.0)(grid))
+    assert Beta(0.7, 0.7, 0.2)(grid) == pytest.approx(Platt(0.7, 0.2)(grid))
+
+
+def test_the_temperature_of_a_confidence_is_that_of_a_distribution_over_two_outcomes() -> None:
+    random = np.random.default_rng(4)
+    confidence = random.uniform(CLIP, 1 - CLIP, 3000)
+    correct = random.uniform(size=3000) < tempered(np.column_stack((1 - confidence, confidence)), 2.0)[:, 1]
+    two = np.column_stack((1 - confidence, confidence))
+    fitted = fit_confidence_temperature(confidence, correct)
+    assert fitted.temperature == pytest.approx(fit_temperature(two, correct.astype(np.int64)), rel=1e-4)
+    assert fitted(confidence) == pytest.approx(tempered(two, fitted.temperature)[:, 1])
+
+
+def test_a_few_certain_answers_that_are_wrong_do_not_flatten_all_others() -> None:
+    """Issue 61 of netcal: a stated 1.00 without a clip weighs 28 nats, and one wrong answer rules the temperature."""
+    random = np.random.default_rng(5)
+    confidence = np.where(random.uniform(size=4000) < 0.02, 1.0, random.uniform(0.05, 0.95, 4000))
+    correct = random.uniform(size=4000) < np.where(confidence == 1.0, 0.9, confidence)
+    assert fit_confidence_temperature(confidence, correct).temperature == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "sentence"),
+    [
+        (Temperature(19.999), "reached its bound 20: every value becomes nearly 0.5"),
+        (Temperature(0.0500001), "reached its bound 0.05"),
+        (Platt(0.0, 0.4), "the slope reached its bound 0"),
+        (Beta(0.0, 0.0, 0.4), "the slope reached its bound 0"),
+        (Beta(3.0, 20.0, 0.4), "a parameter reached its bound 20"),
+        (Platt(1.0, -20.0), "a parameter reached its bound 20"),
+    ],
+)
+def test_a_parameter_at_its_bound_has_a_sentence(fitted: Temperature | Platt | Beta, sentence: str) -> None:
+    assert sentence in str(bound_reached(fitted))
+
+
+@pytest.mark.parametrize("fitted", [Temperature(1.3), Platt(0.7, 0.1), Beta(0.0, 1.0, 2.0), Isotonic((0.5,), (0.5,))])
+def test_a_map_within_its_bounds_has_none(fitted: Temperature | Platt | Beta | Isotonic) -> None:
+    assert bound_reached(fitted) is None

@@ -7,7 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emocaliber.calibration.posthoc import FEWEST, Kind, Signal, fit_recalibrator, isotonic, temperature_scaled
+from emocaliber.calibration.fit import (
+    FEWEST,
+    KINDS,
+    Kind,
+    Signal,
+    cross_validate,
+    fit_recalibrator,
+    isotonic,
+    temperature_scaled,
+)
 from emocaliber.core.predictions import Prediction, Source, State
 
 LABELS = ("happy", "sad", "angry")
@@ -34,7 +43,7 @@ def brier(rows: list[Prediction]) -> float:
     return float(np.mean([((row.confidence or 0.0) - (row.predicted == row.truth)) ** 2 for row in rows]))
 
 
-@pytest.mark.parametrize("kind", ["temperature", "isotonic", "beta"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("signal", ["confidence", "probability", "distribution"])
 def test_each_map_of_each_signal_lowers_the_brier_score_of_unseen_rows(kind: Kind, signal: Signal):
     rows = drawn(1500, 1)
@@ -89,3 +98,36 @@ def test_the_maps_of_the_report_are_one_a_task():
 def test_no_row_to_learn_from_is_an_error_that_names_the_signal():
     with pytest.raises(ValueError, match="a probability to fit"):
         fit_recalibrator([replace(row, probability=None) for row in drawn(3, 0)], "probability", "beta", per_task=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cross_validation_agrees_with_unseen_rows_about_what_a_map_gains(kind: Kind):
+    held, rows = drawn(2000, 0), drawn(6000, 1)
+    result = cross_validate(held, "confidence", kind, per_task=True)
+    mapped = fit_recalibrator(held, "confidence", kind, per_task=True).apply(rows, "m")
+    assert result.helps
+    assert result.before - result.after == pytest.approx(brier(rows) - brier(mapped), abs=0.01)
+
+
+def test_rows_of_one_cluster_are_never_on_both_sides_of_a_fold():
+    """A cluster's rows share their outcome; a map that saw any of them would be right about the others."""
+    random, [row] = np.random.default_rng(0), drawn(1, 0)
+    rows = []
+    for cluster in range(100):
+        stated, right = float(random.uniform()), bool(random.uniform() < 0.5)
+        named = replace(row, cluster=str(cluster), confidence=stated, truth="joy", predicted="joy" if right else "fear")
+        rows += [replace(named, id=f"{cluster}-{i}") for i in range(4)]
+    assert cross_validate(rows, "confidence", "isotonic", per_task=False).after > 0.2
+
+
+def test_copies_of_a_cluster_do_not_make_the_gain_more_certain():
+    single = drawn(400, 0)
+    copies = [replace(row, id=f"{row.id}-{i}") for row in single for i in range(5)]
+    once = cross_validate(single, "confidence", "beta", per_task=False)
+    five = cross_validate(copies, "confidence", "beta", per_task=False)
+    assert five.error == pytest.approx(once.error, rel=0.05)
+
+
+def test_rows_of_a_single_cluster_cannot_be_cross_validated():
+    with pytest.raises(ValueError, match="at least two clusters"):
+        cross_validate([replace(row, cluster="c") for row in drawn(20, 0)], "confidence", "beta", per_task=False)

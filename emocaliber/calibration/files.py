@@ -1,0 +1,107 @@
+"""A recalibrator as a JSON file: what is mapped, the maps, and hashes of the rows that they were fitted on.
+
+emocaliber recalibrate fit calibration.jsonl --out map.json
+emocaliber recalibrate apply map.json predictions.jsonl --out recalibrated.jsonl
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from emocaliber.calibration.fit import KINDS, Kind, Recalibrator, Signal
+from emocaliber.calibration.maps import Beta, Isotonic, Map, Platt, Temperature
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import Share, write_atomically
+from emocaliber.core.predictions import Prediction
+
+FORMAT = "emocaliber recalibration 2"
+
+
+class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One map, fitted on so many rows: `temperature`, `platt` (a, b), `beta` (a, b, c) or `isotonic` (x and y)."""
+
+    rows: Annotated[int, msgspec.Meta(ge=1)]
+    temperature: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    platt: tuple[float, float] | None = None
+    beta: tuple[float, float, float] | None = None
+    isotonic: tuple[tuple[Share, ...], tuple[Share, ...]] | None = None
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file. `fitted_on` are hashes of the calibration rows, which may not be judged with its maps."""
+
+    format: str
+    signal: Signal
+    kind: Kind
+    overall: Curve
+    tasks: dict[str, Curve]
+    fitted_on: tuple[str, ...]
+
+
+def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction]) -> None:
+    """Write the maps and the hashes of all `calibration` rows, in full or not at all."""
+    file = File(
+        FORMAT,
+        fitted.signal,
+        fitted.kind,
+        _curve(fitted.overall, len(calibration)),
+        {task: _curve(own, sum(row.task == task for row in calibration)) for task, own in fitted.tasks.items()},
+        tuple(sorted({row_hash(row) for row in calibration})),
+    )
+    write_atomically(path, [msgspec.json.format(msgspec.json.encode(file), indent=1), b"\n"])
+
+
+def read_map(path: Path) -> tuple[Recalibrator, frozenset[str]]:
+    """The maps of a file, and the hashes of the rows they were fitted on. Raises UserError naming file and key."""
+    try:
+        file = msgspec.json.decode(path.read_bytes(), type=File)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}; write it anew with `emocaliber recalibrate fit`") from None
+    if file.format != FORMAT:
+        raise UserError(f"{path}: its 'format' is {file.format!r}, this version reads {FORMAT!r}; fit it anew")
+    tasks = {task: _map(path, f"tasks.{task}", curve, file.kind) for task, curve in file.tasks.items()}
+    overall = _map(path, "overall", file.overall, file.kind)
+    return Recalibrator(file.signal, file.kind, overall, tasks), frozenset(file.fitted_on)
+
+
+def row_hash(row: Prediction) -> str:
+    """What marks a row as fitted on: 16 hex digits of its task and id."""
+    return hashlib.sha256(f"{row.task}\0{row.id}".encode()).hexdigest()[:16]
+
+
+def _curve(fitted: Map, rows: int) -> Curve:
+    match fitted:
+        case Temperature():
+            return Curve(rows, temperature=fitted.temperature)
+        case Platt():
+            return Curve(rows, platt=(fitted.a, fitted.b))
+        case Beta():
+            return Curve(rows, beta=(fitted.a, fitted.b, fitted.c))
+        case Isotonic():
+            return Curve(rows, isotonic=(fitted.x, fitted.y))
+
+
+def _map(path: Path, key: str, curve: Curve, kind: Kind) -> Map:
+    present = [name for name in KINDS if getattr(curve, name) is not None]
+    if present != [kind]:
+        raise UserError(
+            f"{path}: {key} must hold a {kind} map and nothing else, but holds {present or 'none'}; fit it anew"
+        )
+    if curve.temperature is not None:
+        return Temperature(curve.temperature)
+    if curve.platt is not None:
+        return Platt(*curve.platt)
+    if curve.beta is not None:
+        return Beta(*curve.beta)
+    assert curve.isotonic is not None
+    x, y = curve.isotonic
+    if not x or len(x) != len(y) or list(x) != sorted(x) or list(y) != sorted(y):
+        raise UserError(f"{path}: {key}.isotonic must be two ascending lists of one length; fit it anew")
+    return Isotonic(x, y)

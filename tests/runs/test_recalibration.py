@@ -1,0 +1,186 @@
+"""Recalibrating files: what was fitted is read back, its figures are honest, and what does not help is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emocaliber.calibration.files import read_map
+from emocaliber.calibration.fit import KINDS, Kind, Signal
+from emocaliber.cli import main
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import read_predictions, write_predictions
+from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.runs.recalibration import apply_file, figures, fit_file
+from emocaliber.runs.scoring import score_files
+from tests.calibration.test_fit import drawn
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    held, test = tmp_path / "held.jsonl", tmp_path / "test.jsonl"
+    write_predictions(held, drawn(600, 0) + drawn(600, 2, "u", 3.0))
+    write_predictions(test, drawn(600, 1) + drawn(600, 3, "u", 3.0))
+    return held, test
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("signal", ["confidence", "distribution"])
+def test_the_file_maps_as_the_fit_that_wrote_it(files: tuple[Path, Path], tmp_path: Path, kind: Kind, signal: Signal):
+    held, test = files
+    fitted = fit_file([held], signal, kind, tmp_path / "map.json", per_task=True).recalibrator
+    again, fitted_on = read_map(tmp_path / "map.json")
+    assert again == fitted
+    assert len(fitted_on) == 1200
+    _, mended = apply_file(tmp_path / "map.json", test, tmp_path / "mended.jsonl")
+    assert mended == fitted.apply(list(read_predictions(test)), mended[0].method)
+    assert list(read_predictions(tmp_path / "mended.jsonl")) == mended
+
+
+@pytest.mark.slow
+def test_the_scorecard_after_is_better_than_before(files: tuple[Path, Path], tmp_path: Path):
+    held, test = files
+    fit_file([held], "confidence", "beta", tmp_path / "map.json", per_task=True)
+    before, after = apply_file(tmp_path / "map.json", test, tmp_path / "mended.jsonl")
+    assert figures(after)["Brier"] < figures(before)["Brier"] - 0.01
+    assert figures(after)["ECE"] < figures(before)["ECE"] / 2
+    card = score_files([test, tmp_path / "mended.jsonl"], replicates=20)
+    scores = {one.name: one.find("all").headline["brier"].value for one in card.methods}
+    assert scores["m, beta confidence"] == pytest.approx(figures(after)["Brier"])
+
+
+def test_rows_that_taught_the_map_are_refused(files: tuple[Path, Path], tmp_path: Path):
+    fit_file([files[0]], "confidence", "beta", tmp_path / "map.json", per_task=True)
+    with pytest.raises(UserError, match="'t0-0' was used to fit"):
+        apply_file(tmp_path / "map.json", files[0], tmp_path / "x.jsonl")
+    assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_the_verb_fits_applies_and_prints_before_and_after(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    made, out = str(tmp_path / "map.json"), str(tmp_path / "mended.jsonl")
+    assert main(["recalibrate", "fit", str(files[0]), "--map", "isotonic", "--of", "probability", "--out", made]) == 0
+    assert main(["recalibrate", "apply", made, str(files[1]), "--out", out]) == 0
+    told = capsys.readouterr().out
+    assert "isotonic map of the probability, for all tasks, 2 with a map of their own, fitted on 1200 rows" in told
+    assert told.index("before  Brier") < told.index("after   Brier")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": "other 2"}, "'format' is 'other 2'"),
+        ({"kind": "spline"}, r"\$.kind"),
+        ({"kind": "isotonic"}, "must hold a isotonic map and nothing else"),
+        ({"overall": {"rows": 3}}, "holds none"),
+        ({"overall": {"rows": 3, "beta": [1, 2]}}, r"\$.overall.beta"),
+        ({"extra": 1}, "unknown field `extra`"),
+    ],
+)
+def test_a_file_that_was_changed_by_hand_is_named_with_its_key(
+    files: tuple[Path, Path], tmp_path: Path, change: dict[str, object], sentence: str
+):
+    path = tmp_path / "map.json"
+    fit_file([files[0]], "confidence", "beta", path, per_task=False)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=sentence) as error:
+        read_map(path)
+    assert "map.json" in str(error.value)
+
+
+def test_an_isotonic_map_that_falls_is_refused(files: tuple[Path, Path], tmp_path: Path):
+    path = tmp_path / "map.json"
+    fit_file([files[0]], "confidence", "isotonic", path, per_task=False)
+    content = json.loads(path.read_text())
+    content["overall"]["isotonic"][1].reverse()
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"overall\.isotonic must be two ascending lists"):
+        read_map(path)
+
+
+def test_an_empty_prediction_file_is_an_error(files: tuple[Path, Path], tmp_path: Path):
+    fit_file([files[0]], "confidence", "beta", tmp_path / "map.json", per_task=True)
+    (tmp_path / "none.jsonl").write_text("")
+    with pytest.raises(UserError, match="holds no row"):
+        apply_file(tmp_path / "map.json", tmp_path / "none.jsonl", tmp_path / "x.jsonl")
+
+
+def saturated(n: int, seed: int) -> list[Prediction]:
+    """A quarter state 1.00 and are right on .92; the others are calibrated."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        stated = 1.0 if i % 4 == 0 else float(random.choice([0.5, 0.6, 0.7, 0.8, 0.9]))
+        right = random.uniform() < (0.92 if stated == 1.0 else stated)
+        rows.append(
+            Prediction(f"{seed}-{i}", "t", "", f"{seed}-{i}", "joy", "joy" if right else "fear", stated, State.OK,
+                       Source.VERBALIZED, "m")
+        )  # fmt: skip
+    return rows
+
+
+@pytest.fixture
+def certain(tmp_path: Path) -> tuple[Path, Path]:
+    held, test = tmp_path / "held.jsonl", tmp_path / "test.jsonl"
+    write_predictions(held, saturated(4000, 0))
+    write_predictions(test, saturated(4000, 1))
+    return held, test
+
+
+def test_the_map_chosen_for_saturated_confidences_lowers_the_brier_score_of_unseen_rows(
+    certain: tuple[Path, Path], tmp_path: Path
+):
+    fit = fit_file([certain[0]], "confidence", None, tmp_path / "map.json", per_task=True)
+    before, after = apply_file(tmp_path / "map.json", certain[1], tmp_path / "out.jsonl")
+    assert figures(after)["Brier"] < figures(before)["Brier"]
+    assert figures(after)["ECE"] < figures(before)["ECE"]
+    assert [result.after for result in fit.tried] == sorted(result.after for result in fit.tried)
+    assert fit.recalibrator.kind == fit.tried[0].kind
+    assert {result.kind for result in fit.tried} == set(KINDS)
+
+
+def test_a_map_that_does_not_help_is_not_written_unless_it_is_forced(
+    certain: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "map.json"
+    arguments = ["recalibrate", "fit", str(certain[0]), "--map", "temperature", "--out", str(out)]
+    assert main(arguments) == 2
+    refusal = capsys.readouterr().err
+    assert "a temperature map does not help, so none is written" in refusal
+    assert "--map temperature --force" in refusal
+    assert not out.exists()
+    assert main([*arguments, "--force"]) == 0
+    assert read_map(out)[0].kind == "temperature"
+
+
+def test_calibrated_confidences_are_left_alone(tmp_path: Path):
+    write_predictions(tmp_path / "held.jsonl", drawn(3000, 0, power=1.0))
+    with pytest.raises(UserError, match="no map helps, so none is written: the confidence as it is has Brier score"):
+        fit_file([tmp_path / "held.jsonl"], "confidence", None, tmp_path / "map.json", per_task=True)
+
+
+def test_one_row_is_too_few_to_see_whether_a_map_helps(tmp_path: Path):
+    write_predictions(tmp_path / "held.jsonl", drawn(1, 0))
+    with pytest.raises(UserError, match="at least two clusters"):
+        fit_file([tmp_path / "held.jsonl"], "confidence", None, tmp_path / "map.json", per_task=True)
+    fit = fit_file([tmp_path / "held.jsonl"], "confidence", "beta", tmp_path / "map.json", per_task=True, force=True)
+    assert fit.tried == []
+
+
+def test_a_parameter_at_its_bound_has_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    random = np.random.default_rng(0)
+    upside_down = [
+        replace(row, confidence=stated, predicted="joy" if random.uniform() < 1 - stated else "fear")
+        for row, stated in ((row, float(random.choice([0.1, 0.5, 0.9]))) for row in saturated(400, 0))
+    ]
+    write_predictions(tmp_path / "held.jsonl", upside_down)
+    fit = ["recalibrate", "fit", str(tmp_path / "held.jsonl"), "--out", str(tmp_path / "map.json"), "--map"]
+    assert main([*fit, "temperature"]) == 0
+    assert "Note: task t: the temperature reached its bound 20" in capsys.readouterr().out
+    assert main([*fit, "platt"]) == 0
+    assert "the slope reached its bound 0: higher values were not right more often" in capsys.readouterr().out
