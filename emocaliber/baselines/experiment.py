@@ -19,8 +19,7 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import write_predictions
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, write_predictions
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.runs.scoring import score_files
 

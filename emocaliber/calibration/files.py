@@ -16,8 +16,8 @@ import msgspec
 from emocaliber.calibration.fit import KINDS, Kind, Recalibrator, Signal
 from emocaliber.calibration.maps import Beta, Isotonic, Map, Platt, Temperature
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import Share, write_atomically
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.files import write_atomically
+from emocaliber.core.predictions import Prediction, Share
 
 FORMAT = "emocaliber recalibration 2"
 

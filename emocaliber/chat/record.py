@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import Count, Share, read_predictions, write_atomically
-from emocaliber.core.predictions import Prediction, State
+from emocaliber.core.files import write_atomically
+from emocaliber.core.predictions import Count, Prediction, Share, State, read_predictions
 from emocaliber.evaluation.tally import Tally, tally
 from emocaliber.evaluation.trusted import trusted_at
 

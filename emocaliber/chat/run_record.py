@@ -13,8 +13,7 @@ from pathlib import Path
 
 from emocaliber.chat.record import Record, record_of
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.stages.calibrate.split import held_out_clusters
 
 

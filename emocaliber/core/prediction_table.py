@@ -1,7 +1,7 @@
 """PredictionTable: the rows of one method as columns, for a million of them.
 
-Not a file format (see prediction_files) and not a metric: it holds exactly what the rows hold. Strings become integer
-codes into a tuple of names; what a row lacks is -1 or NaN.
+It holds exactly what the rows hold, and nothing is computed. Strings become integer codes into a tuple of names; what a
+row lacks is -1 or NaN.
 
     python -c "from emocaliber.core.prediction_table import PredictionTable as T; print(T.from_predictions.__doc__)"
 """
@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import Line
 from emocaliber.core.predictions import Prediction, Source, State
 
-Row = Prediction | Line
 STATES = tuple(State)
 SOURCES = tuple(Source)
 
@@ -65,7 +63,7 @@ class PredictionTable:
         return len(self.ids)
 
     @classmethod
-    def from_predictions(cls, rows: Iterable[Row]) -> PredictionTable:
+    def from_predictions(cls, rows: Iterable[Prediction]) -> PredictionTable:
         """One method's rows as columns. Raises UserError where there are none, or where two methods or ids
         collide."""
         tables = split_by_method(rows)
@@ -100,7 +98,7 @@ class PredictionTable:
         return np.asarray(self.predicted == self.truth)
 
 
-def split_by_method(rows: Iterable[Row]) -> dict[str, PredictionTable]:
+def split_by_method(rows: Iterable[Prediction]) -> dict[str, PredictionTable]:
     """The rows of each method as a table, in order of first appearance. Raises UserError where a method repeats an
     id."""
     columns: dict[str, _Columns] = {}
@@ -171,7 +169,7 @@ class _Columns:
     votes: _Shares = field(default_factory=_Shares)
     distributions: _Shares = field(default_factory=_Shares)
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Prediction) -> None:
         self.ids.append(row.id)
         self.task.append(row.task)
         self.group.append(row.group)

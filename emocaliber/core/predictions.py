@@ -1,13 +1,27 @@
-"""Prediction: the one row that every method writes and every judge reads.
+"""Prediction: the one row that every method writes and every judge reads, and its file.
 
-Not a metric: evaluation reads these rows and nothing else. Its JSON Lines file is in prediction_files, its columns
-for a million rows in prediction_table.
+The file is JSON Lines, one Prediction a line, read and written as a stream. A bad line is an error that names file,
+line and key; nothing is skipped. Columns for a million rows are in prediction_table.
+
+    rows = list(read_predictions(Path("predictions.jsonl")))
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.files import open_text, write_atomically
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+_Schema = TypeVar("_Schema", bound=msgspec.Struct)
 
 
 class State(StrEnum):
@@ -38,14 +52,14 @@ class Source(StrEnum):
     CONSTANT = "constant"
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One row per sample.
+class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One row per sample. In a file every key but the last three must be there, and no other may.
 
     `truth` is the dominant label, `votes` the rater counts per label; `predicted` is None where no label could be
-    read, and `confidence`, in [0, 1], is None where none could be read; `state` says why. `probability` is the
-    label's token probability where the engine gave one. `method` names who made the row, `cluster` what is resampled
-    together.
+    read, and `confidence`, in [0, 1], is None where none could be read; `state` says why: "ok" needs both, any other
+    state is judged as a refusal. `distribution` maps labels to shares that need not sum to exactly 1; `probability` is
+    the predicted label's token probability where the engine gave one. `method` names who made the row, `group` (may be
+    "") the part of a suite it belongs to, `cluster` what is resampled together.
     """
 
     id: str
@@ -54,10 +68,96 @@ class Prediction:
     cluster: str
     truth: str
     predicted: str | None
-    confidence: float | None
+    confidence: Share | None
     state: State
     source: Source
     method: str
-    votes: dict[str, int] | None = None
-    distribution: dict[str, float] | None = None
-    probability: float | None = None
+    votes: dict[str, Count] | None = None
+    distribution: dict[str, Share] | None = None
+    probability: Share | None = None
+
+
+_MEND = (
+    "; each line is one JSON object: 85 % is 0.85, what is missing is null with the state that says why (NaN and"
+    " Infinity are not JSON)"
+)
+
+
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """The file's rows, in order, one at a time. Raises UserError naming file, line and key."""
+    for number, row in decode_lines(path, Prediction):
+        if problem := _problem(row):
+            raise UserError(f"{path}, line {number}: {problem}")
+        yield row
+
+
+def decode_lines(path: Path, schema: type[_Schema]) -> Iterator[tuple[int, _Schema]]:
+    """Each line's number, from 1, and its content. Blank lines may stand at the end only. Raises UserError."""
+    decode = msgspec.json.Decoder(schema).decode
+    number, line = 0, b""
+    try:
+        with open_text(path) as lines:
+            for number, line in enumerate(lines, 1):
+                if line.isspace():
+                    _refuse_more(lines, path, number)
+                    return
+                yield number, decode(line)
+    except msgspec.DecodeError as problem:
+        where = f"{path}, line {number}"
+        raise UserError(f"{where}: {problem}{_near(line, str(problem))}{_mend(str(problem), schema)}") from None
+    except UnicodeDecodeError as problem:
+        raise UserError(f"{path}, line {number} is not UTF-8 text: {problem}; save the file as UTF-8") from None
+
+
+def write_predictions(path: Path, rows: Iterable[Prediction]) -> None:
+    """Write the file in full or not at all. Raises ValueError for a row that the reader would refuse, naming its id."""
+    write_atomically(path, (to_line(row) for row in rows))
+
+
+def to_line(row: Prediction) -> bytes:
+    """One line of the file, newline included. Optional keys that are None are left out."""
+    try:
+        checked = msgspec.convert(msgspec.structs.asdict(row), Prediction)
+    except msgspec.ValidationError as problem:
+        raise ValueError(f"prediction {row.id!r}: {problem}") from None
+    if wrong := _problem(checked):
+        raise ValueError(f"prediction {row.id!r}: {wrong}")
+    return msgspec.json.encode(checked) + b"\n"
+
+
+def _problem(row: Prediction) -> str | None:
+    """What the schema cannot say."""
+    if row.state is State.OK and (row.predicted is None or row.confidence is None):
+        return "'state' is 'ok', but 'predicted' or 'confidence' is null; name the state that says what is missing"
+    if row.votes is not None and not any(row.votes.values()):
+        return "'votes' holds no vote; leave the key out"
+    if row.distribution is not None and not any(row.distribution.values()):
+        return "'distribution' has no positive share; leave the key out"
+    return None
+
+
+def _refuse_more(lines: Iterable[bytes], path: Path, blank: int) -> None:
+    if not all(line.isspace() for line in lines):
+        raise UserError(f"{path}, line {blank} is blank; delete it, or restore the row that stood there")
+
+
+def _near(line: bytes, problem: str) -> str:
+    """The text at the byte that a syntax error names: it has no key to name."""
+    if not (place := re.search(r"\(byte (\d+)\)", problem)):
+        return ""
+    byte = int(place[1])
+    return f" in {line[max(0, byte - 40) : byte + 10].decode(errors='replace').strip()!r}"
+
+
+def _mend(problem: str, schema: type[msgspec.Struct]) -> str:
+    """What would be right: the keys, an enumeration's values, or how a line is written."""
+    if "unknown field" in problem or "missing required field" in problem:
+        optional = ", ".join(field.name for field in msgspec.structs.fields(schema) if not field.required)
+        required = ", ".join(field.name for field in msgspec.structs.fields(schema) if field.required)
+        return f"; the keys are {required}" + (f", and optionally {optional}" if optional else "")
+    if "Invalid enum value" in problem and (key := re.search(r"`\$\.(\w+)`", problem)):
+        kinds = {field.name: field.type for field in msgspec.structs.fields(schema)}
+        values = kinds.get(key[1])
+        if isinstance(values, type) and issubclass(values, StrEnum):
+            return f"; it is one of {', '.join(repr(value.value) for value in values)}"
+    return _MEND

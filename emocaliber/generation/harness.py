@@ -21,8 +21,8 @@ from rich.text import Text
 
 from emocaliber import __version__
 from emocaliber.core.environment import describe
-from emocaliber.core.prediction_files import write_atomically, write_predictions
-from emocaliber.core.predictions import Source, State
+from emocaliber.core.files import write_atomically
+from emocaliber.core.predictions import Source, State, write_predictions
 from emocaliber.core.prompting import Template
 from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample

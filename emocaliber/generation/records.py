@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from emocaliber.core.prediction_files import decode_lines, write_atomically
+from emocaliber.core.files import write_atomically
+from emocaliber.core.predictions import decode_lines
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Response
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import msgspec
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import decode_lines
-from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Source, State, decode_lines
 from emocaliber.reading import read_response
 
 RIGHT, WRONG = "right", "wrong"

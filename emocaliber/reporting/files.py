@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emocaliber.core.prediction_files import write_atomically
+from emocaliber.core.files import write_atomically
 from emocaliber.reporting.document import Document
 from emocaliber.reporting.html import render_html
 from emocaliber.reporting.markdown import render_markdown

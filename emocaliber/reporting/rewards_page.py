@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from emocaliber.core.prediction_files import write_atomically
+from emocaliber.core.files import write_atomically
 from emocaliber.reporting.document import Cell, Document, Figure, Panel, Paragraph, Section, Table
 from emocaliber.reporting.html import render_html
 from emocaliber.reporting.palette import BAND, BLUE, GREY, INK, ORANGE

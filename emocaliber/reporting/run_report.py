@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from emocaliber.core.prediction_files import write_atomically
+from emocaliber.core.files import write_atomically
 from emocaliber.evaluation.floors import CONSTANT
 from emocaliber.evaluation.scorecard import MethodScores, Scores
 from emocaliber.reporting.baselines_section import beside_baselines

@@ -20,7 +20,7 @@ import torch
 from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS, Progress, train_and_predict
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import read_predictions
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.tiny import embedded_base

@@ -9,14 +9,14 @@ evaluate.yaml gives them. Stopped and started again, it asks only what is not an
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions, write_predictions
-from emocaliber.core.predictions import Source
+from emocaliber.core.predictions import Source, read_predictions, write_predictions
 from emocaliber.core.yaml_files import read_mapping
 from emocaliber.evaluation.suite import load_suite
 from emocaliber.generation.harness import FILES
@@ -85,5 +85,5 @@ def merged(folders: list[Path], source: Source, target: Path, read_out: str) -> 
     if files:
         target.parent.mkdir(parents=True, exist_ok=True)
         rows = (row for file in files for row in read_predictions(file))
-        write_predictions(target, (dataclasses.replace(row, method=f"{row.method}, {read_out}") for row in rows))
+        write_predictions(target, (replace(row, method=f"{row.method}, {read_out}") for row in rows))
         yield target

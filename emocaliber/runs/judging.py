@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emocaliber.calibration.fit import isotonic, temperature_scaled
-from emocaliber.core.prediction_files import read_predictions, write_predictions
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard

@@ -18,8 +18,9 @@ from typing import Annotated
 import msgspec
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.files import write_atomically
 from emocaliber.core.outputs import Output, literal
-from emocaliber.core.prediction_files import decode_lines, write_atomically
+from emocaliber.core.predictions import decode_lines
 from emocaliber.core.samples import Sample
 from emocaliber.generation.records import read_records
 from emocaliber.stages.pairs import NO_PAIRS, Draw, Key, Kind, Pair, PairReport, preference_pairs

@@ -10,10 +10,11 @@ not help by cross-validation is refused, unless it is forced.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from emocaliber.calibration.files import read_map, row_hash, write_map
 from emocaliber.calibration.fit import (
@@ -28,8 +29,7 @@ from emocaliber.calibration.fit import (
 )
 from emocaliber.calibration.maps import bound_reached
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions, write_predictions
-from emocaliber.core.predictions import Prediction, State
+from emocaliber.core.predictions import Prediction, State, read_predictions, write_predictions
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.proper_scores import brier
 from emocaliber.evaluation.tally import tally

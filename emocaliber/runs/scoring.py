@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import Line, read_lines, write_atomically
+from emocaliber.core.files import write_atomically
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.reference import load_references
 from emocaliber.evaluation.scorecard import Scorecard
@@ -81,11 +81,11 @@ def read_methods(paths: Sequence[Path], on_progress: Progress = lambda _: None) 
     return methods
 
 
-def read_rows(path: Path) -> Iterable[Prediction | Line]:
+def read_rows(path: Path) -> Iterable[Prediction]:
     """A file's rows: a prediction file, EmoCaliber's merged output, or a .csv of confidence and correctness."""
     if path.suffix == ".csv":
         return read_csv(path)
-    return read_merged(path) if is_merged(path) else read_lines(path)
+    return read_merged(path) if is_merged(path) else read_predictions(path)
 
 
 def _matched(held: dict[str, PredictionTable], methods: Sequence[str]) -> dict[str, PredictionTable]:
@@ -97,7 +97,7 @@ def _matched(held: dict[str, PredictionTable], methods: Sequence[str]) -> dict[s
     return held
 
 
-def _counted(rows: Iterable[Prediction | Line], path: Path, on_progress: Progress) -> Iterable[Prediction | Line]:
+def _counted(rows: Iterable[Prediction], path: Path, on_progress: Progress) -> Iterable[Prediction]:
     for number, row in enumerate(rows, 1):
         yield row
         if number % _STEP == 0:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import read_predictions
 from emocaliber.generation.engine import IMAGE_ERROR
 from emocaliber.generation.harness import FILES, responses_file
 from emocaliber.generation.records import read_records

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from msgspec import structs
 
 from emocaliber.baselines.estimator import Estimator
 from emocaliber.baselines.evidential import Tmc
@@ -27,8 +28,7 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import ViewSet, read_views
-from emocaliber.core.prediction_files import read_predictions, write_predictions
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.scorecard import Estimate
@@ -89,7 +89,7 @@ def _by_seed(estimator: Estimator, found: ViewSet, name: str, seed: int) -> Iter
     certainty = 1 - estimator.predict_opinion(test.views).uncertainty.double().numpy()
     for row, known in zip(predictions(estimator, test, found.task, name), certainty, strict=True):
         share = float(np.clip(known, 0, 1))
-        yield replace(row, id=f"{row.id}/{seed}", cluster=row.id, probability=share, distribution=None)
+        yield structs.replace(row, id=f"{row.id}/{seed}", cluster=row.id, probability=share, distribution=None)
 
 
 def measured(rows: Sequence[Prediction]) -> dict[str, Estimate]:

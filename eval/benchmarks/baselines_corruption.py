@@ -34,8 +34,7 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.baselines.views import Views
-from emocaliber.core.prediction_files import read_predictions
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.corruption import IMAGE_CORRUPTIONS, corrupted_sample
 from emocaliber.data.embedded import load

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
+from msgspec import structs
 
 from emocaliber.baselines.amber2 import Amber2
 from emocaliber.baselines.experiment import fit
@@ -64,7 +65,7 @@ def rows_of(found: ViewSet) -> Rows:
         for seed in SEEDS:
             recipe = BaselineRecipe(network, msgspec.structs.replace(Training(), seed=seed))
             made = predictions(fit(recipe, found)[0], found.splits["test"], found.task, name)
-            rows[name] += [replace(row, id=f"{row.id}/{seed}") for row in made]
+            rows[name] += [structs.replace(row, id=f"{row.id}/{seed}") for row in made]
         print(f"{found.task}, {name}: done", flush=True)
     return rows
 

@@ -25,7 +25,7 @@ from calibrators_table import render
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 
 from emocaliber.cli import main as emocaliber
-from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine

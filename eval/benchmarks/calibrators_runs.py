@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from emocaliber.calibration.fit import Kind, Signal, fit_recalibrator
-from emocaliber.core.prediction_files import read_predictions
-from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Source, State, read_predictions
 from emocaliber.stages.calibrate.held_out import kept_step
 from eval.worlds.faces_truth import FaceTruth, read_truths, truth_path
 

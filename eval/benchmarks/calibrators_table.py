@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from calibrators_runs import STAGE_2, Found, Rows, read_world, side_by_side
+from msgspec import structs
 
 from emocaliber.core.predictions import Prediction, State
 from emocaliber.evaluation.build import DEFAULTS, build_scorecard
@@ -89,7 +90,7 @@ def subject(found: Found) -> str:
 def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set[int]) -> Rows:
     """One method's rows of a task and group, all seeds; ids tell the seeds apart."""
     return [
-        replace(row, id=f"{row.id}/{seed}")
+        structs.replace(row, id=f"{row.id}/{seed}")
         for seed in sorted(seeds)
         for row in by_seed[seed]
         if row.task == task and group in (None, row.group)

@@ -31,8 +31,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 from torch_uncertainty.metrics.classification import AUGRC, AURC
 from torchmetrics.functional.classification import binary_calibration_error
 
-from emocaliber.core.prediction_files import write_predictions
-from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.evaluation import calibration, discrimination, proper_scores, selective
 from emocaliber.evaluation.bootstrap import interval, replicate
 from emocaliber.evaluation.build import DEFAULTS

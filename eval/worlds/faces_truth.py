@@ -15,8 +15,8 @@ from typing import Annotated
 import msgspec
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import decode_lines, write_atomically
-from emocaliber.core.predictions import Prediction, State
+from emocaliber.core.files import write_atomically
+from emocaliber.core.predictions import Prediction, State, decode_lines
 
 
 @dataclass(frozen=True)

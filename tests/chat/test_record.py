@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from emocaliber.chat.record import LEAST_ROWS, Record, Stated, TaskRecord, read_record, record_of, write_record
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import write_predictions
-from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 
 ROW = Prediction("1", "t", "", "1", "joy", "joy", 0.8, State.OK, Source.VERBALIZED, "m")
 RIGHT = [replace(ROW, id=f"r{n}") for n in range(80)]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.chat.record import FILE, read_record
 from emocaliber.chat.run_record import held_out_rows, record_of_run
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load

@@ -15,8 +15,7 @@ from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.softmax import Softmax
 from emocaliber.baselines.view_files import read_views
 from emocaliber.cli import main
-from emocaliber.core.prediction_files import read_predictions
-from emocaliber.core.predictions import Source, State
+from emocaliber.core.predictions import Source, State, read_predictions
 from emocaliber.data.embedded import load
 from tests.baselines.synthetic_views import QUICK, views_of
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_table import PredictionTable
@@ -27,7 +28,11 @@ SUITE = Suite(
 
 def _two_tasks(method: str = "model", seed: int = 0, **options: float) -> list[Prediction]:
     emoji = predictions(method, 60, seed, **options)  # type: ignore[arg-type]
-    return emoji[:40] + [replace(row, group="new") for row in emoji[40:]] + predictions(method, 40, seed, task="faces")
+    return (
+        emoji[:40]
+        + [structs.replace(row, group="new") for row in emoji[40:]]
+        + predictions(method, 40, seed, task="faces")
+    )
 
 
 def _card(rows: dict[str, list[Prediction]], **options: object) -> Scorecard:
@@ -93,7 +98,7 @@ def test_a_table_and_its_rows_give_one_scorecard():
 
 
 def test_the_json_is_strict_and_undefined_is_null():
-    rows = [replace(row, predicted=row.truth) for row in predictions()]
+    rows = [structs.replace(row, predicted=row.truth) for row in predictions()]
     text = _card({"model": rows}).to_json()
     content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
     assert content["schema"] == 1
@@ -119,7 +124,7 @@ def test_with_calibration_rows_the_constant_is_estimated_there():
 
 def test_methods_with_the_same_labels_share_their_constant():
     rows = predictions("a")
-    card = _card({"a": rows, "b": [replace(row, confidence=0.5, method="b") for row in rows]})
+    card = _card({"a": rows, "b": [structs.replace(row, confidence=0.5, method="b") for row in rows]})
     assert [one.name for one in card.methods if one.role == "floor"] == ["constant per task (a)"]
 
 
@@ -140,7 +145,7 @@ def test_thresholds_come_from_calibration_rows_or_are_marked():
 
 def test_paired_differences_are_narrower_than_the_methods_own_intervals():
     rows = predictions("a", 300)
-    other = [replace(row, method="b", confidence=_surer_if_wrong(row)) for row in rows]
+    other = [structs.replace(row, method="b", confidence=_surer_if_wrong(row)) for row in rows]
     card = _card({"a": rows, "b": other})
     paired = next(one for one in card.comparisons if (one.first, one.second) == ("a", "b"))
     brier = paired.headline["brier"]
@@ -159,14 +164,14 @@ def test_methods_are_compared_on_the_samples_that_both_have():
 
 def test_files_that_contradict_each_other_are_an_error_that_names_the_sample():
     rows = predictions("a")
-    other = [replace(row, method="b", truth="neutral") for row in rows]
+    other = [structs.replace(row, method="b", truth="neutral") for row in rows]
     with pytest.raises(UserError, match=r"sample 'emoji/\d+' has truth"):
         _card({"a": rows, "b": other})
 
 
 def test_clusters_widen_the_interval():
     rows = predictions(n=300)
-    tied = [replace(row, cluster=f"c{row.truth}{number % 6}") for number, row in enumerate(rows)]
+    tied = [structs.replace(row, cluster=f"c{row.truth}{number % 6}") for number, row in enumerate(rows)]
     cards = [_card({"model": one}) for one in (rows, tied)]
     assert [card.settings.unit for card in cards] == ["row", "cluster"]
     assert cards[1].method("model").find("all").n_clusters == len({row.cluster for row in tied})
@@ -183,7 +188,7 @@ def test_an_unknown_task_or_label_is_an_error_that_names_it():
     with pytest.raises(UserError, match=r"no task \['emojis'\]"):
         _card({"model": predictions(task="emojis")}, suite=SUITE)
     with pytest.raises(UserError, match=r"no true label of task 'emoji' \['angry'\]"):
-        _card({"model": [replace(predictions()[0], truth="angry")]}, suite=SUITE)
+        _card({"model": [structs.replace(predictions()[0], truth="angry")]}, suite=SUITE)
 
 
 def test_rows_that_are_missing_from_the_suite_are_noted():
@@ -198,7 +203,7 @@ def test_rows_without_a_group_take_the_only_one_of_their_task():
 
 def test_continuous_confidences_keep_their_exact_value():
     rng = np.random.default_rng(0)
-    rows = [replace(row, confidence=float(rng.random()), group="") for row in predictions(n=1500)]
+    rows = [structs.replace(row, confidence=float(rng.random()), group="") for row in predictions(n=1500)]
     card = build_scorecard({"model": rows}, settings=replace(DEFAULTS, replicates=40))
     value = card.method("model").find("all").headline["brier"]
     expected = np.mean([((row.confidence or 0) - (row.predicted == row.truth)) ** 2 for row in rows])

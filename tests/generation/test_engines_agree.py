@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions
-from emocaliber.core.predictions import State
+from emocaliber.core.predictions import State, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.generation.predict import predict

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, ImageSource, Sample
 from emocaliber.core.taxonomy import KAOMOJI_10

@@ -16,7 +16,7 @@ import pytest
 
 from emocaliber.cli import main
 from emocaliber.cli.main import _parser
-from emocaliber.core.prediction_files import write_predictions
+from emocaliber.core.predictions import write_predictions
 from emocaliber.generation.records import write_records
 from emocaliber.runs.steps import write_json
 from tests.data import layout_files

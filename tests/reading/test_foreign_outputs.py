@@ -50,7 +50,7 @@ def test_a_truth_outside_the_candidates_is_an_error_that_names_the_line(tmp_path
 
 
 def test_a_prediction_file_is_not_taken_for_merged_output(tmp_path: Path):
-    from emocaliber.core.prediction_files import write_predictions
+    from emocaliber.core.predictions import write_predictions
 
     path = tmp_path / "predictions.jsonl"
     write_predictions(path, predictions(n=2))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
@@ -38,7 +39,7 @@ def pair() -> Scorecard:
 @pytest.fixture(scope="session")
 def run() -> RunSummary:
     """A run of three stages."""
-    rows = {name: [replace(row, group="") for row in own] for name, own in run_rows().items()}
+    rows = {name: [structs.replace(row, group="") for row in own] for name, own in run_rows().items()}
     calibration = {name: predictions(name, 120, seed=5) for name in (STAGE_2, STATED)}
     settings = replace(FAST, replicates=20, interval="percentile")
     card = build_scorecard(rows, calibration=calibration, settings=settings)

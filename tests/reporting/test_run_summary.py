@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from emocaliber.core.errors import UserError
 from emocaliber.reporting.run_summary import RunSummary, choose_examples, read_run_summary

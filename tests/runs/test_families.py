@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from emocaliber.cli import main
-from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import FILES
 from emocaliber.data.parquet import read_samples

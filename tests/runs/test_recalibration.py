@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from emocaliber.calibration.files import read_map
 from emocaliber.calibration.fit import KINDS, Kind, Signal
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions, write_predictions
-from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Source, State, read_predictions, write_predictions
 from emocaliber.runs.recalibration import apply_file, figures, fit_file
 from emocaliber.runs.scoring import score_files
 from tests.calibration.test_fit import drawn

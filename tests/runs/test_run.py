@@ -16,8 +16,7 @@ import pytest
 import yaml
 
 from emocaliber.cli import main
-from emocaliber.core.prediction_files import read_predictions
-from emocaliber.core.predictions import Source
+from emocaliber.core.predictions import Source, read_predictions
 from tests.runs.conftest import RECIPES, ROWS
 
 pytestmark = pytest.mark.slow

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import write_predictions
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, write_predictions
 from emocaliber.runs.scoring import read_methods, score_files
 from tests.prediction_rows import predictions
 

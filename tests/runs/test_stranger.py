@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.cli import main
-from emocaliber.core.prediction_files import read_predictions
+from emocaliber.core.predictions import read_predictions
 from emocaliber.data.parquet import read_samples
 from tests.data.layout_files import by_class
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import read_predictions, to_line, write_predictions
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
-from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Source, State, read_predictions, to_line, write_predictions
 from tests.prediction_rows import LABELS, predictions
 
 SHARE = st.floats(0, 1)
