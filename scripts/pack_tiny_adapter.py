@@ -1,7 +1,7 @@
-"""Put the adapter of a finished run of the tiny recipes, and its record, into the package: what the demo answers with.
+"""Put the adapter of a finished run of the tiny recipes into the package, with its question and its record.
 
-Not training: `make demo` trains. The record counts the held-out rows alone. Run it again whenever
-`emocaliber/data/tiny-base` or the tiny recipes change.
+`emocaliber ask` and `emocaliber chat` answer with it where no other model is named. The record counts the held-out rows
+alone. Run it again whenever `emocaliber/data/tiny-base` or the tiny recipes change.
 
     python scripts/pack_tiny_adapter.py out/demo
 """
@@ -14,27 +14,38 @@ import shutil
 import sys
 from pathlib import Path
 
+import msgspec
+
 from emocaliber.chat.models import TINY_ADAPTER
 from emocaliber.chat.record import FILE, write_record
 from emocaliber.chat.run_record import record_of_run
 from emocaliber.core.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.models.location import TINY
+from emocaliber.models.question import read_question, write_question
 from emocaliber.models.tiny import embedded_base
 
 WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base_model_name_or_path"
 
 
 def pack(run: Path, out: Path) -> None:
-    """Write weights, configuration and calibration.json. Raises UserError where the run is none, or of another base."""
+    """Write weights, configuration, emocaliber.json and calibration.json.
+
+    Raises UserError where the run is not finished, or of another base.
+    """
     stage, record = run / "3-calibrate", record_of_run(run)
     trained_on = json.loads((stage / "done.json").read_text())["inputs"]["model"]
     if trained_on != fingerprint(embedded_base()):
         raise UserError(f"{run}: trained on another tiny base than {embedded_base()}; run `make demo` again")
+    question = read_question(stage / "adapter")
+    if question is None:
+        raise UserError(f"{stage / 'adapter'}: no emocaliber.json; run `make demo` again")
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(stage / "adapter" / WEIGHTS, out / WEIGHTS)
     config = json.loads((stage / "adapter" / CONFIG).read_text())
     config[BASE] = "emocaliber/data/tiny-base"  # the run wrote the folder of the machine that it ran on
     (out / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    write_question(out, msgspec.structs.replace(question, base=TINY))
     write_record(out / FILE, record)
 
 

@@ -114,10 +114,16 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
         detail = f"more than the {MAX_PIXELS:,} pixels allowed: {error}"
         raise ImageError(f"{name}: {detail}", "oversized image") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a {', '.join(FORMATS)} image", "not an image") from error
+        hint = "; it is an HEIC or AVIF picture, as telephones take them: save it as JPEG" if _is_heic(encoded) else ""
+        raise ImageError(f"{name}: not a {', '.join(FORMATS)} image{hint}", "not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
         detail = str(error) or type(error).__name__
         raise ImageError(f"{name}: cannot be decoded ({detail})", "unreadable image") from error
+
+
+def _is_heic(encoded: bytes) -> bool:
+    """Whether the bytes begin as an HEIC or AVIF file does (ISO/IEC 23008-12): a box "ftyp" with one of its brands."""
+    return encoded[4:8] == b"ftyp" and encoded[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
 
 
 def check_image(encoded: bytes, name: str = "image") -> tuple[str, int, int]:

@@ -22,11 +22,15 @@ from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
 from emocaliber.generation.harness import FILES, generate
 from emocaliber.generation.parallel_engine import ParallelEngine, devices
 from emocaliber.generation.retry import RetryingEngine
+from emocaliber.models.location import check_adapter, check_model
+from emocaliber.models.question import FILE as QUESTION_FILE
+from emocaliber.models.question import read_question
 
 _IN_MANIFEST = ("data", "split", "limit", "model", "adapter", "template", "then", "constrain", "engine", "dtype",
                 "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
 ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.json")
 ENGINES = ("transformers", "vllm", "server")
+DEFAULT_TEMPLATE = "label-confidence"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="test", help="which rows to ask about (default: test)")
     parser.add_argument("--model", required=True, help="a model's folder, its name on the hub, or tiny")
-    parser.add_argument("--adapter", help="a LoRA adapter's folder; with a server, the name it is served by")
+    parser.add_argument(
+        "--adapter",
+        help="LoRA adapter folder; with a server, the name it is served by, or NAME=DIR to read its question from DIR",
+    )
     parser.add_argument("--url", action="append", default=[], help="a server's address; several are used side by side")
     parser.add_argument("--tokenizer", type=Path, help="for vLLM's server: the model's folder, to report probabilities")
-    parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
-                        help=f"what to ask: {', '.join(template_names())}")  # fmt: skip
+    parser.add_argument("--template", choices=template_names(), metavar="NAME",
+                        help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}):"
+                        f" {', '.join(template_names())}")  # fmt: skip
     parser.add_argument("--then", choices=template_names(), metavar="NAME",
                         help="a second question about the first answer: self-report-confidence")  # fmt: skip
     parser.add_argument("--engine", default="transformers", choices=ENGINES)
@@ -72,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Ask, write the files, print the summary."""
-    template = _template(arguments)
+    first = _first_template(arguments)
+    template = in_two_steps(first, load_template(arguments.then)) if arguments.then else first
     _check(arguments, template)
     if arguments.model == "tiny":
         arguments.model = _embedded_base()
@@ -81,14 +90,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.data}: sample {unlabelled} has no label; choose a labelled split")
     summary = generate(
         samples,
-        _method(arguments),
+        _method(arguments, first),
         template,
         arguments.out,
         method=arguments.method,
         draws=arguments.samples,
         constrain=arguments.constrain,
         total=len(samples),
-        settings={name: getattr(arguments, name) for name in _IN_MANIFEST},
+        settings={name: getattr(arguments, name) for name in _IN_MANIFEST} | {"template": first.name},
     )
     states = ", ".join(f"{state} {count}" for state, count in sorted(summary.states.items()))
     print(f"{summary.rows} rows, {summary.asked} asked now: {states}")
@@ -120,9 +129,21 @@ def _samples(data: str, split: str) -> list[Sample]:
     return load(data, split) if data in EMBEDDED else read_samples(Path(data), split)
 
 
-def _template(arguments: argparse.Namespace) -> Template:
-    first = load_template(arguments.template)
-    return in_two_steps(first, load_template(arguments.then)) if arguments.then else first
+def _first_template(arguments: argparse.Namespace) -> Template:
+    """The prompt of --template, or the one that the adapter was trained on. Raises UserError where neither is known."""
+    folder = arguments.adapter
+    if arguments.engine == "server":
+        folder = (arguments.adapter or "").partition("=")[2] or None
+    if folder is not None:
+        check_adapter(Path(folder))
+    if arguments.template is not None:
+        return load_template(arguments.template)
+    question = None if folder is None else read_question(folder)
+    if question is None and folder is not None:
+        raise UserError(
+            f"{folder}: no {QUESTION_FILE} there says what the adapter was trained to be asked; give --template"
+        )
+    return load_template(DEFAULT_TEMPLATE) if question is None else question.template
 
 
 def _check(arguments: argparse.Namespace, template: Template) -> None:
@@ -140,6 +161,8 @@ def _check(arguments: argparse.Namespace, template: Template) -> None:
         raise UserError(f"{template.name} is a second question: give it with --then, after --template")
     if arguments.constrain:
         _check_constraint(arguments, template)
+    if arguments.engine != "server":
+        check_model(arguments.model)
 
 
 def _check_constraint(arguments: argparse.Namespace, template: Template) -> None:
@@ -151,11 +174,11 @@ def _check_constraint(arguments: argparse.Namespace, template: Template) -> None
         raise UserError(f"--constrain: {error}") from None
 
 
-def _method(arguments: argparse.Namespace) -> Engine:
+def _method(arguments: argparse.Namespace, first: Template) -> Engine:
     """The engine, with what is asked again around it."""
     engine = _engines(arguments)
     if arguments.then:
-        engine = FollowUpEngine(engine, load_template(arguments.template), load_template(arguments.then))
+        engine = FollowUpEngine(engine, first, load_template(arguments.then))
     if arguments.retry_below is not None:
         engine = RetryingEngine(engine, threshold=arguments.retry_below, retries=arguments.retries)
     return engine
@@ -209,7 +232,7 @@ def _server(arguments: argparse.Namespace) -> Engine:
         raise UserError("--engine server needs --url, for instance --url http://127.0.0.1:8000")
     return ServerEngine(
         arguments.url,
-        arguments.adapter or arguments.model,
+        (arguments.adapter or arguments.model).partition("=")[0],
         base=arguments.model if arguments.adapter else None,
         tokenizer=arguments.tokenizer,
         max_new_tokens=arguments.max_new_tokens,

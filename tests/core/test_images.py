@@ -67,7 +67,8 @@ def test_orientation_in_the_metadata_is_applied() -> None:
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"hello", "not a PNG, JPEG, WEBP"),
+        (b"hello", "not a PNG, JPEG, WEBP image$"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "not a PNG, JPEG, WEBP image; it is an HEIC .* save it as JPEG"),
         (encoded(GRADIENT)[:-40], "cannot be decoded"),
         (encoded(GRADIENT, "JPEG")[:-60], "cannot be decoded"),
         (png_header(20, 20), "cannot be decoded"),

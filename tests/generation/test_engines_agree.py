@@ -71,7 +71,7 @@ def test_vllm_answers_as_transformers_does_with_an_adapter_trained_on_the_shippe
 
     Float32 sums differ in their last bits from engine to engine, so one answer in a hundred may differ.
     """
-    adapter = ("--adapter", str(tuned_adapter))
+    adapter = ("--adapter", str(tuned_adapter), "--template", "label-confidence")
     plain = generate(samples_file, embedded_base(), tmp_path / "h", *adapter)
     served = generate(
         samples_file,

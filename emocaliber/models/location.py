@@ -1,0 +1,71 @@
+"""Where a model or an adapter lies: checked before anything is loaded, and before a hub is asked for a local path.
+
+check_model("out/model")                     # a folder with config.json, a hub name "owner/model", or "tiny"
+check_adapter(Path("out/stage-1/adapter"))   # a folder with adapter_config.json
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+
+from emocaliber.core.errors import UserError
+
+TINY = "tiny"
+MODEL_CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def check_model(name: str, option: str = "--model") -> None:
+    """Raises UserError where `name` is no model's folder and cannot be a hub name either.
+
+    A name with one slash whose first part is not a folder here may be on a hub; everything else is a local path.
+    """
+    path = Path(name)
+    if name == TINY:
+        return
+    if path.is_dir():
+        if (path / MODEL_CONFIG).is_file():
+            return
+        if (path / ADAPTER_CONFIG).is_file():
+            raise UserError(
+                f"{option} {name}: this is an adapter; give it as --adapter {name}, and its base as --model"
+            )
+        raise UserError(f"{option} {name}: the folder holds no {MODEL_CONFIG}{_beneath(path, MODEL_CONFIG)}")
+    if path.exists():
+        raise UserError(f"{option} {name}: this is a file; give the folder that holds the model's {MODEL_CONFIG}")
+    if _HUB_NAME.fullmatch(name) and not Path(path.parts[0]).exists():
+        return
+    raise UserError(f"{option} {name}: no such folder{_similar(path, [TINY])}")
+
+
+def check_adapter(path: Path, option: str = "--adapter") -> None:
+    """Raises UserError where `path` is not the folder of a PEFT adapter."""
+    if (path / ADAPTER_CONFIG).is_file():
+        return
+    if path.is_dir():
+        if (path / MODEL_CONFIG).is_file():
+            raise UserError(f"{option} {path}: this is a model, not an adapter; give it as --model {path}")
+        raise UserError(f"{option} {path}: the folder holds no {ADAPTER_CONFIG}{_beneath(path, ADAPTER_CONFIG)}")
+    if path.exists():
+        raise UserError(f"{option} {path}: this is a file; give the folder that holds {ADAPTER_CONFIG}")
+    raise UserError(f"{option} {path}: no such folder{_similar(path)}")
+
+
+def _beneath(folder: Path, config: str) -> str:
+    """The first folder below, at most two levels down, that holds the file."""
+    below = sorted([*folder.glob(f"*/{config}"), *folder.glob(f"*/*/{config}")])
+    return f"; did you mean {below[0].parent}?" if below else ""
+
+
+def _similar(path: Path, names: list[str] | None = None) -> str:
+    """A similarly named neighbour, or the first missing folder on the way."""
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    siblings = [str(each) for each in missing.parent.iterdir() if each.is_dir()] if missing.parent.is_dir() else []
+    close = get_close_matches(str(missing), [*(names or []), *siblings], n=1)
+    if close:
+        return f"; did you mean {Path(close[0]) / path.relative_to(missing)}?"
+    return "" if missing == path else f" ({missing} is missing)"
