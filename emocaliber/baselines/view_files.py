@@ -1,11 +1,13 @@
-"""Files of views: `.npz`, or Parquet for corpora of audio, text and video, with labels and rater votes.
+"""Files of views: `.npz`, `.mat`, or Parquet for corpora of audio, text and video, with labels and rater votes.
 
 Not a feature extractor (see features). In an .npz, `<view>_<split>` [n, d] is an array of features, for the splits
 `train`, `test` and, where there is one, `calibrate`; beside them `label_<split>` [n], and optionally `votes_<split>`
 [n, K], `id_<split>`, `group_<split>`, `cluster_<split>` [n], `classes` [K] (the order of the votes' columns; by default
 the sorted labels) and `task`. A view missing from a row is a row of NaN.
 
-For Parquet see view_corpora.
+Labels may be texts, bytes or numbers (1 and 1.0 are one label); a missing one is refused. `gt_<split>` is read as
+`label_<split>`, as the files of TMC have it. A .mat file (MATLAB up to v7) has the same keys. For Parquet see
+view_corpora.
 
     emocaliber baseline tmc --views FILE.npz --out DIR
 """
@@ -13,6 +15,7 @@ For Parquet see view_corpora.
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +27,11 @@ import numpy.typing as npt
 from emocaliber.baselines.view_corpora import SPLITS, read_corpus
 from emocaliber.baselines.views import count_rows
 from emocaliber.core.errors import UserError
+from emocaliber.data.labels import by_fold, class_number, fold, is_missing, one_spelling
 
 Strings = npt.NDArray[np.str_]
 PER_ROW = ("label", "votes", "id", "group", "cluster")
+ALIASES = {"gt": "label"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def read_views(path: Path) -> ViewSet:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     try:
-        return _view_set(read_corpus(path) if path.suffix == ".parquet" else _npz(path), path.stem)
+        kinds = {".parquet": read_corpus, ".mat": _mat}
+        return _view_set(kinds.get(path.suffix.casefold(), _npz)(path), path.stem)
     except UserError as problem:
         raise UserError(f"{path}: {problem}") from None
 
@@ -95,19 +101,75 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise UserError(f"not a readable .npz file of plain arrays ({problem})") from None
 
 
+def _mat(path: Path) -> dict[str, npt.NDArray[Any]]:
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path)
+    except NotImplementedError:
+        raise UserError("a MATLAB file of version 7.3; save it with -v7, or as .npz") from None
+    except (OSError, ValueError, TypeError) as problem:
+        raise UserError(f"not a readable .mat file ({problem})") from None
+    return {name: _from_matlab(name, values) for name, values in content.items() if not name.startswith("__")}
+
+
+def _from_matlab(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """MATLAB has no vectors and wraps each text of a cell array in an array: one value a row, but for features."""
+    if values.dtype.kind == "O":
+        values = np.array([str(np.asarray(cell).squeeze()) for cell in values.ravel()])
+    if values.dtype.kind == "U":
+        values = np.char.rstrip(values)
+    per_row = name.rpartition("_")[0] in (*PER_ROW, *ALIASES) and not name.startswith("votes_")
+    return values.ravel() if name == "classes" or per_row else values.squeeze() if name == "task" else values
+
+
+def _labels(key: str, values: npt.NDArray[Any]) -> Strings:
+    """Labels as text: bytes decoded, whole numbers without a point. Raises UserError for a missing one."""
+    texts = []
+    for row, written in enumerate(values.tolist()):
+        try:
+            value = written.decode() if isinstance(written, bytes) else written
+        except UnicodeDecodeError:
+            raise UserError(
+                f"key {key!r}, row {row}: {written!r} is not UTF-8; decode the labels before you save them"
+            ) from None
+        if is_missing(value):
+            raise UserError(f"key {key!r}, row {row}: {value!r} is no label; leave the row out, or give its label")
+        texts.append(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip())
+    return np.array(texts, dtype=str)
+
+
 def _view_set(content: Mapping[str, npt.NDArray[Any]], task: str) -> ViewSet:
     splits = _by_split(content)
-    declared = content.get("classes")
     found = np.concatenate([part["label"] for part in splits.values()])
-    classes = tuple(map(str, (np.unique(found) if declared is None else declared).tolist()))
-    if len(set(classes)) < len(classes):
+    declared = content.get("classes")
+    classes = _classes(found) if declared is None else tuple(_labels("classes", declared).tolist())
+    if len({fold(name) for name in classes}) < len(classes):
         raise UserError(f"key 'classes' names a label twice: {', '.join(classes)}")
-    if unknown := sorted(set(map(str, found.tolist())) - set(classes)):
+    spelt = by_fold(classes)
+    if unknown := sorted({name for name in found.tolist() if fold(name) not in spelt}):
         raise UserError(f"label {unknown[0]!r} is not in 'classes'")
+    for part in splits.values():
+        part["label"] = np.array([spelt[fold(name)] for name in part["label"].tolist()])
     task = str(content["task"]) if "task" in content else task
     rows = {name: _rows(part, name, task, len(classes)) for name, part in splits.items()}
     _refuse_unlearnt(rows)
     return ViewSet(task, classes, rows)
+
+
+def _classes(labels: Strings) -> tuple[str, ...]:
+    """The labels in order, each in its most frequent spelling: numbers by size, texts by the alphabet."""
+    names = set(labels.tolist())
+    if all(class_number(name) is not None for name in names):
+        return tuple(sorted(names, key=float)) if "true" not in {n.casefold() for n in names} else tuple(sorted(names))
+    return one_spelling(Counter(labels.tolist()))[0]
+
+
+def _texts(values: npt.NDArray[Any]) -> Strings:
+    """Values as text, bytes decoded."""
+    return np.array(
+        [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.tolist()], dtype=str
+    )
 
 
 def _by_split(content: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, npt.NDArray[Any]]]:
@@ -117,7 +179,7 @@ def _by_split(content: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, np
         name, _, split = key.rpartition("_")
         if not name or split not in SPLITS:
             raise UserError(f"key {key!r} is not understood; write <view>_<split>, split one of {', '.join(SPLITS)}")
-        splits.setdefault(split, {})[name] = content[key]
+        splits.setdefault(split, {})[ALIASES.get(name, name)] = content[key]
     for split, part in splits.items():
         if "label" not in part:
             raise UserError(f"the key 'label_{split}' is missing")
@@ -125,6 +187,8 @@ def _by_split(content: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, np
             shape, wanted = part[name].shape, "[rows, labels]" if name == "votes" else "[rows]"
             if len(shape) != 1 + wanted.count(","):
                 raise UserError(f"key '{name}_{split}' has shape {shape}; it must have {wanted}")
+        for name in (name for name in ("label", "id", "group", "cluster") if name in part):
+            part[name] = _labels(f"{name}_{split}", part[name]) if name == "label" else _texts(part[name])
     return splits
 
 

@@ -15,8 +15,8 @@ from emocaliber.core.outputs import Output, literal
 from emocaliber.core.taxonomy import TAXONOMIES
 
 LAYOUTS = (
-    "folder", "table", "vecbench", "ms-swift", "emoset", "fi", "webemo", "artphoto", "abstract", "unbiasedemo",
-    "multiemo-bench", "ferplus",
+    "folder", "table", "vecbench", "ms-swift", "trl", "llava", "sharegpt", "alpaca", "emoset", "fi", "webemo",
+    "artphoto", "abstract", "unbiasedemo", "multiemo-bench", "emotion6", "fer2013", "ferplus",
 )  # fmt: skip
 """The names in emocaliber.data.layouts, without loading it."""
 
@@ -46,10 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _source_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a folder, a .csv, .jsonl, .json or .parquet file, or hub:OWNER/NAME@REVISION")
+    parser.add_argument("source", help="a folder, a table (.csv, .tsv, .jsonl, .json, .parquet; .gz too), or"
+                        " hub:OWNER/NAME@REVISION")  # fmt: skip
     parser.add_argument("--layout", choices=LAYOUTS, help="by default told by the files")
     parser.add_argument("--root", type=Path, help="the folder that all images lie under (default: the source's)")
-    parser.add_argument("--taxonomy", choices=tuple(TAXONOMIES), help="the labels of rows that list no candidates")
+    labels = parser.add_mutually_exclusive_group()
+    labels.add_argument("--taxonomy", choices=tuple(TAXONOMIES), help="the labels of rows that list no candidates")
+    labels.add_argument("--labels", metavar="A,B,...", help="the same, listed: class 0 is A, or 1=A,2=B,... for others")
     parser.add_argument("--task", help="the task's name (default: the layout's, else emotion)")
     parser.add_argument("--in-split", help="the split of rows that name none (default: the layout's, else train)")
     parser.add_argument("--licence", default="", help="the licence of rows that name none")

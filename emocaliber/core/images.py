@@ -9,11 +9,13 @@ and a name is not permission to read: a file is opened only under its data root.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from emocaliber.core.resolution import shown
@@ -83,8 +85,9 @@ def load_image(source: ImageSource) -> Image.Image:
     """The picture in 8-bit RGB, upright.
 
     PNG, JPEG and WEBP by content, whatever the name says; size is read from the header before a pixel is decoded.
-    EXIF orientation is applied, transparency lies on white, 16 bits become 8, CMYK becomes RGB. An animation is
-    refused: which of its frames was asked about, nobody can say. So are pictures under 4 pixels a side, over 40
+    EXIF orientation is applied, transparency lies on white, 16 bits become 8, CMYK becomes RGB. Of a photograph with a
+    second picture inside (MPO: a phone's preview or gain map) the first is taken. An animation is refused: which of its
+    frames was asked about, nobody can say. So are pictures under 4 pixels a side, over 40
     megapixels, or 200 times as long as wide. A picture of more pixels than a model is shown is made smaller.
 
     Raises ImageError.
@@ -118,6 +121,8 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
         raise ImageError(f"{name}: not a {', '.join(FORMATS)} image{hint}", "not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
         detail = str(error) or type(error).__name__
+        if "decompressed data too large" in detail.casefold():  # Pillow speaks of its own constant
+            detail = "its text or colour profile is larger than a picture's should be; save it without metadata"
         raise ImageError(f"{name}: cannot be decoded ({detail})", "unreadable image") from error
 
 
@@ -129,7 +134,7 @@ def _is_heic(encoded: bytes) -> bool:
 def check_image(encoded: bytes, name: str = "image") -> tuple[str, int, int]:
     """Format, width and height from the header alone: no pixel is decoded. Raises ImageError as `load_image` would."""
     with _opened(encoded, name) as opened:
-        return str(opened.format), *opened.size
+        return "JPEG" if opened.format == "MPO" else str(opened.format), *opened.size
 
 
 def _checked_path(source: FileImage) -> Path:
@@ -141,7 +146,7 @@ def _checked_path(source: FileImage) -> Path:
         root = source.root.resolve(strict=True)
         path = (root / source.name).resolve(strict=True)
     except FileNotFoundError as error:
-        raise ImageError(f"{source.name}: no such file under {source.root}", "missing image") from error
+        raise ImageError(f"{source.name}: no such file under {source.root}{_hint(source)}", "missing image") from error
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a loop of links
         reason = error.strerror if isinstance(error, OSError) else error
         raise ImageError(f"{source.name[:200]!r}: not a usable file name ({reason})", "missing image") from error
@@ -150,6 +155,20 @@ def _checked_path(source: FileImage) -> Path:
     if not path.is_file():
         raise ImageError(f"{source.name}: not a regular file", "missing image")
     return path
+
+
+def _hint(source: FileImage) -> str:
+    """Why a name may lead nowhere: it was written on Windows, or differs in case from a file that is there."""
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", source.name):
+        return " (a path on a Windows disk: name it relative to the data root, or give the folder with --root)"
+    at, spelt = source.root, []
+    try:
+        for part in Path(source.name.replace("\\", "/")).parts:
+            at = next(path for path in at.iterdir() if path.name.casefold() == part.casefold())
+            spelt.append(at.name)
+    except (OSError, StopIteration):
+        return " (backslashes part folders on Windows only)" if "\\" in source.name else ""
+    return f"; {'/'.join(spelt)} is there"
 
 
 def _check_header(image: Image.Image, name: str) -> None:
@@ -167,13 +186,16 @@ def _check_header(image: Image.Image, name: str) -> None:
             f"{name}: {width} x {height} pixels; a strip this long is not shown to a model", "undersized image"
         )
     frames = getattr(image, "n_frames", 1)  # absent from formats that cannot be animated
-    if frames > 1:
+    if frames > 1 and image.format != "MPO":
         raise ImageError(f"{name}: an animation of {frames} frames; give a still picture", "animated image")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey: scaled, where Pillow's own conversion would clip at 255
-        return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+        grey = image.convert("I")
+        if isinstance(clear := image.info.get("transparency"), int):
+            grey = Image.fromarray(np.where(np.asarray(grey) == clear, 65535, np.asarray(grey)).astype(np.int32))
+        return grey.point(lambda value: value / 257).convert("L").convert("RGB")
     if image.has_transparency_data:
         painted = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", painted.size, "white")

@@ -96,6 +96,21 @@ FERPLUS_8 = Taxonomy(
 )
 """FER+ (Barsoum et al. 2016), in its file's order."""
 
+FER2013_7 = Taxonomy(
+    "fer2013-7",
+    ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+    _by_polarity("happy", "surprise neutral", "angry disgust fear sad"),
+    {"anger": "angry", "happiness": "happy", "sadness": "sad"},
+)
+"""FER-2013 (Goodfellow et al. 2013), in the order of its class numbers."""
+
+EMOTION6_7 = Taxonomy(
+    "emotion6-7",
+    ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral"),
+    _by_polarity("joy", "surprise neutral", "anger disgust fear sadness"),
+)
+"""Emotion6 (Peng et al. 2015), in its file's order: Ekman's six and neutral."""
+
 PLUTCHIK_8 = Taxonomy(
     "plutchik-8",
     ("anger", "anticipation", "disgust", "fear", "joy", "sadness", "surprise", "trust"),
@@ -129,7 +144,8 @@ reading of the words, for the paper's own assignment was not available."""
 TAXONOMIES = {
     taxonomy.name: taxonomy
     for taxonomy in (
-        SENTIMENT_2, SENTIMENT_3, EKMAN_6, FERPLUS_8, MIKELS_8, PLUTCHIK_8, UNBIASEDEMO_6, WEBEMO_25, KAOMOJI_10,
+        SENTIMENT_2, SENTIMENT_3, EKMAN_6, EMOTION6_7, FER2013_7, FERPLUS_8, MIKELS_8, PLUTCHIK_8, UNBIASEDEMO_6,
+        WEBEMO_25, KAOMOJI_10,
     )
 }  # fmt: skip
 """Those that ship, by name."""

@@ -98,7 +98,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     taxonomy = TAXONOMIES[arguments.taxonomy] if arguments.taxonomy else None
     return Source(
         arguments.source, arguments.layout, arguments.root, taxonomy, arguments.task, arguments.in_split,
-        arguments.licence, arguments.majority,
+        arguments.licence, arguments.majority, arguments.labels,
     )  # fmt: skip
 
 

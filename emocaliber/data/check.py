@@ -17,7 +17,7 @@ from emocaliber.core.images import FIXES
 from emocaliber.core.samples import Sample
 from emocaliber.data.facts import Facts, FactStore, facts_of
 from emocaliber.data.overlaps import near_pairs
-from emocaliber.data.rows import Found, Place, Problem, Row
+from emocaliber.data.rows import Entry, Note, Place, Problem, Row
 from emocaliber.data.splits import SIDES
 from emocaliber.data.statistics import Statistics
 
@@ -50,6 +50,7 @@ class Report:
 
     statistics: Statistics = field(default_factory=Statistics)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
     shown: dict[str, list[Sample]] = field(default_factory=dict)
@@ -62,11 +63,11 @@ class Report:
 
 
 def check(
-    found: Iterable[Found], store: FactStore, workers: int, on_progress: Callable[[int], None] = lambda count: None
+    found: Iterable[Entry], store: FactStore, workers: int, on_progress: Callable[[int], None] = lambda count: None
 ) -> Report:
     """Check every row, then every pair of rows in different splits. Memory: about a kilobyte a row, not its picture."""
     report = Report()
-    rows = _without_problems(found, report.problems)
+    rows = _rows(found, report)
     drawn, ids = _Draw(), dict[str, Place]()
     for row, facts in facts_of(rows, store, workers, on_progress):
         _check_row(row, facts, ids, report)
@@ -80,12 +81,14 @@ def check(
     return report
 
 
-def _without_problems(found: Iterable[Found], problems: list[Problem]) -> Iterator[Row]:
-    for one in found:
-        if isinstance(one, Problem):
-            problems.append(one)
+def _rows(entries: Iterable[Entry], report: Report) -> Iterator[Row]:
+    for entry in entries:
+        if isinstance(entry, Row):
+            yield entry
+        elif isinstance(entry, Note):
+            report.notes.append(entry)
         else:
-            yield one
+            report.problems.append(entry)
 
 
 def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) -> None:

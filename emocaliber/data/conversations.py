@@ -1,23 +1,26 @@
-"""Conversations as the field writes them: VECBench and VEC-CoT (EmoCaliber, arXiv 2512.15528), and ms-swift.
+"""Conversations with pictures, in the forms of other trainers: the last answer is the label.
 
-Not a reader of a model's reasoning: the rationale of VEC-CoT stays in its file, only label and candidates are taken.
-The layouts, one JSON object a line:
+    vecbench     VECBench and VEC-CoT (EmoCaliber, arXiv 2512.15528): ground_truth, candidates and task in the row
+    ms-swift     {"messages": [{"role": "user", "content": "<image>..."}, ...], "images": ["a.png"]}
+    trl          messages, or prompt and completion, whose content is a list of {"type": "image" | "text", ...}
+    llava        {"image": "a.png", "conversations": [{"from": "human", "value": "<image>\\n..."}, ...]}
+    sharegpt     the same with "images": [...]
+    alpaca       {"instruction": "<image>...", "input": "", "output": "awe", "images": ["a.png"]}
 
-    {"conversations": [{"role": "user", "content": [{"type": "image", "image": PATH}, {"type": "text", "text": ...}]}],
-     "ground_truth": "Awe", "candidates": [...], "task": "FI-8"}                      VECBench
-    {"messages": [{"role": "user", "content": "<image>..."}, {"role": "assistant", "content": "awe"}],
-     "images": ["a.png"]}                                                             ms-swift
+The rationale of VEC-CoT stays in its file: label and candidates are read. Several tasks about one picture are one
+cluster, the picture, since they are not independent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emocaliber.data.records import Given, read_record
-from emocaliber.data.rows import Found, Place, Problem
-from emocaliber.data.tables import Record, records, with_labels
+from emocaliber.data.records import Defaults, read_record
+from emocaliber.data.rows import Entry, Note, Place, Problem
+from emocaliber.data.tables import Record, gather_labels, records
 from emocaliber.reading import read_response
 
 TASKS = (
@@ -29,33 +32,64 @@ STAGES = {"stage1": "train", "stage2": "train", "stage3": "calibrate", "test": "
 """VEC-CoT's files by what is in their names: what stage 3 was taught with is what we calibrate on."""
 
 PLACEHOLDER = "<image>"
+ANSWERING = ("assistant", "gpt", "model", "bot", "chatgpt", "bing", "bard")
+LONGEST_LABEL = 4
+"""Words. A longer answer is a sentence, and no label unless the labels are declared and it names one."""
 
 
-def read_vecbench(path: Path, given: Given) -> Iterator[Found]:
-    """The rows of a VECBench or VEC-CoT file. The split is that of the file's name (stage1, stage2, stage3, test)."""
-    split = next((split for part, split in STAGES.items() if part in path.stem.casefold()), given.split)
-    for number, one in enumerate(records(path), start=1):
-        if isinstance(one, Problem):
-            yield one
-            continue
-        place, values = one
-        taken = _vecbench_values(place, values)
-        if isinstance(taken, Problem):
-            yield taken
+@dataclass(frozen=True)
+class _Message:
+    """Who speaks, the text, and the pictures shown there; `marks` is how many pictures the text announces."""
+
+    role: str
+    text: str
+    images: tuple[Any, ...]
+    marks: int
+
+
+def layout_of_record(values: Mapping[str, Any]) -> str | None:
+    """The layout of a file's first record, by its keys: None where it is no conversation."""
+    keys = set(values)
+    if "ground_truth" in keys and keys & {"conversations", "other_info"}:
+        return "vecbench"
+    if "messages" in keys:
+        parts = [m.get("content") for m in values["messages"] or () if isinstance(m, dict)]
+        return "trl" if any(isinstance(part, list) for part in parts) else "ms-swift"
+    if {"prompt", "completion"} <= keys:
+        return "trl"
+    if "conversations" in keys:
+        return "llava" if "image" in keys else "sharegpt"
+    return "alpaca" if {"instruction", "output"} <= keys else None
+
+
+def read_vecbench(path: Path, defaults: Defaults) -> Iterator[Entry]:
+    """The rows of a VECBench or VEC-CoT file, or of a folder of them. The split is that of the file's name (stage1,
+    stage2, stage3, test)."""
+    for file in sorted([*path.glob("*.json"), *path.glob("*.jsonl")]) if path.is_dir() else [path]:
+        split = next((split for part, split in STAGES.items() if part in file.stem.casefold()), defaults.split)
+        for number, record in enumerate(records(file), start=1):
+            values = record if isinstance(record, Problem) else _vecbench_values(*record)
+            if isinstance(values, Problem) or isinstance(record, Problem):
+                yield values  # type: ignore[misc]
+            else:
+                yield from read_record(record[0], {"split": split} | values, defaults, f"{file.stem}/{number}")
+
+
+def read_conversations(path: Path, defaults: Defaults) -> Iterator[Entry]:
+    """The rows of a file of conversations about one picture each; the label is what is said at the end."""
+    if not defaults.labels:
+        labels, sentences = gather_labels(_values(record, defaults) for record in records(path))
+        defaults = Defaults(defaults.root, defaults.task, None, labels, defaults.split, defaults.licence, defaults.rule)
+        yield from (Note("spellings of one label", Place(str(path)), sentence) for sentence in sentences)
+        declared = False
+    else:
+        declared = True
+    for number, record in enumerate(records(path), start=1):
+        values = _values(record, defaults if declared else None)
+        if isinstance(values, Problem):
+            yield values
         else:
-            yield from read_record(place, {"split": split} | taken, given, f"{path.stem}/{number}")
-
-
-def read_swift(path: Path, given: Given) -> Iterator[Found]:
-    """The rows of an ms-swift file; the label is what the assistant says at the end."""
-    found = [] if given.labels else (_swift_values(one, given) for one in records(path))
-    given = with_labels(given, found) if not given.labels else given
-    for number, one in enumerate(records(path), start=1):
-        taken = _swift_values(one, given)
-        if isinstance(taken, Problem):
-            yield taken
-        else:
-            yield from read_record(*taken, given, f"{path.stem}/{number}")
+            yield from read_record(*values, defaults, f"{path.stem}/{number}")
 
 
 def _vecbench_values(place: Place, values: Mapping[str, Any]) -> dict[str, Any] | Problem:
@@ -70,60 +104,116 @@ def _vecbench_values(place: Place, values: Mapping[str, Any]) -> dict[str, Any] 
     for key in ("ground_truth", "candidates"):
         if values.get(key) is None:
             return Problem("key missing", place, key, "the key is missing", "take the line from the published file")
-    taken = {key: values[key] for key in ("id", "ground_truth", "candidates") if key in values} | {"task": task}
+    content = {key: values[key] for key in ("id", "ground_truth", "candidates") if key in values} | {"task": task}
     if "image_path" in values:
-        return taken | {"image": values["image_path"]}
-    images = _content_images(values.get("conversations"))
-    if images is None:
-        return Problem("conversation malformed", place, "conversations", "not a list of messages",
-                       "write role and content for each, the image as {type: image, image: PATH}")  # fmt: skip
-    return _one_image(place, "conversations", images) or taken | {"image": images[0]}
+        image = values["image_path"]
+    else:
+        messages = _messages(values.get("conversations"))
+        if messages is None:
+            return Problem("conversation malformed", place, "conversations", "not a list of messages",
+                           "write role and content for each, the image as {type: image, image: PATH}")  # fmt: skip
+        images = [image for message in messages for image in message.images]
+        if problem := _other_than_one(place, "conversations", images):
+            return problem
+        image = images[0]
+    return content | {"image": image} | ({"cluster": image} if isinstance(image, str) else {})
 
 
-def _content_images(messages: object) -> list[Any] | None:
-    """The images in the messages' content, in order; None where these are no messages."""
-    if not isinstance(messages, list) or not all(isinstance(one, dict) and "content" in one for one in messages):
-        return None
-    parts = [part for one in messages if isinstance(one["content"], list) for part in one["content"]]
-    return [part.get("image") for part in parts if isinstance(part, dict) and part.get("type") == "image"]
-
-
-def _one_image(place: Place, key: str, images: list[Any]) -> Problem | None:
+def _other_than_one(place: Place, key: str, images: list[Any]) -> Problem | None:
     if len(images) == 1:
         return None
     kind, fix = ("no image named", "name one") if not images else ("several images", "ask about one image a row")
     return Problem(kind, place, key, f"{len(images)} images", fix)
 
 
-def _swift_values(one: Record | Problem, given: Given) -> Record | Problem:
-    if isinstance(one, Problem):
-        return one
-    place, values = one
-    messages, images = values.get("messages"), values.get("images")
-    if not isinstance(messages, list) or not all(
-        isinstance(m, dict) and isinstance(m.get("content"), str) for m in messages
-    ):
-        return Problem("conversation malformed", place, "messages", "not a list of messages",
-                       "write role and content, both text, for each")  # fmt: skip
-    images = images if isinstance(images, list) else [] if images is None else [images]
-    places = sum(m["content"].count(PLACEHOLDER) for m in messages)
-    if places != len(images):
-        return Problem("placeholders differ", place, "images", f"{len(images)} images for {places} {PLACEHOLDER} marks",
-                       f"write {PLACEHOLDER} once for each image")  # fmt: skip
-    if wrong := _one_image(place, "images", images):
-        return wrong
-    label = _answer(messages, values.get("candidates") or given.labels)
-    if label is None:
-        return Problem("no label", place, "messages", "no assistant's message ends the conversation", "add the answer")
-    kept = {key: value for key, value in values.items() if key not in ("messages", "images")}
-    return place, kept | {"image": images[0], "label": label}
-
-
-def _answer(messages: list[dict[str, str]], candidates: Any) -> str | None:
-    """The last assistant's label: as the parser reads it where candidates are known, else the text itself."""
-    said = [m["content"] for m in messages if m.get("role") == "assistant"]
-    if not said:
+def _messages(value: object) -> list[_Message] | None:
+    """The messages in any of the forms; None where these are none."""
+    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         return None
-    read = isinstance(candidates, list | tuple) and candidates and all(isinstance(c, str) for c in candidates)
-    label = read_response(said[-1], candidates).label if read else None
-    return label or said[-1].strip()
+    messages = []
+    for message in value:
+        content = message.get("content", message.get("value"))
+        role = str(message.get("role", message.get("from", "")))
+        if isinstance(content, str):
+            messages.append(_Message(role, content, (), content.count(PLACEHOLDER)))
+        elif isinstance(content, list) and all(isinstance(part, dict | str) for part in content):
+            parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+            shown = [part for part in parts if part.get("type") in ("image", "image_url", "input_image")]
+            named = [image for part in shown if (image := _image_in(part)) is not None]
+            text = "\n".join(str(part["text"]) for part in parts if part.get("text") is not None)
+            messages.append(_Message(role, text, tuple(named), len(shown) - len(named)))
+        else:
+            return None
+    return messages
+
+
+def _image_in(part: Mapping[str, Any]) -> Any:
+    """The picture that a part of a message names: as path, address or mapping; None where it is only announced."""
+    image = next((part[key] for key in ("image", "image_url", "path", "url") if part.get(key) is not None), None)
+    return image["url"] if isinstance(image, Mapping) and set(image) & {"url"} else image
+
+
+def _conversation(values: Mapping[str, Any]) -> tuple[str, list[_Message] | None]:
+    """The key that holds the messages, and the messages."""
+    if "instruction" in values:
+        asked = "\n".join(str(values[key]) for key in ("instruction", "input") if values.get(key))
+        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": values.get("output")}]
+        return "instruction", _messages(turns)
+    if "prompt" in values:
+        prompt, completion = values["prompt"], values.get("completion")
+        prompt = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        completion = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
+        both = [*prompt, *completion] if isinstance(prompt, list) and isinstance(completion, list) else None
+        return "prompt", _messages(both)
+    key = "messages" if "messages" in values else "conversations"
+    return key, _messages(values.get(key))
+
+
+def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Problem:
+    """The image and the label of a conversation. `defaults` where their labels are declared."""
+    if isinstance(record, Problem):
+        return record
+    place, values = record
+    key, messages = _conversation(values)
+    if messages is None:
+        return Problem("conversation malformed", place, key, "not a list of messages",
+                       "write role and content (or from and value) for each, as text or as parts {type: text, text:"
+                       " ...} and {type: image}")  # fmt: skip
+    image = _image(place, values, messages)
+    if isinstance(image, Problem):
+        return image
+    candidates = values.get("candidates") or (defaults.labels if defaults else ())
+    label = _answer(messages, values.get("solution"), candidates)
+    if label is None:
+        return Problem("no label", place, key, "no assistant's message ends the conversation", "add the answer")
+    if not candidates and len(label.split()) > LONGEST_LABEL:
+        return Problem("answer is a sentence", place, key, f"{label[:60]!r} is an answer, and no label",
+                       "declare the labels, to be read out of it: --labels joy,fear,...")  # fmt: skip
+    unused = {"messages", "conversations", "images", "prompt", "completion", "instruction", "input", "output"}
+    kept = {name: value for name, value in values.items() if name not in unused}
+    return place, kept | {"image": image, "label": label}
+
+
+def _image(place: Place, values: Mapping[str, Any], messages: list[_Message]) -> Any:
+    """The one picture of a conversation, named beside the messages or in them, or the problem."""
+    named: Any = next((values[name] for name in ("images", "image") if values.get(name) is not None), [])
+    beside = named if isinstance(named, list) else [named]
+    inside = [image for message in messages for image in message.images]
+    marks = sum(message.marks for message in messages)
+    if marks != len(beside) and not (marks == 0 and inside):
+        return Problem("placeholders differ", place, "images", f"{len(beside)} images for {marks} {PLACEHOLDER} marks",
+                       f"write {PLACEHOLDER} once for each image")  # fmt: skip
+    images = [*beside, *inside]
+    return _other_than_one(place, "images", images) or images[0]
+
+
+def _answer(messages: list[_Message], solution: object, candidates: Any) -> str | None:
+    """The last answer's label: as the parser reads it where candidates are declared, else the text itself."""
+    answers = [message.text for message in messages if message.role.casefold() in ANSWERING]
+    if not answers and isinstance(solution, str):  # ms-swift's rows for GRPO
+        answers = [solution]
+    if not answers or not answers[-1].strip():
+        return None
+    declared = isinstance(candidates, list | tuple) and candidates and all(isinstance(c, str) for c in candidates)
+    label = read_response(answers[-1], candidates).label if declared else None
+    return label or answers[-1].strip()

@@ -1,6 +1,7 @@
 """A folder of images by class, or by split and class: `train/joy/1.png`. FI and UnBiasedEmo come like this.
 
-Not a walker of links: a folder that is a link is refused. Folders below a class (UnBiasedEmo's objects) belong to it.
+A level of folders that may be a split under another name, or whose folders hold folders, is asked about: it is never
+taken for an emotion, unless the labels are declared (a taxonomy, `--labels`). Links to folders are refused.
 
     emocaliber data check photos
 """
@@ -8,43 +9,109 @@ Not a walker of links: a folder that is a link is refused. Folders below a class
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from emocaliber.core.samples import FileImage, Sample
-from emocaliber.data.records import SPLITS, Given
-from emocaliber.data.rows import Found, Place, Problem, Row
+from emocaliber.data.labels import class_number, is_no_label, one_spelling
+from emocaliber.data.records import SPLITS, Defaults
+from emocaliber.data.rows import Entry, Note, Place, Problem, Row
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp")
+LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
+"""What archives and file managers leave behind, beside hidden files."""
+
+_PART = "train|training|test|testing|val|valid|validation|dev|devel|eval|evaluation|holdout|(public|private)(test)?"
+_SPLIT_NAME = re.compile(
+    rf"(.*[^a-z])?({_PART}|fold|cv|split|part|partition|subset)"
+    r"[^a-z]*((set|data|dataset|images?|imgs?|pictures?|photos?|faces?|split|part|samples?|folder)[^a-z]*)?([^a-z].*)?"
+)
 
 
-def read_folder(root: Path, given: Given) -> Iterator[Found]:
+def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
     """A row for each image, a problem for everything else that is not hidden."""
     tops = _folders(root)
     splits = [top for top in tops if top.casefold() in SPLITS]
     if splits and len(splits) < len(tops):
         odd = next(top for top in tops if top not in splits)
         yield Problem("unknown split", Place(str(root / odd)), "", f"{odd!r} stands beside splits and is none",
-                      f"name it one of {', '.join(dict(SPLITS))}, or move it into one")  # fmt: skip
-    parts = [(root / name, SPLITS[name.casefold()]) for name in splits] or [(root, given.split)]
-    classes = sorted({name for part, _ in parts for name in _folders(part)})
-    given = given if given.labels else replace(given, candidates=tuple(classes))
-    if len(given.labels) < 2:
-        yield Problem("too few classes", Place(str(root)), "", f"{len(given.labels)} class folders",
-                      "give each class a folder of its own; two or more are needed")  # fmt: skip
+                      f"name it one of {', '.join(dict(SPLITS))}, or move it into one", droppable=False)  # fmt: skip
+    parts = [(root / name, SPLITS[name.casefold()]) for name in splits] or [(root, defaults.split)]
+    questions = [question for part, _ in parts for question in _questions(part, defaults, splits)]
+    yield from questions
+    if questions:
+        return
+    if not defaults.labels:
+        counts = Counter(name for part, _ in parts for name in _folders(part))
+        labels, sentences = one_spelling(counts)
+        defaults = replace(defaults, candidates=labels)
+        yield from (Note("spellings of one label", Place(str(root)), sentence) for sentence in sentences)
+    if len(defaults.labels) < 2:
+        yield Problem("too few classes", Place(str(root)), "", f"{len(defaults.labels)} class folders",
+                      _inner(root) or "give each class a folder of its own; two or more are needed",
+                      droppable=False)  # fmt: skip
         return
     if splits:
         yield from _strays(root, classless=False)
     for part, split in parts:
         yield from _strays(part, classless=True)
         for name in _folders(part):
-            yield from _class(root, part / name, split, given)
+            yield from _class(root, part / name, split, defaults)
+
+
+def _inner(root: Path) -> str:
+    """What to give instead of a folder that only wraps the data."""
+    inner = [name for name in _folders(root) if _folders(root / name)]
+    return f"give {root / inner[0]}, which holds {', '.join(_folders(root / inner[0])[:4])}" if len(inner) == 1 else ""
+
+
+def _questions(part: Path, defaults: Defaults, splits: list[str]) -> Iterator[Problem]:
+    """Folders in the place of classes that may be something else. Those of declared labels are none."""
+    names = _folders(part)
+    wrapper = not splits and len(names) == 1
+    for name in names:
+        inside = _folders(part / name)
+        if defaults.match(name, defaults.labels) is not None or wrapper:
+            continue
+        place = Place(str(part / name))
+        if looks_like_split(name):
+            yield Problem("split or label?", place, "", f"{name!r} looks like a split, and stands where labels do",
+                          f"rename it to {_meant(name)}, or declare the labels with --labels",
+                          droppable=False)  # fmt: skip
+        elif inside and not defaults.labels:
+            shown = ", ".join(repr(folder) for folder in inside[:4])
+            yield Problem("split or label?", place, "", f"{name!r} holds folders ({shown}): is it a split, or a label?",
+                          "rename splits to train, val and test; or declare the labels: --labels joy,fear,...",
+                          droppable=False)  # fmt: skip
+        elif class_number(name) is not None:
+            yield Problem("class number without a name", place, "", f"{name!r} is a class number, and nothing names it",
+                          "name the classes: --labels 1=surprise,2=fear,...", droppable=False)  # fmt: skip
+        elif is_no_label(name):
+            yield Problem("no label", place, "", f"{name!r} says that the label is missing",
+                          "move its pictures to a folder `unlabelled` beside train and test; if it is a label, declare"
+                          " all: --labels", droppable=False)  # fmt: skip
+
+
+def looks_like_split(name: str) -> bool:
+    """Whether a folder's name is what people call a part of their data: train_set, val2017, TestData, fold1."""
+    return _SPLIT_NAME.fullmatch(name.casefold()) is not None
+
+
+def _meant(name: str) -> str:
+    meanings = {"train": "train", "va": "val", "dev": "val", "public": "val", "test": "test", "private": "test"}
+    return next((meant for part, meant in meanings.items() if part in name.casefold()), "train, val or test")
 
 
 def _folders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))
+        return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not _left_over(e.name))
+
+
+def _left_over(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in LEFTOVERS
 
 
 def _strays(folder: Path, *, classless: bool) -> Iterator[Problem]:
@@ -52,43 +119,43 @@ def _strays(folder: Path, *, classless: bool) -> Iterator[Problem]:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
     for name in names:
-        if name.casefold().endswith(ENDINGS) and not name.startswith("."):
+        if name.casefold().endswith(ENDINGS) and not _left_over(name):
             level = "a class" if classless else "a split and a class"
             yield Problem("image without a class", Place(str(folder / name)), "", f"it is in no folder of {level}",
                           "move it into one")  # fmt: skip
 
 
-def _class(root: Path, folder: Path, split: str, given: Given) -> Iterator[Found]:
-    label = given.match(folder.name, given.labels)
+def _class(root: Path, folder: Path, split: str, defaults: Defaults) -> Iterator[Entry]:
+    label = defaults.match(folder.name, defaults.labels)
     if label is None:
         yield Problem("label not among candidates", Place(str(folder)), "", f"{folder.name!r} is not among the labels",
-                      f"rename the folder to one of {', '.join(given.labels)}")  # fmt: skip
+                      f"rename the folder to one of {', '.join(defaults.labels)}", droppable=False)  # fmt: skip
         return
     empty = True
     for path, is_link in _files(folder):
         empty = False
-        yield _row(root, path, label, split, given, is_link)
+        yield _row(root, path, label, split, defaults, is_link)
     if empty:
         yield Problem("empty class", Place(str(folder)), "", "the class has no image", "add some, or remove the folder")
 
 
-def _row(root: Path, path: Path, label: str, split: str, given: Given, is_link: bool) -> Found:
+def _row(root: Path, path: Path, label: str, split: str, defaults: Defaults, is_link: bool) -> Entry:
     place, name = Place(str(path)), path.relative_to(root).as_posix()
     if is_link and path.is_dir():
         return Problem("link to a folder", place, "", "links to folders are not followed", "copy the folder here")
     if not path.name.casefold().endswith(ENDINGS):
         return Problem("not an image file", place, "", f"its name ends in none of {', '.join(ENDINGS)}",
                        "convert it, or take it out of the class")  # fmt: skip
-    return Row(place, Sample(name, FileImage(root, name), given.task, given.labels, label, split, "", name,
-                             licence=given.licence))  # fmt: skip
+    return Row(place, Sample(name, FileImage(root, name), defaults.task, defaults.labels, label, split, "", name,
+                             licence=defaults.licence))  # fmt: skip
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """All files below, in order, and whether each is a link; hidden ones are left out."""
+    """All files below, in order, and whether each is a link; hidden ones and leftovers are left out."""
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.name.startswith("."):
+        inside = sorted(entries, key=lambda entry: entry.name)
+    for entry in inside:
+        if _left_over(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path))

@@ -1,6 +1,6 @@
 """Which layout a source has, and its rows: the one way in for every command.
 
-Not a guesser: a layout is recognised by files that only it has, or by the keys of a first line, and can be named.
+A layout is recognised by files that only it has, or by the keys of a first line, and can be named.
 
     emocaliber data check photos --layout folder
 """
@@ -12,40 +12,49 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.taxonomy import FERPLUS_8, MIKELS_8, UNBIASEDEMO_6, Taxonomy
-from emocaliber.data.conversations import read_swift, read_vecbench
+from emocaliber.core.taxonomy import EMOTION6_7, FER2013_7, FERPLUS_8, MIKELS_8, UNBIASEDEMO_6, Taxonomy
+from emocaliber.data.conversations import layout_of_record, read_conversations, read_vecbench
 from emocaliber.data.folders import ENDINGS, read_folder
 from emocaliber.data.hub import PREFIX, read_hub
+from emocaliber.data.labels import read_labels
 from emocaliber.data.published import (
     ABSTRACT_FILE,
+    EMOTION6_FILE,
     FERPLUS_FILE,
     WEBEMO_LIST,
     read_abstract,
     read_artphoto,
     read_emoset,
+    read_emotion6,
     read_ferplus,
     read_webemo,
 )
-from emocaliber.data.records import Given
-from emocaliber.data.rows import Found, Problem
-from emocaliber.data.tables import SUFFIXES, read_table, records
+from emocaliber.data.records import Defaults
+from emocaliber.data.rows import Entry, Problem
+from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A loader, with the taxonomy, task and split that its data set always has (None: as given)."""
+    """A loader, with the taxonomy, task and split that its data set always has (None: as the caller says). `numbered`:
+    its class numbers are places in the taxonomy."""
 
-    read: Callable[[Path, Given], Iterator[Found]]
+    read: Callable[[Path, Defaults], Iterator[Entry]]
     taxonomy: Taxonomy | None = None
     task: str | None = None
     split: str | None = None
+    numbered: bool = False
 
 
 LAYOUTS = {
     "folder": Layout(read_folder),
     "table": Layout(read_table),
     "vecbench": Layout(read_vecbench),
-    "ms-swift": Layout(read_swift),
+    "ms-swift": Layout(read_conversations),
+    "trl": Layout(read_conversations),
+    "llava": Layout(read_conversations),
+    "sharegpt": Layout(read_conversations),
+    "alpaca": Layout(read_conversations),
     "emoset": Layout(read_emoset, MIKELS_8, "EmoSet-8"),
     "fi": Layout(read_folder, MIKELS_8, "FI-8"),
     "webemo": Layout(read_webemo),
@@ -53,6 +62,8 @@ LAYOUTS = {
     "abstract": Layout(read_abstract, MIKELS_8, "Abstract-8", "test"),
     "unbiasedemo": Layout(read_folder, UNBIASEDEMO_6, "UnbiasedEmo-6", "test"),
     "multiemo-bench": Layout(read_table, MIKELS_8, "MultiEmo-8", "test"),
+    "emotion6": Layout(read_emotion6, EMOTION6_7, "Emotion6-7"),
+    "fer2013": Layout(read_table, FER2013_7, "FER2013-7", numbered=True),
     "ferplus": Layout(read_ferplus, FERPLUS_8, "FERPlus-8"),
 }
 """MultiEmo-Bench (20 raters, multi-select) is read as a table with `votes` and `raters`: a reconstruction, for its
@@ -61,7 +72,8 @@ files were not at hand."""
 
 @dataclass(frozen=True)
 class Source:
-    """Where data is, and what the caller says of it: None is what the layout or the data says."""
+    """Where data is, and what the caller says of it: None is what the layout or the data says. `labels` declares them,
+    as in `joy,fear` or `1=joy,2=fear`."""
 
     name: str
     layout: str | None = None
@@ -71,6 +83,7 @@ class Source:
     split: str | None = None
     licence: str = ""
     majority: bool = False
+    labels: str | None = None
 
     @property
     def path(self) -> Path:
@@ -81,22 +94,27 @@ class Source:
         """The folder that every image must lie under."""
         return self.root or (self.path if self.path.is_dir() else self.path.parent)
 
-    def rows(self) -> Iterator[Found]:
-        """The rows and problems. Raises UserError where there is no such source or its layout cannot be told."""
-        given = Given(
+    def rows(self) -> Iterator[Entry]:
+        """The rows, problems and notes. Raises UserError where there is no such source or its layout is not clear."""
+        defaults = Defaults(
             self.data_root(), self.task or "emotion", self.taxonomy, (), self.split or "train", self.licence,
             "majority" if self.majority else "plurality",
         )  # fmt: skip
-        if self.name.startswith(PREFIX):
-            return read_hub(self.name, given)
-        layout = LAYOUTS[self.layout or layout_of(self.path)]
-        given = replace(
-            given,
-            taxonomy=self.taxonomy or layout.taxonomy,
-            task=self.task or layout.task or given.task,
-            split=self.split or layout.split or given.split,
+        hub = self.name.startswith(PREFIX)
+        layout = Layout(read_table) if hub else LAYOUTS[self.layout or layout_of(self.path)]
+        taxonomy = self.taxonomy or layout.taxonomy
+        names = {str(n): label for n, label in enumerate(taxonomy.labels)} if taxonomy and layout.numbered else {}
+        defaults = replace(
+            defaults,
+            taxonomy=taxonomy,
+            task=self.task or layout.task or defaults.task,
+            split=self.split or layout.split or defaults.split,
+            class_names=names,
         )
-        return layout.read(self.path, given)
+        if self.labels:
+            labels, names = read_labels(self.labels)
+            defaults = replace(defaults, taxonomy=None, candidates=labels, class_names=names)
+        return read_hub(self.name, defaults) if hub else layout.read(self.path, defaults)
 
 
 def layout_of(path: Path) -> str:
@@ -105,29 +123,36 @@ def layout_of(path: Path) -> str:
         return _folder_layout(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file or folder")
-    if path.suffix.lower() not in SUFFIXES:
+    if kind_of(path) not in SUFFIXES:
         raise UserError(f"{path}: give a folder, or a file ending in {', '.join(SUFFIXES)}")
     first = next(iter(records(path)), None)
-    keys = set() if first is None or isinstance(first, Problem) else set(first[1])
-    if "ground_truth" in keys and keys & {"conversations", "other_info"}:
-        return "vecbench"
-    return "ms-swift" if "messages" in keys else "table"
+    values = {} if first is None or isinstance(first, Problem) else first[1]
+    if {"emotion", "pixels"} <= {key.strip().casefold() for key in values}:
+        return "fer2013"
+    return layout_of_record(values) or "table"
 
 
 def _folder_layout(path: Path) -> str:
-    names = {one.name for one in path.iterdir()}
-    folders = {one.name for one in path.iterdir() if one.is_dir()}
-    if {"train.json", "image"} <= names:
-        return "emoset"
-    if ABSTRACT_FILE in names:
-        return "abstract"
-    if FERPLUS_FILE in names:
-        return "ferplus"
-    if any(WEBEMO_LIST.fullmatch(name) for name in names):
-        return "webemo"
+    names = {entry.name for entry in path.iterdir()}
+    folders = {entry.name for entry in path.iterdir() if entry.is_dir()}
     images = [name for name in names if name.casefold().endswith(ENDINGS)]
-    if not folders and any(name.rpartition("_")[0] in MIKELS_8.labels for name in images):
-        return "artphoto"
+    recognised = {
+        "emoset": {"train.json", "image"} <= names,
+        "abstract": ABSTRACT_FILE in names,
+        "ferplus": FERPLUS_FILE in names,
+        "emotion6": {EMOTION6_FILE, "images"} <= names,
+        "webemo": any(WEBEMO_LIST.fullmatch(name) for name in names),
+        "table": is_table_folder(path),
+        "vecbench": _holds_vecbench(path, names),
+        "artphoto": not folders and any(name.rpartition("_")[0] in MIKELS_8.labels for name in images),
+    }
+    if layout := next((name for name, is_it in recognised.items() if is_it), None):
+        return layout
     if not folders:
         raise UserError(f"{path}: no layout is told by this folder; give a folder for each class, or a table's file")
     return "folder"
+
+
+def _holds_vecbench(path: Path, names: set[str]) -> bool:
+    lists = sorted(name for name in names if name.endswith((".jsonl", ".json")))
+    return bool(lists) and all(layout_of(path / name) == "vecbench" for name in lists)

@@ -1,33 +1,48 @@
 """One record of any table (a CSV line, a JSON object, a Parquet row) as a sample, or everything that is wrong with it.
 
-Not a file reader: the layouts hand over mappings. What a record may hold, first name first:
+The layouts hand over mappings. What a record may hold, first name first; case, spaces and hyphens do not matter:
 
-    image | image_path | file_name    a path under the data root, or the file's bytes
+    image | image_path | file_name | ...  a path under the data root, the file's bytes, or a data: address
+    pixels                            grey levels as text, as in fer2013.csv, where there is no image
     label | ground_truth | emotion    may be missing where there are votes, or in the split `unlabelled`
     candidates                        a list; by default the taxonomy's labels, or all that the file names
     votes, raters                     see emocaliber.data.votes
-    id, split, group, task, licence   cluster | subject | source
+    id, split | usage, group, task, licence, cluster | subject | source
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
+import io
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from PIL import Image
 
 from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample
 from emocaliber.core.taxonomy import Taxonomy
-from emocaliber.data.rows import Found, Place, Problem, Row
+from emocaliber.data.labels import by_fold, class_number, fold, is_missing, is_no_label
+from emocaliber.data.rows import Entry, Place, Problem, Row
 from emocaliber.data.votes import Rule, Votes, VotesError, dominant, read_votes
 
-IMAGE = ("image", "image_path", "file_name")
+IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path", "image_file", "image_name", "img",
+         "img_path", "path", "pth", "file", "images")  # fmt: skip
 LABEL = ("label", "ground_truth", "emotion")
+LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
+"""Columns that hold the label where none of LABEL and no votes do."""
+SPLIT = ("split", "usage", "subset", "partition")
 CLUSTER = ("cluster", "subject", "source")
-NAMES = (*IMAGE, *LABEL, *CLUSTER, "candidates", "votes", "raters", "id", "split", "group", "task", "licence")
+NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *CLUSTER, "pixels", "candidates", "votes", "raters", "id",
+                   "group", "task", "licence", "label_rule", "ratings"})  # fmt: skip
 
 SPLITS = {
     "train": "train", "training": "train", "unlabelled": "unlabelled", "known": "known", "tied": "tied",
@@ -38,8 +53,9 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Given:
-    """What holds for every record that does not say otherwise. `rule` makes a label of votes where there is none."""
+class Defaults:
+    """What holds for every record that does not say otherwise. `rule` makes a label of votes where there is none;
+    `class_names` are labels by class number."""
 
     root: Path
     task: str = "emotion"
@@ -48,27 +64,39 @@ class Given:
     split: str = "train"
     licence: str = ""
     rule: Rule = "plurality"
+    class_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The candidates of a record that lists none."""
         return self.taxonomy.labels if self.taxonomy else self.candidates
 
-    def match(self, label: str, candidates: Sequence[str]) -> str | None:
-        """The candidate that a written label means: exact, but for case and outer spaces, or by a declared synonym."""
-        written = label.strip().casefold()
-        named = {one.strip().casefold(): one for one in candidates}
+    def match(self, label: object, candidates: Sequence[str]) -> str | None:
+        """The candidate that a written label means: in any spelling, by a declared synonym, or by its class number."""
+        named = by_fold(tuple(candidates))
+        if isinstance(label, str) and (match := named.get(fold(label))) is not None:
+            return match
         synonyms = self.taxonomy.synonyms if self.taxonomy else {}
-        return named.get(written) or named.get(synonyms.get(written, "").casefold())
+        if isinstance(label, str) and (synonym := synonyms.get(label.strip().casefold())) is not None:
+            return named.get(fold(synonym))
+        number = class_number(label)
+        return named.get(fold(self.class_names[number])) if number is not None and number in self.class_names else None
+
+
+@lru_cache(maxsize=4096)
+def column_name(written: str) -> str:
+    """The name in NAMES that a column's written name means, or the written name."""
+    plain = re.sub(r"[\s-]+", "_", written.strip().casefold())
+    return plain if plain in NAMES else written.strip()
 
 
 @dataclass
 class _Record:
-    """A record under way: its values, and the problems found so far."""
+    """A record under way: its values, and the problems so far."""
 
     place: Place
     values: Mapping[str, Any]
-    given: Given
+    defaults: Defaults
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, kind: str, key: str, what: str, fix: str) -> None:
@@ -76,8 +104,8 @@ class _Record:
 
     def first(self, names: Sequence[str]) -> tuple[str, Any]:
         """The first of these columns that holds something, and what it holds."""
-        found = ((name, self.values.get(name)) for name in names)
-        return next(((name, value) for name, value in found if value not in (None, "")), (names[0], None))
+        held = ((name, self.values.get(name)) for name in names)
+        return next(((name, value) for name, value in held if not is_missing(value)), (names[0], None))
 
     def text(self, *names: str, default: str = "") -> str:
         """A value that must be text (a number will do). A problem where it is not."""
@@ -90,9 +118,9 @@ class _Record:
         return str(value)
 
 
-def read_record(place: Place, values: Mapping[str, Any], given: Given, default_id: str) -> Iterator[Found]:
+def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, default_id: str) -> Iterator[Entry]:
     """The row, or every problem that it has."""
-    record = _Record(place, values, given)
+    record = _Record(place, {column_name(key): value for key, value in values.items()}, defaults)
     image = _image(record)
     candidates = _candidates(record)
     votes, ratings = _votes(record, candidates)
@@ -102,14 +130,14 @@ def read_record(place: Place, values: Mapping[str, Any], given: Given, default_i
     sample = Sample(
         id=name,
         image=image,
-        task=record.text("task", default=given.task),
+        task=record.text("task", default=defaults.task),
         candidates=candidates,
         label=label,
         split=split,
         group=record.text("group"),
         cluster=record.text(*CLUSTER, default=name),
         votes=votes,
-        licence=record.text("licence", default=given.licence),
+        licence=record.text("licence", default=defaults.licence),
         ratings=ratings,
         label_rule=rule,
     )
@@ -121,29 +149,62 @@ def read_record(place: Place, values: Mapping[str, Any], given: Given, default_i
 
 def _image(record: _Record) -> ImageSource:
     name, value = record.first(IMAGE)
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
     if isinstance(value, Mapping):  # how Parquet files and Hugging Face datasets hold a picture
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, bytes):
         return value
+    if isinstance(value, str) and value.startswith("data:image/"):
+        return _from_address(record, name, value)
     if isinstance(value, str) and value.strip():
-        return FileImage(record.given.root, value)
+        return FileImage(record.defaults.root, _file_name(record.defaults.root, value))
+    if isinstance(record.values.get("pixels"), str):
+        return _from_pixels(record, record.values["pixels"])
     known = [str(key) for key in record.values]
-    near = next((m for want in IMAGE for m in difflib.get_close_matches(want, known, n=1)), None)
+    near = next((m for want in IMAGE[:3] for m in difflib.get_close_matches(want, known, n=1)), None)
     hint = f"rename {near!r} to 'image'" if near and near not in IMAGE else "give a path under the data root"
     record.problem("no image named", name, "the row names no image", hint)
     return b""
 
 
+def _file_name(root: Path, written: str) -> str:
+    """The name; where it was written on Windows (backslashes, and no file of that very name), with slashes."""
+    if "\\" not in written or "\0" in written or (root / written).exists():
+        return written
+    return written.replace("\\", "/").removeprefix("./")
+
+
+def _from_address(record: _Record, name: str, address: str) -> bytes:
+    try:
+        return base64.b64decode(address.partition(",")[2], validate=True)
+    except binascii.Error:
+        record.problem("image malformed", name, "the data: address is not base64", "write it anew, or name a file")
+        return b""
+
+
+def _from_pixels(record: _Record, text: str) -> bytes:
+    """A square picture of grey levels in text, as PNG."""
+    parts = text.split()
+    side = math.isqrt(len(parts))
+    if side * side != len(parts) or not side or not all(p.isascii() and p.isdigit() and int(p) < 256 for p in parts):
+        record.problem("pixels malformed", "pixels", f"{len(parts)} values that are no square of grey levels",
+                       "give side x side whole numbers, 0 to 255")  # fmt: skip
+        return b""
+    buffer = io.BytesIO()
+    Image.fromarray(np.array(parts, np.uint8).reshape(side, side)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _candidates(record: _Record) -> tuple[str, ...]:
     value = record.values.get("candidates")
     if value is None:
-        return record.given.labels
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one.strip() for one in value):
+        return record.defaults.labels
+    if not isinstance(value, list | tuple) or not all(isinstance(label, str) and label.strip() for label in value):
         record.problem("candidates malformed", "candidates", f"{value!r} is not a list of labels",
                        'write a list such as ["joy", "fear"]')  # fmt: skip
         return ()
-    folded = [one.strip().casefold() for one in value]
-    if len(set(folded)) < len(folded):
+    if len({fold(label) for label in value}) < len(value):
         record.problem("candidate repeated", "candidates", f"{value!r} lists a label twice", "list each label once")
     if len(value) < 2:
         record.problem("too few candidates", "candidates", f"{value!r} leaves nothing to choose", "list two or more")
@@ -151,7 +212,7 @@ def _candidates(record: _Record) -> tuple[str, ...]:
 
 
 def _split(record: _Record) -> str:
-    written = record.text("split", default=record.given.split)
+    written = record.text(*SPLIT, default=record.defaults.split)
     split = SPLITS.get(written.strip().casefold())
     if split is None:
         record.problem("unknown split", "split", f"{written!r} is no split", f"write one of {', '.join(dict(SPLITS))}")
@@ -160,7 +221,7 @@ def _split(record: _Record) -> str:
 
 def _votes(record: _Record, candidates: tuple[str, ...]) -> tuple[Votes | None, Ratings | None]:
     value, raters = record.values.get("votes"), record.values.get("raters")
-    if value is None or value == "":
+    if is_missing(value):
         return None, _stored_ratings(record)
     try:
         if raters is not None and (isinstance(raters, bool) or not isinstance(raters, int) or raters < 1):
@@ -170,18 +231,28 @@ def _votes(record: _Record, candidates: tuple[str, ...]) -> tuple[Votes | None, 
         record.problem("votes malformed", "votes", error.what, error.fix)
         return None, None
     ratings = _stored_ratings(record) or ratings
-    if not candidates:
-        return None, None
     named = [*(votes or {}), *ratings.means]
-    if strangers := [label for label in named if record.given.match(label, candidates) is None]:
-        record.problem("vote for a stranger", "votes", f"{strangers[0]!r} is not among the candidates",
-                       f"mend it, or the candidates {', '.join(candidates)}")  # fmt: skip
+    if strangers := [label for label in named if record.defaults.match(label, candidates) is None]:
+        _stranger(record, "votes", strangers[0], candidates, "vote for a stranger")
         return None, None
     if votes is not None and not any(votes.values()):
         record.problem("no vote", "votes", "there is no vote", "leave the votes out, or the row")
         return None, None
-    means = {str(record.given.match(label, candidates)): mean for label, mean in ratings.means.items()}
-    return votes and _renamed(votes, record.given, candidates), replace(ratings, means=means)
+    means = {str(record.defaults.match(label, candidates)): mean for label, mean in ratings.means.items()}
+    return votes and _renamed(votes, record.defaults, candidates), replace(ratings, means=means)
+
+
+def _stranger(record: _Record, key: str, written: object, candidates: Sequence[str], kind: str) -> None:
+    """The problem of a label that no candidate is; none where the candidates themselves are malformed."""
+    if any(problem.key == "candidates" for problem in record.problems):
+        return
+    if class_number(written) is not None:
+        record.problem("class number without a name", key, f"{written!r} is a class number, and nothing names it",
+                       "name the classes: --labels neutral,happy,... from 0, or --labels"
+                       " 1=neutral,2=happy,...")  # fmt: skip
+    else:
+        record.problem(kind, key, f"{written!r} is not among the candidates",
+                       f"mend it, or the candidates {', '.join(candidates)}")  # fmt: skip
 
 
 def _stored_ratings(record: _Record) -> Ratings | None:
@@ -196,35 +267,52 @@ def _stored_ratings(record: _Record) -> Ratings | None:
         return None
 
 
-def _renamed(votes: Votes, given: Given, candidates: Sequence[str]) -> Votes:
+def _renamed(votes: Votes, defaults: Defaults, candidates: Sequence[str]) -> Votes:
     """Counts by candidate, in the candidates' order: what a synonym got is its label's."""
     counts: Votes = {}
     for candidate in candidates:
-        named = [count for label, count in votes.items() if given.match(label, candidates) == candidate]
+        named = [count for label, count in votes.items() if defaults.match(label, candidates) == candidate]
         if named:
             counts[candidate] = sum(named)
     return counts
 
 
+def label_of(values: Mapping[str, Any]) -> tuple[str, Any]:
+    """The column of a record that holds its label, and what it says: a text for "missing" too, which may be a label."""
+    names = LABEL if values.get("votes") is not None else (*LABEL, *LABEL_OTHERWISE)
+    named = [(name, values[name]) for name in names if values.get(name) not in (None, "")]
+    return next((pair for pair in named if not is_no_label(pair[1])), named[0] if named else (LABEL[0], None))
+
+
 def _label(
     record: _Record, candidates: tuple[str, ...], votes: Votes | None, ratings: Ratings | None, split: str
 ) -> tuple[str | None, str]:
-    name, written = record.first(LABEL)
+    name, written = label_of(record.values)
+    label = record.defaults.match(written, candidates) if isinstance(written, str | int | float) else None
     stored = record.text("label_rule")
-    if written is None and stored:
+    if label is not None:
+        return label, stored or "given"
+    if is_no_label(written) and stored:
         return None, stored
-    if written is None:
+    if is_no_label(written):
         if votes is not None:
-            return dominant(votes, record.given.rule, ratings.raters if ratings else None), record.given.rule
-        if ratings is None and split != "unlabelled" and not record.values.get("votes"):
-            record.problem("no label", name, "the row has neither a label nor votes",
-                           "give one, or the split `unlabelled`")  # fmt: skip
+            rule = record.defaults.rule
+            return dominant(votes, rule, ratings.raters if ratings else None), rule
+        if ratings is None and split != "unlabelled" and is_missing(record.values.get("votes")):
+            _no_label(record, name, written)
         return None, "given"
-    if isinstance(written, bool) or not isinstance(written, str | int):
+    if not isinstance(written, str | int | float):
         record.problem("wrong type", name, f"{written!r} is not a label", "write the label's name")
-        return None, "given"
-    label = record.given.match(str(written), candidates)
-    if label is None and candidates:
-        record.problem("label not among candidates", name, f"{written!r} is not among the candidates",
-                       f"mend it, or the candidates {', '.join(candidates)}")  # fmt: skip
-    return label, stored or "given"
+    else:
+        _stranger(record, name, written, candidates, "label not among candidates")
+    return None, "given"
+
+
+def _no_label(record: _Record, name: str, written: object) -> None:
+    if written is None:
+        record.problem("no label", name, "the row has neither a label nor votes",
+                       "give one, or the split `unlabelled`")  # fmt: skip
+    else:
+        record.problem("no label", name, f"{written!r} says that the label is missing",
+                       f"give one, or the split `unlabelled`; where {written!r} is a label"
+                       " itself, list all with --labels")  # fmt: skip

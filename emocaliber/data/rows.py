@@ -1,10 +1,8 @@
-"""Rows as they are read: a sample with its place in a file, or a problem that says what is wrong there and how to
-mend it.
+"""What a reader yields: a row (a sample and its place in a file), a problem, or a note, so that one pass finds all.
 
-Not a checker of images (see check). A loader yields both kinds, so one pass over a file finds everything.
+A problem says what is wrong and how to mend it; a note says what is odd in a set as published and how it was read.
 
-    python -c "from emocaliber.data.rows import Place, Problem; print(Problem('image', Place('a.csv', 3), 'image',
-    'no such file', 'mend the name'))"
+    for entry in Source("photos").rows(): ...
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from emocaliber.core.samples import Sample
 
 @dataclass(frozen=True)
 class Place:
-    """A file, and the line or row in it (from 1; None for the file as a whole)."""
+    """A file, and the line or row in it (from 1; None for the entire file)."""
 
     file: str
     line: int | None = None
@@ -30,17 +28,33 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: `kind` to count by, `key` the column or field ("" where there is none)."""
+    """One thing that is wrong: `kind` to count by, `key` the column or field ("" where there is none).
+
+    `droppable`: leaving out one row or file mends it; where it is not, nothing can be read until it is mended.
+    """
 
     kind: str
     place: Place
     key: str
     what: str
     fix: str
+    droppable: bool = True
 
     def __str__(self) -> str:
         key = f"{self.key}: " if self.key else ""
         return f"{self.place}: {key}{self.what}; {self.fix}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """An oddity of the data and how it was read: no fault, but what a reader of results should know of."""
+
+    kind: str
+    place: Place
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
 
 
 @dataclass(frozen=True)
@@ -51,12 +65,16 @@ class Row:
     sample: Sample
 
 
-Found = Row | Problem
+Entry = Row | Problem | Note
 
 
-def rows_only(found: Iterable[Found]) -> Iterator[Row]:
+def rows_only(entries: Iterable[Entry]) -> Iterator[Row]:
     """The rows. Raises UserError at the first problem: `emocaliber data check` lists them all."""
-    for one in found:
-        if isinstance(one, Problem):
-            raise UserError(f"{one}. `emocaliber data check` lists every such row")
-        yield one
+    for entry in entries:
+        if isinstance(entry, Problem):
+            raise UserError(
+                f"{entry}. `emocaliber data check` lists every such row"
+                + ("; --drop-problems leaves them out" if entry.droppable else "")
+            )
+        if isinstance(entry, Row):
+            yield entry

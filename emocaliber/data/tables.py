@@ -1,110 +1,246 @@
 """Tables: CSV, JSON Lines, JSON and Parquet files, record by record, each with its place.
 
-Not a reader of what a record means (see records). Broken lines become problems, and reading goes on.
+Files of any tool are read: UTF-8 or UTF-16 with or without a byte-order mark, gzipped or not, lines ended as on any
+system, columns parted by comma, semicolon, tab or bar (Excel's `sep=` line too). Broken lines become problems, and
+reading goes on. A folder is read where it holds Parquet files (a Hub data set on the disk) or metadata.csv/.jsonl.
 
     emocaliber data check labels.csv
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+import gzip
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
-from emocaliber.data.records import LABEL, Given, read_record
-from emocaliber.data.rows import Found, Place, Problem
+from emocaliber.data.labels import class_names, is_missing, one_spelling
+from emocaliber.data.records import (
+    IMAGE,
+    LABEL,
+    LABEL_OTHERWISE,
+    SPLITS,
+    Defaults,
+    column_name,
+    label_of,
+    read_record,
+)
+from emocaliber.data.rows import Entry, Note, Place, Problem
 from emocaliber.data.votes import labels_in
 
 Record = tuple[Place, Mapping[str, Any]]
-SUFFIXES = (".csv", ".jsonl", ".json", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 LONGEST_LINE = 16_000_000
+LARGEST_JSON = 2_000_000_000
 BATCH = 256
 VOTES_PREFIX = "votes."
+DELIMITERS = ",;\t|"
+_CODECS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-def read_table(path: Path, given: Given) -> Iterator[Found]:
-    """Each record's row or problems. Where neither rows nor `given` list candidates, all labels of the file are."""
-    if not given.labels:
-        given = with_labels(given, records(path))
-    for number, one in enumerate(records(path), start=1):
-        if isinstance(one, Problem):
-            yield one
-        else:
-            place, values = one
-            yield from read_record(place, values, given, f"{path.stem}/{number}")
+def read_table(path: Path, defaults: Defaults) -> Iterator[Entry]:
+    """Each record's row or problems. Where neither rows nor `defaults` list candidates, all labels of the file are."""
+    files = list(_files(path))
+    if not defaults.labels:
+        names = next((names for file in files if (names := _class_names(file))), ())
+        numbers = {str(number): name for number, name in enumerate(names)}
+        defaults = replace(defaults, candidates=names, class_names=numbers)
+    if not defaults.labels:
+        labels, sentences = gather_labels(chain.from_iterable(records(file, values=False) for file in files))
+        defaults = replace(defaults, candidates=labels)
+        yield from (Note("spellings of one label", Place(str(path)), sentence) for sentence in sentences)
+    for file in files:
+        yield from _rows(file, path, defaults)
 
 
-def with_labels(given: Given, found: Iterable[Record | Problem]) -> Given:
-    """`given` with the labels that records without candidates name, sorted. It takes one pass over the records."""
-    labels: set[str] = set()
-    for one in found:
-        if isinstance(one, Problem) or one[1].get("candidates") is not None:
+def _rows(file: Path, source: Path, defaults: Defaults) -> Iterator[Entry]:
+    prefix = _stem(file)
+    if file != source:  # one of several: named, and its pictures looked for, from its own folder
+        part = file.relative_to(source).parent
+        prefix = (part / prefix).as_posix()
+        named = [SPLITS.get(text.casefold()) for text in (*part.parts, re.split(r"[-_.]", file.name)[0])]
+        defaults = replace(defaults, root=file.parent, split=next(filter(None, named), defaults.split))
+    columnar = kind_of(file) in (".csv", ".tsv", ".parquet")
+    for number, record in enumerate(records(file), start=1):
+        if isinstance(record, Problem):
+            yield record
             continue
-        values = one[1]
-        labels |= {str(values[name]) for name in LABEL if isinstance(values.get(name), str) and values[name]}
-        labels |= labels_in(values.get("votes"))
-    return replace(given, candidates=tuple(sorted(labels)))
+        place, values = record
+        if columnar and number == 1 and (problem := _no_image_column(file, values)):
+            yield problem
+            return
+        yield from read_record(place, values, defaults, f"{prefix}/{number}")
 
 
-def records(path: Path) -> Iterator[Record | Problem]:
-    """The file's records in order. Raises UserError where the file is missing or of an unknown kind."""
-    readers = {".csv": _csv, ".jsonl": _json_lines, ".json": _json, ".parquet": _parquet}
-    if path.suffix.lower() not in readers:
-        raise UserError(f"{path}: a table is a file ending in {', '.join(readers)}")
+def _no_image_column(file: Path, values: Mapping[str, Any]) -> Problem | None:
+    """The one problem of a table whose header names no picture: not a problem of each row."""
+    columns = {column_name(name): name for name in values}
+    if set(columns) & {*IMAGE, "pixels"}:
+        return None
+    shown = ", ".join(repr(name) for name in values)
+    return Problem("no image column", Place(str(file), 1), "image", f"the columns are {shown}; none names the images",
+                   "call one 'image'; if this is the first row, write a first line such as image,label above it",
+                   droppable=False)  # fmt: skip
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The tables of a folder in order, or the file itself."""
+    if not path.is_dir():
+        yield path
+        return
+    shards = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
+    names = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+    yield from shards or sorted(p for name in names for p in (*path.glob(name), *path.glob(f"*/{name}")))
+
+
+def is_table_folder(path: Path) -> bool:
+    """Whether a folder holds tables that name or hold its pictures."""
+    return next(_files(path), None) is not None
+
+
+def kind_of(path: Path) -> str:
+    """One of SUFFIXES, or the unknown ending."""
+    name = path.name.casefold()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def _stem(path: Path) -> str:
+    return Path(path.stem).stem if path.suffix.casefold() == ".gz" else path.stem
+
+
+def gather_labels(entries: Iterable[Record | Problem]) -> tuple[tuple[str, ...], list[str]]:
+    """The labels that records without candidates name, and a sentence for each spelling that was taken for another."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        if isinstance(entry, Problem):
+            continue
+        values = {column_name(key): value for key, value in entry[1].items()}
+        if values.get("candidates") is not None:
+            continue
+        label = label_of(values)[1]
+        if isinstance(label, str):
+            counts[label] += 1
+        counts.update(labels_in(values.get("votes")))
+    return one_spelling(counts)
+
+
+def records(path: Path, *, values: bool = True) -> Iterator[Record | Problem]:
+    """The file's records in order; without `values` those of Parquet have their label, votes and candidates alone.
+
+    Raises UserError where the file is missing or of an unknown kind.
+    """
+    kind = kind_of(path)
+    if kind not in SUFFIXES:
+        raise UserError(f"{path}: a table is a file ending in {', '.join(SUFFIXES)}")
+    readers = {".csv": _csv, ".tsv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json}
     try:
-        yield from readers[path.suffix.lower()](path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        yield from _parquet(path, values=values) if kind == ".parquet" else readers[kind](path)
+    except UnicodeDecodeError as error:
+        yield Problem("not UTF-8", Place(str(path)), "", f"it cannot be decoded as {error.encoding}",
+                      "save the file as UTF-8", droppable=False)  # fmt: skip
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def open_text(path: Path) -> TextIO:
+    """The file's text: unzipped where it is gzipped, without its byte-order mark, each line with its own ending.
+
+    A byte that is not UTF-8 becomes a lone surrogate.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    raw: Any = gzip.open(path) if zipped else path.open("rb")  # noqa: SIM115 (the caller closes what is wrapped)
+    start = raw.read(4)
+    raw.seek(0)
+    encoding = next((codec for mark, codec in _CODECS if start.startswith(mark)), "utf-8-sig")
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
 
 
 def _csv(path: Path) -> Iterator[Record | Problem]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file)
+    with open_text(path) as file:
+        first, skipped = file.readline(LONGEST_LINE), 0
+        if declared := re.fullmatch(r"\"?sep=(.)\"?\s*", first):
+            first, skipped = file.readline(LONGEST_LINE), 1
+        delimiter = declared[1] if declared else _delimiter(first)
+        spaced = f"{delimiter} " in first and delimiter != "\t"
+        rows = csv.DictReader(chain([first], file), delimiter=delimiter, skipinitialspace=spaced)
+        names = [name.strip() for name in rows.fieldnames or ()]
+        if twice := [name for name, count in Counter(map(column_name, names)).items() if count > 1 and name]:
+            yield Problem("column named twice", Place(str(path), 1 + skipped), twice[0], "two columns have this name",
+                          "rename or remove one", droppable=False)  # fmt: skip
+            return
+        rows.fieldnames = names
         while True:
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                yield Problem("not CSV", Place(str(path), rows.reader.line_num), "", str(error), "mend the quotes")
+                place = Place(str(path), rows.reader.line_num + skipped)
+                yield Problem("not CSV", place, "", str(error), "mend the quotes")
                 continue
             if row is None:
                 return
-            yield _csv_row(Place(str(path), rows.line_num), row)
+            yield _csv_row(Place(str(path), rows.line_num + skipped), row)
+
+
+def _is_no_utf8(text: str) -> bool:
+    return not text.isascii() and re.search("[\udc80-\udcff]", text) is not None
+
+
+def _delimiter(header: str) -> str:
+    """The delimiter that parts the header into most names that are known, then into most fields."""
+
+    def score(delimiter: str) -> tuple[int, int]:
+        fields = next(csv.reader([header], delimiter=delimiter), [])
+        names = [column_name(name) for name in fields]
+        known = {*IMAGE, *LABEL, *LABEL_OTHERWISE}
+        return sum(name in known or name.startswith(VOTES_PREFIX) for name in names), len(fields)
+
+    try:
+        return max(DELIMITERS, key=score)
+    except csv.Error:
+        return ","
 
 
 def _csv_row(place: Place, row: Mapping[str | None, Any]) -> Record | Problem:
     if None in row or None in row.values():
         return Problem("wrong number of fields", place, "", "it does not have as many fields as the header",
                        "quote a field that holds a comma")  # fmt: skip
-    if any("\udc80" <= character <= "\udcff" for value in row.values() for character in value):
+    if any(map(_is_no_utf8, row.values())):
         return Problem("not UTF-8", place, "", "it is not UTF-8", "save the file as UTF-8")
     values: dict[str, Any] = {str(key): value for key, value in row.items() if value != ""}
     for key in ("votes", "candidates", "raters"):
-        if key in values:
+        if key in values and not is_missing(values[key]):
             try:
                 values[key] = msgspec.json.decode(values[key])
             except msgspec.DecodeError:
                 return Problem("cell is not JSON", place, key, f"{values[key]!r} is not JSON",
                                'write {"joy": 3} or ["joy", "fear"], quoted for CSV')  # fmt: skip
-    columns = {key: values.pop(key) for key in list(values) if key.startswith(VOTES_PREFIX)}
+    columns = {key: values.pop(key) for key in list(values) if key.casefold().startswith(VOTES_PREFIX)}
     if columns:
-        values["votes"] = {key.removeprefix(VOTES_PREFIX): _whole(value) for key, value in columns.items()}
+        values["votes"] = {key[len(VOTES_PREFIX) :]: count_in(value) for key, value in columns.items()}
     return place, values
 
 
-def _whole(cell: str) -> int | str:
-    """A count, or the cell as it stands, which the vote reader will name."""
-    return int(cell) if cell.strip().isascii() and cell.strip().isdigit() else cell
+def count_in(cell: str) -> int | str:
+    """A count (`3`, or `3.0` as pandas writes it), or the cell as it stands, which the vote reader will name."""
+    return int(float(cell)) if re.fullmatch(r"\s*\d{1,15}(\.0*)?\s*", cell, re.ASCII) else cell
 
 
 def _json_lines(path: Path) -> Iterator[Record | Problem]:
-    with path.open("rb") as file:
+    with open_text(path) as file:
         number = 0
         while line := file.readline(LONGEST_LINE):
             number += 1
@@ -116,11 +252,11 @@ def _json_lines(path: Path) -> Iterator[Record | Problem]:
                 yield _json_object(place, line)
 
 
-def _json_object(place: Place, line: bytes) -> Record | Problem:
-    try:
-        values = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
-    except UnicodeDecodeError:
+def _json_object(place: Place, line: str) -> Record | Problem:
+    if _is_no_utf8(line):
         return Problem("not UTF-8", place, "", "it is not UTF-8", "save the file as UTF-8")
+    try:
+        values = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         return Problem("not JSON", place, "", f"not JSON ({error})", "write one whole object a line")
     return _object(place, values)
@@ -132,30 +268,58 @@ def _object(place: Place, values: object) -> Record | Problem:
     return place, values
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises ValueError, UnicodeDecodeError or RecursionError where it is none."""
+    with open_text(path) as file:
+        text = file.read(LARGEST_JSON)
+    return msgspec.json.decode(text.encode(errors="surrogateescape"))
+
+
 def _json(path: Path) -> Iterator[Record | Problem]:
-    """A list of objects, or one object of objects by id."""
+    """A list of objects, one object of objects by id, or one object a line."""
     try:
-        content = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        yield Problem("not JSON", Place(str(path)), "", f"not JSON ({error})", "write a list of objects")
+        content = read_json(path)
+    except (ValueError, RecursionError) as error:
+        if len(several := list(_json_lines(path))) > 1 and not isinstance(several[0], Problem):
+            yield from several
+            return
+        yield Problem("not JSON", Place(str(path)), "", f"not JSON ({error})", "write a list of objects",
+                      droppable=False)  # fmt: skip
         return
     if isinstance(content, dict):
-        content = [{"id": name} | one if isinstance(one, dict) else one for name, one in content.items()]
+        content = [{"id": name} | row if isinstance(row, dict) else row for name, row in content.items()]
     if not isinstance(content, list):
-        yield Problem("not an object", Place(str(path)), "", "not a list", "write a list of objects")
+        yield Problem("not an object", Place(str(path)), "", "not a list", "write a list of objects", droppable=False)
         return
     for number, values in enumerate(content, start=1):
         yield _object(Place(str(path), number, "item"), values)
 
 
-def _parquet(path: Path) -> Iterator[Record | Problem]:
+def _parquet(path: Path, *, values: bool) -> Iterator[Record | Problem]:
     number = 0
     try:
         with path.open("rb") as file, pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=BATCH):
-                for values in batch.to_pylist():
+            small = [name for name in table.schema_arrow.names if column_name(name) in _LABELLING]
+            for batch in table.iter_batches(batch_size=BATCH, columns=None if values else small):
+                for row in batch.to_pylist():
                     number += 1
-                    yield Place(str(path), number, "row"), values
+                    yield Place(str(path), number, "row"), row
     except pa.ArrowException as error:
         first = str(error).partition("\n")[0]
-        yield Problem("not Parquet", Place(str(path)), "", f"not a readable Parquet file ({first})", "write it anew")
+        yield Problem("not Parquet", Place(str(path)), "", f"not a readable Parquet file ({first})", "write it anew",
+                      droppable=False)  # fmt: skip
+
+
+_LABELLING = {*LABEL, *LABEL_OTHERWISE, "votes", "candidates"}
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    """The names of the label's classes where a Parquet file, or the card beside it, has any."""
+    if kind_of(path) != ".parquet":
+        return ()
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return ()  # the reader of its rows says what is wrong
+    names: Sequence[str] = [name for name in schema.names if column_name(name) in (*LABEL, *LABEL_OTHERWISE)]
+    return class_names(names, schema.metadata, path.parent)

@@ -146,3 +146,40 @@ def test_a_wrong_row_of_a_corpus_is_named(tmp_path: Path, changed: dict[str, Any
 def test_a_column_of_another_type_is_named(tmp_path: Path, column: dict[str, Any], what: str):
     with pytest.raises(UserError, match=what):
         read_views(_parquet(tmp_path, [_utterance("1", split, "sad", [1.0]) | column for split in ("train", "test")]))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[b"joy", b"fear", b"awe", b"joy"], ["joy", "fear ", "awe", " Joy"], [1.0, 2.0, 3.0, 1.0], [1, 2, 3, 1]],
+)
+def test_labels_of_any_kind_are_read_as_text(tmp_path: Path, labels: list[Any]):
+    tests = np.array(labels[:2]) if not isinstance(labels[0], float) else np.array([1, 2])
+    changed = {"label_train": np.array(labels), "label_test": tests, "votes_train": None}
+    found = read_views(_file(tmp_path, **changed))
+    assert len(found.classes) == 3
+    assert set(found.classes) in ({"joy", "fear", "awe"}, {"1", "2", "3"})
+    assert set(found.splits["test"].labels) <= set(found.classes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [(np.array([0.0, np.nan, 1, 2]), r"'label_train', row 1: nan is no label"),
+     (np.array(["joy", "nan", "awe", "joy"]), r"row 1: 'nan' is no label"),
+     (np.array([b"joy", "b\u00f6se".encode("latin1"), b"awe", b"joy"]), "row 1: .*is not UTF-8")],
+)  # fmt: skip
+def test_a_missing_or_unreadable_label_is_refused_with_its_row(tmp_path: Path, labels: Any, what: str):
+    with pytest.raises(UserError, match=what):
+        read_views(_file(tmp_path, label_train=labels, label_test=labels[[0, 2]], votes_train=None))
+
+
+def test_a_matlab_file_is_read_with_the_names_of_tmc(tmp_path: Path):
+    from scipy.io import savemat
+
+    joy = np.array(["joy", "fear"], dtype=object)
+    content = {"x1_train": np.eye(2), "x1_test": np.ones((2, 2)), "gt_train": joy[:, None], "gt_test": joy[:, None]}
+    savemat(tmp_path / "views.mat", content)
+    found = read_views(tmp_path / "views.mat")
+    assert found.classes == ("fear", "joy")
+    assert found.splits["train"].labels.tolist() == ["joy", "fear"]
+    savemat(tmp_path / "views.mat", content | {"gt_train": np.array([[1], [40]]), "gt_test": np.array([[40], [1]])})
+    assert read_views(tmp_path / "views.mat").classes == ("1", "40")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emocaliber.core.images import ImageError, image_hash, load_image
+from emocaliber.core.images import ImageError, check_image, image_hash, load_image
 from emocaliber.core.samples import FileImage
 
 GRADIENT = Image.fromarray(np.linspace(0, 255, 32 * 24 * 3).reshape(24, 32, 3).astype(np.uint8))
@@ -119,3 +119,37 @@ def test_only_files_under_the_root_are_read(tmp_path: Path) -> None:
 
 def test_the_hash_is_of_the_bytes() -> None:
     assert image_hash(b"a") == image_hash(b"a") != image_hash(b"b")
+
+
+def phone_photo(**options: object) -> bytes:
+    """A JPEG with a second picture inside, as cameras and phones write it."""
+    return encoded(GRADIENT, "MPO", save_all=True, append_images=[GRADIENT.resize((8, 6)).convert("RGB")], **options)
+
+
+@pytest.mark.parametrize("cut", [None, -40])
+def test_of_a_photograph_with_a_second_picture_inside_the_first_is_taken(cut: int | None):
+    photo = phone_photo()
+    assert load_image(photo[:cut]).size == GRADIENT.size
+    assert check_image(photo[:cut]) == ("JPEG", *GRADIENT.size)
+
+
+def test_a_photograph_with_a_second_picture_is_turned_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert load_image(phone_photo(exif=exif)).size == GRADIENT.size[::-1]
+
+
+def test_transparency_of_16_bit_grey_lies_on_white():
+    ramp = Image.fromarray(np.array([[0, 0], [30000, 65535]] * 4, np.uint16).repeat(4, 1))
+    pixels = np.asarray(load_image(encoded(ramp, transparency=0)))
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[1, 0].tolist() == [116, 116, 116]
+
+
+def test_metadata_that_is_too_large_is_named():
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Comment", "x" * 3_000_000, zip=True)
+    with pytest.raises(ImageError, match="save it without metadata"):
+        load_image(encoded(GRADIENT, pnginfo=info))

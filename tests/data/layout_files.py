@@ -121,6 +121,24 @@ def abstract(folder: Path) -> Path:
     return folder
 
 
+def emotion6(folder: Path) -> Path:
+    names = ["anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral"]
+    header = ["[image_filename]", "[valence]", "[arousal]", *(f"[prob. {name}]" for name in names)]
+    shares = [[0.133333, 0.7, 0, 0.0666667, 0.1, 0, 0], [0.45, 0, 0, 0.5, 0.05, 0, 0]]
+    lines = ["\t".join(header)]
+    for number, row in enumerate(shares):
+        put(folder / "images" / "disgust" / f"{number}.jpg", number)
+        lines.append("\t".join(map(str, [f"disgust/{number}.jpg", 2.5, 3.8, *row])))
+    (folder / "ground_truth.txt").write_text("".join(line + "\r\n" for line in lines))
+    return folder
+
+
+def fer2013(folder: Path) -> Path:
+    grey = np.random.default_rng(0).integers(0, 256, (2, 2304))
+    rows = [[n, " ".join(map(str, grey[n])), ("Training", "PrivateTest")[n]] for n in range(2)]
+    return table(folder / "fer2013.csv", ["emotion", "pixels", "Usage"], *rows)
+
+
 def ferplus(folder: Path) -> Path:
     put(folder / "FER2013Train" / "fer0000000.png", 1)
     put(folder / "FER2013Valid" / "fer0000001.png", 2)

@@ -45,6 +45,7 @@ def voted(folder: Path) -> Path:
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "vecbench": files.vecbench, "ms-swift": files.swift, "emoset": files.emoset, "webemo": files.webemo,
     "artphoto": files.artphoto, "abstract": files.abstract, "ferplus": files.ferplus, "votes": voted,
+    "emotion6": files.emotion6, "fer2013": files.fer2013,
     "folder": lambda folder: files.by_class(folder, "happy", "sad"),
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import load_image
 from emocaliber.core.taxonomy import MIKELS_8, UNBIASEDEMO_6
-from emocaliber.data.layouts import layout_of
+from emocaliber.data.layouts import Source, layout_of
+from emocaliber.data.rows import Note
 from emocaliber.data.votes import distribution
 from tests.data import layout_files as files
 
@@ -117,6 +119,104 @@ def test_ferplus_keeps_ten_votes_and_gives_no_label_where_unknown_wins(tmp_path:
     assert (train.label, train.split, valid.label, valid.split) == ("neutral", "train", "happiness", "calibrate")
     assert (test.label, test.split) == (None, "test")
     assert {s.ratings.raters for s in (train, valid, test) if s.ratings} == {10}
+
+
+FERPLUS_ODD = [
+    ["Training", "fer0000003.png", 0, 0, 0, 0, 0, 0, 0, 0, 0, 10],
+    ["Training", "fer0000004.png", 9, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+    ["Training", "fer0000004.png", 9, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+    ["PrivateTest", "fer0000005.png", 5, 0, 0, 1, 1, 0, 0, 0, 3, 0],
+    ["PrivateTest", "fer0000005.png", 0, 0, 0, 0, 0, 0, 0, 0, 0, 10],
+]
+
+
+def test_what_is_odd_in_ferplus_as_released_is_read_and_noted(tmp_path: Path):
+    folder = files.ferplus(tmp_path)
+    with (folder / "fer2013new.csv").open("a", newline="") as file:
+        csv.writer(file).writerows(FERPLUS_ODD)
+    for number, part in ((3, "Train"), (4, "Train"), (5, "Test")):
+        files.put(folder / f"FER2013{part}" / f"fer000000{number}.png", number)
+    samples = {s.id.rpartition("/")[2]: s for s in files.read(folder)}
+    assert len(samples) == 6
+    unvoted, twice, conflict = (samples[f"fer000000{number}.png"] for number in (3, 4, 5))
+    assert (unvoted.label, unvoted.votes, unvoted.split) == (None, None, "train")
+    assert unvoted.ratings is not None
+    assert unvoted.ratings.raters == 10
+    assert (twice.label, twice.votes and twice.votes["neutral"]) == ("neutral", 9)
+    assert (conflict.label, conflict.votes, conflict.split) == (None, None, "test")
+    notes = {entry.kind: str(entry) for entry in Source(str(folder)).rows() if isinstance(entry, Note)}
+    assert set(notes) == {"rows without a name", "no vote for an emotion", "name twice with the same votes",
+                          "name twice with other votes"}  # fmt: skip
+    assert "lines 9, 10 with different votes" in notes["name twice with other votes"]
+
+
+def test_emotion6_is_read_with_its_half_votes_and_its_tie(tmp_path: Path):
+    folder = files.emotion6(tmp_path)
+    assert layout_of(folder) == "emotion6"
+    first, second = files.read(folder)
+    assert first.votes == {"anger": 4, "disgust": 21, "fear": 0, "joy": 2, "sadness": 3, "surprise": 0, "neutral": 0}
+    assert (first.label, first.task, first.id) == ("disgust", "Emotion6-7", "disgust/0.jpg")
+    assert load_image(first.image).size == (16, 16)
+    assert second.label == "joy"
+    assert [entry.kind for entry in Source(str(folder)).rows() if isinstance(entry, Note)] == [
+        "shares rounded to half votes"]  # fmt: skip
+
+
+ANSWER = {"role": "assistant", "content": "awe"}
+PARTS = [{"type": "image"}, {"type": "text", "text": "Which emotion?"}]
+CONVERSATIONS = {
+    "trl": {"images": ["0.png"], "messages": [{"role": "user", "content": PARTS}, ANSWER]},
+    "trl answer in parts": {"image": "0.png", "messages": [
+        {"role": "user", "content": PARTS}, {"role": "assistant", "content": [{"type": "text", "text": "awe"}]}]},
+    "trl prompt and completion": {"images": ["0.png"], "prompt": [{"role": "user", "content": PARTS}],
+                                  "completion": [ANSWER]},
+    "picture in the message": {"messages": [
+        {"role": "user", "content": [{"type": "image", "image": "0.png"}, PARTS[1]]}, ANSWER]},
+    "OpenAI's image_url": {"messages": [
+        {"role": "user", "content": [PARTS[1], {"type": "image_url", "image_url": {"url": "0.png"}}]}, ANSWER]},
+    "llava": {"id": "7", "image": "0.png", "conversations": [
+        {"from": "human", "value": "<image>\nWhich?"}, {"from": "gpt", "value": "awe"}]},
+    "sharegpt": {"images": ["0.png"], "conversations": [
+        {"from": "human", "value": "<image>Which?"}, {"from": "gpt", "value": "awe"}]},
+    "alpaca": {"instruction": "<image>Which?", "input": "", "output": "awe", "images": ["0.png"]},
+    "ms-swift's solution": {"messages": [{"role": "user", "content": "<image>Which?"}], "solution": "awe",
+                            "images": ["0.png"]},
+    "ms-swift's mapping": {"messages": [{"role": "user", "content": "<image>Which?"}, ANSWER],
+                           "images": [{"path": "0.png", "bytes": None}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", CONVERSATIONS)
+def test_the_conversations_of_other_trainers_are_read(form: str, tmp_path: Path):
+    files.put(tmp_path / "0.png", 0)
+    path = files.lines(tmp_path / "t.jsonl", [CONVERSATIONS[form]])
+    assert layout_of(path) == {"ms": "ms-swift", "pi": "trl", "Op": "trl"}.get(form[:2], form.split(maxsplit=1)[0])
+    (sample,) = files.read(path)
+    assert sample.label == "awe"
+    assert load_image(sample.image).size == (16, 16)
+
+
+def test_an_answer_that_is_a_sentence_is_no_label_until_the_labels_are_declared(tmp_path: Path):
+    files.put(tmp_path / "0.png", 0)
+    said = [
+        {"from": "human", "value": "<image>"},
+        {"from": "gpt", "value": "This image would evoke <answer>awe</answer>"},
+    ]
+    path = files.lines(tmp_path / "t.jsonl", [{"image": "0.png", "conversations": said}])
+    (problem,) = files.problems(path)
+    assert (problem.kind, "--labels" in problem.fix) == ("answer is a sentence", True)
+    assert files.read(path, labels="awe,fear")[0].label == "awe"
+
+
+def test_a_picture_in_several_tasks_is_one_cluster(tmp_path: Path):
+    files.put(tmp_path / "0.jpg", 0)
+    two = {"task": "FI-2", "candidates": ["positive", "negative"]}
+    rows = [files.vecbench_row("0.jpg"), files.vecbench_row("0.jpg", "positive", **two)]
+    files.lines(tmp_path / "stage1_86k.jsonl", rows[:1])
+    files.lines(tmp_path / "test_8k.jsonl", rows[1:])
+    assert layout_of(tmp_path) == "vecbench"
+    samples = files.read(tmp_path)
+    assert [(s.task, s.split, s.cluster) for s in samples] == [("FI-8", "train", "0.jpg"), ("FI-2", "test", "0.jpg")]
 
 
 def test_multiemo_bench_is_a_table_of_multi_select_votes_by_twenty_raters(tmp_path: Path):

@@ -1,0 +1,71 @@
+"""A level of folders that may be a split is asked about: it is never an emotion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emocaliber.data.folders import looks_like_split
+from tests.data import layout_files as files
+
+SPLITS = ["train_set", "Train Data", "training_images", "train2017", "TestData", "val2017", "fold1", "cv-3", "test set",
+          "dev_set", "rafdb_train_aligned", "PublicTest_faces", "evaluation", "holdout", "split_0",
+          "my-validation"]  # fmt: skip
+EMOTIONS = ["happy", "contentment", "value", "trained", "detest", "partying", "contempt", "neutral", "tired", "setback"]
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_split_by_another_name_is_no_label(tmp_path: Path, name: str, *, nested: bool):
+    files.by_class(tmp_path, *(f"{folder}{'/joy' if nested else ''}" for folder in (name, "another")), each=1)
+    found = files.problems(tmp_path)
+    assert {problem.kind for problem in found} == {"split or label?"}
+    assert any(repr(name) in str(problem) for problem in found)
+    assert not any(problem.droppable for problem in found)
+
+
+@pytest.mark.parametrize("name", EMOTIONS)
+def test_an_emotion_is_no_split(name: str):
+    assert not looks_like_split(name)
+
+
+@pytest.mark.parametrize("tops", [("a", "b"), ("asian", "caucasian"), ("2019", "2020")])
+def test_class_folders_within_folders_are_asked_about(tmp_path: Path, tops: tuple[str, ...]):
+    files.by_class(tmp_path, *(f"{top}/{label}" for top in tops for label in ("joy", "fear")), each=1)
+    found = files.problems(tmp_path)
+    assert {problem.kind for problem in found} == {"split or label?"}
+    assert "'fear', 'joy'" in str(found[0])
+
+
+def test_declared_labels_may_have_folders_inside(tmp_path: Path):
+    files.by_class(tmp_path, "joy/dog", "fear/dog", each=1)
+    assert {problem.kind for problem in files.problems(tmp_path)} == {"split or label?"}
+    assert [s.label for s in files.read(tmp_path, labels="joy,fear")] == ["fear", "joy"]
+
+
+def test_a_folder_that_only_wraps_the_data_is_named(tmp_path: Path):
+    files.by_class(tmp_path, "images/train/joy", "images/validation/joy", each=1)
+    (problem,) = files.problems(tmp_path)
+    assert f"give {tmp_path / 'images'}, which holds train, validation" in problem.fix
+
+
+def test_leftovers_of_archives_and_file_managers_are_left_out(tmp_path: Path):
+    files.by_class(tmp_path, "joy", "fear", each=1)
+    for name in ("__MACOSX/joy/._0.png", "joy/Thumbs.db", "joy/.DS_Store", "fear/desktop.ini", "@eaDir/x/0.png"):
+        files.put(tmp_path / name, 1)
+    samples = files.read(tmp_path)
+    assert [s.label for s in samples] == ["fear", "joy"]
+    assert {s.candidates for s in samples} == {("fear", "joy")}
+
+
+def test_spellings_of_a_class_in_two_splits_are_one_label(tmp_path: Path):
+    files.by_class(tmp_path, "train/Happy", "train/sad", "test/happy", "test/Sad", each=1)
+    assert len({s.label for s in files.read(tmp_path)}) == 2
+
+
+@pytest.mark.parametrize("name", ["unknown", "None", "nan"])
+def test_a_folder_that_says_that_there_is_no_label_is_asked_about(tmp_path: Path, name: str):
+    files.by_class(tmp_path, "joy", "fear", name, each=1)
+    assert [problem.kind for problem in files.problems(tmp_path)] == ["no label"]
+    assert len(files.read(tmp_path, labels=f"joy,fear,{name}")) == 3

@@ -1,0 +1,120 @@
+"""Tables as tools write them: encodings, byte-order marks, delimiters, line ends, gzip, Windows' names."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from emocaliber.core.images import ImageError, read_image_bytes
+from emocaliber.data.layouts import layout_of
+from tests.data import layout_files as files
+
+ROWS = [("0.png", "happy"), ("1.png", "sad")]
+CSV = "image,label\n0.png,happy\n1.png,sad\n"
+JSON_LINES = "".join(json.dumps({"image": image, "label": label}) + "\n" for image, label in ROWS)
+JSON = json.dumps([{"image": image, "label": label} for image, label in ROWS])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(2):
+        files.put(tmp_path / f"{number}.png", number)
+        files.put(tmp_path / "faces" / f"{number}.png", number)
+    return tmp_path
+
+
+def read(path: Path) -> list[tuple[str | None, bool]]:
+    """Each row's label, and whether its picture is there."""
+    return [(sample.label, bool(read_image_bytes(sample.image))) for sample in files.read(path)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("content", [CSV, JSON_LINES, JSON], ids=["csv", "jsonl", "json"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_any_encoding_with_a_mark_is_read_gzipped_or_not(folder: Path, encoding: str, content: str, *, zipped: bool):
+    ending = {CSV: "CSV", JSON_LINES: "jsonl", JSON: "json"}[content]
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    encoded = (mark + content).encode(encoding)
+    path = folder / f"t.{ending}{'.gz' if zipped else ''}"
+    path.write_bytes(gzip.compress(encoded) if zipped else encoded)
+    assert layout_of(path) == "table"
+    assert read(path) == [("happy", True), ("sad", True)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", ", "])
+@pytest.mark.parametrize("declared", [False, True])
+def test_any_delimiter_and_line_end_is_read(folder: Path, end: str, delimiter: str, *, declared: bool):
+    lines = [f"sep={delimiter}"] if declared and len(delimiter) == 1 else []
+    lines += [delimiter.join(row) for row in (("image", "label"), *ROWS)]
+    path = folder / ("t.tsv" if delimiter == "\t" else "t.csv")
+    path.write_bytes("".join(line + end for line in lines).encode())
+    assert read(path) == [("happy", True), ("sad", True)]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Image,Label", "filename,emotion", "pth,label", "FILE NAME,EMOTION", "img,expression", "image-path,label"],
+)
+def test_columns_are_known_by_the_names_that_people_give_them(folder: Path, header: str):
+    path = folder / "t.csv"
+    path.write_text(CSV.replace("image,label", header))
+    assert read(path) == [("happy", True), ("sad", True)]
+
+
+def test_a_table_without_a_header_is_one_problem_that_says_so(folder: Path):
+    path = folder / "t.csv"
+    path.write_text(CSV.partition("\n")[2])
+    (problem,) = files.problems(path)
+    assert "first row" in str(problem)
+    assert not problem.droppable
+
+
+def test_a_column_that_stands_twice_is_refused(folder: Path):
+    path = folder / "t.csv"
+    path.write_text("image,label,Label\n0.png,joy,fear\n")
+    assert [problem.kind for problem in files.problems(path)] == ["column named twice"]
+
+
+@pytest.mark.parametrize("name", ["faces\\0.png", ".\\faces\\0.png"])
+def test_a_windows_name_under_the_root_is_read(folder: Path, name: str):
+    assert read(files.table(folder / "t.csv", ["image", "label"], [name, "joy"])) == [("joy", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("D:\\photos\\faces\\0.png", "path on a Windows disk.*--root"), ("Faces/0.PNG", "faces/0.png is there"),
+     ("faces\\gone.png", "no such file"), ("..\\0.png", "outside the data root|no such file")],
+)  # fmt: skip
+def test_a_name_that_leads_nowhere_says_why(folder: Path, name: str, words: str):
+    (sample,) = files.read(files.table(folder / "t.csv", ["image", "label"], [name, "joy"]))
+    with pytest.raises(ImageError, match=words):
+        read_image_bytes(sample.image)
+
+
+def test_json_of_one_object_a_line_is_read_under_either_name(folder: Path):
+    (folder / "t.json").write_text(JSON_LINES)
+    assert read(folder / "t.json") == [("happy", True), ("sad", True)]
+
+
+def test_a_picture_may_be_a_data_address(tmp_path: Path):
+    address = "data:image/png;base64," + base64.b64encode(files.picture(3)).decode()
+    (sample,) = files.read(files.lines(tmp_path / "t.jsonl", [{"image": address, "label": "joy"}]))
+    assert sample.image == files.picture(3)
+
+
+def test_a_folder_with_metadata_is_read_by_it_and_by_its_splits(tmp_path: Path):
+    for split in ("train", "validation"):
+        files.put(tmp_path / split / "a.png", len(split))
+        files.table(
+            tmp_path / split / "metadata.csv", ["file_name", "label"], ["a.png", "joy" if split == "train" else "fear"]
+        )
+    assert layout_of(tmp_path) == "table"
+    samples = files.read(tmp_path)
+    assert [(s.split, s.label) for s in samples] == [("train", "joy"), ("calibrate", "fear")]
+    assert all(read_image_bytes(s.image) for s in samples)
+    assert len({s.id for s in samples}) == 2
