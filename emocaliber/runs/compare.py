@@ -87,7 +87,7 @@ def _rows(name: str, views: list[Path], folder: Path, on_progress: Progress) -> 
 
 
 def _language_model(run: Path, split: str) -> Rows:
-    found = read_rows(run / "predictions", split)
+    found = read_rows(run, split)
     return {name: found[name] for name in LANGUAGE_MODEL}
 
 

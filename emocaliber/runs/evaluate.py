@@ -22,6 +22,7 @@ from emocaliber.evaluation.suite import load_suite
 from emocaliber.generation.harness import FILES
 from emocaliber.runs import generate as command
 from emocaliber.runs.scoring import score_files
+from emocaliber.stages.calibrate.split import TRAINED, fresh_rows, read_trained_clusters
 
 SPLITS = ("calibrate", "test")
 READ_OUTS = {"stated": Source.VERBALIZED, "expected": Source.EXPECTED, "probability": Source.LOGPROB}
@@ -34,6 +35,8 @@ def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
     """
     values = settings(path)
     data, suite = values.pop("data"), values.pop("suite", None)
+    weights = Path(adapter or model)
+    trained = read_trained_clusters(weights) if (weights / TRAINED).is_file() else frozenset[str]()
     asked = ["--model", model, *(["--adapter", adapter] if adapter else [])]
     rows: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for split in SPLITS:
@@ -42,7 +45,8 @@ def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
             print(f"{name}, {split}:", flush=True)
             command.run(parsed(path, values, [*asked, "--data", name, "--split", split, "--out", str(folder)]))
         for read_out, source in READ_OUTS.items():
-            rows[split] += merged(folders, source, out / "rows" / f"{read_out}.{split}.jsonl", read_out)
+            target = out / "rows" / f"{read_out}.{split}.jsonl"
+            rows[split] += merged(folders, source, target, read_out, trained if split == "calibrate" else frozenset())
     score_files(rows["test"], calibration=rows["calibrate"], suite=None if suite is None else Path(suite), out=out)
     return out / "report.html"
 
@@ -79,11 +83,14 @@ def parsed(path: Path, values: dict[str, Any], more: list[str]) -> argparse.Name
     return found
 
 
-def merged(folders: list[Path], source: Source, target: Path, read_out: str) -> Iterator[Path]:
-    """One file of all tasks' rows, their method named after the read-out, where the template allows this one."""
+def merged(folders: list[Path], source: Source, target: Path, read_out: str, trained: frozenset[str]) -> Iterator[Path]:
+    """One file of all tasks' rows whose clusters stage 3 did not learn from, their method named after the read-out,
+    where the template allows this one and there are such rows."""
     files = [folder / FILES[source] for folder in folders if (folder / FILES[source]).is_file()]
-    if files:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        rows = (row for file in files for row in read_predictions(file))
-        write_predictions(target, (replace(row, method=f"{row.method}, {read_out}") for row in rows))
+    rows = [row for file in files for row in read_predictions(file)]
+    fresh = fresh_rows(rows, trained)
+    if len(fresh) < len(rows):
+        print(f"{read_out}: {len(fresh)} of {len(rows)} calibration rows are fresh, stage 3 learned from the others")
+    if fresh:
+        write_predictions(target, (replace(row, method=f"{row.method}, {read_out}") for row in fresh))
         yield target

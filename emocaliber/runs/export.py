@@ -23,6 +23,7 @@ from emocaliber import __version__
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.models.tiny import embedded_base
+from emocaliber.stages.calibrate.split import TRAINED
 from emocaliber.stages.training import ADAPTER, MODEL, load_processor
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -75,6 +76,8 @@ def export(stage: Finished, out: Path, *, merge: bool, scorecard: Path | None) -
 def _write(stage: Finished, partial: Path, *, merge: bool, scorecard: Path | None) -> None:
     if merge and stage.is_adapter:
         _merged(stage).save_pretrained(partial)
+        if (record := stage.folder / ADAPTER / TRAINED).is_file():
+            shutil.copy(record, partial)
     else:
         source = stage.folder / (ADAPTER if stage.is_adapter else MODEL)
         shutil.copytree(source, partial, dirs_exist_ok=True)

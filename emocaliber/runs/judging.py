@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emocaliber.calibration.fit import isotonic, temperature_scaled
+from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.evaluation.build import build_scorecard
@@ -20,6 +21,8 @@ from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.asking import LABEL
 from emocaliber.runs.steps import file_hash
 from emocaliber.runs.teaching import samples_of
+from emocaliber.stages.calibrate.split import fresh_rows, read_trained_clusters
+from emocaliber.stages.training import ADAPTER
 
 SPLITS = ("calibrate", "test")
 STAGE_1 = "stage 1, label probability"
@@ -64,8 +67,12 @@ def read_responses(path: Path) -> dict[str, str]:
     return {line["id"]: line["text"] for line in lines}
 
 
-def read_rows(predictions: Path, split: str) -> Rows:
-    """All methods' rows of one split, post-hoc maps included, by the names that the scorecard prints."""
+def read_rows(run: Path, split: str) -> Rows:
+    """All methods' rows of one split of a run, post-hoc maps included, by the names that the scorecard prints.
+
+    Of the calibration split, the rows that stage 3 did not learn from; the maps are fitted on these.
+    """
+    predictions, trained = run / "predictions", read_trained_clusters(run / "3-calibrate" / ADAPTER)
     files = {
         STAGE_1: "stage-1/probability",
         STAGE_2: "stage-2/stated",
@@ -73,10 +80,17 @@ def read_rows(predictions: Path, split: str) -> Rows:
         EXPECTED: "stage-3/expected",
         PROBABILITY: "stage-3/probability",
     }
-    rows = {name: list(read_predictions(predictions / f"{path}.{split}.jsonl")) for name, path in files.items()}
-    held = list(read_predictions(predictions / "stage-3/probability.calibrate.jsonl"))
-    rows[TEMPERATURE] = temperature_scaled(rows[PROBABILITY], held, TEMPERATURE)
-    rows[ISOTONIC] = isotonic(rows[PROBABILITY], held, ISOTONIC)
+
+    def read(name: str, split: str) -> list[Prediction]:
+        rows = read_predictions(predictions / f"{files[name]}.{split}.jsonl")
+        return list(rows) if split == "test" else fresh_rows(rows, trained)
+
+    rows = {name: read(name, split) for name in files}
+    fresh = read(PROBABILITY, "calibrate")
+    if not fresh:
+        raise UserError(f"{run}: stage 3 held out no calibration row to fit maps on; raise held_out in its recipe")
+    rows[TEMPERATURE] = temperature_scaled(rows[PROBABILITY], fresh, TEMPERATURE)
+    rows[ISOTONIC] = isotonic(rows[PROBABILITY], fresh, ISOTONIC)
     return rows
 
 

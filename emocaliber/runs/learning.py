@@ -32,6 +32,7 @@ from emocaliber.stages.calibrate.held_out import BEST
 from emocaliber.stages.calibrate.kto import calibrate_by_kto
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.calibrate.rloo import calibrate_by_rloo
+from emocaliber.stages.calibrate.split import held_out_clusters, write_trained_clusters
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.fast.kept_features import remembering
 from emocaliber.stages.folds import fold_of
@@ -104,6 +105,7 @@ def calibrate(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: 
     if PartialState().is_main_process:
         partial = out / f"{result_name(recipe)}.partial"
         shutil.copytree(out / BEST, partial, dirs_exist_ok=True)
+        write_trained_clusters(partial, {one.cluster for one in samples} - _held_out(recipe, samples))
         replace_folder(partial, out / result_name(recipe))
     return result
 
@@ -113,14 +115,18 @@ def _prefer(
 ) -> dict[str, Any]:
     """Learn from the pairs whose clusters are not held out."""
     by_key = {(one.task, one.id): one for one in samples}
-    watched = {one.sample.cluster for one in held}
-    pairs = read_pairs(Path(file), by_key)
-    kept = [pair for pair in pairs if by_key[pair.key].cluster not in watched]
+    held_out, pairs = _held_out(recipe, samples), read_pairs(Path(file), by_key)
+    kept = [pair for pair in pairs if by_key[pair.key].cluster not in held_out]
     if not kept:
         raise UserError(f"{recipe.path}: every pair of {file} is about a held-out row; draw from more rows")
     prefer = calibrate_by_dpo if recipe.method == "dpo" else calibrate_by_kto
     prefer(recipe, kept, by_key, held, model_folder(recipe), adapter, out)
     return {"pairs": len(kept), "pairs held out": len(pairs) - len(kept)}
+
+
+def _held_out(recipe: Recipe, samples: Sequence[Sample]) -> frozenset[str]:
+    labelled_clusters = (one.cluster for one in samples if one.label is not None)
+    return held_out_clusters(labelled_clusters, recipe.held_out, recipe.seed)
 
 
 @contextmanager

@@ -21,9 +21,11 @@ from emocaliber.runs.recipes import model_folder, read_recipe
 from emocaliber.runs.steps import file_hash, run_step
 from emocaliber.runs.summary import summarise
 from emocaliber.runs.train import train
+from emocaliber.stages.calibrate.split import TRAINED
 from emocaliber.stages.fast.feature_store import STORED
 from emocaliber.stages.fast.kept_features import FEATURES
 from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.training import ADAPTER
 
 RECIPES = ("1-label", "2-verbalize", "3-calibrate")
 
@@ -70,11 +72,12 @@ def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, 
 
 def _report(recipes: list[Recipe], folders: list[Path], out: Path) -> Path:
     predictions = out / "predictions"
-    inputs = {str(path.relative_to(out)): file_hash(path) for path in sorted(predictions.glob("*/*.jsonl"))}
+    rests_on = [*sorted(predictions.glob("*/*.jsonl")), folders[-1] / ADAPTER / TRAINED]
+    inputs = {str(path.relative_to(out)): file_hash(path) for path in rests_on}
 
     def work(folder: Path) -> dict[str, Any]:
         responses = read_responses(predictions / "stage-3" / "responses.test.jsonl")
-        test, calibration = read_rows(predictions, "test"), read_rows(predictions, "calibrate")
+        test, calibration = read_rows(out, "test"), read_rows(out, "calibrate")
         summary = summarise(recipes, folders, test, calibration, responses)
         write_run_report(summary, folder)
         return {"bars": [{"name": bar.name, "met": bar.met} for bar in summary.bars]}
