@@ -74,7 +74,7 @@ def smallest(path: Path) -> tuple[bytes, str]:
         buffer = io.BytesIO()
         image.save(buffer, ending, **options)
         encoded.append((buffer.getvalue(), ending))
-    return min(encoded, key=lambda one: len(one[0]))
+    return min(encoded, key=lambda candidate: len(candidate[0]))
 
 
 def rows(source: Path) -> Iterator[dict[str, object]]:

@@ -85,9 +85,9 @@ def fuzz(seconds: int) -> None:
         pieces = TAGS + PHRASES + list(LABELS)
         parts = []
         while provider.remaining_bytes():
-            known = provider.ConsumeBool()
+            shown = provider.ConsumeBool()
             parts.append(
-                pieces[provider.ConsumeIntInRange(0, len(pieces) - 1)] if known else provider.ConsumeUnicode(8)
+                pieces[provider.ConsumeIntInRange(0, len(pieces) - 1)] if shown else provider.ConsumeUnicode(8)
             )
         check("".join(parts), finish)
 

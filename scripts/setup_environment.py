@@ -55,7 +55,7 @@ def is_fresh(level: str) -> bool:
     if UNFINISHED.exists() or not works():
         return False
     higher = list(EXTRAS)[list(EXTRAS).index(level) :]
-    return any(stamp(one).exists() and stamp(one).read_text() == key() for one in higher)
+    return any(stamp(name).exists() and stamp(name).read_text() == key() for name in higher)
 
 
 def stamp(level: str) -> Path:

@@ -26,13 +26,15 @@ from emocaliber.generation.records import read_records
 def compare_texts(first: Path, second: Path) -> str:
     """How many answers differ, of those that were given. Raises UserError where the folders hold other samples."""
     pairs = list(zip(*(read_records(responses_file(out, 0)) for out in (first, second)), strict=True))
-    if any(one.id != other.id for one, other in pairs):
+    if any(ours.id != theirs.id for ours, theirs in pairs):
         raise UserError(f"{first} and {second} do not hold the same samples in the same order")
     texts = [
-        (one.response.text, other.response.text) for one, other in pairs if one.response.finish_reason != IMAGE_ERROR
+        (ours.response.text, theirs.response.text)
+        for ours, theirs in pairs
+        if ours.response.finish_reason != IMAGE_ERROR
     ]
-    differing = sum(one != other for one, other in texts)
-    distinct = len({one for one, _ in texts})
+    differing = sum(ours != theirs for ours, theirs in texts)
+    distinct = len({ours for ours, _ in texts})
     return f"{differing} of {len(texts)} texts differ ({differing / len(texts):.4f}); {distinct} distinct ones"
 
 
@@ -43,11 +45,11 @@ def compare_rows(first: Path, second: Path) -> list[str]:
         if not ((first / name).exists() and (second / name).exists()):
             continue
         rows = list(zip(*(read_predictions(out / name) for out in (first, second)), strict=True))
-        labels = sum(one.predicted != other.predicted for one, other in rows)
+        labels = sum(ours.predicted != theirs.predicted for ours, theirs in rows)
         gaps = [
-            abs(one.confidence - other.confidence)
-            for one, other in rows
-            if one.confidence is not None and other.confidence is not None
+            abs(ours.confidence - theirs.confidence)
+            for ours, theirs in rows
+            if ours.confidence is not None and theirs.confidence is not None
         ]
         spread = f"median gap {np.median(gaps):.1e}, largest {max(gaps):.1e}" if gaps else "no confidence to compare"
         lines.append(f"{source}: {labels} of {len(rows)} labels differ; {len(gaps)} confidences, {spread}")

@@ -69,26 +69,26 @@ def changes() -> Iterator[tuple[str, BaselineRecipe]]:
         yield f"tmc {what}", BaselineRecipe(ours, msgspec.structs.replace(training, **how))
 
 
-def rows_of(name: str, recipe: BaselineRecipe, seed: int, found: ViewSet, work: Path) -> tuple[list[Prediction], float]:
+def rows_of(name: str, recipe: BaselineRecipe, seed: int, views: ViewSet, work: Path) -> tuple[list[Prediction], float]:
     """Test rows of one setting and seed, each sample its own cluster over seeds; and CPU seconds of training."""
     path, cost = work / f"{name}-{seed}.jsonl", work / f"{name}-{seed}.json"
     if not cost.is_file():
         began = time.process_time()
         training = msgspec.structs.replace(recipe.training, seed=seed)
-        estimator, _ = fit(BaselineRecipe(recipe.network, training), found)
+        estimator, _ = fit(BaselineRecipe(recipe.network, training), views)
         seconds = time.process_time() - began
-        write_predictions(path, list(_by_seed(estimator, found, name, seed)))
+        write_predictions(path, list(_by_seed(estimator, views, name, seed)))
         cost.write_text(json.dumps({"seconds": seconds}))
         print(f"{name}, seed {seed}: {seconds:.1f} s", flush=True)
     return list(read_predictions(path)), float(json.loads(cost.read_text())["seconds"])
 
 
-def _by_seed(estimator: Estimator, found: ViewSet, name: str, seed: int) -> Iterator[Prediction]:
+def _by_seed(estimator: Estimator, views: ViewSet, name: str, seed: int) -> Iterator[Prediction]:
     """The rows, with the certainty 1 - u in the place of the label's probability, which no row here has."""
-    test = found.splits["test"]
+    test = views.splits["test"]
     certainty = 1 - estimator.predict_opinion(test.views).uncertainty.double().numpy()
-    for row, known in zip(predictions(estimator, test, found.task, name), certainty, strict=True):
-        share = float(np.clip(known, 0, 1))
+    for row, certain in zip(predictions(estimator, test, views.task, name), certainty, strict=True):
+        share = float(np.clip(certain, 0, 1))
         yield structs.replace(row, id=f"{row.id}/{seed}", cluster=row.id, probability=share, distribution=None)
 
 
@@ -102,13 +102,13 @@ def _right(rows: Sequence[Prediction]) -> list[bool]:
     return [row.predicted == row.truth for row in rows]
 
 
-def table(names: Sequence[str], seeds: Sequence[int], found: ViewSet, work: Path) -> str:
+def table(names: Sequence[str], seeds: Sequence[int], views: ViewSet, work: Path) -> str:
     """Markdown: a setting a row, judged by its highest mean, and by 1 - u beside it."""
     lines = ["| setting | accuracy | ECE | Brier | AUROC | ECE of 1 − u | s |", "|" + "---|" * 7]
     every = settings()
     for name in names:
-        made = [rows_of(name, every[name], seed, found, work) for seed in seeds]
-        rows = [row for one, _ in made for row in one]
+        made = [rows_of(name, every[name], seed, views, work) for seed in seeds]
+        rows = [row for seed_rows, _ in made for row in seed_rows]
         figures = measured(rows)
         certain = float(ece(tally([row.probability or 0.0 for row in rows], _right(rows)), bins=15))
         seconds = np.mean([cost for _, cost in made])
@@ -126,15 +126,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.work.mkdir(parents=True, exist_ok=True)
-    found = read_views(arguments.views)
+    views = read_views(arguments.views)
     head = HEAD.format(today=date.today(), cores=2, torch=torch.__version__)
     difference = [*reversed(PUBLIC), *(name for name, _ in changes()), "tmc"]
     parts = [
         head,
         "## Methods",
-        table(["tmc-public", *NETWORKS], SEEDS, found, arguments.work),
+        table(["tmc-public", *NETWORKS], SEEDS, views, arguments.work),
         "## The papers' settings, and what makes the difference for TMC (seed 0)",
-        table(difference, SEEDS[:1], found, arguments.work),
+        table(difference, SEEDS[:1], views, arguments.work),
     ]
     arguments.out.write_text("\n\n".join(parts) + "\n")
 

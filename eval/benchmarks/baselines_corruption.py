@@ -84,14 +84,14 @@ level. The language model has one view, so that views missing or in conflict do 
 
 def point(kind: str, level: float, method: str, rows: Sequence[Prediction], threshold: float, doubt: float) -> Point:
     """One method at one level. A refused row counts as wrong with the worst confidence."""
-    found = tallied(rows)
-    accuracy = float(proper_scores.accuracy(found))
+    table = tallied(rows)
+    accuracy = float(proper_scores.accuracy(table))
     values = [
         accuracy,
-        float(proper_scores.mean_confidence(found)),
-        float(ece(found, bins=15)),
-        float(auroc(found)),
-        float(trusted_at(found, threshold).f1),
+        float(proper_scores.mean_confidence(table)),
+        float(ece(table, bins=15)),
+        float(auroc(table)),
+        float(trusted_at(table, threshold).f1),
         float(floor_f1(accuracy)),
         doubt,
     ]
@@ -113,10 +113,10 @@ def corrupted_views(views: Views, labels: Sequence[str], kind: ViewCorruption, l
     return noisy(views, names, level) if kind == "noise" else without(views, names, level)
 
 
-def view_points(found: ViewSet) -> Iterator[Point]:
+def view_points(views: ViewSet) -> Iterator[Point]:
     """A point for each corruption, level (0 among them) and method."""
-    fitted = {name: fit(BaselineRecipe(network), found)[0] for name, network in NETWORKS.items()}
-    test = found.splits["test"]
+    fitted = {name: fit(BaselineRecipe(network), views)[0] for name, network in NETWORKS.items()}
+    test = views.splits["test"]
     for kind in VIEW_CORRUPTIONS:
         for level in (0.0, *LEVELS[kind]):
             views = corrupted_views(test.views, test.labels.tolist(), kind, level)
@@ -125,7 +125,7 @@ def view_points(found: ViewSet) -> Iterator[Point]:
                 test.labels, test.ids, test.groups, test.clusters, None,
             )  # fmt: skip
             yield from (
-                _judged(kind, level, name, estimator, changed, found.task) for name, estimator in fitted.items()
+                _judged(kind, level, name, estimator, changed, views.task) for name, estimator in fitted.items()
             )
         print(f"views, {kind}: done", flush=True)
 
@@ -150,32 +150,32 @@ def picture_points(run: Path) -> Iterator[Point]:
     for kind in IMAGE_CORRUPTIONS:
         for level in (0.0, *IMAGE_LEVELS):
             if level or not clean:
-                seen = [corrupted_sample(sample, kind, level) for sample in samples]
-                rows = rows_of(seen, samples[0].candidates, extractor.views(seen))
+                corrupted = [corrupted_sample(sample, kind, level) for sample in samples]
+                rows = rows_of(corrupted, samples[0].candidates, extractor.views(corrupted))
                 made = [_judged(kind, level, name, estimator, rows, TASK) for name, estimator in fitted.items()]
-                read = predict(seen, engine, load_template("label-confidence"), method="language model")
-                for name, own in ((SAID, read.verbalized), (LIKELY, read.logprob)):
-                    doubt = 1 - float(proper_scores.mean_confidence(tallied(own)))
-                    made.append(point(kind, level, name, own, trusted[name], doubt))
+                read = predict(corrupted, engine, load_template("label-confidence"), method="language model")
+                for name, readout in ((SAID, read.verbalized), (LIKELY, read.logprob)):
+                    doubt = 1 - float(proper_scores.mean_confidence(tallied(readout)))
+                    made.append(point(kind, level, name, readout, trusted[name], doubt))
                 clean = clean or made
                 print(f"pictures, {kind} {level}: done", flush=True)
-            yield from made if level else [Point(kind, 0.0, one.method, one.values) for one in clean]
+            yield from made if level else [Point(kind, 0.0, point.method, point.values) for point in clean]
 
 
 def _threshold(run: Path, read_out: str) -> float:
-    held = [
+    calibration_rows = [
         row for row in read_predictions(run / f"predictions/stage-3/{read_out}.calibrate.jsonl") if row.task == TASK
     ]
-    return best_f1_threshold(tallied(held).answered_only())
+    return best_f1_threshold(tallied(calibration_rows).answered_only())
 
 
 def table(points: Sequence[Point]) -> str:
     """A line a corruption, level and method."""
     lines = ["| corruption | level | method | " + " | ".join(METRICS) + " |", "|" + "---|" * (len(METRICS) + 3)]
-    for one in points:
-        *judged, doubt = (one.values[metric] for metric in METRICS)
+    for point in points:
+        *judged, doubt = (point.values[metric] for metric in METRICS)
         cells = " | ".join([*(f"{value:.3f}" for value in judged), f"{doubt:.4f}"])
-        lines.append(f"| {one.corruption} | {one.level:g} | {one.method} | {cells} |")
+        lines.append(f"| {point.corruption} | {point.level:g} | {point.method} | {cells} |")
     return "\n".join(lines)
 
 

@@ -44,14 +44,14 @@ def draw(points: Sequence[Point], methods: Sequence[str], path: Path) -> None:
 
     `methods` are at most six, so that they can be told apart.
     """
-    kinds = list(dict.fromkeys(one.corruption for one in points))
+    kinds = list(dict.fromkeys(point.corruption for point in points))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(2.6 * len(kinds), 1.75 * len(DRAWN) + 0.7), facecolor=PAGE.light, layout="constrained")
         grid = figure.subplots(len(DRAWN), len(kinds), sharex="col", sharey="row", squeeze=False)
         for metric, across in zip(DRAWN, grid, strict=True):
             across[0].set_ylabel(metric)
             for kind, axes in zip(kinds, across, strict=True):
-                _lines(axes, [one for one in points if one.corruption == kind], methods, metric)
+                _lines(axes, [point for point in points if point.corruption == kind], methods, metric)
         grid[-1][0].set_yscale("log")
         for kind, top, bottom in zip(kinds, grid[0], grid[-1], strict=True):
             top.set_title(kind)
@@ -62,8 +62,11 @@ def draw(points: Sequence[Point], methods: Sequence[str], path: Path) -> None:
 
 def _lines(axes: Axes, points: Sequence[Point], methods: Sequence[str], metric: str) -> None:
     for method, style in zip(methods, series_styles(len(methods)), strict=True):
-        own = [one for one in points if one.method == method]
-        levels, values = [one.level for one in own], [one.values[metric] for one in own]
+        points_of_method = [point for point in points if point.method == method]
+        levels, values = (
+            [point.level for point in points_of_method],
+            [point.values[metric] for point in points_of_method],
+        )
         axes.plot(
             levels,
             values,

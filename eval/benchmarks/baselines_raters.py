@@ -56,31 +56,31 @@ by `eval/benchmarks/baselines_raters.py`; what it says: [baselines-reading.md](b
 """
 
 
-def rows_of(found: ViewSet) -> Rows:
+def rows_of(views: ViewSet) -> Rows:
     """Test rows of every step, three seeds each."""
-    found = taught_the_majority(found)
+    views = taught_the_majority(views)
     rows: Rows = {}
     for name, network in STEPS.items():
         rows[name] = []
         for seed in SEEDS:
             recipe = BaselineRecipe(network, msgspec.structs.replace(Training(), seed=seed))
-            made = predictions(fit(recipe, found)[0], found.splits["test"], found.task, name)
+            made = predictions(fit(recipe, views)[0], views.splits["test"], views.task, name)
             rows[name] += [structs.replace(row, id=f"{row.id}/{seed}") for row in made]
-        print(f"{found.task}, {name}: done", flush=True)
+        print(f"{views.task}, {name}: done", flush=True)
     return rows
 
 
-def taught_the_majority(found: ViewSet) -> ViewSet:
+def taught_the_majority(views: ViewSet) -> ViewSet:
     """What is learnt of has the label that most raters chose, the first of equals; what is tested on keeps its own.
 
     An emoji's label is that already; a face's is one more draw from the distribution that its raters answer from.
     """
-    splits = dict(found.splits)
+    splits = dict(views.splits)
     for split in splits.keys() - {"test"}:
         votes = splits[split].votes
         assert votes is not None
-        splits[split] = replace(splits[split], labels=np.array(found.classes)[votes.argmax(1)])
-    return replace(found, splits=splits)
+        splits[split] = replace(splits[split], labels=np.array(views.classes)[votes.argmax(1)])
+    return replace(views, splits=splits)
 
 
 def steps_table(card: Scorecard) -> str:
@@ -94,15 +94,17 @@ def steps_table(card: Scorecard) -> str:
 
 def gains(card: Scorecard) -> list[str]:
     """The last step's gain on the first in each metric, plus where it is better."""
-    found = next(one for one in card.comparisons if {one.first, one.second} == {BASE, OURS} and one.name == "all")
+    comparison = next(
+        paired for paired in card.comparisons if {paired.first, paired.second} == {BASE, OURS} and paired.name == "all"
+    )
     cells = []
     for metric in SHOWN:
-        one = found.headline[metric]
+        value = comparison.headline[metric]
         better = 1 if METRICS[metric].better == "higher" else -1
-        sign = better if found.first == OURS else -better
-        low, high = (one.low, one.high) if sign > 0 else (one.high, one.low)
+        sign = better if comparison.first == OURS else -better
+        low, high = (value.low, value.high) if sign > 0 else (value.high, value.low)
         cells.append(
-            difference(replace(one, value=_times(one.value, sign), low=_times(low, sign), high=_times(high, sign)))
+            difference(replace(value, value=_times(value.value, sign), low=_times(low, sign), high=_times(high, sign)))
         )
     return cells
 
@@ -129,14 +131,17 @@ def judged(rows: Rows) -> Scorecard:
 
 def chapter(path: Path) -> str:
     """All tables of one file of views."""
-    found = read_views(path)
-    rows = rows_of(found)
-    parts = [f"## {found.task} ({len(found.splits['train'].labels):,} pictures to learn from)"]
+    views = read_views(path)
+    rows = rows_of(views)
+    parts = [f"## {views.task} ({len(views.splits['train'].labels):,} pictures to learn from)"]
     groups = sorted({row.group for row in rows[BASE]})
     for group in groups:
-        own = {name: [row for row in made if row.group == group] for name, made in rows.items()}
-        parts += [f"### {group or 'all'} (n = {len(own[BASE]) // len(SEEDS):,})", steps_table(judged(own))]
-    return "\n\n".join([*parts, "### By ambiguity, all groups", strata_table(rows, found.classes)])
+        group_rows = {name: [row for row in made if row.group == group] for name, made in rows.items()}
+        parts += [
+            f"### {group or 'all'} (n = {len(group_rows[BASE]) // len(SEEDS):,})",
+            steps_table(judged(group_rows)),
+        ]
+    return "\n\n".join([*parts, "### By ambiguity, all groups", strata_table(rows, views.classes)])
 
 
 def _header(*columns: str) -> str:

@@ -42,7 +42,7 @@ def main_table(methods: Sequence[MethodScores], scope: Scores) -> str:
     lines = ["| method | " + " | ".join((*columns, "trusted F1", "floor")) + " |", "|" + "---|" * (len(columns) + 3)]
     for method in methods:
         scores = method.find(scope.kind, scope.name)
-        trusted = next((one for one in scores.trusted if one.rule == "best F1"), None)
+        trusted = next((threshold for threshold in scores.trusted if threshold.rule == "best F1"), None)
         cells = [*(figure(scores.headline.get(column)) for column in columns)]
         cells += [figure(trusted.f1), figure(trusted.floor)] if trusted else ["–", "–"]
         name = f"*{method.name}*" if method.role == "floor" else method.name
@@ -53,9 +53,11 @@ def main_table(methods: Sequence[MethodScores], scope: Scores) -> str:
 def differences(card: Scorecard, task: str) -> str:
     """What stage 3 states minus each baseline, on one task."""
     lines = ["| minus | " + " | ".join(DIFFERENT) + " |", "|" + "---|" * (len(DIFFERENT) + 1)]
-    for one in card.comparisons:
-        if (one.kind, one.name) == ("task", task) and one.second in COMPARED:
-            lines.append(f"| {one.second} | " + " | ".join(difference(one.headline.get(c)) for c in DIFFERENT) + " |")
+    for entry in card.comparisons:
+        if (entry.kind, entry.name) == ("task", task) and entry.second in COMPARED:
+            lines.append(
+                f"| {entry.second} | " + " | ".join(difference(entry.headline.get(c)) for c in DIFFERENT) + " |"
+            )
     return f"## {STATED} minus each baseline, {task}\n\n" + "\n".join(lines)
 
 
@@ -76,7 +78,7 @@ def main() -> None:
         looking=took.pop("views"),
         training=sum(took.values()),
     )
-    groups = [one for one in card.method(STATED).scores if one.kind == "group" and one.aggregation == "pooled"]
+    groups = [entry for entry in card.method(STATED).scores if entry.kind == "group" and entry.aggregation == "pooled"]
     parts = [head, *(main_table(card.methods, scope) for scope in groups)]
     arguments.out.write_text("\n\n".join([*parts, *(differences(card, task) for task in card.tasks)]) + "\n")
 

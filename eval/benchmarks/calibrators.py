@@ -111,7 +111,7 @@ def drawn_pairs(data: Sequence[str], adapter: Path, out: Path) -> Path:
         with counted() as cost:
             for n, name in enumerate(data):
                 draws = ["--samples", str(DRAWS), "--temperature", "1", "--batch-size", "96", "--max-new-tokens", "12"]
-                asked = [
+                batch = [
                     "generate",
                     "--data",
                     name,
@@ -122,7 +122,7 @@ def drawn_pairs(data: Sequence[str], adapter: Path, out: Path) -> Path:
                     "--adapter",
                     str(adapter),
                 ]
-                if emocaliber([*asked, *draws, "--out", str(folder / f"draws-{n}")]):
+                if emocaliber([*batch, *draws, "--out", str(folder / f"draws-{n}")]):
                     raise SystemExit(f"drawing answers about {name} failed")
             folders = [str(folder / f"draws-{n}") for n in range(len(data))]
             if emocaliber(["pairs", *folders, "--out", str(folder / "pairs.jsonl")]):
@@ -140,11 +140,11 @@ def answered(adapter: Path, data: Sequence[str], splits: Sequence[str], out: Pat
         model = model_folder(recipe("tiny/3-calibrate.yaml", data, 0))
         engine = TransformersEngine(model, adapter=adapter, batch_size=96, max_new_tokens=12)
         for split in splits:
-            found = predict(samples_of(data, [split]), engine, load_template("label-confidence"), method=out.name)
+            readouts = predict(samples_of(data, [split]), engine, load_template("label-confidence"), method=out.name)
             for name, rows in (
-                ("stated", found.verbalized),
-                ("expected", found.expected),
-                ("probability", found.logprob),
+                ("stated", readouts.verbalized),
+                ("expected", readouts.expected),
+                ("probability", readouts.logprob),
             ):
                 write_predictions(folder / f"{name}.{split}.jsonl", rows)
         return {}
@@ -186,7 +186,7 @@ def corrupted(data: Sequence[str], out: Path) -> list[str]:
 
 def slug(name: str) -> str:
     """A folder's name."""
-    return "".join(one if one.isalnum() else "-" for one in name.replace("'s", "").replace(", ", "-"))
+    return "".join(letter if letter.isalnum() else "-" for letter in name.replace("'s", "").replace(", ", "-"))
 
 
 @contextmanager
@@ -197,8 +197,8 @@ def counted() -> Iterator[dict[str, float]]:
     began, plain = sum(os.times()[:4]), Qwen2_5_VLModel.forward
 
     def forward(self: Any, input_ids: torch.Tensor | None = None, *arguments: Any, **named: Any) -> Any:
-        given = input_ids if input_ids is not None else named["inputs_embeds"]
-        cost["passes"] += len(given)
+        inputs = input_ids if input_ids is not None else named["inputs_embeds"]
+        cost["passes"] += len(inputs)
         return plain(self, input_ids, *arguments, **named)
 
     Qwen2_5_VLModel.forward = forward  # type: ignore[method-assign]

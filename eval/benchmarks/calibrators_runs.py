@@ -44,59 +44,59 @@ class Found:
     truths: dict[str, FaceTruth] = field(default_factory=dict)
 
 
-def side_by_side(found: Found) -> list[Found]:
+def side_by_side(results: Found) -> list[Found]:
     """What is held side by side: the methods that ran in every seed; and, where some ran in fewer, all methods in the
     seeds that they share."""
-    seeds = set(found.rows[STAGE_2])
-    everywhere = {name for name, by_seed in found.rows.items() if set(by_seed) == seeds}
-    if len(everywhere) == len(found.rows):
-        return [found]
-    common = set.intersection(*(set(by_seed) for by_seed in found.rows.values()))
-    some = everywhere & set(found.cost)
+    seeds = set(results.rows[STAGE_2])
+    everywhere = {name for name, by_seed in results.rows.items() if set(by_seed) == seeds}
+    if len(everywhere) == len(results.rows):
+        return [results]
+    common = set.intersection(*(set(by_seed) for by_seed in results.rows.values()))
+    some = everywhere & set(results.cost)
     return [
-        *([only(found, everywhere, seeds)] if some else []),
-        *([only(found, set(found.rows), common)] if common else []),
+        *([only(results, everywhere, seeds)] if some else []),
+        *([only(results, set(results.rows), common)] if common else []),
     ]
 
 
-def only(found: Found, names: set[str], seeds: set[int]) -> Found:
+def only(results: Found, names: set[str], seeds: set[int]) -> Found:
     """What was found of these methods in these seeds."""
 
     def kept(table: Mapping[str, dict[int, Any]]) -> dict[str, dict[int, Any]]:
         return {
-            name: {seed: one for seed, one in by_seed.items() if seed in seeds}
+            name: {seed: run for seed, run in by_seed.items() if seed in seeds}
             for name, by_seed in table.items()
             if name in names
         }
 
-    return Found(kept(found.rows), kept(found.cost), kept(found.watched), found.truths)
+    return Found(kept(results.rows), kept(results.cost), kept(results.watched), results.truths)
 
 
 def read_world(folder: Path, names: Mapping[str, str]) -> Found:
     """Everything finished in the folders of a world's seeds."""
-    found = Found()
+    results = Found()
     for path in sorted(folder.glob("*/stage-2/done.json")):
         seed, start = int(path.parent.parent.name), path.parent
         faces = path.parent.parent / "faces.parquet"
         if faces.exists():
-            found.truths |= read_truths(truth_path(faces))
+            results.truths |= read_truths(truth_path(faces))
         for name, rows in _stage_2(start).items():
-            found.rows.setdefault(name, {})[seed] = rows
+            results.rows.setdefault(name, {})[seed] = rows
         for done in sorted(path.parent.parent.glob("methods/*/rows/done.json")):
             method = done.parent.parent
             name = names[method.name]
-            found.rows.setdefault(name, {})[seed] = list(read_predictions(done.parent / "stated.test.jsonl"))
-            found.cost.setdefault(name, {})[seed] = json.loads((method / "cost.json").read_text())
+            results.rows.setdefault(name, {})[seed] = list(read_predictions(done.parent / "stated.test.jsonl"))
+            results.cost.setdefault(name, {})[seed] = json.loads((method / "cost.json").read_text())
             if (record := method / "training" / "held_out.jsonl").exists():
                 lines = record.read_text().splitlines()
-                found.watched.setdefault(name, {})[seed] = [json.loads(line) for line in lines]
-                found.cost[name][seed]["kept step"] = kept_step(record.parent)
-    return found
+                results.watched.setdefault(name, {})[seed] = [json.loads(line) for line in lines]
+                results.cost[name][seed]["kept step"] = kept_step(record.parent)
+    return results
 
 
 def _stage_2(folder: Path) -> dict[str, Rows]:
     """Stage 2's read-outs, its maps and its constant."""
-    test, held = (
+    test, calibration = (
         {
             name: list(read_predictions(folder / f"{name}.{split}.jsonl"))
             for name in ("stated", "expected", "probability")
@@ -104,19 +104,19 @@ def _stage_2(folder: Path) -> dict[str, Rows]:
         for split in ("test", "calibrate")
     )
     rows = {STAGE_2: test["stated"], EXPECTED: test["expected"], PROBABILITY: test["probability"]}
-    for name, (told, signal) in SIGNALS.items():
+    for name, (fitted, signal) in SIGNALS.items():
         for kind in KINDS:
-            method = f"{told}, {kind}"
-            rows[method] = fit_recalibrator(held[name], signal, kind, per_task=True).apply(test[name], method)
-    rows[CONSTANT] = _constant(test["stated"], held["stated"])
+            method = f"{fitted}, {kind}"
+            rows[method] = fit_recalibrator(calibration[name], signal, kind, per_task=True).apply(test[name], method)
+    rows[CONSTANT] = _constant(test["stated"], calibration["stated"])
     return rows
 
 
-def _constant(rows: Rows, held: Rows) -> Rows:
+def _constant(rows: Rows, calibration: Rows) -> Rows:
     right: dict[str, list[bool]] = {}
-    for row in held:
+    for row in calibration:
         right.setdefault(row.task, []).append(row.predicted == row.truth)
-    shares = {task: float(np.mean(found)) for task, found in right.items()}
+    shares = {task: float(np.mean(hits)) for task, hits in right.items()}
     return [
         row
         if row.predicted is None

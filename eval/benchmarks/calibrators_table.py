@@ -50,41 +50,41 @@ def render(runs: Path, names: Mapping[str, str], out: Path) -> None:
 
     What a person wrote under the heading READING of the file before is kept: its figures are to be read again.
     """
-    _, heading, told = out.read_text().partition(READING) if out.exists() else ("", "", "")
+    _, heading, reading = out.read_text().partition(READING) if out.exists() else ("", "", "")
     parts = [HEAD.format(today=date.today(), torch=torch.__version__)]
     for world, tasks in {"faces": ("faces",), "tiny": ("kaomoji", "emoji")}.items():
-        found = read_world(runs / world, names)
-        if found.rows:
-            parts += [section(part, task) for task in tasks for part in side_by_side(found)]
-            parts.append(unselected(found, world))
-    out.write_text("\n".join(parts) + ("\n" + heading + told if heading else ""))
+        results = read_world(runs / world, names)
+        if results.rows:
+            parts += [section(part, task) for task in tasks for part in side_by_side(results)]
+            parts.append(unselected(results, world))
+    out.write_text("\n".join(parts) + ("\n" + heading + reading if heading else ""))
     print(out)
 
 
-def section(found: Found, task: str) -> str:
+def section(results: Found, task: str) -> str:
     """The table of one task's test rows: on faces those in distribution, with the shifts below it."""
-    groups = {row.group for rows in found.rows[STAGE_2].values() for row in rows if row.task == task}
+    groups = {row.group for rows in results.rows[STAGE_2].values() for row in rows if row.task == task}
     main = "known" if task == "faces" else None
-    card = judged(found, task, main)
-    n, seeds = card.methods[0].find("all").n, sorted(found.rows[STAGE_2])
+    card = judged(results, task, main)
+    n, seeds = card.methods[0].find("all").n, sorted(results.rows[STAGE_2])
     title = f"## {task}{', in distribution' if main else ''}: n = {n:,} in {len(seeds)} seed(s) {seeds}\n"
-    parts = [title, _bayes(found) if main else "", main_table(found, card, task, main)]
-    parts += [differences(card, subject(found))]
+    parts = [title, _bayes(results) if main else "", main_table(results, card, task, main)]
+    parts += [differences(card, subject(results))]
     if main:
-        parts.append(shifts(found, sorted(groups - {main})))
+        parts.append(shifts(results, sorted(groups - {main})))
     return "\n".join(parts)
 
 
-def judged(found: Found, task: str, group: str | None) -> Scorecard:
+def judged(results: Found, task: str, group: str | None) -> Scorecard:
     """The scorecard of every method's pooled rows. Only seeds that all have."""
-    seeds = set.intersection(*(set(one) for one in found.rows.values()))
-    rows = {name: chosen(by_seed, task, group, seeds) for name, by_seed in found.rows.items()}
-    return build_scorecard(rows, settings=SETTINGS, subject=subject(found))
+    seeds = set.intersection(*(set(seeds_of_method) for seeds_of_method in results.rows.values()))
+    rows = {name: chosen(by_seed, task, group, seeds) for name, by_seed in results.rows.items()}
+    return build_scorecard(rows, settings=SETTINGS, subject=subject(results))
 
 
-def subject(found: Found) -> str:
+def subject(results: Found) -> str:
     """The method that is held against the others."""
-    return next((name for name in SUBJECTS if name in found.rows), STAGE_2)
+    return next((name for name in SUBJECTS if name in results.rows), STAGE_2)
 
 
 def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set[int]) -> Rows:
@@ -97,9 +97,9 @@ def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set
     ]
 
 
-def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> str:
+def main_table(results: Found, card: Scorecard, task: str, group: str | None) -> str:
     """One line a method."""
-    regretted = ["known ECE", "regret"] if found.truths else []
+    regretted = ["known ECE", "regret"] if results.truths else []
     columns = [
         "method",
         "accuracy",
@@ -114,24 +114,26 @@ def main_table(found: Found, card: Scorecard, task: str, group: str | None) -> s
         "kept step",
     ]
     lines = [columns, ["---"] * len(columns)]
-    for name in found.rows:
+    for name in results.rows:
         scores = card.method(name)
-        cells = [figure(scores.find("all").headline.get(one)) for one in JUDGED] + [f"{scores.distinct_confidences:,}"]
-        if found.truths:
-            cells += [known_ece(found, name, group), regret(found, name, group)]
-        cells.append(", ".join(f"{_brier(rows, task, group):.4f}" for _, rows in sorted(found.rows[name].items())))
-        lines.append([name, *cells, *_costs(found, name)])
+        cells = [figure(scores.find("all").headline.get(metric)) for metric in JUDGED] + [
+            f"{scores.distinct_confidences:,}"
+        ]
+        if results.truths:
+            cells += [known_ece(results, name, group), regret(results, name, group)]
+        cells.append(", ".join(f"{_brier(rows, task, group):.4f}" for _, rows in sorted(results.rows[name].items())))
+        lines.append([name, *cells, *_costs(results, name)])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def _costs(found: Found, name: str) -> list[str]:
-    spent = [one for _, one in sorted(found.cost.get(name, {}).items())]
+def _costs(results: Found, name: str) -> list[str]:
+    spent = [run for _, run in sorted(results.cost.get(name, {}).items())]
     if not spent:
         return ["", "", ""]
     return [
-        f"{np.mean([one['cpu_seconds'] for one in spent]):.0f}" if all("cpu_seconds" in one for one in spent) else "–",
-        f"{np.mean([one['passes'] for one in spent]) / 1000:.1f}",
-        ", ".join(f"{one['kept step']:.0f}" for one in spent if "kept step" in one),
+        f"{np.mean([run['cpu_seconds'] for run in spent]):.0f}" if all("cpu_seconds" in run for run in spent) else "–",
+        f"{np.mean([run['passes'] for run in spent]) / 1000:.1f}",
+        ", ".join(f"{run['kept step']:.0f}" for run in spent if "kept step" in run),
     ]
 
 
@@ -146,13 +148,13 @@ def _cost(row: Prediction) -> float:
     return (row.confidence - float(row.predicted == row.truth)) ** 2
 
 
-def regret(found: Found, name: str, group: str | None) -> str:
+def regret(results: Found, name: str, group: str | None) -> str:
     """The mean of (stated - true probability of the answer)² with a normal 95 % interval; 1 for a malformed answer."""
     values = np.array(
         [
             1.0 if row.state is not State.OK or row.confidence is None
-            else (row.confidence - found.truths[row.id].accuracy(row.predicted)) ** 2
-            for rows in found.rows[name].values()
+            else (row.confidence - results.truths[row.id].accuracy(row.predicted)) ** 2
+            for rows in results.rows[name].values()
             for row in rows
             if group in (None, row.group)
         ]
@@ -161,29 +163,33 @@ def regret(found: Found, name: str, group: str | None) -> str:
     return f"{values.mean():.4f} [{values.mean() - half:.4f}, {values.mean() + half:.4f}]"
 
 
-def _bayes(found: Found) -> str:
-    known = [found.truths[row.id] for rows in found.rows[STAGE_2].values() for row in rows if row.group == "known"]
+def _bayes(results: Found) -> str:
+    known_rows = [
+        results.truths[row.id] for rows in results.rows[STAGE_2].values() for row in rows if row.group == "known"
+    ]
     accuracy, brier = (
-        float(np.mean(values)) for values in zip(*((t.accuracy(), t.brier()) for t in known), strict=True)
+        float(np.mean(values)) for values in zip(*((t.accuracy(), t.brier()) for t in known_rows), strict=True)
     )
     return f"The Bayes optimum on these faces: accuracy {accuracy:.3f}, Brier {brier:.3f}.\n"
 
 
-def differences(card: Scorecard, held: str) -> str:
+def differences(card: Scorecard, subject_name: str) -> str:
     """Brier score and AUROC between the method and those that it is held against."""
     lines = []
-    for one in card.comparisons:
-        if one.kind != "all" or one.aggregation != "pooled":
+    for comparison in card.comparisons:
+        if comparison.kind != "all" or comparison.aggregation != "pooled":
             continue
-        if held in {one.first, one.second}:
-            cells = [difference(one.headline.get(metric)) for metric in ("brier", "auroc")]
-            lines.append(f"| {one.first} − {one.second} | {' | '.join(cells)} |\n")
+        if subject_name in {comparison.first, comparison.second}:
+            cells = [difference(comparison.headline.get(metric)) for metric in ("brier", "auroc")]
+            lines.append(f"| {comparison.first} − {comparison.second} | {' | '.join(cells)} |\n")
     return "\nPaired differences:\n\n| | Brier | AUROC |\n|---|---|---|\n" + "".join(lines)
 
 
-def shifts(found: Found, groups: Sequence[str]) -> str:
+def shifts(results: Found, groups: Sequence[str]) -> str:
     """Known ECE, ECE and regret of the stated confidences out of distribution."""
-    names = [name for name in found.rows if name in found.cost or name.startswith(("stage 2, stated", "label prob"))]
+    names = [
+        name for name in results.rows if name in results.cost or name.startswith(("stage 2, stated", "label prob"))
+    ]
     lines = [
         "\nUnder shift: known ECE [by seed] (ECE, its mean over seeds); regret:\n",
         "| method | " + " | ".join(groups) + " |",
@@ -191,23 +197,24 @@ def shifts(found: Found, groups: Sequence[str]) -> str:
     ]
     for name in names:
         cells = [
-            f"{known_ece(found, name, group)} {[round(one, 3) for one in _eces(found, name, group, known=True)]} "
-            f"({np.mean(_eces(found, name, group, known=False)):.3f}); "
-            f"{regret(found, name, group)}"
+            f"{known_ece(results, name, group)} "
+            f"{[round(error, 3) for error in _eces(results, name, group, against_truth=True)]} "
+            f"({np.mean(_eces(results, name, group, against_truth=False)):.3f}); "
+            f"{regret(results, name, group)}"
             for group in groups
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def known_ece(found: Found, name: str, group: str | None) -> str:
+def known_ece(results: Found, name: str, group: str | None) -> str:
     """The calibration error against the known probability of each answer, 15 bins, the mean over seeds."""
-    return f"{np.mean(_eces(found, name, group, known=True)):.3f}"
+    return f"{np.mean(_eces(results, name, group, against_truth=True)):.3f}"
 
 
-def _eces(found: Found, name: str, group: str | None, *, known: bool) -> list[float]:
-    by_seed = [[row for row in rows if group in (None, row.group)] for _, rows in sorted(found.rows[name].items())]
-    return [_ece(rows, found.truths if known else None) for rows in by_seed]
+def _eces(results: Found, name: str, group: str | None, *, against_truth: bool) -> list[float]:
+    by_seed = [[row for row in rows if group in (None, row.group)] for _, rows in sorted(results.rows[name].items())]
+    return [_ece(rows, results.truths if against_truth else None) for rows in by_seed]
 
 
 def _ece(rows: Rows, truths: Mapping[str, FaceTruth] | None) -> float:
@@ -217,7 +224,7 @@ def _ece(rows: Rows, truths: Mapping[str, FaceTruth] | None) -> float:
     return float(ece(tally(c, np.array(right, dtype=float), refused=len(rows) - len(usable)), bins=15))
 
 
-def unselected(found: Found, world: str) -> str:
+def unselected(results: Found, world: str) -> str:
     """What training did by its last step, which the selection on the held-out slice hides, and by how much the step
     that was kept was ahead of the start there."""
     columns = ["brier", "ece", "accuracy", "mean", "spread", "distinct", "near_zero", "malformed"]
@@ -227,10 +234,10 @@ def unselected(found: Found, world: str) -> str:
         "| method | seed | lead of the kept step | step | " + " | ".join(columns) + " |",
         "|---" * rows + "|",
     ]
-    for name, by_seed in found.watched.items():
+    for name, by_seed in results.watched.items():
         for seed, watched in sorted(by_seed.items()):
-            last, kept = watched[-1], found.cost[name][seed]["kept step"]
-            lead = watched[0]["brier"] - next(line["brier"] for line in watched if line["step"] == kept)
-            figures = " | ".join(f"{last[one]:.3f}" for one in columns)
+            last, kept_step = watched[-1], results.cost[name][seed]["kept step"]
+            lead = watched[0]["brier"] - next(line["brier"] for line in watched if line["step"] == kept_step)
+            figures = " | ".join(f"{last[column]:.3f}" for column in columns)
             lines.append(f"| {name} | {seed} | {lead:.4f} | {last['step']} | {figures} |")
     return "\n".join(lines) + "\n"

@@ -111,7 +111,7 @@ def memory(pid: int) -> float:
     """Megabytes of a process and its children; what they share is counted once."""
     try:
         root = psutil.Process(pid)
-        return sum(float(one.memory_full_info().pss) for one in (root, *root.children(recursive=True))) / 1e6
+        return sum(float(process.memory_full_info().pss) for process in (root, *root.children(recursive=True))) / 1e6
     except psutil.Error:
         return 0.0
 

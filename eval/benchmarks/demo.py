@@ -92,14 +92,14 @@ def bars(runs: list[dict[str, Any]]) -> str:
 
 def emoji(runs: list[dict[str, Any]]) -> str:
     """One row a stage and metric, one column a run."""
-    found = [{m["name"]: _emoji_scores(m) for m in run["scorecard"]["methods"]} for run in runs]
+    scores = [{m["name"]: _emoji_scores(m) for m in run["scorecard"]["methods"]} for run in runs]
     rows = [
-        [method, metric, *(_figure(scores[method]["headline"][metric]) for scores in found)]
+        [method, metric, *(_figure(scores[method]["headline"][metric]) for scores in scores)]
         for method in EMOJI_METHODS
         for metric in EMOJI_METRICS
     ]
-    known = found[0][STATED]
-    return EMOJI.format(n=known["n"], clusters=known["n_clusters"]) + table(
+    stated = scores[0][STATED]
+    return EMOJI.format(n=stated["n"], clusters=stated["n_clusters"]) + table(
         rows, ["method", "metric", *(f"seed {run['seed']}" for run in runs)]
     )
 
@@ -114,8 +114,8 @@ def times(runs: list[dict[str, Any]]) -> str:
     for run in runs:
         seed = run["seed"]
         stages = ", ".join(f"{stage['name']} {stage['seconds']:.0f} s" for stage in run["stages"])
-        whole = f"; all {run['seconds']:.0f} s, at most {run['peak_gib']:.1f} GiB" if "seconds" in run else ""
-        lines.append(f"Seed {seed}: {stages}{whole}.")
+        total = f"; all {run['seconds']:.0f} s, at most {run['peak_gib']:.1f} GiB" if "seconds" in run else ""
+        lines.append(f"Seed {seed}: {stages}{total}.")
     return "\n".join(lines) + "\n"
 
 
@@ -143,8 +143,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     runs = [run(seed, arguments.runs / str(seed)) for seed in arguments.seeds]
-    known = runs[0]["provenance"]
-    head = HEAD.format(today=date.today(), cores=known["cpu cores usable"], torch=known["torch"])
+    provenance = runs[0]["provenance"]
+    head = HEAD.format(today=date.today(), cores=provenance["cpu cores usable"], torch=provenance["torch"])
     arguments.out.write_text(head + bars(runs) + emoji(runs) + times(runs) + by_hand(arguments.out))
     print(f"{arguments.out}")
 

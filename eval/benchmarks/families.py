@@ -43,7 +43,7 @@ def spread_out(family: str, folder: Path) -> Path:
     """The family's random model with larger weights: as they are, every picture and question has the same answer."""
     if not folder.is_dir():
         file = save_family(family, folder) / "model.safetensors"
-        weights = {name: LARGER * one if one.dim() > 1 else one for name, one in load_file(file).items()}
+        weights = {name: LARGER * weight if weight.dim() > 1 else weight for name, weight in load_file(file).items()}
         save_file(weights, file, metadata={"format": "pt"})
     return folder
 
@@ -52,8 +52,16 @@ def trained(family: str, out: Path) -> tuple[Path, Path, Path]:
     """Base, adapter and merged model after 20 steps of stage 1."""
     base = spread_out(family, out / "base")
     recipe = RECIPES / FOLDER[family] / "1-label.yaml"
-    own = [] if read_recipe(recipe).max_pixels is None else ["max_pixels=4096"]
-    changes = [*ON_CPU, *own, f"model={base}", "data=[kaomoji]", "max_steps=20", "save_steps=20", "learning_rate=0.001"]
+    overrides = [] if read_recipe(recipe).max_pixels is None else ["max_pixels=4096"]
+    changes = [
+        *ON_CPU,
+        *overrides,
+        f"model={base}",
+        "data=[kaomoji]",
+        "max_steps=20",
+        "save_steps=20",
+        "learning_rate=0.001",
+    ]
     command_line(["train", str(recipe), *changes, "--out", str(out / "1-label")])
     if not (out / "merged").is_dir():
         command_line(["export", str(out / "1-label"), "--merge", "--out", str(out / "merged")])
@@ -87,17 +95,17 @@ def compare(model: Path, adapter: Path | None) -> str:
         return engine.score_continuations(requests, "<answer>", labels, "</answer>")
 
     plain = TransformersEngine(model, adapter=adapter, max_new_tokens=TOKENS)
-    said, expected = [one.text for one in plain.generate(requests)], scores(plain)
+    plain_texts, expected = [response.text for response in plain.generate(requests)], scores(plain)
     plain.model.double()
     rounding = np.abs(scores(plain) - expected).max()
     served = VllmEngine(model, adapter=adapter, dtype="float32", max_model_len=1024, max_new_tokens=TOKENS)
     # a character of several bytes that the length limit cuts is shown by transformers, and left out by vLLM
-    texts = [one.text.rstrip("\ufffd") for one in served.generate(requests)]
-    differing = [(a, b) for a, b in zip(said, texts, strict=True) if a.rstrip("\ufffd") != b]
+    texts = [response.text.rstrip("\ufffd") for response in served.generate(requests)]
+    differing = [(a, b) for a, b in zip(plain_texts, texts, strict=True) if a.rstrip("\ufffd") != b]
     for pair in differing:
         print(f"transformers {pair[0]!r}, vLLM {pair[1]!r}")
     gap = np.abs(scores(served) - expected).max()
-    return f"{len(differing)} of {PICTURES} ({len(set(said))} distinct) | {gap:.1e} | {rounding:.1e}"
+    return f"{len(differing)} of {PICTURES} ({len(set(plain_texts))} distinct) | {gap:.1e} | {rounding:.1e}"
 
 
 def main() -> None:
@@ -114,10 +122,10 @@ def main() -> None:
             continue
         base, adapter, merged = trained(family, out)
         try:
-            told = compare(base, adapter) if arguments.way == "adapter" else compare(merged, None)
+            verdict = compare(base, adapter) if arguments.way == "adapter" else compare(merged, None)
         except UserError as error:
-            told = str(error)
-        print(f"| {family} | {arguments.way} | {told} |", flush=True)
+            verdict = str(error)
+        print(f"| {family} | {arguments.way} | {verdict} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def bare_prompts(model: Path, samples: Sequence[Sample]) -> list[dict[str, Any]]
     """What vLLM's own documentation hands to `llm.generate`: chat text and decoded images."""
     processor: Any = _processor(str(model))
     chat = processor.apply_chat_template(messages(PLAIN.render(LABELS)), tokenize=False, add_generation_prompt=True)
-    return [{"prompt": chat, "multi_modal_data": {"image": load_image(one.image)}} for one in samples]
+    return [{"prompt": chat, "multi_modal_data": {"image": load_image(sample.image)}} for sample in samples]
 
 
 @lru_cache
@@ -121,14 +121,14 @@ def compare(count: int) -> None:
             with clocked("our harness on vLLM", count, lines):
                 generate(samples, vllm, PLAIN, folder / f"plain-{number}", method="benchmark")
         forget(vllm)
-        requests = [Request(one.id, load_image(one.image), PLAIN.render(LABELS)) for one in samples]
+        requests = [Request(sample.id, load_image(sample.image), PLAIN.render(LABELS)) for sample in samples]
         with clocked("nothing written, only the probabilities of ten labels asked for", count, lines):
             vllm.score_continuations(requests, "<answer>", LABELS)
         single = samples[:SINGLE_CALLS]
         forget(vllm)
         with clocked(f"one llm.generate a sample (the first {len(single)})", len(single), lines):
-            for one in single:
-                bare(vllm, bare_prompts(folder / "model", [one]))
+            for sample in single:
+                bare(vllm, bare_prompts(folder / "model", [sample]))
         batched = TransformersEngine(folder / "model", max_new_tokens=NEW_TOKENS, batch_size=64)
         with clocked("our harness on transformers, batches of 64", count, lines):
             generate(samples, batched, PLAIN, folder / "transformers", method="benchmark")
@@ -162,8 +162,8 @@ def measure_memory(rows: int) -> None:
     """Print the peak memory that rows streamed through the harness add to that of the first thousand."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pictures = [Path(one.image.root / one.image.name).read_bytes() for one in samples_on_disk(folder, 100)
-                    if isinstance(one.image, FileImage)]  # fmt: skip
+        pictures = [Path(sample.image.root / sample.image.name).read_bytes() for sample in samples_on_disk(folder, 100)
+                    if isinstance(sample.image, FileImage)]  # fmt: skip
         generate(Stream(1000, pictures), Echo(), WITH_CHOICES, folder / "few", method="benchmark")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.monotonic()

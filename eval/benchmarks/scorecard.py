@@ -132,7 +132,7 @@ def scalar_section(times: int) -> list[str]:
     data = [rows_of(ROWS, grid=True), rows_of(ROWS, grid=False)]
 
     def row(name: str, measure: Callable[[FloatArray, IntArray], float], form: str = "{:.3f}") -> list[float]:
-        values = [measure(*one) for one in data]
+        values = [measure(*case) for case in data]
         lines.append(f"| {name} | " + " | ".join(form.format(value) for value in values) + " |")
         return values
 
@@ -166,10 +166,10 @@ def bootstrap_section(times: int, peer_replicates: int) -> list[str]:
         "|---|---|---|",
     ]
     data = [rows_of(SAMPLE, grid=True), rows_of(SAMPLE, grid=False)]
-    ours = [seconds(lambda one=one: _intervals(*one, same_metrics), times) for one in data]
-    every = [seconds(lambda one=one: _intervals(*one, every_metric), 1) for one in data]
-    peers = [_peer_seconds(*one, peer_replicates) for one in data]
-    ratios = [theirs / own for theirs, own in zip(peers, ours, strict=True)]
+    ours = [seconds(lambda case=case: _intervals(*case, same_metrics), times) for case in data]
+    every = [seconds(lambda case=case: _intervals(*case, every_metric), 1) for case in data]
+    peers = [_peer_seconds(*case, peer_replicates) for case in data]
+    ratios = [theirs / ours_seconds for theirs, ours_seconds in zip(peers, ours, strict=True)]
     for name, values, form in (
         ("emocaliber: the same ten metrics", ours, "{:.2f}"),
         ("emocaliber: every scalar metric, smooth ECE included", every, "{:.1f}"),
@@ -226,7 +226,7 @@ def _predictions() -> Iterator[Prediction]:
     stated, right = rows_of(ROWS, grid=True)
     for number, (confidence, correct) in enumerate(zip(stated.tolist(), right.tolist(), strict=True)):
         name, truth = f"image/{number:07d}", labels[number % 8]
-        said = truth if correct else labels[(number + 1 + number // 8 % 7) % 8]
+        predicted = truth if correct else labels[(number + 1 + number // 8 % 7) % 8]
         task, group = f"task {number % 9}", f"group {number % 3}"
         refused = number % 97 == 0
         yield Prediction(
@@ -235,7 +235,7 @@ def _predictions() -> Iterator[Prediction]:
             group,
             name,
             truth,
-            None if refused else said,
+            None if refused else predicted,
             None if refused else confidence,
             State.TRUNCATED if refused else State.OK,
             Source.VERBALIZED,

@@ -63,16 +63,18 @@ class Shares(TrainerCallback):
         weights, optimiser = list(named["model"].parameters()), named["optimizer"]
         if self.stage:
             optimiser = optimiser.optimizer.optimizer  # accelerate's wrapper, then ZeRO's
-        whole = sum(p.ds_numel if self.stage == 3 else p.numel() for p in weights)
-        held = sum(p.ds_tensor.numel() if self.stage == 3 else p.numel() for p in weights)
-        moments = [one[key] for one in optimiser.state.values() for key in ("exp_avg", "exp_avg_sq") if key in one]
-        found = {
+        total = sum(p.ds_numel if self.stage == 3 else p.numel() for p in weights)
+        held_shares = sum(p.ds_tensor.numel() if self.stage == 3 else p.numel() for p in weights)
+        moments = [
+            state[key] for state in optimiser.state.values() for key in ("exp_avg", "exp_avg_sq") if key in state
+        ]
+        sizes = {
             "processes": PartialState().num_processes,
-            "parameters": whole,
-            "weights": held,
-            "moments": sum(one.numel() for one in moments),
+            "parameters": total,
+            "weights": held_shares,
+            "moments": sum(moment.numel() for moment in moments),
         }
-        (self.out / f"shares-{PartialState().process_index}.json").write_text(json.dumps(found))
+        (self.out / f"shares-{PartialState().process_index}.json").write_text(json.dumps(sizes))
 
 
 def work(way: str, out: Path) -> None:
@@ -97,20 +99,22 @@ def launch(way: str, out: Path) -> None:
     subprocess.run([sys.executable, *torchrun, __file__, "--work", way, "--out", str(out)], check=True)
 
 
-def judge(way: str, out: Path, one: Path) -> bool:
+def judge(way: str, out: Path, reference: Path) -> bool:
     """Print a row of the table; whether loss, weights and shares are as they should be."""
     shares = [json.loads(file.read_text()) for file in sorted(out.glob("shares-*.json"))]
-    losses, expected = ([line["loss"] for line in read_log(run / "log.jsonl")[:STEPS]] for run in (out, one))
+    losses, expected = ([line["loss"] for line in read_log(run / "log.jsonl")[:STEPS]] for run in (out, reference))
     gap = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
-    mine, theirs = (load_file(run / MODEL / "model.safetensors") for run in (out, one))
+    mine, theirs = (load_file(run / MODEL / "model.safetensors") for run in (out, reference))
     apart = max(float((mine[name] - theirs[name]).abs().max()) for name in theirs)
-    whole, size = shares[0]["parameters"], shares[0]["processes"]
-    totals = (("weights", whole), ("moments", 2 * whole))
-    held = [max(share[kind] for share in shares) / total for kind, total in totals]
+    total, size = shares[0]["parameters"], shares[0]["processes"]
+    totals = (("weights", total), ("moments", 2 * total))
+    held_shares = [max(share[kind] for share in shares) / total for kind, total in totals]
     stage = STAGES.get(way, 0)
-    wanted = [1 / size if stage == 3 else 1.0, 1 / size if stage else 1.0]
-    print(f"| {way} | {len(shares)} of {size} | {held[0]:.1%} | {held[1]:.1%} | {gap:.1e} | {apart:.1e} |")
-    fair = all(abs(a - b) < SLACK for a, b in zip(held, wanted, strict=True))
+    expected = [1 / size if stage == 3 else 1.0, 1 / size if stage else 1.0]
+    print(
+        f"| {way} | {len(shares)} of {size} | {held_shares[0]:.1%} | {held_shares[1]:.1%} | {gap:.1e} | {apart:.1e} |"
+    )
+    fair = all(abs(a - b) < SLACK for a, b in zip(held_shares, expected, strict=True))
     return fair and len(shares) == size == WAYS[way][0] and gap < LOSS_GAP and apart < WEIGHT_GAP
 
 

@@ -46,30 +46,32 @@ asked about n = {n:,} faces of the calibration split. Every target is of the sam
 
 def targets(samples: list[Sample], adapter: Path) -> tuple[list[str], dict[str, Floats]]:
     """The labels answered, [n], and from each target the confidence in them, [n]."""
-    asked, drawing = (
+    answered, drawing = (
         TransformersEngine(embedded_base(), adapter=adapter, batch_size=96, max_new_tokens=12, temperature=t, seed=0)
         for t in (0.0, 1.0)
     )
-    beliefs, surviving = survival(samples, lambda rows: ask_labels(rows, asked))
+    beliefs, surviving = survival(samples, lambda rows: ask_labels(rows, answered))
     drawn, _ = agreement(samples, drawing)
-    votes = [np.array([(one.votes or {}).get(label, 0) for label in one.candidates], dtype=float) for one in samples]
+    votes = [
+        np.array([(sample.votes or {}).get(label, 0) for label in sample.candidates], dtype=float) for sample in samples
+    ]
     of = {
         "own probability": beliefs,
         f"agreement: of {DRAWS} drawn answers": drawn,
         f"degraded: of {COPIES} spoilt copies": surviving,
-        "votes: of 10 raters": [one / one.sum() for one in votes],
+        "votes: of 10 raters": [counts / counts.sum() for counts in votes],
     }
     answers = [int(belief.argmax()) for belief in beliefs]
-    labels = [one.candidates[a] for one, a in zip(samples, answers, strict=True)]
+    labels = [sample.candidates[a] for sample, a in zip(samples, answers, strict=True)]
     return labels, {name: np.array([row[a] for row, a in zip(rows, answers, strict=True)]) for name, rows in of.items()}
 
 
 def mapped(target: Floats, right: npt.NDArray[np.bool_]) -> Floats:
     """Each half through the map of the other."""
-    found, first = np.empty_like(target), np.arange(len(target)) % 2 == 0
+    estimates, first = np.empty_like(target), np.arange(len(target)) % 2 == 0
     for half in (first, ~first):
-        found[half] = fit_isotonic(target[~half], right[~half])(target[half])
-    return found
+        estimates[half] = fit_isotonic(target[~half], right[~half])(target[half])
+    return estimates
 
 
 def line(name: str, target: Floats, right: npt.NDArray[np.bool_], truth: Floats) -> str:
@@ -97,17 +99,17 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="a seed's folder of calibrators.py")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    faces = given.run / "faces.parquet"
-    samples, truths = samples_of([str(faces)], ["calibrate"])[: given.rows], read_truths(truth_path(faces))
-    labels, found = targets(samples, given.run / "1-label" / "adapter")
-    right = np.array([label == one.label for label, one in zip(labels, samples, strict=True)])
-    truth = np.array([truths[one.id].accuracy(label) for label, one in zip(labels, samples, strict=True)])
-    told = HEAD.format(today=date.today(), n=len(samples), accuracy=right.mean())
-    told += "".join(line(name, target, right, truth) for name, target in found.items())
-    _, heading, reading = given.out.read_text().partition("\n## ") if given.out.exists() else ("", "", "")
-    given.out.write_text(told + heading + reading)
-    print(told)
+    arguments = parser.parse_args()
+    faces = arguments.run / "faces.parquet"
+    samples, truths = samples_of([str(faces)], ["calibrate"])[: arguments.rows], read_truths(truth_path(faces))
+    labels, estimates = targets(samples, arguments.run / "1-label" / "adapter")
+    right = np.array([label == sample.label for label, sample in zip(labels, samples, strict=True)])
+    truth = np.array([truths[sample.id].accuracy(label) for label, sample in zip(labels, samples, strict=True)])
+    text = HEAD.format(today=date.today(), n=len(samples), accuracy=right.mean())
+    text += "".join(line(name, target, right, truth) for name, target in estimates.items())
+    _, heading, reading = arguments.out.read_text().partition("\n## ") if arguments.out.exists() else ("", "", "")
+    arguments.out.write_text(text + heading + reading)
+    print(text)
 
 
 if __name__ == "__main__":

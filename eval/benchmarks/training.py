@@ -39,8 +39,8 @@ def padded_share(task: str) -> float:
         collator([{k: v for k, v in rows[n].items() if k not in drop} for n in range(start, start + BATCH)])
         for start in range(0, len(lessons), BATCH)
     ]
-    seen = sum(int(one["attention_mask"].sum()) for one in masks)
-    return 1 - seen / sum(int(one["attention_mask"].numel()) for one in masks)
+    used = sum(int(mask["attention_mask"].sum()) for mask in masks)
+    return 1 - used / sum(int(mask["attention_mask"].numel()) for mask in masks)
 
 
 def compared(tasks: Sequence[str], steps: int, rounds: int) -> list[str]:
@@ -52,38 +52,38 @@ def compared(tasks: Sequence[str], steps: int, rounds: int) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for task in tasks:
-        found: dict[str, list[Run]] = {way: [] for way in WAYS[task]}
+        runs_by_way: dict[str, list[Run]] = {way: [] for way in WAYS[task]}
         for _ in range(rounds):
             for way in WAYS[task]:
-                found[way].append(apart(task, way, steps, steps * BATCH // 2))
-        lines += [f"| {task} | {way} | {cells}" for way, cells in told(task, found).items()]
+                runs_by_way[way].append(apart(task, way, steps, steps * BATCH // 2))
+        lines += [f"| {task} | {way} | {cells}" for way, cells in speed_rows(task, runs_by_way).items()]
     return lines
 
 
-def told(task: str, found: dict[str, list[Run]]) -> dict[str, str]:
+def speed_rows(task: str, runs_by_way: dict[str, list[Run]]) -> dict[str, str]:
     """The cells of each way. TRL's loss of SFT is a mean over tokens, ours over rows: ours are held to each other."""
     share = None if task == "grpo" else padded_share(task)
-    speed = {way: [BATCH / statistics.median(one.steps) for one in runs] for way, runs in found.items()}
-    work = {way: [BATCH / statistics.median(one.cpu) for one in runs] for way, runs in found.items()}
-    wanted = found[PLAIN if task == "grpo" else "ours, pixels"][0]
+    speed = {way: [BATCH / statistics.median(run.steps) for run in runs] for way, runs in runs_by_way.items()}
+    work = {way: [BATCH / statistics.median(run.cpu) for run in runs] for way, runs in runs_by_way.items()}
+    reference = runs_by_way[PLAIN if task == "grpo" else "ours, pixels"][0]
     cells = {}
-    for way, runs in found.items():
+    for way, runs in runs_by_way.items():
         ratios = sorted(a / b for a, b in zip(speed[way], speed[PLAIN], strict=True))
         row = [f"{statistics.median(speed[way]):.0f}"]
         row += [f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f})"]
         row += [f"{1000 / statistics.median(work[way]):.1f}"]
         row += [f"{statistics.median(work[way]) / statistics.median(work[PLAIN]):.2f}"]
         row += ["" if share is None else f"{0 if 'packed' in way else share:.3f}"]
-        row += [f"{max(one.peak_mib for one in runs):.0f}", f"{statistics.median(one.before for one in runs):.1f}"]
-        row += [gap(runs[0].losses, wanted.losses) if way != PLAIN else ""]
-        row += [gap(runs[0].rewards, wanted.rewards) if way != PLAIN else ""]
+        row += [f"{max(run.peak_mib for run in runs):.0f}", f"{statistics.median(run.before for run in runs):.1f}"]
+        row += [gap(runs[0].losses, reference.losses) if way != PLAIN else ""]
+        row += [gap(runs[0].rewards, reference.rewards) if way != PLAIN else ""]
         cells[way] = " | ".join(row) + " |"
     return cells
 
 
-def gap(one: Sequence[float], other: Sequence[float]) -> str:
+def gap(first: Sequence[float], second: Sequence[float]) -> str:
     """The largest difference, where there is anything to compare."""
-    return f"{max(abs(a - b) for a, b in zip(one, other, strict=True)):.1e}" if one else ""
+    return f"{max(abs(a - b) for a, b in zip(first, second, strict=True)):.1e}" if first else ""
 
 
 def by_size(counts: Sequence[int]) -> list[str]:
@@ -93,9 +93,9 @@ def by_size(counts: Sequence[int]) -> list[str]:
         "|---|---|---|---|",
     ]
     for count in counts:
-        one = apart("kaomoji", "ours, kept features, packed", count // BATCH + 1, count)
-        whole = BATCH * len(one.steps) / sum(one.steps)
-        lines.append(f"| {count:,} | {whole:.0f} | {count / one.before:.0f} | {one.peak_mib:.0f} |")
+        run = apart("kaomoji", "ours, kept features, packed", count // BATCH + 1, count)
+        rate = BATCH * len(run.steps) / sum(run.steps)
+        lines.append(f"| {count:,} | {rate:.0f} | {count / run.before:.0f} | {run.peak_mib:.0f} |")
     return lines
 
 
@@ -112,8 +112,10 @@ def main() -> None:
     text = f"{date.today()}, {usable_cores()} CPU cores, OMP_NUM_THREADS={threads}, tiny backbone, batches of {BATCH}."
     if arguments.tasks:
         table = compared(arguments.tasks, arguments.steps, arguments.rounds)
-        told = f"{arguments.rounds} rounds of {arguments.steps} steps, the first {WARM} not counted, the ways by turns"
-        text += "\n".join([f"\n\n## Side by side with TRL\n\n{told}:\n", *table])
+        protocol = (
+            f"{arguments.rounds} rounds of {arguments.steps} steps, the first {WARM} not counted, the ways by turns"
+        )
+        text += "\n".join([f"\n\n## Side by side with TRL\n\n{protocol}:\n", *table])
     if arguments.sizes:
         table = by_size(arguments.sizes)
         text += "\n".join(["\n\n## By number of samples\n\nOne epoch of kaomoji, features kept, packed:\n", *table])

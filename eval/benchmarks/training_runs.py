@@ -89,21 +89,21 @@ class Clock(TrainerCallback):
 def kaomoji(rows: int) -> list[Lesson]:
     """The tiny recipe's own first stage: rendered kaomoji and drawn emoji, labels alone."""
     template = load_template("label")
-    pool = [one for task in ("kaomoji", "emoji") for one in load(task) if one.split == "train"]
+    pool = [sample for task in ("kaomoji", "emoji") for sample in load(task) if sample.split == "train"]
     order = np.random.default_rng(0).permutation(len(pool))
     chosen = [pool[order[n % len(pool)]] for n in range(rows)]
-    return [Lesson(one, template.write(label=one.label)) for one in chosen]
+    return [Lesson(sample, template.write(label=sample.label)) for sample in chosen]
 
 
 def distillation(rows: int) -> list[Lesson]:
     """The tiny recipe's second stage: a soft target for the label and for the confidence."""
     template, random = load_template("label-confidence"), np.random.default_rng(0)
     lessons = []
-    for one in kaomoji(rows):
-        label = tuple(random.dirichlet(np.ones(len(one.sample.candidates))).tolist())
+    for sample in kaomoji(rows):
+        label = tuple(random.dirichlet(np.ones(len(sample.sample.candidates))).tolist())
         level = float(random.choice(LEVELS))
-        answer = template.write(label=str(one.sample.label), confidence=level)
-        lessons.append(Lesson(one.sample, answer, label, spread_over_levels(level, 0.05)))
+        answer = template.write(label=str(sample.sample.label), confidence=level)
+        lessons.append(Lesson(sample.sample, answer, label, spread_over_levels(level, 0.05)))
     return lessons
 
 
@@ -116,8 +116,8 @@ def sizes(rows: int) -> list[Lesson]:
         stream = BytesIO()
         Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(stream, "PNG")
         label = KAOMOJI_10.labels[n % 10]
-        one = Sample(str(n), stream.getvalue(), "noise", KAOMOJI_10.labels, label, "train", "noise", str(n))
-        lessons.append(Lesson(one, template.write(label=label)))
+        sample = Sample(str(n), stream.getvalue(), "noise", KAOMOJI_10.labels, label, "train", "noise", str(n))
+        lessons.append(Lesson(sample, template.write(label=label)))
     return lessons
 
 
@@ -128,7 +128,7 @@ RECIPE = {"kaomoji": "1-label", "distillation": "2-verbalize", "sizes": "1-label
 def recipe_of(task: str, steps: int, *overrides: str) -> Recipe:
     """The tiny recipe of the task's stage, for a number of steps, without checkpoints."""
     short = [f"max_steps={steps}", f"per_device_train_batch_size={BATCH}", "logging_steps=1", "save_strategy='no'"]
-    keys = {one.name for one in fields(GRPOConfig)} if task == "grpo" else trainer_keys()
+    keys = {field.name for field in fields(GRPOConfig)} if task == "grpo" else trainer_keys()
     return load_recipe(RECIPES / f"{RECIPE[task]}.yaml", keys, [*short, *overrides])
 
 
@@ -139,7 +139,7 @@ def measured(task: str, way: str, steps: int, rows: int) -> Run:
         recipe = recipe_of(task, steps, *(WAYS[task][way] or ()))
         earned, losses = train(recipe, lessons, Path(folder), WAYS[task][way] is None, clock)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    took, cpu = ([after - before for before, after in pairwise(one[WARM - 1 :])] for one in (clock.ends, clock.cpu))
+    took, cpu = ([after - before for before, after in pairwise(times[WARM - 1 :])] for times in (clock.ends, clock.cpu))
     return Run(took, cpu, clock.first - clock.began, peak, losses, earned)
 
 
@@ -185,11 +185,11 @@ def apart(task: str, way: str, steps: int, rows: int) -> Run:
     process.start()
     there.close()
     try:
-        found: Run = here.recv()
+        run: Run = here.recv()
     except EOFError as error:
         raise SystemExit(f"{task}, {way}: the run failed; what it said stands above") from error
     process.join()
-    return found
+    return run
 
 
 def _send(pipe: Any, *what: Any) -> None:

@@ -79,10 +79,10 @@ class World:
 
         Exact: given the label the features are independent, so what is covered drops out of the product.
         """
-        seen = [i for i, name in enumerate(FEATURES) if covered is None or name not in PARTS[covered]]
+        visible = [i for i, name in enumerate(FEATURES) if covered is None or name not in PARTS[covered]]
         logs = np.log(np.maximum(self.shares, 1e-300)) + sum(
             truncnorm.logpdf(features[:, None, i], *self._bounds(i), loc=CENTRES[:, i], scale=self.deviation)
-            for i in seen
+            for i in visible
         )
         weights = np.exp(logs - logs.max(axis=1, keepdims=True))
         result: Floats = weights / weights.sum(axis=1, keepdims=True)
@@ -125,11 +125,11 @@ def faces(
         counts = random.multinomial(world.raters, shares)
         look = Look(tuple(features[i].tolist()), covered, world.style, world.clutter, world.noise)
         name = f"{TASK}-{split}-{group.replace(' ', '-')}-{seed}-{i}"
-        told = split != "unlabelled"
+        labelled = split != "unlabelled"
         votes = {k: int(n) for k, n in zip(LABELS, counts, strict=True) if n}
         sample = Sample(
-            name, draw_face(look, random), TASK, LABELS, label if told else None, split, group, name,
-            votes=votes if told else None, licence="CC0-1.0",
+            name, draw_face(look, random), TASK, LABELS, label if labelled else None, split, group, name,
+            votes=votes if labelled else None, licence="CC0-1.0",
         )  # fmt: skip
         yield sample, FaceTruth(name, dict(zip(LABELS, shares.tolist(), strict=True)))
 
@@ -176,9 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shifted", type=int, help="test rows of each shifted group (default: as many as --test)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="the Parquet file; its truth is written beside it")
-    given = parser.parse_args(arguments)
-    write_faces(given.out, {split: getattr(given, split) for split in get_args(Split)}, given.seed, given.shifted)
-    print(f"{given.out} and {truth_path(given.out)}")
+    parsed = parser.parse_args(arguments)
+    write_faces(parsed.out, {split: getattr(parsed, split) for split in get_args(Split)}, parsed.seed, parsed.shifted)
+    print(f"{parsed.out} and {truth_path(parsed.out)}")
 
 
 if __name__ == "__main__":

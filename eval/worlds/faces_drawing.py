@@ -59,8 +59,10 @@ def draw_face(look: Look, random: np.random.Generator) -> bytes:
 
 def _clutter(pen: ImageDraw.ImageDraw, strokes: int, side: int, random: np.random.Generator) -> None:
     for _ in range(strokes):
-        ends = [float(one) for one in random.uniform(0, side, 4)]
-        pen.line(ends, fill=tuple(int(one) for one in random.integers(60, 220, 3)), width=int(random.integers(3, 9)))
+        ends = [float(corner) for corner in random.uniform(0, side, 4)]
+        pen.line(
+            ends, fill=tuple(int(shade) for shade in random.integers(60, 220, 3)), width=int(random.integers(3, 9))
+        )
 
 
 def _face(pen: ImageDraw.ImageDraw, look: Look, x: float, y: float, r: float, skin: tuple[int, int, int]) -> None:
@@ -98,8 +100,8 @@ def _brow(pen: ImageDraw.ImageDraw, x: float, y: float, r: float, slant: float, 
 def _mouth(pen: ImageDraw.ImageDraw, x: float, y: float, r: float, curve: float, opening: float, angular: bool) -> None:
     w, bend, gap = r * 0.45, r * 0.24 * curve, r * (0.02 + 0.1 * (opening + 1))
     places = np.linspace(-1, 1, 5 if angular else 25)
-    bow = [(x + w * one, y + bend * (0.5 - one**2)) for one in places.tolist()]
-    swell = [gap * (1 - one**2) for one in places.tolist()]
+    bow = [(x + w * place, y + bend * (0.5 - place**2)) for place in places.tolist()]
+    swell = [gap * (1 - place**2) for place in places.tolist()]
     upper = [(px, py - s) for (px, py), s in zip(bow, swell, strict=True)]
     lower = [(px, py + s) for (px, py), s in zip(bow, swell, strict=True)]
     pen.polygon(upper + lower[::-1], fill=(150, 30, 40), outline="black", width=round(r * 0.05))

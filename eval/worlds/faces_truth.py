@@ -90,14 +90,16 @@ def truth_path(samples: Path) -> Path:
 
 def write_truths(path: Path, truths: Sequence[FaceTruth]) -> None:
     """One JSON object a line, whole or not at all."""
-    write_atomically(path, (msgspec.json.encode({"id": one.id, "shares": dict(one.shares)}) + b"\n" for one in truths))
+    write_atomically(
+        path, (msgspec.json.encode({"id": truth.id, "shares": dict(truth.shares)}) + b"\n" for truth in truths)
+    )
 
 
 def read_truths(path: Path) -> dict[str, FaceTruth]:
     """By id. Raises UserError naming file, line and key."""
-    found: dict[str, FaceTruth] = {}
+    truths_by_id: dict[str, FaceTruth] = {}
     for number, line in decode_lines(path, _Line):
-        if abs(sum(line.shares.values()) - 1) > 1e-6 or line.id in found:
+        if abs(sum(line.shares.values()) - 1) > 1e-6 or line.id in truths_by_id:
             raise UserError(f"{path}, line {number}: shares of {line.id!r} must sum to 1 and stand once; write it anew")
-        found[line.id] = FaceTruth(line.id, line.shares)
-    return found
+        truths_by_id[line.id] = FaceTruth(line.id, line.shares)
+    return truths_by_id

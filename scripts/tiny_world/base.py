@@ -61,15 +61,15 @@ LONGEST = 18  # characters of a text that is read: longer ones would pad every b
 class BaseSettings:
     """How the base is trained: `steps` of `processes` times so many drawings.
 
-    Squares (faces, shapes) and `told` lines are put into words; further lines, `seen`, only teach the vision tower its
+    Squares (faces, shapes) and `described` lines are put into words; further lines, `shown`, only teach the vision tower its
     characters, at half the cost.
     """
 
     steps: int = 2000
     processes: int = 2
     squares: int = 6
-    told: int = 36
-    seen: int = 24
+    described: int = 36
+    shown: int = 24
     learning_rate: float = 1.5e-3
     warmup: float = 0.04
     weight_decay: float = 0.01
@@ -101,9 +101,9 @@ class Batcher:
             for q in (READ, BAR, DESCRIBE, SHOWS)
         }
 
-    def __call__(self, drawings: list[Drawing], told: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def __call__(self, drawings: list[Drawing], described: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Pixels of all drawings, texts of the first `told`, and [image tokens, classes] shares of each character."""
-        rows = [self._row(d) for d in drawings[:told]]
+        rows = [self._row(d) for d in drawings[:described]]
         width = max(len(ids) for ids, _ in rows)
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([r + [pad] * (width - len(r)) for r, _ in rows])
@@ -144,16 +144,16 @@ def both_losses(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean loss per word token, and mean cross-entropy of the character shares per image token of a line."""
     inputs = dict(inputs)
-    seen = model.get_image_features(inputs.pop("pixel_values"), inputs["image_grid_thw"])
+    features = model.get_image_features(inputs.pop("pixel_values"), inputs["image_grid_thw"])
     labels = inputs.pop("labels")
-    told_rows = len(labels)
-    inputs["image_grid_thw"] = inputs["image_grid_thw"][:told_rows]
-    pictures = BaseModelOutputWithPooling(pooler_output=seen.pooler_output[:told_rows])
+    described_rows = len(labels)
+    inputs["image_grid_thw"] = inputs["image_grid_thw"][:described_rows]
+    pictures = BaseModelOutputWithPooling(pooler_output=features.pooler_output[:described_rows])
     hidden = model.model(**inputs, mm_encoder_outputs={"image": pictures}).last_hidden_state[:, :-1]
-    told = labels[:, 1:] != -100
-    words = F.cross_entropy(model.lm_head(hidden[told]), labels[:, 1:][told])
+    described = labels[:, 1:] != -100
+    words = F.cross_entropy(model.lm_head(hidden[described]), labels[:, 1:][described])
     line = shares.sum(1) > 0
-    logits = head(torch.cat(list(seen.pooler_output))[line])
+    logits = head(torch.cat(list(features.pooler_output))[line])
     return words, -(shares[line] * logits.log_softmax(-1)).sum(-1).mean()
 
 
@@ -161,7 +161,7 @@ def drawings(artist: Artist, settings: BaseSettings) -> Iterator[list[Drawing]]:
     """Endless batches: lines, bars and words, and some squares."""
     while True:
         squares = [artist.square() for _ in range(settings.squares)]
-        yield squares + [artist.wide() for _ in range(settings.told + settings.seen)]
+        yield squares + [artist.wide() for _ in range(settings.described + settings.shown)]
 
 
 def make_base(out: Path, settings: BaseSettings = BaseSettings()) -> None:
@@ -245,7 +245,7 @@ def _train(
     for step, batch in enumerate(itertools.islice(stream, settings.steps), start=1):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step / settings.steps, settings.warmup)
-        words, characters = both_losses(model, head, *batcher(batch, settings.squares + settings.told))
+        words, characters = both_losses(model, head, *batcher(batch, settings.squares + settings.described))
         (words + settings.character_loss * characters).backward()
         _average_gradients(weights)
         nn.utils.clip_grad_norm_(weights, 1.0)

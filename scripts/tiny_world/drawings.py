@@ -106,8 +106,8 @@ class Artist:
         if choice < 0.7:
             return self.random.choice(self.texts)
         if choice < 0.85:
-            one, other = self.random.choices(self.texts, k=2)
-            return (one[: (len(one) + 1) // 2] + other[len(other) // 2 :]).strip() or one
+            first, second = self.random.choices(self.texts, k=2)
+            return (first[: (len(first) + 1) // 2] + second[len(second) // 2 :]).strip() or first
         return "".join(self.random.choices(self.signs, self.weights, k=self.random.randint(3, 9))).strip() or "-"
 
     def _line(self, text: str) -> Drawing:

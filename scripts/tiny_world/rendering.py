@@ -140,8 +140,8 @@ def glyph(style: Style, size: int, character: str) -> Glyph:
     Some fonts list a character and draw nothing: they are passed over, unless the character is a space.
     """
     drawn = (_drawn(f, size, character) for f in style.fonts if ord(character) in _coverage(f))
-    found = next((g for g in drawn if g.ink.any() or character.isspace()), None)
-    return found or _drawn(style.fonts[-1], size, character)
+    fallback = next((g for g in drawn if g.ink.any() or character.isspace()), None)
+    return fallback or _drawn(style.fonts[-1], size, character)
 
 
 def _drawn(font_name: str, size: int, character: str) -> Glyph:
