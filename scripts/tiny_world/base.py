@@ -61,8 +61,8 @@ LONGEST = 18  # characters of a text that is read: longer ones would pad every b
 class BaseSettings:
     """How the base is trained: `steps` of `processes` times so many drawings.
 
-    Squares (faces, shapes) and `described` lines are put into words; further lines, `shown`, only teach the vision tower
-    its characters, at half the cost.
+    Squares (faces, shapes) and `described` lines are put into words; further lines, `shown`, only teach
+    the vision tower its characters, at half the cost.
     """
 
     steps: int = 2000
