@@ -21,9 +21,8 @@ from emocaliber.chat.record import FILE, write_record
 from emocaliber.chat.run_record import record_of_run
 from emocaliber.core.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.models.location import TINY
+from emocaliber.models.location import TINY, embedded_base
 from emocaliber.models.question import read_question, write_question
-from emocaliber.models.tiny import embedded_base
 
 WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base_model_name_or_path"
 

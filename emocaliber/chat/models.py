@@ -72,7 +72,7 @@ class ModelChoice:
             )
         model, adapter = self.model, TINY_ADAPTER if self.model is None else self.adapter
         if model is None or model == "tiny":
-            from emocaliber.models.tiny import embedded_base
+            from emocaliber.models.location import embedded_base
 
             model = str(embedded_base())
         if self.engine == "vllm":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
@@ -15,6 +16,16 @@ from emocaliber.core.errors import UserError
 TINY = "tiny"
 MODEL_CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def embedded_base() -> Path:
+    """The folder of the trained tiny backbone that ships with the package."""
+    return Path(str(files("emocaliber") / "data" / "tiny-base"))
+
+
+def model_folder(model: str) -> str:
+    """The folder or hub name to load: the embedded backbone's folder for `tiny`."""
+    return str(embedded_base()) if model == TINY else model
 
 
 def check_model(name: str, option: str = "--model") -> None:

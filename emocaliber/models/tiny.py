@@ -8,22 +8,17 @@ flagship's own (`Qwen2_5_VLForConditionalGeneration`), so what trains and serves
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
-
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+from emocaliber.models.location import embedded_base
 from emocaliber.models.tiny_tokenizer import IMAGE, MERGE, PATCH, VIDEO, VISION_END, VISION_START
+
+__all__ = ["build_tiny", "embedded_base", "tiny_config"]
 
 HIDDEN = 128
 TEXT_LAYERS, VISION_LAYERS = 6, 3
-
-
-def embedded_base() -> Path:
-    """The folder of the trained tiny backbone that ships with the package."""
-    return Path(str(files("emocaliber") / "data" / "tiny-base"))
 
 
 def tiny_config(tokenizer: PreTrainedTokenizerBase) -> Qwen2_5_VLConfig:

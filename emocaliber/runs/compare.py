@@ -23,7 +23,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import read_predictions
 from emocaliber.evaluation.build import build_scorecard
 from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import model_folder
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.reporting.run_summary import RunSummary, read_run_summary
 from emocaliber.runs.features import write_features
@@ -62,7 +62,7 @@ def _base(run: Path, summary: RunSummary) -> tuple[list[str], str]:
     """The run's data, and the folder or hub name of the model that it started from."""
     inputs = json.loads((run / "predictions" / "stage-3" / "inputs.json").read_text())
     named = summary.stages[-1].recipe["model"]
-    model = str(embedded_base()) if named == "tiny" else named
+    model = model_folder(named)
     if fingerprint(model) != inputs["model"]:
         raise UserError(f"{run}: its model {named!r} has changed since; run it again, or compare where it was run")
     return list(inputs["data"]), model

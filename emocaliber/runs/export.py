@@ -22,7 +22,7 @@ from transformers import AutoModelForImageTextToText
 from emocaliber import __version__
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import model_folder
 from emocaliber.stages.calibrate.split import TRAINED
 from emocaliber.stages.training import ADAPTER, MODEL, load_processor
 
@@ -40,7 +40,7 @@ class Finished:
     @property
     def base(self) -> str:
         """The model folder or hub name that the stage trained on."""
-        return str(embedded_base()) if self.recipe["model"] == "tiny" else str(self.recipe["model"])
+        return model_folder(str(self.recipe["model"]))
 
     @property
     def is_adapter(self) -> bool:

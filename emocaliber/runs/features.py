@@ -39,7 +39,7 @@ def write_features(
     """A file of views for each of the data, each of one task; returns their paths."""
     from emocaliber.baselines.features import FeatureExtractor, view_set
     from emocaliber.baselines.view_files import write_views
-    from emocaliber.models.tiny import embedded_base
+    from emocaliber.models.location import embedded_base
 
     folder = embedded_base() if model == "tiny" else model
     written = []

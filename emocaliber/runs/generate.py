@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _embedded_base() -> str:
     """The folder of the tiny model that ships with the package."""
-    from emocaliber.models.tiny import embedded_base
+    from emocaliber.models.location import embedded_base
 
     return str(embedded_base())
 

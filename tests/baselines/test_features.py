@@ -17,7 +17,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.samples import Sample
 from emocaliber.data.corruption import corrupted_sample
 from emocaliber.data.embedded import load
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from tests.stages.families import FAMILIES, save_family
 
 

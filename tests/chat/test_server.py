@@ -15,7 +15,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation.engine import Request
 from emocaliber.generation.server_engine import ServerEngine
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from tests.chat.browser import Browser
 from tests.chat.conftest import page
 from tests.chat.test_page import shown_json

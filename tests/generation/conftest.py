@@ -17,7 +17,8 @@ from emocaliber.data.embedded import load
 from emocaliber.generation.engine import Request
 from emocaliber.generation.respond import choices_of
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.models.tiny import build_tiny, embedded_base
+from emocaliber.models.location import embedded_base
+from emocaliber.models.tiny import build_tiny
 from emocaliber.models.tiny_tokenizer import build_processor, build_tokenizer
 
 VLLM_ON_CPU = {

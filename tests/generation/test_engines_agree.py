@@ -22,7 +22,7 @@ from emocaliber.data.embedded import load
 from emocaliber.generation.predict import predict
 from emocaliber.generation.records import Record, read_records
 from emocaliber.generation.server_engine import ServerEngine
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from tests.generation.conftest import VLLM_ON_CPU
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]

@@ -20,7 +20,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import PROBED, probes
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.loading import SHARDED_LOADING, chosen_device, complete_weights, fp32_logits
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 
 ROOT = Path(__file__).parents[2]
 TWO_TEACHERS = """

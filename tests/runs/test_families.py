@@ -24,7 +24,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import FILES
 from emocaliber.data.parquet import read_samples
 from emocaliber.generation.adapters import vision_weights
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.runs.export import export, finished_stage
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.calibrate.grpo import calibrate_by_grpo

@@ -10,6 +10,7 @@ from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.runs.evaluate import settings
 from emocaliber.runs.recipes import read_recipe
+from emocaliber.runs.trainer_keys import declared, from_trl
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 STAGE_FILES = sorted(path for path in RECIPES.glob("*/[123]-*.yaml"))
@@ -68,6 +69,12 @@ def test_each_wrong_override_has_its_sentence(override: str, sentence: str) -> N
     with pytest.raises(UserError) as error:
         read_recipe(TINY, [override])
     assert sentence in str(error.value)
+
+
+@pytest.mark.slow
+def test_the_declared_trainer_keys_are_those_of_trl_as_it_is_installed() -> None:
+    """Recipes are checked without importing TRL; `python -m emocaliber.runs.trainer_keys` writes the file anew."""
+    assert declared() == from_trl()
 
 
 def test_quantised_weights_cannot_be_trained_themselves() -> None:

@@ -13,7 +13,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.runs.asking import DRAWS, agreement, ask_labels
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.teaching import (

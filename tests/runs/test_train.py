@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emocaliber.runs.trackers import BOARDS, keep_boards
 from emocaliber.runs.train import carried
+from emocaliber.stages.fast.feature_store import INDEX, NUMBERS
 
 
 def written(file: Path, text: str) -> Path:
@@ -16,14 +17,14 @@ def written(file: Path, text: str) -> Path:
 
 def test_features_go_from_stage_to_stage_and_those_of_a_stage_done_again_do_not_stop_the_next(tmp_path: Path) -> None:
     between, kept = tmp_path / "features", tmp_path / "2-verbalize" / "features"
-    written(between / "a", "stage 1")
+    written(between / NUMBERS, "stage 1")
     kept.parent.mkdir()
     with carried(between, kept):
-        assert (kept / "a").read_text() == "stage 1"
+        assert (kept / NUMBERS).read_text() == "stage 1"
         assert not between.exists()
-        written(between / "a", "stage 1 again")
-        written(kept / "b", "stage 2")
-    assert sorted(one.name for one in between.iterdir()) == ["a", "b"]
+        written(between / NUMBERS, "stage 1 again")
+        written(kept / INDEX, "stage 2")
+    assert {file.name: file.read_text() for file in between.iterdir()} == {NUMBERS: "stage 1", INDEX: "stage 2"}
     assert not kept.exists()
     with carried(None, between):
         pass

@@ -16,7 +16,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import LEVEL_TEXTS, load_template, messages
 from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import KAOMOJI_10
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.stages.answer_paths import AnswerPaths, Paths, paths_of
 from emocaliber.stages.calibrate.held_out import greedy_answers
 from emocaliber.stages.conversations import Lesson

@@ -10,7 +10,7 @@ import pytest
 
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.stages.calibrate.dpo import calibrate_by_dpo
 from emocaliber.stages.calibrate.kto import calibrate_by_kto
 from emocaliber.stages.conversations import Lesson

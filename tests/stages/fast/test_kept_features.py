@@ -10,7 +10,7 @@ import pytest
 
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.stages.conversations import Lesson
 from emocaliber.stages.fast.kept_features import passes, remembering
 from emocaliber.stages.recipe import Recipe, load_recipe
