@@ -30,7 +30,6 @@ from emocaliber.baselines.ter import Ter
 from emocaliber.baselines.training import Progress, Training, fit_temperature, train
 from emocaliber.baselines.views import Scaler, Views, count_rows
 from emocaliber.core.errors import UserError
-from emocaliber.evaluation.tally import tally
 from emocaliber.evaluation.trusted import best_f1_threshold
 
 Network = Softmax | Edl | Tmc | Etmc | Ecml | Ter | Amber2 | Ensemble | Dropout
@@ -205,7 +204,7 @@ class Estimator:
 def _threshold(model: Model, temperature: float, inputs: Inputs, target: Tensor) -> float:
     projected = model.opinion(inputs, temperature).projected
     right = (projected.argmax(1) == target.argmax(1)).numpy()
-    return best_f1_threshold(tally(projected.amax(1).double().numpy().clip(0, 1), right))
+    return best_f1_threshold(projected.amax(1).double().numpy().clip(0, 1), right)
 
 
 def _classes(labels: Labels, declared: Sequence[str] | Sequence[int] | None) -> tuple[str | int, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Count, Prediction, Share, State, read_predictions
-from emocaliber.evaluation.tally import Tally, tally
+from emocaliber.evaluation.counts import Counts, count_rows
 from emocaliber.evaluation.trusted import trusted_at
 
 FILE = "calibration.json"
@@ -84,15 +84,15 @@ class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def at(self, threshold: float) -> Selection:
         """What trusting every answer that states at least `threshold` meant on these rows."""
-        counts = trusted_at(self._tally(), threshold - 1e-9)
+        counts = trusted_at(self._counts(), threshold - 1e-9)
         trusted = float(counts.right_trusted + counts.wrong_trusted)
         pictures = sum(one.answers for one in self.stated) + self.refused
         return Selection(pictures, float(counts.coverage), float(counts.right_trusted) / trusted if trusted else None)
 
-    def _tally(self) -> Tally:
+    def _counts(self) -> Counts:
         confidence = np.repeat([one.confidence for one in self.stated], [one.answers for one in self.stated])
         correct = [value for o in self.stated for value in (1,) * o.right + (0,) * (o.answers - o.right)]
-        return tally(confidence, correct, refused=self.refused)
+        return count_rows(confidence, correct, invalid=self.refused)
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,8 +1,118 @@
-"""Judging stated confidences: calibration, proper scores, discrimination, selection, trust, ambiguity, intervals.
+"""Evaluation of confidences: calibration, proper scores, discrimination, selection, trust, annotators, intervals.
 
-Everything here is a pure function of numpy arrays. It reads no file, imports no torch and no model, and knows a
-method only by its `Prediction` rows. Start at `scorecard` for the result, `build` for how it is filled and `tally`
-for the form in which every metric takes its rows.
+Everything here is a pure function of numpy arrays or of `Prediction` rows; nothing imports torch. `score` judges plain
+arrays, every metric takes them too, and `emocaliber score FILE` does the same for files:
 
-    emocaliber score predictions.jsonl
+    from emocaliber.evaluation import ece, score
+    card = score(confidence, correct)       # (n,) in [0, 1] and (n,) of 0/1
+    print(card)                             # every metric with its 95 % interval
+    card["ece"].value, card["ece"].low, card["ece"].high
+    ece(confidence, correct, bins=15)       # one metric alone
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emocaliber.evaluation.arrays import score
+    from emocaliber.evaluation.calibration import classwise_ece, debiased_l2, ece, reliability_curve
+    from emocaliber.evaluation.classification import accuracy, f1_scores
+    from emocaliber.evaluation.counts import count_rows
+    from emocaliber.evaluation.discrimination import auroc, average_precision, rank_correlation
+    from emocaliber.evaluation.distributional import agreement, bhattacharyya, hellinger, jensen_shannon, kl
+    from emocaliber.evaluation.proper_scores import brier_score, brier_skill, corp, log_score
+    from emocaliber.evaluation.scorecard import Scorecard
+    from emocaliber.evaluation.selective import augrc, aurc, coverage_at_risk, excess_aurc, prr, risk_at_coverage
+    from emocaliber.evaluation.smooth import smooth_ece
+    from emocaliber.evaluation.trusted import best_f1_threshold, risk_threshold, trusted_at
+
+__all__ = [
+    "Scorecard",
+    "accuracy",
+    "agreement",
+    "augrc",
+    "aurc",
+    "auroc",
+    "average_precision",
+    "best_f1_threshold",
+    "bhattacharyya",
+    "brier_score",
+    "brier_skill",
+    "classwise_ece",
+    "corp",
+    "count_rows",
+    "coverage_at_risk",
+    "debiased_l2",
+    "ece",
+    "excess_aurc",
+    "f1_scores",
+    "hellinger",
+    "jensen_shannon",
+    "kl",
+    "log_score",
+    "prr",
+    "rank_correlation",
+    "reliability_curve",
+    "risk_at_coverage",
+    "risk_threshold",
+    "score",
+    "smooth_ece",
+    "trusted_at",
+]
+
+_NAMES = {  # of each module; imported at first use, so that a caller of the suites waits for no scipy
+    "arrays": ("score",),
+    "calibration": (
+        "classwise_ece",
+        "debiased_l2",
+        "ece",
+        "reliability_curve",
+    ),
+    "classification": (
+        "accuracy",
+        "f1_scores",
+    ),
+    "counts": ("count_rows",),
+    "discrimination": (
+        "auroc",
+        "average_precision",
+        "rank_correlation",
+    ),
+    "distributional": (
+        "agreement",
+        "bhattacharyya",
+        "hellinger",
+        "jensen_shannon",
+        "kl",
+    ),
+    "proper_scores": (
+        "brier_score",
+        "brier_skill",
+        "corp",
+        "log_score",
+    ),
+    "scorecard": ("Scorecard",),
+    "selective": (
+        "augrc",
+        "aurc",
+        "coverage_at_risk",
+        "excess_aurc",
+        "prr",
+        "risk_at_coverage",
+    ),
+    "smooth": ("smooth_ece",),
+    "trusted": (
+        "best_f1_threshold",
+        "risk_threshold",
+        "trusted_at",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,74 +1,123 @@
-"""Calibration error: by bins of equal width, of equal mass, or by distinct value; debiased; classwise.
+"""Calibration: the binned calibration errors, and the reliability curve that shows what they sum.
 
-Not a diagram (see reliability) and not the binless smooth ECE (see smooth). Three things go wrong elsewhere and are
-settled here: the side on which a bin is closed is declared and both ends of [0, 1] belong to a bin; a block of ties
-is never split; refused rows form a bin of their own with gap 1, so that refusing never lowers the error (except with
-bins of equal mass: their edges move when a row leaves them, so those figures are for answered rows).
+Three things go wrong elsewhere and are settled here: the side on which a bin is closed is declared and both ends of
+[0, 1] belong to a bin; a block of ties is never split; invalid rows form a bin of their own with gap 1, so that leaving
+out a confidence never lowers the error (except with bins of equal mass: their edges move when a row leaves them, so
+those values are for answered rows). The error without bins is in `smooth`.
 
-    python -c "from emocaliber.evaluation import calibration as c, tally as t; print(c.ece(t.tally([1, 1], [0, 0])))"
+    from emocaliber.evaluation import ece
+    ece(confidence, correct, bins=15)       # sum over bins of |mean confidence - accuracy| · size / n
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import bdtr, bdtrik
 
-from emocaliber.evaluation.tally import FloatArray, IntArray, Tally, ratio, tally
+from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_rows, metric, ratio
+from emocaliber.evaluation.scorecard import HistogramBin, ReliabilityBin
 
 Binning = Literal["equal width", "equal mass", "distinct"]
 Edges = Literal["left", "right"]
 Norm = Literal["l1", "l2", "max"]
 
 
+@metric
 def ece(
-    rows: Tally, *, bins: int = 10, binning: Binning = "equal width", edges: Edges = "right", norm: Norm = "l1"
+    counts: Counts, *, bins: int = 10, binning: Binning = "equal width", edges: Edges = "right", norm: Norm = "l1"
 ) -> FloatArray:
     """Expected calibration error (Naeini et al. 2015; Guo et al. 2017), (...), in [0, 1]; NaN without rows.
 
     `edges` names the closed side of an equal-width bin: "right" is (lo, hi] with 0 in the first bin, "left" is [lo,
     hi) with 1 in the last. `norm`: "l1" is the mean gap, "l2" the root of the mean squared gap, "max" the largest gap
-    (MCE).
+    (MCE). Takes `Counts`, or `confidence` (n,) and `correct` (n,), with the ValueErrors of `count_rows`.
     """
-    _, gaps, sizes = _bin_sums(rows, bins, binning, edges)
+    _, gaps, sizes = _bin_sums(counts, bins, binning, edges)
     if norm == "l1":
-        return ratio(np.abs(gaps).sum(-1) + rows.refused, rows.n)
+        return ratio(np.abs(gaps).sum(-1) + counts.invalid, counts.n)
     if norm == "l2":
         squares = np.divide(gaps**2, sizes, out=np.zeros_like(gaps), where=sizes > 0)
-        return np.asarray(np.sqrt(ratio(squares.sum(-1) + rows.refused, rows.n)))
+        return np.asarray(np.sqrt(ratio(squares.sum(-1) + counts.invalid, counts.n)))
     largest = np.divide(np.abs(gaps), sizes, out=np.zeros_like(gaps), where=sizes > 0).max(-1, initial=0.0)
-    return np.asarray(np.where(rows.n > 0, np.where(rows.refused > 0, 1.0, largest), np.nan))
+    return np.asarray(np.where(counts.n > 0, np.where(counts.invalid > 0, 1.0, largest), np.nan))
 
 
-def debiased_l2(rows: Tally, *, bins: int = 10, binning: Binning = "equal width", edges: Edges = "right") -> FloatArray:
+@metric
+def debiased_l2(
+    counts: Counts, *, bins: int = 10, binning: Binning = "equal width", edges: Edges = "right"
+) -> FloatArray:
     """Root of the debiased squared calibration error (Kumar et al. 2019, section 5), (...); 0 where the estimate is
     negative.
 
     Each bin's squared gap less the sampling variance p(1 - p)/(size - 1) of its share of right answers p. A bin of
     one row has no variance estimate and keeps its squared gap, where the authors' code counts it as perfect.
     """
-    rights, gaps, sizes = _bin_sums(rows, bins, binning, edges)
+    rights, gaps, sizes = _bin_sums(counts, bins, binning, edges)
     share = np.divide(rights, sizes, out=np.zeros_like(rights), where=sizes > 0)
     squares = np.divide(gaps**2, sizes, out=np.zeros_like(gaps), where=sizes > 0)
     noise = np.divide(sizes * share * (1 - share), sizes - 1, out=np.zeros_like(rights), where=sizes > 1)
-    return np.asarray(np.sqrt(np.maximum(ratio((squares - noise).sum(-1) + rows.refused, rows.n), 0.0)))
+    return np.asarray(np.sqrt(np.maximum(ratio((squares - noise).sum(-1) + counts.invalid, counts.n), 0.0)))
 
 
 def classwise_ece(
-    distributions: ArrayLike, truth: ArrayLike, *, bins: int = 10, edges: Edges = "right", refused: int = 0
+    distributions: ArrayLike, truth: ArrayLike, *, bins: int = 10, edges: Edges = "right", invalid: int = 0
 ) -> float:
     """Mean over labels of the ECE of "the label is k" (Kull et al. 2019; Nixon et al. 2019).
 
-    `distributions` (n, L) of probabilities, `truth` (n,) of label indices. Raises ValueError as `tally` does.
+    `distributions` (n, L) of probabilities, `truth` (n,) of label indices. Raises ValueError as `count_rows` does.
     """
     probability = np.asarray(distributions, dtype=np.float64)
     label = np.asarray(truth)
     per_label = [
-        ece(tally(probability[:, k], label == k, refused=refused), bins=bins, edges=edges)
+        ece(count_rows(probability[:, k], label == k, invalid=invalid), bins=bins, edges=edges)
         for k in range(probability.shape[1])
     ]
     return float(np.mean(per_label))
+
+
+def reliability_curve(
+    counts: Counts, *, bins: int = 10, edges: Edges = "right", level: float = 0.95
+) -> list[ReliabilityBin]:
+    """One entry per equal-width bin that holds rows, with the `level` consistency band (Bröcker & Smith 2007).
+
+    The band is the binomial's, at the bin's mean confidence: in closed form, and slightly wider than that of rows
+    whose confidences differ within the bin.
+    """
+    starts = equal_width_starts(counts.values, bins, edges).tolist()
+    curve = []
+    for number, (first, last) in enumerate(pairwise(starts)):
+        count = round(float(counts.rows[first:last].sum()))
+        if count == 0:
+            continue
+        mean = float(counts.rows[first:last] @ counts.values[first:last]) / count
+        low, high = consistency_band(count, min(mean, 1.0), level)
+        share = float(counts.hits[first:last].sum()) / count
+        curve.append(ReliabilityBin(number / bins, (number + 1) / bins, count, mean, share, low, high))
+    return curve
+
+
+def consistency_band(count: int, probability: float, level: float = 0.95) -> tuple[float, float]:
+    """The central `level` range of the share of successes among `count` draws of `probability`."""
+    tail = (1 - level) / 2
+    low, high = (_binomial_quantile(share, count, probability) for share in (tail, 1 - tail))
+    return low / count, high / count
+
+
+def histogram(counts: Counts, *, bins: int = 20, edges: Edges = "right") -> list[HistogramBin]:
+    """Right and wrong answers in `bins` equal-width bins of confidence, empty ones included."""
+    starts = equal_width_starts(counts.values, bins, edges)
+
+    def inside(amounts: FloatArray, number: int) -> int:
+        return round(float(amounts[starts[number] : starts[number + 1]].sum()))
+
+    return [
+        HistogramBin(number / bins, (number + 1) / bins, inside(counts.hits, number), inside(counts.misses, number))
+        for number in range(bins)
+    ]
 
 
 def equal_width_starts(values: FloatArray, bins: int, edges: Edges) -> IntArray:
@@ -81,26 +130,26 @@ def equal_width_starts(values: FloatArray, bins: int, edges: Edges) -> IntArray:
     return np.asarray(np.concatenate(([0], starts, [values.size])), np.int64)
 
 
-def _bin_sums(rows: Tally, bins: int, binning: Binning, edges: Edges) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _bin_sums(counts: Counts, bins: int, binning: Binning, edges: Edges) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Right answers, sum of confidence minus right answers, and rows, of each bin: three of shape (..., bins)."""
-    gaps = rows.counts * rows.values - rows.hits
+    gaps = counts.rows * counts.values - counts.hits
     if binning == "distinct":
-        return rows.hits, gaps, rows.counts
+        return counts.hits, gaps, counts.rows
     if binning == "equal mass":
-        member = _equal_mass_bin(rows.counts, bins)
-        return _scatter(rows.hits, member, bins), _scatter(gaps, member, bins), _scatter(rows.counts, member, bins)
-    starts = np.unique(equal_width_starts(rows.values, bins, edges))[:-1]
-    return _runs(rows.hits, starts), _runs(gaps, starts), _runs(rows.counts, starts)
+        member = _equal_mass_bin(counts.rows, bins)
+        return _scatter(counts.hits, member, bins), _scatter(gaps, member, bins), _scatter(counts.rows, member, bins)
+    starts = np.unique(equal_width_starts(counts.values, bins, edges))[:-1]
+    return _run_sums(counts.hits, starts), _run_sums(gaps, starts), _run_sums(counts.rows, starts)
 
 
-def _runs(amounts: FloatArray, starts: IntArray) -> FloatArray:
+def _run_sums(amounts: FloatArray, starts: IntArray) -> FloatArray:
     return np.asarray(np.add.reduceat(amounts, starts, axis=-1)) if starts.size else amounts
 
 
-def _equal_mass_bin(counts: FloatArray, bins: int) -> IntArray:
+def _equal_mass_bin(rows: FloatArray, bins: int) -> IntArray:
     """The bin of each value: that in which the middle of its block of ties falls, so that no block is split."""
-    middle = np.cumsum(counts, -1) - counts / 2
-    total = np.maximum(counts.sum(-1, keepdims=True), 1.0)
+    middle = np.cumsum(rows, -1) - rows / 2
+    total = np.maximum(rows.sum(-1, keepdims=True), 1.0)
     return np.asarray(np.minimum(np.floor(bins * middle / total), bins - 1)).astype(np.int64)
 
 
@@ -111,3 +160,11 @@ def _scatter(amounts: FloatArray, member: IntArray, bins: int) -> FloatArray:
     flat = (member.reshape(replicates, -1) + offset).ravel()
     sums = np.bincount(flat, weights=amounts.ravel(), minlength=bins * replicates)
     return sums.astype(np.float64).reshape(*lead, bins)
+
+
+def _binomial_quantile(share: float, count: int, probability: float) -> float:
+    """The smallest k whose binomial distribution function reaches `share`."""
+    if probability in {0.0, 1.0}:
+        return count * probability
+    k = max(0.0, np.ceil(bdtrik(share, count, probability)))
+    return k - 1 if k > 0 and bdtr(k - 1, count, probability) >= share else float(k)

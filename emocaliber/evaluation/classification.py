@@ -1,7 +1,7 @@
-"""F1 of the labels, from a table of (truth, predicted) pairs. Not of the confidences (see trusted).
+"""Classification: how often the label is right, whatever the confidence: accuracy and F1.
 
-python -c "from emocaliber.evaluation.classification import f1_scores; print(f1_scores([0, 1], [0, -1], [3, 1],
-2))"
+from emocaliber.evaluation import accuracy
+accuracy(confidence, correct)
 """
 
 from __future__ import annotations
@@ -11,7 +11,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emocaliber.evaluation.tally import FloatArray, ratio
+from emocaliber.evaluation.counts import Counts, FloatArray, metric, ratio
+
+
+@metric
+def accuracy(counts: Counts) -> FloatArray:
+    """Share of rows that are right, (...); invalid rows are wrong."""
+    return ratio(counts.hits.sum(-1), counts.n)
+
+
+@metric
+def label_accuracy(counts: Counts) -> FloatArray:
+    """Share of rows whose label is right, whether or not a confidence came with it, (...)."""
+    return ratio(counts.hits.sum(-1) + counts.invalid_right, counts.n)
+
+
+@metric
+def mean_confidence(counts: Counts) -> FloatArray:
+    """Mean over the answered rows, (...)."""
+    return ratio(counts.rows @ counts.values, counts.answered)
 
 
 @dataclass(frozen=True)

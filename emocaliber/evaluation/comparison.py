@@ -1,6 +1,6 @@
-"""Paired differences between methods on the same samples, scope by scope.
+"""Paired differences between two methods, subset by subset.
 
-Not a ranking. Two methods are compared on the samples that both have, drawn together in every replicate.
+Two methods are compared on the samples that both have, drawn together in every replicate.
 
     emocaliber score first.jsonl second.jsonl
 """
@@ -12,34 +12,34 @@ from dataclasses import replace
 import numpy as np
 
 from emocaliber.core.errors import UserError
-from emocaliber.evaluation.figures import differences
-from emocaliber.evaluation.method import Family, MethodRows, families
-from emocaliber.evaluation.scopes import Scope, scopes
+from emocaliber.evaluation.counts import IntArray
+from emocaliber.evaluation.families import MetricFamily, metric_families
+from emocaliber.evaluation.intervals import differences
 from emocaliber.evaluation.scorecard import Comparison, Difference, Settings
+from emocaliber.evaluation.subsets import MethodRows, Subset, subsets
 from emocaliber.evaluation.suite import Suite
-from emocaliber.evaluation.tally import IntArray
 
 _PREFIX = "headline."
 
 
 def compare(first: MethodRows, second: MethodRows, suite: Suite, settings: Settings) -> list[Comparison]:
-    """First minus second in every scope but the strata; nothing where they share no sample.
+    """First minus second in every subset but the strata; nothing where they share no sample.
 
     Raises UserError where a shared sample has another task, group or truth in the two.
     """
-    rows = shared_rows(first, second)
-    if rows is None:
+    shared = _shared_rows(first, second)
+    if shared is None:
         return []
-    first, second = _taken(first, rows[0]), _taken(second, rows[1])
+    first, second = _taken(first, shared[0]), _taken(second, shared[1])
     _refuse_contradictions(first, second)
     return [
-        _compared(first, second, scope, suite, settings)
-        for scope in scopes(first.table, suite)
-        if scope.kind != "stratum"
+        _compared(first, second, subset, suite, settings)
+        for subset in subsets(first.table, suite)
+        if subset.kind != "stratum"
     ]
 
 
-def shared_rows(first: MethodRows, second: MethodRows) -> tuple[IntArray, IntArray] | None:
+def _shared_rows(first: MethodRows, second: MethodRows) -> tuple[IntArray, IntArray] | None:
     """Row numbers, in each, of the samples that both have; None where there is none."""
     if np.array_equal(first.table.ids, second.table.ids):
         every = np.arange(len(first.table))
@@ -48,53 +48,52 @@ def shared_rows(first: MethodRows, second: MethodRows) -> tuple[IntArray, IntArr
     pairs = [(row, place[name]) for row, name in enumerate(first.table.ids.tolist()) if name in place]
     if not pairs:
         return None
-    return np.array([one for one, _ in pairs]), np.array([other for _, other in pairs])
+    return np.array([row for row, _ in pairs]), np.array([row for _, row in pairs])
 
 
 def _taken(method: MethodRows, rows: IntArray) -> MethodRows:
     """These rows alone, and no calibration rows: thresholds are not compared."""
-    whole = rows.size == len(method.table) and (rows == np.arange(rows.size)).all()
-    table = method.table if whole else method.table.take(rows)
+    all_of_them = rows.size == len(method.table) and (rows == np.arange(rows.size)).all()
+    table = method.table if all_of_them else method.table.take(rows)
     return replace(method, table=table, calibration=None, threshold_on_test=False)
 
 
 def _refuse_contradictions(first: MethodRows, second: MethodRows) -> None:
-    one, other = first.table, second.table
+    a, b = first.table, second.table
     for key, left, right in (
-        ("task", (one.task.names, one.task.codes), (other.task.names, other.task.codes)),
-        ("group", (one.group.names, one.group.codes), (other.group.names, other.group.codes)),
-        ("truth", (one.labels, one.truth), (other.labels, other.truth)),
+        ("task", (a.task.names, a.task.codes), (b.task.names, b.task.codes)),
+        ("group", (a.group.names, a.group.codes), (b.group.names, b.group.codes)),
+        ("truth", (a.labels, a.truth), (b.labels, b.truth)),
     ):
         translate = np.array([right[0].index(name) if name in right[0] else -2 for name in left[0]])
         if (wrong := translate[left[1]] != right[1]).any():
             row = int(np.argmax(wrong))
             raise UserError(
-                f"sample {one.ids[row]!r} has {key} {left[0][left[1][row]]!r} in {one.method!r} and"
-                f" {right[0][right[1][row]]!r} in {other.method!r}: the files are not of the same samples"
+                f"sample {a.ids[row]!r} has {key} {left[0][left[1][row]]!r} in {a.method!r} and"
+                f" {right[0][right[1][row]]!r} in {b.method!r}: the files are not of the same samples"
             )
 
 
-def _compared(first: MethodRows, second: MethodRows, scope: Scope, suite: Suite, settings: Settings) -> Comparison:
-    tasks = [[task] for task in scope.tasks] if scope.aggregation == "macro" else [scope.tasks]
+def _compared(first: MethodRows, second: MethodRows, subset: Subset, suite: Suite, settings: Settings) -> Comparison:
+    def families(method: MethodRows) -> list[dict[str, MetricFamily]]:
+        return [
+            metric_families(method.table, rows, tasks, suite, thresholds={}, settings=settings, headline_only=True)
+            for rows, tasks in subset.parts
+        ]
 
-    def measured(method: MethodRows) -> list[dict[str, Family]]:
-        own = zip(scope.rows, tasks, strict=True)
-        return [families(method, rows, task, suite, settings, headline_only=True) for rows, task in own]
-
-    pairs = list(zip(measured(first), measured(second), strict=True))
-    found: dict[str, Difference] = {}
+    parts = list(zip(families(first), families(second), strict=True))
+    values: dict[str, Difference] = {}
     for kind in ("confidence", "label", "distribution"):
-        if all(kind in one and kind in other for one, other in pairs):
-            parts = [(one[kind][0], other[kind][0]) for one, other in pairs]
-            clusters = first.clusters(one[kind][1] for one, _ in pairs)
-            found |= differences(parts, clusters, settings)
-    headline = {name.removeprefix(_PREFIX): value for name, value in found.items() if name.startswith(_PREFIX)}
+        if all(kind in left and kind in right for left, right in parts):
+            pairs = [(left[kind], right[kind]) for left, right in parts]
+            values |= differences(pairs, first.clusters(left.rows for left, _ in pairs), settings)
+    headline = {name.removeprefix(_PREFIX): value for name, value in values.items() if name.startswith(_PREFIX)}
     return Comparison(
         first.table.method,
         second.table.method,
-        scope.kind,
-        scope.name,
-        scope.aggregation,
-        sum(rows.size for rows in scope.rows),
+        subset.kind,
+        subset.name,
+        subset.aggregation,
+        int(subset.rows.size),
         headline,
     )

@@ -1,41 +1,77 @@
-"""Discrimination: does a higher confidence go with a right answer? AUROC and average precision.
+"""Discrimination: does a higher confidence go with a right answer (AUROC, average precision), and with a higher token
+probability (rank correlation, "alignment")?
 
-Ties count by their expected value over all orders of the tied rows, in closed form, so no order of the rows matters.
-Not a calibration measure: any increasing transformation of the confidence leaves both unchanged.
+Any increasing transformation of the confidence leaves all of them unchanged. Ties count by their expected value over
+all orders of the tied rows, in closed form, so no order of the rows matters.
 
-    python -c "from emocaliber.evaluation import discrimination as d, tally as t; print(d.auroc(t.tally([.8, .3], [1,
-    0])))"
+    from emocaliber.evaluation import auroc
+    auroc(confidence, correct)
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from emocaliber.evaluation.tally import FloatArray, Tally, ratio
+from emocaliber.evaluation.counts import Counts, FloatArray, metric, ratio, unit_interval
 
 
-def auroc(rows: Tally) -> FloatArray:
-    """Probability that a right answer is stated with more confidence than a wrong one, ties one half, (...).
+@metric
+def auroc(counts: Counts) -> FloatArray:
+    """Probability that a right answer has more confidence than a wrong one, ties one half, (...).
 
-    NaN where every answer is right or every answer is wrong. A refused row loses every pair, both as the right answer
+    NaN where every answer is right or every answer is wrong. An invalid row loses every pair, both as the right answer
     that it might have been and as the wrong one that it is: ranking it as a wrong answer at the top alone would
-    reward refusing a right answer of low confidence.
+    reward leaving out a right answer of low confidence.
     """
-    wrong_below = np.cumsum(rows.misses, -1) - rows.misses / 2
-    concordant = np.einsum("...k,...k->...", rows.hits, wrong_below)
-    return ratio(concordant, (rows.hits.sum(-1) + rows.refused) * (rows.misses.sum(-1) + rows.refused))
+    wrong_below = np.cumsum(counts.misses, -1) - counts.misses / 2
+    concordant = np.einsum("...k,...k->...", counts.hits, wrong_below)
+    return ratio(concordant, (counts.hits.sum(-1) + counts.invalid) * (counts.misses.sum(-1) + counts.invalid))
 
 
-def average_precision(rows: Tally) -> FloatArray:
+@metric
+def average_precision(counts: Counts) -> FloatArray:
     """Mean precision at the rank of each right answer, most confident first, (...); NaN without a right answer.
 
     A tied block counts with its expectation over orders, where scikit-learn takes the precision at the block's end;
-    without ties the two agree. Refused rows stand at the top as wrong answers, and count as right ones never found.
+    without ties the two agree. Invalid rows stand at the top as wrong answers, and count as right ones never reached.
     """
-    top = rows.from_the_top
-    hits = rows.hits[..., ::-1]
-    found = np.cumsum(hits, -1) - hits
-    slope = np.divide(hits - 1, top.counts - 1, out=np.zeros_like(hits), where=top.counts > 1)
-    block = slope * top.counts + (found + 1 - slope * (top.start + 1)) * top.harmonic
-    total = (hits / np.maximum(top.counts, 1.0) * block).sum(-1)
-    return ratio(total, hits.sum(-1) + rows.refused)
+    top = counts.ranked
+    hits = counts.hits[..., ::-1]
+    before = np.cumsum(hits, -1) - hits
+    slope = np.divide(hits - 1, top.rows - 1, out=np.zeros_like(hits), where=top.rows > 1)
+    block = slope * top.rows + (before + 1 - slope * (top.start + 1)) * top.harmonic
+    total = (hits / np.maximum(top.rows, 1.0) * block).sum(-1)
+    return ratio(total, hits.sum(-1) + counts.invalid)
+
+
+def rank_correlation(confidence: ArrayLike, probability: ArrayLike) -> float:
+    """Spearman's correlation of confidence and token probability, ties at their mean rank (Kumar et al. 2024,
+    "Confidence under the hood"); NaN for a constant."""
+    return float(correlation_of_means(rank_products(confidence, probability).mean(0)))
+
+
+def mean_gap(confidence: ArrayLike, probability: ArrayLike) -> float:
+    """Mean of confidence minus token probability, in [-1, 1]."""
+    return float(np.mean(unit_interval(confidence, "confidence") - unit_interval(probability, "probability")))
+
+
+def rank_products(confidence: ArrayLike, probability: ArrayLike) -> FloatArray:
+    """Columns x, y, x², y², xy of the centred mean ranks, (n, 5): their means are all that a correlation needs."""
+    x = _mean_ranks(unit_interval(confidence, "confidence"))
+    y = _mean_ranks(unit_interval(probability, "probability"))
+    return np.column_stack((x, y, x * x, y * y, x * y))
+
+
+def correlation_of_means(means: FloatArray) -> FloatArray:
+    """Pearson's correlation from the means of x, y, x², y², xy, (..., 5)."""
+    x, y, xx, yy, xy = np.moveaxis(means, -1, 0)
+    spread = np.sqrt(np.maximum(xx - x * x, 0.0) * np.maximum(yy - y * y, 0.0))
+    return ratio(xy - x * y, np.where(spread > 1e-12, spread, 0.0))
+
+
+def _mean_ranks(values: FloatArray) -> FloatArray:
+    """Ranks scaled to (-1/2, 1/2), equal values at their mean."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    return np.asarray(middle[inverse] / values.size - 0.5)

@@ -1,9 +1,12 @@
-"""Predicted against the raters' distribution over labels (AmbER²): Bhattacharyya, Hellinger, Jensen–Shannon, KL, R².
+"""Annotator votes: a predicted distribution against theirs (AmbER²), their agreement with a label, and how ambiguous
+a row is.
 
-Each is a value per row, (n,), of two arrays (n, L) whose rows sum to 1; their mean is the figure that is reported. R²
-is a ratio of sums over rows. Not the stated confidence in one label (see agreement).
+Each divergence is a value per row, (n,), of two arrays (n, L) whose rows sum to 1; the mean is what is reported. R² is
+a ratio of sums over rows. A confidence can be calibrated to the majority label or to the next annotator's, but not to
+both: for the second, take `count_rows(confidence, agreement(votes, predicted))`, whose `brier_score` is the expected
+Brier score over annotators (a(1 - c)² + (1 - a)c², in closed form) and whose `ece` is the ECE against agreement.
 
-    python -c "from emocaliber.evaluation.distributional import bhattacharyya as b; print(b([[.5, .5]], [[1, 0]]))"
+    python -c "from emocaliber.evaluation import bhattacharyya as b; print(b([[.5, .5]], [[1, 0]]))"
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr, xlogy
 
-from emocaliber.evaluation.tally import FloatArray, ratio
+from emocaliber.evaluation.counts import BoolArray, FloatArray, ratio
+
+_MEANS = ("bhattacharyya", "hellinger", "jensen_shannon", "kl")
 
 
 def distribution(values: ArrayLike, name: str) -> FloatArray:
@@ -27,35 +32,58 @@ def distribution(values: ArrayLike, name: str) -> FloatArray:
     return np.asarray(array / total[..., None])
 
 
-def bhattacharyya(raters: ArrayLike, predicted: ArrayLike) -> FloatArray:
+def bhattacharyya(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """sum of sqrt(y p), (n,), in [0, 1]; 1 where the two are identical."""
-    y, p = _pair(raters, predicted)
+    y, p = _pair(annotators, predicted)
     return np.asarray(np.minimum(np.sqrt(y * p).sum(-1), 1.0))
 
 
-def hellinger(raters: ArrayLike, predicted: ArrayLike) -> FloatArray:
+def hellinger(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """sqrt(1 - Bhattacharyya), (n,), in [0, 1]."""
-    y, p = _pair(raters, predicted)
+    y, p = _pair(annotators, predicted)
     return np.asarray(np.sqrt(np.sum((np.sqrt(y) - np.sqrt(p)) ** 2, -1) / 2))
 
 
-def jensen_shannon(raters: ArrayLike, predicted: ArrayLike) -> FloatArray:
+def jensen_shannon(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """Jensen–Shannon divergence in bits, (n,), in [0, 1]."""
-    y, p = _pair(raters, predicted)
+    y, p = _pair(annotators, predicted)
     middle = (y + p) / 2
     return np.asarray(np.clip((rel_entr(y, middle) + rel_entr(p, middle)).sum(-1) / (2 * np.log(2)), 0.0, 1.0))
 
 
-def kl(raters: ArrayLike, predicted: ArrayLike, *, clip: float = 0.001) -> FloatArray:
-    """KL(raters || predicted) in nats, (n,), with predicted shares below `clip` raised to it; at most -ln(clip)."""
-    y, p = _pair(raters, predicted)
+def kl(annotators: ArrayLike, predicted: ArrayLike, *, clip: float = 0.001) -> FloatArray:
+    """KL(annotators || predicted) in nats, (n,), with predicted shares below `clip` raised to it; at most -ln(clip)."""
+    y, p = _pair(annotators, predicted)
     return np.asarray(np.maximum((xlogy(y, y) - xlogy(y, np.maximum(p, clip))).sum(-1), 0.0))
 
 
-def squared_residual(raters: ArrayLike, predicted: ArrayLike) -> FloatArray:
+def squared_residual(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """sum of (y - p)², (n,), in [0, 2]."""
-    y, p = _pair(raters, predicted)
+    y, p = _pair(annotators, predicted)
     return np.asarray(((y - p) ** 2).sum(-1))
+
+
+def row_scores(annotators: FloatArray, predicted: FloatArray, usable: BoolArray, *, clip: float) -> FloatArray:
+    """Columns Bhattacharyya, Hellinger, Jensen–Shannon, KL, squared residual and squared share, (n, 6): their sums over
+    rows give every distributional metric (`values_of_sums`). Rows that are not `usable` (n,) take the worst values."""
+    columns = [
+        np.where(usable, bhattacharyya(annotators, predicted), 0.0),
+        np.where(usable, hellinger(annotators, predicted), 1.0),
+        np.where(usable, jensen_shannon(annotators, predicted), 1.0),
+        np.where(usable, kl(annotators, predicted, clip=clip), -np.log(clip)),
+        np.where(usable, squared_residual(annotators, predicted), worst_residual(annotators)),
+        (annotators**2).sum(-1),
+    ]
+    return np.column_stack(columns)
+
+
+def values_of_sums(sums: FloatArray) -> dict[str, FloatArray]:
+    """The metrics by name, each (...), from sums (..., 8) over rows: the columns of `row_scores`, the rows' numbers of
+    labels, and the number of rows."""
+    count = sums[..., 7]
+    values = {name: ratio(sums[..., column], count) for column, name in enumerate(_MEANS)}
+    values["r2"] = r2(sums[..., 4], sums[..., 5], count, ratio(sums[..., 6], count))
+    return values
 
 
 def r2(residual: ArrayLike, square: ArrayLike, rows: ArrayLike, labels: ArrayLike) -> FloatArray:
@@ -68,20 +96,50 @@ def r2(residual: ArrayLike, square: ArrayLike, rows: ArrayLike, labels: ArrayLik
     return 1 - ratio(residual, np.asarray(square) - count / np.asarray(labels))
 
 
-def worst_residual(raters: ArrayLike) -> FloatArray:
+def worst_residual(annotators: ArrayLike) -> FloatArray:
     """The largest sum of (y - p)² that any prediction could have: all mass on the label with fewest votes, (n,)."""
-    y = np.asarray(raters, np.float64)
+    y = np.asarray(annotators, np.float64)
     return np.asarray((y**2).sum(-1) + 1 - 2 * y.min(-1))
 
 
-def entropy(raters: ArrayLike) -> FloatArray:
-    """Entropy of the raters' distribution in nats, (n,)."""
-    y = np.asarray(raters, np.float64)
+def entropy(annotators: ArrayLike) -> FloatArray:
+    """Entropy of the annotators' distribution in nats, (n,)."""
+    y = np.asarray(annotators, np.float64)
     return np.asarray(-xlogy(y, y).sum(-1))
 
 
-def _pair(raters: ArrayLike, predicted: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    y, p = np.asarray(raters, np.float64), np.asarray(predicted, np.float64)
+def agreement(votes: ArrayLike, predicted: ArrayLike) -> FloatArray:
+    """Share of annotators who chose the predicted label, (n,): `votes` (n, L) counts, `predicted` (n,) indices, -1 for
+    none."""
+    share = distribution(votes, "votes")
+    label = np.asarray(predicted)
+    return np.where(label >= 0, np.take_along_axis(share, np.maximum(label, 0)[:, None], 1)[:, 0], 0.0)
+
+
+def strata(votes: ArrayLike) -> dict[str, BoolArray]:
+    """Masks of the rows, (n,), by name, those without a row left out.
+
+    "unanimous" (one label has every vote), "majority" (more than half) and "no majority" are exact; "low", "middle"
+    and "high entropy" are thirds by entropy of the votes, equal values together in the third where their middle falls.
+    """
+    share = distribution(votes, "votes")
+    top = share.max(-1)
+    spread = np.round(entropy(share), 12)
+    _, inverse, counts = np.unique(spread, return_inverse=True, return_counts=True)
+    third = np.minimum(3 * (np.cumsum(counts) - counts / 2) / spread.size, 2).astype(int)[inverse]
+    masks = {
+        "unanimous": top == 1.0,
+        "majority": (top > 0.5) & (top < 1.0),
+        "no majority": top <= 0.5,
+        "low entropy": third == 0,
+        "middle entropy": third == 1,
+        "high entropy": third == 2,
+    }
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def _pair(annotators: ArrayLike, predicted: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    y, p = np.asarray(annotators, np.float64), np.asarray(predicted, np.float64)
     if y.shape != p.shape:
-        raise ValueError(f"raters are {y.shape}, predictions {p.shape}; both need the same rows and labels")
+        raise ValueError(f"annotators are {y.shape}, predictions {p.shape}; both need the same rows and labels")
     return y, p

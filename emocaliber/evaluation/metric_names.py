@@ -1,7 +1,7 @@
 """The metrics of a scorecard: stable keys, printed titles, and which way is better.
 
-Not the metrics themselves: each is a function of the same name in the module that its comment names. The keys are
-those of `scorecard.json`; they are never renamed, only added to. All values are fractions (accuracy 0.62, not 62).
+Each is computed in the module that its comment names. The keys are those of `scorecard.json`; they are never renamed,
+only added to. All values are fractions (accuracy 0.62, not 62).
 
     python -c "from emocaliber.evaluation.metric_names import METRICS; print(*METRICS, sep='\\n')"
 """
@@ -44,26 +44,27 @@ METRICS: dict[str, Metric] = {
     "discrimination": Metric("Discrimination (CORP)", "higher"),
     "uncertainty": Metric("Uncertainty (CORP)", "none"),
     "brier_skill": Metric("Brier skill", "higher"),
-    # discrimination and selective
+    # discrimination
     "auroc": Metric("AUROC", "higher"),
     "average_precision": Metric("Average precision", "higher"),
+    # selective
     "aurc": Metric("AURC", "lower"),
     "excess_aurc": Metric("Excess AURC", "lower"),
     "augrc": Metric("AUGRC", "lower"),
     "prr": Metric("PRR", "higher"),
     "coverage_at_risk": Metric("Coverage at risk", "higher"),
     "risk_at_coverage": Metric("Risk at coverage", "lower"),
-    # agreement: the stated confidence against the share of raters who chose that label
+    # distributional: the confidence against the share of annotators who chose that label
     "agreement": Metric("Agreement", "higher"),
-    "agreement_brier": Metric("Brier over raters", "lower"),
+    "agreement_brier": Metric("Brier over annotators", "lower"),
     "agreement_ece": Metric("ECE against agreement", "lower"),
-    # distributional: predicted against the raters' distribution
+    # distributional: the predicted distribution against the annotators'
     "bhattacharyya": Metric("Bhattacharyya coefficient", "higher"),
     "hellinger": Metric("Hellinger distance", "lower"),
     "jensen_shannon": Metric("Jensen–Shannon divergence (bits)", "lower"),
-    "kl": Metric("KL from raters (nats)", "lower"),
+    "kl": Metric("KL from annotators (nats)", "lower"),
     "r2": Metric("R² of the distribution", "higher"),
-    # alignment: stated confidence against the label's token probability
-    "alignment_rank_correlation": Metric("Rank correlation with probability", "higher"),
-    "alignment_mean_gap": Metric("Mean gap to probability", "none"),
+    # discrimination: the confidence against the label's token probability
+    "alignment_rank_correlation": Metric("Rank correlation with token probability", "higher"),
+    "alignment_mean_gap": Metric("Mean gap to token probability", "none"),
 }

@@ -1,9 +1,9 @@
-"""Proper scores of a stated confidence: Brier, log score, their skill, and the CORP decomposition.
+"""Proper scores of a confidence: Brier, log score, skill, and the CORP decomposition.
 
-Not a calibration error: a proper score is best only for the true probability, so it sees both miscalibration and lack
-of information. Not a score of a whole distribution (see distributional).
+A proper score is best only for the true probability, so it sees both miscalibration and lack of information.
 
-    python -c "from emocaliber.evaluation import proper_scores as p, tally as t; print(p.brier(t.tally([.8], [1])))"
+    from emocaliber.evaluation import brier_score
+    brier_score(confidence, correct)        # mean of (confidence - correct)²
 """
 
 from __future__ import annotations
@@ -11,48 +11,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
-from emocaliber.evaluation.tally import FloatArray, Tally, ratio
-
-
-def brier(rows: Tally) -> FloatArray:
-    """Brier score: mean of (confidence - right)², (...), in [0, 1]. A refused row costs 1."""
-    cost = rows.misses @ rows.values**2 + rows.hits @ (1 - rows.values) ** 2
-    return ratio(cost + rows.refused, rows.n)
+from emocaliber.evaluation.classification import accuracy, label_accuracy
+from emocaliber.evaluation.counts import Counts, FloatArray, metric, ratio
 
 
-def log_score(rows: Tally, *, clip: float = 0.001) -> FloatArray:
+@metric
+def brier_score(counts: Counts) -> FloatArray:
+    """Brier score: mean of (confidence - correct)², (...), in [0, 1]. An invalid row costs 1."""
+    cost = counts.misses @ counts.values**2 + counts.hits @ (1 - counts.values) ** 2
+    return ratio(cost + counts.invalid, counts.n)
+
+
+@metric
+def log_score(counts: Counts, *, clip: float = 0.001) -> FloatArray:
     """Mean negative log-likelihood in nats, (...), with confidences clipped to [clip, 1 - clip].
 
-    The clip bounds one row's cost at -ln(clip), which is what a refused row costs.
+    The clip bounds one row's cost at -ln(clip), which is what an invalid row costs.
     """
-    stated = np.clip(rows.values, clip, 1 - clip)
-    cost = -(rows.hits @ np.log(stated) + rows.misses @ np.log1p(-stated))
-    return ratio(cost - rows.refused * np.log(clip), rows.n)
+    confidence = np.clip(counts.values, clip, 1 - clip)
+    cost = -(counts.hits @ np.log(confidence) + counts.misses @ np.log1p(-confidence))
+    return ratio(cost - counts.invalid * np.log(clip), counts.n)
 
 
-def brier_skill(rows: Tally, reference: FloatArray | float | None = None) -> FloatArray:
+@metric
+def brier_skill(counts: Counts, reference: FloatArray | float | None = None) -> FloatArray:
     """1 - Brier / reference, (...). The reference is another Brier score; by default that of the constant A for these
-    rows, A(1 - A), with A the label accuracy, which refusing to state a confidence cannot change."""
-    accuracy = label_accuracy(rows)
-    against = accuracy * (1 - accuracy) if reference is None else np.asarray(reference)
-    return 1 - ratio(brier(rows), against)
-
-
-def accuracy(rows: Tally) -> FloatArray:
-    """Share of rows that are right; refused rows are wrong, (...)."""
-    return ratio(rows.hits.sum(-1), rows.n)
-
-
-def label_accuracy(rows: Tally) -> FloatArray:
-    """Share of rows whose label is right, whether or not a confidence came with it, (...)."""
-    return ratio(rows.hits.sum(-1) + rows.refused_right, rows.n)
-
-
-def mean_confidence(rows: Tally) -> FloatArray:
-    """Mean over the answered rows, (...)."""
-    return ratio(rows.counts @ rows.values, rows.answered)
+    rows, A(1 - A), with A the label accuracy, which leaving out a confidence cannot change."""
+    share = label_accuracy(counts)
+    against = share * (1 - share) if reference is None else np.asarray(reference)
+    return 1 - ratio(brier_score(counts), against)
 
 
 @dataclass(frozen=True)
@@ -64,31 +52,33 @@ class Corp:
     uncertainty: FloatArray
 
 
-def corp(rows: Tally) -> Corp:
+def corp(counts: Counts) -> Corp:
     """CORP decomposition of the Brier score by isotonic regression (Dimitriadis, Gneiting & Jordan 2021).
 
     Miscalibration is what isotonic recalibration would gain, discrimination what the recalibrated confidence gains
-    over a constant. Refused rows are wrong answers stated with more confidence than any other.
+    over a constant. Invalid rows are wrong answers with more confidence than any other.
     """
-    counts = np.concatenate((rows.counts, rows.refused[..., None]), -1)
-    hits = np.concatenate((rows.hits, np.zeros_like(rows.refused)[..., None]), -1)
-    recalibrated = _recalibrated_cost(counts, hits)
-    share = accuracy(rows)
+    rows = np.concatenate((counts.rows, counts.invalid[..., None]), -1)
+    hits = np.concatenate((counts.hits, np.zeros_like(counts.invalid)[..., None]), -1)
+    recalibrated = _recalibrated_cost(rows, hits)
+    share = accuracy(counts)
     uncertainty = share * (1 - share)
-    best = ratio(recalibrated, rows.n)
-    return Corp(brier(rows) - best, uncertainty - best, uncertainty)
+    best = ratio(recalibrated, counts.n)
+    return Corp(brier_score(counts) - best, uncertainty - best, uncertainty)
 
 
-def _recalibrated_cost(counts: FloatArray, hits: FloatArray) -> FloatArray:
+def _recalibrated_cost(rows: FloatArray, hits: FloatArray) -> FloatArray:
     """Sum of squared errors after isotonic recalibration, (...): size · share · (1 - share) of each pooled block.
 
     All replicates go through one regression: each is lifted above the one before, so that no block spans two.
     """
-    lead, values = counts.shape[:-1], counts.shape[-1]
-    present = np.flatnonzero(counts.ravel() > 0)
+    from scipy.optimize import isotonic_regression
+
+    lead, values = rows.shape[:-1], rows.shape[-1]
+    present = np.flatnonzero(rows.ravel() > 0)
     if not present.size:
         return np.zeros(lead)
-    sizes, right = counts.ravel()[present], hits.ravel()[present]
+    sizes, right = rows.ravel()[present], hits.ravel()[present]
     replicate = present // values
     blocks = isotonic_regression(right / sizes + 2.0 * replicate, weights=sizes).blocks[:-1]
     size, share = np.add.reduceat(sizes, blocks), np.add.reduceat(right, blocks)

@@ -1,9 +1,11 @@
-"""Resampling: bootstrap replicates as counts, drawn by row or by cluster, and the jackknife beside them.
+"""Resampling: rows as counts of cells, and bootstrap replicates of those counts, drawn by row or by cluster.
 
-Rows that are alike are one cell, so a replicate of eight thousand rows with a hundred stated values is a draw of two
-hundred counts. Not an interval (see bootstrap), and blind to what the cells mean.
+Rows that are alike are one cell, so a replicate of eight thousand rows with a hundred distinct confidences is a draw of
+two hundred counts. For a confidence, a row's cell is its value, whether it is right, and its agreement with the
+annotators; invalid rows form their own.
 
-    python -m pytest tests/evaluation/test_resampling.py
+    from emocaliber.evaluation.resampling import population
+    next(population(codes, cells, clusters=clusters).replicates(1000, seed=0))       # (1000, cells)
 """
 
 from __future__ import annotations
@@ -12,15 +14,123 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from emocaliber.evaluation.tally import FloatArray, IntArray
+from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, unit_interval
+
+MAX_LEVELS = 1_200
+"""Where there are more distinct confidences, replicates are of confidences rounded to multiples of 1/1200: enough for
+the spread of an interval. No value is ever taken from rounded confidences."""
 
 CHUNK = 2_000_000
-"""Numbers held at once: replicates are made in chunks of about this many."""
+"""Numbers in memory at once: replicates are made in chunks of about this many."""
 
 JACKKNIFE_GROUPS = 250
 """With more kinds of unit than this, the jackknife leaves out random groups of units in place of single ones."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """C cells in order of confidence, invalid ones last.
+
+    `codes` (n,) is each row's cell. `values` (K,) are the distinct confidences and `starts` (K,) the first cell of
+    each; `hit`, `label_right` and `agreement` (C,) describe the cells; the last `invalid` of them are invalid rows.
+    """
+
+    codes: IntArray
+    values: FloatArray
+    starts: IntArray
+    hit: FloatArray
+    label_right: FloatArray
+    agreement: FloatArray
+    invalid: int
+
+    @property
+    def size(self) -> int:
+        """Number of cells, C."""
+        return self.hit.size
+
+    def correctness(self, rows: FloatArray) -> Counts:
+        """Rows in each cell (..., C) as counts of right answers."""
+        return self._counts(rows, self.hit)
+
+    def agreements(self, rows: FloatArray) -> Counts:
+        """Rows in each cell (..., C) as counts whose hits are the annotators' shares."""
+        return self._counts(rows, self.agreement)
+
+    def agreement_sum(self, rows: FloatArray) -> FloatArray:
+        """Sum of the annotators' shares over all rows, invalid ones without a share, (...)."""
+        return np.asarray(rows[..., : self.size - self.invalid] @ self.agreement[: self.size - self.invalid])
+
+    def answered(self, rows: FloatArray) -> FloatArray:
+        """Rows in each cell (..., C) without the invalid ones."""
+        left = rows.copy()
+        left[..., self.size - self.invalid :] = 0.0
+        return left
+
+    def _counts(self, rows: FloatArray, hit: FloatArray) -> Counts:
+        last = self.size - self.invalid
+        answered, invalid = rows[..., :last], rows[..., last:]
+        return Counts(
+            self.values,
+            self._by_value(answered),
+            self._by_value(answered * hit[:last]),
+            np.asarray(invalid.sum(-1)),
+            np.asarray(invalid @ self.label_right[last:]),
+        )
+
+    def _by_value(self, amounts: FloatArray) -> FloatArray:
+        if self.starts.size == amounts.shape[-1]:
+            return amounts
+        return np.asarray(np.add.reduceat(amounts, self.starts, axis=-1))
+
+
+def cells(
+    confidence: ArrayLike,
+    right: BoolArray,
+    usable: BoolArray,
+    agreement: FloatArray | None = None,
+    *,
+    levels: int | None = None,
+) -> Cells:
+    """Cells of n rows. `right` (n,) says whether the label is right, `usable` (n,) whether the row is answered at
+    all; `confidence` (n,) is read only where it is. `levels` rounds confidences to multiples of 1 / levels."""
+    value = unit_interval(np.where(usable, confidence, 0.0), "confidence")
+    if levels is not None:
+        value = np.round(value * levels) / levels
+    share = np.zeros(value.size) if agreement is None else np.where(usable, agreement, 0.0)
+    order = np.lexsort((share, right, value, ~usable))
+    ordered = [column[order] for column in (~usable, value, right, share)]
+    new = np.logical_or.reduce([column[1:] != column[:-1] for column in ordered])
+    codes = np.empty(value.size, np.int64)
+    codes[order] = np.cumsum(np.concatenate(([0], new)))
+    sample = order[np.concatenate(([True], new))]
+    answered = sample[usable[sample]]
+    values, starts = np.unique(value[answered], return_index=True)
+    hit = (right & usable)[sample].astype(np.float64)
+    return Cells(
+        codes, values, starts, hit, right[sample].astype(np.float64), share[sample], sample.size - answered.size
+    )
+
+
+def distinct_rows(columns: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The cell of each row (n,), and the distinct rows (cells, columns), sorted: in no order but their own."""
+    order = np.lexsort(columns.T)
+    ordered = columns[order]
+    new = np.concatenate(([True], (ordered[1:] != ordered[:-1]).any(1)))
+    codes = np.empty(len(columns), np.int64)
+    codes[order] = np.cumsum(new) - 1
+    return codes, ordered[new]
+
+
+def dense_codes(codes: IntArray, size: int) -> tuple[IntArray, IntArray]:
+    """The place of each of `codes` (n,), each below `size`, among their distinct values, and those values."""
+    if size > 4 * codes.size + 1024:
+        distinct, place = np.unique(codes, return_inverse=True)
+        return place.reshape(-1), distinct
+    present = np.bincount(codes, minlength=size) > 0
+    return (np.cumsum(present) - 1)[codes], np.flatnonzero(present)
 
 
 @dataclass(frozen=True)
@@ -36,7 +146,7 @@ class Population:
 
     def counts(self) -> FloatArray:
         """Rows in each cell, (cells,): the sample itself."""
-        return np.asarray(self._held(self.multiplicity[None, :].astype(np.float64))[0])
+        return np.asarray(self._rows_of(self.multiplicity[None, :].astype(np.float64))[0])
 
     def replicates(self, number: int, seed: int) -> Iterator[FloatArray]:
         """`number` bootstrap replicates in chunks of (some, cells). The same for every order of the rows."""
@@ -44,7 +154,7 @@ class Population:
         units = int(self.multiplicity.sum())
         rows = max(1, CHUNK // max(self.cells, min(units, 4 * self.multiplicity.size)))
         for first in range(0, number, rows):
-            yield self._held(self._drawn(rng, min(rows, number - first)))
+            yield self._rows_of(self._draw(rng, min(rows, number - first)))
 
     def jackknife(self, seed: int) -> tuple[FloatArray, FloatArray]:
         """The sample with one unit, or one random group of units, left out: (left out, cells) and their weights."""
@@ -52,23 +162,23 @@ class Population:
         if kinds.size <= JACKKNIFE_GROUPS:
             left_out = np.zeros((kinds.size, self.multiplicity.size))
             left_out[np.arange(kinds.size), kinds] = 1.0
-            return self.counts() - self._held(left_out), self.multiplicity[kinds].astype(np.float64)
+            return self.counts() - self._rows_of(left_out), self.multiplicity[kinds].astype(np.float64)
         rng = np.random.default_rng(seed)
         unit = rng.permutation(np.repeat(np.arange(self.multiplicity.size), self.multiplicity))
         group = np.arange(unit.size) * JACKKNIFE_GROUPS // unit.size
         flat = np.bincount(
             group * self.multiplicity.size + unit, minlength=JACKKNIFE_GROUPS * self.multiplicity.size
         ).reshape(JACKKNIFE_GROUPS, -1)
-        return self.counts() - self._held(flat.astype(np.float64)), np.ones(JACKKNIFE_GROUPS)
+        return self.counts() - self._rows_of(flat.astype(np.float64)), np.ones(JACKKNIFE_GROUPS)
 
-    def _drawn(self, rng: np.random.Generator, number: int) -> FloatArray:
+    def _draw(self, rng: np.random.Generator, number: int) -> FloatArray:
         drawn = np.zeros((number, self.multiplicity.size))
         for stratum in np.unique(self.stratum):
             kinds = np.flatnonzero(self.stratum == stratum)
-            drawn[:, kinds] = _draw(rng, self.multiplicity[kinds], number)
+            drawn[:, kinds] = _multinomial(rng, self.multiplicity[kinds], number)
         return drawn
 
-    def _held(self, units: FloatArray) -> FloatArray:
+    def _rows_of(self, units: FloatArray) -> FloatArray:
         return units if self.contents is None else np.ascontiguousarray((self.contents.T @ units.T).T)
 
 
@@ -97,7 +207,7 @@ def population(
     return Population(cells, np.ones(units, np.int64), first[order], contents[order])
 
 
-def _draw(rng: np.random.Generator, multiplicity: IntArray, number: int) -> FloatArray:
+def _multinomial(rng: np.random.Generator, multiplicity: IntArray, number: int) -> FloatArray:
     """`number` multinomial draws of as many units as there are, (number, kinds)."""
     units, kinds = int(multiplicity.sum()), multiplicity.size
     if 4 * kinds < units:

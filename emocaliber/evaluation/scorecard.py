@@ -1,10 +1,11 @@
 """Scorecard: what a judgement of one or more methods contains, and its JSON.
 
-Not a computation: `build.build_scorecard` fills it, `emocaliber.reporting` draws it. The field names below are the
-keys of `scorecard.json`; they are stable within a `schema` number. Every figure is a fraction; `null` means undefined
-for these rows (AUROC where every answer is right), never zero.
+`compute.build_scorecard` fills it, `emocaliber.reporting` draws it. The field names below are the keys of
+`scorecard.json`; they are stable within a `schema` number. Every value is a fraction; `null` means undefined for these
+rows (AUROC where every answer is right), never zero.
 
     emocaliber score predictions.jsonl --out results      writes results/scorecard.json
+    card = score(confidence, correct); print(card); card["ece"].value, card["ece"].low
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-SCHEMA = 1
+SCHEMA = 2
 
-ScopeKind = Literal["all", "group", "task", "stratum"]
+SubsetKind = Literal["all", "group", "task", "stratum"]
 Aggregation = Literal["pooled", "macro"]
-Role = Literal["method", "floor"]
+Role = Literal["method", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class Estimate:
     value: float | None
     low: float | None = None
     high: float | None = None
+
+    def __float__(self) -> float:
+        return math.nan if self.value is None else self.value
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "undefined"
+        bounds = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{bounds}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class HistogramBin:
-    """How many answers state a confidence between `low` and `high`, split by whether they are right."""
+    """How many answers have a confidence between `low` and `high`, split by whether they are right."""
 
     low: float
     high: float
@@ -89,7 +99,7 @@ class TrustedCurve:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What a report draws for one pooled scope. Rows without a usable confidence count as wrong at the top of the
+    """What a report draws for one pooled subset. Rows without a usable confidence count as wrong at the top of the
     ranking in `risk_coverage` and `trusted`; they have no place in `reliability` and `histogram`."""
 
     reliability: list[ReliabilityBin]
@@ -103,9 +113,9 @@ class Trusted:
     """Trusted metrics (TER) at the threshold of one rule.
 
     `rule` is "best F1", "precision-recall crossing" or "risk at most R with confidence P"; `chosen_on` says on which
-    rows the threshold was chosen: only "calibration" is an honest test figure. `threshold` is None where the rule
-    found none: then nothing is trusted. `floor` is the F1 of trusting everything, 2A/(1+A) for label accuracy A;
-    `lift` is `f1` above it.
+    rows the threshold was chosen: only "calibration" is an honest test value. `threshold` is None where no threshold
+    meets the rule: then nothing is trusted. `trust_all_f1` is the F1 of trusting everything, 2A/(1+A) for label
+    accuracy A; `lift` is `f1` above it.
     """
 
     rule: str
@@ -116,7 +126,7 @@ class Trusted:
     recall: Estimate
     accuracy: Estimate
     f1: Estimate
-    floor: Estimate
+    trust_all_f1: Estimate
     lift: Estimate
 
 
@@ -126,12 +136,12 @@ class Scores:
 
     `kind`, `name` and `aggregation` say which: ("all", "all", "pooled" | "macro"), ("group", its name, "pooled" |
     "macro"), ("task", its name, "pooled") or ("stratum", "unanimous", "pooled") and the like. "macro" is the
-    unweighted mean over the scope's tasks. `headline` counts rows without a usable label or confidence as wrong with
+    unweighted mean over the subset's tasks. `headline` counts rows without a usable label or confidence as wrong with
     the worst score; `answered` leaves them out. The keys of both are those of `metric_names.METRICS` that apply to
     the rows. `states` counts every row by state. `curves` is None where aggregation is "macro".
     """
 
-    kind: ScopeKind
+    kind: SubsetKind
     name: str
     aggregation: Aggregation
     tasks: list[str]
@@ -144,14 +154,20 @@ class Scores:
     trusted: list[Trusted] = field(default_factory=list)
     curves: Curves | None = None
 
+    def __getitem__(self, metric: str) -> Estimate:
+        """A headline value by its key. Raises KeyError with the keys that there are."""
+        if metric not in self.headline:
+            raise KeyError(f"no {metric!r} for these rows; there are {', '.join(self.headline)}")
+        return self.headline[metric]
+
 
 @dataclass(frozen=True, slots=True)
 class MethodScores:
-    """One method's scores over every scope. A floor (role "floor") is what a method must beat; `note` says what it
-    is.
+    """One method's scores over every subset. A reference method (role "reference") is what anybody can have with the
+    same labels; `note` says what it is, and an `oracle` was fitted on the test rows themselves.
 
     `sources` are where its confidences come from (`predictions.Source`); `distinct_confidences` is how many values it
-    states.
+    uses.
     """
 
     name: str
@@ -160,9 +176,10 @@ class MethodScores:
     sources: list[str]
     distinct_confidences: int
     scores: list[Scores]
+    oracle: bool = False
 
-    def find(self, kind: ScopeKind, name: str = "all", aggregation: Aggregation = "pooled") -> Scores:
-        """The scores of one scope. Raises KeyError where there is none."""
+    def find(self, kind: SubsetKind, name: str = "all", aggregation: Aggregation = "pooled") -> Scores:
+        """The scores of one subset. Raises KeyError where there is none."""
         for scores in self.scores:
             if (scores.kind, scores.name, scores.aggregation) == (kind, name, aggregation):
                 return scores
@@ -171,11 +188,11 @@ class MethodScores:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Paired differences, first minus second, in one scope over the samples that both methods have."""
+    """Paired differences, first minus second, in one subset over the samples that both methods have."""
 
     first: str
     second: str
-    kind: ScopeKind
+    kind: SubsetKind
     name: str
     aggregation: Aggregation
     n: int
@@ -187,7 +204,7 @@ class PublishedFigure:
     """A figure from the literature to print beside ours, as a fraction. `name` is a task, a group or "all"."""
 
     system: str
-    kind: ScopeKind
+    kind: SubsetKind
     name: str
     aggregation: Aggregation
     metric: str
@@ -197,7 +214,7 @@ class PublishedFigure:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the figures were made. `interval` is "bca" or "percentile"; `level` its nominal coverage; `unit` what was
+    """How the values were computed. `interval` is "bca" or "percentile"; `level` its nominal coverage; `unit` what was
     resampled ("row" or "cluster"); `bins` and `edges` the ECE's bins and which side of a bin is closed."""
 
     bins: int
@@ -212,9 +229,9 @@ class Settings:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Scorecard:
-    """Every method on the same suite, floors included, with paired differences and published figures."""
+    """Every method on the same suite, reference methods included, with paired differences and published figures."""
 
     suite: str
     tasks: list[str]
@@ -231,7 +248,24 @@ class Scorecard:
         for scores in self.methods:
             if scores.name == name:
                 return scores
-        raise KeyError(f"the scorecard has no method {name!r}; it has {[one.name for one in self.methods]}")
+        raise KeyError(f"the scorecard has no method {name!r}; it has {[scores.name for scores in self.methods]}")
+
+    def __getitem__(self, metric: str) -> Estimate:
+        """A headline value of the first method over all rows together, by its key: `card["ece"]`."""
+        return self.methods[0].find("all")[metric]
+
+    def __repr__(self) -> str:
+        """The headline values of every method over all rows together, as a table."""
+        blocks = []
+        for method in self.methods:
+            scores = method.find("all")
+            oracle = ", oracle" if method.oracle else ""
+            head = f"{method.name} ({method.role}{oracle}): n = {scores.n:,}, {scores.n_answered:,} usable"
+            width = max(map(len, scores.headline))
+            blocks.append(
+                "\n".join([head, *(f"  {name:<{width}}  {value}" for name, value in scores.headline.items())])
+            )
+        return "\n".join(blocks)
 
     def to_json(self) -> str:
         """Strict JSON (no NaN), keys as in the dataclasses, indented by one space."""

@@ -1,85 +1,90 @@
 """Selective prediction: the risk of answering only where confident, against the share that is answered.
 
 Accepted rows are taken from the most confident down; inside a block of ties the number of errors is its expectation
-over orders, which is linear, so every area has a closed form. Refused rows are errors at the very top. Not a choice
-of threshold (see trusted).
+over orders, which is linear, so every area has a closed form. Invalid rows are errors at the very top.
 
-    python -c "from emocaliber.evaluation import selective as s, tally as t; print(s.aurc(t.tally([.8, .3], [1, 0])))"
+    from emocaliber.evaluation import aurc
+    aurc(confidence, correct)
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from emocaliber.evaluation.harmonic import harmonic_gap
+from emocaliber.evaluation.counts import Counts, FloatArray, harmonic_gap, metric, ratio
 from emocaliber.evaluation.scorecard import RiskCoverage
-from emocaliber.evaluation.tally import FloatArray, Tally, ratio
 
 
-def aurc(rows: Tally) -> FloatArray:
+@metric
+def aurc(counts: Counts) -> FloatArray:
     """Area under the risk-coverage curve (Geifman & El-Yaniv 2017), (...): mean over k = 1..n of the error rate among
     the k most confident rows. In [0, 1]; NaN without rows."""
-    top = rows.from_the_top
-    rate = top.wrong / np.maximum(top.counts, 1.0)
+    top = counts.ranked
+    rate = top.wrong / np.maximum(top.rows, 1.0)
     blocks = top.wrong + (top.errors - top.start * rate) * top.harmonic
-    return ratio(blocks.sum(-1) + rows.refused, rows.n)
+    return ratio(blocks.sum(-1) + counts.invalid, counts.n)
 
 
-def excess_aurc(rows: Tally) -> FloatArray:
+@metric
+def excess_aurc(counts: Counts) -> FloatArray:
     """AURC above that of the best possible ranking (Geifman, Uziel & El-Yaniv 2019), (...), not negative.
 
-    The best ranking is given as few errors as the answered rows have: a refused row might have been right.
+    The best ranking is given as few errors as the answered rows have: an invalid row might have been right.
     """
-    return aurc(rows) - _best_aurc(rows.misses.sum(-1), rows.n)
+    return aurc(counts) - _best_aurc(counts.misses.sum(-1), counts.n)
 
 
-def augrc(rows: Tally) -> FloatArray:
+@metric
+def augrc(counts: Counts) -> FloatArray:
     """Area under the generalized risk-coverage curve (Traub et al. 2024), (...): mean over k = 1..n of the errors
     among the k most confident rows, divided by n."""
-    top = rows.from_the_top
-    blocks = top.counts * top.errors + top.wrong * (top.counts + 1) / 2
-    own = rows.refused * (rows.refused + 1) / 2
-    return ratio(blocks.sum(-1) + own, rows.n**2)
+    top = counts.ranked
+    blocks = top.rows * top.errors + top.wrong * (top.rows + 1) / 2
+    own = counts.invalid * (counts.invalid + 1) / 2
+    return ratio(blocks.sum(-1) + own, counts.n**2)
 
 
-def prr(rows: Tally) -> FloatArray:
+@metric
+def prr(counts: Counts) -> FloatArray:
     """Prediction rejection ratio (Malinin et al. 2020, on the risk-coverage curve as in lm-polygraph), (...): the
     share of the area between a random and the best ranking that this ranking recovers. 1 is best, 0 random; NaN where
-    every answer is right or every answer is wrong. With refused rows the area is the smaller of those with none and
+    every answer is right or every answer is wrong. With invalid rows the area is the smaller of those with none and
     with all of them wrong.
     """
-    wrong, n = rows.misses.sum(-1), rows.n
-    room = [ratio(errors, n) - _best_aurc(errors, n) for errors in (wrong, wrong + rows.refused)]
-    return 1 - ratio(excess_aurc(rows), _zero_if_tiny(np.minimum(*room)))
+    wrong, n = counts.misses.sum(-1), counts.n
+    room = [ratio(errors, n) - _best_aurc(errors, n) for errors in (wrong, wrong + counts.invalid)]
+    return 1 - ratio(excess_aurc(counts), _zero_if_tiny(np.minimum(*room)))
 
 
-def risk_at_coverage(rows: Tally, coverage: float = 0.8) -> FloatArray:
+@metric
+def risk_at_coverage(counts: Counts, coverage: float = 0.8) -> FloatArray:
     """Error rate among the ceil(coverage · n) most confident rows, expected over orders of ties, (...)."""
-    top = rows.from_the_top
-    accepted = np.ceil(rows.n * coverage - 1e-9)
-    inside = np.clip(accepted[..., None] - top.start, 0.0, top.counts)
-    errors = (inside * top.wrong / np.maximum(top.counts, 1.0)).sum(-1) + np.minimum(rows.refused, accepted)
+    top = counts.ranked
+    accepted = np.ceil(counts.n * coverage - 1e-9)
+    inside = np.clip(accepted[..., None] - top.start, 0.0, top.rows)
+    errors = (inside * top.wrong / np.maximum(top.rows, 1.0)).sum(-1) + np.minimum(counts.invalid, accepted)
     return ratio(errors, accepted)
 
 
-def coverage_at_risk(rows: Tally, risk: float = 0.1) -> FloatArray:
+@metric
+def coverage_at_risk(counts: Counts, risk: float = 0.1) -> FloatArray:
     """The largest share of rows that a threshold can accept with an error rate of at most `risk`, (...); 0 where none
     can.
 
     A threshold accepts a whole block of ties or none of it.
     """
-    top = rows.from_the_top
-    errors, accepted = top.errors + top.wrong, top.start + top.counts
-    good = (errors <= risk * accepted + 1e-9) & (top.counts > 0)
-    return ratio(np.where(good, accepted, 0.0).max(-1, initial=0.0), rows.n)
+    top = counts.ranked
+    errors, accepted = top.errors + top.wrong, top.start + top.rows
+    good = (errors <= risk * accepted + 1e-9) & (top.rows > 0)
+    return ratio(np.where(good, accepted, 0.0).max(-1, initial=0.0), counts.n)
 
 
-def risk_coverage(rows: Tally, points: int = 201) -> RiskCoverage:
-    """The curve at about `points` evenly spaced coverages, for a tally without leading axes."""
-    n = float(rows.n)
-    top, refused = rows.from_the_top, float(rows.refused)
-    ends = np.concatenate(([0.0, refused], top.start + top.counts))
-    errors = np.concatenate(([0.0, refused], top.errors + top.wrong))
+def risk_coverage(counts: Counts, points: int = 201) -> RiskCoverage:
+    """The curve at about `points` evenly spaced coverages, for counts without leading axes."""
+    n = float(counts.n)
+    top, invalid = counts.ranked, float(counts.invalid)
+    ends = np.concatenate(([0.0, invalid], top.start + top.rows))
+    errors = np.concatenate(([0.0, invalid], top.errors + top.wrong))
     accepted = np.unique(np.ceil(np.linspace(0, n, points)[1:] - 1e-9))
     return RiskCoverage((accepted / n).tolist(), (np.interp(accepted, ends, errors) / accepted).tolist())
 

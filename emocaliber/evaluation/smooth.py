@@ -1,10 +1,10 @@
 """Smooth ECE: calibration error without bins, by a reflected Gaussian kernel whose width is the error itself.
 
-Not a binned estimate: a confidence that moves by a little changes it by a little. The kernel is applied in the cosine
-domain, where reflection at 0 and 1 costs nothing.
+A confidence that moves by a little changes it by a little. The kernel is applied in the cosine domain, where reflection
+at 0 and 1 costs nothing.
 
-    python -c "from emocaliber.evaluation import smooth, tally as t; print(smooth.smooth_ece(t.tally([.9, .7], [0,
-    1])))"
+    from emocaliber.evaluation import smooth_ece
+    smooth_ece(confidence, correct)
 """
 
 from __future__ import annotations
@@ -12,40 +12,42 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dct
 
-from emocaliber.evaluation.tally import FloatArray, IntArray, Tally, ratio
+from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, metric, ratio
 
 GRID = 200
 """Intervals of the evaluation grid on [0, 1]: confidences on a grid of 0.01 or 0.05 fall on its points exactly."""
 
 TOLERANCE = 1e-5
-"""How closely the kernel's width is found."""
+"""How closely the kernel's width is computed."""
 
 
-def smooth_ece(rows: Tally) -> FloatArray:
+@metric
+def smooth_ece(counts: Counts) -> FloatArray:
     """smECE of Błasiok & Nakkiran (2024, "Smooth ECE", definition 4): the width s at which smECE_s = s, (...), in [0,
     1].
 
     smECE_s is the integral over t in [0, 1] of |mean of (confidence - right) K_s(t, confidence)|, with K_s the
-    reflected Gaussian. Refused rows add 1 each at every width. NaN without rows.
+    reflected Gaussian. Invalid rows add 1 each at every width. NaN without rows.
     """
-    total = rows.n
+    total = counts.n
     with np.errstate(invalid="ignore", divide="ignore"):
-        spectrum = _cosines(_on_grid(rows)) / total[..., None]
-        worst = rows.refused / total
-    low, high = np.abs(spectrum[..., 0]) + worst, _unsmoothed(rows)
+        spectrum = _cosines(_on_grid(counts)) / total[..., None]
+        worst = counts.invalid / total
+    low, high = np.abs(spectrum[..., 0]) + worst, _unsmoothed(counts)
     width = _fixed_point(spectrum.reshape(-1, GRID + 1), worst.ravel(), low.ravel(), high.ravel()).reshape(total.shape)
     return np.where(total > 0, width, np.nan)
 
 
-def smooth_ece_at(rows: Tally, width: float) -> FloatArray:
+@metric
+def smooth_ece_at(counts: Counts, width: float) -> FloatArray:
     """smECE_s for one kernel width s, (...)."""
-    spectrum = _cosines(_on_grid(rows)) / rows.n[..., None]
-    return _smoothed_mass(spectrum, np.full(rows.n.shape, width)) + rows.refused / rows.n
+    spectrum = _cosines(_on_grid(counts)) / counts.n[..., None]
+    return _smoothed_mass(spectrum, np.full(counts.n.shape, width)) + counts.invalid / counts.n
 
 
-def _unsmoothed(rows: Tally) -> FloatArray:
+def _unsmoothed(counts: Counts) -> FloatArray:
     """The limit for a kernel of width 0: the error by distinct value."""
-    return ratio(np.abs(rows.counts * rows.values - rows.hits).sum(-1) + rows.refused, rows.n)
+    return ratio(np.abs(counts.rows * counts.values - counts.hits).sum(-1) + counts.invalid, counts.n)
 
 
 def _fixed_point(spectrum: FloatArray, worst: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
@@ -58,14 +60,14 @@ def _fixed_point(spectrum: FloatArray, worst: FloatArray, low: FloatArray, high:
     def rest(rows: IntArray, width: FloatArray) -> FloatArray:
         return _smoothed_mass(spectrum[rows], width) + worst[rows] - width
 
-    found = low.copy()
+    width = low.copy()
     open_ = np.flatnonzero(np.isfinite(low))
     low, high = low[open_], high[open_]
     above, below = np.maximum(rest(open_, low), 0.0), np.minimum(rest(open_, high), 0.0)
     for _ in range(60):
         slope = above - below
         middle = low + (high - low) * np.divide(above, slope, out=np.zeros_like(slope), where=slope > 0)
-        found[open_] = middle
+        width[open_] = middle
         error = rest(open_, middle)
         wide = error > 0
         low, high = np.where(wide, middle, low), np.where(wide, high, middle)
@@ -74,13 +76,13 @@ def _fixed_point(spectrum: FloatArray, worst: FloatArray, low: FloatArray, high:
         if not left.any():
             break
         open_, low, high, above, below = open_[left], low[left], high[left], above[left], below[left]
-    return found
+    return width
 
 
-def _on_grid(rows: Tally) -> FloatArray:
+def _on_grid(counts: Counts) -> FloatArray:
     """Confidence minus right answers, shared between the two grid points around each value, (..., GRID + 1)."""
-    residual = rows.counts * rows.values - rows.hits
-    position = rows.values * GRID
+    residual = counts.rows * counts.values - counts.hits
+    position = counts.values * GRID
     below = np.minimum(position.astype(np.int64), GRID - 1)
     upper = position - below
     upper[np.isclose(upper, 0.0, atol=1e-9)] = 0.0

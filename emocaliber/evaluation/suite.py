@@ -1,6 +1,6 @@
-"""Suite: which tasks, taxonomies and groups make a benchmark, from a YAML file.
+"""Suite: which tasks, taxonomies and groups make a benchmark, from a YAML file or from the rows themselves.
 
-Not data: it holds no sample. The file's keys:
+The keys of the file:
 
     name: tiny
     tasks:
@@ -18,19 +18,23 @@ Not data: it holds no sample. The file's keys:
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_table import Coded, PredictionTable
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.core.yaml_files import read_mapping
+from emocaliber.evaluation.counts import IntArray
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task's labels, in order (empty: those that its rows name), and its number of test rows (None: not said)."""
+    """A task's labels, in order (empty: those that its rows name), and its number of test rows (None: not stated)."""
 
     labels: tuple[str, ...]
     rows: int | None = None
@@ -62,7 +66,7 @@ def load_suite(path: Path) -> Suite:
         if unknown := set(members) - set(tasks):
             raise UserError(f"{path}: group {name!r} lists {sorted(unknown)}, which are not under 'tasks'")
     splits, layout = content.get("splits", ["test"]), content.get("layout")
-    if not (isinstance(splits, list) and splits and all(isinstance(one, str) for one in splits)):
+    if not (isinstance(splits, list) and splits and all(isinstance(split, str) for split in splits)):
         raise UserError(f"{path}: 'splits' must be a list such as [train, test], is {splits!r}")
     source = str(content.get("source", ""))
     return Suite(str(content["name"]), tasks, groups, layout and str(layout), tuple(splits), source)
@@ -74,6 +78,56 @@ def load_mapping(path: Path, keys: set[str], optional: Set[str] = frozenset()) -
     if not keys <= set(content) <= keys | optional:
         raise UserError(f"{path}: its keys must be exactly {sorted(keys)}; found {sorted(map(str, content))}")
     return content
+
+
+def suite_of(tables: Iterable[PredictionTable]) -> Suite:
+    """The suite that the rows themselves make: their tasks, groups and labels in alphabetical order."""
+    tasks: dict[str, Task] = {}
+    groups: dict[str, tuple[str, ...]] = {}
+    for table in tables:
+        for task in table.task.names:
+            before = tasks[task].labels if task in tasks else ()
+            tasks[task] = Task(tuple(dict.fromkeys((*before, *_labels_of(table, task)))))
+        for group in table.group.names:
+            inside = np.unique(table.task.codes[table.group.codes == table.group.code(group)])
+            members = (*groups.get(group, ()), *(table.task.names[code] for code in inside))
+            groups[group] = tuple(dict.fromkeys(members))
+    return Suite(
+        "",
+        {name: Task(tuple(sorted(tasks[name].labels))) for name in sorted(tasks)},
+        {name: tuple(sorted(groups[name])) for name in sorted(groups) if name},
+    )
+
+
+def complete(suite: Suite, tables: Iterable[PredictionTable]) -> Suite:
+    """The suite, with the labels that the rows name for every task whose labels it leaves open."""
+    named = suite_of(tables).tasks
+    tasks = {
+        name: task if task.labels or name not in named else replace(task, labels=named[name].labels)
+        for name, task in suite.tasks.items()
+    }
+    return replace(suite, tasks=tasks)
+
+
+def conform(table: PredictionTable, suite: Suite) -> PredictionTable:
+    """The table with every row in a group of the suite where it names one.
+
+    Raises UserError for a task, group or true label that the suite does not have.
+    """
+    _require("task", table.task.names, suite.tasks)
+    table = replace(table, group=_grouped(table, suite))
+    _require("group", table.group.names, suite.groups)
+    for name, task in suite.tasks.items():
+        rows = table.task.codes == table.task.code(name)
+        true = {table.labels[code] for code in np.unique(table.truth[rows])}
+        _require(f"true label of task {name!r}", sorted(true), task.labels)
+    return table
+
+
+def label_codes(table: PredictionTable, suite: Suite, tasks: Sequence[str]) -> IntArray:
+    """The codes, in the table's vocabulary, of the labels of these tasks that any row names."""
+    labels = dict.fromkeys(label for task in tasks for label in suite.tasks[task].labels)
+    return np.array([table.labels.index(label) for label in labels if label in table.labels], np.int64)
 
 
 def _mapping(path: Path, key: str, content: dict[str, Any]) -> dict[Any, Any]:
@@ -97,3 +151,33 @@ def _task(path: Path, name: str, value: object) -> Task:
     if rows is not None and type(rows) is not int:
         raise UserError(f"{path}: 'rows' of task {name!r} must be a whole number, is {rows!r}")
     return Task(tuple(map(str, labels)), rows)
+
+
+def _labels_of(table: PredictionTable, task: str) -> tuple[str, ...]:
+    rows = table.task.codes == table.task.code(task)
+    named = set(table.truth[rows]) | set(table.predicted[rows]) - {-1}
+    for shares in (table.votes, table.distributions):
+        if shares is not None:
+            named |= set(np.flatnonzero((np.nan_to_num(shares[rows]) > 0).any(0)))
+    return tuple(table.labels[code] for code in sorted(named))
+
+
+def _grouped(table: PredictionTable, suite: Suite) -> Coded:
+    """Rows without a group take that of their task, where the suite lists the task in one only."""
+    if "" not in table.group.names:
+        return table.group
+    names = list(suite.groups) + [name for name in (*table.group.names, "") if name not in suite.groups]
+    names = list(dict.fromkeys(names))
+    of_group = np.array([names.index(name) for name in table.group.names], np.int32)
+    of_task = np.array([names.index(suite.only_group_of(name) or "") for name in table.task.names], np.int32)
+    own = of_group[table.group.codes]
+    codes = np.where(own == names.index(""), of_task[table.task.codes], own).astype(np.int32)
+    used = np.unique(codes)
+    return Coded(np.searchsorted(used, codes).astype(np.int32), tuple(names[code] for code in used))
+
+
+def _require(what: str, names: Sequence[str], allowed: Mapping[str, object] | Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in allowed and name]:
+        raise UserError(
+            f"the suite has no {what} {unknown}; it has {list(allowed)}: correct the rows or the suite file"
+        )

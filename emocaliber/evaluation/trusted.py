@@ -1,11 +1,12 @@
-"""Trusted metrics (TER): which answers to trust, and how right the trusted ones are.
+"""Trusted metrics (TER): which answers to trust, and how accurate the trusted ones are.
 
 An answer is trusted when its confidence reaches a threshold. Choose the threshold on calibration rows and apply it to
 test rows: chosen on the test rows it flatters. Trusting everything has the F1 2A/(1+A) at accuracy A, so a trusted F1
-means only what it has above that floor. Not the risk-coverage curve (see selective).
+means only what it has above that.
 
-    python -c "from emocaliber.evaluation.trusted import floor_f1; print(floor_f1(0.8240))"    # TER's published
-    0.9035
+    from emocaliber.evaluation import best_f1_threshold, count_rows, trusted_at
+    threshold = best_f1_threshold(calibration_confidence, calibration_correct)
+    trusted_at(count_rows(confidence, correct), threshold).f1
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtri
 
+from emocaliber.evaluation.counts import Counts, FloatArray, metric, ratio
 from emocaliber.evaluation.scorecard import TrustedCurve
-from emocaliber.evaluation.tally import FloatArray, Tally, ratio
 
 Bound = Literal["Clopper-Pearson", "Wilson"]
 CANDIDATES = 100
@@ -27,29 +28,29 @@ CANDIDATES = 100
 
 @dataclass(frozen=True)
 class TrustedCounts:
-    """Right and wrong answers, trusted and not, each (...). Refused rows count against precision and against recall:
+    """Right and wrong answers, trusted and not, each (...). Invalid rows count against precision and against recall:
     they might have been wrong answers that are trusted or right ones that are not."""
 
     right_trusted: FloatArray
     wrong_trusted: FloatArray
     right_untrusted: FloatArray
     wrong_untrusted: FloatArray
-    refused: FloatArray
+    invalid: FloatArray
 
     @property
     def precision(self) -> FloatArray:
         """Share of right answers among the trusted; NaN where nothing is trusted."""
-        return ratio(self.right_trusted, self.right_trusted + self.wrong_trusted + self.refused)
+        return ratio(self.right_trusted, self.right_trusted + self.wrong_trusted + self.invalid)
 
     @property
     def recall(self) -> FloatArray:
         """Share of the right answers that are trusted; NaN where nothing is right."""
-        return ratio(self.right_trusted, self.right_trusted + self.right_untrusted + self.refused)
+        return ratio(self.right_trusted, self.right_trusted + self.right_untrusted + self.invalid)
 
     @property
     def f1(self) -> FloatArray:
         """Harmonic mean of precision and recall; 0 where no right answer is trusted."""
-        missed = self.wrong_trusted + self.right_untrusted + 2 * self.refused
+        missed = self.wrong_trusted + self.right_untrusted + 2 * self.invalid
         return np.nan_to_num(ratio(2 * self.right_trusted, 2 * self.right_trusted + missed))
 
     @property
@@ -65,96 +66,98 @@ class TrustedCounts:
     @property
     def _n(self) -> FloatArray:
         trusted = self.right_trusted + self.wrong_trusted
-        return trusted + self.right_untrusted + self.wrong_untrusted + self.refused
+        return trusted + self.right_untrusted + self.wrong_untrusted + self.invalid
 
 
-def trusted_at(rows: Tally, threshold: float) -> TrustedCounts:
+def trusted_at(counts: Counts, threshold: float) -> TrustedCounts:
     """Trust every answer whose confidence is at least `threshold` (infinity: none)."""
-    first = int(np.searchsorted(rows.values, threshold, side="left"))
+    first = int(np.searchsorted(counts.values, threshold, side="left"))
     return TrustedCounts(
-        rows.hits[..., first:].sum(-1),
-        rows.misses[..., first:].sum(-1),
-        rows.hits[..., :first].sum(-1),
-        rows.misses[..., :first].sum(-1),
-        rows.refused,
+        counts.hits[..., first:].sum(-1),
+        counts.misses[..., first:].sum(-1),
+        counts.hits[..., :first].sum(-1),
+        counts.misses[..., :first].sum(-1),
+        counts.invalid,
     )
 
 
-def floor_f1(accuracy: ArrayLike) -> FloatArray:
-    """The F1 of trusting everything at this label accuracy: 2A/(1 + A)."""
+def trust_all_f1(accuracy: ArrayLike) -> FloatArray:
+    """The F1 of trusting every answer at this label accuracy: 2A/(1 + A). TER's 0.9035 is that of accuracy 0.8240."""
     share = np.asarray(accuracy, np.float64)
     return 2 * share / (1 + share)
 
 
-def best_f1_threshold(rows: Tally) -> float:
-    """The threshold of greatest trusted F1 among the stated values; the highest where several are best."""
-    f1 = _every_threshold(rows).f1
-    return float(rows.values[rows.values.size - 1 - int(np.argmax(f1[::-1]))]) if f1.size else np.inf
+@metric
+def best_f1_threshold(counts: Counts) -> float:
+    """The threshold of greatest trusted F1 among the confidences; the highest where several are best."""
+    f1 = _every_threshold(counts).f1
+    return float(counts.values[counts.values.size - 1 - int(np.argmax(f1[::-1]))]) if f1.size else np.inf
 
 
-def crossing_threshold(rows: Tally) -> float:
-    """The stated value at which trusted precision and recall are closest; the highest where several are."""
-    counts = _every_threshold(rows)
-    gap = np.nan_to_num(np.abs(counts.precision - counts.recall), nan=np.inf)
-    return float(rows.values[rows.values.size - 1 - int(np.argmin(gap[::-1]))]) if gap.size else np.inf
+@metric
+def crossing_threshold(counts: Counts) -> float:
+    """The confidence at which trusted precision and recall are closest; the highest where several are."""
+    at = _every_threshold(counts)
+    gap = np.nan_to_num(np.abs(at.precision - at.recall), nan=np.inf)
+    return float(counts.values[counts.values.size - 1 - int(np.argmin(gap[::-1]))]) if gap.size else np.inf
 
 
+@metric
 def risk_threshold(
-    rows: Tally, *, risk: float = 0.1, confidence: float = 0.95, bound: Bound = "Clopper-Pearson", minimum: int = 30
+    counts: Counts, *, risk: float = 0.1, level: float = 0.95, bound: Bound = "Clopper-Pearson", minimum: int = 30
 ) -> float:
-    """The lowest threshold whose trusted answers have an error rate of at most `risk`, with probability `confidence`.
+    """The lowest threshold whose trusted answers have an error rate of at most `risk`, with probability `level`.
 
     Thresholds are tested from the highest that trusts at least `minimum` rows downwards, and testing stops at the
     first whose upper bound exceeds `risk`: a fixed sequence, so the guarantee survives the search (Angelopoulos et
     al. 2021, "Learn then test"). Infinity where not even the first passes.
     """
-    trusted = np.cumsum(rows.counts[::-1])
-    errors = np.cumsum(rows.misses[::-1])
-    values = rows.values[::-1]
+    trusted = np.cumsum(counts.rows[::-1])
+    errors = np.cumsum(counts.misses[::-1])
+    values = counts.values[::-1]
     chosen = np.inf
     for index in _sequence(trusted, minimum):
-        if upper_bound(errors[index], trusted[index], confidence, bound) > risk:
+        if upper_bound(errors[index], trusted[index], level, bound) > risk:
             break
         chosen = float(values[index])
     return chosen
 
 
-def upper_bound(errors: ArrayLike, n: ArrayLike, confidence: float, bound: Bound) -> FloatArray:
+def upper_bound(errors: ArrayLike, n: ArrayLike, level: float, bound: Bound) -> FloatArray:
     """One-sided upper confidence bound of an error rate, given `errors` among `n` rows."""
     wrong, total = np.asarray(errors, np.float64), np.asarray(n, np.float64)
     if bound == "Clopper-Pearson":
         right = total - wrong
-        return np.where(right > 0, betaincinv(wrong + 1, np.maximum(right, 1), confidence), 1.0)
-    z = ndtri(confidence)
+        return np.where(right > 0, betaincinv(wrong + 1, np.maximum(right, 1), level), 1.0)
+    z = ndtri(level)
     share = wrong / total
     centre = share + z**2 / (2 * total)
     spread = z * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     return np.asarray((centre + spread) / (1 + z**2 / total))
 
 
-def trusted_curve(rows: Tally, points: int = 201) -> TrustedCurve:
-    """Trusted metrics at every stated value, or at `points` of them evenly spread where there are more."""
-    counts = _every_threshold(rows)
-    kept = np.unique(np.linspace(0, rows.values.size - 1, min(points, rows.values.size)).round().astype(int))
+def trusted_curve(counts: Counts, points: int = 201) -> TrustedCurve:
+    """Trusted metrics at every confidence, or at `points` of them evenly spread where there are more."""
+    at = _every_threshold(counts)
+    drawn = np.unique(np.linspace(0, counts.values.size - 1, min(points, counts.values.size)).round().astype(int))
 
-    def at(metric: FloatArray) -> list[float | None]:
-        return [None if np.isnan(value) else float(value) for value in metric[kept]]
+    def nullable(values: FloatArray) -> list[float | None]:
+        return [None if np.isnan(value) else float(value) for value in values[drawn]]
 
-    def defined(metric: FloatArray) -> list[float]:
-        return [float(value) for value in metric[kept]]
+    def defined(values: FloatArray) -> list[float]:
+        return [float(value) for value in values[drawn]]
 
-    return TrustedCurve(
-        defined(rows.values), at(counts.precision), at(counts.recall), defined(counts.accuracy), defined(counts.f1)
-    )
+    precision, recall = nullable(at.precision), nullable(at.recall)
+    return TrustedCurve(defined(counts.values), precision, recall, defined(at.accuracy), defined(at.f1))
 
 
-def _every_threshold(rows: Tally) -> TrustedCounts:
-    """Counts at each stated value as the threshold, (..., K)."""
-    right = np.cumsum(rows.hits[..., ::-1], -1)[..., ::-1]
-    wrong = np.cumsum(rows.misses[..., ::-1], -1)[..., ::-1]
-    all_right, all_wrong = rows.hits.sum(-1)[..., None], rows.misses.sum(-1)[..., None]
-    refused = np.broadcast_to(rows.refused[..., None], right.shape)
-    return TrustedCounts(right, wrong, all_right - right, all_wrong - wrong, refused)
+def _every_threshold(counts: Counts) -> TrustedCounts:
+    """Counts at each confidence as the threshold, (..., K)."""
+    right = np.cumsum(counts.hits[..., ::-1], -1)[..., ::-1]
+    wrong = np.cumsum(counts.misses[..., ::-1], -1)[..., ::-1]
+    all_right, all_wrong = counts.hits.sum(-1)[..., None], counts.misses.sum(-1)[..., None]
+    invalid = np.broadcast_to(counts.invalid[..., None], right.shape)
+    return TrustedCounts(right, wrong, all_right - right, all_wrong - wrong, invalid)
 
 
 def _sequence(trusted: FloatArray, minimum: int) -> list[int]:

@@ -50,7 +50,7 @@ def comparison_table(methods: Sequence[MethodScores], scope: Scores) -> Table:
         ]
         for method, scores in own
     ]
-    floors = frozenset(number for number, (method, _) in enumerate(own) if method.role == "floor")
+    floors = frozenset(number for number, (method, _) in enumerate(own) if method.role == "reference")
     header = ["Method", *map(metric_title, columns), "Trusted F1 ↑, its floor"]
     return Table(scope_title(scope), header, rows, floors)
 
@@ -60,4 +60,4 @@ def _trusted(scores: Scores) -> Cell:
     if best is None:
         return ABSENT
     own = value_cell(best.f1)
-    return Cell(own.text, f"{own.detail}; floor {value_cell(best.floor).text}")
+    return Cell(own.text, f"{own.detail}; floor {value_cell(best.trust_all_f1).text}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emocaliber.evaluation.floors import CONSTANT
+from emocaliber.evaluation.reference_methods import CONSTANT
 from emocaliber.evaluation.scorecard import Comparison, Difference, MethodScores, Scorecard, Scores
 
 
@@ -58,4 +58,4 @@ def constant_of(card: Scorecard, method: MethodScores) -> MethodScores | None:
 
 def constants(card: Scorecard) -> list[MethodScores]:
     """The constant floors."""
-    return [one for one in card.methods if one.role == "floor" and one.name.startswith(f"{CONSTANT} (")]
+    return [one for one in card.methods if one.role == "reference" and one.name.startswith(f"{CONSTANT} (")]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emocaliber.core.files import write_atomically
-from emocaliber.evaluation.floors import CONSTANT
+from emocaliber.evaluation.reference_methods import CONSTANT
 from emocaliber.evaluation.scorecard import MethodScores, Scores
 from emocaliber.reporting.baselines_section import beside_baselines
 from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
@@ -111,11 +111,11 @@ def _listed(run: RunSummary) -> list[MethodScores]:
     roles = run.roles
     own = _named(run, roles.stage_1, roles.stage_2, roles.stated, roles.expected)
     floors = [
-        replace(one, role="floor", note="that probability after a map fitted on calibration rows")
+        replace(one, role="reference", note="that probability after a map fitted on calibration rows")
         for one in _named(run, *roles.posthoc)
     ]
     raw = [
-        replace(one, role="floor", note="the label’s probability inside the model, as it is")
+        replace(one, role="reference", note="the label’s probability inside the model, as it is")
         for one in _named(run, roles.probability)
     ]
     constant = _constant(run)

@@ -19,7 +19,7 @@ import msgspec
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction
-from emocaliber.evaluation.scorecard import Aggregation, Estimate, ScopeKind, Scorecard
+from emocaliber.evaluation.scorecard import Aggregation, Estimate, Scorecard, SubsetKind
 
 Curve = list[tuple[int, float]]
 """(optimizer step, value), steps ascending."""
@@ -29,7 +29,7 @@ Curve = list[tuple[int, float]]
 class Scope:
     """The rows that the opening words and the key figure speak of, as named in the scorecard."""
 
-    kind: ScopeKind = "all"
+    kind: SubsetKind = "all"
     name: str = "all"
     aggregation: Aggregation = "pooled"
 

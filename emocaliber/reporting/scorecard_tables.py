@@ -157,7 +157,7 @@ def _trusted(card: Scorecard) -> str:
                 threshold = "per task" if scores.aggregation == "macro" else NOTHING
                 if one.threshold is not None:
                     threshold = f"{one.threshold:.3g}"
-                measured = (one.coverage, one.precision, one.recall, one.f1, one.floor, one.lift)
+                measured = (one.coverage, one.precision, one.recall, one.f1, one.trust_all_f1, one.lift)
                 where = f"{scores.name}, {scores.aggregation}"
                 rows.append([_name(method), where, one.rule, _chosen(one.chosen_on), threshold, *map(figure, measured)])
     if len(rows) == 1:
@@ -233,7 +233,7 @@ def difference(one: Difference | None) -> str:
 
 
 def _name(method: MethodScores) -> str:
-    return f"*{method.name}*" if method.role == "floor" else method.name
+    return f"*{method.name}*" if method.role == "reference" else method.name
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

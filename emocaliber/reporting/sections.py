@@ -177,7 +177,7 @@ def _curves(scores: Scores) -> Curves:
 def _thresholds(scores: Scores) -> tuple[list[float], float | None]:
     """Chosen thresholds, and the F1 of trusting everything."""
     found = [one.threshold for one in scores.trusted if one.threshold is not None]
-    return found, scores.trusted[0].floor.value if scores.trusted else None
+    return found, scores.trusted[0].trust_all_f1.value if scores.trusted else None
 
 
 def _scope_panel(metric: str, methods: Sequence[MethodScores], scopes: Sequence[Scores]) -> Panel | None:

@@ -97,7 +97,7 @@ def headline_table(methods: Sequence[MethodScores], scope: Scores, *, notes: boo
         ]
         for method, scores in own
     ]
-    floors = frozenset(number for number, (method, _) in enumerate(own) if method.role == "floor")
+    floors = frozenset(number for number, (method, _) in enumerate(own) if method.role == "reference")
     header = ["Method", *(metric_title(name) for name in COLUMNS), "Answered"]
     return Table(scope_title(scope), header, rows, floors)
 
@@ -124,7 +124,7 @@ def trusted_table(methods: Sequence[MethodScores], scope: Scores) -> Table | Non
         for one in scores.trusted if scores else []:
             threshold = Cell("none: trusts nothing" if one.threshold is None else f"{one.threshold:.3g}")
             chosen = Cell("calibration rows" if one.chosen_on == "calibration" else "the test rows: flatters")
-            measured = (one.coverage, one.precision, one.recall, one.f1, one.floor, one.lift)
+            measured = (one.coverage, one.precision, one.recall, one.f1, one.trust_all_f1, one.lift)
             rows.append([Cell(method.name), Cell(one.rule), chosen, threshold, *map(value_cell, measured)])
     header = ["Method", "Rule", "Chosen on", "Threshold", "Coverage", "Precision", "Recall", "F1", "Floor", "Lift"]
     return Table(f"Trusted metrics. {scope_title(scope)}", header, rows) if rows else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emocaliber.evaluation.floors import CONSTANT
+from emocaliber.evaluation.reference_methods import CONSTANT
 from emocaliber.evaluation.scorecard import Comparison, Difference, Estimate, Scorecard
 from emocaliber.reporting.run_summary import Bar
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE

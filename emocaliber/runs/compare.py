@@ -21,7 +21,7 @@ from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS, Progress, 
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import read_predictions
-from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import model_folder
 from emocaliber.reporting.run_report import write_run_report

@@ -13,7 +13,7 @@ from emocaliber.calibration.fit import isotonic, temperature_scaled
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
 from emocaliber.core.prompting import load_template
-from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.generation.engine import Response
 from emocaliber.generation.predict import predict

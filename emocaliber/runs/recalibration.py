@@ -31,8 +31,8 @@ from emocaliber.calibration.maps import bound_reached
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, State, read_predictions, write_predictions
 from emocaliber.evaluation.calibration import ece
-from emocaliber.evaluation.proper_scores import brier
-from emocaliber.evaluation.tally import tally
+from emocaliber.evaluation.counts import count_rows
+from emocaliber.evaluation.proper_scores import brier_score
 
 BINS = 15
 
@@ -98,8 +98,8 @@ def figures(rows: Sequence[Prediction]) -> dict[str, float]:
     answered = [row for row in rows if row.state is State.OK]
     stated = np.array([row.confidence for row in answered], dtype=float)
     right = np.array([row.predicted == row.truth for row in answered], dtype=float)
-    counted = tally(stated, right, refused=len(rows) - len(answered))
-    return {"rows": len(rows), "Brier": float(brier(counted)), "ECE": float(ece(counted, bins=BINS))}
+    counted = count_rows(stated, right, invalid=len(rows) - len(answered))
+    return {"rows": len(rows), "Brier": float(brier_score(counted)), "ECE": float(ece(counted, bins=BINS))}
 
 
 def _no_help(tried: Sequence[CrossValidated], signal: Signal) -> str:

@@ -15,8 +15,8 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
 from emocaliber.core.predictions import Prediction, read_predictions
-from emocaliber.evaluation.build import DEFAULTS, build_scorecard
-from emocaliber.evaluation.reference import load_references
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
+from emocaliber.evaluation.published import load_references
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import load_suite
 from emocaliber.reading.foreign_outputs import is_merged, read_csv, read_merged

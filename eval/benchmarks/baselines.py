@@ -29,10 +29,10 @@ from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import ViewSet, read_views
 from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
-from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
+from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.scorecard import Estimate
-from emocaliber.evaluation.tally import tally
 from emocaliber.reporting.scorecard_tables import figure
 
 SEEDS = (0, 1, 2)
@@ -110,7 +110,7 @@ def table(names: Sequence[str], seeds: Sequence[int], views: ViewSet, work: Path
         made = [rows_of(name, every[name], seed, views, work) for seed in seeds]
         rows = [row for seed_rows, _ in made for row in seed_rows]
         figures = measured(rows)
-        certain = float(ece(tally([row.probability or 0.0 for row in rows], _right(rows)), bins=15))
+        certain = float(ece(count_rows([row.probability or 0.0 for row in rows], _right(rows)), bins=15))
         seconds = np.mean([cost for _, cost in made])
         cells = [name, *(figure(figures.get(column)) for column in COLUMNS), f"{certain:.3f}", f"{seconds:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")

@@ -38,11 +38,11 @@ from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.corruption import IMAGE_CORRUPTIONS, corrupted_sample
 from emocaliber.data.embedded import load
-from emocaliber.evaluation import proper_scores
+from emocaliber.evaluation import classification
 from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.counts import Counts, count_rows
 from emocaliber.evaluation.discrimination import auroc
-from emocaliber.evaluation.tally import Tally, tally
-from emocaliber.evaluation.trusted import best_f1_threshold, floor_f1, trusted_at
+from emocaliber.evaluation.trusted import best_f1_threshold, trust_all_f1, trusted_at
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.tiny import embedded_base
@@ -85,24 +85,24 @@ level. The language model has one view, so that views missing or in conflict do 
 def point(kind: str, level: float, method: str, rows: Sequence[Prediction], threshold: float, doubt: float) -> Point:
     """One method at one level. A refused row counts as wrong with the worst confidence."""
     table = tallied(rows)
-    accuracy = float(proper_scores.accuracy(table))
+    accuracy = float(classification.accuracy(table))
     values = [
         accuracy,
-        float(proper_scores.mean_confidence(table)),
+        float(classification.mean_confidence(table)),
         float(ece(table, bins=15)),
         float(auroc(table)),
         float(trusted_at(table, threshold).f1),
-        float(floor_f1(accuracy)),
+        float(trust_all_f1(accuracy)),
         doubt,
     ]
     return Point(kind, level, method, dict(zip(METRICS, values, strict=True)))
 
 
-def tallied(rows: Sequence[Prediction]) -> Tally:
+def tallied(rows: Sequence[Prediction]) -> Counts:
     """Confidences and whether the label was right; rows without either are refused."""
     answered = [(row.confidence, row.predicted == row.truth) for row in rows if row.confidence is not None]
     stated, right = np.array(answered, dtype=float).T
-    return tally(stated, right, refused=len(rows) - len(answered))
+    return count_rows(stated, right, invalid=len(rows) - len(answered))
 
 
 def corrupted_views(views: Views, labels: Sequence[str], kind: ViewCorruption, level: float) -> dict[str, Floats]:
@@ -155,7 +155,7 @@ def picture_points(run: Path) -> Iterator[Point]:
                 made = [_judged(kind, level, name, estimator, rows, TASK) for name, estimator in fitted.items()]
                 read = predict(corrupted, engine, load_template("label-confidence"), method="language model")
                 for name, readout in ((SAID, read.verbalized), (LIKELY, read.logprob)):
-                    doubt = 1 - float(proper_scores.mean_confidence(tallied(readout)))
+                    doubt = 1 - float(classification.mean_confidence(tallied(readout)))
                     made.append(point(kind, level, name, readout, trusted[name], doubt))
                 clean = clean or made
                 print(f"pictures, {kind} {level}: done", flush=True)

@@ -29,8 +29,8 @@ from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import ViewSet, read_views
 from emocaliber.core.predictions import Prediction
-from emocaliber.evaluation.ambiguity import strata
-from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.compute import build_scorecard
+from emocaliber.evaluation.distributional import strata
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.reporting.scorecard_tables import difference, figure

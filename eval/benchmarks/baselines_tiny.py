@@ -45,7 +45,7 @@ def main_table(methods: Sequence[MethodScores], scope: Scores) -> str:
         trusted = next((threshold for threshold in scores.trusted if threshold.rule == "best F1"), None)
         cells = [*(figure(scores.headline.get(column)) for column in columns)]
         cells += [figure(trusted.f1), figure(trusted.floor)] if trusted else ["–", "–"]
-        name = f"*{method.name}*" if method.role == "floor" else method.name
+        name = f"*{method.name}*" if method.role == "reference" else method.name
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return f"## {', '.join(scope.tasks)}, {scope.name} (n = {scope.n:,})\n\n" + "\n".join(lines)
 

@@ -19,10 +19,10 @@ from calibrators_runs import STAGE_2, Found, Rows, read_world, side_by_side
 from msgspec import structs
 
 from emocaliber.core.predictions import Prediction, State
-from emocaliber.evaluation.build import DEFAULTS, build_scorecard
 from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
+from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.evaluation.tally import tally
 from emocaliber.reporting.scorecard_tables import difference, figure
 from eval.worlds.faces_truth import FaceTruth
 
@@ -221,7 +221,7 @@ def _ece(rows: Rows, truths: Mapping[str, FaceTruth] | None) -> float:
     usable = [row for row in rows if row.state is State.OK and row.confidence is not None]
     c = np.array([row.confidence for row in usable], dtype=float)
     right = [row.predicted == row.truth if truths is None else truths[row.id].accuracy(row.predicted) for row in usable]
-    return float(ece(tally(c, np.array(right, dtype=float), refused=len(rows) - len(usable)), bins=15))
+    return float(ece(count_rows(c, np.array(right, dtype=float), invalid=len(rows) - len(usable)), bins=15))
 
 
 def unselected(results: Found, world: str) -> str:

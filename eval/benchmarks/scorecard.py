@@ -33,21 +33,20 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.evaluation import calibration, discrimination, proper_scores, selective
-from emocaliber.evaluation.bootstrap import interval, replicate
-from emocaliber.evaluation.build import DEFAULTS
-from emocaliber.evaluation.cells import MAX_LEVELS, cells
-from emocaliber.evaluation.parts import confidence_values
-from emocaliber.evaluation.resampling import population
-from emocaliber.evaluation.tally import FloatArray, IntArray, Tally, tally
+from emocaliber.evaluation.compute import DEFAULTS
+from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_rows
+from emocaliber.evaluation.families import confidence_values
+from emocaliber.evaluation.intervals import interval, replicate
+from emocaliber.evaluation.resampling import MAX_LEVELS, cells, population
 
 ROWS, SAMPLE, REPLICATES = 1_000_000, 8_032, 10_000
 Values = dict[str, FloatArray]
 
 
-def same_metrics(rows: Tally) -> Values:
+def same_metrics(rows: Counts) -> Values:
     """Those that the peers have too."""
     return {
-        "Brier": proper_scores.brier(rows),
+        "Brier": proper_scores.brier_score(rows),
         "log score": proper_scores.log_score(rows),
         "CORP decomposition": proper_scores.corp(rows).miscalibration,
         "ECE": calibration.ece(rows),
@@ -60,7 +59,7 @@ def same_metrics(rows: Tally) -> Values:
     }
 
 
-def every_metric(rows: Tally) -> Values:
+def every_metric(rows: Counts) -> Values:
     """All scalar metrics of a scorecard."""
     return confidence_values(rows, DEFAULTS)
 
@@ -138,9 +137,11 @@ def scalar_section(times: int) -> list[str]:
 
     row(
         "emocaliber: every scalar metric, sorting included",
-        lambda c, y: seconds(lambda: every_metric(tally(c, y)), times),
+        lambda c, y: seconds(lambda: every_metric(count_rows(c, y)), times),
     )
-    ours = row("emocaliber: those that the peers have", lambda c, y: seconds(lambda: same_metrics(tally(c, y)), times))
+    ours = row(
+        "emocaliber: those that the peers have", lambda c, y: seconds(lambda: same_metrics(count_rows(c, y)), times)
+    )
     total = np.zeros(2)
     for name, (peer, run) in PEERS.items():
         total += row(f"{peer}: {name}", lambda c, y, run=run: seconds(lambda: run(c, y), times))
@@ -148,7 +149,7 @@ def scalar_section(times: int) -> list[str]:
     lines.append("| peers / emocaliber, the same metrics | " + " | ".join(f"{v:.1f}" for v in total / ours) + " |")
     row(
         "emocaliber: peak memory / input",
-        lambda c, y: peak_bytes(lambda: every_metric(tally(c, y))) / (c.nbytes + y.nbytes),
+        lambda c, y: peak_bytes(lambda: every_metric(count_rows(c, y))) / (c.nbytes + y.nbytes),
         "{:.1f}",
     )
     return lines
@@ -180,12 +181,15 @@ def bootstrap_section(times: int, peer_replicates: int) -> list[str]:
     return lines
 
 
-def _intervals(confidence: FloatArray, right: IntArray, metrics: Callable[[Tally], Values]) -> None:
+def _intervals(confidence: FloatArray, right: IntArray, metrics: Callable[[Counts], Values]) -> None:
     rows = cells(confidence, right == 1, np.ones(right.size, bool))
     if rows.values.size > MAX_LEVELS:
         rows = cells(confidence, right == 1, np.ones(right.size, bool), levels=MAX_LEVELS)
     drawn = replicate(
-        lambda counts: metrics(rows.tally(counts)), population(rows.codes, rows.size), replicates=REPLICATES, seed=0
+        lambda counts: metrics(rows.correctness(counts)),
+        population(rows.codes, rows.size),
+        replicates=REPLICATES,
+        seed=0,
     )
     for figure in drawn.values():
         interval(figure)

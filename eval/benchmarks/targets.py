@@ -20,9 +20,9 @@ import numpy.typing as npt
 from emocaliber.calibration.maps import fit_isotonic
 from emocaliber.core.samples import Sample
 from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.discrimination import auroc
-from emocaliber.evaluation.proper_scores import brier
-from emocaliber.evaluation.tally import tally
+from emocaliber.evaluation.proper_scores import brier_score
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.tiny import embedded_base
 from emocaliber.runs.asking import DRAWS, agreement, ask_labels
@@ -76,18 +76,18 @@ def mapped(target: Floats, right: npt.NDArray[np.bool_]) -> Floats:
 
 def line(name: str, target: Floats, right: npt.NDArray[np.bool_], truth: Floats) -> str:
     """One row of the table; `truth` [n] is p(answer)."""
-    rows, better = tally(target, right), mapped(target, right)
+    rows, better = count_rows(target, right), mapped(target, right)
     regrets = [
         f"{e.mean():.4f} ± {e.std() / len(e) ** 0.5:.4f}" for e in ((target - truth) ** 2, (better - truth) ** 2)
     ]
     cells = [
         name,
         f"{len(np.unique(target)):,}",
-        f"{float(brier(rows)):.3f}",
+        f"{float(brier_score(rows)):.3f}",
         f"{float(ece(rows, bins=15)):.3f}",
         f"{float(auroc(rows)):.3f}",
         regrets[0],
-        f"{float(brier(tally(better, right))):.3f}",
+        f"{float(brier_score(count_rows(better, right))):.3f}",
         regrets[1],
     ]
     return "| " + " | ".join(cells) + " |\n"

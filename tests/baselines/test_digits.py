@@ -16,7 +16,7 @@ from emocaliber.baselines.experiment import fit
 from emocaliber.baselines.recipe import BaselineRecipe
 from emocaliber.baselines.softmax import Softmax
 from emocaliber.evaluation.calibration import ece
-from emocaliber.evaluation.tally import tally
+from emocaliber.evaluation.counts import count_rows
 from tests.baselines.digits import digits
 
 SWAPPED = ("view1", "view2", "view3", "view5")
@@ -50,7 +50,7 @@ def test_fused_evidence_is_right_and_calibrated():
     shares = fused().predict_proba(test.views)
     right = np.array(fused().classes)[shares.argmax(1)] == test.labels
     assert right.mean() >= 0.99
-    assert float(ece(tally(shares.max(1).clip(0, 1), right), bins=15)) <= 0.015
+    assert float(ece(count_rows(shares.max(1).clip(0, 1), right), bins=15)) <= 0.015
 
 
 @pytest.mark.slow

@@ -9,16 +9,16 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from emocaliber.evaluation.tally import FloatArray, Tally, tally
+from emocaliber.evaluation.counts import Counts, FloatArray, count_rows
 
-Metric = Callable[[Tally], FloatArray]
+Metric = Callable[[Counts], FloatArray]
 
 GRID = st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.5, 0.55, 0.85, 0.9, 0.95, 1.0])
 ROWS = st.lists(st.tuples(GRID, st.booleans()), min_size=1, max_size=24)
 
 
-def of(rows: list[tuple[float, bool]], refused: int = 0) -> Tally:
-    return tally([row[0] for row in rows], [row[1] for row in rows], refused=refused)
+def of(rows: list[tuple[float, bool]], invalid: int = 0) -> Counts:
+    return count_rows([row[0] for row in rows], [row[1] for row in rows], invalid=invalid)
 
 
 def tie_free(n: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

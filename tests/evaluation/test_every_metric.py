@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emocaliber.evaluation.build import DEFAULTS
+from emocaliber.evaluation.compute import DEFAULTS
+from emocaliber.evaluation.counts import Counts, count_rows
+from emocaliber.evaluation.families import ANSWERED_ONLY, confidence_values
 from emocaliber.evaluation.metric_names import METRICS
-from emocaliber.evaluation.parts import ANSWERED_ONLY, confidence_values
-from emocaliber.evaluation.tally import Tally, tally
 from tests.evaluation.rows import ROWS, of
 
 CONTINUOUS = st.floats(0, 1, allow_subnormal=False)
@@ -20,22 +20,22 @@ DESCRIPTIONS = {"uncertainty", "mean_confidence", "miscalibration", "discriminat
 """Parts of a score, or not about the confidence: refusing can move them either way."""
 
 
-def _values(rows: Tally) -> dict[str, float]:
+def _values(rows: Counts) -> dict[str, float]:
     return {name: float(value) for name, value in confidence_values(rows, DEFAULTS).items()}
 
 
 @given(ANY_ROWS, st.randoms(use_true_random=False), st.integers(0, 3))
 @settings(deadline=None)
-def test_no_order_of_the_rows_changes_any_value(rows: list[tuple[float, bool]], random, refused: int):  # noqa: ANN001
+def test_no_order_of_the_rows_changes_any_value(rows: list[tuple[float, bool]], random, invalid: int):  # noqa: ANN001
     shuffled = list(rows)
     random.shuffle(shuffled)
-    assert _values(of(rows, refused)) == pytest.approx(_values(of(shuffled, refused)), nan_ok=True, abs=1e-12)
+    assert _values(of(rows, invalid)) == pytest.approx(_values(of(shuffled, invalid)), nan_ok=True, abs=1e-12)
 
 
 @given(ANY_ROWS, st.integers(0, 3))
 @settings(deadline=None)
-def test_every_value_is_named_and_within_its_bounds(rows: list[tuple[float, bool]], refused: int):
-    for name, value in _values(of(rows, refused)).items():
+def test_every_value_is_named_and_within_its_bounds(rows: list[tuple[float, bool]], invalid: int):
+    for name, value in _values(of(rows, invalid)).items():
         assert name in METRICS
         if name not in UNBOUNDED and not np.isnan(value):
             assert -1e-9 <= value <= 1 + 1e-9, name
@@ -44,13 +44,13 @@ def test_every_value_is_named_and_within_its_bounds(rows: list[tuple[float, bool
 @given(ROWS, st.data())
 @settings(max_examples=150, deadline=None)
 def test_refusing_to_state_a_confidence_never_improves_a_score(rows: list[tuple[float, bool]], data: st.DataObject):
-    refused = data.draw(st.integers(0, 3))
+    invalid = data.draw(st.integers(0, 3))
     gone = data.draw(st.integers(0, len(rows) - 1))
     kept = rows[:gone] + rows[gone + 1 :]
-    stated = _values(of(rows, refused))
+    stated = _values(of(rows, invalid))
     right = int(rows[gone][1])
     withheld = _values(
-        tally([row[0] for row in kept], [row[1] for row in kept], refused=refused + 1, refused_right=right)
+        count_rows([row[0] for row in kept], [row[1] for row in kept], invalid=invalid + 1, invalid_right=right)
     )
     for name in stated.keys() - DESCRIPTIONS - {ANSWERED_ONLY}:
         if np.isnan(stated[name]) or np.isnan(withheld[name]):
@@ -64,9 +64,9 @@ def test_replicates_measured_together_are_those_measured_one_by_one():
     values = np.array([0.1, 0.5, 0.8, 1.0])
     counts = rng.integers(0, 6, size=(40, 4)).astype(float)
     hits = rng.binomial(counts.astype(int), 0.6).astype(float)
-    refused = rng.integers(0, 3, size=40).astype(float)
-    together = confidence_values(Tally(values, counts, hits, refused, refused * 0), DEFAULTS)
+    invalid = rng.integers(0, 3, size=40).astype(float)
+    together = confidence_values(Counts(values, counts, hits, invalid, invalid * 0), DEFAULTS)
     for row in range(40):
-        alone = _values(Tally(values, counts[row], hits[row], refused[row], np.zeros(())))
+        alone = _values(Counts(values, counts[row], hits[row], invalid[row], np.zeros(())))
         both = {name: float(value[row]) for name, value in together.items()}
         assert both == pytest.approx(alone, nan_ok=True, abs=2e-5)

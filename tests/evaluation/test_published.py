@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.discrimination import auroc
-from emocaliber.evaluation.proper_scores import brier
-from emocaliber.evaluation.reference import load_reference
+from emocaliber.evaluation.proper_scores import brier_score
+from emocaliber.evaluation.published import load_reference
 from emocaliber.evaluation.suite import load_suite
-from emocaliber.evaluation.tally import tally
-from emocaliber.evaluation.trusted import floor_f1, trusted_at
+from emocaliber.evaluation.trusted import trust_all_f1, trusted_at
 
 EVAL = Path(__file__).parents[2] / "eval"
 SUITE = load_suite(EVAL / "suites" / "vecbench.yaml")
@@ -52,19 +52,19 @@ def test_ood_is_50_37_macro_and_59_16_pooled():
 )
 def test_a_constant_per_task_has_a_better_brier_than_the_published_one(group: str, expected: float, published: float):
     stated, right = _constants(group)
-    ours = 100 * float(brier(tally(stated, right)))
+    ours = 100 * float(brier_score(count_rows(stated, right)))
     assert ours == pytest.approx(expected, abs=0.006)
     assert ours < published == pytest.approx(100 * FIGURES["group", group, "pooled", "brier"])
 
 
 def test_on_ood_the_constant_matches_the_published_auroc():
-    assert 100 * auroc(tally(*_constants("OOD VER"))) == pytest.approx(72.26, abs=0.01)
+    assert 100 * auroc(count_rows(*_constants("OOD VER"))) == pytest.approx(72.26, abs=0.01)
 
 
 def test_ters_trusted_f1_is_that_of_trusting_everything():
     figures = {one.metric: one.value for one in load_reference(EVAL / "reference" / "ter.yaml")[:2]}
-    assert round(float(floor_f1(figures["accuracy"])), 4) == figures["trusted_f1"] == 0.9035
-    everything = trusted_at(tally([0.5] * 1250, [1] * 1030 + [0] * 220), 0.0)
+    assert round(float(trust_all_f1(figures["accuracy"])), 4) == figures["trusted_f1"] == 0.9035
+    everything = trusted_at(count_rows([0.5] * 1250, [1] * 1030 + [0] * 220), 0.0)
     assert everything.f1 == pytest.approx(0.9035, abs=5e-5)
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from torch_uncertainty.metrics.classification import AUGRC, AURC
 
 from emocaliber.evaluation import selective
-from emocaliber.evaluation.harmonic import harmonic_gap
-from emocaliber.evaluation.tally import tally
+from emocaliber.evaluation.counts import count_rows
 from tests.evaluation.rows import GRID, of, over_orders, tie_free
 
 FEW = st.lists(st.tuples(GRID, st.booleans()), min_size=1, max_size=6)
@@ -52,7 +51,7 @@ def test_without_ties_it_agrees_with_torch_uncertainty_up_to_its_trapezoid():
     ):
         peer.update(torch.from_numpy(confidence), torch.from_numpy(right))
         trapezoid = float(peer.compute()) * (1 - 1 / n)
-        assert ours(tally(confidence, right)) == pytest.approx(trapezoid + ends / (2 * n), abs=1e-9)
+        assert ours(count_rows(confidence, right)) == pytest.approx(trapezoid + ends / (2 * n), abs=1e-9)
 
 
 def test_fifty_shuffles_of_tied_confidences_give_one_value():
@@ -61,29 +60,24 @@ def test_fifty_shuffles_of_tied_confidences_give_one_value():
     right = (rng.random(1000) < confidence).astype(int)
     orders = [rng.permutation(1000) for _ in range(50)]
     for metric in (selective.aurc, selective.augrc, selective.prr, selective.excess_aurc, selective.coverage_at_risk):
-        values = [float(metric(tally(confidence[order], right[order]))) for order in orders]
+        values = [float(metric(count_rows(confidence[order], right[order]))) for order in orders]
         assert max(values) == min(values)
 
 
 def test_prr_is_one_for_the_best_ranking_zero_for_a_constant_and_undefined_without_errors():
-    assert selective.prr(tally([0.9, 0.8, 0.1], [1, 1, 0])) == pytest.approx(1.0)
-    assert selective.prr(tally([0.5] * 3, [1, 1, 0])) == pytest.approx(0.0)
-    assert np.isnan(selective.prr(tally([0.9, 0.8], [1, 1])))
+    assert selective.prr(count_rows([0.9, 0.8, 0.1], [1, 1, 0])) == pytest.approx(1.0)
+    assert selective.prr(count_rows([0.5] * 3, [1, 1, 0])) == pytest.approx(0.0)
+    assert np.isnan(selective.prr(count_rows([0.9, 0.8], [1, 1])))
 
 
 def test_coverage_at_risk_accepts_whole_blocks_only():
-    rows = tally([0.9] * 4 + [0.5] * 4, [1, 1, 1, 1, 1, 1, 0, 0])
+    rows = count_rows([0.9] * 4 + [0.5] * 4, [1, 1, 1, 1, 1, 1, 0, 0])
     assert selective.coverage_at_risk(rows, 0.1) == 0.5
     assert selective.coverage_at_risk(rows, 0.25) == 1.0
-    assert selective.coverage_at_risk(tally([0.9], [0]), 0.5) == 0.0
+    assert selective.coverage_at_risk(count_rows([0.9], [0]), 0.5) == 0.0
 
 
-def test_the_curve_ends_at_the_error_rate_and_starts_with_the_refused():
-    curve = selective.risk_coverage(tally([0.9, 0.5], [1, 0], refused=2))
+def test_the_curve_ends_at_the_error_rate_and_starts_with_the_invalid_rows():
+    curve = selective.risk_coverage(count_rows([0.9, 0.5], [1, 0], invalid=2))
     assert curve.coverage == [0.25, 0.5, 0.75, 1.0]
     assert curve.risk == pytest.approx([1.0, 1.0, 2 / 3, 0.75])
-
-
-def test_harmonic_gap_is_the_sum_it_stands_for():
-    for start, size in ((0, 1), (0, 5), (3, 0), (10, 1), (999_999, 1), (5, 7)):
-        assert harmonic_gap(start, size) == pytest.approx(sum(1 / (start + j) for j in range(1, size + 1)), rel=1e-12)

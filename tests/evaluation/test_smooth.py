@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from relplot.metrics import smECE, smECE_sigma
 
+from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.smooth import smooth_ece, smooth_ece_at
-from emocaliber.evaluation.tally import tally
 from tests.evaluation.rows import tie_free
 
 
@@ -17,36 +17,36 @@ def test_at_a_fixed_width_it_is_the_integral_of_the_definition():
     mirrored = [t[:, None] - (shift + sign * confidence) for shift in (-2, 0, 2) for sign in (-1, 1)]
     kernel = sum(np.exp(-((gap / 0.1) ** 2) / 2) for gap in mirrored) / (0.1 * np.sqrt(2 * np.pi))
     expected = np.trapezoid(np.abs((kernel * (confidence - right)).mean(1)), t)
-    assert smooth_ece_at(tally(confidence, right), 0.1) == pytest.approx(expected, abs=1e-4)
+    assert smooth_ece_at(count_rows(confidence, right), 0.1) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_width_is_the_error_itself():
-    rows = tally(*tie_free(500))
+    rows = count_rows(*tie_free(500))
     error = float(smooth_ece(rows))
     assert smooth_ece_at(rows, error) == pytest.approx(error, abs=2e-5)
 
 
 def test_always_sure_and_always_wrong_is_the_worst_score():
-    assert smooth_ece(tally([1.0] * 9, [0] * 9)) == pytest.approx(1.0, abs=1e-4)
+    assert smooth_ece(count_rows([1.0] * 9, [0] * 9)) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_it_agrees_with_relplot_to_its_grid():
     confidence, right = tie_free(3000)
-    rows = tally(confidence, right)
+    rows = count_rows(confidence, right)
     assert smooth_ece_at(rows, 0.1) == pytest.approx(smECE_sigma(confidence, right, sigma=0.1), rel=0.01)
     assert smooth_ece(rows) == pytest.approx(smECE(confidence, right), abs=2e-3)
 
 
 def test_a_small_move_of_a_confidence_moves_it_little():
-    near = smooth_ece(tally([0.5] * 20, [0, 1] * 10)), smooth_ece(tally([0.5001] * 20, [0, 1] * 10))
+    near = smooth_ece(count_rows([0.5] * 20, [0, 1] * 10)), smooth_ece(count_rows([0.5001] * 20, [0, 1] * 10))
     assert near[0] == pytest.approx(float(near[1]), abs=1e-3)
 
 
 def test_replicates_are_solved_alike_one_by_one_and_together():
-    rows = [tally([0.2, 0.6, 0.9], right) for right in ([1, 0, 1], [0, 0, 0], [1, 1, 1])]
+    rows = [count_rows([0.2, 0.6, 0.9], right) for right in ([1, 0, 1], [0, 0, 0], [1, 1, 1])]
     batch = type(rows[0])(
         rows[0].values,
-        np.array([one.counts for one in rows]),
+        np.array([one.rows for one in rows]),
         np.array([one.hits for one in rows]),
         np.zeros(3),
         np.zeros(3),

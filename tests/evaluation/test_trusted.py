@@ -1,4 +1,4 @@
-"""Trusted metrics, their thresholds and their floor."""
+"""Trusted metrics, their thresholds and the F1 of trusting everything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
 from emocaliber.evaluation import trusted
-from emocaliber.evaluation.tally import tally
+from emocaliber.evaluation.counts import count_rows
 from tests.evaluation.rows import GRID, ROWS, of
 
 
@@ -25,20 +25,20 @@ def test_it_is_the_table_of_right_and_trusted(rows: list[tuple[float, bool]], th
 
 
 @given(ROWS.filter(lambda rows: any(row[1] for row in rows)))
-def test_trusting_everything_has_the_floors_f1(rows: list[tuple[float, bool]]):
+def test_trusting_everything_has_the_f1_of_its_accuracy(rows: list[tuple[float, bool]]):
     share = sum(row[1] for row in rows) / len(rows)
-    assert trusted.trusted_at(of(rows), 0.0).f1 == pytest.approx(float(trusted.floor_f1(share)))
+    assert trusted.trusted_at(of(rows), 0.0).f1 == pytest.approx(float(trusted.trust_all_f1(share)))
 
 
 @given(ROWS)
-def test_no_stated_threshold_has_a_better_f1_than_the_best(rows: list[tuple[float, bool]]):
+def test_no_threshold_has_a_better_f1_than_the_best(rows: list[tuple[float, bool]]):
     table = of(rows)
     best = trusted.trusted_at(table, trusted.best_f1_threshold(table)).f1
     assert all(trusted.trusted_at(table, value).f1 <= best + 1e-12 for value in table.values)
 
 
 def test_the_crossing_is_where_precision_meets_recall():
-    rows = tally([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
+    rows = count_rows([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
     at = trusted.trusted_at(rows, trusted.crossing_threshold(rows))
     assert at.precision == at.recall
 
@@ -56,7 +56,7 @@ def test_a_risk_threshold_keeps_its_promise_on_new_rows():
     broken = 0
     for _ in range(300):
         confidence = rng.integers(10, 21, size=400) / 20
-        chosen = trusted.risk_threshold(tally(confidence, rng.random(400) < confidence), risk=0.15, confidence=0.9)
+        chosen = trusted.risk_threshold(count_rows(confidence, rng.random(400) < confidence), risk=0.15, level=0.9)
         levels = np.arange(10, 21) / 20
         if np.isfinite(chosen):
             broken += 1 - levels[levels >= chosen].mean() > 0.15
@@ -64,19 +64,19 @@ def test_a_risk_threshold_keeps_its_promise_on_new_rows():
 
 
 def test_a_risk_that_no_threshold_can_promise_trusts_nothing():
-    rows = tally([0.9] * 100, [0] * 100)
+    rows = count_rows([0.9] * 100, [0] * 100)
     threshold = trusted.risk_threshold(rows)
     assert threshold == np.inf
     assert trusted.trusted_at(rows, threshold).coverage == 0.0
 
 
 def test_fewer_rows_than_the_minimum_are_never_enough():
-    assert trusted.risk_threshold(tally([0.9] * 29, [1] * 29), risk=0.2) == np.inf
-    assert trusted.risk_threshold(tally([0.9] * 30, [1] * 30), risk=0.2) == 0.9
+    assert trusted.risk_threshold(count_rows([0.9] * 29, [1] * 29), risk=0.2) == np.inf
+    assert trusted.risk_threshold(count_rows([0.9] * 30, [1] * 30), risk=0.2) == 0.9
 
 
 @given(st.integers(1, 5), ROWS)
-def test_refused_rows_are_never_trusted_and_never_help(refused: int, rows: list[tuple[float, bool]]):
-    without, with_them = (trusted.trusted_at(of(rows, number), 0.5) for number in (0, refused))
+def test_invalid_rows_are_never_trusted_and_never_help(invalid: int, rows: list[tuple[float, bool]]):
+    without, with_them = (trusted.trusted_at(of(rows, number), 0.5) for number in (0, invalid))
     assert with_them.f1 <= without.f1
     assert with_them.coverage <= without.coverage

@@ -12,7 +12,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "emocaliber"
 HEAVY = {"torch", "transformers", "trl", "peft", "vllm", "accelerate", "datasets"}
-LIGHT = ["emocaliber", "emocaliber.cli", "emocaliber.evaluation.build", "emocaliber.reading", "emocaliber.runs.scoring"]
+LIGHT = [
+    "emocaliber",
+    "emocaliber.cli",
+    "emocaliber.evaluation.compute",
+    "emocaliber.reading",
+    "emocaliber.runs.scoring",
+]
 
 
 def _imports(path: Path) -> Iterator[str]:

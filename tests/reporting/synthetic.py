@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from emocaliber.core.predictions import Prediction, Source, State
-from emocaliber.evaluation.build import DEFAULTS
+from emocaliber.evaluation.compute import DEFAULTS
 from emocaliber.evaluation.scorecard import Estimate, Scorecard
 from emocaliber.reporting.run_summary import Bar, Roles, RunSummary, StageLog, choose_examples
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from emocaliber.core.predictions import State
-from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.reporting.score_report import write_score_report
 from tests.reporting.pages import Page
@@ -77,7 +77,7 @@ def test_two_methods_are_compared_pairwise(pair_page: Page):
 def test_without_calibration_rows_it_says_why_there_is_no_threshold(pair_page: Page):
     words = pair_page.text
     assert "No threshold was chosen: that needs predictions on calibration rows." in words
-    assert "no calibration rows, so no trusted threshold and no isotonic floor" in words
+    assert "no calibration rows, so no trusted threshold and no isotonic reference" in words
 
 
 def test_a_hostile_method_name_stays_text(tmp_path: Path):

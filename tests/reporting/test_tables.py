@@ -54,7 +54,7 @@ def test_pooled_and_macro_are_labelled(pair: Scorecard):
 def test_floors_stand_in_the_headline_table_and_are_marked(pair: Scorecard):
     table = headline_table(pair.methods, pair.methods[0].find("all"))
     floors = {table.rows[index][0].text for index in table.floors}
-    assert floors == {one.name for one in pair.methods if one.role == "floor"}
+    assert floors == {one.name for one in pair.methods if one.role == "reference"}
     assert floors
 
 

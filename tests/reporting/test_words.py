@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from emocaliber.core.predictions import Prediction, State
-from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Difference, Scorecard
 from emocaliber.reporting.words import against, calibrated, opening, summary, verdict
 from tests.reporting.synthetic import FAST, predictions

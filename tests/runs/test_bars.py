@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from emocaliber.core.predictions import Prediction, Source, State
-from emocaliber.evaluation.build import build_scorecard
+from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.runs.bars import demo_bars
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE

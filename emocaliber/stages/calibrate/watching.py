@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from emocaliber.evaluation.calibration import ece
-from emocaliber.evaluation.proper_scores import brier, label_accuracy
-from emocaliber.evaluation.tally import tally
+from emocaliber.evaluation.classification import label_accuracy
+from emocaliber.evaluation.counts import count_rows
+from emocaliber.evaluation.proper_scores import brier_score
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,9 +52,9 @@ def watch_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> dic
     """
     pairs = [(one.confidence, one.label == truth) for one, truth in zip(stated, truths, strict=True) if one.formed]
     c, right = np.array([value for value, _ in pairs], dtype=float), np.array([hit for _, hit in pairs], dtype=float)
-    counted = tally(c, right, refused=len(stated) - len(pairs))
+    counted = count_rows(c, right, invalid=len(stated) - len(pairs))
     return {
-        "brier": float(brier(counted)),
+        "brier": float(brier_score(counted)),
         "ece": float(ece(counted, bins=15)),
         "calibration_error": float(ece(counted, binning="distinct")),
         "mean": float(c.mean()) if len(c) else 0.0,

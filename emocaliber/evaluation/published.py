@@ -1,6 +1,6 @@
 """Published figures to print beside ours, from YAML files under eval/reference.
 
-Not measured here: each file names its source. The file's keys:
+Each file names its source. Its keys:
 
     system: EmoCaliber
     source: who published them, where
@@ -18,7 +18,7 @@ from typing import get_args
 
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation.metric_names import METRICS
-from emocaliber.evaluation.scorecard import Aggregation, PublishedFigure, ScopeKind
+from emocaliber.evaluation.scorecard import Aggregation, PublishedFigure, SubsetKind
 from emocaliber.evaluation.suite import load_mapping
 
 _KEYS = {"kind", "name", "aggregation", "metric", "value"}
@@ -37,24 +37,24 @@ def load_reference(path: Path) -> list[PublishedFigure]:
         raise UserError(f"{path}: 'figures' must be a list")
     figures = enumerate(content["figures"], 1)
     return [
-        _figure(f"{path}, figure {number}", str(content["system"]), str(content["source"]), one)
-        for number, one in figures
+        _figure(f"{path}, figure {number}", str(content["system"]), str(content["source"]), entry)
+        for number, entry in figures
     ]
 
 
-def _figure(where: str, system: str, source: str, one: object) -> PublishedFigure:
-    if not isinstance(one, dict) or set(one) != _KEYS:
+def _figure(where: str, system: str, source: str, entry: object) -> PublishedFigure:
+    if not isinstance(entry, dict) or set(entry) != _KEYS:
         raise UserError(f"{where}: its keys must be exactly {sorted(_KEYS)}")
-    if one["metric"] not in METRICS and one["metric"] not in TRUSTED:
+    if entry["metric"] not in METRICS and entry["metric"] not in TRUSTED:
         raise UserError(
-            f"{where}: unknown metric {one['metric']!r}; choose one of {sorted(METRICS)} or {sorted(TRUSTED)}"
+            f"{where}: unknown metric {entry['metric']!r}; choose from {sorted(METRICS)} or {sorted(TRUSTED)}"
         )
-    if one["kind"] not in get_args(ScopeKind) or one["aggregation"] not in get_args(Aggregation):
+    if entry["kind"] not in get_args(SubsetKind) or entry["aggregation"] not in get_args(Aggregation):
         raise UserError(
-            f"{where}: 'kind' is one of {get_args(ScopeKind)}, 'aggregation' one of {get_args(Aggregation)}"
+            f"{where}: 'kind' is one of {get_args(SubsetKind)}, 'aggregation' one of {get_args(Aggregation)}"
         )
-    if type(one["value"]) is not float:
-        raise UserError(f"{where}: 'value' must be a fraction such as 0.881, is {one['value']!r}")
+    if type(entry["value"]) is not float:
+        raise UserError(f"{where}: 'value' must be a fraction such as 0.881, is {entry['value']!r}")
     return PublishedFigure(
-        system, one["kind"], str(one["name"]), one["aggregation"], one["metric"], one["value"], source
+        system, entry["kind"], str(entry["name"]), entry["aggregation"], entry["metric"], entry["value"], source
     )

@@ -1,4 +1,4 @@
-"""The scorecard as a whole: scopes, floors, comparisons, refusals, JSON."""
+"""The scorecard: subsets, reference methods, comparisons, invalid rows, JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import structs
 from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_table import PredictionTable
 from emocaliber.core.predictions import Prediction, State
-from emocaliber.evaluation.build import DEFAULTS, build_scorecard
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import Suite, Task
@@ -39,7 +39,7 @@ def _card(rows: dict[str, list[Prediction]], **options: object) -> Scorecard:
     return build_scorecard(rows, settings=QUICK, **options)  # type: ignore[arg-type]
 
 
-def test_every_scope_is_there_and_labelled():
+def test_every_subset_is_there_and_labelled():
     card = _card({"model": _two_tasks()}, suite=SUITE)
     found = [(one.kind, one.name, one.aggregation) for one in card.method("model").scores]
     assert found == [
@@ -71,13 +71,13 @@ def test_every_key_is_a_named_metric_and_every_interval_holds_together():
             assert all(one.low is None or one.low <= (one.high or 0) for one in values.values())
 
 
-def test_refused_rows_are_wrong_in_the_headline_and_absent_beside_it():
+def test_invalid_rows_are_wrong_in_the_headline_and_absent_beside_it():
     rows = predictions(refuse=0.3, votes=True, distribution=True)
     scores = _card({"model": rows}).method("model").find("all")
-    refused = sum(row.state is State.TRUNCATED for row in rows)
-    assert scores.states == {"ok": 60 - refused, "truncated": refused}
-    assert (scores.n, scores.n_answered) == (60, 60 - refused)
-    share = refused / 60
+    invalid = sum(row.state is State.TRUNCATED for row in rows)
+    assert scores.states == {"ok": 60 - invalid, "truncated": invalid}
+    assert (scores.n, scores.n_answered) == (60, 60 - invalid)
+    share = invalid / 60
     for name, worst in (("brier", 1.0), ("ece", 1.0), ("agreement_brier", 1.0), ("hellinger", 1.0), ("accuracy", 0.0)):
         answered = scores.answered[name].value
         assert answered is not None
@@ -101,15 +101,16 @@ def test_the_json_is_strict_and_undefined_is_null():
     rows = [structs.replace(row, predicted=row.truth) for row in predictions()]
     text = _card({"model": rows}).to_json()
     content = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["methods"][0]["scores"][0]["headline"]["auroc"] == {"value": None, "low": None, "high": None}
 
 
-def test_the_constant_is_a_floor_with_no_skill_and_no_discrimination():
-    floor = _card({"model": predictions()}).method("constant per task (model)")
-    scores = floor.find("all").headline
-    assert floor.role == "floor"
-    assert "oracle" in floor.note
+def test_the_constant_is_a_reference_with_no_skill_and_no_discrimination():
+    constant = _card({"model": predictions()}).method("constant per task (model)")
+    scores = constant.find("all").headline
+    assert constant.role == "reference"
+    assert constant.oracle
+    assert "oracle" in constant.note
     assert scores["auroc"].value == 0.5
     assert scores["brier_skill"].value == pytest.approx(0.0)
 
@@ -119,13 +120,13 @@ def test_with_calibration_rows_the_constant_is_estimated_there():
     stated = card.method("constant per task (model)").find("all").headline["mean_confidence"].value
     calibration = PredictionTable.from_predictions(predictions(n=80, seed=5))
     assert stated == pytest.approx(float(calibration.label_right().mean()))
-    assert card.method("isotonic (model)").role == "floor"
+    assert card.method("isotonic (model)").role == "reference"
 
 
 def test_methods_with_the_same_labels_share_their_constant():
     rows = predictions("a")
     card = _card({"a": rows, "b": [structs.replace(row, confidence=0.5, method="b") for row in rows]})
-    assert [one.name for one in card.methods if one.role == "floor"] == ["constant per task (a)"]
+    assert [one.name for one in card.methods if one.role == "reference"] == ["constant per task (a)"]
 
 
 def test_thresholds_come_from_calibration_rows_or_are_marked():
@@ -140,7 +141,7 @@ def test_thresholds_come_from_calibration_rows_or_are_marked():
     trusted = held.method("model").find("all").trusted
     assert {one.chosen_on for one in trusted} == {"calibration"}
     for one in trusted:
-        assert one.lift.value == pytest.approx((one.f1.value or 0) - (one.floor.value or 0))
+        assert one.lift.value == pytest.approx((one.f1.value or 0) - (one.trust_all_f1.value or 0))
 
 
 def test_paired_differences_are_narrower_than_the_methods_own_intervals():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 
-from emocaliber.evaluation.bootstrap import Kind, Replicated, interval, p_value, replicate
-from emocaliber.evaluation.resampling import Population, population
-from emocaliber.evaluation.tally import FloatArray, IntArray
+from emocaliber.evaluation.counts import FloatArray, IntArray
+from emocaliber.evaluation.intervals import Kind, Replicated, interval, p_value, replicate
+from emocaliber.evaluation.resampling import Population, dense_codes, population
 
 RNG = np.random.default_rng(1)
 
@@ -123,3 +123,11 @@ def test_under_no_difference_p_values_are_about_uniform():
         figure = _mean_of(RNG.normal(size=60), population(codes, 60), 300)
         small += p_value(figure.replicates) < 0.1
     assert 0.05 <= small / 300 <= 0.16
+
+
+@pytest.mark.parametrize("size", [7, 10**9])
+def test_dense_codes_give_back_every_row(size: int):
+    codes = np.array([5, 2, 5, 6, 0])
+    place, distinct = dense_codes(codes, size)
+    assert distinct.tolist() == [0, 2, 5, 6]
+    assert distinct[place].tolist() == codes.tolist()

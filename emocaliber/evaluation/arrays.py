@@ -1,0 +1,192 @@
+"""The front door for plain arrays: `score` judges confidences and what they came to, without files or rows.
+
+from emocaliber.evaluation import score
+card = score(confidence, correct, groups=dataset, clusters=image_id)
+print(card)
+card["brier"].value, card.method("model").find("group", "web")["ece"].low
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emocaliber.core.prediction_table import SOURCES, STATES, Coded, PredictionTable
+from emocaliber.core.predictions import Source, State
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
+from emocaliber.evaluation.counts import BoolArray, FloatArray
+from emocaliber.evaluation.scorecard import Scorecard
+
+RIGHT, WRONG = "right", "wrong"
+"""The labels of rows that name none."""
+
+
+def score(
+    confidence: ArrayLike,
+    correct: ArrayLike | None = None,
+    *,
+    truth: ArrayLike | None = None,
+    predicted: ArrayLike | None = None,
+    labels: Sequence[str] | None = None,
+    votes: ArrayLike | None = None,
+    distribution: ArrayLike | None = None,
+    probability: ArrayLike | None = None,
+    answered: ArrayLike | None = None,
+    tasks: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    method: str = "model",
+    bins: int = DEFAULTS.bins,
+    replicates: int = DEFAULTS.replicates,
+    level: float = DEFAULTS.level,
+    seed: int = DEFAULTS.seed,
+) -> Scorecard:
+    """The scorecard of n answers: every metric that applies, with bootstrap intervals.
+
+    Args:
+        confidence: (n,) in [0, 1].
+        correct: (n,) of 0/1 or bool. Or give `truth` and `predicted` in its place, (n,) each: label names, or indices
+            of `labels` (predicted -1 for none). They add F1.
+        labels: the L label names in the order of the columns of `votes` and `distribution`.
+        votes: (n, L) annotator counts: agreement, its Brier score and ECE, and strata of ambiguity.
+        distribution: (n, L) predicted probabilities: classwise ECE, and with votes the divergences.
+        probability: (n,) token probability of the predicted label: its alignment with the confidence.
+        answered: (n,) of bool, False where no label or confidence could be read: such a row counts as wrong with the
+            worst score, and its confidence may be NaN.
+        tasks, groups: (n,) of names. The scorecard has a subset for each, and the macro mean over tasks.
+        clusters: (n,) of names: rows of one cluster (drawings of one emoji, tasks of one image) are resampled
+            together. Without it every row is a unit of its own.
+        method: the name that the scorecard prints.
+        bins, level: of the ECE; of the intervals.
+        replicates, seed: of the bootstrap.
+
+    Returns:
+        A Scorecard: `card["ece"]` is an Estimate (value, low, high) over all rows, `print(card)` shows every metric.
+
+    Raises:
+        ValueError: names the array and the row, for lengths that differ, NaN, values outside [0, 1] or in per cent.
+        UserError: where all rows name one cluster.
+    """
+    values = _column("confidence", confidence, None, np.float64)
+    n = values.size
+    usable = np.ones(n, bool) if answered is None else _column("answered", answered, n, np.bool_)
+    if (votes is not None or distribution is not None) and (labels is None or truth is None):
+        raise ValueError("votes and distribution need labels (the names of their columns), truth and predicted")
+    vocabulary, truths, named = _labels(correct, truth, predicted, labels, n)
+    states = np.where(usable, STATES.index(State.OK), STATES.index(State.MISSING_CONFIDENCE))
+    table = PredictionTable(
+        method,
+        np.arange(n).astype(np.dtypes.StringDType()),
+        _coded("tasks", tasks, n, "all"),
+        _coded("groups", groups, n, ""),
+        np.arange(n, dtype=np.int32) if clusters is None else _coded("clusters", clusters, n, "").codes,
+        vocabulary,
+        truths,
+        named,
+        _unit_where("confidence", values, usable),
+        np.where(named < 0, STATES.index(State.MISSING_LABEL), states).astype(np.int8),
+        np.full(n, SOURCES.index(Source.VERBALIZED), np.int8),
+        _unit_where("probability", np.full(n, np.nan) if probability is None else probability, usable, missing=True),
+        None if votes is None else _by_label("votes", votes, n, labels or (), vocabulary),
+        None if distribution is None else _by_label("distribution", distribution, n, labels or (), vocabulary),
+    )
+    settings = replace(DEFAULTS, bins=bins, replicates=replicates, level=level, seed=seed)
+    return build_scorecard({method: table}, settings=settings)
+
+
+def _column(name: str, values: ArrayLike, n: int | None, kind: type[Any] | None = None) -> NDArray[Any]:
+    """A one-dimensional array of as many rows as the confidences."""
+    array = np.asarray(values)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{name} must be one-dimensional and hold a row; its shape is {array.shape}")
+    if n is not None and array.size != n:
+        raise ValueError(f"{name} has {array.size} rows, confidence {n}: give the same rows in the same order")
+    if kind is np.bool_ and not np.isin(array, (0, 1)).all():
+        row = int(np.argmin(np.isin(array, (0, 1))))
+        raise ValueError(f"{name} of row {row} is {array[row]!r}; give 1 or True for right, 0 or False for wrong")
+    return array if kind is None else array.astype(kind)
+
+
+def _unit_where(name: str, values: ArrayLike, usable: BoolArray, *, missing: bool = False) -> FloatArray:
+    """Numbers in [0, 1] where rows are usable (and, with `missing`, are there), NaN elsewhere."""
+    array = _column(name, values, usable.size, np.float64)
+    read = usable & ~np.isnan(array) if missing else usable
+    wrong = read & ~((array >= 0) & (array <= 1))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        if np.isnan(array[row]):
+            mend = "give a number, or False for this row in `answered`"
+        elif (array[read] >= 0).all() and (array[read] <= 100).all():
+            mend = "the values look like per cent: divide them by 100"
+        else:
+            mend = "give a number from 0 to 1"
+        raise ValueError(f"{name} of row {row} is {array[row]:g}, {int(wrong.sum())} such rows in all; {mend}")
+    return np.where(read, array, np.nan)
+
+
+def _labels(
+    correct: ArrayLike | None,
+    truth: ArrayLike | None,
+    predicted: ArrayLike | None,
+    labels: Sequence[str] | None,
+    n: int,
+) -> tuple[tuple[str, ...], NDArray[np.int32], NDArray[np.int32]]:
+    """The label names in alphabetical order, and the codes of truth and prediction among them, -1 for none."""
+    if (correct is None) == (truth is None) or (truth is None) != (predicted is None):
+        raise ValueError("give either correct, or both truth and predicted")
+    if correct is not None:
+        right = _column("correct", correct, n, np.bool_)
+        return (RIGHT, WRONG), np.zeros(n, np.int32), np.where(right, 0, 1).astype(np.int32)
+    columns = {
+        "truth": _column("truth", [] if truth is None else truth, n),
+        "predicted": _column("predicted", [] if predicted is None else predicted, n),
+    }
+    if labels is not None:
+        columns = {name: _named(name, column, list(labels)) for name, column in columns.items()}
+    names = set(labels or ()) | {str(value) for column in columns.values() for value in column if value is not None}
+    vocabulary = tuple(sorted(names))
+    place = {name: code for code, name in enumerate(vocabulary)}
+    codes = {
+        name: np.array([-1 if value is None else place[str(value)] for value in column], np.int32)
+        for name, column in columns.items()
+    }
+    if (codes["truth"] < 0).any():
+        raise ValueError(f"truth of row {int(np.argmin(codes['truth']))} is no label; every row needs one")
+    return vocabulary, codes["truth"], codes["predicted"]
+
+
+def _named(name: str, column: NDArray[Any], labels: list[str]) -> NDArray[Any]:
+    """Label names, None for no label: indices of `labels` are looked up."""
+    indices = column.dtype.kind in "iu"
+    legal = (
+        (column >= -1) & (column < len(labels))
+        if indices
+        else np.array([value is None or value in labels for value in column])
+    )
+    if not legal.all():
+        row = int(np.argmin(legal))
+        raise ValueError(f"{name} of row {row} is {column[row]!r}, which is not among the labels {labels}")
+    return np.array([*labels, None], dtype=object)[column] if indices else column
+
+
+def _coded(name: str, values: ArrayLike | None, n: int, default: str) -> Coded:
+    if values is None:
+        return Coded(np.zeros(n, np.int32), (default,))
+    names, codes = np.unique(_column(name, values, n).astype(str), return_inverse=True)
+    return Coded(codes.astype(np.int32), tuple(names.tolist()))
+
+
+def _by_label(name: str, values: ArrayLike, n: int, labels: Sequence[str], vocabulary: Sequence[str]) -> FloatArray:
+    """A matrix (n, L) with its columns in the order of the vocabulary."""
+    array = np.asarray(values, np.float64)
+    if array.shape != (n, len(labels)):
+        raise ValueError(f"{name} has shape {array.shape}; it must be ({n}, {len(labels)}): a column for each label")
+    wrong = (array < 0).any(1) | ~np.isfinite(array).all(1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"{name} of row {row} is {array[row].tolist()}; give numbers that are not negative")
+    return array[:, [list(labels).index(label) for label in vocabulary]]

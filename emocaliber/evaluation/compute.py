@@ -1,0 +1,244 @@
+"""Computing a scorecard: loops over methods, subsets of rows and metric families.
+
+rows -> PredictionTable -> suite -> reference methods -> subsets -> metric families -> intervals -> Scorecard
+
+card = build_scorecard({"model": rows}, calibration={"model": calibration_rows})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
+from emocaliber.core.predictions import Prediction
+from emocaliber.evaluation import trusted
+from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
+from emocaliber.evaluation.comparison import compare
+from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_rows
+from emocaliber.evaluation.distributional import distribution
+from emocaliber.evaluation.families import metric_families
+from emocaliber.evaluation.intervals import estimates
+from emocaliber.evaluation.reference_methods import distinct, references
+from emocaliber.evaluation.scorecard import (
+    Curves,
+    Estimate,
+    MethodScores,
+    PublishedFigure,
+    Scorecard,
+    Scores,
+    Settings,
+    Trusted,
+    estimate,
+)
+from emocaliber.evaluation.selective import risk_coverage
+from emocaliber.evaluation.subsets import MethodRows, Subset, subsets
+from emocaliber.evaluation.suite import Suite, complete, conform, label_codes, suite_of
+
+DEFAULTS = Settings(
+    bins=10,
+    edges="right",
+    log_clip=0.001,
+    risk=0.1,
+    coverage=0.8,
+    interval="bca",
+    level=0.95,
+    replicates=1000,
+    unit="row",
+    seed=0,
+)
+
+Rows = PredictionTable | Iterable[Prediction]
+
+
+def build_scorecard(
+    methods: Mapping[str, Rows],
+    *,
+    suite: Suite | None = None,
+    calibration: Mapping[str, Rows] | None = None,
+    published: Sequence[PublishedFigure] = (),
+    settings: Settings = DEFAULTS,
+    subject: str | None = None,
+    threshold_on_test: bool = False,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Scorecard:
+    """Judge each method's rows, under the name that the mapping gives it.
+
+    `calibration` holds rows that no method was trained on, by the same names: from them come trusted thresholds, the
+    constants and the isotonic reference. Without them a trusted threshold is chosen only if `threshold_on_test` asks
+    for it, and is marked so. With a `subject`, that method alone gets reference methods and is compared, with every
+    other; without, each has its own and all are compared. `settings.unit` is overridden by what the rows say:
+    "cluster" where any cluster holds two rows. Raises UserError where rows contradict the suite or each other.
+    """
+    tables = {name: _table(name, rows) for name, rows in methods.items()}
+    if not tables:
+        raise UserError("no method to judge: give at least one file of predictions")
+    fresh = {name: _table(name, rows) for name, rows in (calibration or {}).items()}
+    every = [*tables.values(), *fresh.values()]
+    full = suite_of(every) if suite is None else complete(suite, every)
+    tables = {name: conform(table, full) for name, table in tables.items()}
+    own = [MethodRows(table, fresh.get(name), threshold_on_test=threshold_on_test) for name, table in tables.items()]
+    settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
+    judged = [(method, references(method)) for method in own if subject in (None, method.table.method)]
+    scores = []
+    for method in own + distinct(reference for _, fitted in judged for reference in fitted):
+        on_progress(f"scoring {method.table.method}")
+        scores.append(_method_scores(method, full, settings))
+    comparisons = []
+    for first, second in _pairs(own, judged):
+        on_progress(f"comparing {first.table.method} with {second.table.method}")
+        comparisons += compare(first, second, full, settings)
+    notes = _notes(own, full, declared=suite is not None)
+    return Scorecard(
+        full.name, list(full.tasks), list(full.groups), settings, scores, comparisons, list(published), notes
+    )
+
+
+def _table(name: str, rows: Rows) -> PredictionTable:
+    table = rows if isinstance(rows, PredictionTable) else PredictionTable.from_predictions(rows)
+    return replace(table, method=name)
+
+
+def _pairs(
+    own: Sequence[MethodRows], judged: Sequence[tuple[MethodRows, list[MethodRows]]]
+) -> list[tuple[MethodRows, MethodRows]]:
+    """Every two methods of which one has references, and each of those with each of its references."""
+    subjects = {method.table.method for method, _ in judged}
+    among = [(a, b) for a, b in combinations(own, 2) if subjects & {a.table.method, b.table.method}]
+    return among + [(method, reference) for method, fitted in judged for reference in fitted]
+
+
+def _notes(methods: Sequence[MethodRows], suite: Suite, *, declared: bool) -> list[str]:
+    """What a reader must know before trusting a value."""
+    notes = []
+    for method in methods:
+        name, table = method.table.method, method.table
+        if method.calibration is None and method.threshold_on_test:
+            notes.append(f"{name}: trusted thresholds were chosen on the test rows, which flatters them")
+        elif method.calibration is None:
+            notes.append(f"{name}: no calibration rows, so no trusted threshold and no isotonic reference")
+        if invalid := int((~table.usable()).sum()):
+            notes.append(f"{name}: {invalid} of {len(table)} answers unusable; headline values count them as wrong")
+        for task, spec in suite.tasks.items() if declared else ():
+            rows = int((table.task.codes == table.task.code(task)).sum())
+            if spec.rows is not None and rows != spec.rows:
+                notes.append(f"{name}: task {task} has {rows} rows, the suite {spec.rows}")
+    return notes
+
+
+def _method_scores(method: MethodRows, suite: Suite, settings: Settings) -> MethodScores:
+    """Every subset of one method."""
+    table = method.table
+    return MethodScores(
+        table.method,
+        method.role,
+        method.note,
+        [SOURCES[code].value for code in np.unique(table.sources)],
+        int(np.unique(table.confidence[table.usable()]).size),
+        [_scores(method, subset, suite, settings) for subset in subsets(table, suite)],
+        method.oracle,
+    )
+
+
+def _scores(method: MethodRows, subset: Subset, suite: Suite, settings: Settings) -> Scores:
+    table, rows, pooled = method.table, subset.rows, subset.aggregation == "pooled"
+    thresholds = _thresholds(method, rows, subset.tasks, settings)
+    values = _values(method, subset, suite, settings, thresholds) | _classwise(table, subset, suite, settings)
+    states = np.bincount(table.states[rows], minlength=len(STATES))
+    chosen_on: Literal["test", "calibration"] = "test" if method.calibration is None else "calibration"
+    return Scores(
+        subset.kind,
+        subset.name,
+        subset.aggregation,
+        subset.tasks,
+        int(rows.size),
+        int(table.usable()[rows].sum()),
+        int(np.unique(table.cluster[rows]).size) if method.clustered else int(rows.size),
+        {state.value: int(count) for state, count in zip(STATES, states, strict=True) if count},
+        _under(values, "headline."),
+        _under(values, "answered."),
+        [
+            Trusted(rule, chosen_on, estimate(at if pooled else np.nan).value, **_under(values, f"trusted.{rule}."))
+            for rule, at in thresholds.items()
+        ],
+        _curves(_counts(table, rows), settings) if pooled else None,
+    )
+
+
+def _values(
+    method: MethodRows, subset: Subset, suite: Suite, settings: Settings, thresholds: Mapping[str, float]
+) -> dict[str, Estimate]:
+    """Every value that all parts of the subset have, averaged over them, with its interval."""
+    parts = []
+    for rows, tasks in subset.parts:
+        own = thresholds if subset.aggregation == "pooled" else _thresholds(method, rows, tasks, settings)
+        parts.append(metric_families(method.table, rows, tasks, suite, thresholds=own, settings=settings))
+    values: dict[str, Estimate] = {}
+    for kind in parts[0]:
+        if all(kind in part for part in parts):
+            families = [part[kind] for part in parts]
+            values |= estimates(families, method.clusters(family.rows for family in families), settings)
+    return values
+
+
+def _thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], settings: Settings) -> dict[str, float]:
+    """Each rule's threshold: on the calibration rows of these tasks, on all where they have none; infinity for
+    none."""
+    if method.calibration is None:
+        if not method.threshold_on_test:
+            return {}
+        chosen = _counts(method.table, rows)
+    else:
+        codes = [method.calibration.task.code(task) for task in tasks]
+        own = np.flatnonzero(np.isin(method.calibration.task.codes, codes))
+        chosen = _counts(method.calibration, own if own.size else np.arange(len(method.calibration)))
+    answered = chosen.answered_only()
+    bound = f"risk at most {settings.risk:g} with confidence {settings.level:g}"
+    return {
+        "best F1": trusted.best_f1_threshold(answered),
+        "precision-recall crossing": trusted.crossing_threshold(answered),
+        bound: trusted.risk_threshold(answered, risk=settings.risk, level=settings.level),
+    }
+
+
+def _counts(table: PredictionTable, rows: IntArray) -> Counts:
+    usable, right = table.usable()[rows], table.label_right()[rows]
+    invalid = int((~usable).sum())
+    invalid_right = int((right & ~usable).sum())
+    return count_rows(table.confidence[rows][usable], right[usable], invalid=invalid, invalid_right=invalid_right)
+
+
+def _under(values: Mapping[str, Estimate], prefix: str) -> dict[str, Estimate]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _curves(counts: Counts, settings: Settings) -> Curves:
+    return Curves(
+        reliability_curve(counts, bins=settings.bins, edges=settings.edges, level=settings.level),
+        histogram(counts, edges=settings.edges),
+        risk_coverage(counts),
+        trusted.trusted_curve(counts),
+    )
+
+
+def _classwise(table: PredictionTable, subset: Subset, suite: Suite, settings: Settings) -> dict[str, Estimate]:
+    """Classwise ECE of one task's distributions, without an interval: labels of several tasks are not one set."""
+    if table.distributions is None or len(subset.tasks) > 1:
+        return {}
+    rows, columns = subset.rows, label_codes(table, suite, subset.tasks)
+    shares: FloatArray = np.nan_to_num(table.distributions[rows][:, columns])
+    usable = table.usable()[rows] & (shares.sum(-1) > 0)
+    if not usable.any():
+        return {}
+    guess = distribution(shares[usable], "distribution")
+    truth = np.argmax(table.truth[rows][usable][:, None] == columns, -1)
+    bins, edges, invalid = settings.bins, settings.edges, int((~usable).sum())
+    return {
+        "headline.classwise_ece": estimate(classwise_ece(guess, truth, bins=bins, edges=edges, invalid=invalid)),
+        "answered.classwise_ece": estimate(classwise_ece(guess, truth, bins=bins, edges=edges)),
+    }

@@ -1,0 +1,259 @@
+"""Metric families: what is measured on a set of rows, as statistics of counts of cells.
+
+There are four families, because what makes two rows alike differs: confidences (a few distinct values), labels (pairs
+of truth and prediction), distributions and token probabilities (nearly every row of its own). A statistic gives named
+values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` resamples the counts.
+
+    families = metric_families(table, rows, ["FI-8"], suite, thresholds={}, settings=DEFAULTS)
+    families["confidence"].statistic(counts)["headline.ece"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emocaliber.core.prediction_table import PredictionTable
+from emocaliber.evaluation import (
+    calibration,
+    classification,
+    discrimination,
+    distributional,
+    proper_scores,
+    selective,
+    smooth,
+    trusted,
+)
+from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, ratio
+from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, cells, dense_codes, distinct_rows
+from emocaliber.evaluation.scorecard import Settings
+from emocaliber.evaluation.suite import Suite, label_codes
+
+Values = dict[str, FloatArray]
+Statistic = Callable[[FloatArray], Mapping[str, FloatArray]]
+"""Counts of cells (r, cells) to named values, each (r,)."""
+
+ANSWERED_ONLY = "ece_equal_mass"
+"""No headline value: the bins' edges move when a row becomes invalid, so leaving out a confidence could improve it."""
+
+
+@dataclass(frozen=True)
+class MetricFamily:
+    """The table's `rows` (n,) that are measured, their cells, `codes` (n,) below `size`, and the statistic of counts
+    (r, size). `exact` holds the values on the sample itself where the cells are of rounded confidences."""
+
+    rows: IntArray
+    codes: IntArray
+    size: int
+    statistic: Statistic
+    exact: Mapping[str, FloatArray] | None = None
+
+
+def metric_families(
+    table: PredictionTable,
+    rows: IntArray,
+    tasks: Sequence[str],
+    suite: Suite,
+    *,
+    thresholds: Mapping[str, float],
+    settings: Settings,
+    headline_only: bool = False,
+) -> dict[str, MetricFamily]:
+    """The families that apply to these rows of the table, which are of these tasks, by name.
+
+    `thresholds` are those of the trusted metrics, by rule. `headline_only` leaves out the answered and trusted values.
+    """
+    usable, right = table.usable()[rows], table.label_right()[rows]
+    votes, distributions = table.votes, table.distributions
+    voted = np.zeros(rows.size, bool) if votes is None else votes[rows].sum(-1) > 0
+    agreement = None
+    if votes is not None and voted.all():
+        agreement = distributional.agreement(votes[rows], table.predicted[rows])
+    confidence = table.confidence[rows]
+    families = {
+        "confidence": _confidence_family(
+            rows, confidence, right, usable, agreement, thresholds=thresholds, settings=settings, brief=headline_only
+        )
+    }
+    truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
+    if truth.min() < truth.max():
+        families["label"] = _label_family(rows, truth, predicted, usable, len(table.labels))
+    if votes is not None and distributions is not None and np.isfinite(distributions[rows[voted]]).any():
+        inside, columns = rows[voted], label_codes(table, suite, tasks)
+        labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
+        families["distribution"] = _distribution_family(
+            inside,
+            votes[inside][:, columns],
+            distributions[inside][:, columns],
+            usable[voted],
+            labels[table.task.codes[inside]],
+            settings,
+        )
+    both = usable & np.isfinite(table.probability[rows])
+    if both.sum() > 1:
+        families["alignment"] = _alignment_family(rows[both], confidence[both], table.probability[rows[both]])
+    return families
+
+
+def confidence_values(counts: Counts, settings: Settings) -> Values:
+    """Every metric of confidences, by its key in metric_names."""
+    bins, edges = settings.bins, settings.edges
+    parts = proper_scores.corp(counts)
+    return {
+        "accuracy": classification.accuracy(counts),
+        "label_accuracy": classification.label_accuracy(counts),
+        "mean_confidence": classification.mean_confidence(counts),
+        "ece": calibration.ece(counts, bins=bins, edges=edges),
+        "ece_equal_mass": calibration.ece(counts, bins=bins, binning="equal mass"),
+        "ece_distinct": calibration.ece(counts, binning="distinct"),
+        "mce": calibration.ece(counts, bins=bins, edges=edges, norm="max"),
+        "ece_l2_debiased": calibration.debiased_l2(counts, bins=bins, edges=edges),
+        "smooth_ece": smooth.smooth_ece(counts),
+        "brier": proper_scores.brier_score(counts),
+        "log_score": proper_scores.log_score(counts, clip=settings.log_clip),
+        "miscalibration": parts.miscalibration,
+        "discrimination": parts.discrimination,
+        "uncertainty": parts.uncertainty,
+        "brier_skill": proper_scores.brier_skill(counts),
+        "auroc": discrimination.auroc(counts),
+        "average_precision": discrimination.average_precision(counts),
+        "aurc": selective.aurc(counts),
+        "excess_aurc": selective.excess_aurc(counts),
+        "augrc": selective.augrc(counts),
+        "prr": selective.prr(counts),
+        "coverage_at_risk": selective.coverage_at_risk(counts, settings.risk),
+        "risk_at_coverage": selective.risk_at_coverage(counts, settings.coverage),
+    }
+
+
+def _agreement_values(rows: Cells, counts: FloatArray, settings: Settings) -> Values:
+    """Agreement of the annotators with the label, and the confidence against it."""
+    shares = rows.agreements(counts)
+    return {
+        "agreement": ratio(rows.agreement_sum(counts), shares.n),
+        "agreement_brier": proper_scores.brier_score(shares),
+        "agreement_ece": calibration.ece(shares, bins=settings.bins, edges=settings.edges),
+    }
+
+
+def _trusted_values(counts: Counts, thresholds: Mapping[str, float]) -> Values:
+    """Trusted metrics at each rule's threshold, as "<rule>.<metric>"."""
+    everything = trusted.trust_all_f1(classification.label_accuracy(counts))
+    values: Values = {}
+    for rule, threshold in thresholds.items():
+        at = trusted.trusted_at(counts, threshold)
+        named = {"coverage": at.coverage, "precision": at.precision, "recall": at.recall, "accuracy": at.accuracy}
+        named |= {"f1": at.f1, "trust_all_f1": everything, "lift": at.f1 - everything}
+        values |= {f"{rule}.{name}": value for name, value in named.items()}
+    return values
+
+
+def _confidence_family(
+    rows: IntArray,
+    confidence: FloatArray,
+    right: BoolArray,
+    usable: BoolArray,
+    agreement: FloatArray | None,
+    *,
+    thresholds: Mapping[str, float],
+    settings: Settings,
+    brief: bool,
+) -> MetricFamily:
+    """The metrics of confidences (arrays as in `resampling.cells`)."""
+
+    def measured(grouped: Cells, counts: FloatArray) -> Values:
+        values = confidence_values(grouped.correctness(counts), settings)
+        return values if agreement is None else values | _agreement_values(grouped, counts, settings)
+
+    def statistic_of(grouped: Cells) -> Statistic:
+        def statistic(counts: FloatArray) -> Values:
+            headline = measured(grouped, counts)
+            values = _prefixed("headline", {key: value for key, value in headline.items() if key != ANSWERED_ONLY})
+            if brief:
+                return values
+            answered = measured(grouped, grouped.answered(counts)) if grouped.invalid else headline
+            trust = _trusted_values(grouped.correctness(counts), thresholds)
+            return values | _prefixed("answered", answered) | _prefixed("trusted", trust)
+
+        return statistic
+
+    exact = cells(confidence, right, usable, agreement)
+    if exact.values.size <= MAX_LEVELS:
+        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact))
+    rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS)
+    sample = np.bincount(exact.codes, minlength=exact.size).astype(np.float64)[None, :]
+    return MetricFamily(rows, rounded.codes, rounded.size, statistic_of(rounded), statistic_of(exact)(sample))
+
+
+def _label_family(rows: IntArray, truth: IntArray, predicted: IntArray, usable: BoolArray, labels: int) -> MetricFamily:
+    """F1 of the labels. Headline values take an invalid row's label away."""
+    width = labels + 1
+    codes, pairs = dense_codes((truth * width + predicted + 1) * 2 + usable, 2 * labels * width)
+    true, guess, valid = pairs // (2 * width), pairs // 2 % width - 1, pairs % 2 == 1
+
+    def statistic(counts: FloatArray) -> Values:
+        headline = classification.f1_scores(true, np.where(valid, guess, -1), counts, labels)
+        answered = headline
+        if not valid.all():
+            answered = classification.f1_scores(true[valid], guess[valid], counts[..., valid], labels)
+        return {
+            "headline.weighted_f1": headline.weighted,
+            "headline.macro_f1": headline.macro,
+            "answered.weighted_f1": answered.weighted,
+            "answered.macro_f1": answered.macro,
+        }
+
+    return MetricFamily(rows, codes, pairs.size, statistic)
+
+
+def _distribution_family(
+    rows: IntArray,
+    votes: FloatArray,
+    predicted: FloatArray,
+    answered: BoolArray,
+    labels_per_row: FloatArray,
+    settings: Settings,
+) -> MetricFamily:
+    """Distributional metrics of rows with `votes` (n, L); those without a `predicted` distribution (n, L) take each
+    metric's worst value."""
+    annotators = distributional.distribution(votes, "votes")
+    usable = answered & (np.nan_to_num(predicted).sum(-1) > 0)
+    guess = distributional.distribution(np.where(usable[:, None], predicted, annotators), "distribution")
+    scores = distributional.row_scores(annotators, guess, usable, clip=settings.log_clip)
+    codes, distinct = distinct_rows(np.column_stack((scores, labels_per_row, np.ones(usable.size), usable)))
+    headline = distinct[:, :-1]
+    valid = headline * distinct[:, -1:]
+
+    def statistic(counts: FloatArray) -> Values:
+        sums = {"headline": counts @ headline, "answered": counts @ valid}
+        return {
+            f"{prefix}.{name}": value
+            for prefix, columns in sums.items()
+            for name, value in distributional.values_of_sums(columns).items()
+        }
+
+    return MetricFamily(rows, codes, len(distinct), statistic)
+
+
+def _alignment_family(rows: IntArray, confidence: FloatArray, probability: FloatArray) -> MetricFamily:
+    """Rank correlation and mean gap on the rows that have both. The ranks are those of the sample in every
+    replicate."""
+    products = discrimination.rank_products(confidence, probability)
+    codes, columns = distinct_rows(np.column_stack((products, confidence - probability, np.ones(confidence.size))))
+
+    def statistic(counts: FloatArray) -> Values:
+        sums = counts @ columns
+        means = ratio(sums[..., :-1], sums[..., -1:])
+        values = {
+            "alignment_rank_correlation": discrimination.correlation_of_means(means[..., :5]),
+            "alignment_mean_gap": means[..., 5],
+        }
+        return _prefixed("headline", values) | _prefixed("answered", values)
+
+    return MetricFamily(rows, codes, len(columns), statistic)
+
+
+def _prefixed(prefix: str, values: Values) -> Values:
+    return {f"{prefix}.{name}": value for name, value in values.items()}

@@ -1,0 +1,186 @@
+"""Intervals: the values of metric families with bootstrap intervals, and paired differences of two with p-values.
+
+Percentile and BCa (Efron 1987), pooled or as the mean over tasks. `estimates` and `differences` serve the scorecard;
+`replicate` and `interval` are the bootstrap of any statistic of counts.
+
+    from emocaliber.evaluation.intervals import interval, replicate
+    interval(replicate(statistic, population(codes, cells), replicates=1000, seed=0)["ece"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.special import ndtr, ndtri
+
+from emocaliber.evaluation.counts import FloatArray, IntArray
+from emocaliber.evaluation.families import MetricFamily, Statistic, Values
+from emocaliber.evaluation.resampling import Population, dense_codes, population
+from emocaliber.evaluation.scorecard import Difference, Estimate, Settings, estimate
+
+Kind = Literal["bca", "percentile"]
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """A statistic on the sample, on `replicates` (R,) of it, and on the sample less each unit (`left_out`,
+    `weights`)."""
+
+    value: float
+    replicates: FloatArray
+    left_out: FloatArray
+    weights: FloatArray
+
+
+def estimates(
+    families: Sequence[MetricFamily], clusters: Sequence[IntArray] | None, settings: Settings
+) -> dict[str, Estimate]:
+    """Every value of the families, averaged over them, with its interval; `clusters` holds each one's, (n,) each."""
+    values = {}
+    for name, (bootstrap, exact) in _replicated(families, clusters, settings).items():
+        low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
+        shift = exact - bootstrap.value
+        values[name] = estimate(exact, low + shift, high + shift)
+    return values
+
+
+def differences(
+    pairs: Sequence[tuple[MetricFamily, MetricFamily]], clusters: Sequence[IntArray] | None, settings: Settings
+) -> dict[str, Difference]:
+    """First minus second of each pair, measured on the same rows in the same order, averaged over the pairs."""
+    compared = {}
+    for name, (bootstrap, exact) in _replicated([_difference(*pair) for pair in pairs], clusters, settings).items():
+        low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
+        shift = exact - bootstrap.value
+        bounds = estimate(exact, low + shift, high + shift)
+        p = estimate(p_value(bootstrap.replicates + shift)).value
+        compared[name] = Difference(bounds.value, bounds.low, bounds.high, p)
+    return compared
+
+
+def replicate(statistic: Statistic, rows: Population, *, replicates: int, seed: int) -> dict[str, Replicated]:
+    """Every value of `statistic` with its bootstrap and jackknife replicates."""
+    chunks = [statistic(counts) for counts in rows.replicates(replicates, seed)]
+    sample = statistic(rows.counts()[None, :])
+    counts, weights = rows.jackknife(seed)
+    left_out = statistic(counts)
+    return {
+        name: Replicated(
+            float(value[0]), np.concatenate([chunk[name] for chunk in chunks]), np.asarray(left_out[name]), weights
+        )
+        for name, value in sample.items()
+    }
+
+
+def interval(bootstrap: Replicated, *, kind: Kind = "bca", level: float = 0.95) -> tuple[float, float]:
+    """Lower and upper bound at nominal coverage `level`.
+
+    NaN, NaN where the value is undefined or most replicates are; a few undefined replicates (a draw without errors
+    has no AUROC) are left out. "bca" is Efron's (1987) bias-corrected and accelerated interval, with the acceleration
+    from the jackknife; "percentile" takes the replicates' quantiles.
+    """
+    drawn = bootstrap.replicates[np.isfinite(bootstrap.replicates)]
+    if not np.isfinite(bootstrap.value) or 2 * drawn.size < bootstrap.replicates.size or drawn.size == 0:
+        return np.nan, np.nan
+    tail = (1 - level) / 2
+    shares = np.array([tail, 1 - tail])
+    if kind == "bca" and np.ptp(drawn) > 0:
+        shares = _bca_shares(bootstrap, drawn, shares)
+    low, high = np.quantile(drawn, shares)
+    return float(low), float(high)
+
+
+def p_value(differences: FloatArray) -> float:
+    """Two-sided bootstrap p-value of "no difference": twice the smaller share of replicates on one side of 0 (0
+    counts on both), with one replicate added, so that it is never 0 (Davison & Hinkley 1997, section 4.4)."""
+    drawn = differences[np.isfinite(differences)]
+    if 2 * drawn.size < differences.size or drawn.size == 0:
+        return np.nan
+    smaller = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return float(min(1.0, 2 * (smaller + 1) / (drawn.size + 1)))
+
+
+def _bca_shares(bootstrap: Replicated, drawn: FloatArray, shares: FloatArray) -> FloatArray:
+    below = (drawn < bootstrap.value).mean() + (drawn == bootstrap.value).mean() / 2
+    # A value outside all replicates has no finite bias correction: half a replicate is taken to lie beyond it.
+    bias = ndtri(np.clip(below, 0.5 / drawn.size, 1 - 0.5 / drawn.size))
+    z = bias + ndtri(shares)
+    return np.asarray(ndtr(bias + z / np.maximum(1 - _acceleration(bootstrap) * z, 1e-3)))
+
+
+def _acceleration(bootstrap: Replicated) -> float:
+    """Skewness of the jackknife influences over 6 (Efron & Tibshirani 1993, equation 14.15)."""
+    defined = np.isfinite(bootstrap.left_out)
+    values, weights = bootstrap.left_out[defined], bootstrap.weights[defined]
+    if values.size < 2:
+        return 0.0
+    influence = np.average(values, weights=weights) - values
+    spread = float(weights @ influence**2)
+    return float(weights @ influence**3) / (6 * spread**1.5) if spread > 1e-30 else 0.0
+
+
+def _replicated(
+    families: Sequence[MetricFamily], clusters: Sequence[IntArray] | None, settings: Settings
+) -> dict[str, tuple[Replicated, float]]:
+    """Each value's replicates on the families' cells, and the exact value."""
+    offsets = np.concatenate(([0], np.cumsum([family.size for family in families])))
+    codes = np.concatenate([family.codes + offset for family, offset in zip(families, offsets, strict=False)])
+    strata = np.repeat(np.arange(len(families)), [family.codes.size for family in families])
+    rows = population(
+        codes, int(offsets[-1]), clusters=None if clusters is None else np.concatenate(clusters), strata=strata
+    )
+
+    def statistic(counts: FloatArray) -> Values:
+        return _mean(
+            [
+                family.statistic(counts[:, first:last])
+                for family, first, last in zip(families, offsets[:-1], offsets[1:], strict=True)
+            ]
+        )
+
+    bootstraps = replicate(statistic, rows, replicates=settings.replicates, seed=settings.seed)
+    exact = _mean([_exact(family) for family in families])
+    return {name: (bootstrap, float(exact[name][0])) for name, bootstrap in bootstraps.items()}
+
+
+def _exact(family: MetricFamily) -> Mapping[str, FloatArray]:
+    if family.exact is not None:
+        return family.exact
+    return family.statistic(np.bincount(family.codes, minlength=family.size).astype(np.float64)[None, :])
+
+
+def _mean(values: Sequence[Mapping[str, FloatArray]]) -> Values:
+    """The mean over families of every value that all of them have; undefined where it is undefined in any."""
+    if len(values) == 1:
+        return dict(values[0])
+    shared = [name for name in values[0] if all(name in other for other in values)]
+    return {name: np.asarray(sum(each[name] for each in values) / len(values)) for name in shared}
+
+
+def _difference(first: MetricFamily, second: MetricFamily) -> MetricFamily:
+    """A family whose cells are the distinct pairs of cells, and whose values are first minus second."""
+    codes, pairs = dense_codes(first.codes * second.size + second.codes, first.size * second.size)
+    of_first = _pooling(pairs // second.size, first.size)
+    of_second = _pooling(pairs % second.size, second.size)
+
+    def subtract(left: Mapping[str, FloatArray], right: Mapping[str, FloatArray]) -> Values:
+        return {name: left[name] - right[name] for name in left if name in right}
+
+    def statistic(counts: FloatArray) -> Values:
+        return subtract(first.statistic(of_first(counts)), second.statistic(of_second(counts)))
+
+    rounded = first.exact is not None or second.exact is not None
+    exact = subtract(_exact(first), _exact(second)) if rounded else None
+    return MetricFamily(first.rows, codes, pairs.size, statistic, exact)
+
+
+def _pooling(cell: IntArray, size: int) -> Callable[[FloatArray], FloatArray]:
+    """Counts of pairs (r, pairs) summed into counts of the cells that they belong to, (r, size)."""
+    if cell.size == size and (cell == np.arange(size)).all():
+        return lambda counts: counts
+    matrix = csr_array((np.ones(cell.size), (cell, np.arange(cell.size))), shape=(size, cell.size))
+    return lambda counts: np.ascontiguousarray((matrix @ counts.T).T)

@@ -1,0 +1,93 @@
+"""Reference methods: what anybody can have with the same labels: a constant confidence per task, and isotonic
+recalibration.
+
+They take nothing but rows; the baselines that are trained are in emocaliber.baselines. A method whose Brier score is
+not below the constant's adds nothing to its labels. Fitted on the test rows they know what no method may know: oracles.
+
+    constant_per_task(table, calibration)       # confidence: the task's accuracy on the calibration rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from emocaliber.calibration.maps import fit_isotonic
+from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
+from emocaliber.core.predictions import Source, State
+from emocaliber.evaluation.counts import BoolArray, FloatArray
+from emocaliber.evaluation.subsets import MethodRows
+
+CONSTANT = "constant per task"
+ISOTONIC = "isotonic"
+
+
+def references(method: MethodRows) -> list[MethodRows]:
+    """What the method's own labels reach with a constant, and with its confidence recalibrated where that can be
+    fitted."""
+    calibration = method.calibration
+    constant = constant_per_task(method.table, calibration)
+    if calibration is None:
+        note = "every label with its task's accuracy on these test rows (an oracle)"
+        return [MethodRows(constant, None, "reference", note, oracle=True)]
+    note = "every label with its task's accuracy on the calibration rows"
+    fitted = [MethodRows(constant, None, "reference", note)]
+    recalibrated = isotonic(method.table, calibration)
+    if recalibrated is not None:
+        note = "the method's confidence after isotonic regression on the calibration rows"
+        fitted.append(MethodRows(recalibrated, None, "reference", note))
+    return fitted
+
+
+def distinct(methods: Iterable[MethodRows]) -> list[MethodRows]:
+    """Those that differ in a row: methods with the same labels share their constant."""
+    first: dict[tuple[bytes, ...], MethodRows] = {}
+    for method in methods:
+        table = method.table
+        key = (table.label_right().tobytes(), table.confidence.tobytes(), table.task.codes.tobytes())
+        first.setdefault(key, method)
+    return list(first.values())
+
+
+def constant_per_task(table: PredictionTable, calibration: PredictionTable | None) -> PredictionTable:
+    """Every label with the accuracy of its task on the calibration rows; where they have none of the task, with their
+    overall accuracy; without calibration rows, with the test rows' own accuracy (an oracle)."""
+    source = table if calibration is None else calibration
+    right = source.label_right()
+    confidence = np.full(len(table), float(right.mean()))
+    for task in table.task.names:
+        rows = source.task.codes == source.task.code(task)
+        if rows.any():
+            confidence[table.task.codes == table.task.code(task)] = float(right[rows].mean())
+    return _with_confidence(table, CONSTANT, confidence, table.predicted >= 0, Source.CONSTANT)
+
+
+def isotonic(table: PredictionTable, calibration: PredictionTable) -> PredictionTable | None:
+    """The confidence mapped by isotonic regression on the answered calibration rows; None where there are none."""
+    rows = calibration.usable()
+    if not rows.any():
+        return None
+    fitted = fit_isotonic(calibration.confidence[rows], calibration.label_right()[rows])
+    confidence = np.full(len(table), np.nan)
+    usable = table.usable()
+    if usable.any():
+        confidence[usable] = fitted(table.confidence[usable])
+    return _with_confidence(table, ISOTONIC, confidence, usable, Source.POSTHOC)
+
+
+def _with_confidence(
+    table: PredictionTable, name: str, confidence: FloatArray, answered: BoolArray, source: Source
+) -> PredictionTable:
+    """The same labels with another confidence; rows that lack a label keep their state."""
+    states = np.where(answered, STATES.index(State.OK), table.states).astype(np.int8)
+    return replace(
+        table,
+        method=f"{name} ({table.method})",
+        confidence=np.where(answered, confidence, np.nan),
+        states=states,
+        sources=np.full(len(table), SOURCES.index(source), np.int8),
+        probability=np.full(len(table), np.nan),
+        distributions=None,
+    )
