@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from peft import PeftModel
 from transformers import AutoModelForImageTextToText
 
@@ -90,11 +89,11 @@ def _write(stage: Finished, partial: Path, *, merge: bool, scorecard: Path | Non
 
 
 def _merged(stage: Finished) -> Any:
-    """Base and adapter in one, added up in float32 and rounded once."""
-    base = AutoModelForImageTextToText.from_pretrained(stage.base, dtype=torch.float32, use_safetensors=True)
-    merged: Any = PeftModel.from_pretrained(base, str(stage.folder / ADAPTER))
-    whole = merged.merge_and_unload()
-    return whole.to(getattr(whole.config, "dtype", None) or torch.float32)
+    """Base and adapter in one, added up in float32 and rounded once, to the type of the base's own weights."""
+    base: Any = AutoModelForImageTextToText.from_pretrained(stage.base, dtype="auto", use_safetensors=True)
+    own_type = base.dtype
+    adapted: Any = PeftModel.from_pretrained(base.float(), str(stage.folder / ADAPTER))
+    return adapted.merge_and_unload().to(own_type)
 
 
 def _scorecard(folder: Path | None) -> str:
