@@ -30,7 +30,7 @@ VERBS = {
     "train": ("cli.train", "Run one stage from its recipe; run again after a stop, it goes on."),
     "generate": ("runs.generate", "Ask a model about images; write responses and predictions."),
     "data": ("cli.data", "Check data, convert it to Parquet, split it without leaks."),
-    "pairs": ("runs.pairs", "Make preference pairs of sampled answers, with a report."),
+    "pairs": ("cli.pairs", "Make preference pairs of sampled answers, with a report."),
     "recalibrate": ("cli.recalibrate", "Recalibrate confidences after training (temperature, Platt, beta, isotonic)."),
     "rewards": ("cli.rewards", "Draw the rewards of stage 3 and where they pay for cheating."),
     "env": ("cli.environment", "Print versions and devices, to be pasted into a bug report."),

@@ -6,8 +6,11 @@ emocaliber run recipes/tiny --out out/demo
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
+from emocaliber.core.gpus import take_one_gpu
 from emocaliber.core.outputs import Output
 
 REPORT = ("report/report.*", "report/scorecard.json", "report/inputs.json", "report/done.json")
@@ -23,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the stages, judge them, and say where the report is."""
+    if sentence := take_one_gpu(os.environ):
+        print(sentence, file=sys.stderr)
     from emocaliber.runs.run import run as run_recipes
 
     report = run_recipes(arguments.recipes, arguments.out, arguments.seed)

@@ -6,9 +6,12 @@ emocaliber train recipes/tiny/1-label.yaml --out out/label
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emocaliber.core.gpus import take_one_gpu
 from emocaliber.core.outputs import Output
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, and say where the result is."""
+    if sentence := take_one_gpu(os.environ):
+        print(sentence, file=sys.stderr)
     from emocaliber.runs.recipes import read_recipe
     from emocaliber.runs.train import train
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from emocaliber.core.resolution import shown
+from emocaliber.core.resolution import SHOWN_PIXELS, shown
 from emocaliber.core.samples import FileImage, ImageSource
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -81,18 +81,19 @@ def image_hash(encoded: bytes) -> str:
     return hashlib.sha256(encoded).hexdigest()
 
 
-def load_image(source: ImageSource) -> Image.Image:
+def load_image(source: ImageSource, max_pixels: int = SHOWN_PIXELS) -> Image.Image:
     """The picture in 8-bit RGB, upright.
 
     PNG, JPEG and WEBP by content, whatever the name says; size is read from the header before a pixel is decoded.
     EXIF orientation is applied, transparency lies on white, 16 bits become 8, CMYK becomes RGB. Of a photograph with a
     second picture inside (MPO: a phone's preview or gain map) the first is taken. An animation is refused: which of its
     frames was asked about, nobody can say. So are pictures under 4 pixels a side, over 40
-    megapixels, or 200 times as long as wide. A picture of more pixels than a model is shown is made smaller.
+    megapixels, or 200 times as long as wide. A picture of more than `max_pixels` is made smaller.
 
     Raises ImageError.
     """
-    return shown(decode_image(read_image_bytes(source), source.name if isinstance(source, FileImage) else "image"))
+    name = source.name if isinstance(source, FileImage) else "image"
+    return shown(decode_image(read_image_bytes(source), name), max_pixels)
 
 
 def decode_image(encoded: bytes, name: str = "image") -> Image.Image:

@@ -24,6 +24,10 @@ LEVELS: tuple[float, ...] = tuple(level / 20 for level in range(21))
 LEVEL_TEXTS: tuple[str, ...] = tuple(f"{level:.2f}" for level in LEVELS)
 """The same levels as they are written."""
 
+ANSWER_TOKENS = 32
+"""The longest answer of a label and a confidence, in tokens: "<answer>disappointment</answer><confidence>0.85
+</confidence>" takes fewer where a tokenizer splits numbers into digits."""
+
 _ANSWER_FIELD = re.compile(r"\{(label|confidence|distribution|reasoning)\}")
 _KEYS = {"prompt", "answer"}
 

@@ -14,14 +14,15 @@ from math import sqrt
 from PIL import Image
 
 SHOWN_PIXELS = 576 * 28 * 28
-"""EmoCaliber's MAX_PIXELS in training (arXiv 2512.15528, train/step1_example.sh): 576 patches of 28 by 28, 451,584."""
+"""The default: EmoCaliber's MAX_PIXELS in training (arXiv 2512.15528, train/step1_example.sh), 576 patches of 28 by 28,
+451,584. A recipe's `max_pixels` takes its place, and what a model was trained with goes with it in emocaliber.json."""
 
 
-def shown(image: Image.Image) -> Image.Image:
-    """The picture, made smaller in proportion where it has more than SHOWN_PIXELS; else the very same one."""
+def shown(image: Image.Image, max_pixels: int = SHOWN_PIXELS) -> Image.Image:
+    """The picture, made smaller in proportion where it has more than `max_pixels`; else the very same one."""
     width, height = image.size
-    if width * height <= SHOWN_PIXELS:
+    if width * height <= max_pixels:
         return image
-    scale = sqrt(SHOWN_PIXELS / (width * height))
+    scale = sqrt(max_pixels / (width * height))
     smaller = (max(1, int(width * scale)), max(1, int(height * scale)))
     return image.resize(smaller, Image.Resampling.BICUBIC, reducing_gap=2.0)

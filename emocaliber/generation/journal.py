@@ -43,17 +43,18 @@ class Journal:
 
     On opening, a torn last line is cut off and unreadable lines are passed over: those samples are asked again.
     Engine and image errors are not kept, so that the next run tries them again. `added` and `added_tokens` count
-    what was appended since. Memory: the keys and offsets, not the texts.
+    what was appended since. The journals `beside` it, of other processes, are read as they are now. Memory: the keys
+    and offsets, not the texts.
 
     Raises UserError where another run holds the file, or it cannot be opened.
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, beside: Sequence[Path] = ()) -> None:
         self.path = path
         self.added = 0
         self.added_tokens = 0
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, tuple[int, int, int]] = {}  # the file's descriptor, offset and length
         self._appending = Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,10 @@ class Journal:
         except BlockingIOError:
             os.close(self._file)
             raise UserError(f"{path} is in use by another run; let it end, or write to another folder") from None
-        self._end = self._read_places()
+        self._beside = [os.open(other, os.O_RDONLY) for other in beside]
+        for other, file in zip(beside, self._beside, strict=True):
+            self._read_places(other, file)
+        self._end = self._read_places(path, self._file)
         os.ftruncate(self._file, self._end)
 
     def __enter__(self) -> Journal:
@@ -78,15 +82,17 @@ class Journal:
         return len(self._places)
 
     def close(self) -> None:
-        """Give the file back."""
-        os.close(self._file)
+        """Give the files back."""
+        for file in (self._file, *self._beside):
+            os.close(file)
 
     def find(self, key: str) -> Response | None:
         """The finished response to this question, or None. Safe to call from several threads."""
         place = self._places.get(key)
         if place is None:
             return None
-        return msgspec.json.decode(os.pread(self._file, place[1], place[0]), type=_Line).response
+        file, start, length = place
+        return msgspec.json.decode(os.pread(file, length, start), type=_Line).response
 
     def append(self, answers: Sequence[tuple[str, Response]]) -> None:
         """Write the answers and wait until they are on the disk; failed requests are left out. Safe in threads."""
@@ -101,18 +107,18 @@ class Journal:
         for (key, response), line in zip(kept, lines, strict=True):
             self.added += 1
             self.added_tokens += response.tokens
-            self._places[key] = (self._end, len(line))
+            self._places[key] = (self._file, self._end, len(line))
             self._end += len(line)
 
-    def _read_places(self) -> int:
-        """Index the whole lines; the offset after the last of them."""
+    def _read_places(self, path: Path, file: int) -> int:
+        """Index the complete lines; the offset after the last of them."""
         offset = 0
-        with self.path.open("rb") as lines:
+        with path.open("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
                 with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                    self._places[msgspec.json.decode(line, type=_Line).key] = (offset, len(line))
+                    self._places[msgspec.json.decode(line, type=_Line).key] = (file, offset, len(line))
                 offset += len(line)
         return offset
 

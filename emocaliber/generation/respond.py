@@ -30,15 +30,16 @@ def respond(
     journal: Journal | None = None,
     draw: int = 0,
     constrain: bool = False,
+    max_pixels: int = SHOWN_PIXELS,
     chunk_size: int = 256,
 ) -> Iterator[Response]:
     """One response for each sample, in order. While the engine answers one chunk, the next one's images are read.
 
     `draw` numbers the answers drawn for the same question by an engine that samples; `constrain` lets an engine
-    that can write nothing but what the template could.
+    that can write nothing but what the template could; a picture of more than `max_pixels` is made smaller.
     """
     stream = iter(samples)
-    asking = _Asking(engine, template, journal, draw, constrain)
+    asking = _Asking(engine, template, journal, draw, constrain, max_pixels)
     with ThreadPoolExecutor(READERS) as pool:
         chunks = (asking.read_ahead(pool, chunk) for chunk in iter(lambda: list(islice(stream, chunk_size)), []))
         yield from _one_by_one(chunks, asking) if engine.concurrency == 1 else _side_by_side(chunks, asking)
@@ -97,6 +98,7 @@ class _Asking:
     journal: Journal | None
     draw: int
     constrain: bool
+    max_pixels: int
 
     def read_ahead(self, pool: Executor, samples: list[Sample]) -> list[Future[_Question]]:
         return [pool.submit(self.question, sample) for sample in samples]
@@ -117,12 +119,12 @@ class _Asking:
                 sample.candidates,
                 self.engine.name,
                 self.draw,
-                SHOWN_PIXELS,
+                self.max_pixels,
             )
             finished = self.journal.find(key) if self.journal is not None else None
             if finished:
                 return _Question(key, replace(finished, sample_id=sample.id))
-            image = shown(decode_image(encoded, name))
+            image = shown(decode_image(encoded, name), self.max_pixels)
             asked = Request(sample.id, image, prompt, choices, self.draw, pattern, schema, sample.candidates)
             return _Question(key, asked)
         except ImageError as error:

@@ -19,9 +19,9 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 
 from emocaliber.core.errors import UserError
-from emocaliber.runs.recipes import model_folder
+from emocaliber.models.location import model_folder
+from emocaliber.stages.loading import missing_model
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.training import missing_model
 
 ARCHITECTURE = "architecture.json"
 GIB = 2**30
@@ -95,7 +95,7 @@ def estimate(recipe: Recipe) -> Estimate:
 def configuration(recipe: Recipe) -> PretrainedConfig:
     """The model's configuration: of the recipe's own folder (architecture.json), else of the model's folder or hub."""
     beside = recipe.path.parent / ARCHITECTURE
-    model = model_folder(recipe)
+    model = model_folder(recipe.model)
     found = str(beside) if beside.is_file() and not Path(model).is_dir() else model
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(found)

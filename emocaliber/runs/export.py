@@ -23,7 +23,8 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.models.location import model_folder
 from emocaliber.stages.calibrate.split import TRAINED
-from emocaliber.stages.training import ADAPTER, MODEL, load_processor
+from emocaliber.stages.loading import load_processor
+from emocaliber.stages.training import ADAPTER, MODEL
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 

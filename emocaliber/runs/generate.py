@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import SCORECARD, Output
-from emocaliber.core.prompting import Template, load_template, template_names
+from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template, template_names
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.data.embedded import load
@@ -64,7 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto",
                         help="for the transformers engine: cpu, cuda, cuda:1, mps (default: a GPU if any)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
-    parser.add_argument("--max-new-tokens", type=int, default=32, help="longest answer, in tokens (default: 32)")
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        default=ANSWER_TOKENS,
+        help=f"longest answer, in tokens (default: {ANSWER_TOKENS})",
+    )
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; K > 1 needs more (default: 0)")
     parser.add_argument("--retry-below", type=float, metavar="CONFIDENCE", help="ask again where less is stated")

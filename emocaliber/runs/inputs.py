@@ -15,12 +15,27 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, read_image_bytes
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, Sample
-from emocaliber.data.embedded import FILES
+from emocaliber.data.embedded import FILES, load
+from emocaliber.data.parquet import read_samples
 from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.runs.recipes import model_folder
+from emocaliber.models.location import model_folder
 from emocaliber.runs.steps import Inputs, file_hash
+from emocaliber.stages.examples import in_splits
+from emocaliber.stages.loading import missing_model
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.training import missing_model
+
+SPEED = {"path", "keep_features", "packing", "share_questions"}
+"""What of a recipe changes the speed alone."""
+
+
+def rows_of(data: Sequence[str]) -> list[Sample]:
+    """All rows of embedded tasks or Parquet files, in their order."""
+    return [row for name in data for row in (load(name) if name in FILES else read_samples(Path(name)))]
+
+
+def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
+    """The rows that belong to the splits; "emoji:train" is that split of one task. Raises UserError for none."""
+    return in_splits(rows_of(data), splits, data)
 
 
 def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:
@@ -28,9 +43,7 @@ def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -
 
     Raises UserError where the recipe's model or its pairs are not there.
     """
-    settings = {
-        k: v for k, v in vars(recipe).items() if k not in {"path", "keep_features", "packing", "share_questions"}
-    }
+    settings = {key: value for key, value in vars(recipe).items() if key not in SPEED}
     return {
         "recipe": settings,
         "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},
@@ -38,14 +51,14 @@ def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
         **_pictures_beside(samples),
-        **({"teachers": [fingerprint(Path(one)) for one in recipe.teachers]} if recipe.teachers else {}),
+        **({"teachers": [fingerprint(Path(folder)) for folder in recipe.teachers]} if recipe.teachers else {}),
         **({} if recipe.pairs is None else {"pairs": _hash_of_pairs(recipe)}),
     }
 
 
 def _fingerprint_of_model(recipe: Recipe) -> str:
     try:
-        return fingerprint(model_folder(recipe))
+        return fingerprint(model_folder(recipe.model))
     except FileNotFoundError as error:
         raise UserError(missing_model(recipe.model, error)) from error
 

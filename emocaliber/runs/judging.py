@@ -12,16 +12,16 @@ from pathlib import Path
 from emocaliber.calibration.fit import isotonic, temperature_scaled
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
-from emocaliber.core.prompting import load_template
+from emocaliber.core.prompting import ANSWER_TOKENS, load_template
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.generation.engine import Response
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.runs.asking import LABEL
+from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.steps import file_hash
-from emocaliber.runs.teaching import samples_of
 from emocaliber.stages.calibrate.split import fresh_rows, read_trained_clusters
+from emocaliber.stages.teacher import LABEL
 from emocaliber.stages.training import ADAPTER
 
 SPLITS = ("calibrate", "test")
@@ -41,7 +41,7 @@ def predict_stage(
     stage: int, model: str, adapter: Path, data: tuple[str, ...], template: str, device: str, out: Path
 ) -> dict[str, str]:
     """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes."""
-    engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=12)
+    engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=ANSWER_TOKENS)
     hashes = {}
     for split in SPLITS:
         samples = samples_of(data, [split])

@@ -19,7 +19,6 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.core.yaml_files import located
-from emocaliber.models.location import model_folder as folder_of
 from emocaliber.runs.trainer_keys import TRAINERS, Key, declared, keys_of
 from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
 
@@ -95,8 +94,3 @@ def _checked_kinds(recipe: Recipe) -> dict[str, Any]:
         except msgspec.ValidationError as error:
             raise UserError(f"{recipe.path}: {name}: {value!r} is of the wrong kind ({error})") from error
     return checked
-
-
-def model_folder(recipe: Recipe) -> str:
-    """The model to load: the embedded one for `tiny`."""
-    return folder_of(recipe.model)

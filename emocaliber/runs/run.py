@@ -15,9 +15,10 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import discard
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.models.location import model_folder
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.runs.judging import predict_stage, read_responses, read_rows
-from emocaliber.runs.recipes import model_folder, read_recipe
+from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.steps import file_hash, run_step
 from emocaliber.runs.summary import summarise
 from emocaliber.runs.train import train
@@ -57,7 +58,7 @@ def _recipe(path: Path, seed: int | None) -> Recipe:
 
 def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, Any]:
     inputs = {
-        "model": fingerprint(model_folder(recipe)),
+        "model": fingerprint(model_folder(recipe.model)),
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
         "data": list(recipe.data),
@@ -65,7 +66,7 @@ def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, 
     device = str(PartialState().device)  # where the recipe trained: the CPU with use_cpu, else a GPU
 
     def work(folder: Path) -> dict[str, Any]:
-        return predict_stage(stage, model_folder(recipe), adapter, recipe.data, recipe.template, device, folder)
+        return predict_stage(stage, model_folder(recipe.model), adapter, recipe.data, recipe.template, device, folder)
 
     return run_step(out, inputs, work)
 

@@ -18,6 +18,7 @@ from emocaliber.core.predictions import Prediction
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.reporting.run_summary import Bar, Curve, Example, Roles, RunSummary, Scope, StageLog, choose_examples
 from emocaliber.runs.bars import HELD_OUT, TASK, TRAINED, demo_bars
+from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.judging import (
     EXPECTED,
     ISOTONIC,
@@ -30,7 +31,6 @@ from emocaliber.runs.judging import (
     chosen,
     judge,
 )
-from emocaliber.runs.teaching import samples_of
 from emocaliber.stages.calibrate.held_out import kept_step
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import LOG, read_log
@@ -73,7 +73,7 @@ def _stage(recipe: Recipe, folder: Path) -> StageLog:
     return StageLog(
         name=STAGE_NAMES[recipe.stage],
         data=f"{', '.join(recipe.data)}: {', '.join(recipe.splits)}",
-        n_train=int(done["result"]["lessons"]),
+        n_train=int(done["result"]["examples"]),
         n_held_out=int(done["result"].get("held_out", 0)),
         steps=max((line["step"] for line in log), default=0),
         seconds=float(done["seconds"]),

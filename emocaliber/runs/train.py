@@ -15,21 +15,23 @@ from safetensors import SafetensorError
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import discard
-from emocaliber.core.samples import Sample
 from emocaliber.core.shortage import shortage
 from emocaliber.data.splits import check_disjoint
-from emocaliber.runs import learning
-from emocaliber.runs.asking import forget_asked
-from emocaliber.runs.inputs import inputs_of
+from emocaliber.runs.inputs import inputs_of, rows_of
 from emocaliber.runs.processes import join
 from emocaliber.runs.steps import is_done, refuse_changes, run_step
-from emocaliber.runs.teaching import samples_of
+from emocaliber.runs.teacher import forget_answers, open_teacher
 from emocaliber.runs.trackers import BOARDS, keep_boards, refuse_missing
+from emocaliber.stages.calibrate.stage import calibrate
+from emocaliber.stages.examples import in_splits
 from emocaliber.stages.fast.feature_store import STORED
 from emocaliber.stages.fast.kept_features import FEATURES
+from emocaliber.stages.label import label
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import CHECKPOINTS
+from emocaliber.stages.verbalize import verbalize
 
+STAGES = {"label": label, "verbalize": verbalize, "calibrate": calibrate}
 COMPLETIONS = "completions"  # where TRL writes sampled answers, with log_completions
 
 
@@ -47,14 +49,19 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
         raise UserError(f"{adapter}: no adapter lies here; a stage leaves it in the folder `adapter` of its --out")
     refuse_missing(recipe)
     processes = join(recipe)
-    samples = samples_of(recipe.data, recipe.splits)
-    check_disjoint(samples_of(recipe.data, ["train", "unlabelled", "calibrate", "test"]))
-    inputs = inputs_of(recipe, adapter, samples)
+    rows = rows_of(recipe.data)
+    check_disjoint(in_splits(rows, ["train", "unlabelled", "calibrate", "test"], recipe.data))
+    inputs = inputs_of(recipe, adapter, in_splits(rows, recipe.splits, recipe.data))
 
     def work(folder: Path) -> dict[str, Any]:
         processes.wait_for_everyone()
-        with mendable(recipe, out), carried(features, folder / FEATURES):
-            return _train(recipe, samples, adapter, folder)
+        with explained(recipe, out), carried(features, folder / FEATURES):
+            result = STAGES[recipe.stage](recipe, rows, adapter, folder, open_teacher)
+            if processes.is_main_process:
+                keep_boards(folder / CHECKPOINTS)
+                discard(folder / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS)
+                forget_answers(folder)
+            return result
 
     if is_done(out, inputs) or processes.is_main_process:
         refuse_changes(out, inputs)
@@ -78,8 +85,8 @@ def carried(features: Path | None, kept: Path) -> Iterator[None]:
 
 
 @contextmanager
-def mendable(recipe: Recipe, out: Path) -> Iterator[None]:
-    """Say in one sentence what to do where memory or disk run out; what is saved is kept, and the run goes on."""
+def explained(recipe: Recipe, out: Path) -> Iterator[None]:
+    """Say in one sentence what to do where memory or disk run out; what was saved stays, and the run can be resumed."""
     try:
         yield
     except Exception as error:
@@ -91,20 +98,10 @@ def mendable(recipe: Recipe, out: Path) -> Iterator[None]:
                     " `emocaliber estimate`)"
                 ) from error
             case "disk":
-                raise UserError(f"{out}: the disk is full; free some, and run again: it goes on") from error
+                raise UserError(f"{out}: the disk is full; free some, and run again: it resumes") from error
         if isinstance(error, SafetensorError):
             raise UserError(
                 f"{recipe.path}: weights of {recipe.model} or of the adapter cannot be read ({error}): the file is"
                 " broken off; fetch or write it again"
             ) from error
         raise
-
-
-def _train(recipe: Recipe, samples: list[Sample], adapter: Path | None, out: Path) -> dict[str, Any]:
-    stages = {"label": learning.label, "verbalize": learning.verbalize, "calibrate": learning.calibrate}
-    result = stages[recipe.stage](recipe, samples, adapter, out)
-    if PartialState().is_main_process:
-        keep_boards(out / CHECKPOINTS)
-        discard(out / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS)
-        forget_asked(out)
-    return result

@@ -10,12 +10,17 @@ nothing is sampled here: `emocaliber generate --samples K` does that.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 
+from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import decode_lines
+from emocaliber.core.samples import Sample
 from emocaliber.stages.rewards import Reward, stated
 
 Kind = Literal["right", "wrong"]
@@ -150,3 +155,36 @@ def _why_none(answers: int, readable: Sequence[Said]) -> str:
     if len({label for _, label, _ in readable}) == len(readable):
         return "no two answers with one label"
     return "no two confidences far enough apart"
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    task: str
+    kind: Kind
+    chosen: str
+    rejected: str
+    margin: Annotated[float, msgspec.Meta(gt=0.0)]
+
+
+def read_pairs(path: Path, samples: Mapping[Key, Sample]) -> list[Pair]:
+    """The pairs of a file, each about one of the samples.
+
+    Raises UserError naming file, line and key; where a pair is about another sample; and where there is none.
+    """
+    pairs = []
+    for number, line in decode_lines(path, _Line):
+        pair = Pair(**msgspec.structs.asdict(line))
+        if pair.key not in samples:
+            raise UserError(
+                f"{path}, line {number}: {pair.id!r} of task {pair.task!r} is no row of the recipe's data and splits;"
+                " draw the answers from the rows that stage 3 learns from, such as --split calibrate"
+            )
+        pairs.append(pair)
+    if not pairs:
+        raise UserError(f"{path}: {NO_PAIRS}")
+    return pairs
+
+
+def report_path(pairs: Path) -> Path:
+    """The report beside a file of pairs."""
+    return pairs.with_suffix(".report.json")

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.yaml_files import read_mapping
 from emocaliber.stages.folds import fold_of
 
@@ -61,8 +62,9 @@ class Recipe:
     pictures the teacher of stages 2 and 3 is asked at a time; `keep_features` whether what a frozen vision tower makes
     of a picture is kept while the stage runs; `packing` whether the padding of a batch and what its loss does
     not look at are left out (Qwen-VL; stages 1 and 2, and 3 by a proper loss); `share_questions` whether GRPO and RLOO
-    compute a question once for all its answers (Qwen-VL). `trainer` holds the keys of TRL's own
-    class.
+    compute a question once for all its answers (Qwen-VL); `held_out_steps` (stage 3) after how many steps, or which
+    share of them, the held-out rows are evaluated (where not given: at each checkpoint), and `held_out_rows` how many
+    of them, drawn by the seed (where not given: all). `trainer` holds the keys of TRL's own class.
     """
 
     path: Path
@@ -94,7 +96,14 @@ class Recipe:
     keep_features: bool = True
     packing: bool = False
     share_questions: bool = True
+    held_out_steps: float | None = None
+    held_out_rows: int | None = None
     trainer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shown_pixels(self) -> int:
+        """The size in pixels above which a picture is made smaller before the processor sees it."""
+        return self.max_pixels or SHOWN_PIXELS
 
 
 def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = ()) -> Recipe:
@@ -119,6 +128,15 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
     recipe = Recipe(path=path, trainer={key: value for key, value in values.items() if key not in ours}, **own)
     if recipe.tuning == "full" and recipe.quantization != "none":
         raise UserError(f"{path}: quantised weights cannot be trained themselves; give tuning: lora")
+    if recipe.quantization != "none" and recipe.trainer.get("use_vllm"):
+        raise UserError(
+            f"{path}: quantization: vLLM cannot take quantised weights over from the trainer; give use_vllm: false, or"
+            " quantization: none"
+        )
+    if recipe.held_out_steps is not None and recipe.held_out_steps <= 0:
+        raise UserError(
+            f"{path}: held_out_steps: {recipe.held_out_steps} is neither a number of steps nor a share of them"
+        )
     _refuse_idle_keys(recipe)
     return recipe
 
@@ -141,6 +159,10 @@ def _refuse_idle_keys(recipe: Recipe) -> None:
         )
     if recipe.pairs is not None and recipe.method not in PREFERENCES:
         raise UserError(f"{recipe.path}: pairs: method {recipe.method} learns from no pairs; take the key out")
+    if recipe.stage != "calibrate" and (recipe.held_out_steps is not None or recipe.held_out_rows is not None):
+        raise UserError(
+            f"{recipe.path}: held_out_steps, held_out_rows: stage calibrate alone holds rows out; take them out"
+        )
     if recipe.advantages == "segments" and recipe.method != "grpo":
         raise UserError(f"{recipe.path}: advantages: segments are an option of method grpo; take the key out")
 
@@ -176,11 +198,11 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
             raise UserError(f"{path}: {key}: give a list such as [kaomoji, emoji]")
         return tuple(value)
-    if key in {"max_pixels", "pairs", "fold"} and value is None:
+    if key in {"max_pixels", "pairs", "fold", "held_out_steps", "held_out_rows"} and value is None:
         return None
-    whole = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size")
+    whole = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(whole, int)
-    kinds |= dict.fromkeys(("spread", "held_out", "anchor"), (int, float))
+    kinds |= dict.fromkeys(("spread", "held_out", "anchor", "held_out_steps"), (int, float))
     if key in {"keep_features", "packing", "share_questions"} and not isinstance(value, bool):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
     kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs", "fold"), str)

@@ -22,10 +22,9 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTr
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import LEVEL_TEXTS
 from emocaliber.stages.answer_paths import AnswerPaths, Paths
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.examples import GroupedByLength, TrainingExample
 from emocaliber.stages.fast.needed import LOOKED_AT
 from emocaliber.stages.fast.packing import ROWS, packed
-from emocaliber.stages.lengths import GroupedByLength
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """From log-probabilities over levels [n, 21], targets [n, 21] and correctness [n] to a loss per row [n]."""
@@ -40,7 +39,7 @@ def cross_entropy(log_levels: torch.Tensor, targets: torch.Tensor, correct: torc
 
 @dataclass
 class SoftTargetCollator:
-    """TRL's collator, plus the lessons' targets and the places of the tokens they are about."""
+    """TRL's collator, plus the examples' targets and the places of the tokens they are about."""
 
     inner: DataCollatorForVisionLanguageModeling
     paths: AnswerPaths
@@ -48,40 +47,40 @@ class SoftTargetCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Besides TRL's tensors: `label_field`, `level_field` (see field_tensors), `plain` [n, length], `correct`."""
         rows = [self._telling(row) for row in rows]
-        lessons: list[Lesson] = [row["lesson"] for row in rows]
-        batch: dict[str, Any] = dict(self.inner([{k: v for k, v in row.items() if k != "lesson"} for row in rows]))
+        examples: list[TrainingExample] = [row["example"] for row in rows]
+        batch: dict[str, Any] = dict(self.inner([{k: v for k, v in row.items() if k != "example"} for row in rows]))
         goal = batch["labels"][:, 1:]
         first = (goal != -100).int().argmax(1)
-        for one, row, start in zip(lessons, goal.tolist(), first.tolist(), strict=True):
+        for one, row, start in zip(examples, goal.tolist(), first.tolist(), strict=True):
             tokens = self.paths.tokens(one.completion)
             if tuple(row[start : start + len(tokens)]) != tokens:
                 raise UserError(f"{one.sample.id}: the chat template writes {one.completion!r} differently in a chat")
         labels = [
-            self.paths.labels(one.completion, one.sample.candidates) if one.label_target else None for one in lessons
+            self.paths.labels(one.completion, one.sample.candidates) if one.label_target else None for one in examples
         ]
-        levels = [self.paths.levels(one.completion) if one.level_target else None for one in lessons]
-        batch["label_field"] = field_tensors(labels, [one.label_target for one in lessons], first)
-        batch["level_field"] = field_tensors(levels, [one.level_target for one in lessons], first)
+        levels = [self.paths.levels(one.completion) if one.level_target else None for one in examples]
+        batch["label_field"] = field_tensors(labels, [one.label_target for one in examples], first)
+        batch["level_field"] = field_tensors(levels, [one.level_target for one in examples], first)
         batch["plain"] = goal != -100
         for name in ("label_field", "level_field"):
             field = batch[name]
             number, _, _ = torch.nonzero(field["counts"], as_tuple=True)
             batch["plain"][number, field["places"][field["counts"]]] = False
-        batch["correct"] = torch.tensor([-1.0 if one.correct is None else one.correct for one in lessons])
+        batch["correct"] = torch.tensor([-1.0 if one.correct is None else one.correct for one in examples])
         return batch
 
     def _telling(self, row: dict[str, Any]) -> dict[str, Any]:
-        lesson: Lesson = row["lesson"]
-        if lesson.correct is None or not lesson.level_target:
+        example: TrainingExample = row["example"]
+        if example.correct is None or not example.level_target:
             return row
-        hidden = max(map(len, self.paths.levels(lesson.completion).companions))
+        hidden = max(map(len, self.paths.levels(example.completion).companions))
         return self.saying(row, LEVEL_TEXTS[-2]) if hidden > 2 else row
 
     def saying(self, row: dict[str, Any], text: str, field: str = "confidence") -> dict[str, Any]:
         """The row with another level, or label, written in its answer."""
-        lesson: Lesson = row["lesson"]
-        changed = dataclasses.replace(lesson, completion=self.paths.say(lesson.completion, field, text))
-        return row | {"lesson": changed, "completion": [{"role": "assistant", "content": changed.completion}]}
+        example: TrainingExample = row["example"]
+        changed = dataclasses.replace(example, completion=self.paths.say(example.completion, field, text))
+        return row | {"example": changed, "completion": [{"role": "assistant", "content": changed.completion}]}
 
 
 def field_tensors(

@@ -6,20 +6,22 @@ Not reinforcement learning (see calibrate.grpo).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import TrainerCallback
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
 from emocaliber.core.prompting import load_template
+from emocaliber.models.question import Question
 from emocaliber.stages.answer_paths import AnswerPaths
-from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.examples import TrainingExample, as_dataset, token_lengths, trained_question
 from emocaliber.stages.fast.kept_features import keep_all, passes, remembering
 from emocaliber.stages.fast.packing import use_packing
-from emocaliber.stages.lengths import token_lengths
+from emocaliber.stages.launch import sharding
+from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.profiling import VISION, part
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import (
@@ -28,7 +30,9 @@ from emocaliber.stages.soft_targets import (
     SoftTargetTrainer,
     cross_entropy,
 )
-from emocaliber.stages.training import Log, finish, fixed_settings, load_processor, load_trainable, result_name
+from emocaliber.stages.training import Log, finish, fixed_settings, result_name
+
+CallbackOf = Callable[[SFTTrainer, Question, Any], TrainerCallback]
 
 
 def trainer_keys() -> set[str]:
@@ -43,7 +47,7 @@ def sft_config(recipe: Recipe, out: Path) -> SFTConfig:
 
 def train_supervised(
     recipe: Recipe,
-    lessons: Sequence[Lesson],
+    examples: Sequence[TrainingExample],
     model: str,
     adapter: Path | None,
     out: Path,
@@ -51,11 +55,12 @@ def train_supervised(
     title: str,
     level_loss: LevelLoss = cross_entropy,
     callbacks: Sequence[TrainerCallback] = (),
-    beside: Sequence[SoftTargetCollator] = (),
+    callback_of: CallbackOf | None = None,
 ) -> SoftTargetTrainer:
-    """Train on the lessons and leave `adapter/` and `log.jsonl` in `out`; run again after a stop, it goes on.
+    """Train on the examples and leave `adapter/` and `log.jsonl` in `out`; run again after a stop, it resumes.
 
-    What other collators read `beside` the training comes from the kept features too, where there are any.
+    `callback_of` makes one more callback of the trainer, the question that it is trained for and the processor that
+    encodes pictures (from kept features, where there are any).
     """
     processor = load_processor(model, recipe.max_pixels)
     template = load_template(recipe.template)
@@ -63,25 +68,25 @@ def train_supervised(
     learner = load_trainable(recipe, model, adapter)
     reader = remembering(recipe, learner, processor, out)
     reading: Any = reader or processor
-    for one in beside:
-        one.inner.processor = reading
     collator = DataCollatorForVisionLanguageModeling(reading, max_length=None, completion_only_loss=True)
     grouped = args.train_sampling_strategy == "group_by_length"
     trainer = SoftTargetTrainer(
         model=learner,
         args=args,
-        train_dataset=as_dataset(lessons, template),
+        train_dataset=as_dataset(examples, template, recipe.shown_pixels),
         processing_class=processor,
         data_collator=SoftTargetCollator(collator, AnswerPaths(processor, template)),
         callbacks=[Log(out, title), *callbacks],
         level_loss=level_loss,
-        packing=recipe.packing and use_packing(learner),
-        lengths=token_lengths(lessons, template, processor) if grouped else None,
+        packing=recipe.packing and use_packing(learner, whole=sharding(recipe) == "none"),
+        lengths=token_lengths(examples, template, processor, recipe.shown_pixels) if grouped else None,
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
     if reader is not None:
         with part(VISION):
-            keep_all(reader, [one.sample for one in lessons], passes(recipe, len(lessons)))
-    finish(trainer, out, result_name(recipe))
+            samples = [example.sample for example in examples]
+            keep_all(reader, samples, passes(recipe, len(examples)), recipe.shown_pixels)
+    question = trained_question(recipe, [example.sample for example in examples])
+    if callback_of is not None:
+        trainer.add_callback(callback_of(trainer, question, reading))
+    finish(trainer, out, result_name(recipe), question)
     return trainer

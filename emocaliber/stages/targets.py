@@ -1,20 +1,22 @@
-"""Targets of stage 2: what confidence an answer should state, and how it is spread over the levels.
+"""Targets: what a stage learns to say of each sample, from labels, raters' votes, a teacher's beliefs or its answers.
 
-Pure functions. Not the teacher itself: its probabilities are computed by the pipeline.
+Pure functions; what a teacher believes comes from emocaliber.stages.teacher.
+
+    examples = distilled(samples, beliefs, confidences, load_template("label-confidence"), spread=0.05)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from emocaliber.calibration.maps import fit_temperature, tempered
+from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import LEVELS, Template
 from emocaliber.core.samples import Sample
-from emocaliber.stages.conversations import Lesson
-
-Floats = npt.NDArray[np.float64]
+from emocaliber.stages.examples import TrainingExample
+from emocaliber.stages.teacher import Answer, Beliefs, Floats
 
 
 def spread_over_levels(confidence: float, spread: float) -> tuple[float, ...]:
@@ -39,26 +41,94 @@ def nearest_level(confidence: float) -> float:
     return min(LEVELS, key=lambda level: abs(level - confidence))
 
 
+def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = False) -> list[TrainingExample]:
+    """Stage 1: the label as it stands, or with `votes` the raters' distribution of rows that have votes."""
+    if missing := next((sample.id for sample in samples if sample.label is None), None):
+        raise UserError(f"{missing}: stage 1 needs a label for every row; leave the split 'unlabelled' out")
+    if votes and not any(map(rated, samples)):
+        raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
+    by_votes = [sample for sample in samples if votes and rated(sample)]
+    by_label = [sample for sample in samples if not (votes and rated(sample))]
+    return [
+        *voted(by_votes, template, 0.0),
+        *(TrainingExample(sample, template.write(label=sample.label)) for sample in by_label),
+    ]
+
+
+def temperatures_of(samples: Sequence[Sample], beliefs: Sequence[Floats]) -> dict[str, float]:
+    """One temperature per task, fitted on labelled samples. Raises UserError naming a task that has none."""
+    fitted = {}
+    for task in sorted({sample.task for sample in samples}):
+        rows = [i for i, sample in enumerate(samples) if sample.task == task and sample.label is not None]
+        if not rows:
+            raise UserError(f"task {task}: no calibration row has a label; a temperature cannot be fitted without one")
+        truth = np.array([samples[i].candidates.index(str(samples[i].label)) for i in rows])
+        fitted[task] = fit_temperature(np.stack([beliefs[i] for i in rows]), truth)
+    return fitted
+
+
+def scaled(samples: Sequence[Sample], beliefs: Sequence[Floats], temperatures: Mapping[str, float]) -> Beliefs:
+    """A teacher's beliefs with the confidences that its temperatures, one a task, make of them."""
+    stated = [
+        tempered(belief[None], temperatures[sample.task])[0] for sample, belief in zip(samples, beliefs, strict=True)
+    ]
+    return Beliefs(list(beliefs), stated, np.array([float(share.max()) for share in stated]))
+
+
+def own_answers(
+    samples: Sequence[Sample], answers: Sequence[Answer], template: Template, spread: float
+) -> list[TrainingExample]:
+    """Stage 3: the model's own answers, what it believes as anchors, and whether each was right.
+
+    The anchor of the confidence is the probability of the stated label, temperature-scaled on the labelled samples (one
+    number a task), spread over the levels: the model's label probability knows more than what it says. Of a sample
+    without a label nobody knows whether the answer is right: that probability stands for it. An answer that cannot be
+    read teaches nothing and is left out; raises UserError where none can.
+    """
+    readable = [
+        (sample, answer.label, answer.confidence, answer.belief)
+        for sample, answer in zip(samples, answers, strict=True)
+        if answer.label is not None and answer.confidence is not None and answer.belief is not None
+    ]
+    if not readable:
+        raise UserError("the stage-2 model gave no readable answer to learn from; train stage 2 for longer")
+    temperatures = temperatures_of([sample for sample, *_ in readable], [belief for *_, belief in readable])
+    examples = []
+    for sample, label, stated, belief in readable:
+        scaled_belief = tempered(belief[None], temperatures[sample.task])[0]
+        believed = float(scaled_belief[sample.candidates.index(label)])
+        examples.append(
+            TrainingExample(
+                sample,
+                template.write(label=label, confidence=nearest_level(stated)),
+                label_target=tuple(belief.tolist()),
+                level_target=spread_over_levels(believed, spread),
+                correct=believed if sample.label is None else float(label == sample.label),
+            )
+        )
+    return examples
+
+
 def distilled(
     samples: Sequence[Sample], beliefs: Sequence[Floats], confidences: Floats, template: Template, spread: float
-) -> list[Lesson]:
-    """Lessons that say the teacher's label with the given confidence.
+) -> list[TrainingExample]:
+    """Training examples that say the teacher's label with the given confidence.
 
     `beliefs` holds the teacher's distribution over each sample's candidates, kept as the label's soft target;
     `confidences` [n] the probability that its likeliest label is right, as calibrated.
     """
-    lessons = []
+    examples = []
     for sample, belief, confidence in zip(samples, beliefs, confidences, strict=True):
         label = sample.candidates[int(np.argmax(belief))]
-        lessons.append(
-            Lesson(
+        examples.append(
+            TrainingExample(
                 sample,
                 template.write(label=label, confidence=nearest_level(float(confidence))),
                 label_target=tuple(belief.tolist()),
                 level_target=spread_over_levels(float(confidence), spread),
             )
         )
-    return lessons
+    return examples
 
 
 def apportioned(shares: Floats) -> tuple[float, ...]:
@@ -75,18 +145,20 @@ def apportioned(shares: Floats) -> tuple[float, ...]:
     return tuple(LEVELS[n] for n in whole.tolist())
 
 
-def distributed(samples: Sequence[Sample], shares: Sequence[Floats], template: Template) -> list[Lesson]:
-    """Lessons that say a distribution over all candidates, the likeliest first, in steps of the levels.
+def distributed(samples: Sequence[Sample], shares: Sequence[Floats], template: Template) -> list[TrainingExample]:
+    """Training examples that say a distribution over all candidates, the likeliest first, in steps of the levels.
 
     `shares` holds one calibrated distribution over each sample's candidates. The first one said is the answer, its
     share the confidence.
     """
-    lessons = []
+    examples = []
     for sample, own in zip(samples, shares, strict=True):
         stated = apportioned(own)
         order = np.argsort(-own, kind="stable").tolist()
-        lessons.append(Lesson(sample, template.write(distribution={sample.candidates[k]: stated[k] for k in order})))
-    return lessons
+        examples.append(
+            TrainingExample(sample, template.write(distribution={sample.candidates[k]: stated[k] for k in order}))
+        )
+    return examples
 
 
 def rated(sample: Sample) -> bool:
@@ -94,26 +166,26 @@ def rated(sample: Sample) -> bool:
     return any((sample.votes or {}).values())
 
 
-def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[Lesson]:
-    """Lessons for samples with rater votes: the label with the share of raters who chose it, which may be none of them
-    where the label is not the raters' own.
+def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[TrainingExample]:
+    """Training examples for samples with rater votes: the label with the share of raters who chose it, which may be
+    none of them where the label is not the raters' own.
 
     The label's soft target is the raters' distribution; a template that states a distribution states theirs, one
     without a confidence states the label alone. Raises ValueError for a sample without votes or label.
     """
-    lessons = []
+    examples = []
     for sample in samples:
         if not sample.votes or not rated(sample) or sample.label is None:
             raise ValueError(f"{sample.id}: the target 'votes' needs rater votes")
         total = sum(sample.votes.values())
         shares = tuple(sample.votes.get(candidate, 0) / total for candidate in sample.candidates)
         if "distribution" in template.fields:
-            lessons += distributed([sample], [np.array(shares)], template)
+            examples += distributed([sample], [np.array(shares)], template)
             continue
         if "confidence" not in template.fields:
-            lessons.append(Lesson(sample, template.write(label=sample.label), shares))
+            examples.append(TrainingExample(sample, template.write(label=sample.label), shares))
             continue
         share = sample.votes.get(sample.label, 0) / total
         text = template.write(label=sample.label, confidence=nearest_level(share))
-        lessons.append(Lesson(sample, text, shares, spread_over_levels(share, spread)))
-    return lessons
+        examples.append(TrainingExample(sample, text, shares, spread_over_levels(share, spread)))
+    return examples

@@ -45,7 +45,7 @@ from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.trusted import best_f1_threshold, trust_all_f1, trusted_at
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.runs.compare import BASELINES, COMPARED
 from emocaliber.runs.features import QUESTIONS
 

@@ -29,9 +29,10 @@ from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.runs.recipes import model_folder, read_recipe
+from emocaliber.models.location import model_folder
+from emocaliber.runs.inputs import samples_of
+from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.steps import run_step
-from emocaliber.runs.teaching import samples_of
 from emocaliber.runs.train import train
 from emocaliber.stages.recipe import Recipe
 from eval.worlds.faces import write_faces
@@ -137,7 +138,7 @@ def answered(adapter: Path, data: Sequence[str], splits: Sequence[str], out: Pat
     """Every read-out of an adapter on these splits, as files of prediction rows."""
 
     def work(folder: Path) -> dict[str, Any]:
-        model = model_folder(recipe("tiny/3-calibrate.yaml", data, 0))
+        model = model_folder(recipe("tiny/3-calibrate.yaml", data, 0).model)
         engine = TransformersEngine(model, adapter=adapter, batch_size=96, max_new_tokens=12)
         for split in splits:
             readouts = predict(samples_of(data, [split]), engine, load_template("label-confidence"), method=out.name)

@@ -23,10 +23,12 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from emocaliber.core.prompting import load_template
+from emocaliber.models.location import model_folder
+from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.processes import join
-from emocaliber.runs.recipes import model_folder, read_recipe
-from emocaliber.runs.teaching import labelled, samples_of
+from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.supervised import train_supervised
+from emocaliber.stages.targets import labelled
 from emocaliber.stages.training import MODEL, read_log
 
 RECIPE = Path("recipes/tiny/1-label.yaml")
@@ -88,8 +90,8 @@ def work(way: str, out: Path) -> None:
     if processes.num_processes != size:
         raise SystemExit(f"{way}: {processes.num_processes} processes instead of {size}")
     out.mkdir(parents=True, exist_ok=True)
-    lessons = labelled(samples_of(recipe.data, recipe.splits)[: 16 * STEPS], load_template(recipe.template))
-    train_supervised(recipe, lessons, model_folder(recipe), None, out, title=way, callbacks=[Shares(out, stage)])
+    examples = labelled(samples_of(recipe.data, recipe.splits)[: 16 * STEPS], load_template(recipe.template))
+    train_supervised(recipe, examples, model_folder(recipe.model), None, out, title=way, callbacks=[Shares(out, stage)])
 
 
 def launch(way: str, out: Path) -> None:

@@ -24,10 +24,10 @@ from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.proper_scores import brier_score
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.models.tiny import embedded_base
-from emocaliber.runs.asking import DRAWS, agreement, ask_labels
-from emocaliber.runs.degraded import COPIES, survival
-from emocaliber.runs.teaching import samples_of
+from emocaliber.models.location import embedded_base
+from emocaliber.runs.inputs import samples_of
+from emocaliber.runs.teacher import EngineTeacher
+from emocaliber.stages.teacher import COPIES, DRAWS, agreement, survival
 from eval.worlds.faces_truth import read_truths, truth_path
 
 Floats = npt.NDArray[np.float64]
@@ -50,8 +50,9 @@ def targets(samples: list[Sample], adapter: Path) -> tuple[list[str], dict[str, 
         TransformersEngine(embedded_base(), adapter=adapter, batch_size=96, max_new_tokens=12, temperature=t, seed=0)
         for t in (0.0, 1.0)
     )
-    beliefs, surviving = survival(samples, lambda rows: ask_labels(rows, answered))
-    drawn, _ = agreement(samples, drawing)
+    survived = survival(samples, EngineTeacher(answered))
+    beliefs, surviving = survived.beliefs, survived.stated
+    drawn = agreement(samples, EngineTeacher(drawing)).beliefs
     votes = [
         np.array([(sample.votes or {}).get(label, 0) for label in sample.candidates], dtype=float) for sample in samples
     ]

@@ -22,22 +22,22 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from emocaliber.core.environment import usable_cores
 from emocaliber.core.prompting import load_template
-from emocaliber.models.tiny import embedded_base
-from emocaliber.stages.conversations import as_dataset
-from emocaliber.stages.training import load_processor
+from emocaliber.models.location import embedded_base
+from emocaliber.stages.examples import as_dataset
+from emocaliber.stages.loading import load_processor
 
 
 def padded_share(task: str) -> float:
     """The share of a batch's places that only pad, over ten batches as the recipe draws them."""
     recipe = recipe_of(task, 1)
-    lessons = TASKS[task](10 * BATCH)
+    examples = TASKS[task](10 * BATCH)
     collator = DataCollatorForVisionLanguageModeling(load_processor(str(embedded_base())), max_length=None)
     collator.completion_only_loss = True
-    rows = as_dataset(lessons, load_template(recipe.template))
-    drop = {"lesson"}
+    rows = as_dataset(examples, load_template(recipe.template))
+    drop = {"example"}
     masks = [
         collator([{k: v for k, v in rows[n].items() if k not in drop} for n in range(start, start + BATCH)])
-        for start in range(0, len(lessons), BATCH)
+        for start in range(0, len(examples), BATCH)
     ]
     used = sum(int(mask["attention_mask"].sum()) for mask in masks)
     return 1 - used / sum(int(mask["attention_mask"].numel()) for mask in masks)

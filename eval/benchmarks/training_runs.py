@@ -27,14 +27,15 @@ from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.data.embedded import load
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function
-from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer
+from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import sft_config, train_supervised, trainer_keys
 from emocaliber.stages.targets import spread_over_levels
-from emocaliber.stages.training import fixed_settings, load_processor, load_trainable, read_log
+from emocaliber.stages.training import fixed_settings, read_log
 
 ROOT = Path(__file__).parents[2]
 RECIPES, ADAPTER = ROOT / "recipes" / "tiny", ROOT / "emocaliber" / "data" / "tiny-adapter"
@@ -67,6 +68,9 @@ class Run:
     rewards: Floats
 
 
+Examples = list[TrainingExample]
+
+
 class Clock(TrainerCallback):
     """When each step ended."""
 
@@ -86,39 +90,39 @@ class Clock(TrainerCallback):
         self.cpu.append(time.process_time())
 
 
-def kaomoji(rows: int) -> list[Lesson]:
+def kaomoji(rows: int) -> list[TrainingExample]:
     """The tiny recipe's own first stage: rendered kaomoji and drawn emoji, labels alone."""
     template = load_template("label")
     pool = [sample for task in ("kaomoji", "emoji") for sample in load(task) if sample.split == "train"]
     order = np.random.default_rng(0).permutation(len(pool))
     chosen = [pool[order[n % len(pool)]] for n in range(rows)]
-    return [Lesson(sample, template.write(label=sample.label)) for sample in chosen]
+    return [TrainingExample(sample, template.write(label=sample.label)) for sample in chosen]
 
 
-def distillation(rows: int) -> list[Lesson]:
+def distillation(rows: int) -> list[TrainingExample]:
     """The tiny recipe's second stage: a soft target for the label and for the confidence."""
     template, random = load_template("label-confidence"), np.random.default_rng(0)
-    lessons = []
+    examples = []
     for sample in kaomoji(rows):
         label = tuple(random.dirichlet(np.ones(len(sample.sample.candidates))).tolist())
         level = float(random.choice(LEVELS))
         answer = template.write(label=str(sample.sample.label), confidence=level)
-        lessons.append(Lesson(sample.sample, answer, label, spread_over_levels(level, 0.05)))
-    return lessons
+        examples.append(TrainingExample(sample.sample, answer, label, spread_over_levels(level, 0.05)))
+    return examples
 
 
-def sizes(rows: int) -> list[Lesson]:
+def sizes(rows: int) -> list[TrainingExample]:
     """Noise of 56 to 280 pixels a side: 4 to 100 image tokens."""
     template, random = load_template("label"), np.random.default_rng(0)
-    lessons = []
+    examples = []
     for n in range(rows):
         width, height = (int(side) for side in random.integers(56, 281, 2))
         stream = BytesIO()
         Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(stream, "PNG")
         label = KAOMOJI_10.labels[n % 10]
         sample = Sample(str(n), stream.getvalue(), "noise", KAOMOJI_10.labels, label, "train", "noise", str(n))
-        lessons.append(Lesson(sample, template.write(label=label)))
-    return lessons
+        examples.append(TrainingExample(sample, template.write(label=label)))
+    return examples
 
 
 TASKS = {"kaomoji": kaomoji, "distillation": distillation, "sizes": sizes, "grpo": kaomoji}
@@ -134,25 +138,25 @@ def recipe_of(task: str, steps: int, *overrides: str) -> Recipe:
 
 def measured(task: str, way: str, steps: int, rows: int) -> Run:
     """Train in this process, and tell what it cost."""
-    clock, lessons, train = Clock(), TASKS[task](rows), drawn if task == "grpo" else supervised
+    clock, examples, train = Clock(), TASKS[task](rows), drawn if task == "grpo" else supervised
     with tempfile.TemporaryDirectory() as folder:
         recipe = recipe_of(task, steps, *(WAYS[task][way] or ()))
-        earned, losses = train(recipe, lessons, Path(folder), WAYS[task][way] is None, clock)
+        earned, losses = train(recipe, examples, Path(folder), WAYS[task][way] is None, clock)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     took, cpu = ([after - before for before, after in pairwise(times[WARM - 1 :])] for times in (clock.ends, clock.cpu))
     return Run(took, cpu, clock.first - clock.began, peak, losses, earned)
 
 
-def supervised(recipe: Recipe, lessons: list[Lesson], out: Path, plain: bool, clock: Clock) -> tuple[Floats, Floats]:
+def supervised(recipe: Recipe, examples: Examples, out: Path, plain: bool, clock: Clock) -> tuple[Floats, Floats]:
     """Stages 1 and 2: no rewards, and the losses."""
     base = str(embedded_base())
     if not plain:
-        train_supervised(recipe, lessons, base, None, out, title=recipe.stage, callbacks=[clock])
+        train_supervised(recipe, examples, base, None, out, title=recipe.stage, callbacks=[clock])
         return [], [line["loss"] for line in read_log(out / "log.jsonl") if "loss" in line]
     trainer = SFTTrainer(
         model=load_trainable(recipe, base, None),
         args=sft_config(recipe, out),
-        train_dataset=as_dataset(lessons, load_template(recipe.template)),
+        train_dataset=as_dataset(examples, load_template(recipe.template)),
         processing_class=load_processor(base),
         callbacks=[clock],
     )
@@ -160,7 +164,7 @@ def supervised(recipe: Recipe, lessons: list[Lesson], out: Path, plain: bool, cl
     return [], [line["loss"] for line in trainer.state.log_history if "loss" in line]
 
 
-def drawn(recipe: Recipe, lessons: list[Lesson], out: Path, plain: bool, clock: Clock) -> tuple[Floats, Floats]:
+def drawn(recipe: Recipe, examples: Examples, out: Path, plain: bool, clock: Clock) -> tuple[Floats, Floats]:
     """Stage 3 by GRPO, from the adapter that ships: the mean rewards and the losses."""
     base = str(embedded_base())
     method = GRPOTrainer if plain else SharingGRPOTrainer
@@ -169,7 +173,7 @@ def drawn(recipe: Recipe, lessons: list[Lesson], out: Path, plain: bool, clock: 
         model=load_trainable(recipe, base, ADAPTER),
         args=GRPOConfig(**settings),
         reward_funcs=[reward_function(recipe)],
-        train_dataset=questions(lessons, load_template(recipe.template)),
+        train_dataset=questions(examples, load_template(recipe.template)),
         processing_class=left_padding_processor(recipe, base),
         callbacks=[clock],
     )

@@ -16,9 +16,9 @@ from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
-from emocaliber.runs.teaching import held_out_split
 from emocaliber.stages.calibrate.split import held_out_clusters
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.calibrate.stage import held_out_split
+from emocaliber.stages.examples import TrainingExample
 from tests.chat.test_record import RIGHT, WRONG
 
 ROWS = [replace(row, cluster=f"c{n % 30}") for n, row in enumerate(RIGHT + WRONG)]
@@ -29,7 +29,7 @@ def finished(run: Path, held_out: int) -> Path:
     """A finished run's folder, as far as the record reads it."""
     (run / "3-calibrate").mkdir()
     (run / "predictions" / "stage-3").mkdir(parents=True)
-    recipe, result = {"held_out": SHARE, "seed": SEED}, {"lessons": 0, "held_out": held_out, "unreadable": 0}
+    recipe, result = {"held_out": SHARE, "seed": SEED}, {"examples": 0, "held_out": held_out, "unreadable": 0}
     (run / "3-calibrate" / "done.json").write_text(json.dumps({"inputs": {"recipe": recipe}, "result": result}))
     write_predictions(run / "predictions" / "stage-3" / "stated.calibrate.jsonl", ROWS)
     return run
@@ -39,7 +39,7 @@ def by_training() -> tuple[set[str], set[str]]:
     """The rows' ids as stage 3 splits them: trained on, held out."""
     samples = [Sample(r.id, b"", "t", ("joy", "awe"), "joy", "calibrate", "", r.cluster) for r in ROWS]
     text = load_template("label-confidence").write(label="joy", confidence=0.8)
-    fit, held = held_out_split([Lesson(one, text) for one in samples], samples, SHARE, SEED)
+    fit, held = held_out_split([TrainingExample(one, text) for one in samples], samples, SHARE, SEED)
     return {one.sample.id for one in fit}, {one.sample.id for one in held}
 
 

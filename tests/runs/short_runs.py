@@ -10,7 +10,7 @@ from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.data.parquet import read_samples
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.targets import spread_over_levels
 from tests.stages.families import save_family
 
@@ -47,11 +47,11 @@ def losses(out: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-def answers(few: Path) -> list[Lesson]:
+def answers(few: Path) -> list[TrainingExample]:
     """What a stage-2 model might have answered: a random one answers nothing that can be read."""
     template = load_template("label-confidence")
     return [
-        Lesson(
+        TrainingExample(
             sample,
             template.write(label=sample.candidates[n % 3], confidence=LEVELS[(7 * n + 20) % 21]),
             tuple(1 / len(sample.candidates) for _ in sample.candidates),
@@ -71,6 +71,6 @@ def three_stages(family: str, model: Path, few: Path, out: Path, *more: str) -> 
     assert main(["train", str(recipes / "1-label.yaml"), *changes, "--out", str(one)]) == 0
     verbalize = ["train", str(recipes / "2-verbalize.yaml"), *changes, "splits=[unlabelled]"]
     assert main([*verbalize, "--adapter", str(one / "adapter"), "--out", str(two)]) == 0
-    recipe, lessons = read_recipe(recipes / "3-calibrate.yaml", changes), answers(few)
-    calibrate_by_proper_loss(recipe, lessons[:4], lessons[4:], str(model), two / "adapter", three)
+    recipe, examples = read_recipe(recipes / "3-calibrate.yaml", changes), answers(few)
+    calibrate_by_proper_loss(recipe, examples[:4], examples[4:], str(model), two / "adapter", three)
     return one, two, three

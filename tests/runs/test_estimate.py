@@ -15,7 +15,7 @@ from emocaliber.cli import main
 from emocaliber.core.prompting import messages
 from emocaliber.runs.estimate import estimate
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.stages.training import load_trainable
+from emocaliber.stages.loading import load_trainable
 from tests.stages.families import qwen3_vl, save_family
 
 RECIPES = Path(__file__).parents[2] / "recipes"

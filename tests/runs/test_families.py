@@ -27,10 +27,11 @@ from emocaliber.generation.adapters import vision_weights
 from emocaliber.models.location import embedded_base
 from emocaliber.runs.export import export, finished_stage
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.stages.calibrate.grpo import calibrate_by_grpo
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.calibrate.reinforcement import calibrate_by_grpo
+from emocaliber.stages.examples import TrainingExample
+from emocaliber.stages.loading import load_base
 from emocaliber.stages.supervised import train_supervised
-from emocaliber.stages.training import Log, load_base
+from emocaliber.stages.training import Log
 from tests.runs.short_runs import FOLDER, ON_CPU, RECIPES, answers, losses, model_of, overrides, three_stages
 
 pytestmark = pytest.mark.slow
@@ -60,8 +61,8 @@ def test_grpo_runs_two_steps_on_each_familys_architecture(
     path, model = RECIPES / FOLDER[family] / "3-calibrate-grpo.yaml", model_of(family, models)
     own = [] if read_recipe(path).max_pixels is None else ["max_pixels=4096"]
     short = ["use_vllm=false", "num_generations=2", "max_completion_length=4", f"quantization={quantization}"]
-    recipe, lessons = read_recipe(path, overrides(model, few, *own, *short)), answers(few)
-    calibrate_by_grpo(recipe, lessons[:4], lessons[4:], str(model), None, tmp_path)
+    recipe, examples = read_recipe(path, overrides(model, few, *own, *short)), answers(few)
+    calibrate_by_grpo(recipe, examples[:4], examples[4:], str(model), None, tmp_path)
     assert len(losses(tmp_path)) == 2
     assert all(map(math.isfinite, losses(tmp_path)))
     assert vision_weights(tmp_path / "adapter") == []
@@ -102,8 +103,8 @@ def learned(few: Path, models: Path, out: Path, *changes: str) -> tuple[list[flo
     plain = ["optim=sgd", "lr_scheduler_type=constant", "warmup_steps=0", "learning_rate=0.05", "max_pixels=4096"]
     recipe = read_recipe(RECIPES / "qwen3-vl-4b" / "1-label.yaml", overrides(model, few, *plain, *changes))
     template = load_template("label")
-    lessons = [Lesson(s, template.write(label=s.label)) for s in read_samples(few, "train")]
-    train_supervised(recipe, lessons, str(model), None, out, title="label")
+    examples = [TrainingExample(s, template.write(label=s.label)) for s in read_samples(few, "train")]
+    train_supervised(recipe, examples, str(model), None, out, title="label")
     return losses(out), load_file(out / "adapter" / "adapter_model.safetensors")
 
 

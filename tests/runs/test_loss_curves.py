@@ -14,7 +14,7 @@ import pytest
 from emocaliber.core.prompting import load_template
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.supervised import train_supervised
 from tests.runs.short_runs import RECIPES, answers, losses, model_of, overrides
 
@@ -28,13 +28,13 @@ STAGES = {"label": "1-label", "calibrate": "3-calibrate"}
 def curve(stage: str, few: Path, models: Path, out: Path) -> list[float]:
     model = model_of("qwen3-vl", models)
     recipe = read_recipe(RECIPES / "qwen3-vl-4b" / f"{STAGES[stage]}.yaml", overrides(model, few, *STEPS))
-    lessons = answers(few)
+    examples = answers(few)
     if stage == "label":
         template = load_template(recipe.template)
-        labels = [Lesson(one.sample, template.write(label=one.sample.label)) for one in lessons]
+        labels = [TrainingExample(one.sample, template.write(label=one.sample.label)) for one in examples]
         train_supervised(recipe, labels, str(model), None, out, title=stage)
     else:
-        calibrate_by_proper_loss(recipe, lessons[:6], lessons[6:], str(model), None, out)
+        calibrate_by_proper_loss(recipe, examples[:6], examples[6:], str(model), None, out)
     return losses(out)
 
 

@@ -13,7 +13,7 @@ import yaml
 from emocaliber.core.prompting import load_template
 from emocaliber.data.parquet import read_samples
 from emocaliber.stages.pairs import Pair
-from emocaliber.stages.training import read_log
+from emocaliber.stages.training import COMPLETE, read_log
 
 ADAPTER = Path(__file__).parents[2] / "emocaliber" / "data" / "tiny-adapter"
 METHODS = {
@@ -66,7 +66,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(method: str, small_recip
         process = context.Process(target=trained, args=(recipe, tmp_path / out))
         process.start()
         while out == "killed" and process.is_alive():
-            if (tmp_path / out / "checkpoints" / "checkpoint-2" / "trainer_state.json").exists():
+            if (tmp_path / out / "checkpoints" / "checkpoint-2" / COMPLETE).exists():
                 process.kill()
             time.sleep(0.01)
         process.join()

@@ -12,7 +12,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Response
 from emocaliber.generation.records import Record, write_records
-from emocaliber.runs.pairs import read_pairs
+from emocaliber.stages.pairs import read_pairs
 
 
 def record(name: str, text: str, label: str | None = "happy") -> Record:

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from safetensors.torch import load_file
 from transformers import Qwen2_5_VLForConditionalGeneration as Model
@@ -17,9 +19,15 @@ from transformers import Qwen2_5_VLForConditionalGeneration as Model
 import emocaliber
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
-from emocaliber.runs.processes import asked_by_all, join
+from emocaliber.data.embedded import load
+from emocaliber.generation.journal import Journal
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.models.location import embedded_base
+from emocaliber.runs.processes import join, refuse_launch
 from emocaliber.runs.recipes import read_recipe
+from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.stages.fast import sharing_trainers
+from emocaliber.stages.launch import shared_out
 from emocaliber.stages.training import refuse_pieces
 from tests.runs.few_rows import few_rows
 from tests.runs.keyed_draws import keyed, telling
@@ -108,6 +116,91 @@ def test_sharding_that_would_silently_not_happen_is_refused(monkeypatch: pytest.
         join(read_recipe(recipe.path, ["fsdp=full_shard"]))
 
 
+@pytest.mark.parametrize(
+    ("changes", "gpus", "sentence"),
+    [
+        (
+            ["method=grpo", 'deepspeed={"zero_optimization": {"stage": 3}}'],
+            0,
+            "method grpo does not run with weights in",
+        ),
+        (
+            ["method=rloo", "use_cpu=false", "fsdp=full_shard"],
+            1,
+            r"\(FSDP\): .*ddp.yaml or zero2.yaml, or take method: p",
+        ),
+        (["use_cpu=false"], 8, "one process sees 8 GPUs .*CUDA_VISIBLE_DEVICES=0.*--num_processes 8"),
+    ],
+)
+def test_a_launch_that_cannot_work_is_refused_before_a_model_is_looked_for(
+    changes: list[str], gpus: int, sentence: str
+) -> None:
+    recipe = replace(read_recipe(RECIPES / "tiny" / "3-calibrate.yaml"), model="nowhere")
+    method = next((text.partition("=")[2] for text in changes if text.startswith("method=")), "proper")
+    settings = dict(part.split("=", 1) for part in changes if not part.startswith("method="))
+    trainer = recipe.trainer | {key: yaml.safe_load(value) for key, value in settings.items()}
+    with pytest.raises(UserError, match=sentence):
+        refuse_launch(replace(recipe, method=method, trainer=trainer), gpus=gpus)  # type: ignore[arg-type]
+
+
+def test_parted_weights_learn_by_a_proper_loss() -> None:
+    recipe = read_recipe(RECIPES / "tiny" / "3-calibrate.yaml", ['deepspeed={"zero_optimization": {"stage": 3}}'])
+    refuse_launch(recipe, gpus=0)
+
+
+SHARED = """
+import json, sys, time
+from pathlib import Path
+import torch.distributed as dist
+dist.init_process_group("gloo")
+from emocaliber.data.embedded import load
+from emocaliber.generation.journal import Journal
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.runs.teacher import EngineTeacher
+from emocaliber.stages.launch import any_process, rank, shared_out
+
+def work(number):
+    time.sleep(1.0 if number == 0 else 0.01)
+    return rank(), number
+
+done = shared_out(range(12), work)
+assert [number for _, number in done] == list(range(12))
+assert any_process(rank() == 1) and not any_process(False)
+out, model, adapter = map(Path, sys.argv[1:])
+with Journal(out / f"asked-{rank()}.jsonl") as journal:
+    teacher = EngineTeacher(TransformersEngine(model, adapter=adapter, device="cpu"), journal, unit=6)
+    shares = teacher.label_probabilities(load("kaomoji", "calibrate")[:24])
+print("RESULT " + json.dumps([rank(), [by for by, _ in done], [share.tolist() for share in shares]]), flush=True)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_share_the_asking_out_as_they_are_free_and_one_alone_asks_nothing_again(tmp_path: Path) -> None:
+    (tmp_path / "shared.py").write_text(SHARED)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    model, arguments = embedded_base(), [str(tmp_path), str(embedded_base()), str(ADAPTER)]
+    done = subprocess.run(
+        [*torchrun, str(tmp_path / "shared.py"), *arguments],
+        check=True, env=environment, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    (first, by, shares), (second, by_too, shares_too) = (
+        json.loads(line.partition("RESULT ")[2]) for line in done.stdout.splitlines() if "RESULT " in line
+    )
+    assert {first, second} == {0, 1}
+    assert by == by_too
+    assert by.count(by[0]) < 6, "the process that was slow took fewer"
+    assert shares == shares_too
+    journals = sorted(tmp_path.glob("asked-*.jsonl"))
+    assert len(journals) == 2
+    with Journal(journals[0], beside=journals[1:]) as journal:
+        teacher = EngineTeacher(TransformersEngine(model, adapter=ADAPTER, device="cpu"), journal, unit=8)
+        again = teacher.label_probabilities(load("kaomoji", "calibrate")[:24])
+        assert journal.added == 0
+    assert [share.tolist() for share in again] == shares
+
+
 def test_zero_3_that_would_leave_pieces_is_refused_before_it_trains() -> None:
     whole = {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}
     for zero in (whole, {"stage": 2}):
@@ -116,5 +209,5 @@ def test_zero_3_that_would_leave_pieces_is_refused_before_it_trains() -> None:
         refuse_pieces(HfDeepSpeedConfig({"zero_optimization": {"stage": 3}}))
 
 
-def test_a_single_process_asks_about_everything_itself() -> None:
-    assert asked_by_all([1, 2, 3], lambda part: [2 * one for one in part]) == [2, 4, 6]
+def test_a_single_process_does_everything_itself() -> None:
+    assert shared_out([1, 2, 3], lambda unit: 2 * unit) == [2, 4, 6]

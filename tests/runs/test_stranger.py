@@ -52,4 +52,4 @@ def test_corrupted_copies_are_learned_from_beside_their_originals(tmp_path: Path
     assert main(["data", "corrupt", "photos.parquet", "--out", "corrupted.parquet"]) == 0
     assert main(["train", recipe, both, "max_steps=2", "warmup_steps=1", "--out", "out"]) == 0
     taught = sum(row.split == "train" for row in read_samples(tmp_path / "photos.parquet"))
-    assert json.loads((tmp_path / "out/done.json").read_text())["result"] == {"lessons": 2 * taught}
+    assert json.loads((tmp_path / "out/done.json").read_text())["result"] == {"examples": 2 * taught}

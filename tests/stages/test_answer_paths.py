@@ -18,8 +18,8 @@ from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.models.location import embedded_base
 from emocaliber.stages.answer_paths import AnswerPaths, Paths, paths_of
-from emocaliber.stages.calibrate.held_out import greedy_answers
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
+from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.soft_targets import SoftTargetCollator, field_tensors, option_logs
 from emocaliber.stages.targets import spread_over_levels
 from tests.stages.families import qwen25_vl, smolvlm
@@ -104,9 +104,9 @@ def test_the_mean_level_is_known_to_less_than_one_level_unless_1_is_written(digi
 
 
 def row(completion: str, sample: Sample) -> dict[str, Any]:
-    lesson = Lesson(sample, completion, level_target=spread_over_levels(0.9, 0.05), correct=1.0)
+    example = TrainingExample(sample, completion, level_target=spread_over_levels(0.9, 0.05), correct=1.0)
     question, answer = messages("?", completion)
-    return {"prompt": [question], "completion": [answer], "images": [Image.new("RGB", (56, 28))], "lesson": lesson}
+    return {"prompt": [question], "completion": [answer], "images": [Image.new("RGB", (56, 28))], "example": example}
 
 
 def test_where_the_mean_is_learned_0_95_is_written_for_1_and_greedy_levels_are_walked_to() -> None:
@@ -118,7 +118,7 @@ def test_where_the_mean_is_learned_0_95_is_written_for_1_and_greedy_levels_are_w
     rows = [row(ANSWER.replace("0.85", text), sample) for text in ("1.00", "0.85", "0.10")]
     batch = collator(rows)
     assert "0.95" in processor.tokenizer.decode(batch["input_ids"][0])
-    stated = [one.confidence for one in greedy_answers(model.eval(), rows, collator)]
+    stated = [one.confidence for one in greedy_answers(model.eval(), rows, AnswerReader(processor, collator.paths))]
     assert len(set(stated)) == 1  # what is written before the level is the same in all rows
     scores = [level_score(model, processor, ANSWER.replace("0.85", text)) for text in LEVEL_TEXTS]
     assert f"{stated[0]:.2f}" == LEVEL_TEXTS[max(range(21), key=scores.__getitem__)]

@@ -10,7 +10,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.stages.recipe import load_recipe
 
 GOOD = "stage: label\ndata: [kaomoji]\nsplits: [train]\ntemplate: label\nlearning_rate: 0.1\n"
-KEYS = {"learning_rate", "num_train_epochs"}
+KEYS = {"learning_rate", "use_vllm", "num_train_epochs"}
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -41,6 +41,13 @@ def test_our_keys_and_the_trainers_are_told_apart(tmp_path: Path) -> None:
         (GOOD + "fold: 4/3\n", "'4/3' is no fold"),
         (GOOD + "teachers: [a]\n", "teachers: stage verbalize asks them"),
         (GOOD.replace("label\ndata", "verbalize\ndata") + "fold: 1/3\n", "fold: stage label leaves a fold out"),
+        (GOOD + "quantization: nf4\nuse_vllm: true\n", "vLLM cannot take quantised weights over from the trainer"),
+        (GOOD + "held_out_steps: 0.5\n", "stage calibrate alone holds rows out"),
+        (
+            GOOD.replace("label\ndata", "calibrate\ndata") + "held_out_steps: 0\n",
+            "neither a number of steps nor a share",
+        ),
+        (GOOD + "share_questions: 1\n", "share_questions: 1 is neither true nor false"),
         (GOOD + "lora_r: many\n", "lora_r: 'many' is of the wrong kind"),
         ("- a\n- b\n", "must be `key: value` lines"),
         ("a: [\n", "is not YAML"),

@@ -50,27 +50,27 @@ def test_a_confidence_outside_the_unit_interval_is_refused() -> None:
 
 
 def test_a_distilled_lesson_is_read_back_as_what_the_teacher_believed() -> None:
-    [lesson] = distilled([sample()], [np.array([0.2, 0.7, 0.1])], np.array([0.63]), TEMPLATE, 0.05)
-    reading = read_response(lesson.completion, lesson.sample.candidates)
+    [example] = distilled([sample()], [np.array([0.2, 0.7, 0.1])], np.array([0.63]), TEMPLATE, 0.05)
+    reading = read_response(example.completion, example.sample.candidates)
     assert (reading.label, reading.confidence) == ("sad", 0.65)
-    assert lesson.label_target == (0.2, 0.7, 0.1)
+    assert example.label_target == (0.2, 0.7, 0.1)
 
 
 def test_votes_become_the_raters_share() -> None:
-    [lesson] = voted([sample(votes={"sad": 3, "happy": 1})], TEMPLATE, 0.05)
-    assert read_response(lesson.completion, lesson.sample.candidates).confidence == 0.75
-    assert lesson.label_target == (0.25, 0.75, 0.0)
+    [example] = voted([sample(votes={"sad": 3, "happy": 1})], TEMPLATE, 0.05)
+    assert read_response(example.completion, example.sample.candidates).confidence == 0.75
+    assert example.label_target == (0.25, 0.75, 0.0)
 
 
 def test_votes_teach_stage_1_their_distribution_and_no_confidence() -> None:
-    [lesson] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("label"), 0.05)
-    assert lesson.completion == load_template("label").write(label="sad")
-    assert (lesson.label_target, lesson.level_target) == ((0.25, 0.75, 0.0), None)
+    [example] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("label"), 0.05)
+    assert example.completion == load_template("label").write(label="sad")
+    assert (example.label_target, example.level_target) == ((0.25, 0.75, 0.0), None)
 
 
 def test_a_label_that_no_rater_chose_is_said_without_confidence() -> None:
-    [lesson] = voted([sample(label="happy", votes={"sad": 4})], TEMPLATE, 0.05)
-    assert lesson.completion == TEMPLATE.write(label="happy", confidence=0.0)
+    [example] = voted([sample(label="happy", votes={"sad": 4})], TEMPLATE, 0.05)
+    assert example.completion == TEMPLATE.write(label="happy", confidence=0.0)
 
 
 def test_votes_are_not_made_up() -> None:
@@ -95,13 +95,13 @@ def test_shares_that_do_not_sum_to_one_are_refused() -> None:
 
 
 def test_a_stated_distribution_is_read_back_with_its_top_first() -> None:
-    [lesson] = distributed([sample()], [np.array([0.21, 0.7, 0.09])], load_template("distribution"))
-    assert lesson.completion == "<distribution>sad 0.70, happy 0.20, angry 0.10</distribution>"
-    reading = read_response(lesson.completion, sample().candidates)
+    [example] = distributed([sample()], [np.array([0.21, 0.7, 0.09])], load_template("distribution"))
+    assert example.completion == "<distribution>sad 0.70, happy 0.20, angry 0.10</distribution>"
+    reading = read_response(example.completion, sample().candidates)
     assert (reading.label, reading.confidence) == ("sad", 0.7)
     assert reading.distribution == {"sad": 0.7, "happy": 0.2, "angry": 0.1}
 
 
 def test_votes_can_be_stated_whole() -> None:
-    [lesson] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("distribution"), 0.05)
-    assert lesson.completion == "<distribution>sad 0.75, happy 0.25, angry 0.00</distribution>"
+    [example] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("distribution"), 0.05)
+    assert example.completion == "<distribution>sad 0.75, happy 0.25, angry 0.00</distribution>"

@@ -1,6 +1,6 @@
 """What the methods that learn from their own draws share: the questions, the reward, how a run is set up and ended.
 
-Not a trainer (see grpo and rloo).
+The trainers are in reinforcement and segments.
 """
 
 from __future__ import annotations
@@ -13,25 +13,16 @@ from datasets import Dataset
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import load_image
 from emocaliber.core.prompting import Template, messages
-from emocaliber.stages.conversations import Lesson
+from emocaliber.core.resolution import SHOWN_PIXELS
+from emocaliber.stages.examples import TrainingExample
+from emocaliber.stages.loading import load_processor
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import Reward
 from emocaliber.stages.rewards_correctness import Completion, rewards_of
 from emocaliber.stages.rewards_safety import chosen_reward
-from emocaliber.stages.training import load_processor
 
 COLUMNS = ("question", "candidates", "truth", "votes")
 """What is known of a question besides its text and picture; TRL hands it to the reward."""
-
-
-class ScaledAdvantages(UserWarning):
-    """The advantages are divided by a standard deviation, which drives the confidence in uncertain labels to 0 or 1."""
-
-
-SCALED = (
-    "{key}: dividing by the standard deviation makes the confidence in uncertain labels extreme (Bereket & Leskovec"
-    " 2025, arXiv 2508.11800); choose it for comparison only"
-)
 
 
 def left_padding_processor(recipe: Recipe, model: str) -> Any:
@@ -80,18 +71,18 @@ def text_of(completion: Any) -> str:
     return str(content if isinstance(content, str) else content[0]["text"])
 
 
-def questions(lessons: Sequence[Lesson], template: Template) -> Dataset:
-    """The lessons' questions with pictures and COLUMNS, decoded when they are asked for."""
+def questions(examples: Sequence[TrainingExample], template: Template, max_pixels: int = SHOWN_PIXELS) -> Dataset:
+    """The examples' questions with pictures and COLUMNS, decoded when they are asked for."""
 
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
-        chosen = [lessons[i].sample for i in batch["lesson"]]
+        chosen = [examples[i].sample for i in batch["example"]]
         return {
             "prompt": [messages(template.render(one.candidates)) for one in chosen],
-            "images": [[load_image(one.image)] for one in chosen],
+            "images": [[load_image(one.image, max_pixels)] for one in chosen],
             "truth": [one.label for one in chosen],
             "question": [one.id for one in chosen],
             "candidates": [one.candidates for one in chosen],
             "votes": [one.votes for one in chosen],
         }
 
-    return Dataset.from_dict({"lesson": list(range(len(lessons)))}).with_transform(rows)
+    return Dataset.from_dict({"example": list(range(len(examples)))}).with_transform(rows)

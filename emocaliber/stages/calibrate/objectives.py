@@ -84,7 +84,7 @@ OBJECTIVES: dict[Objective, Score] = {
 def anchored(weight: float, objective: Score = mean_brier) -> LevelLoss:
     """The objective plus `weight` times KL(reference || model) over the levels.
 
-    The reference is a lesson's `level_target`: the scaled label probability of the model that the stage began with. It
+    The reference is a example's `level_target`: the scaled label probability of the model that the stage began with. It
     keeps the distribution in one piece, so that the greedy level moves with the mean instead of collapsing.
     """
 

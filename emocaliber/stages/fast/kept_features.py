@@ -55,23 +55,23 @@ def _why_not(recipe: Recipe, model: Any) -> str | None:
     return None
 
 
-def passes(recipe: Recipe, lessons: int) -> float:
+def passes(recipe: Recipe, examples: int) -> float:
     """How often each picture is seen."""
     steps = int(recipe.trainer.get("max_steps", -1))
     if steps <= 0:
         return float(recipe.trainer.get("num_train_epochs", 3))
     batch = recipe.trainer.get("per_device_train_batch_size", 8) * recipe.trainer.get("gradient_accumulation_steps", 1)
-    return float(steps * batch / lessons)
+    return float(steps * batch / examples)
 
 
-def keep_all(reader: FeatureProcessor, samples: Sequence[Sample], seen: float) -> None:
+def keep_all(reader: FeatureProcessor, samples: Sequence[Sample], seen: float, max_pixels: int) -> None:
     """Keep the features of all the samples' pictures, and say so; nothing is added to the store afterwards.
 
     Not where each is `seen` once and none is kept yet, nor where the disk would not hold them.
     """
     store = reader.store
     for start in range(0, len(samples) if seen > 1 or store.places else 0, BATCH):
-        pictures = [load_image(one.image) for one in samples[start : start + BATCH]]
+        pictures = [load_image(sample.image, max_pixels) for sample in samples[start : start + BATCH]]
         if not reader.keep(pictures, [picture_key(one) for one in pictures]) or _too_many(reader, len(samples)):
             print(f"  features are not kept: {store.limit / 2**30:.1f} GiB of disk would not hold them", flush=True)
             break

@@ -73,12 +73,16 @@ def seen_by(asked: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return (rows[:, None] <= asked[:, :, None]) & new[:, None]
 
 
-def use_packing(model: Any) -> bool:
-    """Make a model of the Qwen-VL family ready for `packed`; another is left alone, said in a line, and False."""
+def use_packing(model: Any, *, whole: bool = True) -> bool:
+    """Make a model of the Qwen-VL family ready for `packed`; another is left alone, said in a line, and False.
+
+    Where a process holds a part of the weights alone (`whole` False), LoRA is not summed with them.
+    """
     if not use_attention(model, ATTENTION, packed_attention, "packing is off"):
         return False
     look_at_few(model)
-    sum_small_lora(model)
+    if whole:
+        sum_small_lora(model)
     return True
 
 

@@ -11,11 +11,12 @@ import pytest
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.models.location import embedded_base
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.fast.kept_features import passes, remembering
+from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import train_supervised, trainer_keys
-from emocaliber.stages.training import load_processor, load_trainable, read_log
+from emocaliber.stages.training import read_log
 from tests.stages.families import FAMILIES
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "tiny" / "1-label.yaml"
@@ -26,10 +27,10 @@ def recipe(*overrides: str) -> Recipe:
     return load_recipe(RECIPE, trainer_keys(), [*SHORT, *overrides])
 
 
-def lessons(count: int) -> list[Lesson]:
+def examples(count: int) -> list[TrainingExample]:
     template = load_template("label")
     chosen = [one for task in ("kaomoji", "emoji") for one in [s for s in load(task) if s.label][: count // 2]]
-    return [Lesson(one, template.write(label=one.label)) for one in chosen]
+    return [TrainingExample(one, template.write(label=one.label)) for one in chosen]
 
 
 @pytest.mark.slow
@@ -42,7 +43,7 @@ def test_every_loss_is_that_of_the_run_without(
         chosen = recipe(f"keep_features={kept}", f"dataloader_num_workers={workers}")
         out = tmp_path / kept
         out.mkdir()
-        train_supervised(chosen, lessons(12), str(embedded_base()), None, out, title=kept)
+        train_supervised(chosen, examples(12), str(embedded_base()), None, out, title=kept)
         logs[kept] = [(line["loss"], line["grad_norm"]) for line in read_log(out / "log.jsonl") if "loss" in line]
     assert len(logs["true"]) == 4
     for one, other in zip(logs["true"], logs["false"], strict=True):

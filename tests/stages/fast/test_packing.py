@@ -17,7 +17,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths
-from emocaliber.stages.conversations import Lesson, as_dataset
+from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.fast.frozen_vision import vision_holder
 from emocaliber.stages.fast.packing import ROWS, packed, use_packing
 from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, answer_places, cross_entropy
@@ -34,7 +34,7 @@ def picture(random: np.random.Generator) -> bytes:
     return stream.getvalue()
 
 
-def lessons(random: np.random.Generator, rows: int) -> list[Lesson]:
+def examples(random: np.random.Generator, rows: int) -> list[TrainingExample]:
     """Pictures of many sizes, questions with few and many candidates, hard and soft targets."""
     template = load_template("label-confidence")
     made = []
@@ -44,11 +44,11 @@ def lessons(random: np.random.Generator, rows: int) -> list[Lesson]:
         answer = template.write(label=candidates[0], confidence=float(random.choice(LEVELS)))
         label = tuple(random.dirichlet(np.ones(len(candidates))).tolist()) if n % 3 else None
         level = tuple(random.dirichlet(np.ones(len(LEVEL_TEXTS))).tolist()) if n % 2 else None
-        made.append(Lesson(sample, answer, label, level))
+        made.append(TrainingExample(sample, answer, label, level))
     return made
 
 
-def trainer_of(family: str, out: Path, taught: list[Lesson], tuning: str = "full") -> SoftTargetTrainer:
+def trainer_of(family: str, out: Path, taught: list[TrainingExample], tuning: str = "full") -> SoftTargetTrainer:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
     if tuning == "lora":
@@ -85,7 +85,7 @@ def loss_and_gradients(trainer: SoftTargetTrainer, batch: dict[str, Any]) -> tup
 @pytest.mark.parametrize("family", QWEN)
 def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tuning: str, tmp_path: Path) -> None:
     random = np.random.default_rng(7)
-    taught = lessons(random, 24)
+    taught = examples(random, 24)
     padding, trainer = (trainer_of(family, tmp_path, taught, tuning) for _ in range(2))
     assert use_packing(trainer.model)
     trainer.packing = True
@@ -103,7 +103,7 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tuning: s
 
 @pytest.mark.parametrize("family", QWEN)
 def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
-    taught = lessons(np.random.default_rng(3), 3)
+    taught = examples(np.random.default_rng(3), 3)
     trainer = trainer_of(family, tmp_path, taught)
     model: Any = trainer.model
     assert use_packing(model)
@@ -123,7 +123,7 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", QWEN)
 def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: str, tmp_path: Path) -> None:
-    taught = lessons(np.random.default_rng(4), 5)
+    taught = examples(np.random.default_rng(4), 5)
     trainer = trainer_of(family, tmp_path, taught)
     assert use_packing(trainer.model)
     trainer.packing = True

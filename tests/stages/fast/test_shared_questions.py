@@ -22,7 +22,7 @@ from emocaliber.stages.calibrate.draws import questions, text_of
 from emocaliber.stages.fast.shared_questions import shared_line, use_sharing
 from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer, SharingRLOOTrainer
 from tests.stages.families import FAMILIES
-from tests.stages.fast.test_packing import QWEN, lessons
+from tests.stages.fast.test_packing import QWEN, examples
 
 COPIES = 4
 METHODS: dict[str, Any] = {
@@ -57,7 +57,7 @@ def trainer_of(
         model=adapted,
         reward_funcs=[length],
         args=settings,
-        train_dataset=questions(lessons(np.random.default_rng(5), 3), load_template("label-confidence")),
+        train_dataset=questions(examples(np.random.default_rng(5), 3), load_template("label-confidence")),
         processing_class=processor,
         **named,
     )
@@ -139,7 +139,7 @@ def test_an_answer_sees_its_own_question_and_itself_alone(family: str) -> None:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
     assert use_sharing(model)
-    rows = questions(lessons(np.random.default_rng(1), 2), load_template("label-confidence"))
+    rows = questions(examples(np.random.default_rng(1), 2), load_template("label-confidence"))
     batch = processor(
         text=[chat(row, processor) for row in rows for _ in range(2)],
         images=[row["images"] for row in rows for _ in range(2)],

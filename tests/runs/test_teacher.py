@@ -14,16 +14,13 @@ from emocaliber.core.prompting import load_template
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
-from emocaliber.runs.asking import DRAWS, agreement, ask_labels
+from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.runs.teaching import (
-    held_out_split,
-    labelled,
-    own_answers,
-    samples_of,
-    temperatures_of,
-)
+from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.runs.train import train
+from emocaliber.stages.calibrate.stage import held_out_split
+from emocaliber.stages.targets import labelled, own_answers, temperatures_of
+from emocaliber.stages.teacher import DRAWS, agreement
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 
@@ -40,10 +37,10 @@ def test_a_split_that_nobody_has_is_refused() -> None:
 
 def test_stage_1_learns_from_votes_where_there_are_any_and_from_the_label_elsewhere() -> None:
     samples = [*samples_of(["kaomoji"], ["train"])[:3], *samples_of(["emoji"], ["train"])[:3]]
-    lessons = {one.sample.id: one for one in labelled(samples, load_template("label"), votes=True)}
-    assert lessons.keys() == {one.id for one in samples}
+    examples = {one.sample.id: one for one in labelled(samples, load_template("label"), votes=True)}
+    assert examples.keys() == {one.id for one in samples}
     for one in samples:
-        told = lessons[one.id].label_target
+        told = examples[one.id].label_target
         assert told == (one.votes and tuple(one.votes.get(c, 0) / sum(one.votes.values()) for c in one.candidates))
     assert {one.label_target for one in labelled(samples, load_template("label"))} == {None}
     with pytest.raises(UserError, match="no row has rater votes"):
@@ -56,7 +53,8 @@ def test_agreement_is_a_share_of_the_draws_and_the_seed_fixes_it() -> None:
 
     def drawn() -> tuple[list[np.ndarray], np.ndarray]:
         engine = TransformersEngine(embedded_base(), batch_size=6, max_new_tokens=8, temperature=1.0, seed=3)
-        return agreement(samples, engine)
+        believed = agreement(samples, EngineTeacher(engine))
+        return believed.beliefs, believed.confidences
 
     beliefs, shares = drawn()
     assert np.allclose([belief.sum() for belief in beliefs], 1.0)
@@ -71,14 +69,16 @@ def test_what_was_asked_is_not_asked_again_and_is_the_same_to_the_last_digit(tmp
     engine = TransformersEngine(embedded_base(), adapter=TINY_ADAPTER, batch_size=24, max_new_tokens=12)
     template = load_template("label-confidence")
     with Journal(tmp_path / "asked.jsonl") as journal:
-        first = ask_labels(samples, engine, journal)
-        lessons = own_answers(samples, engine, template, 0.01, journal)
+        teacher = EngineTeacher(engine, journal)
+        first = teacher.label_probabilities(samples)
+        examples = own_answers(samples, teacher.answers(samples, template), template, 0.01)
         assert journal.added == 2 * len(samples)
     with Journal(tmp_path / "asked.jsonl") as journal:
-        again = ask_labels(samples, engine, journal)
-        assert own_answers(samples, engine, template, 0.01, journal) == lessons
+        teacher = EngineTeacher(engine, journal)
+        again = teacher.label_probabilities(samples)
+        assert own_answers(samples, teacher.answers(samples, template), template, 0.01) == examples
         assert journal.added == 0
-    for one, other, alone in zip(first, again, ask_labels(samples, engine), strict=True):
+    for one, other, alone in zip(first, again, EngineTeacher(engine).label_probabilities(samples), strict=True):
         assert np.array_equal(one, other)
         assert np.array_equal(one, alone)
 
@@ -94,12 +94,13 @@ def test_an_answer_to_an_unlabelled_picture_is_as_right_as_it_is_believed_and_ne
     labelled = samples_of(["kaomoji"], ["calibrate"])[:24]
     bare = [replace(s, id=f"{s.id}-bare", cluster=f"{s.cluster}-bare", label=None) for s in labelled]
     engine = TransformersEngine(embedded_base(), adapter=TINY_ADAPTER, batch_size=24, max_new_tokens=12)
-    lessons = own_answers([*labelled, *bare], engine, load_template("label-confidence"), spread=0.01)
-    known, unknown = lessons[: len(lessons) // 2], lessons[len(lessons) // 2 :]
+    template, both = load_template("label-confidence"), [*labelled, *bare]
+    examples = own_answers(both, EngineTeacher(engine).answers(both, template), template, spread=0.01)
+    known, unknown = examples[: len(examples) // 2], examples[len(examples) // 2 :]
     assert {one.correct for one in known} <= {0.0, 1.0}
     assert all(one.correct is not None and 0 < one.correct < 1 for one in unknown)
     assert [one.level_target for one in known] == [one.level_target for one in unknown]
-    _, held = held_out_split(lessons, [*labelled, *bare], 0.5, 0)
+    _, held = held_out_split(examples, [*labelled, *bare], 0.5, 0)
     assert held
     assert all(one.sample.label is not None for one in held)
 

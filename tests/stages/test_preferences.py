@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,10 @@ import pytest
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.models.location import embedded_base
-from emocaliber.stages.calibrate.dpo import calibrate_by_dpo
-from emocaliber.stages.calibrate.kto import calibrate_by_kto
-from emocaliber.stages.conversations import Lesson
+from emocaliber.stages.calibrate.preferences import calibrate_by_preferences
+from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.pairs import Pair
-from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.recipe import Method, Recipe
 from emocaliber.stages.targets import spread_over_levels
 
 SETTINGS = {
@@ -31,15 +29,15 @@ SETTINGS = {
 }
 
 
-def recipe() -> Recipe:
-    return Recipe(Path("r.yaml"), "calibrate", ("kaomoji",), ("calibrate",), "label-confidence", trainer=SETTINGS)
+def recipe(method: Method) -> Recipe:
+    return Recipe(
+        Path("r.yaml"), "calibrate", ("kaomoji",), ("calibrate",), "label-confidence", method=method, trainer=SETTINGS
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "told"), [(calibrate_by_dpo, "rewards/margins"), (calibrate_by_kto, "rewards/chosen")]
-)
-def test_the_chosen_answers_become_likelier(tmp_path: Path, method: Callable[..., None], told: str):
+@pytest.mark.parametrize(("method", "told"), [("dpo", "rewards/margins"), ("kto", "rewards/chosen")])
+def test_the_chosen_answers_become_likelier(tmp_path: Path, method: Method, told: str):
     template, samples = load_template("label-confidence"), load("kaomoji", "calibrate")[:6]
     pairs = [
         Pair(one.id, one.task, "right", template.write(label=str(one.label), confidence=0.9),
@@ -47,11 +45,13 @@ def test_the_chosen_answers_become_likelier(tmp_path: Path, method: Callable[...
         for one in samples[:3]
     ]  # fmt: skip
     held = [
-        Lesson(one, template.write(label=str(one.label), confidence=0.5), None, spread_over_levels(0.5, 0.05), 1.0)
+        TrainingExample(
+            one, template.write(label=str(one.label), confidence=0.5), None, spread_over_levels(0.5, 0.05), 1.0
+        )
         for one in samples[3:]
     ]
     by_key = {(one.task, one.id): one for one in samples}
-    method(recipe(), pairs, by_key, held, str(embedded_base()), None, tmp_path)
+    calibrate_by_preferences(recipe(method), pairs, by_key, held, str(embedded_base()), None, tmp_path)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     margins = [line[told] for line in log if told in line]
     assert margins[0] == pytest.approx(0.0, abs=1e-4)
@@ -60,7 +60,7 @@ def test_the_chosen_answers_become_likelier(tmp_path: Path, method: Callable[...
     assert len((tmp_path / "held_out.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("method", [calibrate_by_dpo, calibrate_by_kto])
-def test_no_pairs_are_an_error_that_says_what_to_do(tmp_path: Path, method: Callable[..., None]):
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_no_pairs_are_an_error_that_says_what_to_do(tmp_path: Path, method: Method):
     with pytest.raises(ValueError, match="at a higher temperature"):
-        method(recipe(), [], {}, [], "none", None, tmp_path)
+        calibrate_by_preferences(recipe(method), [], {}, [], "none", None, tmp_path)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emocaliber.stages.calibrate.watching import (
+from emocaliber.stages.calibrate.held_out_metrics import (
     Collapse,
     Hacking,
     Stated,
     alarms,
     costs,
     gain,
+    held_out_numbers,
     preferred,
-    watch_numbers,
 )
 
 GOOD = {"brier": 0.2, "ece": 0.05, "calibration_error": 0.05, "mean": 0.6, "accuracy": 0.6, "spread": 0.2,
@@ -22,7 +22,7 @@ GOOD = {"brier": 0.2, "ece": 0.05, "calibration_error": 0.05, "mean": 0.6, "accu
 
 def test_a_malformed_answer_is_wrong_and_costs_the_most():
     stated = [Stated("happy", 1.0), Stated("sad", 0.0), Stated("happy", 0.5, formed=False), Stated("happy", 0.05)]
-    numbers = watch_numbers(stated, ["happy", "happy", "happy", "sad"])
+    numbers = held_out_numbers(stated, ["happy", "happy", "happy", "sad"])
     assert numbers["brier"] == pytest.approx((0 + 0 + 1 + 0.05**2) / 4)
     assert numbers["accuracy"] == 0.25
     assert numbers["malformed"] == 0.25
@@ -31,12 +31,12 @@ def test_a_malformed_answer_is_wrong_and_costs_the_most():
 
 
 def test_always_sure_and_always_wrong_is_the_worst_calibration_not_the_best():
-    numbers = watch_numbers([Stated("happy", 1.0)] * 4, ["sad"] * 4)
+    numbers = held_out_numbers([Stated("happy", 1.0)] * 4, ["sad"] * 4)
     assert numbers["ece"] == numbers["calibration_error"] == numbers["brier"] == 1.0
 
 
 def test_where_every_answer_is_malformed_the_figures_are_the_worst_and_finite():
-    numbers = watch_numbers([Stated("happy", 0.9, formed=False)] * 3, ["happy"] * 3)
+    numbers = held_out_numbers([Stated("happy", 0.9, formed=False)] * 3, ["happy"] * 3)
     assert (numbers["brier"], numbers["accuracy"], numbers["malformed"]) == (1.0, 0.0, 1.0)
 
 
@@ -75,7 +75,7 @@ def line(start: list[float], now: list[float], clusters: list[str]) -> dict[str,
 
 def test_the_costs_mean_is_the_brier_score():
     stated = [Stated("happy", 0.9), Stated("sad", 0.4), Stated("happy", 0.5, formed=False)]
-    assert costs(stated, TRUTHS[:3]).mean() == pytest.approx(watch_numbers(stated, TRUTHS[:3])["brier"])
+    assert costs(stated, TRUTHS[:3]).mean() == pytest.approx(held_out_numbers(stated, TRUTHS[:3])["brier"])
 
 
 def test_a_gain_that_a_few_rows_made_is_within_its_error_and_one_of_many_rows_beyond_it():

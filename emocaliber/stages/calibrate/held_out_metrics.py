@@ -1,6 +1,6 @@
 """Figures of what a model states on held-out rows while it trains, and the warnings that follow from them.
 
-Pure functions; the forward passes are in held_out. Not a scorecard: no intervals, one number a figure.
+Pure functions; the forward passes are in greedy, the callback in held_out.
 
     emocaliber train recipes/tiny/3-calibrate.yaml --adapter DIR --out out/3      writes held_out.jsonl
 """
@@ -44,7 +44,7 @@ class Stated:
     formed: bool = True
 
 
-def watch_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> dict[str, float]:
+def held_out_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> dict[str, float]:
     """Brier score, calibration error (ECE of 15 bins, and by distinct value), accuracy; mean, spread and number of the
     stated confidences; shares of near-zero ones (below 0.1) and of malformed answers, which are wrong and cost 1.
 

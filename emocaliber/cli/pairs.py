@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.outputs import Output, literal
-from emocaliber.core.predictions import decode_lines
-from emocaliber.core.samples import Sample
 from emocaliber.generation.records import read_records
-from emocaliber.stages.pairs import NO_PAIRS, Draw, Key, Kind, Pair, PairReport, preference_pairs
+from emocaliber.stages.pairs import Draw, PairReport, preference_pairs, report_path
 from emocaliber.stages.rewards import Reward
 from emocaliber.stages.rewards_safety import chosen_reward
 
@@ -62,42 +59,9 @@ def write_pairs(paths: Sequence[Path], reward: Reward, least_margin: float, out:
     except ValueError as error:
         raise UserError(f"{', '.join(map(str, paths))}: {error}") from None
     write_atomically(out, (msgspec.json.encode(asdict(pair)) + b"\n" for pair in pairs))
-    told = asdict(report) | {"reward": reward.name, "least_margin": least_margin, "one_sided": report.one_sided}
-    write_atomically(report_path(out), [json.dumps(told, indent=1).encode() + b"\n"])
+    content = asdict(report) | {"reward": reward.name, "least_margin": least_margin, "one_sided": report.one_sided}
+    write_atomically(report_path(out), [json.dumps(content, indent=1).encode() + b"\n"])
     return report
-
-
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: str
-    task: str
-    kind: Kind
-    chosen: str
-    rejected: str
-    margin: Annotated[float, msgspec.Meta(gt=0.0)]
-
-
-def read_pairs(path: Path, samples: Mapping[Key, Sample]) -> list[Pair]:
-    """The pairs of a file, each about one of the samples.
-
-    Raises UserError naming file, line and key; where a pair is about another sample; and where there is none.
-    """
-    found = []
-    for number, line in decode_lines(path, _Line):
-        pair = Pair(**msgspec.structs.asdict(line))
-        if pair.key not in samples:
-            raise UserError(
-                f"{path}, line {number}: {pair.id!r} of task {pair.task!r} is no row of the recipe's data and splits;"
-                " draw the answers from the rows that stage 3 learns from, such as --split calibrate"
-            )
-        found.append(pair)
-    if not found:
-        raise UserError(f"{path}: {NO_PAIRS}")
-    return found
-
-
-def report_path(pairs: Path) -> Path:
-    """The report beside a file of pairs."""
-    return pairs.with_suffix(".report.json")
 
 
 def _draws(paths: Sequence[Path]) -> Iterator[Draw]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from emocaliber.core.images import load_image
+from emocaliber.core.prompting import Template
 from emocaliber.core.samples import Sample
-from emocaliber.runs import degraded
-from emocaliber.runs.degraded import COPIES, survival
-from emocaliber.runs.teaching import samples_of
+from emocaliber.data.embedded import load
+from emocaliber.stages import teacher
+from emocaliber.stages.teacher import COPIES, Answer, survival
+
+
+class Believer:
+    """A teacher that believes what a function of the pictures says."""
+
+    def __init__(self, believe: Callable[[Sequence[Sample]], list[np.ndarray]]) -> None:
+        self.label_probabilities = believe
+
+    def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
+        raise AssertionError("nothing is drawn")
 
 
 def of_brightness(samples: Sequence[Sample]) -> list[np.ndarray]:
@@ -35,22 +46,23 @@ def of_detail(samples: Sequence[Sample]) -> list[np.ndarray]:
 
 
 def test_an_answer_that_nothing_changes_survives_every_copy() -> None:
-    beliefs, shares = survival(samples_of(["kaomoji"], ["calibrate"])[:3], of_brightness)
-    assert all(belief.argmax() == 0 for belief in beliefs), "a kaomoji is dark on bright"
-    assert [share[0] for share in shares] == [1.0] * 3, "not a rounding above one, which is no confidence"
+    believed = survival(load("kaomoji", "calibrate")[:3], Believer(of_brightness))
+    assert all(belief.argmax() == 0 for belief in believed.beliefs), "a kaomoji is dark on bright"
+    assert believed.confidences.tolist() == [share[0] for share in believed.stated] == [1.0] * 3, (
+        "not a rounding above one, which is no confidence"
+    )
 
 
 def test_an_answer_that_hangs_on_detail_survives_some_of_them() -> None:
-    _, shares = survival(samples_of(["kaomoji"], ["calibrate"])[:3], of_detail)
-    for share in shares:
+    for share in survival(load("kaomoji", "calibrate")[:3], Believer(of_detail)).stated:
         assert share.sum() == pytest.approx(1.0)
         assert 0 < share[0] < 1
         assert share[0] * COPIES == pytest.approx(round(share[0] * COPIES))
 
 
 def test_rows_beyond_one_chunk_have_their_own_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(degraded, "CHUNK", 2)
-    [one, *_] = samples_of(["kaomoji"], ["calibrate"])
+    monkeypatch.setattr(teacher, "CHUNK", 2)
+    [one, *_] = load("kaomoji", "calibrate")
     many = [replace(one, id=str(n)) for n in range(5)]
     asked: list[str] = []
 
@@ -58,6 +70,6 @@ def test_rows_beyond_one_chunk_have_their_own_shares(monkeypatch: pytest.MonkeyP
         asked.extend(row.id for row in rows)
         return [np.eye(len(row.candidates))[int(row.id) % 2] for row in rows]
 
-    _, shares = survival(many, ask)
+    shares = survival(many, Believer(ask)).stated
     assert [int(share.argmax()) for share in shares] == [n % 2 for n in range(5)]
     assert all(asked.count(str(n)) == COPIES + 1 for n in range(5))

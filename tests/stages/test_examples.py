@@ -10,18 +10,17 @@ import pytest
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from emocaliber.core.prompting import load_template
-from emocaliber.stages.conversations import as_dataset
-from emocaliber.stages.lengths import GroupedByLength, token_lengths
+from emocaliber.stages.examples import GroupedByLength, as_dataset, token_lengths
 from tests.stages.families import FAMILIES
-from tests.stages.fast.test_packing import lessons, trainer_of
+from tests.stages.fast.test_packing import examples, trainer_of
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_lengths_are_those_of_the_collated_rows_but_for_what_closes_each(family: str) -> None:
     _, processor = FAMILIES[family]()
-    template, taught = load_template("label-confidence"), lessons(np.random.default_rng(2), 12)
+    template, taught = load_template("label-confidence"), examples(np.random.default_rng(2), 12)
     collator = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
-    rows = [{key: value for key, value in row.items() if key != "lesson"} for row in as_dataset(taught, template)]
+    rows = [{key: value for key, value in row.items() if key != "example"} for row in as_dataset(taught, template)]
     wanted = collator(rows)["attention_mask"].sum(1).numpy()
     closing = wanted - np.array(token_lengths(taught, template, processor))
     assert len(set(wanted.tolist())) > 3
@@ -48,7 +47,7 @@ def test_batches_of_like_length_pad_little_and_an_epoch_can_be_drawn_again() -> 
 
 
 def test_a_trainer_that_knows_lengths_groups_by_them(tmp_path: Path) -> None:
-    trainer = trainer_of("qwen2.5-vl", tmp_path, lessons(np.random.default_rng(2), 4))
+    trainer = trainer_of("qwen2.5-vl", tmp_path, examples(np.random.default_rng(2), 4))
     assert not isinstance(trainer._get_train_sampler(), GroupedByLength)
     trainer.lengths = [5, 9, 5, 9]
     sampler = trainer.get_train_dataloader().batch_sampler.sampler

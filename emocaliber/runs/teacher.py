@@ -1,0 +1,181 @@
+"""The teacher of a stage: a transformers engine with a journal, its work shared out among the processes.
+
+What a journal holds is not asked again: after a stop the querying resumes, with another number of processes too, and a
+training that was stopped later does not ask at all.
+
+    with open_teacher(recipe, adapter, out) as teacher:
+        teacher.label_probabilities(samples)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from accelerate import PartialState
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import ImageError, image_hash, load_image, read_image_bytes
+from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
+from emocaliber.core.resolution import SHOWN_PIXELS
+from emocaliber.core.samples import Sample
+from emocaliber.generation.engine import STOP, Request, Response
+from emocaliber.generation.journal import Journal, content_key
+from emocaliber.generation.predict import normalised
+from emocaliber.generation.respond import respond
+from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.models.location import model_folder
+from emocaliber.reading import read_response
+from emocaliber.stages.fast.kept_features import remembering
+from emocaliber.stages.launch import processes, rank, shared_out
+from emocaliber.stages.loading import limit_pixels, missing_model
+from emocaliber.stages.profiling import ASKING, part
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.teacher import LABEL, Answer, Floats
+
+CHUNK = 512  # pictures decoded, and answers written to the disk, at a time
+JOURNALS = "asked-*.jsonl"
+
+
+@contextmanager
+def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[EngineTeacher]:
+    """The model of the stage before, on this process's device, seeing pictures as large as the learner does.
+
+    What its vision tower makes of them is kept in `out` for the learner, where that is the same tower. A teacher lives
+    no longer than the querying: beside the model that learns from it, it would take its memory twice. Raises UserError
+    where it cannot be loaded.
+    """
+    model = model_folder(recipe.model)
+    try:
+        engine = TransformersEngine(
+            model,
+            adapter=adapter,
+            device=str(PartialState().device),
+            batch_size=recipe.ask_batch_size,
+            max_new_tokens=ANSWER_TOKENS,
+            temperature=1.0 if recipe.stage == "verbalize" and recipe.target == "agreement" else 0.0,
+            seed=recipe.seed,
+        )
+    except OSError as error:
+        raise UserError(missing_model(model, error)) from error
+    if recipe.max_pixels is not None:
+        limit_pixels(engine.processor, recipe.max_pixels)
+    reader = remembering(recipe, engine.model, engine.processor, out)
+    engine.processor = reader or engine.processor
+    try:
+        with part(ASKING), _journal(out) as journal:
+            alone = processes() == 1
+            size = CHUNK if alone else recipe.ask_batch_size
+            yield EngineTeacher(engine, journal, max_pixels=recipe.shown_pixels, unit=size)
+        if reader is not None:
+            reader.store.seal()
+    finally:
+        del reader
+        engine.close()
+
+
+def _journal(out: Path) -> Journal:
+    """This process's journal of what it asks for a stage in `out`; what others wrote there is found, too."""
+    own = out / JOURNALS.replace("*", str(rank()))
+    PartialState().wait_for_everyone()
+    return Journal(own, beside=sorted(set(out.glob(JOURNALS)) - {own}))
+
+
+def forget_answers(out: Path) -> None:
+    """Remove the journals of a stage that has learned."""
+    for journal in out.glob(JOURNALS):
+        journal.unlink()
+
+
+class EngineTeacher:
+    """A stage's Teacher (emocaliber.stages.teacher) around an engine. One process asks `unit` samples at a time."""
+
+    def __init__(
+        self,
+        engine: TransformersEngine,
+        journal: Journal | None = None,
+        *,
+        max_pixels: int = SHOWN_PIXELS,
+        unit: int = CHUNK,
+    ) -> None:
+        self.engine, self.journal, self.max_pixels, self.unit = engine, journal, max_pixels, unit
+
+    def label_probabilities(self, samples: Sequence[Sample]) -> list[Floats]:
+        """The distribution over each sample's candidates at the answer's place: one forward pass, nothing written.
+
+        Raises UserError naming the sample whose picture cannot be used.
+        """
+        units = []
+        for candidates in sorted({sample.candidates for sample in samples}):
+            rows = [i for i, sample in enumerate(samples) if sample.candidates == candidates]
+            units += [rows[start : start + self.unit] for start in range(0, len(rows), self.unit)]
+        scores = shared_out(units, lambda unit: self._scores([samples[i] for i in unit]))
+        found: list[Floats] = [np.empty(0)] * len(samples)
+        for unit, scored in zip(units, scores, strict=True):
+            for i, share in zip(unit, normalised(scored), strict=True):
+                found[i] = share
+        return found
+
+    def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
+        """One answer to each sample, in order, read by the parser; `draw` numbers those of an engine that samples."""
+        size = len(samples) if processes() == 1 else 2 * self.unit
+        units = [samples[start : start + size] for start in range(0, len(samples), size)]
+
+        def answer(unit: Sequence[Sample]) -> list[Response]:
+            return list(
+                respond(
+                    unit, self.engine, template, journal=self.journal, draw=draw, max_pixels=self.max_pixels
+                )
+            )  # fmt: skip
+
+        responses = [response for part in shared_out(units, answer) for response in part]
+        return [_read(sample, response) for sample, response in zip(samples, responses, strict=True)]
+
+    def _scores(self, samples: Sequence[Sample]) -> Floats:
+        """Log-probabilities [samples, candidates]. A unit is found as a whole or asked as a whole, so that the batches,
+        and with them the last digits, are those of an asking without a stop."""
+        opening, closing = load_template(LABEL).tags("label")
+        candidates = samples[0].candidates
+        # "joy" must not be credited with "joyful": where one label starts another, the closing tag tells them apart.
+        nested = any(a != b and b.startswith(a) for a in candidates for b in candidates)
+        options = [c + closing for c in candidates] if nested else list(candidates)
+        if self.journal is None:
+            return self.engine.score_continuations([self._question(s) for s in samples], opening, options)
+        keys = [self._key(sample, opening, options) for sample in samples]
+        before = [self.journal.find(key) for key in keys]
+        if all(before):
+            return np.array([response.choices[0] for response in before if response is not None])
+        scores = self.engine.score_continuations([self._question(s) for s in samples], opening, options)
+        responses = [
+            Response(s.id, "", STOP, choices=(tuple(row),)) for s, row in zip(samples, scores.tolist(), strict=True)
+        ]
+        self.journal.append(list(zip(keys, responses, strict=True)))
+        return scores
+
+    def _key(self, sample: Sample, opening: str, options: Sequence[str]) -> str:
+        prompt = load_template(LABEL).render(sample.candidates)
+        with _naming(sample):
+            picture = image_hash(read_image_bytes(sample.image))
+        return content_key("labels", picture, prompt, opening, options, self.engine.name, self.max_pixels)
+
+    def _question(self, sample: Sample) -> Request:
+        with _naming(sample):
+            picture = load_image(sample.image, self.max_pixels)
+        return Request(sample.id, picture, load_template(LABEL).render(sample.candidates))
+
+
+def _read(sample: Sample, response: Response) -> Answer:
+    reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
+    places = [choice for choice in response.choices if choice is not None]
+    belief = normalised(places[0]) if places and len(places) == len(response.choices) else None
+    return Answer(reading.label, reading.confidence, belief)
+
+
+@contextmanager
+def _naming(sample: Sample) -> Iterator[None]:
+    try:
+        yield
+    except ImageError as error:
+        raise UserError(f"{sample.id}: {error}") from error

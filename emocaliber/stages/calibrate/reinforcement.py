@@ -1,0 +1,133 @@
+"""Stage 3 by reinforcement: sampled answers, a scoring-rule reward, by TRL's GRPO and RLOO trainers.
+
+GRPO (arXiv 2402.03300) without its division by the group's standard deviation, which would drive the confidence in
+uncertain labels to 0 or 1 (Bereket & Leskovec 2025, arXiv 2508.11800): a recipe may ask for it (`scale_rewards:
+group`), and is warned. RLOO (REINFORCE with the other draws' mean reward as the baseline, Ahmadian et al. 2024, arXiv
+2402.14740) has an unbiased baseline; TRL keeps its policy near the start by a KL penalty, `beta` (0.05 where the recipe
+says nothing). Both need many more forward passes than the proper loss.
+
+    emocaliber train recipes/tiny/3-calibrate-grpo.yaml --adapter DIR --out out/grpo
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.rloo_config import RLOOConfig
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import load_template
+from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function
+from emocaliber.stages.calibrate.held_out import HeldOutCallback
+from emocaliber.stages.calibrate.segments import SegmentTrainer, segment_rewards
+from emocaliber.stages.examples import TrainingExample, trained_question
+from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer, SharingRLOOTrainer
+from emocaliber.stages.loading import load_processor, load_trainable
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.training import Log, finish, fixed_settings, result_name
+
+
+class ScaledAdvantages(UserWarning):
+    """The advantages are divided by a standard deviation, which drives the confidence in uncertain labels to 0 or 1."""
+
+
+SCALED = (
+    "{key}: dividing by the standard deviation makes the confidence in uncertain labels extreme (Bereket & Leskovec"
+    " 2025, arXiv 2508.11800); choose it for comparison only"
+)
+
+
+def calibrate_by_grpo(
+    recipe: Recipe,
+    examples: Sequence[TrainingExample],
+    held_out: Sequence[TrainingExample],
+    model: str,
+    adapter: Path | None,
+    out: Path,
+) -> None:
+    """Train on the examples, select on `held_out`: the best step's weights go to `out/best`."""
+    args = GRPOConfig(**({"scale_rewards": "none"} | recipe.trainer | fixed_settings(recipe, out)))
+    if args.scale_rewards != "none":
+        warnings.warn(SCALED.format(key="scale_rewards"), ScaledAdvantages, stacklevel=2)
+    if recipe.advantages == "segments" and args.scale_rewards != "none":
+        raise UserError(f"{recipe.path}: scale_rewards: segments are never scaled; take the key out")
+    common = _common(recipe, examples, model, adapter, out) | {"args": args}
+    with rollout_engine(recipe):
+        if recipe.advantages == "segments":
+            tags = load_template(recipe.template).tags("confidence")
+            trainer: SharingGRPOTrainer = SegmentTrainer(**common, reward_funcs=segment_rewards(recipe), tags=tags)
+        else:
+            trainer = SharingGRPOTrainer(**common, reward_funcs=[reward_function(recipe)])
+    _finish(trainer, recipe, examples, held_out, model, out)
+
+
+def calibrate_by_rloo(
+    recipe: Recipe,
+    examples: Sequence[TrainingExample],
+    held_out: Sequence[TrainingExample],
+    model: str,
+    adapter: Path | None,
+    out: Path,
+) -> None:
+    """Train on the examples, select on `held_out`: the best step's weights go to `out/best`."""
+    args = RLOOConfig(**(recipe.trainer | fixed_settings(recipe, out)))
+    if args.normalize_advantages:
+        warnings.warn(SCALED.format(key="normalize_advantages"), ScaledAdvantages, stacklevel=2)
+    common = _common(recipe, examples, model, adapter, out) | {"args": args}
+    with rollout_engine(recipe):
+        trainer = SharingRLOOTrainer(**common, reward_funcs=[reward_function(recipe)])
+    _finish(trainer, recipe, examples, held_out, model, out)
+
+
+@contextmanager
+def rollout_engine(recipe: Recipe) -> Iterator[None]:
+    """Let the vLLM engine that TRL builds inside see pictures as the trainer does: one each, no larger than the recipe
+    says. TRL 1.16 hands it neither, so that it would count other tokens and keep room for pictures that never come.
+    """
+    if not recipe.trainer.get("use_vllm"):
+        yield
+        return
+    vllm_generation: Any = import_module("trl.generation.vllm_generation")
+    plain = vllm_generation.LLM
+    pictures: dict[str, Any] = {"limit_mm_per_prompt": {"image": 1, "video": 0}}
+    if recipe.max_pixels is not None:
+        pictures["mm_processor_kwargs"] = {"max_pixels": recipe.max_pixels}
+    vllm_generation.LLM = partial(plain, **pictures)
+    try:
+        yield
+    finally:
+        vllm_generation.LLM = plain
+
+
+def _common(
+    recipe: Recipe, examples: Sequence[TrainingExample], model: str, adapter: Path | None, out: Path
+) -> dict[str, Any]:
+    """What both trainers are made of."""
+    return {
+        "model": load_trainable(recipe, model, adapter),
+        "train_dataset": questions(examples, load_template(recipe.template), recipe.shown_pixels),
+        "processing_class": left_padding_processor(recipe, model),
+        "share_questions": recipe.share_questions,
+        "callbacks": [Log(out, "calibrate")],
+    }
+
+
+def _finish(
+    trainer: Any,
+    recipe: Recipe,
+    examples: Sequence[TrainingExample],
+    held_out: Sequence[TrainingExample],
+    model: str,
+    out: Path,
+) -> None:
+    question = trained_question(recipe, [example.sample for example in (*examples, *held_out)])
+    processor = load_processor(model, recipe.max_pixels)
+    trainer.add_callback(HeldOutCallback(trainer, recipe, held_out, question, processor, out))
+    finish(trainer, out, result_name(recipe), question)

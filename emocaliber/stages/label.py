@@ -1,0 +1,33 @@
+"""Stage 1, label: name the emotion. Supervised, on labels, or on the raters' distribution where rows have votes.
+
+emocaliber train recipes/tiny/1-label.yaml --out out/1-label
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emocaliber.core.prompting import load_template
+from emocaliber.core.samples import Sample
+from emocaliber.models.location import model_folder
+from emocaliber.stages.examples import in_splits
+from emocaliber.stages.folds import fold_of
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.supervised import train_supervised
+from emocaliber.stages.targets import labelled
+from emocaliber.stages.teacher import OpenTeacher
+
+
+def label(
+    recipe: Recipe, rows: Sequence[Sample], adapter: Path | None, out: Path, open_teacher: OpenTeacher
+) -> dict[str, Any]:
+    """Train on the recipe's splits of `rows`; those of a fold that is left out are not seen. No teacher is opened."""
+    samples = in_splits(rows, recipe.splits, recipe.data)
+    if recipe.fold is not None:
+        fold = fold_of(recipe.fold)
+        samples = [sample for sample in samples if not fold.holds(sample.cluster)]
+    examples = labelled(samples, load_template(recipe.template), votes=recipe.target == "votes")
+    train_supervised(recipe, examples, model_folder(recipe.model), adapter, out, title="label")
+    return {"examples": len(examples)}

@@ -1,0 +1,138 @@
+"""What a stage trains: the processor, the model beneath, and the adapter that learns on it, as the recipe says.
+
+processor = load_processor(model_folder(recipe.model), recipe.max_pixels)
+learner = load_trainable(recipe, model_folder(recipe.model), adapter)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.image_utils import SizeDict
+
+from emocaliber.core.errors import UserError
+from emocaliber.models.adapters import adapted
+from emocaliber.stages.launch import sharding
+from emocaliber.stages.recipe import Recipe
+
+
+def load_processor(model: str, max_pixels: int | None = None) -> ProcessorMixin:
+    """The processor of a model folder or hub name, with the recipe's limit on a picture's size.
+
+    Raises UserError where it cannot be found, or has no such limit.
+    """
+    try:
+        processor: ProcessorMixin = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        raise UserError(missing_model(model, error)) from error
+    if max_pixels is not None:
+        limit_pixels(processor, max_pixels)
+    return processor
+
+
+def missing_model(model: str, error: OSError) -> str:
+    """What to tell a person whose model is not there."""
+    first = str(error).strip().splitlines()[0]
+    return f"{model}: the model cannot be loaded ({first}); give model=FOLDER, or log in and download it first"
+
+
+def limit_pixels(processor: Any, max_pixels: int) -> None:
+    """Set the size in pixels above which pictures are scaled down; raises UserError where this family has none.
+
+    Qwen's processors have such a limit; SmolVLM and InternVL cut pictures into tiles instead.
+    """
+    size = processor.image_processor.size
+    if size.shortest_edge is None or size.longest_edge is None:
+        raise UserError(f"max_pixels: {type(processor).__name__} has no such limit; take the key out of the recipe")
+    smallest = min(size.shortest_edge, max_pixels)
+    processor.image_processor.size = SizeDict(shortest_edge=smallest, longest_edge=max_pixels)
+
+
+def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PreTrainedModel | PeftModel:
+    """The model with the adapter to be trained on: the given one goes on, or a fresh one as the recipe says.
+
+    With `tuning: full` there is none, and every weight learns. Raises UserError where the model cannot be loaded, is
+    no vision-language model, or `lora_target` names none of its modules.
+    """
+    base = load_base(recipe, model)
+    if recipe.tuning == "full":
+        return base
+    if adapter is not None:
+        return adapted(base, adapter, trainable=True)
+    if not any(re.fullmatch(recipe.lora_target, name) for name, _ in base.named_modules()):
+        raise UserError(
+            f"{recipe.path}: lora_target matches no module of {model} ({type(base).__name__});"
+            " SmolVLM's language model is called text_model, the others' language_model"
+        )
+    torch.manual_seed(recipe.seed)
+    config = LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        target_modules=recipe.lora_target,
+        task_type="CAUSAL_LM",
+    )
+    fresh: PeftModel = get_peft_model(base, config)
+    return fresh
+
+
+def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
+    """The weights beneath, quantised where the recipe says so. Raises UserError where they cannot be loaded.
+
+    Where every weight learns they are float32: in bfloat16 most updates are smaller than half of a weight's last place,
+    and lost. DeepSpeed and FSDP hold such master weights themselves.
+    """
+    parted = sharding(recipe)
+    named: dict[str, Any] = {"dtype": torch.float32 if recipe.tuning == "full" and parted == "none" else "auto"}
+    if recipe.quantization != "none":
+        named["quantization_config"] = quantized(recipe)
+        if parted not in {"fsdp", "zero3"}:  # those place the weights themselves
+            device = "cpu" if recipe.trainer.get("use_cpu") else f"cuda:{os.environ.get('LOCAL_RANK') or 0}"
+            named["device_map"] = {"": device}
+    try:
+        base: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(model, use_safetensors=True, **named)
+    except OSError as error:
+        raise UserError(missing_model(model, error)) from error
+    except ImportError as error:
+        if recipe.quantization == "none":
+            raise
+        raise UserError(
+            f"{recipe.path}: quantization needs bitsandbytes: pip install 'emocaliber[quantization]'"
+        ) from error
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise UserError(f"{model}: this is no vision-language model that transformers knows") from error
+    return base
+
+
+def quantized(recipe: Recipe) -> BitsAndBytesConfig:
+    """How the frozen language model is held; what sees the picture keeps its precision.
+
+    FSDP and ZeRO-3 part weights of one type alone: there, four-bit weights are stored in the type of the others.
+    """
+    names = ("visual", "vision_tower", "vision_model", "connector", "multi_modal_projector", "lm_head")
+    skipped = [f".*{name}" for name in names]  # matched from the beginning of "model.visual.blocks.0..."
+    configured: Any = BitsAndBytesConfig
+    if recipe.quantization == "int8":
+        return configured(load_in_8bit=True, llm_int8_skip_modules=skipped)  # type: ignore[no-any-return]
+    compute = torch.float32 if recipe.trainer.get("use_cpu") else torch.bfloat16
+    return configured(  # type: ignore[no-any-return]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+        bnb_4bit_quant_storage=compute if sharding(recipe) in {"fsdp", "zero3"} else torch.uint8,
+        llm_int8_skip_modules=skipped,
+    )

@@ -1,0 +1,111 @@
+"""The teacher: the model of the stage before, as a stage queries it, and three beliefs that its answers can be made of.
+
+A stage is handed a way to open one (emocaliber.runs.teacher does, with an engine and a journal); it never sees an
+engine. What the beliefs become is in emocaliber.stages.targets.
+
+    with open_teacher(recipe, adapter, out) as teacher:
+        beliefs = teacher.label_probabilities(samples)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from emocaliber.core.prompting import Template, load_template
+from emocaliber.core.samples import Sample
+from emocaliber.data.corruption import IMAGE_CORRUPTIONS, corrupted_sample
+from emocaliber.stages.recipe import Recipe
+
+Floats = npt.NDArray[np.float64]
+
+LABEL = "label"  # the template that a teacher is asked with about labels alone
+DRAWS = 8  # answers drawn for each picture where their agreement is the target
+STRENGTHS = (0.1, 0.2, 0.4)
+COPIES = len(STRENGTHS) * len(IMAGE_CORRUPTIONS)
+CHUNK = 512  # pictures whose corrupted copies are in memory at a time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as the parser read it: label and confidence, None where they cannot be read, and the distribution over
+    the candidates at the label's place, None where the answer has no such place."""
+
+    label: str | None
+    confidence: float | None
+    belief: Floats | None
+
+
+class Teacher(Protocol):
+    """A model that answers about samples; of several processes each answers a part, and all have every answer."""
+
+    def label_probabilities(self, samples: Sequence[Sample]) -> list[Floats]:
+        """A distribution over each sample's candidates. Raises UserError naming a sample whose picture is unusable."""
+        ...
+
+    def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
+        """One answer to each sample, in order; `draw` numbers those of a teacher that samples."""
+        ...
+
+
+class OpenTeacher(Protocol):
+    """Loads the model with an adapter (None for the model alone), for as long as the context is open."""
+
+    def __call__(self, recipe: Recipe, adapter: Path | None, out: Path) -> AbstractContextManager[Teacher]: ...
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What a teacher believes of each sample: `beliefs`, whose likeliest label is the answer and the label's soft
+    target; `stated`, the calibrated distribution to state; `confidences` [n], the calibrated probability that the
+    answer is right."""
+
+    beliefs: list[Floats]
+    stated: list[Floats]
+    confidences: Floats
+
+
+def agreement(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
+    """Self-consistency: how many of DRAWS drawn answers name each candidate, and the share of the one named most often.
+
+    The teacher must draw (temperature above 0). A draw that cannot be read names none of the candidates; a sample of
+    which no draw can be read keeps an even belief and a confidence of 0.
+    """
+    template = load_template(LABEL)
+    counts = [np.zeros(len(sample.candidates)) for sample in samples]
+    for draw in range(DRAWS):
+        for count, sample, answer in zip(counts, samples, teacher.answers(samples, template, draw), strict=True):
+            if answer.label is not None:
+                count[sample.candidates.index(answer.label)] += 1
+    beliefs = [count / count.sum() if count.any() else np.full(len(count), 1 / len(count)) for count in counts]
+    return Beliefs(beliefs, beliefs, np.array([count.max() / DRAWS for count in counts]))
+
+
+def survival(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
+    """Survival of the answer on COPIES corrupted copies of the picture: the share that has each candidate as its
+    likeliest label.
+
+    The copies carry noise, an occluding square or a blur, each at every one of STRENGTHS (see
+    `data.corruption.corrupted_image`), seeded by the sample's id. After CSP (arXiv 2504.14848), which corrupts the
+    object that a question is about; here the entire picture is corrupted in several ways, and the answers are counted
+    (a reconstruction).
+    """
+    counts = [np.zeros(len(sample.candidates)) for sample in samples]
+    for start in range(0, len(samples), CHUNK):
+        part = samples[start : start + CHUNK]
+        for kind in IMAGE_CORRUPTIONS:
+            for strength in STRENGTHS:
+                copies = [corrupted_sample(sample, kind, strength) for sample in part]
+                for count, belief in zip(
+                    counts[start : start + CHUNK], teacher.label_probabilities(copies), strict=True
+                ):
+                    count[belief.argmax()] += 1
+    beliefs, shares = teacher.label_probabilities(samples), [count / COPIES for count in counts]
+    surviving = [share[belief.argmax()] for share, belief in zip(shares, beliefs, strict=True)]
+    return Beliefs(beliefs, shares, np.array(surviving))

@@ -1,0 +1,100 @@
+"""Stage 2, verbalize: state the confidence. What the model of stage 1 believes becomes the confidence to say.
+
+Read from top to bottom: the rows, the teacher's beliefs about them, the targets, the training.
+
+    emocaliber train recipes/tiny/2-verbalize.yaml --adapter out/1-label/adapter --out out/2-verbalize
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import load_template
+from emocaliber.core.samples import Sample
+from emocaliber.models.location import model_folder
+from emocaliber.stages.examples import TrainingExample, in_splits
+from emocaliber.stages.folds import averaged, kept_from, speakers
+from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.supervised import train_supervised
+from emocaliber.stages.targets import distilled, distributed, rated, scaled, temperatures_of, voted
+from emocaliber.stages.teacher import Beliefs, Floats, OpenTeacher, agreement, survival
+
+TAUGHT = "train"  # the split that stage 1 learns from
+
+
+def verbalize(
+    recipe: Recipe, rows: Sequence[Sample], adapter: Path | None, out: Path, open_teacher: OpenTeacher
+) -> dict[str, Any]:
+    """Train on the recipe's splits of `rows`; returns the number of examples, and the temperatures by task.
+
+    Raises UserError where every row is one whose label taught the teacher, unless its folds are cross-fitted.
+    """
+    samples, template = in_splits(rows, recipe.splits, recipe.data), load_template(recipe.template)
+    temperatures: dict[str, float] = {}
+    if recipe.target == "votes":
+        examples = voted([sample for sample in samples if rated(sample)], template, recipe.spread)
+    else:
+        refuse_taught(recipe, samples)
+        print(f"  querying the stage-1 model about {len(samples)} pictures", flush=True)
+        if recipe.target == "own-probability":
+            calibration = in_splits(rows, ["calibrate"], recipe.data)
+            held_out, beliefs = _probabilities(recipe, calibration, samples, adapter, out, open_teacher)
+            temperatures = temperatures_of(calibration, held_out)
+            believed = scaled(samples, beliefs, temperatures)
+        else:
+            with open_teacher(recipe, adapter, out) as teacher:
+                believed = (agreement if recipe.target == "agreement" else survival)(samples, teacher)
+        examples = stating(recipe, samples, believed)
+    train_supervised(recipe, examples, model_folder(recipe.model), adapter, out, title="verbalize")
+    return {"examples": len(examples), "temperatures": temperatures}
+
+
+def stating(recipe: Recipe, samples: Sequence[Sample], believed: Beliefs) -> list[TrainingExample]:
+    """Examples that state the confidence, or the distribution where the template has a place for it."""
+    template = load_template(recipe.template)
+    if "distribution" in template.fields:
+        return distributed(samples, believed.stated, template)
+    return distilled(samples, believed.beliefs, believed.confidences, template, recipe.spread)
+
+
+def refuse_taught(recipe: Recipe, samples: Sequence[Sample]) -> None:
+    """Raises UserError where the teacher learned the label of every row: what it believes of them is partly memory, and
+    a temperature that is fitted on other rows does not undo that."""
+    if recipe.teachers or any(sample.label is None or sample.split != TAUGHT for sample in samples):
+        return
+    raise UserError(
+        f"{recipe.path}: splits: stage 1 learned the label of every row of {', '.join(recipe.splits)}, so that its"
+        " probability of them says too much. Add rows without labels (splits=[unlabelled, train]), or cross-fit: train"
+        " stage 1 with fold=1/2 and with fold=2/2, and give teachers=[FIRST/adapter, SECOND/adapter]"
+    )
+
+
+def _probabilities(
+    recipe: Recipe,
+    calibration: Sequence[Sample],
+    samples: Sequence[Sample],
+    adapter: Path | None,
+    out: Path,
+    open_teacher: OpenTeacher,
+) -> tuple[list[Floats], list[Floats]]:
+    """What stage 1 believes of both lists. Of several teachers, the mean of those that were kept from a row's fold.
+
+    Raises UserError where how a teacher was trained is not known, or a row has none to speak for it.
+    """
+    if not recipe.teachers:
+        with open_teacher(recipe, adapter, out) as teacher:
+            return teacher.label_probabilities(calibration), teacher.label_probabilities(samples)
+    folders, both = [Path(folder) for folder in recipe.teachers], [*calibration, *samples]
+    try:
+        parts = speakers([sample.cluster for sample in both], [kept_from(folder) for folder in folders])
+    except ValueError as error:
+        raise UserError(f"{recipe.path}: teachers: {error}") from None
+    spoken = []
+    for folder, numbers in zip(folders, parts, strict=True):
+        with open_teacher(recipe, folder, out) as teacher:
+            spoken.append((numbers, teacher.label_probabilities([both[n] for n in numbers])))
+    beliefs = averaged(len(both), spoken)
+    return beliefs[: len(calibration)], beliefs[len(calibration) :]
