@@ -99,8 +99,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", help="for the transformers engine: cpu, cuda, mps (default: a GPU if there is one)"
     )
     parser.add_argument("--max-new-tokens", type=int, help="longest answer, in tokens (default: 512; 16 embedded)")
-    parser.add_argument("--template", default="label-confidence", choices=template_names(), metavar="NAME",
-                        help=f"what to ask: {', '.join(template_names())}")  # fmt: skip
+    parser.add_argument("--template", default="label-confidence", metavar="NAME",
+                        help=f"what to ask: {', '.join(template_names())}, or a .yaml file of your own")  # fmt: skip
     parser.add_argument(
         "--calibration",
         type=Path,

@@ -1,22 +1,24 @@
-"""Prompting: what is asked, and the exact form of the answer. One template a file in `prompts/`.
+"""Prompting: what is asked, and the exact form of the answer. One template a file: those in `prompts/`, or a user's own.
 
-Not a reader: `emocaliber.reading` reads what a model wrote; here is only what a well-trained model should write.
+What a model really wrote is read by `emocaliber.reading`; here is only what a well-trained model should write.
 
     python -m emocaliber.core.prompting          prints every template with its hash
+    emocaliber generate --template mine.yaml ... asks with a file of your own (prompts/README.md says what it holds)
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import yaml
-
-from emocaliber.core.yaml_files import shipped_folder
+from emocaliber.core.errors import UserError
+from emocaliber.core.yaml_files import read_mapping, shipped_folder
 
 LEVELS: tuple[float, ...] = tuple(level / 20 for level in range(21))
 """The confidence levels that the trained templates state, 0.00 to 1.00 in steps of 0.05."""
@@ -29,7 +31,9 @@ ANSWER_TOKENS = 32
 </confidence>" takes fewer where a tokenizer splits numbers into digits."""
 
 _ANSWER_FIELD = re.compile(r"\{(label|confidence|distribution|reasoning)\}")
-_KEYS = {"prompt", "answer"}
+_FIELD_LIKE = re.compile(r"\{([A-Za-z_]{1,40})\}")
+_FIELDS = {"prompt": ("candidates", "label"), "answer": ("label", "confidence", "distribution", "reasoning")}
+_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class Template:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
+    def record(self) -> dict[str, str]:
+        """Name, hash and both texts, as JSON values: what a manifest or an adapter stores; `template_of` reads it."""
+        return {"name": self.name, "hash": self.hash, "prompt": self.prompt, "answer": self.answer}
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """The names that `write` needs, in order of appearance: some of label, confidence, distribution, reasoning."""
         return tuple(_ANSWER_FIELD.findall(self.answer))
@@ -65,10 +74,17 @@ class Template:
 
         Raises ValueError where nothing of the kind does.
         """
-        around = re.search(rf'(<\w+>|"\w+": "?)\{{{field}\}}(</\w+>|"?[,}}])', self.answer)
+        around = self._around(field)
         if around is None:
             raise ValueError(f"template {self.name}: its answer has no tags around {{{field}}}")
         return around[1], around[2]
+
+    def is_tagged(self, field: str) -> bool:
+        """Whether `tags` finds any around the field; a user's own template need not have them."""
+        return self._around(field) is not None
+
+    def _around(self, field: str) -> re.Match[str] | None:
+        return re.search(rf'(<\w+>|"\w+": "?)\{{{field}\}}(</\w+>|"?[,}}])', self.answer)
 
     def pattern(self, candidates: Sequence[str]) -> str:
         """The regular expression of all answers that state one of the candidates and one of LEVELS.
@@ -119,8 +135,8 @@ class Template:
         Raises ValueError where a value that the template states is missing, one that it does not state is given, or a
         confidence or probability lies outside [0, 1].
         """
-        given = {"label": label, "confidence": confidence, "distribution": distribution, "reasoning": reasoning}
-        present = {name for name, value in given.items() if value is not None}
+        values = {"label": label, "confidence": confidence, "distribution": distribution, "reasoning": reasoning}
+        present = {name for name, value in values.items() if value is not None}
         if present != set(self.fields):
             raise ValueError(f"template {self.name} states {sorted(self.fields)}, but was given {sorted(present)}")
         texts = {"label": label, "reasoning": reasoning}
@@ -146,15 +162,68 @@ def template_names() -> list[str]:
     return sorted(path.stem for path in shipped_folder("prompts").glob("*.yaml"))
 
 
-def load_template(name: str) -> Template:
-    """The template `prompts/<name>.yaml`. Raises ValueError where there is none or its keys are wrong."""
-    if name not in template_names():
-        raise ValueError(f"there is no template {name!r}; choose one of {', '.join(template_names())}")
-    text = (shipped_folder("prompts") / f"{name}.yaml").read_text(encoding="utf-8")
-    content = yaml.safe_load(text)
-    if not isinstance(content, dict) or set(content) != _KEYS:
-        raise ValueError(f"prompts/{name}.yaml must have exactly the keys {sorted(_KEYS)}")
-    return Template(name, str(content["prompt"]), str(content["answer"]))
+def load_template(name: str | Path) -> Template:
+    """The template `prompts/<name>.yaml`, or the file itself where the name is a path that ends in .yaml or .yml.
+
+    Raises UserError naming the file and the key, or the nearest name, where there is no such template or its keys or
+    its fields are wrong.
+    """
+    text = str(name)
+    if text.endswith(_SUFFIXES):
+        return template_of(read_mapping(Path(text)), text)
+    if text not in template_names():
+        near = difflib.get_close_matches(text, template_names(), n=1)
+        raise UserError(
+            f"there is no template {text!r}"
+            + (f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(template_names())},")
+            + " or give the path of a file of your own, which ends in .yaml"
+        )
+    return template_of(read_mapping(shipped_folder("prompts") / f"{text}.yaml"), text)
+
+
+def template_of(content: Mapping[str, Any], name: str) -> Template:
+    """The template that a mapping holds: a file's, or a `record` that was stored. Raises UserError naming file and key.
+
+    `name` is what the template is called, and stands at the head of an error.
+    """
+    texts = {key: value for key, value in content.items() if key not in ("name", "hash")}
+    for key in texts:
+        if key not in _FIELDS:
+            near = difflib.get_close_matches(str(key), _FIELDS, n=1)
+            raise UserError(f"{name}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else _EXPECTED))
+    for key in _FIELDS:
+        if not isinstance(texts.get(key), str) or not texts[key].strip():
+            raise UserError(f"{name}: {key}: it must be a text and is {_kind(texts.get(key))}; {_EXPECTED}")
+    template = Template(name, texts["prompt"], texts["answer"])
+    _check_fields(template)
+    return template
+
+
+_EXPECTED = "a template has the keys prompt and answer (see prompts/README.md)"
+
+
+def _kind(value: object) -> str:
+    return "missing" if value is None else "empty" if isinstance(value, str) else type(value).__name__
+
+
+def _check_fields(template: Template) -> None:
+    """Raises UserError where a field of either text is misspelt, or one that it needs is not there."""
+    for key, text in (("prompt", template.prompt), ("answer", template.answer)):
+        for field in _FIELD_LIKE.findall(text):
+            near = difflib.get_close_matches(field, _FIELDS[key], n=1)
+            if field not in _FIELDS[key] and (near or key == "answer"):
+                hint = f"did you mean {{{near[0]}}}?" if near else f"it may hold {_braced(_FIELDS[key])}"
+                raise UserError(f"{template.name}: {key}: unknown field {{{field}}}; {hint}")
+    if not {"{candidates}", "{label}"} & {f"{{{field}}}" for field in _FIELD_LIKE.findall(template.prompt)}:
+        raise UserError(f"{template.name}: prompt: it lacks {{candidates}}, where the labels to choose from go")
+    if not {"label", "distribution"} & set(template.fields):
+        raise UserError(f"{template.name}: answer: it states no label; write {{label}} or {{distribution}} in it")
+    if repeated := next((field for field in template.fields if template.fields.count(field) > 1), None):
+        raise UserError(f"{template.name}: answer: {{{repeated}}} stands in it twice")
+
+
+def _braced(fields: Sequence[str]) -> str:
+    return ", ".join(f"{{{field}}}" for field in fields)
 
 
 def messages(prompt: str, completion: str | None = None) -> list[dict[str, Any]]:

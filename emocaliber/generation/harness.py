@@ -180,7 +180,7 @@ def _write_manifest(
         "emocaliber": __version__,
         "versions": dict(describe()),
         "engine": engine.name,
-        "template": {"name": template.name, "hash": template.hash},
+        "template": template.record,
         "method": method,
         "draws": draws,
         "shown_pixels": SHOWN_PIXELS,

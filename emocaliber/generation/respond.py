@@ -79,8 +79,8 @@ def choices_of(template: Template, candidates: Sequence[str]) -> tuple[Choice, .
 
 
 def chosen_fields(template: Template) -> list[str]:
-    """The fields to which a response's choices belong, in their order."""
-    return [field for field in template.fields if field in ("label", "confidence")]
+    """The fields to which a response's choices belong, in their order: those that stand in tags."""
+    return [field for field in template.fields if field in ("label", "confidence") and template.is_tagged(field)]
 
 
 @dataclass(frozen=True)

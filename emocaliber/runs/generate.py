@@ -46,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--url", action="append", default=[], help="a server's address; several are used side by side")
     parser.add_argument("--tokenizer", type=Path, help="for vLLM's server: the model's folder, to report probabilities")
-    parser.add_argument("--template", choices=template_names(), metavar="NAME",
+    parser.add_argument("--template", metavar="NAME",
                         help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}):"
-                        f" {', '.join(template_names())}")  # fmt: skip
-    parser.add_argument("--then", choices=template_names(), metavar="NAME",
+                        f" {', '.join(template_names())}, or a .yaml file of your own")  # fmt: skip
+    parser.add_argument("--then", metavar="NAME",
                         help="a second question about the first answer: self-report-confidence")  # fmt: skip
     parser.add_argument("--engine", default="transformers", choices=ENGINES)
     parser.add_argument(

@@ -35,8 +35,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")
     try:
         fields = set(load_template(recipe.template).fields)
-    except ValueError as error:
-        raise UserError(f"{path}: template: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: template: {error}") from None
     if recipe.stage == "calibrate" and not {"label", "confidence"} <= fields:
         raise UserError(f"{path}: template: stage calibrate needs one with a label and a confidence in its answer")
     checked = dataclasses.replace(recipe, trainer=_checked_kinds(recipe))

@@ -1,12 +1,33 @@
 """Templates: short where they are trained, exact in what they write, stable in their hash."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, Template, load_template, messages, template_names
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import (
+    LEVEL_TEXTS,
+    LEVELS,
+    Template,
+    load_template,
+    messages,
+    template_names,
+    template_of,
+)
 
 CANDIDATES = ("happy", "sad", "very angry")
+HASHES = {
+    "distribution": "8d5f2a886553747d",
+    "json": "4c9fedcb8bf4dbe7",
+    "label": "0c9edc12b27cd220",
+    "label-confidence": "00be620ad26ba1c1",
+    "reasoning": "6b320ddc9994fb72",
+    "self-report-answer": "1fdf31ca5d7d27f1",
+    "self-report-confidence": "aa58cd3b3780c0ea",
+    "top-1": "3d9f54f3d3ed91fe",
+    "top-k": "928b6213d8b91d29",
+}
 
 
 def test_every_template_loads_and_names_its_candidates() -> None:
@@ -78,9 +99,55 @@ def test_missing_and_surplus_values_are_refused() -> None:
         load_template("label").write(label="happy", confidence=0.5)
 
 
-def test_an_unknown_template_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="label-confidence"):
-        load_template("../label")
+def test_an_unknown_template_names_the_known_ones_or_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"did you mean 'label-confidence'\?"):
+        load_template("label-confidense")
+    with pytest.raises(UserError, match=r"choose one of .*label-confidence.*ends in \.yaml"):
+        load_template("zzz")
+
+
+def test_a_users_own_file_is_a_template_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text('prompt: "Which of {candidates}?"\nanswer: "Emotion: {label}. Confidence: {confidence}"\n')
+    template = load_template(path)
+    assert template.name == str(path)
+    assert template.render(CANDIDATES) == "Which of happy, sad, very angry?"
+    assert template_of(template.record, template.name) == template
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompt: '{candidates}?'\nanswr: '{label}'\n", "unknown key 'answr'; did you mean 'answer'"),
+        ("prompt: '{candidates}?'\n", "answer: it must be a text and is missing"),
+        ("prompt: '{candidates}?'\nanswer: [1]\n", "answer: it must be a text and is list"),
+        (
+            "prompt: '{candidate}?'\nanswer: '{label}'\n",
+            r"prompt: unknown field {candidate}; did you mean {candidates}",
+        ),
+        ("prompt: 'Which?'\nanswer: '{label}'\n", r"prompt: it lacks {candidates}"),
+        ("prompt: '{candidates}?'\nanswer: '{emotion}'\n", r"answer: unknown field {emotion}; it may hold {label}"),
+        ("prompt: '{candidates}?'\nanswer: '{confidence}'\n", "answer: it states no label"),
+        ("prompt: '{candidates}?'\nanswer: '{label} {label}'\n", r"{label} stands in it twice"),
+        ("- a\n", "must be `key: value` lines"),
+        ("prompt: {\n", "is not YAML"),
+    ],
+)
+def test_a_wrong_file_is_an_error_that_names_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"mine\.yaml.*{message}"):
+        load_template(path)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match=r"nowhere/mine\.yaml cannot be read"):
+        load_template("nowhere/mine.yaml")
+
+
+def test_the_hashes_of_the_shipped_templates_are_those_that_responses_carry() -> None:
+    hashes = {name: load_template(name).hash for name in template_names()}
+    assert hashes == HASHES
 
 
 def test_the_hash_depends_on_the_words_alone() -> None:
