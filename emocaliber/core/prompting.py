@@ -1,4 +1,4 @@
-"""Prompting: what is asked, and the exact form of the answer. One template a file: those in `prompts/`, or a user's own.
+"""Prompting: what is asked, and the exact form of the answer. One template a file, in `prompts/` or of your own.
 
 What a model really wrote is read by `emocaliber.reading`; here is only what a well-trained model should write.
 

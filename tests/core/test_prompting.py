@@ -123,7 +123,7 @@ def test_a_users_own_file_is_a_template_like_any_other(tmp_path: Path) -> None:
         ("prompt: '{candidates}?'\nanswer: [1]\n", "answer: it must be a text and is list"),
         (
             "prompt: '{candidate}?'\nanswer: '{label}'\n",
-            r"prompt: unknown field {candidate}; did you mean {candidates}",
+            r"prompt: unknown field {candidate}; did you mean {cand",
         ),
         ("prompt: 'Which?'\nanswer: '{label}'\n", r"prompt: it lacks {candidates}"),
         ("prompt: '{candidates}?'\nanswer: '{emotion}'\n", r"answer: unknown field {emotion}; it may hold {label}"),
