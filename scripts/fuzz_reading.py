@@ -1,8 +1,8 @@
-"""Fuzz the reader: random bytes guided by coverage, and a measurement that its time grows linearly on hostile texts.
+"""Fuzz the reader: random texts of what trips readers up, and a measurement that its time grows linearly.
 
-Not a test of its policies (tests/reading/test_reading.py). Needs `pip install atheris` for the first part.
+Its policies are tested in tests/reading.
 
-    python scripts/fuzz_reading.py --seconds 300       coverage-guided fuzzing; ends with the crashing input, if any
+    python scripts/fuzz_reading.py --texts 2000000     random texts, none may raise; prints how many were read
     python scripts/fuzz_reading.py --growth            CPU time at 0.25 and at 1 MB for each hostile text; exit code 1
                                                        where four times the text costs more than eight times the time
 """
@@ -11,27 +11,49 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import sys
 import time
+from collections import Counter
 
 from emocaliber.core.predictions import State
 from emocaliber.core.taxonomy import KAOMOJI_10
-from emocaliber.reading import CONFIDENCE_WORDS, read_response
+from emocaliber.reading import CONFIDENCE_WORDS, REASONING_TAGS, read_response
 
 LABELS = KAOMOJI_10.labels
 FINISH = (None, "stop", "length", State.ENGINE_ERROR.value)
-TAGS = [f"<{slash}{name}>" for name in ("answer", "confidence", "think", "distribution") for slash in ("", "/")]
-WORDS = [*"{}[:0-*%a;(–ﷺ", '{"emotion":', '\\"', "0.", "0,8", "1/", "85%", ".5", "certain", "not", "n't", "joy,"]
+NAMES = ("answer", "confidence", "think", "distribution", "emotion", "reasoning")
+TAGS = [f"<{slash}{name}>" for name in NAMES for slash in ("", "/")]
+WORDS = [*"{}[:0-*%a;(–ﷺ|\"'#/", '{"emotion":', '\\"', "0.", "0,8", "1/", "85%", ".5", "certain", "not", "n't", "joy,"]
 PHRASES = [
     "<answer>happy</answer>",
+    "<answer>happy</answer><think>a</think>",
     "happy 0.6, ",
     "happy 0.6\n",
     "Emotion: ",
+    "Emotion: sad\n",
     "emotion is ",
+    "emotion of the ",
     "confidence: 0.8 ",
+    "confidence (0-10): 8 ",
     "1 sure ",
+    "I am 85% sure. ",
+    "on a scale of 1 to 10 ",
+    '{"emotion": "happy", "confidence": 0.8}',
+    '[{"emotion": "happy"}, ',
+    "{a:",
+    '{"a"//',
+    "{/*",
+    "| emotion | confidence |\n",
+    "Explanation: the answer is sad\n",
+    "\\boxed{happy}",
+    "\\boxed{",
+    "A) happy ",
+    "<|im_end|>",
+    "<|channel|>final<|message|>",
+    "because ",
 ]
-MARKS = [" ", "\n", "\u0316\u0300", "\ud800", "happy ", "happysad", "- ", "1. ", "0 out of ", "about "]
+MARKS = [" ", "\n", "\u0316\u0300", "\ud800", "happy ", "happysad", "- ", "1. ", "0 out of ", "about ", "<", "<answer "]
 FRAMES = [
     "{}",
     "<answer>{}</answer>",
@@ -43,12 +65,13 @@ FRAMES = [
 SMALL, LARGE, NOISE_SECONDS = 250_000, 1_000_000, 0.05
 
 
-def check(text: str, finish_reason: str | None) -> None:
-    """What holds for every text, whatever it says."""
+def check(text: str, finish_reason: str | None) -> State:
+    """What holds for every text, whatever it says; its state."""
     reading = read_response(text, LABELS, finish_reason=finish_reason, words=CONFIDENCE_WORDS)
     assert reading.label is None or reading.label in LABELS
     assert reading.confidence is None or 0.0 <= reading.confidence <= 1.0
     assert (reading.state == State.OK) == (reading.label is not None and reading.confidence is not None)
+    return reading.state
 
 
 def cpu_seconds(frame: str, piece: str, size: int) -> float:
@@ -61,45 +84,50 @@ def cpu_seconds(frame: str, piece: str, size: int) -> float:
 
 def measure_growth() -> int:
     """Print each text whose time grows faster than its length, then a summary; 1 where there is one, else 0."""
-    slowest, offenders = 0.0, 0
-    for frame, piece in itertools.product(FRAMES, TAGS + WORDS + PHRASES + MARKS):
+    slowest, offenders, pieces = (0.0, ""), 0, hostile_pieces()
+    for frame, piece in itertools.product(FRAMES, pieces):
         small, large = cpu_seconds(frame, piece, SMALL), cpu_seconds(frame, piece, LARGE)
-        slowest = max(slowest, large)
+        slowest = max(slowest, (large, f"{frame} of {piece!r}"))
         if large > max(8 * small, NOISE_SECONDS):
             offenders += 1
             print(f"{frame} of {piece!r}: {small:.3f} s at {SMALL:,}, {large:.3f} s at {LARGE:,} characters")
-    count = len(FRAMES) * len(TAGS + WORDS + PHRASES + MARKS)
-    print(f"{count} hostile texts of {LARGE:,} characters, the slowest {slowest:.2f} s; {offenders} grow too fast")
+    count = len(FRAMES) * len(pieces)
+    print(f"{count} hostile texts of {LARGE:,} characters, the slowest {slowest[0]:.2f} s ({slowest[1]})")
+    print(f"{offenders} grow too fast")
     return 1 if offenders else 0
 
 
-def fuzz(seconds: int) -> None:
-    """Fuzz until the time is up or `check` fails; atheris prints and stores the input that failed."""
-    import atheris
+def hostile_pieces() -> list[str]:
+    """What a megabyte of is read: the answer's tags, those of reasoning, and what patterns may stumble over."""
+    reasoning = [tag for pair in REASONING_TAGS for tag in pair]
+    return list(dict.fromkeys([*TAGS, *reasoning, *WORDS, *PHRASES, *MARKS]))
 
-    atheris.instrument_all()
 
-    def one_input(data: bytes) -> None:
-        provider = atheris.FuzzedDataProvider(data)
-        finish = FINISH[provider.ConsumeIntInRange(0, len(FINISH) - 1)]
-        pieces = TAGS + PHRASES + list(LABELS)
-        parts = []
-        while provider.remaining_bytes():
-            shown = provider.ConsumeBool()
-            parts.append(
-                pieces[provider.ConsumeIntInRange(0, len(pieces) - 1)] if shown else provider.ConsumeUnicode(8)
-            )
-        check("".join(parts), finish)
-
-    atheris.Setup([sys.argv[0], f"-max_total_time={seconds}", "-max_len=4096", "-timeout=5"], one_input)
-    atheris.Fuzz()
+def fuzz(texts: int, seed: int) -> None:
+    """Read so many random texts; the text of one that fails `check` is printed with the traceback."""
+    chance, states = random.Random(seed), Counter[State]()
+    pieces = [*hostile_pieces(), *LABELS, "Confidence: 0.85", "Final answer: happy", "not ", "or ", " 0.85", "85% "]
+    started = time.monotonic()
+    for _ in range(texts):
+        parts = chance.choices(pieces, k=chance.randint(0, 12))
+        if chance.random() < 0.3:
+            parts.insert(chance.randint(0, len(parts)), "".join(map(chr, chance.choices(range(1, 0x3100), k=4))))
+        text = "".join(parts)
+        try:
+            states[check(text, chance.choice(FINISH))] += 1
+        except Exception:
+            print(f"fails on {text!r}")
+            raise
+    seconds = time.monotonic() - started
+    print(f"{texts:,} texts, none raises, {1e6 * seconds / max(texts, 1):.0f} µs each: {dict(states.most_common())}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Fuzz the reader of responses.")
-    parser.add_argument("--seconds", type=int, default=300, help="how long to fuzz (default: 300)")
+    parser.add_argument("--texts", type=int, default=2_000_000, help="how many to read (default: 2,000,000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the texts (default: 0)")
     parser.add_argument("--growth", action="store_true", help="measure the growth of the time instead")
     arguments = parser.parse_args()
     if arguments.growth:
         sys.exit(measure_growth())
-    fuzz(arguments.seconds)
+    fuzz(arguments.texts, arguments.seed)

@@ -1,15 +1,72 @@
-"""The final answer: what follows the reasoning, and the last complete tagged answer in it. Its words are not read here.
+"""The final answer: what a response says once its reasoning, other turns and special tokens are taken off.
 
-Text inside the reasoning never counts, even where it quotes tags from the picture or the prompt. One forward scan
-for tags: no pattern spans from an opening to a closing tag, so a megabyte of opening tags costs one pass.
+Text inside the reasoning never counts, even where it quotes tags from the picture or the prompt. REASONING_TAGS is the
+table of what opens and closes reasoning; add yours to it:
+
+    from emocaliber.reading import REASONING_TAGS
+    REASONING_TAGS.append(("<ponder>", "</ponder>"))
+
+All scans go forward once: no pattern spans from an opening to a closing tag, so a megabyte of opening tags costs one
+pass.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-_TAG = re.compile(r"<(/?)(think|answer|confidence|distribution)>", re.IGNORECASE | re.ASCII)
+_NAMES = (
+    "think thinking thought thoughts reasoning reason reasoning_process analysis reflection rationale justification"
+    " explanation scratchpad scratch_pad cot chain_of_thought chain-of-thought inner_monologue internal_monologue"
+    " monologue deliberation mm:think seed:think longcat_think antThinking planning"
+)
+REASONING_TAGS: list[tuple[str, str]] = [
+    *((f"<{name}>", f"</{name}>") for name in _NAMES.split()),
+    *((f"[{name}]", f"[/{name}]") for name in ("THINK", "THINKING", "REASONING")),
+    ("◁think▷", "◁/think▷"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|think|>", "<|/think|>"),
+    ("<|thinking|>", "<|/thinking|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|thought_start|>", "<|thought_end|>"),
+    ("<unused94>", "<unused95>"),
+    ("<|channel>thought", "<channel|>"),
+    ("```thinking", "```\n"),
+]
+"""What opens and what closes reasoning, whatever the case; <names> may have spaces and attributes."""
+
+_FINAL_CHANNEL = re.compile(r"<\|channel\|>\s{0,3}final\b[^<>]{0,60}<\|message\|>|\bassistantfinal(?=\S)")
+_CHANNEL = re.compile(r"<\|channel\|>|\A\s{0,5}analysis(?=[A-Z])")
+_OPENING_TURN = re.compile(
+    r"(?:\s{0,5}(?:<\|im_start\|>\s?assistant\b|<\|start_header_id\|>assistant<\|end_header_id\|>|<\|assistant\|>|<s>"
+    r"|<start_of_turn>model\b|<bos>|<\|begin_of_text\|>|<\|start\|>assistant|\[/INST\])){1,4}"
+)
+_TURN_END = re.compile(
+    r"<\|(?:im_end|im_start|eot_id|eom_id|end_of_text|endoftext|end|return|end_of_turn|eos|user|start_header_id|"
+    r"observation|end_of_sentence|call)\|>|</s>|<eos>|<end_of_turn>|<start_of_turn>|<｜(?:end▁of▁sentence|User)｜>"
+    r"|\[INST\]|^User:",
+    re.MULTILINE,
+)
+_SPECIAL = re.compile(r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|unk|bos|eos|end_of_turn)>|\[/?INST\]")
+_ANSWERS = "final_answer answer emotion label sentiment feeling prediction"
+_CONFIDENCES = "confidence confidence_score confidence_level probability certainty conf"
+_ALIASES = {
+    **dict.fromkeys(_ANSWERS.split(), "answer"),
+    **dict.fromkeys(
+        ["confidence", "confidence_score", "confidence_level", "probability", "certainty", "conf"], "confidence"
+    ),
+    **dict.fromkeys(("distribution", "probabilities"), "distribution"),
+}
+_WRITTEN_NAMES = "|".join(sorted(_ALIASES, key=len, reverse=True))
+_TAG = re.compile(
+    rf"<\s{{0,3}}(?P<close>/?)\s{{0,3}}(?P<name>{_WRITTEN_NAMES})(?:\s[^<>]{{0,100}})?>"
+    r"|\[(?P<square_close>/?)(?P<square>answer|confidence)\]",
+    re.IGNORECASE | re.ASCII,
+)
+_ANSWER_END = re.compile(
+    r"</\s{0,3}(?:answer|final_answer|confidence|distribution)\s{0,3}>[\s.]{0,20}\Z", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,44 +77,115 @@ class Element:
     content: str
     start: int
     end: int
+    tag: str = ""
 
 
-def after_reasoning(text: str) -> str | None:
-    """The text after the last closing think tag, or all of it; None where the reasoning never ends."""
-    end, inside = 0, False
-    for tag in _TAG.finditer(text):
-        if tag[2].lower() == "think":
-            inside = not tag[1]
-            end = tag.end()
-    return None if inside else text[end:]
+def final_answer(text: str, *, ended: bool | None) -> str | None:
+    """The response without reasoning, later turns and special tokens; None where the reasoning never ends.
 
-
-def last_elements(text: str) -> dict[str, Element]:
-    """The last complete `answer` and `distribution`, and the `confidence` that goes with them, each under its name.
-
-    That is the last confidence after the answer; where none follows, one that precedes the only answer.
+    `ended` says whether the model ended by itself (None: unknown). Where it did, complete answer tags at the very end
+    of reasoning that was never closed are an answer; where that is unknown, they must stand on lines of their own.
     """
-    found = _elements(text)
-    last = {element.name: element for element in found if element.name != "confidence"}
-    answers = [element for element in found if element.name == "answer"]
-    confidences = [element for element in found if element.name == "confidence"]
-    if answers:
-        after = [element for element in confidences if element.start >= answers[-1].end]
-        before = [element for element in confidences if element.end <= answers[-1].start]
-        confidences = after or (before if len(answers) == 1 else [])
-    if confidences:
-        last["confidence"] = confidences[-1]
-    return last
+    turn = _first_turn(text)
+    if turn is None:
+        return None
+    rest = _after_reasoning(turn)
+    if rest is None and ended is not False and _ANSWER_END.search(turn[-200:]):
+        rest = _answer_at_end(turn[-4000:], own_line=ended is None)
+    return None if rest is None else _SPECIAL.sub("", rest)
 
 
-def _elements(text: str) -> list[Element]:
-    found: list[Element] = []
+def elements(text: str) -> list[Element]:
+    """The complete elements named answer, confidence and distribution, or by one of their other names, in order."""
+    complete: list[Element] = []
     opened: dict[str, tuple[int, int]] = {}
     for tag in _TAG.finditer(text):
-        name = tag[2].lower()
-        if not tag[1]:
-            opened[name] = tag.span()
-        elif name in opened:
-            start, content = opened.pop(name)
-            found.append(Element(name, text[content : tag.start()], start, tag.end()))
-    return found
+        written = (tag["name"] or tag["square"]).lower()
+        if not (tag["close"] or tag["square_close"]):
+            opened[written] = tag.span()
+        elif written in opened:
+            start, content = opened.pop(written)
+            complete.append(Element(_ALIASES[written], text[content : tag.start()], start, tag.end(), written))
+    return complete
+
+
+def _first_turn(text: str) -> str | None:
+    """The assistant's first turn, and of its channels the final one; None where that never comes."""
+    finals = list(_FINAL_CHANNEL.finditer(text))
+    if finals:
+        text = text[finals[-1].end() :]
+    elif _CHANNEL.search(text):
+        return None
+    opening = _OPENING_TURN.match(text)
+    start = opening.end() if opening else 0
+    for end in _TURN_END.finditer(text, start):
+        if text[start : end.start()].strip():
+            return text[start : end.start()]
+    return text[start:]
+
+
+def _after_reasoning(text: str) -> str | None:
+    """The text without its reasoning; None where some is never closed.
+
+    What precedes a block of reasoning is a draft and is dropped with it, unless it holds a complete answer: such a
+    block explains the answer. A closing tag alone belongs to a block that the prompt opened.
+    """
+    pattern, ends = _reasoning(tuple(REASONING_TAGS))
+    kept: list[str] = []
+    start, inside, stray = 0, "", -1
+    for tag in pattern.finditer(text):
+        name = _canonical(tag[0])
+        opening = ends.get(name)
+        if inside and opening == inside:
+            start, inside, stray = tag.end(), "", -1
+        elif inside:
+            stray = tag.end() if opening else stray
+        elif opening:
+            kept, start = [], tag.end()
+        else:
+            before = text[start : tag.start()]
+            if any(element.name == "answer" for element in elements(before)):
+                kept.append(before)
+            else:
+                kept = []
+            inside = name
+    if not inside:
+        return "".join([*kept, text[start:]])
+    rest = text[stray:]
+    return None if stray < 0 or any(_canonical(tag[0]) not in ends for tag in pattern.finditer(rest)) else rest
+
+
+@lru_cache(maxsize=8)
+def _reasoning(table: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+    """One pattern for all tags, and for each closing tag the opening tag whose block it ends."""
+    tags = [tag for pair in table for tag in pair]
+    names = {found[1] for tag in tags if (found := _NAMED.fullmatch(tag))}
+    literals = [re.escape(tag) for tag in tags if not _NAMED.fullmatch(tag)]
+    written = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    named = [rf"<\s{{0,3}}/?\s{{0,3}}(?:{written})(?:\s[^<>]{{0,200}})?>"]
+    first = "".join(sorted({re.escape(tag[0].lower()) + re.escape(tag[0].upper()) for tag in tags if tag}))
+    pattern = rf"(?=[<{first}])(?:{'|'.join(named * bool(names) + literals)})"
+    return re.compile(pattern, re.IGNORECASE), {_canonical(closing): _canonical(opening) for opening, closing in table}
+
+
+_NAMED = re.compile(r"</?([\w:-]+)>")
+_WRITTEN = re.compile(r"<\s*(/?)\s*([\w:-]+)[^<>]*>")
+
+
+def _canonical(tag: str) -> str:
+    """A tag in lower case, without spaces and attributes."""
+    named = _WRITTEN.fullmatch(tag)
+    return (f"<{named[1]}{named[2]}>" if named else tag).lower()
+
+
+def _answer_at_end(text: str, *, own_line: bool) -> str | None:
+    """The elements with which the text ends, where an answer is among them."""
+    start = len(text.rstrip(" \n\r\t."))
+    complete = False
+    for element in reversed(elements(text)):
+        between = text[element.end : start]
+        if between.strip() and ("\n" in between or len(between) > 60):
+            break
+        start, complete = element.start, complete or element.name == "answer"
+    line = text[:start].rsplit("\n", 1)[-1]
+    return text[start:] if complete and not (own_line and line.strip()) else None

@@ -1,8 +1,11 @@
 """Labels: which candidate a short text names, by whole words after Unicode and case folding, the longest first.
 
-Not a search through reasoning: the caller hands over the final answer. `anger` is not in "danger" nor in
-"non-anger"; two labels named are ambiguous, not the first; so is a negated one ("not joy"). Inflections count only
-where a taxonomy lists them.
+`anger` is not in "danger" nor in "non-anger". A denied name ("not joy", "joy is ruled out") does not count; of several
+others the one that is said to be the main one does, or the first where the rest are said to be less ("joy with some
+awe"); else two labels named are ambiguous, not the first. Inflections count only where a taxonomy lists them.
+
+An option's letter ("B", "(b)", "B) a word of no candidate") is its place in the list. It counts where the candidates
+or the response itself show the letters, or where it could not be short for another candidate.
 """
 
 from __future__ import annotations
@@ -13,56 +16,175 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from emocaliber.core.predictions import State
+from emocaliber.core.taxonomy import TAXONOMIES
 
 LONGEST_ANSWER = 2000
 """A longer text is no label; the bound also keeps Unicode normalisation, quadratic in runs of marks, from mattering."""
 
-_NEGATION = re.compile(r"\b(?:not|no|never|neither|nor|without|cannot|rather than|instead of)\b|n['’]t\b")
 _GAP = re.compile(r"[\s_\-]+")
 _WORD_START = r"(?<![^\W_])(?<!-)"
 _WORD_END = r"(?![^\W_]|-[^\W_]|[\u0300-\u036f])"
+_IDIOM = re.compile(
+    r"\b(?:no|without(?: an?y?)?|beyond(?: an?y?)?) (?:doubt|question)\b|\bnone other than\b|\bnothing (?:else )?but\b"
+    r"|\bnot (?:only|just)\b|\bno (?=\W)|\bnever mind\b"
+)
+_DENIED = re.compile(
+    r"\b(?:not|no|never|neither|nor|without|cannot|rather than|instead of|anything but|far from|opposite of|other than"
+    r"|except|excluding|excludes?|hardly|barely|scarcely|lack of|lacks|absence of|rules? out|ruled out|unlike|nothing"
+    r"|isnt|cant|doesnt|wasnt|unlikely)\b|n['’]t\b"
+)
+_DENIED_AFTER = re.compile(
+    r"\W{0,3}(?:is|was|does|do|are|seems|appears|can be|could be|would be|has been)?\s?"
+    r"(?:(?:not|never|absent|unlikely|excluded|ruled out|wrong|incorrect|rejected|missing|out of the question)\b"
+    r"|n['’]t)"
+    r"|\s?\?\s?no\b|\s?:\s?no\b"
+)
+_CLAUSE = re.compile(r"[.;!?()\[\]\n,]|\b(?:but|yet|though|although|however)\b")
+_REASON = re.compile(r"\b(?:because|since|due to|as (?:the|there|it|she|he|they|both|well as)|given|based on)\b")
+_FIRST = re.compile(
+    r"\b(?:primary|primarily|main|mainly|mostly|dominant|predominant|predominantly|chiefly|most likely|best)"
+    r"(?: (?:emotion|feeling|label|one|choice))?(?: is)?\W{0,3}$"
+)
+_FIRST_AFTER = re.compile(r"\W{0,3}(?:is (?:the )?)?(?:primary|main|dominant|predominant|most likely|best)\b")
+_LESS = re.compile(
+    r"\b(?:than|over|secondary|runner-?up|followed by|tinged with|second|secondarily|less likely"
+    r"|with (?:some|a (?:hint|touch|trace|bit|little|slight)|hints|traces|elements|undertones|slight|mild)(?: of)?"
+    r"(?: \w+)?)\W{0,3}$"
+)
+_LETTER = re.compile(
+    r"\W{0,4}(?:option|choice|answer|letter)?\W{0,4}(?P<letter>[A-Z]|(?<=\()[a-z](?=\))|[a-z](?=\)))\W{0,4}"
+)
+_LETTER_FIRST = re.compile(r"\W{0,4}(?:[Oo]ption |[Aa]nswer )?\(?(?P<letter>[A-Z])[).:]\s")
+_LETTERED = re.compile(r"\s{0,3}\(?(?P<letter>[A-Za-z]|[0-9]{1,2})[).:]\s{0,3}(?P<rest>\S.{0,200})")
 
 
 class LabelNames:
-    """The names of a question's candidates, declared synonyms included."""
+    """The names of a question's candidates, declared synonyms and letters of their own included."""
 
     def __init__(self, candidates: tuple[str, ...], synonyms: Iterable[tuple[str, str]] = ()) -> None:
         self._labels: dict[str, set[str]] = {}
+        self._candidates = candidates
+        own = [_LETTERED.fullmatch(candidate) for candidate in candidates]
+        letters = [letter["letter"].casefold() for letter in own if letter]
+        self.own_letters: dict[str, str] = {}
+        if candidates and len(set(letters)) == len(candidates):
+            self.own_letters = dict(zip(letters, candidates, strict=True))
+            synonyms = [*synonyms, *((letter["rest"], letter[0]) for letter in own if letter)]
         for name, label in [*((label, label) for label in candidates), *synonyms]:
             if label in candidates and (folded := _fold(name)):
                 self._labels.setdefault(folded, set()).add(label)
         longest_first = sorted(self._labels, key=lambda name: (-len(name), name))
         names = "|".join(_pattern(name) for name in longest_first)
         self._pattern = re.compile(f"{_WORD_START}(?:{names}){_WORD_END}" if names else r"(?!)")
+        self._shown = (
+            re.compile(rf"(?<![^\W_])(?P<letter>[a-z])\s?[).:]\s{{0,3}}(?P<name>{names}){_WORD_END}") if names else None
+        )
 
-    def read(self, text: str) -> str | State:
-        """The one candidate that the text names; else MISSING_LABEL, UNKNOWN_LABEL or AMBIGUOUS_LABEL."""
+    def read(self, text: str, response: str = "") -> str | State:
+        """The one candidate that the text names; else MISSING_LABEL, UNKNOWN_LABEL or AMBIGUOUS_LABEL.
+
+        `response` is the text in which the letters of options may be shown.
+        """
         if len(text) > LONGEST_ANSWER:
             return State.UNKNOWN_LABEL
         folded = _normal(text)
-        named: set[str] = set()
-        for hit in self._pattern.finditer(folded):
-            named |= self._labels[_GAP.sub(" ", hit[0])]
-        if not named:
-            return State.UNKNOWN_LABEL if any(map(str.isalnum, folded)) else State.MISSING_LABEL
-        if len(named) > 1 or _NEGATION.search(self._pattern.sub(" ", folded)):
-            return State.AMBIGUOUS_LABEL
-        return named.pop()
+        hits = list(self._pattern.finditer(folded))
+        if not hits:
+            return self._by_letter(text, response, folded)
+        reason = _REASON.search(folded, hits[0].end())
+        hits = [hit for hit in hits if not reason or hit.start() < reason.start()]
+        return self._main([hit for hit in hits if not _is_denied(folded, hit)], folded)
 
     def is_name(self, text: str) -> bool:
         """Whether the text is a candidate's name and nothing else but punctuation around it."""
-        return len(text) <= LONGEST_ANSWER and _fold(text.strip(" \t\r\n.!\"'()[]{}*`_:-")) in self._labels
+        return len(text) <= LONGEST_ANSWER and _fold(text.strip(" \t\r\n.!\"'()[]{}*`_:-“”‘’#>•,;")) in self._labels
+
+    def named(self, text: str) -> set[str]:
+        """All candidates of which the text holds a name, denied or not."""
+        return {label for hit in self._pattern.finditer(_normal(text[:LONGEST_ANSWER])) for label in self._of(hit)}
+
+    def without_names(self, text: str) -> str:
+        """The text, folded, with "answer" in place of each name."""
+        return self._pattern.sub("answer", _normal(text[:LONGEST_ANSWER]))
+
+    def _of(self, hit: re.Match[str]) -> set[str]:
+        return self._labels[_GAP.sub(" ", hit[0])]
+
+    def _main(self, hits: list[re.Match[str]], folded: str) -> str | State:
+        named: set[str] = set().union(*(self._of(hit) for hit in hits)) if hits else set()
+        if len(named) == 1:
+            return named.pop()
+        firsts = set().union(*(self._of(hit) for hit in hits if _is_first(folded, hit))) if hits else set()
+        if len(firsts) == 1:
+            return firsts.pop()
+        rest = [hit for hit in hits if not _LESS.search(folded[max(0, hit.start() - 60) : hit.start()])]
+        leading = set().union(*(self._of(hit) for hit in rest)) if rest else set()
+        return leading.pop() if len(leading) == 1 and rest[0] is hits[0] else State.AMBIGUOUS_LABEL
+
+    def _by_letter(self, text: str, response: str, folded: str) -> str | State:
+        unknown = State.UNKNOWN_LABEL if any(map(str.isalnum, folded)) else State.MISSING_LABEL
+        found = _LETTER.fullmatch(text.strip()) or _LETTER_FIRST.match(text)
+        if found is None:
+            return unknown
+        letter = found["letter"].casefold()
+        if self.own_letters:
+            return self.own_letters.get(letter, unknown)
+        shown = _shown_letters(self, response)
+        if letter in shown:
+            return min(shown[letter]) if len(shown[letter]) == 1 else State.AMBIGUOUS_LABEL
+        place = ord(letter) - ord("a")
+        if place >= len(self._candidates):
+            return unknown
+        label = self._candidates[place]
+        short = [other for other in self._candidates if other.casefold().startswith(letter)]
+        if not shown and short and label not in short and all(len(other.split()) == 1 for other in self._candidates):
+            return State.AMBIGUOUS_LABEL  # "F" may be the sixth label, or short for fear
+        return label
+
+    def shown_letters(self, response: str) -> dict[str, set[str]]:
+        """The labels that the response shows behind each letter."""
+        shown: dict[str, set[str]] = {}
+        if self._shown is not None:
+            for hit in self._shown.finditer(response.casefold()):
+                shown.setdefault(hit["letter"], set()).update(self._labels.get(_GAP.sub(" ", hit["name"]), ()))
+        return shown
+
+
+@lru_cache(maxsize=2)
+def _shown_letters(names: LabelNames, response: str) -> dict[str, set[str]]:
+    """`LabelNames.shown_letters`, once for a response however many of its statements are read."""
+    return names.shown_letters(response)
 
 
 @lru_cache(maxsize=256)
-def label_names(candidates: tuple[str, ...], synonyms: tuple[tuple[str, str], ...] = ()) -> LabelNames:
-    """`LabelNames`, compiled once for each set of candidates."""
-    return LabelNames(candidates, synonyms)
+def label_names(candidates: tuple[str, ...], synonyms: tuple[tuple[str, str], ...] | None = None) -> LabelNames:
+    """`LabelNames`, compiled once for each set of candidates; without synonyms those of their taxonomy, if any."""
+    return LabelNames(candidates, _of_taxonomy(candidates) if synonyms is None else synonyms)
 
 
-def hashable(synonyms: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+def hashable(synonyms: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
     """A taxonomy's synonyms as `label_names` takes them."""
-    return tuple(sorted((synonyms or {}).items()))
+    return None if synonyms is None else tuple(sorted(synonyms.items()))
+
+
+def _of_taxonomy(candidates: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    same = [taxonomy for taxonomy in TAXONOMIES.values() if set(taxonomy.labels) == set(candidates)]
+    return tuple(pair for taxonomy in same for pair in sorted(taxonomy.synonyms.items()))
+
+
+def _is_denied(folded: str, hit: re.Match[str]) -> bool:
+    """Whether the name's own clause denies it."""
+    before = folded[max(0, hit.start() - 120) : hit.start()]
+    breaks = [found.end() for found in _CLAUSE.finditer(before)]
+    clause = before[breaks[-1] :] if breaks else before
+    if breaks and before[: breaks[-1]].endswith(",") and re.search(r"\bneither\b", before):
+        clause = before
+    return bool(_DENIED.search(_IDIOM.sub(" ", clause)) or _DENIED_AFTER.match(folded, hit.end()))
+
+
+def _is_first(folded: str, hit: re.Match[str]) -> bool:
+    before = folded[max(0, hit.start() - 60) : hit.start()]
+    return bool(_FIRST.search(before) or _FIRST_AFTER.match(folded, hit.end()))
 
 
 def _normal(text: str) -> str:

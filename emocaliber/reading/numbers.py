@@ -1,33 +1,28 @@
-"""Numbers: a strict ASCII grammar of probabilities. Not `float()`, which takes nan, inf, 0.8_5 and full-width digits.
+"""Numbers: the probability that a short statement states, with everything in it that qualifies the number.
 
-0.85, .85, 85%, 85 percent, 85/100, 17/20, 85 out of 100. A comma is a decimal mark only where it can be nothing
-else: after a lone 0 (0,85), or in a percentage with one or two decimals (85,5%). A bare 1 is 1.0 and a bare 0 is
-0.0, since the question asks for a number from 0 to 1; any other bare integer is out of range, never silently a
-percentage.
+A number is taken only where all of the statement is understood. What stands around it may be words that leave it as it
+is ("about", "I am", "sure", "in this answer"); a denial, a bound, a condition, a second number or any other word
+makes it no number, since a wrong confidence is worse than a missing one. Forms: 0.85, .85, 0,85, 85%, 85,5%,
+85 per cent, 850‰, 17/20, 8.5 out of 10, ninety percent; digits of any one script.
+
+A bare 1 is 1.0 and a bare 0 is 0.0, since the question asks for a number from 0 to 1, unless a scale is stated; any
+other bare integer is out of range, never silently a percentage.
+
+    python -c "from emocaliber.reading.numbers import read_number; print(read_number('about 85% sure'))"
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 
 from emocaliber.core.predictions import State
+from emocaliber.reading.scales import UNCLEAR, Scale, find_scale, scale_of_context
 
-_DIGITS = r"[0-9]{1,20}+"
-_DECIMAL = rf"(?:0,[0-9]{{1,20}}+|[0-9]{{1,2}},[0-9]{{1,2}}(?=\s?%)|{_DIGITS}(?:\.[0-9]{{0,20}}+)?|\.{_DIGITS})"
-NUMBER = (
-    rf"[-+]?{_DECIMAL}(?:\s?/\s?{_DIGITS}|\sout\sof\s{_DIGITS}|\s?%|\spercent)?"
-    r"(?![\w%/]|[.,]\w)(?!\s?(?:[-–—~]|to\b|or\b)\s?\.?[0-9])"
-)
-"""A number as text, ended where it ends: 0.8_5, 1e-3 and the range 0.8-0.9 do not match."""
-
-_PARTS = re.compile(
-    rf"(?P<sign>[-+]?)(?P<top>{_DECIMAL})(?:\s?(?:/|out\sof)\s?(?P<bottom>{_DIGITS})|(?P<percent>\s?%|\spercent))?"
-)
-_HEDGE = r"(?:(?:about|around|approximately|approx\.|roughly)\s|[~≈])?\s?"
-_STATED = re.compile(rf"{_HEDGE}(?P<number>{NUMBER})\.?", re.IGNORECASE)
-_WRAPPING = " \t\r\n{}[]()\"'*`"
-_LONGEST = 200
+LONGEST = 200
+"""A longer statement is not understood."""
 
 CONFIDENCE_WORDS: Mapping[str, float] = {
     "almost certain": 0.95,
@@ -50,41 +45,263 @@ CONFIDENCE_WORDS: Mapping[str, float] = {
 }
 """A table for words in place of a number; ours, and used only where a caller passes it to `read_response`."""
 
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_NUMERALS = {word: value for value, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+_WORDS = {**_NUMERALS, **_TENS, "hundred": 100, "one hundred": 100, "a hundred": 100}
+_SPELLED = (
+    rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?"
+    rf"|(?:one |a )?hundred|{'|'.join(sorted(_NUMERALS, key=len, reverse=True))})"
+)
+_UNIT = (
+    r"(?:%|percent\b|per[ -]?cent\b|pct\b\.?|percentage\b(?! point)|prozent\b|pour cent\b|por ciento\b|por cento\b"
+    r"|per cento\b|процент(?:ов|а)?\b)"
+)
+_MILLE = r"(?:‰|per ?mille?\b|permil\b)"
+_DIGITS = r"[0-9]{1,20}+"
+_DECIMAL = rf"(?:0,[0-9]{{1,20}}+|[0-9]{{1,2}},[0-9]{{1,2}}(?=\s?{_UNIT})|{_DIGITS}(?:\.[0-9]{{0,20}}+)?|\.{_DIGITS})"
+_BOTTOM = rf"(?P<bottom>{_DIGITS}(?:\.0+(?![0-9]))?|{_SPELLED}\b)"
+_END = r"(?![\w%‰/]|[.,][0-9])"
+QUANTITY = (
+    rf"(?<![\w.,/%+-])(?P<sign>[-+]?)(?:(?P<top>{_DECIMAL})|(?P<spelled>{_SPELLED})\b)"
+    rf"(?:\s{{0,2}}(?:/|out of|of|in)\s{{0,2}}(?:a (?:possible|total of)\s)?{_BOTTOM}"
+    rf"|\s?(?P<percent>{_UNIT})|\s?(?P<mille>{_MILLE}))?{_END}"
+)
+"""A number as text with its own scale or unit, ended where it ends: 0.8_5 and 1e-3 do not match."""
 
-def read_number(text: str) -> float | State:
-    """The probability, in [0, 1], that the whole text states; else MISSING_CONFIDENCE, NOT_A_NUMBER or OUT_OF_RANGE."""
-    if len(text) > _LONGEST:
+_QUANTITY = re.compile(QUANTITY)
+_RANGE = re.compile(r"[0-9]\s?%?\s?(?:[-–—~]|\.\.|…|to\b|or\b|and\b)\s?\.?[0-9]")
+_REASON = re.compile(
+    r"\b(?:because|since|as (?=the|there|it|both|she|he|they)|given|due to|based on|considering|owing to|thanks to"
+    r"|judging)\b|[.!?;:](?=\s)|\n"
+)
+_RETRACTED = re.compile(r"[.!?;:,\s]{0,5}(?:not\b|no\b|wait|actually|just kidding|or rather|rather|correction|scratch)")
+_ITEM = re.compile(r"(?:[0-9][.:)]|\.)\s{0,3}[^\W0-9]")
+_HEDGE = "about around approximately approx roughly circa ca ~ ≈"
+_SPEAKER = "i im i'm am we are we're my our me it its it's this that the a an is be of at as in with to and so for"
+_STATES = "say said put rate estimate estimated give assign stated overall final self-reported now only just still"
+_QUIET = "therefore thus hence here there quite feel fairly pretty then equals answer label prediction choice emotion"
+_MEANT = "model's model classification feeling sentiment response guess right correct accurate being expression face"
+_NOUNS = "confidence confident certain certainty sure probability likelihood chance likely level score rating value"
+_PLAIN = frozenset(f"{_HEDGE} {_SPEAKER} {_STATES} {_QUIET} {_MEANT} {_NOUNS} percentage stars points".split())
+_DASHES = frozenset("-–—→|")
+_STATING = frozenset(
+    [
+        "think",
+        "believe",
+        "most",
+        "likely",
+        "best",
+        "fits",
+        "fit",
+        "shows",
+        "shown",
+        "show",
+        "clearly",
+        "mainly",
+        "primarily",
+        "dominant",
+        "primary",
+        "main",
+        "probably",
+        "definitely",
+        "looks",
+        "like",
+        "image",
+        "picture",
+        "photo",
+        "go",
+        "choose",
+        "chose",
+        "select",
+        "pick",
+        "final",
+        "which",
+        "one",
+    ]
+)
+_SHOWN = frozenset(
+    [
+        "person",
+        "man",
+        "woman",
+        "boy",
+        "girl",
+        "child",
+        "face",
+        "expresses",
+        "express",
+        "expressed",
+        "expressing",
+        "conveys",
+        "conveyed",
+        "evokes",
+        "evoked",
+        "suggests",
+        "displays",
+        "displayed",
+        "displaying",
+        "depicts",
+        "depicted",
+        "depicting",
+        "showing",
+        "seems",
+        "seem",
+        "appears",
+        "appear",
+        "feels",
+        "he",
+        "she",
+        "his",
+        "her",
+        "facial",
+        "visible",
+        "here's",
+        "there's",
+        "predominantly",
+        "obviously",
+        "certainly",
+        "surely",
+        "mood",
+        "described",
+        "by",
+        "from",
+        "on",
+    ]
+)
+_HIGH = frozenset(
+    ["high", "strong", "very", "extremely", "absolutely", "completely", "fully", "highly", "reasonably", "strongly"]
+)
+_MIDDLE = frozenset(["moderate", "medium", "moderately"])
+_LOW = frozenset(["low", "weak", "slight", "little", "poor", "minimal"])
+_TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\s\w.,:;!?()\[\]{}'\"|_]")
+_WRAPPING = " \t\r\n{}[]()\"'*`_|“”‘’"
+_AROUND = str.maketrans({"％": "%", "﹪": "%", "٪": "%", "−": "-", "*": None, "`": None, "$": None, "’": "'"})
+
+
+def read_number(text: str, scale: Scale | None = None, context: str = "") -> float | State:
+    """The probability, in [0, 1], that the statement states; else MISSING_CONFIDENCE, NOT_A_NUMBER or OUT_OF_RANGE.
+
+    `scale` is one that was stated for it elsewhere, such as in its heading; `context` is the text in which a bare
+    0 or 1 is to be doubted where it speaks of a scale.
+    """
+    if len(text) > LONGEST:
         return State.NOT_A_NUMBER
-    stripped = text.strip(_WRAPPING)
-    if not stripped:
+    plain = normal_number_text(text).strip(_WRAPPING)
+    plain += ")" * (plain.count("(") - plain.count(")")) + "]" * (plain.count("[") - plain.count("]"))
+    if not plain:
         return State.MISSING_CONFIDENCE
-    stated = _STATED.fullmatch(stripped)
-    return State.NOT_A_NUMBER if stated is None else _value(stated["number"])
+    own, plain = find_scale(plain)
+    return State.NOT_A_NUMBER if own == UNCLEAR else _qualified(plain, own or scale, context)
 
 
-def leading_number(text: str) -> str:
-    """The number with which a stretch of prose opens, or the stretch itself (shortened) where it opens with none."""
-    opening = text[:_LONGEST].strip(_WRAPPING)
-    stated = _STATED.match(opening)
-    return stated["number"] if stated else opening
+def _qualified(plain: str, scale: Scale | None, context: str) -> float | State:
+    """The number of a statement without its scale, where all that stands around it leaves it as it is."""
+    numbers = list(_QUANTITY.finditer(plain))
+    if not numbers or _is_list_item(numbers[0], plain):
+        return State.NOT_A_NUMBER
+    reason = _REASON.search(plain, numbers[0].end())
+    end = reason.start() if reason else len(plain)
+    numbers = [number for number in numbers if number.start() < end]
+    values = [_value(number, scale, context) for number in numbers]
+    retracted = reason is not None and _RETRACTED.match(plain, reason.start())
+    ranges = len(numbers) > 1 and _RANGE.search(plain, numbers[0].start(), end)
+    if retracted or ranges or any(value != values[0] for value in values):
+        return State.NOT_A_NUMBER
+    around = _QUANTITY.sub(" ", plain[:end])
+    return values[0] if isinstance(values[0], State) or _leaves(around, values[0]) else State.NOT_A_NUMBER
 
 
 def read_words(text: str, words: Mapping[str, float]) -> float | None:
     """The table's value for the text, compared without case; None where the table lacks it."""
-    return words.get(text[:_LONGEST].strip(_WRAPPING + ".").lower())
+    return words.get(text[:LONGEST].strip(_WRAPPING + ".").lower())
 
 
-def _value(number: str) -> float | State:
-    parts = _PARTS.fullmatch(number.lower())
-    if parts is None:
-        return State.NOT_A_NUMBER
-    value = float(parts["top"].replace(",", "."))
-    if parts["bottom"] is not None:
-        if int(parts["bottom"]) == 0:
+def normal_number_text(text: str) -> str:
+    """Lower case, one spelling of the percent sign and of the minus, ASCII digits where a number has one script."""
+    plain = text.replace("\\%", "%").translate(_AROUND).lower()
+    return plain if plain.isascii() else _FOREIGN.sub(_ascii_digits, plain)
+
+
+_FOREIGN = re.compile(r"\d{1,40}(?:[.,٫．]\d{1,40})?")
+
+
+def _ascii_digits(number: re.Match[str]) -> str:
+    """The number in ASCII; as it is where its digits are of several scripts."""
+    zeros = {ord(digit) - unicodedata.decimal(digit) for digit in number[0] if digit.isdigit() and digit.isdecimal()}
+    if len(zeros) != 1 or zeros == {ord("0")}:
+        return number[0]
+    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else "." for sign in number[0])
+
+
+def _is_list_item(number: re.Match[str], plain: str) -> bool:
+    """Whether it is "1." or "1:" before more words: the number of a list's item."""
+    if number["bottom"] or number["percent"] or number["mille"] or not number["top"]:
+        return False
+    return (
+        re.fullmatch(r"[0-9]{1,2}\.?", number["top"]) is not None and _ITEM.match(plain, number.end() - 1) is not None
+    )
+
+
+def is_plain(text: str, *, numbers: bool = False) -> bool:
+    """Whether a sentence, its label written as "answer", holds nothing but words that state it (and numbers)."""
+    plain = normal_number_text(text)
+    if numbers:
+        plain = _QUANTITY.sub(" ", find_scale(plain)[1])
+    words = _PLAIN | _STATING if numbers else _PLAIN | _STATING | _SHOWN
+    return all(token in words or token in "-–—→|#>•" for token in _TOKEN.findall(plain))
+
+
+def _leaves(around: str, value: float) -> bool:
+    """Whether all that stands around a number leaves it as it is."""
+    for token in _TOKEN.findall(around):
+        if token in _HIGH:
+            fits = value >= 0.5
+        elif token in _LOW:
+            fits = value <= 0.5
+        elif token in _MIDDLE:
+            fits = 0.25 <= value <= 0.75
+        else:
+            fits = token in _PLAIN or token in _DASHES
+        if not fits:
+            return False
+    return True
+
+
+def _value(number: re.Match[str], scale: Scale | None, context: str) -> float | State:
+    value = _amount(number["top"] or number["spelled"])
+    negative = number["sign"] == "-" and value > 0
+    if number["bottom"]:
+        bottom = _amount(number["bottom"])
+        if bottom == 0:
             return State.NOT_A_NUMBER
-        value /= int(parts["bottom"])
-    elif parts["percent"]:
+        value /= bottom
+    elif number["percent"]:
         value /= 100
-    if parts["sign"] == "-" and value > 0:
-        return State.OUT_OF_RANGE
-    return value if value <= 1 else State.OUT_OF_RANGE
+    elif number["mille"]:
+        value /= 1000
+    elif number["spelled"]:
+        return State.NOT_A_NUMBER
+    elif scale is not None:
+        return scale.share(value, is_integer=_is_integer(number)) if not negative else State.OUT_OF_RANGE
+    elif _is_integer(number) and context:
+        stated = _context_scale(context)
+        if stated is not None:
+            return stated.share(value, is_integer=True)
+    return State.OUT_OF_RANGE if negative or value > 1 else value
+
+
+@lru_cache(maxsize=2)
+def _context_scale(context: str) -> Scale | None:
+    return scale_of_context(normal_number_text(context))
+
+
+def _is_integer(number: re.Match[str]) -> bool:
+    return "." not in number["top"] and "," not in number["top"] if number["top"] else True
+
+
+def _amount(text: str) -> float:
+    if text[-1].isalpha():
+        first, _, last = text.replace("-", " ").partition(" ")
+        return float(_WORDS[text] if text in _WORDS else _WORDS[first] + _WORDS[last])
+    return float(text.replace(",", "."))

@@ -1,0 +1,264 @@
+"""Answers in JSON: which keys hold the label, the confidence and the shares, and which of several objects counts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from emocaliber.core.predictions import State
+from emocaliber.reading.labels import LabelNames
+from emocaliber.reading.lenient_json import Object, Value, objects
+from emocaliber.reading.numbers import normal_number_text, read_number
+from emocaliber.reading.scales import Scale, find_scale, scale_of_heading
+from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
+
+_LABELS = frozenset(
+    [
+        "emotion",
+        "label",
+        "answer",
+        "sentiment",
+        "feeling",
+        "prediction",
+        "class",
+        "category",
+        "mood",
+        "choice",
+        "emotions",
+        "name",
+    ]
+)
+_CONFIDENCES = frozenset(
+    ["confidence", "probability", "certainty", "likelihood", "prob", "conf", "score", "share", "weight", "percentage"]
+)
+_SPREADS = frozenset(
+    ["distribution", "probabilities", "scores", "emotions", "predictions", "confidences", "probs", "shares"]
+)
+_SCALES = frozenset(["scale", "range", "unit", "units", "max", "maximum", "outof", "of"])
+_QUALIFIED = frozenset(
+    [
+        "secondary",
+        "second",
+        "third",
+        "runner",
+        "up",
+        "alternative",
+        "alternatives",
+        "alternate",
+        "other",
+        "others",
+        "next",
+        "possible",
+        "candidates",
+        "options",
+        "intensity",
+        "valence",
+        "arousal",
+        "reason",
+        "reasoning",
+        "explanation",
+        "justification",
+        "rationale",
+        "interval",
+        "comment",
+        "note",
+        "notes",
+        "error",
+        "uncertainty",
+        "wrong",
+        "doubt",
+        "not",
+        "description",
+        "opposite",
+        "true",
+        "ground",
+        "truth",
+        "least",
+        "unlikely",
+        "excluded",
+        "rejected",
+        "example",
+        "lower",
+        "upper",
+        "bound",
+        "draft",
+        "initial",
+        "previous",
+        "analysis",
+        "context",
+        "evidence",
+        "incorrect",
+        "raters",
+        "human",
+    ]
+)
+_WORD = re.compile(r"[A-Z]?[a-zé]+|[A-Z]+(?![a-z])|%|[0-9]+")
+_MOST_LISTED = 64
+
+
+def read_json(text: str, names: LabelNames) -> tuple[int, Statement] | None:
+    """Where the answer's JSON begins and what it states; None where no JSON states a label or shares of candidates.
+
+    The first object that states a candidate is the answer. A later one with another label replaces it after words
+    that take the first one back, is passed over after such as "Second choice", and otherwise leaves none.
+    """
+    read: list[tuple[int, int, Statement]] = []
+    for start, end, value in objects(text):
+        statement = _statement(value, names)
+        if statement is not None:
+            read.append((start, end, statement))
+    named = [entry for entry in read if not isinstance(_label_of(entry[2], names), State)] or read
+    if not named:
+        return None
+    start, end, chosen = named[0]
+    for later_start, later_end, later in named[1:]:
+        between = text[end:later_start][-200:]
+        if SECONDARY.search(between) or _label_of(later, names) == _label_of(chosen, names):
+            continue
+        if CORRECTION.search(between):
+            start, end, chosen = later_start, later_end, later
+        elif len(named) == 2 and (pair := _as_shares([chosen, later])):
+            return start, pair
+        else:
+            return start, Statement(AMBIGUOUS.join(str(entry[2].label) for entry in named[:4]))
+    return start, chosen
+
+
+def _label_of(statement: Statement, names: LabelNames) -> object:
+    if statement.label is not None:
+        return names.read(statement.label)
+    return (
+        frozenset(statement.shares)
+        if any(not isinstance(names.read(n), State) for n, _ in statement.shares)
+        else State.UNKNOWN_LABEL
+    )
+
+
+def _statement(value: Value, names: LabelNames) -> Statement | None:
+    if isinstance(value, Object):
+        return _of_object(value, names)
+    return _of_list(value, names) if isinstance(value, list) else None
+
+
+def _of_object(whole: Object, names: LabelNames) -> Statement | None:
+    pairs = [(_words(key), _alone(value), key) for key, value in whole.pairs]
+    shares = _named_shares(whole, names)
+    labels = [value for words, value, _ in pairs if _is_label(words)]
+    texts = [value for value in labels if isinstance(value, str)]
+    stated = [(value, key) for words, value, key in pairs if _is_confidence(words)]
+    confidences = [(value, _scale_of_key(key)) for value, key in stated if isinstance(value, str)]
+    scale = _scale(pairs)
+    inner = [found for words, value, _ in pairs if not words & _QUALIFIED and (found := _nested(words, value, names))]
+    if texts:
+        spread = next((found.shares for found in inner if found.shares), ())
+        return _with_confidence(
+            Statement(AMBIGUOUS.join(texts) if len(set(texts)) > 1 else texts[0], shares=spread), confidences, scale
+        )
+    lists = _parallel(labels, [value for value, _ in stated])
+    if lists:
+        return Statement(shares=lists)
+    for found in inner:
+        return found if found.confidence or found.shares else _with_confidence(found, confidences, scale)
+    return Statement(shares=shares) if shares else None
+
+
+def _with_confidence(statement: Statement, stated: list[tuple[str, Scale | None]], scale: Scale | None) -> Statement:
+    """The statement with its confidence; several that differ are all of them, which is no number."""
+    if not stated:
+        return statement
+    texts = dict(stated)
+    text, own = stated[-1]
+    same = len({read_number(other) for other in texts}) == 1
+    return replace(statement, confidence=text if same else AMBIGUOUS.join(texts), scale=own or scale)
+
+
+def _of_list(values: list[Value], names: LabelNames) -> Statement | None:
+    """A list of objects or pairs with a label and a share each, or of one label."""
+    if len(values) == 1:
+        only = values[0]
+        return (Statement(only) if names.is_name(only) else None) if isinstance(only, str) else _statement(only, names)
+    pairs = []
+    for value in values[:_MOST_LISTED]:
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], str):
+            pairs.append((value[0], value[1]))
+        elif isinstance(value, Object) and (found := _of_object(value, names)):
+            if found.label is None:
+                pairs.extend(found.shares)
+            elif found.scale is None:
+                pairs.append((found.label, found.confidence or ""))
+    named = [(label, share) for label, share in pairs if not isinstance(names.read(label), State)]
+    if not named:
+        return None
+    return Statement(shares=tuple(pairs)) if len(pairs) > 1 else Statement(*pairs[0])
+
+
+def _nested(words: frozenset[str], value: Value, names: LabelNames) -> Statement | None:
+    if isinstance(value, Object) or (isinstance(value, list) and (words & (_LABELS | _SPREADS) or len(value) == 1)):
+        return _statement(value, names)
+    return None
+
+
+def _named_shares(whole: Object, names: LabelNames) -> tuple[tuple[str, str], ...]:
+    """The pairs of an object whose keys are labels and whose values are numbers; other keys hold no numbers."""
+    numbers = [
+        (key, value) for key, value in whole.pairs if isinstance(value, str) and any(map(str.isdigit, value[:40]))
+    ]
+    named = [pair for pair in numbers if not isinstance(names.read(pair[0]), State)]
+    return tuple(numbers) if named else ()
+
+
+def _parallel(labels: list[Value], stated: list[Value]) -> tuple[tuple[str, str], ...]:
+    """The pairs of a list of labels and a list of confidences of the same length."""
+    if len(labels) != 1 or len(stated) != 1 or not isinstance(labels[0], list) or not isinstance(stated[0], list):
+        return ()
+    names, shares = ([value for value in values if isinstance(value, str)] for values in (labels[0], stated[0]))
+    return tuple(zip(names, shares, strict=True)) if len(names) == len(shares) > 1 else ()
+
+
+def _as_shares(statements: list[Statement]) -> Statement | None:
+    """Two answers with their shares of one as a distribution."""
+    pairs = [(str(statement.label), statement.confidence or "") for statement in statements if statement.label]
+    values = [value for _, text in pairs if isinstance(value := read_number(text), float)]
+    return Statement(shares=tuple(pairs)) if len(values) == len(statements) and sum(values) <= 1.005 else None
+
+
+def _alone(value: Value) -> Value:
+    """What a list of one holds; the value itself otherwise."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _words(key: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(key[:80]))
+
+
+def _is_label(words: frozenset[str]) -> bool:
+    return bool(words & _LABELS) and not words & (_CONFIDENCES | _QUALIFIED | _SCALES)
+
+
+def _is_confidence(words: frozenset[str]) -> bool:
+    return (
+        bool(words & _CONFIDENCES)
+        and not words & (_QUALIFIED | (_SCALES - {"of"}))
+        and ("score" not in words or not words & {"sentiment", "polarity"})
+    )
+
+
+def _scale_of_key(key: str) -> Scale | None:
+    """The scale in a key's name: confidence_percent, "confidence (0-10)", confidence_out_of_10."""
+    plain = normal_number_text(key[:80]).replace("_", " ")
+    found = re.search(r"percent(?:age)?|pct|%|out of [0-9]+|\(.*|[0-9]+ (?:to )?[0-9]+$", plain)
+    return scale_of_heading(found[0].replace("percentage", "%")) if found else None
+
+
+def _scale(pairs: list[tuple[frozenset[str], Value, str]]) -> Scale | None:
+    """The scale that a key of its own states."""
+    for words, value, _ in pairs:
+        if words & _SCALES and not words & (_LABELS | _QUALIFIED) and isinstance(value, str):
+            plain = normal_number_text(value[:80])
+            number = re.fullmatch(r"\s*[0-9]+(?:\.0+)?\s*", plain)
+            return (
+                scale_of_heading(f"out of {plain.strip()}" if number else plain)
+                or find_scale(f"scale {plain}")[0]
+                or Scale(None)
+            )
+    return None

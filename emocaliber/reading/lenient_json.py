@@ -1,0 +1,162 @@
+"""JSON as models write it: single or curly quotes, bare keys, trailing commas, comments, percent signs, line breaks and
+quotation marks inside strings, a missing end. One forward scan, never an exception; numbers stay text.
+
+The libraries for lenient JSON were no choice: json5 and demjson are far from linear, json-repair guesses where it
+should refuse. Here nothing is guessed: where a text stops being readable, the object ends with what was complete.
+
+    python -c "from emocaliber.reading.lenient_json import objects; print(objects('Sure: {emotion: \\'joy\\',}'))"
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Union
+
+Value = Union["Object", list["Value"], str, None]
+
+_MOST, _MOST_STARTS, _DEEPEST, _LONGEST_KEY = 64, 1000, 8, 60
+_SPACE = re.compile(r"(?:[\s\u00a0]+|//[^\n]*|#[^\n]*|/\*(?:[^*]|\*(?!/)){0,100}+\*/)+")
+_START = re.compile(r"[{\[]")
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
+_QUOTE_END = re.compile(r"\s*(?:[,:：}\]=;]|$|//|#|/\*|\n\s*[\"'“‘])")
+_BARE_KEY = re.compile(rf"[^\s:：={{}}\[\],\"'“”‘’][^:：={{}}\[\],\"'“”‘’\n]{{0,{_LONGEST_KEY}}}")
+_COLON = re.compile(r"[:：]|=>?")
+_BARE = re.compile(r"(?:[^,{}\[\]\n\"/#;]|/(?![/*]))+")
+_COMMA = re.compile(r"[,;，]")
+
+
+@dataclass
+class Object:
+    """An object as its pairs, so that a key that stands twice is seen twice; `start` and `end` are its offsets."""
+
+    start: int
+    pairs: list[tuple[str, Value]] = field(default_factory=list)
+    end: int = 0
+
+
+class _BrokenError(Exception):
+    """What follows cannot be read; the value so far is attached."""
+
+    def __init__(self, at: int, value: Value) -> None:
+        super().__init__()
+        self.at, self.value = at, value
+
+
+def objects(text: str) -> list[tuple[int, int, Object | list[Value]]]:
+    """The objects and lists at the text's top level with their offsets, in order: the first 64, among the first 1,000
+    brackets."""
+    found: list[tuple[int, int, Object | list[Value]]] = []
+    at = 0
+    for _ in range(_MOST_STARTS):
+        start = _START.search(text, at)
+        if start is None or len(found) == _MOST:
+            break
+        try:
+            value, at = _value(text, start.start(), 0)
+        except _BrokenError as broken:
+            value, at = broken.value, max(broken.at, start.end())
+        if (isinstance(value, Object) and value.pairs) or (isinstance(value, list) and value):
+            found.append((start.start(), at, value))
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def _value(text: str, at: int, depth: int) -> tuple[Value, int]:
+    at = _skip(text, at)
+    opening = text[at : at + 1]
+    if opening in ("{", "["):
+        if depth >= _DEEPEST:
+            raise _BrokenError(at + 1, None)
+        return _object(text, at, depth) if opening == "{" else _list(text, at, depth)
+    if opening in _QUOTES:
+        return _string(text, at)
+    bare = _BARE.match(text, at)
+    if bare is None or not bare[0].strip():
+        raise _BrokenError(at, None)
+    content = bare[0].strip()
+    if bare.end() >= len(text) and not re.fullmatch(r"[0-9]?\.[0-9]{2,}", content):
+        raise _BrokenError(bare.end(), None)  # the end is missing, and perhaps more of this value
+    return (None if content.lower() in ("null", "none") else content), bare.end()
+
+
+def _string(text: str, at: int) -> tuple[str, int]:
+    """The string up to the first closing quote behind which a value can end."""
+    quote, start = _QUOTES[text[at]], at + 1
+    at = start
+    while True:
+        end = text.find(quote, at)
+        if end < 0:
+            raise _BrokenError(len(text), None)
+        if text[end - 1] != "\\" and _QUOTE_END.match(text, end + 1):
+            return text[start:end].replace("\\" + quote, quote).replace("\\n", "\n"), end + 1
+        at = end + 1
+
+
+def _list(text: str, at: int, depth: int) -> tuple[list[Value], int]:
+    values: list[Value] = []
+    at = _skip(text, at + 1)
+    while text[at : at + 1] != "]":
+        try:
+            value, at = _value(text, at, depth + 1)
+        except _BrokenError as broken:
+            raise _BrokenError(broken.at, [*values, broken.value] if broken.value else values) from None
+        values.append(value)
+        at = _after_value(text, at, values, "]")
+    return values, at + 1
+
+
+def _object(text: str, at: int, depth: int) -> tuple[Object, int]:
+    whole = Object(at)
+    at = _skip(text, at + 1)
+    while text[at : at + 1] != "}":
+        if at >= len(text):
+            whole.end = at
+            return whole, at
+        key, at = _key(text, at, whole)
+        try:
+            value, at = _value(text, at, depth + 1)
+        except _BrokenError as broken:
+            if broken.value:
+                whole.pairs.append((key, broken.value))
+            raise _BrokenError(broken.at, whole) from None
+        whole.pairs.append((key, value))
+        at = _after_value(text, at, whole, "}")
+    whole.end = at + 1
+    return whole, at + 1
+
+
+def _key(text: str, at: int, whole: Object) -> tuple[str, int]:
+    if text[at] in _QUOTES:
+        try:
+            key, at = _string(text, at)
+        except _BrokenError as broken:
+            raise _BrokenError(broken.at, whole) from None
+    else:
+        bare = _BARE_KEY.match(text, at)
+        if bare is None:
+            raise _BrokenError(at, whole)
+        key, at = bare[0].strip(), bare.end()
+    at = _skip(text, at)
+    colon = _COLON.match(text, at)
+    if colon is None:
+        del whole.pairs[-1:]  # what stands here may belong to the value before it
+        raise _BrokenError(at, whole)
+    return key, colon.end()
+
+
+def _after_value(text: str, at: int, so_far: Object | list[Value], end: str) -> int:
+    """Past the comma, or before the end or the next quoted key; what else follows breaks the value off."""
+    at = _skip(text, at)
+    comma = _COMMA.match(text, at)
+    if comma:
+        return _skip(text, comma.end())
+    if text[at : at + 1] == end or (end == "}" and (text[at : at + 1] in _QUOTES or at >= len(text))):
+        return at
+    if isinstance(so_far, Object):
+        del so_far.pairs[-1:]
+    raise _BrokenError(at, so_far)

@@ -1,0 +1,140 @@
+"""Lists of shares ("joy 0.6, awe 0.3", or one a line), tables, and answers that are a label and little else."""
+
+from __future__ import annotations
+
+import re
+
+from emocaliber.core.predictions import State
+from emocaliber.reading.labels import LabelNames
+from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_number_text
+from emocaliber.reading.statement import Statement
+
+_BULLET = re.compile(r"\s*(?:[-•>#]{1,4}\s|[0-9]{1,2}[.)]\s)?\s*")
+_ENTRY_END = re.compile(r",(?![0-9])|;|\band\b(?=[^0-9]{2,80}[0-9])")
+_NUMBER = re.sub(r"\?P<\w+>", "?:", QUANTITY)
+_ENTRY = re.compile(
+    rf"(?P<label>[^0-9]{{1,80}}?)[\s:=(\[–—~|-]*(?P<number>{_NUMBER})(?:\s(?:confident|confidence|certain|sure))?[\s)\]]*\.?"
+    rf"|(?P<number_first>{_NUMBER})[\s:=–—-]*(?P<label_last>[^0-9]{{1,80}})",
+    re.IGNORECASE,
+)
+_LONGEST_ENTRY = 160
+_HEADING = re.compile(r"(?:distribution|probabilities|answer|emotions?)\s?:\s?", re.IGNORECASE)
+_TABLE_LABEL = re.compile(r"\b(?:emotion|label|answer|feeling|sentiment|prediction)s?\b", re.IGNORECASE)
+_TABLE_SHARE = re.compile(r"\b(?:confidence|probability|certainty|likelihood|score)\b", re.IGNORECASE)
+_RULE = re.compile(r"[\s|:+=-]+")
+_ENTRY_WORD = re.compile(
+    r"\b(?:not|no|never|less|more|than|under|over|below|above|at least|at most|up to|almost|nearly|between)\b|[<>≤≥±]"
+)
+
+
+def read_shares(text: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a list of shares at the text's end; empty where there is none."""
+    shares: list[tuple[str, str]] = []
+    for line in reversed(text.splitlines()):
+        if not line.strip():
+            if shares:
+                break
+            continue
+        pairs = entries(line)
+        if not pairs:
+            break
+        shares.extend(reversed(pairs))
+    return tuple(reversed(shares))
+
+
+def read_named_shares(text: str, names: LabelNames) -> Statement | None:
+    """A list of shares, at the text's end or its beginning, of which one at least names a candidate."""
+    for shares in (read_shares(text), _leading_shares(text)):
+        if any(not isinstance(names.read(label), State) for label, _ in shares):
+            return Statement(shares=shares)
+    return None
+
+
+def entries(line: str) -> list[tuple[str, str]]:
+    """The (label, share) pairs of which a line consists; empty where anything else is in it."""
+    opening = _BULLET.match(line)
+    rest = line[opening.end() if opening else 0 :].rstrip().rstrip(",;")
+    rest = _HEADING.sub("", normal_spaces(rest), count=1)
+    pairs = []
+    for part in _ENTRY_END.split(rest):
+        plain = normal_number_text(part.strip()) if len(part) <= _LONGEST_ENTRY else ""
+        entry = _ENTRY.fullmatch(plain)
+        if entry is None or _ENTRY_WORD.search(plain):
+            return []
+        label, number = entry["label"] or entry["label_last"], entry["number"] or entry["number_first"]
+        pairs.append((label.strip(), number))
+    return pairs
+
+
+def read_table(text: str, names: LabelNames) -> Statement | None:
+    """A Markdown table with a column of labels and one of confidences; its rows are shares, one row a plain answer."""
+    lines = text.splitlines() if "|" in text else []
+    for number, line in enumerate(lines):
+        cells = _cells(line)
+        label = next((n for n, cell in enumerate(cells) if _TABLE_LABEL.search(cell)), None)
+        share = next((n for n, cell in enumerate(cells) if _TABLE_SHARE.search(cell)), None)
+        if label is not None and share is not None and label != share:
+            rows = [row for row in map(_cells, lines[number + 1 : number + 40]) if len(row) == len(cells)]
+            pairs = [(row[label], row[share]) for row in rows if not all(map(_RULE.fullmatch, row))]
+            if not any(not isinstance(names.read(name), State) for name, _ in pairs):
+                return None
+            return Statement(shares=tuple(pairs)) if len(pairs) > 1 else Statement(*pairs[0])
+    return None
+
+
+def read_bare(text: str, names: LabelNames) -> Statement | None:
+    """A first or last line that is a candidate's name and little else; two that differ are ambiguous."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None
+    ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
+    found = [statement for line in ends if (statement := read_line(line, names))]
+    if not found:
+        return None
+    labels = {names.read(str(statement.label), text) for statement in found}
+    if len(labels) > 1:
+        return Statement(" / ".join(str(statement.label) for statement in found))
+    return next((statement for statement in found if statement.confidence is not None), found[0])
+
+
+def read_line(line: str, names: LabelNames) -> Statement | None:
+    """A line that is a name, a name with its share, or a sentence of plain words around one name and one number."""
+    if names.is_name(line):
+        return Statement(line)
+    pairs = entries(line)
+    if len(pairs) == 1 and not isinstance(names.read(pairs[0][0]), State):
+        return Statement(*pairs[0])
+    if len(line) > LONGEST or isinstance(names.read(line), State):
+        return None
+    rest = names.without_names(line)
+    if any(map(str.isdigit, rest)):
+        return Statement(line_label(line, names), rest) if is_plain(rest, numbers=True) else None
+    return Statement(line) if is_plain(rest) else None
+
+
+def line_label(line: str, names: LabelNames) -> str:
+    """The name in a line that names one candidate."""
+    label = names.read(line)
+    return line if isinstance(label, State) else label
+
+
+def normal_spaces(text: str) -> str:
+    """The text with each full-width colon, comma and bracket as in ASCII."""
+    return text.translate(_FULL_WIDTH)
+
+
+_FULL_WIDTH = str.maketrans("：，（）；＝【】", ":,();=[]")
+
+
+def _leading_shares(text: str) -> tuple[tuple[str, str], ...]:
+    shares: list[tuple[str, str]] = []
+    for line in text.strip().splitlines():
+        pairs = entries(line)
+        if not pairs:
+            break
+        shares.extend(pairs)
+    return tuple(shares)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")] if len(line) < 400 and "|" in line else []

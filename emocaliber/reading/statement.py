@@ -1,0 +1,37 @@
+"""A statement: what was stated, as raw texts, before anyone decides what the texts mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from emocaliber.reading.scales import Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A label, a confidence with the scale that was stated for it, and (label, share) pairs of a distribution."""
+
+    label: str | None = None
+    confidence: str | None = None
+    shares: tuple[tuple[str, str], ...] = ()
+    scale: Scale | None = None
+
+
+AMBIGUOUS = " / "
+"""Between several labels, or several confidences, of which none is the answer."""
+
+CORRECTION = re.compile(
+    r"\b(?:no|wait|actually|on second thoughts?|on reflection|correction|rather|instead|revis(?:ed?|ing)|reconsider\w*"
+    r"|final(?:ly)?|changed? my mind|let me correct|scratch that|updated?|however)\b",
+    re.IGNORECASE,
+)
+"""Words before a later statement that takes the earlier one back."""
+
+SECONDARY = re.compile(
+    r"\b(?:second(?:ary)?|runner[- ]?up|alternativ\w+|alternate|other|next|another|third|fallback|less likely|least"
+    r"|possible|possibly|rejected|considered|not|un\w+|wrong|incorrect|initial|previous|draft|example|opposite"
+    r"|distractor|true|ground[- ]truth|excluded|otherwise|maybe|perhaps|backup|also|lower)\b",
+    re.IGNORECASE,
+)
+"""Words before a statement that is not the answer."""
