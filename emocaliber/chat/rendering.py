@@ -15,7 +15,7 @@ from emocaliber.chat.answers import Answer
 from emocaliber.chat.pictures import Picture
 from emocaliber.chat.reasoning import in_words
 from emocaliber.chat.sentences import percent
-from emocaliber.reporting.templating import templates_of
+from emocaliber.reporting.html import templates_of
 
 _ENVIRONMENT = templates_of("emocaliber.chat")
 _ENVIRONMENT.globals["percent"] = percent

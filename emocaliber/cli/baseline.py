@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     from emocaliber.baselines.experiment import run_baseline
-    from emocaliber.reporting.scorecard_tables import terminal
+    from emocaliber.reporting.score_report import summary_document
+    from emocaliber.reporting.terminal import render_terminal
 
     console = Console()
     with Console(stderr=True).status("reading") as status:
@@ -50,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
             suite=arguments.suite,
             on_progress=status.update,
         )
-    for table in terminal(card):
-        console.print(table)
+    for part in render_terminal(summary_document(card)):
+        console.print(part)
     console.print(f"The scorecard: {arguments.out / 'scorecard.json'}", highlight=False)
 
 

@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Judge the predictions and print the scorecard."""
     from rich.console import Console
 
-    from emocaliber.reporting.scorecard_tables import terminal
+    from emocaliber.reporting.score_report import summary_document
+    from emocaliber.reporting.terminal import render_terminal
     from emocaliber.runs.scoring import score_files
 
     progress, console = Console(stderr=True), Console()
@@ -50,7 +51,5 @@ def run(arguments: argparse.Namespace) -> None:
             threshold_on_test=arguments.threshold_on_test,
             on_progress=status.update,
         )
-    for table in terminal(card):
-        console.print(table)
-    for note in card.notes:
-        console.print(f"Note: {note}", highlight=False)
+    for part in render_terminal(summary_document(card)):
+        console.print(part)

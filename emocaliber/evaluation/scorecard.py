@@ -49,6 +49,12 @@ class Difference:
     high: float | None = None
     p_value: float | None = None
 
+    def __str__(self) -> str:
+        if self.value is None:
+            return "undefined"
+        bounds = "" if self.low is None or self.high is None else f" [{self.low:+.3f}, {self.high:+.3f}]"
+        return f"{self.value:+.3f}{bounds}" + ("" if self.p_value is None else f", p = {self.p_value:.3f}")
+
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:

@@ -1,7 +1,7 @@
-"""Reports that a person can read: one HTML file without scripts or requests, and the same in Markdown.
+"""Reports of scorecards: an HTML file without scripts or requests, the same in Markdown, and tables for the terminal.
 
-Nothing here measures: every number comes from a Scorecard. Two doors: `score_report.write_score_report` for one or more
-files of predictions, `run_report.write_run_report` for a whole run of the three stages.
+A report is a `Document` (paragraphs, tables, figures) with three renderers: `html`, `markdown`, `terminal`. Every value
+comes from a Scorecard. `score_report` is for files of predictions, `run_report` for a run of the three stages.
 
     emocaliber score predictions.jsonl --out results
     emocaliber run recipes/tiny --out out

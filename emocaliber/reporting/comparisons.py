@@ -1,34 +1,39 @@
-"""Finding paired differences and floors in a Scorecard by the names of the methods.
+"""Paired differences of a scorecard: found by the names of the methods, put into words and into a table.
 
-Not a comparison: `emocaliber.evaluation.comparison` measures them.
-
-    python -m pytest tests/reporting/test_comparisons.py
+found = find_comparison(card.comparisons, "model", "baseline", scores)      # model minus baseline
+difference_table("Model minus baseline", [found], card)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.reference_methods import CONSTANT
 from emocaliber.evaluation.scorecard import Comparison, Difference, MethodScores, Scorecard, Scores
+from emocaliber.reporting.document import Cell, Table
+from emocaliber.reporting.tables import ABSENT, UNDEFINED, display_name, interval_text, metric_title, number
+
+COMPARED = ("accuracy", "ece", "brier", "auroc")
 
 
 def reversed_difference(difference: Difference) -> Difference:
     """The same difference, second minus first."""
-    value, low, high = (None if one is None else -one for one in (difference.value, difference.high, difference.low))
+    bounds = (difference.value, difference.high, difference.low)
+    value, low, high = (None if bound is None else -bound for bound in bounds)
     return Difference(value, low, high, difference.p_value)
 
 
 def find_comparison(comparisons: Sequence[Comparison], first: str, second: str, scores: Scores) -> Comparison | None:
-    """The paired differences first minus second in the scope of `scores`, turned round where stored the other way."""
-    for one in comparisons:
-        if (one.kind, one.name, one.aggregation) != (scores.kind, scores.name, scores.aggregation):
+    """The paired differences first minus second in the subset of `scores`, reversed where stored the other way."""
+    for stored in comparisons:
+        if (stored.kind, stored.name, stored.aggregation) != (scores.kind, scores.name, scores.aggregation):
             continue
-        if (one.first, one.second) == (first, second):
-            return one
-        if (one.first, one.second) == (second, first):
-            turned = {name: reversed_difference(value) for name, value in one.headline.items()}
-            return Comparison(first, second, one.kind, one.name, one.aggregation, one.n, turned)
+        if (stored.first, stored.second) == (first, second):
+            return stored
+        if (stored.first, stored.second) == (second, first):
+            turned = {name: reversed_difference(value) for name, value in stored.headline.items()}
+            return Comparison(first, second, stored.kind, stored.name, stored.aggregation, stored.n, turned)
     return None
 
 
@@ -38,10 +43,10 @@ def against_constant(card: Scorecard, method: MethodScores, scores: Scores) -> C
 
 
 def constant_of(card: Scorecard, method: MethodScores) -> MethodScores | None:
-    """The constant floor with the method's own labels; None where there is none.
+    """The constant reference with the method's own labels; None where there is none.
 
-    Methods that name the same labels share one floor, printed under the name of the first of them: it is known by its
-    Brier score, the method's less their difference.
+    Methods that name the same labels share their constant, printed under the name of the first of them: it is
+    recognised by its Brier score, the method's less their difference.
     """
     every = method.find("all")
     comparison = against_constant(card, method, every)
@@ -49,13 +54,56 @@ def constant_of(card: Scorecard, method: MethodScores) -> MethodScores | None:
     own = every.headline["brier"].value
     if own is None or difference is None:
         return None
-    for floor in constants(card):
-        brier = floor.find("all").headline["brier"].value
+    for constant in card.methods:
+        if constant.role != "reference" or not constant.name.startswith(f"{CONSTANT} ("):
+            continue
+        brier = constant.find("all").headline["brier"].value
         if brier is not None and abs(own - difference - brier) < 1e-9:
-            return floor
+            return constant
     return None
 
 
-def constants(card: Scorecard) -> list[MethodScores]:
-    """The constant floors."""
-    return [one for one in card.methods if one.role == "reference" and one.name.startswith(f"{CONSTANT} (")]
+def verdict(difference: Difference, metric: str) -> str:
+    """Better, worse, or not to be told from chance, by whether the interval of the difference holds zero."""
+    if difference.value is None or difference.low is None or difference.high is None:
+        return UNDEFINED
+    if difference.low == difference.value == difference.high == 0:
+        return "no difference"
+    if difference.low <= 0 <= difference.high:
+        return "no clear difference"
+    return "better" if (difference.value < 0) == (METRICS[metric].better == "lower") else "worse"
+
+
+def difference_cell(difference: Difference | None, metric: str) -> Cell:
+    """A signed difference, its interval and what it means."""
+    if difference is None:
+        return ABSENT
+    if difference.value is None:
+        return Cell(UNDEFINED)
+    interval = interval_text(difference.low, difference.high, "+.3f")
+    p = "" if difference.p_value is None else f", p = {difference.p_value:.3f}"
+    return Cell(number(difference.value, "+.3f"), f"{interval}; {verdict(difference, metric)}{p}" if interval else "")
+
+
+def difference_table(caption: str, comparisons: Sequence[Comparison], card: Scorecard) -> Table:
+    """Paired differences, first minus second."""
+    named = {method.name: display_name(method) for method in card.methods}
+    header = ["First minus second", *(metric_title(name) for name in COMPARED), "n"]
+    rows = [
+        [
+            Cell(named.get(pair.first, pair.first), f"minus {_second(pair.second, card, named)}"),
+            *(difference_cell(pair.headline.get(name), name) for name in COMPARED),
+            Cell(f"{pair.n:,}"),
+        ]
+        for pair in comparisons
+    ]
+    return Table(caption, header, rows)
+
+
+def _second(name: str, card: Scorecard, named: dict[str, str]) -> str:
+    """The second method's name. A constant that is printed under another method's name is an oracle as that is."""
+    if name in named or not name.startswith(f"{CONSTANT} ("):
+        return named.get(name, name)
+    owner = next((method for method in card.methods if name == f"{CONSTANT} ({method.name})"), None)
+    constant = constant_of(card, owner) if owner else None
+    return f"{name} (oracle)" if constant and constant.oracle else name

@@ -1,21 +1,20 @@
-"""Document: what a report says, before it becomes HTML or Markdown.
+"""Document: what a report says, before it becomes HTML, Markdown or lines in a terminal.
 
-Not a layout. Every text in it is plain text, untrusted: `html` and `markdown` escape it, so that both say the same.
+Every text in it is plain text, untrusted: the renderers (`html`, `markdown`, `terminal`) escape it, and say the same.
 
-    python -m pytest tests/reporting/test_rendering.py
+    Document("Results", [Paragraph("...")], [Section("Accuracy", [Table("All", ["Method"], [[Cell("model")]])])])
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from emocaliber.reporting.run_summary import Example
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A few sentences. `lead` sets them larger: the words to read if one reads nothing else."""
+    """A few sentences. `lead` sets them larger: what to read first."""
 
     text: str
     lead: bool = False
@@ -38,12 +37,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; the first column names the row. `floors` are the numbers of the rows that are floors."""
+    """Rows under a header; the first column names the row. `references` are the numbers of the rows of reference
+    methods."""
 
     caption: str
     header: list[str]
     rows: list[list[Cell]]
-    floors: frozenset[int] = frozenset()
+    references: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure to remember: what it is, its value, and what to hold it against. `mark` is met, missed or neither."""
+    """A value in large print: its name, the value, and how to read it."""
 
     label: str
     value: str
     detail: str
-    mark: Literal["", "met", "not met"] = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Answered pictures."""
+    """Images with the answers that they got."""
 
     caption: str
     examples: list[Example]
@@ -103,7 +102,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report. `opening` stands before the first heading."""
+    """A report. `opening` stands before the first heading."""
 
     title: str
     opening: list[Block]

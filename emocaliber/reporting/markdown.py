@@ -1,9 +1,9 @@
-"""A Document as Markdown, with its figures and pictures as files beside it.
+"""A Document as Markdown, with its figures and images as files beside it.
 
 The same content as `html`, in the same order. Every text is escaped: what a model wrote cannot become a link, an image
 or HTML.
 
-    python -m pytest tests/reporting/test_rendering.py
+    write_markdown(document, Path("results/report.md"))      # and results/figures, results/images
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import singledispatch
+from pathlib import Path
 
+from emocaliber.core.files import write_atomically
 from emocaliber.reporting.document import (
     Block,
     Cell,
@@ -24,12 +26,21 @@ from emocaliber.reporting.document import (
     Terms,
     Tiles,
 )
-from emocaliber.reporting.html import picture_bytes
+from emocaliber.reporting.html import image_bytes
 from emocaliber.reporting.run_summary import Example
 from emocaliber.reporting.svg import standalone
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+def write_markdown(document: Document, path: Path) -> Path:
+    """Write the text, and the files that it shows in folders beside it, each complete or not at all."""
+    text, files = render_markdown(document)
+    for name, content in files.items():
+        write_atomically(path.parent / name, [content])
+    write_atomically(path, [text.encode()])
+    return path
 
 
 def render_markdown(document: Document) -> tuple[str, dict[str, bytes]]:
@@ -66,40 +77,39 @@ def _(block: Terms) -> str:
 @_block.register
 def _(block: Table) -> str:
     rows = [
-        [_cell(cell, floor=number in block.floors and place == 0) for place, cell in enumerate(row)]
+        [_cell(cell, reference=number in block.references and place == 0) for place, cell in enumerate(row)]
         for number, row in enumerate(block.rows)
     ]
     lines = [list(map(escaped, block.header)), ["---"] * len(block.header), *rows]
     return f"**{escaped(block.caption)}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(cell: Cell, *, floor: bool) -> str:
-    text = f"*{escaped(cell.text)}* (floor)" if floor else escaped(cell.text)
+def _cell(cell: Cell, *, reference: bool) -> str:
+    text = f"*{escaped(cell.text)}* (reference)" if reference else escaped(cell.text)
     return f"{text} ({escaped(cell.detail)})" if cell.detail else text
 
 
 @_block.register
 def _(block: Figure) -> str:
-    panels = [f"![{escaped(one.title)}](figures/{one.name}.svg)" for one in block.panels]
+    panels = [f"![{escaped(panel.title)}](figures/{panel.name}.svg)" for panel in block.panels]
     return "\n\n".join([f"### {escaped(block.title)}", *panels, f"How to read it: {escaped(block.reading)}"])
 
 
 @_block.register
 def _(block: Tiles) -> str:
     return "\n".join(
-        f"- **{escaped(one.label)}: {escaped(one.value)}** {escaped(one.detail)} {escaped(one.mark)}".rstrip()
-        for one in block.tiles
+        f"- **{escaped(tile.label)}: {escaped(tile.value)}** {escaped(tile.detail)}".rstrip() for tile in block.tiles
     )
 
 
 @_block.register
 def _(block: Gallery) -> str:
     rows = [
-        f"| ![]({_picture_name(one)}) | {escaped(one.predicted)} | {one.confidence:.2f} | {escaped(one.truth)}"
-        f" | {escaped(one.task)}, {escaped(one.group)} | {escaped(one.id)} | {escaped(one.response)} |"
-        for one in block.examples
+        f"| ![]({_image_name(item)}) | {escaped(item.predicted)} | {item.confidence:.2f} | {escaped(item.truth)}"
+        f" | {escaped(item.task)}, {escaped(item.group)} | {escaped(item.id)} | {escaped(item.response)} |"
+        for item in block.examples
     ]
-    header = ["| Picture | Answered | Said | Labelled | Rows | Id | Response |", "| --- " * 7 + "|"]
+    header = ["| Image | Answer | Confidence | Label | Task, group | Id | Response |", "| --- " * 7 + "|"]
     return f"### {escaped(block.caption)}\n\n" + "\n".join(header + rows)
 
 
@@ -108,13 +118,13 @@ def _files(document: Document) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for block in blocks:
         if isinstance(block, Figure):
-            files |= {f"figures/{one.name}.svg": standalone(one.svg).encode() for one in block.panels}
+            files |= {f"figures/{panel.name}.svg": standalone(panel.svg).encode() for panel in block.panels}
         if isinstance(block, Gallery):
-            files |= {_picture_name(one): picture_bytes(one.image)[1] for one in block.examples}
+            files |= {_image_name(item): image_bytes(item.image)[1] for item in block.examples}
     return files
 
 
-def _picture_name(example: Example) -> str:
+def _image_name(example: Example) -> str:
     """A name of our own making: ids are untrusted and may hold anything."""
-    media_type, content = picture_bytes(example.image)
-    return f"pictures/{hashlib.sha256(content).hexdigest()[:16]}.{_EXTENSIONS[media_type]}"
+    media_type, content = image_bytes(example.image)
+    return f"images/{hashlib.sha256(content).hexdigest()[:16]}.{_EXTENSIONS[media_type]}"

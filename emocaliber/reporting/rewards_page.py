@@ -1,6 +1,6 @@
-"""One page that draws every reward: what right and wrong answers earn, what honesty earns, and where cheating pays.
+"""A page that plots every reward of stage 3: what correct and wrong answers earn, and where the reward can be gamed.
 
-Not a training report: nothing is measured, everything follows from the formulas.
+Nothing is measured: everything follows from the formulas.
 
     emocaliber rewards --out rewards.html
 """
@@ -13,46 +13,45 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from emocaliber.core.files import write_atomically
 from emocaliber.reporting.document import Cell, Document, Figure, Panel, Paragraph, Section, Table
-from emocaliber.reporting.html import render_html
+from emocaliber.reporting.html import write_page
 from emocaliber.reporting.palette import BAND, BLUE, GREY, INK, ORANGE
 from emocaliber.reporting.svg import draw_svg
 from emocaliber.stages.rewards import DRAWN, Reward, named_reward
 from emocaliber.stages.rewards_safety import GRID, Range, Safety, honest_value, safety
 
 EARNED_READING = (
-    "Across, the stated confidence; up, what the answer earns when it is right and when it is wrong. The dotted line is"
-    " what an unreadable answer earns: no readable answer should earn less. Curves that leave the picture go on."
+    "Across, the confidence; up, what the answer earns when it is correct and when it is wrong. The dotted line is what"
+    " an unreadable answer earns: no readable answer should earn less. Curves that leave the plot go on."
 )
 HONEST_READING = (
-    "Across, the probability p that the model's best answer is right; up, what honesty earns on average (that answer,"
-    " stated with confidence p) and what a deliberate wrong answer can earn. In the shaded range the deliberate error"
-    " pays more: a model that learns by this reward learns to give up there."
+    "Across, the probability p that the model's best answer is correct; up, what honesty earns on average (that answer"
+    " with confidence p) and what a deliberate wrong answer can earn. In the shaded range the deliberate error pays"
+    " more: a model trained with this reward learns to give up there."
 )
 LOWEST = -3.0  # where the drawings are cut off: log scores go on to minus infinity
 
 
 def write_rewards_page(path: Path, names: Sequence[str] = DRAWN) -> None:
-    """Write the page; raises ValueError for a name that is no reward."""
-    write_atomically(path, [render_html(rewards_document(names)).encode()])
+    """Write the page; raises ValueError for an unknown reward."""
+    write_page(rewards_document(names), path)
 
 
 def rewards_document(names: Sequence[str]) -> Document:
     """What the page says of these rewards, in their order."""
     judged = [(reward, safety(reward)) for reward in map(named_reward, names)]
     opening = Paragraph(
-        "A reward teaches a model to name the likeliest label and to state its true probability only if nothing else"
-        " pays better. Each reward here is judged on a grid of probabilities and confidences, 2,001 values each.",
+        "A reward teaches a model to name the likeliest label with its true probability only if nothing else pays"
+        " better. Each reward here is checked on a grid of probabilities and confidences, 2,001 values each.",
         lead=True,
     )
     return Document(
         "Rewards for stage 3",
         [opening, _table(judged)],
         [
-            Section("What an answer earns", [Figure("Right and wrong", [_earned(one) for one, _ in judged],
+            Section("What an answer earns", [Figure("Correct and wrong", [_earned(reward) for reward, _ in judged],
                                                     EARNED_READING)]),
-            Section("What honesty earns", [Figure("Honesty and deliberate error", [_honest(*one) for one in judged],
+            Section("What honesty earns", [Figure("Honesty and deliberate error", [_honest(*pair) for pair in judged],
                                                   HONEST_READING)]),
         ],
     )  # fmt: skip
@@ -62,21 +61,22 @@ def _table(judged: Sequence[tuple[Reward, Safety]]) -> Table:
     rows = [
         [
             Cell(reward.name),
-            Cell("safe" if found.safe else "not safe"),
-            Cell(_told(found.dishonest)),
-            Cell(_told(found.error_pays)),
-            Cell(_told(found.garbage_pays_when_wrong)),
-            Cell(_told(found.garbage_pays_when_right)),
+            Cell("safe" if checked.safe else "not safe"),
+            Cell(_ranges(checked.dishonest)),
+            Cell(_ranges(checked.error_pays)),
+            Cell(_ranges(checked.garbage_pays_when_wrong)),
+            Cell(_ranges(checked.garbage_pays_when_right)),
             Cell(f"{reward.malformed:.2f}".replace("-", "−")),
         ]
-        for reward, found in judged
+        for reward, checked in judged
     ]
     header = ["Reward", "Offered as", "Dishonesty pays at p", "Deliberate error pays at p",
-              "Garbage beats a wrong answer at c", "Garbage beats a right answer at c", "Malformed earns"]  # fmt: skip
+              "Unreadable beats a wrong answer at c", "Unreadable beats a correct answer at c",
+              "Malformed earns"]  # fmt: skip
     return Table("Where each reward fails; a safe one fails nowhere.", header, rows)
 
 
-def _told(ranges: tuple[Range, ...]) -> str:
+def _ranges(ranges: tuple[Range, ...]) -> str:
     return ", ".join(f"{low:.3f}–{high:.3f}" for low, high in ranges) or "nowhere"
 
 
@@ -84,18 +84,18 @@ def _earned(reward: Reward) -> Panel:
     c = GRID[1:-1] if reward.open_ends else GRID
 
     def draw(axes: Axes) -> None:
-        axes.plot(c, reward.right(c), color=BLUE.light, label="right")
+        axes.plot(c, reward.right(c), color=BLUE.light, label="correct")
         axes.plot(c, reward.wrong(c), color=ORANGE.light, linestyle=(0, (6, 2)), label="wrong")
         height = reward.malformed if reward.malformed >= LOWEST else np.nan
         axes.axhline(height, color=GREY.light, linestyle=(0, (1, 2)), label=_malformed(reward))
-        axes.set(xlim=(0, 1), xlabel="Stated confidence c (0 to 1)", ylabel="Reward")
+        axes.set(xlim=(0, 1), xlabel="Confidence c (0 to 1)", ylabel="Reward")
         axes.set_ylim(LOWEST - 0.1, 3.0)
         axes.legend(loc="upper center", labelcolor=INK.light, ncols=3, handlelength=2, columnspacing=1.2)
 
     right, wrong = reward.right(c), reward.wrong(c)
     spoken = (
-        f"{reward.name}, from the least confidence to the most: a right answer earns {right[0]:.2f} to {right[-1]:.2f},"
-        f" a wrong one {wrong[0]:.2f} to {wrong[-1]:.2f}."
+        f"{reward.name}, from the least confidence to the most: a correct answer earns {right[0]:.2f} to"
+        f" {right[-1]:.2f}, a wrong one {wrong[0]:.2f} to {wrong[-1]:.2f}."
     )
     name = _panel_name("earned", reward)
     return Panel(name, reward.name, draw_svg(name, spoken, draw, height=250))
@@ -105,22 +105,22 @@ def _malformed(reward: Reward) -> str:
     return "malformed" if reward.malformed >= LOWEST else f"malformed ({reward.malformed:.1f}, below)".replace("-", "−")
 
 
-def _honest(reward: Reward, found: Safety) -> Panel:
+def _honest(reward: Reward, checked: Safety) -> Panel:
     p = GRID[1:-1] if reward.open_ends else GRID
     cheating = float(reward.wrong(p).max())
 
     def draw(axes: Axes) -> None:
-        for low, high in found.error_pays:
+        for low, high in checked.error_pays:
             axes.axvspan(low, high, color=BAND.light)
             axes.text((low + high) / 2, 1.75, f"error pays below p = {high:.3f}", ha="center", fontsize=9)
         axes.plot(p, honest_value(reward, p), color=BLUE.light, label="honesty")
         axes.plot(p, np.full(len(p), cheating), color=ORANGE.light, linestyle=(0, (6, 2)), label="deliberate error")
-        axes.set(xlim=(0, 1), xlabel="Probability p of being right (0 to 1)", ylabel="Mean reward")
+        axes.set(xlim=(0, 1), xlabel="Probability p of being correct (0 to 1)", ylabel="Mean reward")
         axes.set_ylim(-1.7, 2.1)
         axes.legend(loc="lower center", labelcolor=INK.light, ncols=2, handlelength=2)
 
     name = _panel_name("honest", reward)
-    return Panel(name, reward.name, draw_svg(name, f"{reward.name}: {found}.", draw, height=230))
+    return Panel(name, reward.name, draw_svg(name, f"{reward.name}: {checked}.", draw, height=230))
 
 
 def _panel_name(kind: str, reward: Reward) -> str:

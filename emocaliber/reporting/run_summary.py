@@ -1,7 +1,7 @@
 """RunSummary: what a run of the three stages hands to its report, as JSON.
 
-Not a computation: `emocaliber run` fills it, `run_report` shows it. Floors and post-hoc maps are methods of the
-scorecard; `roles` says which name plays which part.
+`emocaliber run` fills it, `run_report` shows it. Reference methods and post-hoc maps are methods of the scorecard;
+`roles` says which name plays which part.
 
     emocaliber run recipes/tiny --out out      writes out/report/report.json
 """
@@ -26,8 +26,8 @@ Curve = list[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """The rows that the opening words and the key figure speak of, as named in the scorecard."""
+class Focus:
+    """The rows that the opening words and the key figure are about, as named in the scorecard."""
 
     kind: SubsetKind = "all"
     name: str = "all"
@@ -36,13 +36,14 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Names of the scorecard's methods. `stated`, stage 3's confidence as read from its text, is the report's subject.
+    """Names of the scorecard's methods. `verbalized`, stage 3's confidence as read from its text, is the
+    report's subject.
 
     `expected` is the mean over its confidence tokens, `probability` its label probability, `posthoc` the maps fitted
-    on the latter. None where the run has no such method. The constant floor is found by itself.
+    on the latter. None where the run has no such method. The constant is looked up by itself.
     """
 
-    stated: str
+    verbalized: str
     stage_1: str | None = None
     stage_2: str | None = None
     expected: str | None = None
@@ -55,7 +56,7 @@ class StageLog:
     """One trained stage. `recipe` holds its keys and values as text, `data` says in words what it learned from.
 
     `n_held_out` is what the step was selected on (0: nothing); `seconds` is wall time; `sha256` is the adapter's;
-    `curves` maps a printed name ("loss", "held-out Brier") to its values; `selected_step` is the step that was kept.
+    `curves` maps a printed name ("loss", "held-out Brier") to its values; `selected_step` is whose adapter was taken.
     """
 
     name: str
@@ -73,7 +74,7 @@ class StageLog:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One answered picture: `image` is the file (PNG, JPEG or WebP) in base64, `response` what the model wrote."""
+    """An answered image: `image` is the file (PNG, JPEG or WebP) in base64, `response` what the model wrote."""
 
     kind: Literal["confident mistake", "doubtful hit"]
     id: str
@@ -87,11 +88,12 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A promise and what was measured. `wanted` is in words ("at most 0.05"); `measured` carries its interval."""
+class Criterion:
+    """An acceptance criterion and what was measured. `required` is in words ("at most 0.05"); `measured` carries its
+    interval."""
 
     name: str
-    wanted: str
+    required: str
     measured: Estimate
     met: bool
     note: str = ""
@@ -99,7 +101,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A whole run. `provenance` maps names (version of a library, hash of a file, machine, command) to values.
+    """A run. `provenance` maps names (version of a library, hash of a file, machine, command) to values.
 
     `baselines`, where they were trained, is the scorecard of its read-outs beside them, on the same rows.
     """
@@ -109,9 +111,9 @@ class RunSummary:
     roles: Roles
     stages: list[StageLog]
     examples: list[Example]
-    bars: list[Bar]
+    criteria: list[Criterion]
     provenance: dict[str, str]
-    focus: Scope = field(default_factory=Scope)
+    focus: Focus = field(default_factory=Focus)
     notes: list[str] = field(default_factory=list)
     baselines: Scorecard | None = None
 
@@ -143,17 +145,17 @@ def choose_examples(
 ) -> list[Example]:
     """The `each` most confident mistakes and the `each` most doubtful hits; ties in the order of their ids.
 
-    Of each cluster (drawings of one emoji, say) only the first is taken, so that no one item fills the page.
-    `image` and `response` give a sample's encoded picture and the model's text by its id.
+    Of each cluster (drawings of an emoji, say) only the first is taken, so that no item fills the page.
+    `image` and `response` give a sample's encoded image and the model's text by its id.
     """
-    stated = [row for row in rows if row.predicted is not None and row.confidence is not None]
-    wrong = [row for row in stated if row.predicted != row.truth]
-    right = [row for row in stated if row.predicted == row.truth]
+    usable = [row for row in rows if row.predicted is not None and row.confidence is not None]
+    wrong = [row for row in usable if row.predicted != row.truth]
+    right = [row for row in usable if row.predicted == row.truth]
     wrong.sort(key=lambda row: (-_confidence(row), row.id))
     right.sort(key=lambda row: (_confidence(row), row.id))
     chosen: list[tuple[Literal["confident mistake", "doubtful hit"], Prediction]] = []
-    chosen += [("confident mistake", row) for row in _one_of_each_cluster(wrong)[:each]]
-    chosen += [("doubtful hit", row) for row in _one_of_each_cluster(right)[:each]]
+    chosen += [("confident mistake", row) for row in _first_of_each_cluster(wrong)[:each]]
+    chosen += [("doubtful hit", row) for row in _first_of_each_cluster(right)[:each]]
     return [
         Example(
             kind,
@@ -170,7 +172,7 @@ def choose_examples(
     ]
 
 
-def _one_of_each_cluster(rows: list[Prediction]) -> list[Prediction]:
+def _first_of_each_cluster(rows: list[Prediction]) -> list[Prediction]:
     first: dict[str, Prediction] = {}
     for row in rows:
         first.setdefault(row.cluster, row)

@@ -1,22 +1,22 @@
-"""The report of one or more methods: what `emocaliber score --out DIR` draws of its scorecard.
+"""The report of a scorecard: what `emocaliber score` prints and writes.
 
-Not a measurement: everything numeric is in the Scorecard.
-
-    emocaliber score first.jsonl second.jsonl --out results      writes results/report.html
+emocaliber score first.jsonl second.jsonl --out results      writes scorecard.json, scorecard.md and report.html
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from emocaliber.core.files import write_atomically
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import MethodScores, Scorecard, Scores
-from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
-from emocaliber.reporting.document import Block, Document, Paragraph, Section
-from emocaliber.reporting.figures.reliability import AGAIN_READING, reliability_reading
-from emocaliber.reporting.files import write_page
-from emocaliber.reporting.glossary import how_to_read
+from emocaliber.reporting.comparisons import COMPARED, against_constant, constant_of, find_comparison, verdict
+from emocaliber.reporting.document import Block, Document, Figure, Paragraph, Section
+from emocaliber.reporting.figures.curves import AGAIN_READING, reliability_reading
+from emocaliber.reporting.html import write_page
+from emocaliber.reporting.markdown import render_markdown
 from emocaliber.reporting.sections import (
     CURVES,
     ambiguity,
@@ -24,63 +24,74 @@ from emocaliber.reporting.sections import (
     every_metric,
     headline_tiles,
     histogram_figure,
-    how_made,
-    missing,
     reliability_figure,
     selection,
+    settings_of,
     tasks_and_groups,
+    unusable,
 )
-from emocaliber.reporting.tables import (
-    COMPARED,
-    headline_table,
-    number,
-    published_table,
-    scope_title,
-)
-from emocaliber.reporting.words import against, calibrated, opening, summary, verdict
+from emocaliber.reporting.tables import display_name, headline_table, number, published_table, subset_title
+from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary
+
+TERMINAL_COLUMNS = ("accuracy", "ece", "brier", "brier_skill", "auroc")
 
 
-def write_score_report(scorecard: Scorecard, out_dir: Path) -> Path:
-    """Write report.html into `out_dir`, and return its path. The same in Markdown is scorecard.md."""
-    return write_page(score_document(scorecard), out_dir)
+def write_score_report(card: Scorecard, out: Path) -> Path:
+    """Write scorecard.json, scorecard.md (without figures) and report.html into the folder `out`; returns the last."""
+    document = score_document(card)
+    write_atomically(out / "scorecard.json", [card.to_json().encode()])
+    write_atomically(out / "scorecard.md", [render_markdown(_without_figures(document))[0].encode()])
+    return write_page(document, out / "report.html")
+
+
+def summary_document(card: Scorecard) -> Document:
+    """The few lines for a terminal: what was judged, the results over all rows and by group, and the notes."""
+    subsets = [scores for scores in card.methods[0].scores if scores.kind in {"all", "group"}]
+    blocks: list[Block] = [Paragraph(judged(method)) for method in card.methods if method.role == "method"]
+    blocks += [headline_table(card.methods, scores, TERMINAL_COLUMNS, answered=False) for scores in subsets]
+    return Document(_title(card), blocks + [Paragraph(f"Note: {note}") for note in card.notes], [])
 
 
 def score_document(card: Scorecard) -> Document:
     """What the report says. The first method is the subject; the others are compared with it."""
-    methods = [one for one in card.methods if one.role == "method"]
+    methods = [method for method in card.methods if method.role == "method"]
     first = methods[0]
-    scope = first.find("all")
-    constant = constant_of(card, first)
+    every, constant = first.find("all"), constant_of(card, first)
     drawn = [*methods[: CURVES - 1], *([constant] if constant else [])]
     sections = [
         how_to_read(card.settings),
-        _all_rows(card, first),
-        _differences(card, scope),
-        _reliability(methods),
-        selection(methods, scope),
-        tasks_and_groups(drawn, card.methods, [one for one in first.scores if one.kind == "all"]),
+        _results(card, first),
+        _differences(card, every),
+        _calibration(methods),
+        selection(methods, every),
+        *tasks_and_groups(drawn, card.methods, card, [scores for scores in first.scores if scores.kind == "all"]),
         ambiguity(methods),
-        missing(methods, scope),
+        unusable(methods, every),
         _published(card),
-        every_metric(card.methods, scope),
-        how_made(card),
+        every_metric(card.methods, every),
+        settings_of(card),
     ]
-    named = card.suite or ", ".join(one.name for one in methods[:3])
-    return Document(f"Scorecard: {named}", _opening(card, methods), [one for one in sections if one is not None])
+    return Document(_title(card), _opening(card, methods), [section for section in sections if section is not None])
+
+
+def _title(card: Scorecard) -> str:
+    names = [method.name for method in card.methods if method.role == "method"]
+    return f"Scorecard: {card.suite or ', '.join(names[:3])}"
 
 
 def _opening(card: Scorecard, methods: Sequence[MethodScores]) -> list[Block]:
     first, others = methods[0], methods[1:]
-    scope, constant = first.find("all"), constant_of(card, first)
-    words, more = opening(scope, card.settings, f"“{first.name}”" if others else "The model"), summary(scope)
-    compared = against_constant(card, first, scope)
+    every, constant = first.find("all"), constant_of(card, first)
+    words, more = opening(every, card.settings, f"“{first.name}”" if others else "The model"), summary(every)
+    compared = against_constant(card, first, every)
     if constant and compared:
-        more += " " + against(constant.find("all"), compared.headline.get("brier"), scope)
-    shown: list[Block] = [Paragraph(words, lead=True), Paragraph(more.strip())]
+        more += " " + against(constant, compared.headline.get("brier"), every, constant.find("all"))
+    shown: list[Block] = [Paragraph(judged(method)) for method in methods]
+    shown += [Paragraph(words, lead=True), Paragraph(more.strip())]
     shown += [Paragraph(sentence) for other in others if (sentence := _beside(card, first, other))]
     reading = reliability_reading(card.settings.level)
-    key = reliability_figure("key", "Does the stated confidence come true?", [(first.name, scope)], reading)
-    return [*shown, headline_tiles(scope), key, Paragraph(calibrated(scope))]
+    key = reliability_figure("key", "Is the confidence calibrated?", [(first.name, every)], reading)
+    return [*shown, headline_tiles(every), key, Paragraph(calibrated(every))]
 
 
 def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
@@ -93,23 +104,28 @@ def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
         for name in COMPARED
         if (difference := found.headline.get(name)) and difference.value is not None
     ]
-    return f"“{other.name}” against “{first.name}”, on the {found.n:,} pictures that both answered: {', '.join(parts)}."
+    return f"“{other.name}” minus “{first.name}”, on the {found.n:,} samples that both have: {', '.join(parts)}."
 
 
-def _all_rows(card: Scorecard, first: MethodScores) -> Section:
-    scopes = [one for one in first.scores if one.kind == "all"]
-    words = Paragraph("Each method beside its floors. Arrows show where better is; intervals stand under the figures.")
-    return Section("The figures", [words, *(headline_table(card.methods, one, notes=True) for one in scopes)])
+def _results(card: Scorecard, first: MethodScores) -> Section:
+    subsets = [scores for scores in first.scores if scores.kind == "all"]
+    words = Paragraph("Arrows show which way is better; each value has its interval. Reference methods are marked.")
+    return Section("Results", [words, *(headline_table(card.methods, scores, notes=True) for scores in subsets)])
 
 
-def _differences(card: Scorecard, scope: Scores) -> Section | None:
-    where = (scope.kind, scope.name, scope.aggregation)
-    found = [one for one in card.comparisons if (one.kind, one.name, one.aggregation) == where]
-    return differences("Paired differences", f"First minus second. {scope_title(scope)}", found)
+def _differences(card: Scorecard, every: Scores) -> Section | None:
+    pairs = [pair for pair in card.comparisons if pair.kind == "all"]
+    pooled = [pair for pair in pairs if pair.aggregation == "pooled"]
+    section = differences("Paired differences", f"First minus second. {subset_title(every)}", pooled, card)
+    if section is None or len(pooled) == len(pairs):
+        return section
+    macro = [pair for pair in pairs if pair.aggregation == "macro"]
+    more = differences("", "First minus second. Mean over tasks", macro, card)
+    return replace(section, blocks=[*section.blocks, *(more.blocks[1:] if more else [])])
 
 
-def _reliability(methods: Sequence[MethodScores]) -> Section:
-    panels = [(one.name, one.find("all")) for one in methods]
+def _calibration(methods: Sequence[MethodScores]) -> Section:
+    panels = [(display_name(method), method.find("all")) for method in methods]
     groups = [
         (f"{method.name}, {scores.name}", scores)
         for method in methods
@@ -118,13 +134,23 @@ def _reliability(methods: Sequence[MethodScores]) -> Section:
     ]
     blocks: list[Block] = []
     if len(methods) > 1:
-        blocks.append(reliability_figure("reliability", "Stated and true, by method", panels, AGAIN_READING))
+        blocks.append(reliability_figure("reliability", "Reliability by method", panels, AGAIN_READING))
     if len(groups) > len(methods):
-        blocks.append(reliability_figure("group", "Stated and true, by group of pictures", groups, AGAIN_READING))
-    blocks.append(histogram_figure("histogram", "Which confidences are stated", panels))
-    return Section("What it says about its confidence", blocks)
+        blocks.append(reliability_figure("group", "Reliability by group of samples", groups, AGAIN_READING))
+    blocks.append(histogram_figure("histogram", "Distribution of the confidence", panels))
+    return Section("Calibration", blocks)
 
 
 def _published(card: Scorecard) -> Section | None:
     table = published_table(card)
-    return Section("Published figures", [table]) if table else None
+    return Section("Published results", [table]) if table else None
+
+
+def _without_figures(document: Document) -> Document:
+    """The same words and tables: a text file that needs no other."""
+
+    def text(blocks: Sequence[Block]) -> list[Block]:
+        return [block for block in blocks if not isinstance(block, Figure)]
+
+    sections = [replace(section, blocks=text(section.blocks)) for section in document.sections]
+    return replace(document, opening=text(document.opening), sections=[each for each in sections if each.blocks])

@@ -1,9 +1,9 @@
-"""Sections that every report shares: selection, tasks and groups, what is missing, how it was made.
+"""Sections that every report shares: results, calibration, selection, tasks and groups, unusable answers, settings.
 
-Not a report: `score_report` and `run_report` choose and order them. `methods` are always given in one order, so that a
-method has the same colour, marker and line in every figure.
+`score_report` and `run_report` choose and order them. `methods` are always given in the same order, so that a method
+has the same colour, marker and line in every figure.
 
-    python -m pytest tests/reporting/test_score_report.py
+    Document(title, opening, [selection(methods, scores), every_metric(methods, scores), settings_of(card)])
 """
 
 from __future__ import annotations
@@ -12,47 +12,51 @@ from collections.abc import Sequence
 
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Comparison, Curves, Estimate, MethodScores, Scorecard, Scores
+from emocaliber.reporting.comparisons import difference_table
 from emocaliber.reporting.document import Block, Figure, Panel, Paragraph, Section, Tile, Tiles
-from emocaliber.reporting.figures.reliability import (
+from emocaliber.reporting.figures.curves import (
     HISTOGRAM_READING,
+    RISK_READING,
+    TRUSTED_READING,
     histogram_panel,
     reliability_panel,
+    risk_coverage_panel,
+    trusted_panel,
 )
-from emocaliber.reporting.figures.scopes import SCOPES_READING, scopes_panel
-from emocaliber.reporting.figures.selection import RISK_READING, TRUSTED_READING, risk_coverage_panel, trusted_panel
+from emocaliber.reporting.figures.subsets import SUBSETS_READING, subsets_panel
 from emocaliber.reporting.tables import (
     ambiguity_table,
     answered_table,
-    difference_table,
+    display_name,
     every_metric_table,
     headline_table,
-    scope_title,
     scores_in,
     states_table,
+    subset_title,
     trusted_table,
     value_cell,
 )
 
 CURVES = 6
-"""At most this many methods in one figure: more cannot be told apart."""
+"""At most this many methods in a figure: more cannot be told apart."""
 
+SUBSET_METRICS = ("accuracy", "ece", "brier")
 _INTERVALS = {"bca": "BCa", "percentile": "percentile"}
-
-SCOPE_METRICS = ("accuracy", "ece", "brier")
 
 
 def headline_tiles(scores: Scores) -> Tiles:
-    """The four figures to remember."""
-    said = {
-        "accuracy": ("Right", "share of pictures labelled correctly"),
-        "ece": ("Confidence misses by", "expected calibration error; 0 is perfect"),
-        "brier": ("Brier score", "squared error of the confidence; 0 is perfect"),
-        "auroc": ("Surer when right", "AUROC; 0.5 is guessing, 1 perfect"),
+    """The four values to remember."""
+    explained = {
+        "accuracy": "share of correct answers",
+        "ece": "expected calibration error; 0 is perfect",
+        "brier": "squared error of the confidence; 0 is perfect",
+        "auroc": "correct above wrong answers; 0.5 is chance, 1 perfect",
     }
     tiles = []
-    for name, (label, meaning) in said.items():
+    for name, meaning in explained.items():
         cell = value_cell(scores.headline.get(name))
-        tiles.append(Tile(label, cell.text, f"{meaning}; interval {cell.detail}" if cell.detail else meaning))
+        detail = f"{meaning}; interval {cell.detail}" if cell.detail else meaning
+        tiles.append(Tile(METRICS[name].title, cell.text, detail))
     return Tiles(tiles)
 
 
@@ -66,7 +70,7 @@ def reliability_figure(prefix: str, title: str, panels: Sequence[tuple[str, Scor
 
 
 def histogram_figure(prefix: str, title: str, panels: Sequence[tuple[str, Scores]]) -> Figure:
-    """Histograms of confidence side by side."""
+    """Histograms of the confidence side by side."""
     drawn = [
         histogram_panel(f"{prefix}-{number}", f"{heading} (n = {scores.n_answered:,})", _curves(scores).histogram)
         for number, (heading, scores) in enumerate(panels)
@@ -74,124 +78,134 @@ def histogram_figure(prefix: str, title: str, panels: Sequence[tuple[str, Scores
     return Figure(title, drawn, HISTOGRAM_READING)
 
 
-def selection(methods: Sequence[MethodScores], scope: Scores) -> Section:
-    """Answering only where sure: risk–coverage, trusted curves and thresholds."""
-    own = [(method, scores) for method in methods if (scores := scores_in(method, scope)) and scores.curves]
-    curves = {method.name: _curves(scores).risk_coverage for method, scores in own[:CURVES]}
-    risk = risk_coverage_panel("risk-coverage", scope_title(scope), curves)
+def selection(methods: Sequence[MethodScores], subset: Scores) -> Section:
+    """Selective prediction: risk–coverage, trusted curves and thresholds."""
+    own = [(method, scores) for method in methods if (scores := scores_in(method, subset)) and scores.curves]
+    curves = {display_name(method): _curves(scores).risk_coverage for method, scores in own[:CURVES]}
+    risk = risk_coverage_panel("risk-coverage", subset_title(subset), curves)
     trusted = [
         trusted_panel(
-            f"trusted-{number}", f"{method.name} (n = {scores.n:,})", _curves(scores).trusted, *_thresholds(scores)
+            f"trusted-{number}",
+            f"{display_name(method)} (n = {scores.n:,})",
+            _curves(scores).trusted,
+            [at.threshold for at in scores.trusted if at.threshold is not None],
+            scores.trusted[0].trust_all_f1.value if scores.trusted else None,
         )
         for number, (method, scores) in enumerate(own[:CURVES])
     ]
     blocks: list[Block] = [
-        Figure("Error rate when only the surest pictures are answered", [risk], RISK_READING),
-        Figure("Trusting answers from a threshold up", trusted, TRUSTED_READING),
+        Figure("Risk–coverage curve", [risk], RISK_READING),
+        Figure("Trusted answers against the threshold", trusted, TRUSTED_READING),
     ]
-    table = trusted_table([method for method, _ in own], scope)
+    table = trusted_table([method for method, _ in own], subset)
     blocks.append(table or Paragraph("No threshold was chosen: that needs predictions on calibration rows."))
-    return Section("Answering only where sure", blocks)
+    return Section("Selective prediction", blocks)
 
 
-def tasks_and_groups(drawn: Sequence[MethodScores], listed: Sequence[MethodScores], above: Sequence[Scores]) -> Section:
-    """Every task and group: a figure for each metric, and a table for each scope that does not stand `above`."""
-    scopes = [one for one in listed[0].scores if one.kind in {"task", "group"} and one.aggregation == "pooled"]
-    panels = [panel for name in SCOPE_METRICS if (panel := _scope_panel(name, drawn[:CURVES], scopes))]
-    seen = {(one.kind, one.name, one.aggregation) for one in above}
-    shown = [
-        one for one in listed[0].scores if one.kind != "stratum" and (one.kind, one.name, one.aggregation) not in seen
+def tasks_and_groups(
+    drawn: Sequence[MethodScores], listed: Sequence[MethodScores], card: Scorecard, above: Sequence[Scores]
+) -> list[Section]:
+    """A figure and tables for every task and group that does not stand `above`; then their thresholds and paired
+    differences, folded."""
+    subsets = [scores for scores in listed[0].scores if scores.kind in {"task", "group"}]
+    pooled = [scores for scores in subsets if scores.aggregation == "pooled"]
+    panels = [panel for name in SUBSET_METRICS if (panel := _subsets_panel(name, drawn[:CURVES], pooled))]
+    blocks: list[Block] = [Figure("Each task and group of samples", panels, SUBSETS_READING)] if panels else []
+    places = {_place(scores) for scores in above}
+    blocks += [
+        headline_table(listed, scores)
+        for scores in listed[0].scores
+        if scores.kind != "stratum" and _place(scores) not in places
     ]
-    blocks: list[Block] = [Figure("Each task and group of pictures", panels, SCOPES_READING)] if panels else []
-    blocks += [headline_table(listed, one) for one in shown]
     if not blocks:
-        blocks = [Paragraph("The rows are of one task and name no group: there is nothing to tell apart.")]
-    return Section("By task and group", blocks)
+        blocks = [Paragraph("The rows are of a single task and name no group.")]
+    sections = [Section("By task and group", blocks)]
+    details: list[Block] = []
+    for scores in subsets:
+        pairs = [pair for pair in card.comparisons if (pair.kind, pair.name, pair.aggregation) == _place(scores)]
+        trusted = trusted_table([method for method in listed if method.role == "method"], scores)
+        details += [trusted] if trusted else []
+        details += [difference_table(f"First minus second. {subset_title(scores)}", pairs, card)] if pairs else []
+    if details:
+        sections.append(Section("Thresholds and differences by task and group", details, folded=True))
+    return sections
 
 
 def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
-    """The figures by how far the raters agree; None where the rows have no votes."""
-    tables = [table for one in methods if (table := ambiguity_table(one))]
+    """The values by how far the annotators agree; None where the rows have no votes."""
+    tables = [table for method in methods if (table := ambiguity_table(method))]
     words = Paragraph(
-        "Where several people labelled a picture, agreement is the share of them who chose the label that the model"
-        " named. A model may be calibrated on the majority’s label or on the next person’s, but not on both."
+        "Where several annotators labelled a sample, agreement is the share of them who chose the predicted label. A"
+        " confidence can be calibrated to the majority label or to the next annotator’s, but not to both."
     )
-    return Section("Where people disagree", [words, *tables]) if tables else None
+    return Section("By annotator agreement", [words, *tables]) if tables else None
 
 
-def differences(title: str, caption: str, comparisons: Sequence[Comparison]) -> Section | None:
+def differences(title: str, caption: str, comparisons: Sequence[Comparison], card: Scorecard) -> Section | None:
     """Paired differences; None where there are none."""
     words = Paragraph(
-        "The same pictures judged twice, so that hard pictures do not blur the difference. Below each value stands its"
+        "Both methods on the same samples, so that hard samples do not blur the difference. With each value stands its"
         " interval, and whether the first is better, worse, or not clearly different."
     )
-    return Section(title, [words, difference_table(caption, comparisons)]) if comparisons else None
+    return Section(title, [words, difference_table(caption, comparisons, card)]) if comparisons else None
 
 
-def missing(methods: Sequence[MethodScores], scope: Scores) -> Section:
-    """What could not be read, and the figures without it."""
-    own = [scores for method in methods if (scores := scores_in(method, scope)) is not None]
-    refused = sum(scores.n - scores.n_answered for scores in own)
-    said = (
-        "Every answer could be read: nothing is missing."
-        if not refused
-        else (
-            "Not every picture got a usable answer. The figures above count what is missing as wrong; the table of"
-            " answered rows leaves it out, which flatters a method that refuses hard pictures."
+def unusable(methods: Sequence[MethodScores], subset: Scores) -> Section:
+    """What could not be read, and the values without it."""
+    own = [scores for method in methods if (scores := scores_in(method, subset)) is not None]
+    words = "Every answer is usable."
+    if any(scores.n_answered < scores.n for scores in own):
+        words = (
+            "Not every sample got a usable answer. The values above count these as wrong; the table of answered rows"
+            " leaves them out, which flatters a method that leaves out hard samples."
         )
-    )
-    table = answered_table(methods, scope)
-    return Section("What is missing", [Paragraph(said), states_table(methods, scope), *([table] if table else [])])
+    table = answered_table(methods, subset)
+    blocks: list[Block] = [Paragraph(words), states_table(methods, subset), *([table] if table else [])]
+    return Section("Unusable answers", blocks)
 
 
-def every_metric(methods: Sequence[MethodScores], scope: Scores) -> Section:
+def every_metric(methods: Sequence[MethodScores], subset: Scores) -> Section:
     """The long table."""
-    return Section("Every metric", [every_metric_table(methods, scope)], folded=True)
+    return Section("All metrics", [every_metric_table(methods, subset)], folded=True)
 
 
-def how_made(card: Scorecard, notes: Sequence[str] = ()) -> Section:
-    """Settings of the measurement, and what a reader must know before trusting it."""
-    one = card.settings
-    kind = f"{100 * one.level:.0f} % {_INTERVALS[one.interval]} bootstrap"
+def settings_of(card: Scorecard, notes: Sequence[str] = ()) -> Section:
+    """Settings of the evaluation, and what a reader must know before trusting it."""
+    used = card.settings
+    kind = f"{100 * used.level:.0f} % {_INTERVALS[used.interval]} bootstrap"
     words = (
-        f"Intervals: {kind}, {one.replicates:,} replicates by {one.unit}, seed {one.seed}. ECE: {one.bins} bins of"
-        f" equal width, closed on the {one.edges}. Log score clipped at {one.log_clip:g}. Coverage at risk"
-        f" {one.risk:g}, risk at coverage {one.coverage:g}. The same figures, for machines, are in scorecard.json"
+        f"Intervals: {kind}, {used.replicates:,} replicates by {used.unit}, seed {used.seed}. ECE: {used.bins} bins of"
+        f" equal width, closed on the {used.edges}. Log score clipped at {used.log_clip:g}. Coverage at risk"
+        f" {used.risk:g}, risk at coverage {used.coverage:g}. The same values, for machines, are in scorecard.json"
         " beside this page."
     )
-    said = [Paragraph(note) for note in (*card.notes, *notes)]
-    return Section("How these figures were made", [Paragraph(words), *said])
+    return Section("Evaluation settings", [Paragraph(words), *map(Paragraph, [*card.notes, *notes])])
+
+
+def _place(scores: Scores) -> tuple[str, str, str]:
+    return scores.kind, scores.name, scores.aggregation
 
 
 def _captioned(heading: str, scores: Scores) -> str:
     ece = scores.headline["ece"].value
-    return f"{heading} (n = {scores.n_answered:,}, ECE {'not defined' if ece is None else f'{ece:.3f}'})"
+    return f"{heading} (n = {scores.n_answered:,}, ECE {'undefined' if ece is None else f'{ece:.3f}'})"
 
 
 def _curves(scores: Scores) -> Curves:
     if scores.curves is None:
-        raise ValueError(f"scores of {scores.kind} {scores.name!r}, {scores.aggregation}, hold no curves to draw")
+        raise ValueError(f"scores of {scores.kind} {scores.name!r}, {scores.aggregation}, have no curves to draw")
     return scores.curves
 
 
-def _thresholds(scores: Scores) -> tuple[list[float], float | None]:
-    """Chosen thresholds, and the F1 of trusting everything."""
-    found = [one.threshold for one in scores.trusted if one.threshold is not None]
-    return found, scores.trusted[0].trust_all_f1.value if scores.trusted else None
-
-
-def _scope_panel(metric: str, methods: Sequence[MethodScores], scopes: Sequence[Scores]) -> Panel | None:
+def _subsets_panel(metric: str, methods: Sequence[MethodScores], subsets: Sequence[Scores]) -> Panel | None:
     values: dict[str, dict[str, Estimate]] = {}
-    for scope in scopes:
-        own = {
-            method.name: scores.headline[metric]
+    for subset in subsets:
+        values[subset_title(subset)] = {
+            display_name(method): scores.headline[metric]
             for method in methods
-            if (scores := scores_in(method, scope)) and metric in scores.headline
+            if (scores := scores_in(method, subset)) and metric in scores.headline
         }
-        values[scope_title(scope)] = own
     if not values:
         return None
-    better = f"{METRICS[metric].better} is better"
-    return scopes_panel(
-        f"scopes-{metric}", METRICS[metric].title, f"{METRICS[metric].title} (0 to 1, {better})", values
-    )
+    title = METRICS[metric].title
+    return subsets_panel(f"subsets-{metric}", title, f"{title} (0 to 1, {METRICS[metric].better} is better)", values)

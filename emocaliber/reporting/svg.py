@@ -1,9 +1,9 @@
 """From a matplotlib figure to an SVG that takes its colours and fonts from the page it stands in.
 
-Not a drawing (see figures). The result is the same byte for byte for the same figure, asks for nothing from outside,
-and can stand in one HTML file beside others: its ids begin with its name.
+The result is the same byte for byte for the same figure, requests nothing from outside, and can stand in one HTML file
+beside others: its ids begin with its name.
 
-    python -m pytest tests/reporting/test_svg.py
+    draw_svg("risk", "Risk against coverage: ...", lambda axes: axes.plot(coverage, risk))
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ def themed(svg: str, name: str, alternative: str) -> str:
     assert view is not None
     svg = svg[svg.index(">") + 1 :]
     used = set(re.findall(r"#([\w-]+)(?=[)\"])", svg))
-    svg = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", svg)
+    svg = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", svg)
     svg = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", svg).replace("xlink:href", "href")
     svg = re.sub(r' (fill|stroke)="(#[0-9a-f]{6})"', r' style="\1: \2"', svg)
-    for one in ALL:
-        svg = svg.replace(f": {one.light}", f": var(--{one.name}, {one.light})")
+    for colour in ALL:
+        svg = svg.replace(f": {colour.light}", f": var(--{colour.name}, {colour.light})")
     svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px", svg)
     svg = re.sub(r"\n\s*", "\n", svg)
     opening = f'<svg class="panel" viewBox="{view[1]}" role="img" aria-labelledby="{name}-title">'

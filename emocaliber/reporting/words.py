@@ -1,117 +1,175 @@
-"""The plain words of a report: what the figures say, for a person who knows nothing of the project.
+"""The sentences of a report: what the values say, in plain words, and the glossary.
 
-Not a judgement of its own: each sentence is computed from a Scorecard, and one that cannot be is left out or says so.
+Each sentence is computed from a Scorecard; what cannot be said is left out or called undefined.
 
-    python -m pytest tests/reporting/test_words.py
+    opening(scores, card.settings)      # "The model answered 240 samples; 62 % of the answers were correct ..."
 """
 
 from __future__ import annotations
 
-from emocaliber.evaluation.metric_names import METRICS
-from emocaliber.evaluation.scorecard import Difference, Estimate, Scores, Settings
-from emocaliber.reporting.figures.reliability import inside_band
+from emocaliber.core.predictions import Source
+from emocaliber.evaluation.scorecard import Difference, MethodScores, Scores, Settings
+from emocaliber.reporting.comparisons import verdict
+from emocaliber.reporting.document import Section, Terms
+from emocaliber.reporting.figures.curves import inside_band
+from emocaliber.reporting.tables import UNDEFINED
 
 FEWEST = 20
-"""A bin with fewer answers than this is not quoted: its share of right answers says little."""
+"""A bin with fewer answers than this is not quoted: its accuracy says little."""
 
-NOTHING = "not defined"
+JUDGED = {
+    Source.VERBALIZED: "verbalized confidences, read from the answers",
+    Source.EXPECTED: "the mean over the confidence tokens, not the confidence as written",
+    Source.LOGPROB: "token probabilities of the labels, not what the model wrote",
+    Source.SAMPLED: "the agreement among sampled responses",
+    Source.DIRICHLET: "means of a Dirichlet distribution",
+    Source.POSTHOC: "recalibrated confidences (post hoc)",
+    Source.CONSTANT: "a constant confidence",
+}
+
+
+def judged(method: MethodScores) -> str:
+    """What was judged, and how many answers were unusable and why."""
+    scores = method.find("all")
+    what = " and ".join(JUDGED[Source(source)] for source in method.sources)
+    states = [f"{count:,} {state}" for state, count in scores.states.items() if state != "ok"]
+    unusable = f"{scores.n - scores.n_answered:,} of {scores.n:,} answers unusable"
+    why = f" ({', '.join(states)})" if states else ""
+    return f"Judged for “{method.name}”: {what}; {unusable}{why}."
 
 
 def opening(scores: Scores, settings: Settings, subject: str = "The model") -> str:
-    """How often it was right, what it said about its confidence, and how often that came true."""
-    return " ".join([_right(scores, settings, subject), *_said(scores)])
+    """How often it was correct, and the accuracy at the confidences that it gave."""
+    return " ".join([_accuracy(scores, settings, subject), *_by_confidence(scores)])
 
 
 def summary(scores: Scores) -> str:
     """Calibration and ranking, each in a sentence."""
-    return " ".join([*_missed_by(scores), *_ranked(scores)])
+    return " ".join([*_calibration(scores), *_ranking(scores)])
 
 
-def against(constant: Scores, difference: Difference | None, scores: Scores) -> str:
-    """Whether the stated confidence is worth more than one and the same number every time; "" where unknown."""
-    own, floor = scores.headline["brier"].value, constant.headline["brier"].value
-    if own is None or floor is None or difference is None:
+def against(constant: MethodScores, difference: Difference | None, own: Scores, subset: Scores) -> str:
+    """Whether the confidence is worth more than a constant; "" where unknown. `subset` holds the constant's scores."""
+    brier, reference = own.headline["brier"].value, subset.headline["brier"].value
+    if brier is None or reference is None or difference is None:
         return ""
-    judged = {"better": "clearly better", "worse": "clearly worse"}
+    clear = {"better": "clearly better", "worse": "clearly worse"}
     sure = verdict(difference, "brier")
+    oracle = " that knows the accuracy on these very rows (an oracle)" if constant.oracle else ""
     return (
-        "Had it stated one and the same number for every picture of a task, the squared error of its confidence (Brier"
-        f" score, lower is better) would be {floor:.3f}. It is {own:.3f}: {judged.get(sure, sure)}."
+        f"A constant confidence per task{oracle} has a Brier score of {reference:.3f} (squared error of the confidence,"
+        f" lower is better). This confidence has {brier:.3f}: {clear.get(sure, sure)}."
     )
 
 
-def verdict(difference: Difference, metric: str) -> str:
-    """Better, worse, or not to be told from chance, by whether the interval of the difference holds zero."""
-    if difference.value is None or difference.low is None or difference.high is None:
-        return NOTHING
-    if difference.low == difference.value == difference.high == 0:
-        return "no difference"
-    if difference.low <= 0 <= difference.high:
-        return "no clear difference"
-    return "better" if (difference.value < 0) == (METRICS[metric].better == "lower") else "worse"
-
-
 def calibrated(scores: Scores) -> str:
-    """How many points of the reliability diagram chance alone explains."""
+    """How many points of the reliability diagram sampling variation alone explains."""
     bins = scores.curves.reliability if scores.curves else []
-    inside = sum(inside_band(one) for one in bins)
-    return f"{inside} of {len(bins)} points lie where chance alone would put those of a perfectly calibrated model."
+    inside = sum(map(inside_band, bins))
+    return (
+        f"{inside} of {len(bins)} points lie where sampling variation alone would put those of a perfectly calibrated"
+        " model."
+    )
 
 
-def percent(one: Estimate) -> str:
-    """A share in per cent."""
-    return NOTHING if one.value is None else f"{100 * one.value:.0f} %"
+def how_to_read(settings: Settings) -> Section:
+    """What each word means, for a person who meets it here for the first time."""
+    return Section("How to read this page", [Terms([*_metrics(settings), *_safeguards(settings)])])
 
 
-def _right(scores: Scores, settings: Settings, subject: str) -> str:
-    accuracy = scores.headline["accuracy"]
-    asked = f"{subject} answered {_pictures(scores.n)}"
+def _accuracy(scores: Scores, settings: Settings, subject: str) -> str:
+    where = "" if scores.kind == "all" else f" ({scores.kind} “{scores.name}”)"
+    samples = "1 sample" if scores.n == 1 else f"{scores.n:,} samples"
+    asked = f"{subject} answered {samples}{where}"
     counted = ""
     if scores.n_answered < scores.n:
-        asked = f"{subject} was asked about {_pictures(scores.n)} and gave a usable answer to {scores.n_answered:,}"
+        asked = f"{subject} was asked about {samples}{where} and gave a usable answer to {scores.n_answered:,}"
         counted = "; the others count as wrong"
-    where = "" if scores.kind == "all" else f" ({scores.kind} “{scores.name}”)"
+    accuracy = scores.headline["accuracy"]
     if accuracy.value is None:
-        return f"{asked}{where}{counted}; how often it was right is {NOTHING}."
+        return f"{asked}{counted}; its accuracy is {UNDEFINED}."
     interval = ""
     if accuracy.low is not None and accuracy.high is not None:
         interval = f" ({100 * settings.level:.0f} % interval: {100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %)"
-    return f"{asked}{where}{counted}. It was right on {percent(accuracy)}{interval}."
+    return f"{asked}{counted}. Its accuracy is {100 * accuracy.value:.0f} %{interval}."
 
 
-def _pictures(n: int) -> str:
-    return "1 picture" if n == 1 else f"{n:,} pictures"
-
-
-def _said(scores: Scores) -> list[str]:
-    quoted = [one for one in scores.curves.reliability if one.count >= FEWEST] if scores.curves else []
+def _by_confidence(scores: Scores) -> list[str]:
+    quoted = [point for point in scores.curves.reliability if point.count >= FEWEST] if scores.curves else []
     if not quoted:
-        return ["With so few answers, nothing can be said about its stated confidence."]
-    commonest = max(quoted, key=lambda one: one.count)
-    others = [one for one in (quoted[0], quoted[-1]) if one is not commonest]
-    sentences = [
-        f"With each answer it states how sure it is, from 0 to 1. When it said about {commonest.mean_confidence:.2f}"
-        f" ({commonest.count:,} answers), it was right {100 * commonest.accuracy:.0f} % of the time"
+        return ["With so few answers, nothing can be said about its confidence."]
+    fullest = max(quoted, key=lambda point: point.count)
+    others = [point for point in (quoted[0], quoted[-1]) if point is not fullest]
+    parts = [
+        f"At a confidence of about {fullest.mean_confidence:.2f} ({fullest.count:,} answers),"
+        f" {100 * fullest.accuracy:.0f} % were correct"
     ]
-    sentences += [f"when it said about {one.mean_confidence:.2f}, {100 * one.accuracy:.0f} %" for one in others]
-    return ["; ".join(sentences) + "."]
+    parts += [f"at about {point.mean_confidence:.2f}, {100 * point.accuracy:.0f} %" for point in others]
+    return ["; ".join(parts) + "."]
 
 
-def _missed_by(scores: Scores) -> list[str]:
+def _calibration(scores: Scores) -> list[str]:
     ece = scores.headline["ece"].value
     if ece is None:
         return []
+    return [f"Confidence and accuracy differ by {100 * ece:.1f} percentage points on average (ECE)."]
+
+
+def _ranking(scores: Scores) -> list[str]:
+    auroc = scores.headline["auroc"].value
+    if auroc is None:
+        return ["AUROC is undefined here: it needs both correct and wrong answers."]
     return [
-        f"On average, what it said missed what came true by {100 * ece:.1f} percentage points"
-        " (expected calibration error)."
+        "Of a correct and a wrong answer, the correct one has the higher confidence in"
+        f" {100 * auroc:.0f} % of cases (AUROC; 50 % is chance)."
     ]
 
 
-def _ranked(scores: Scores) -> list[str]:
-    auroc = scores.headline["auroc"].value
-    if auroc is None:
-        return ["Whether it is surer of right answers than of wrong ones is not defined here (AUROC needs both)."]
+def _metrics(settings: Settings) -> list[tuple[str, str]]:
     return [
-        "Given one right and one wrong answer, it was surer of the right one in"
-        f" {100 * auroc:.0f} % of cases (AUROC; 50 % is guessing)."
+        (
+            "Confidence",
+            "The number from 0 to 1 that comes with an answer. It is calibrated if, of the answers with confidence 0.7,"
+            " 70 % are correct.",
+        ),
+        ("Accuracy", "The share of samples whose label was named correctly."),
+        (
+            "ECE, expected calibration error",
+            f"The gap between mean confidence and accuracy, averaged over {settings.bins} bins. 0 is perfect, but a"
+            " constant equal to the accuracy reaches it too: read it beside the Brier score and AUROC.",
+        ),
+        (
+            "Brier score",
+            "The mean squared difference between the confidence and the outcome (1 correct, 0 wrong). It rewards"
+            " calibration and telling correct from wrong answers at once. Lower is better. Brier skill is the share of"
+            " the constant’s score that was saved.",
+        ),
+        ("AUROC", "How often a correct answer has a higher confidence than a wrong one: 0.5 is chance, 1 perfect."),
+        (
+            "AURC",
+            "The error rate when only the most confident answers are given, averaged over how many are given. Lower is"
+            " better.",
+        ),
+    ]
+
+
+def _safeguards(settings: Settings) -> list[tuple[str, str]]:
+    return [
+        (
+            "Reference method",
+            "What anybody can have with the same labels: a constant confidence per task, or the confidence after"
+            " isotonic recalibration on calibration rows.",
+        ),
+        ("Oracle", "Fitted on the test rows themselves: it knows what no method may know, and is there to compare."),
+        (
+            "Interval",
+            f"Where the value may lie ({100 * settings.level:.0f} %), given how few samples were judged. A paired"
+            " difference compares two methods on the same samples; “no clear difference” means that its interval holds"
+            " zero.",
+        ),
+        (
+            "Unusable answers",
+            "Samples without a readable label and confidence are not left out: they count as wrong, with the worst"
+            " score.",
+        ),
     ]

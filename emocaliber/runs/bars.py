@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from emocaliber.evaluation.reference_methods import CONSTANT
 from emocaliber.evaluation.scorecard import Comparison, Difference, Estimate, Scorecard
-from emocaliber.reporting.run_summary import Bar
+from emocaliber.reporting.run_summary import Criterion
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
 
 TASK = "kaomoji"
@@ -18,7 +18,7 @@ NOTHING = Estimate(None)
 ROWS = "kaomoji; trained styles, unless the name says otherwise"
 
 
-def demo_bars(trained: Scorecard, held_out: Scorecard) -> list[Bar]:
+def demo_bars(trained: Scorecard, held_out: Scorecard) -> list[Criterion]:
     """The bars, from one scorecard of kaomoji in trained styles and one in the held-out style."""
     stated, shifted = _figure(trained, STATED), _figure(held_out, STATED)
     post = min((TEMPERATURE, ISOTONIC), key=lambda name: _figure(trained, name)("brier").value or 1.0)
@@ -73,16 +73,22 @@ def _of(comparison: Comparison | None, metric: str) -> Estimate:
     return NOTHING if difference is None else Estimate(difference.value, difference.low, difference.high)
 
 
-def _at_least(name: str, bar: float, measured: Estimate) -> Bar:
-    return Bar(name, f"at least {_signed(bar)}", measured, measured.value is not None and measured.value >= bar, ROWS)
+def _at_least(name: str, bar: float, measured: Estimate) -> Criterion:
+    return Criterion(
+        name, f"at least {_signed(bar)}", measured, measured.value is not None and measured.value >= bar, ROWS
+    )
 
 
-def _at_most(name: str, bar: float, measured: Estimate) -> Bar:
-    return Bar(name, f"at most {_signed(bar)}", measured, measured.value is not None and measured.value <= bar, ROWS)
+def _at_most(name: str, bar: float, measured: Estimate) -> Criterion:
+    return Criterion(
+        name, f"at most {_signed(bar)}", measured, measured.value is not None and measured.value <= bar, ROWS
+    )
 
 
-def _below_zero(name: str, measured: Estimate) -> Bar:
-    return Bar(name, "below 0, interval included", measured, measured.high is not None and measured.high < 0, ROWS)
+def _below_zero(name: str, measured: Estimate) -> Criterion:
+    return Criterion(
+        name, "below 0, interval included", measured, measured.high is not None and measured.high < 0, ROWS
+    )
 
 
 def _signed(bar: float) -> str:

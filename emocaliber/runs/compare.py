@@ -26,9 +26,9 @@ from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import model_folder
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.reporting.run_summary import RunSummary, read_run_summary
+from emocaliber.reporting.score_report import write_score_report
 from emocaliber.runs.features import write_features
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_2, STATED, TEMPERATURE, Rows, read_rows
-from emocaliber.runs.scoring import write_scorecard
 from emocaliber.runs.steps import file_hash, run_step
 
 BASELINES = "baselines"
@@ -54,7 +54,7 @@ def compare(run: Path, on_progress: Progress = lambda _: None) -> Path:
         if (folder / name / CALIBRATION).is_file():
             held[name] = list(read_predictions(folder / name / CALIBRATION))
     card = build_scorecard(test, calibration=held, subject=STATED, on_progress=on_progress)
-    write_scorecard(card, folder)
+    write_score_report(card, folder)
     return write_run_report(replace(summary, baselines=card), run / "report")
 
 

@@ -81,7 +81,7 @@ def _report(recipes: list[Recipe], folders: list[Path], out: Path) -> Path:
         test, calibration = read_rows(out, "test"), read_rows(out, "calibrate")
         summary = summarise(recipes, folders, test, calibration, responses)
         write_run_report(summary, folder)
-        return {"bars": [{"name": bar.name, "met": bar.met} for bar in summary.bars]}
+        return {"criteria": [{"name": criterion.name, "met": criterion.met} for criterion in summary.criteria]}
 
     run_step(out / "report", inputs, work)
     return out / "report" / "report.html"

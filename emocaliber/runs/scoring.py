@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import write_atomically
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
 from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
@@ -21,7 +20,6 @@ from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import load_suite
 from emocaliber.reading.foreign_outputs import is_merged, read_csv, read_merged
 from emocaliber.reporting.score_report import write_score_report
-from emocaliber.reporting.scorecard_tables import markdown
 
 Progress = Callable[[str], None]
 _STEP = 100_000
@@ -55,15 +53,8 @@ def score_files(
         on_progress=on_progress,
     )
     if out is not None:
-        write_scorecard(card, out)
+        write_score_report(card, out)
     return card
-
-
-def write_scorecard(card: Scorecard, out: Path) -> None:
-    """Write scorecard.json, scorecard.md and report.html into the folder `out`, each whole or not at all."""
-    write_atomically(out / "scorecard.json", [card.to_json().encode()])
-    write_atomically(out / "scorecard.md", [markdown(card).encode()])
-    write_score_report(card, out)
 
 
 def read_methods(paths: Sequence[Path], on_progress: Progress = lambda _: None) -> dict[str, PredictionTable]:

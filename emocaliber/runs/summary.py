@@ -16,7 +16,16 @@ from safetensors import safe_open
 from emocaliber.core.environment import describe
 from emocaliber.core.predictions import Prediction
 from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.reporting.run_summary import Bar, Curve, Example, Roles, RunSummary, Scope, StageLog, choose_examples
+from emocaliber.reporting.run_summary import (
+    Criterion,
+    Curve,
+    Example,
+    Focus,
+    Roles,
+    RunSummary,
+    StageLog,
+    choose_examples,
+)
 from emocaliber.runs.bars import HELD_OUT, TASK, TRAINED, demo_bars
 from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.judging import (
@@ -50,13 +59,13 @@ def summarise(
         roles=Roles(STATED, STAGE_1, STAGE_2, EXPECTED, PROBABILITY, [TEMPERATURE, ISOTONIC]),
         stages=[_stage(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True)],
         examples=_examples(recipes[-1], test[STATED], responses),
-        bars=_bars(test, calibration) if TASK in tasks else [],
+        criteria=_bars(test, calibration) if TASK in tasks else [],
         provenance=_provenance(recipes, folders),
-        focus=Scope("task", TASK) if TASK in tasks else Scope(),
+        focus=Focus("task", TASK) if TASK in tasks else Focus(),
     )
 
 
-def _bars(test: Rows, calibration: Rows) -> list[Bar]:
+def _bars(test: Rows, calibration: Rows) -> list[Criterion]:
     held = {STATED: calibration[STATED]}
     shifted = judge(chosen({STATED: test[STATED]}, TASK, HELD_OUT), chosen(held, TASK))
     return demo_bars(judge(chosen(test, TASK, TRAINED), chosen(calibration, TASK)), shifted)

@@ -33,7 +33,7 @@ from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.scorecard import Estimate
-from emocaliber.reporting.scorecard_tables import figure
+from emocaliber.reporting.tables import plain
 
 SEEDS = (0, 1, 2)
 RECIPES = Path(__file__).parents[2] / "recipes" / "baselines"
@@ -112,7 +112,7 @@ def table(names: Sequence[str], seeds: Sequence[int], views: ViewSet, work: Path
         figures = measured(rows)
         certain = float(ece(count_rows([row.probability or 0.0 for row in rows], _right(rows)), bins=15))
         seconds = np.mean([cost for _, cost in made])
-        cells = [name, *(figure(figures.get(column)) for column in COLUMNS), f"{certain:.3f}", f"{seconds:.1f}"]
+        cells = [name, *(plain(figures.get(column)) for column in COLUMNS), f"{certain:.3f}", f"{seconds:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -33,7 +33,7 @@ from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.distributional import strata
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.reporting.scorecard_tables import difference, figure
+from emocaliber.reporting.tables import plain
 
 SEEDS = (0, 1, 2)
 STEPS = {
@@ -88,7 +88,7 @@ def steps_table(card: Scorecard) -> str:
     lines = [_header("step")]
     for name in STEPS:
         headline = card.method(name).find("all").headline
-        lines.append(_line(name, [figure(headline.get(metric)) for metric in SHOWN]))
+        lines.append(_line(name, [plain(headline.get(metric)) for metric in SHOWN]))
     return "\n".join([*lines, _line("gain", gains(card))])
 
 
@@ -104,7 +104,7 @@ def gains(card: Scorecard) -> list[str]:
         sign = better if comparison.first == OURS else -better
         low, high = (value.low, value.high) if sign > 0 else (value.high, value.low)
         cells.append(
-            difference(replace(value, value=_times(value.value, sign), low=_times(low, sign), high=_times(high, sign)))
+            plain(replace(value, value=_times(value.value, sign), low=_times(low, sign), high=_times(high, sign)))
         )
     return cells
 
@@ -118,7 +118,7 @@ def strata_table(rows: Rows, classes: Sequence[str]) -> str:
         card = judged({name: [rows[name][row] for row in voted[mask]] for name in (BASE, OURS)})
         for name in (BASE, OURS):
             scores = card.method(name).find("all")
-            cells = [figure(scores.headline.get(metric)) for metric in SHOWN]
+            cells = [plain(scores.headline.get(metric)) for metric in SHOWN]
             lines.append(_line(stratum, [name, str(scores.n), *cells]))
         lines.append(_line(stratum, ["gain", str(mask.sum()), *gains(card)]))
     return "\n".join(lines)

@@ -18,8 +18,8 @@ import msgspec
 import torch
 
 from emocaliber.evaluation.scorecard import MethodScores, Scorecard, Scores
-from emocaliber.reporting.baselines_section import JUDGED, RATED
-from emocaliber.reporting.scorecard_tables import difference, figure
+from emocaliber.reporting.run_sections import COLUMNS
+from emocaliber.reporting.tables import plain
 from emocaliber.runs.compare import BASELINES, COMPARED
 from emocaliber.runs.judging import STATED
 
@@ -37,14 +37,17 @@ DIFFERENT = ("accuracy", "ece", "brier", "auroc", "aurc")
 
 
 def main_table(methods: Sequence[MethodScores], scope: Scores) -> str:
-    """Every method in one scope, floors included."""
-    columns = [*JUDGED, *(name for name in RATED if name in scope.headline)]
-    lines = ["| method | " + " | ".join((*columns, "trusted F1", "floor")) + " |", "|" + "---|" * (len(columns) + 3)]
+    """Every method in one scope, reference methods included."""
+    columns = [name for name in COLUMNS if name in scope.headline]
+    lines = [
+        "| method | " + " | ".join((*columns, "trusted F1", "F1 of trusting all")) + " |",
+        "|" + "---|" * (len(columns) + 3),
+    ]
     for method in methods:
         scores = method.find(scope.kind, scope.name)
         trusted = next((threshold for threshold in scores.trusted if threshold.rule == "best F1"), None)
-        cells = [*(figure(scores.headline.get(column)) for column in columns)]
-        cells += [figure(trusted.f1), figure(trusted.floor)] if trusted else ["–", "–"]
+        cells = [*(plain(scores.headline.get(column)) for column in columns)]
+        cells += [plain(trusted.f1), plain(trusted.trust_all_f1)] if trusted else ["–", "–"]
         name = f"*{method.name}*" if method.role == "reference" else method.name
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return f"## {', '.join(scope.tasks)}, {scope.name} (n = {scope.n:,})\n\n" + "\n".join(lines)
@@ -55,9 +58,7 @@ def differences(card: Scorecard, task: str) -> str:
     lines = ["| minus | " + " | ".join(DIFFERENT) + " |", "|" + "---|" * (len(DIFFERENT) + 1)]
     for entry in card.comparisons:
         if (entry.kind, entry.name) == ("task", task) and entry.second in COMPARED:
-            lines.append(
-                f"| {entry.second} | " + " | ".join(difference(entry.headline.get(c)) for c in DIFFERENT) + " |"
-            )
+            lines.append(f"| {entry.second} | " + " | ".join(plain(entry.headline.get(c)) for c in DIFFERENT) + " |")
     return f"## {STATED} minus each baseline, {task}\n\n" + "\n".join(lines)
 
 

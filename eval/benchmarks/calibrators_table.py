@@ -23,7 +23,7 @@ from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.reporting.scorecard_tables import difference, figure
+from emocaliber.reporting.tables import plain
 from eval.worlds.faces_truth import FaceTruth
 
 READING = "## What it says"
@@ -116,7 +116,7 @@ def main_table(results: Found, card: Scorecard, task: str, group: str | None) ->
     lines = [columns, ["---"] * len(columns)]
     for name in results.rows:
         scores = card.method(name)
-        cells = [figure(scores.find("all").headline.get(metric)) for metric in JUDGED] + [
+        cells = [plain(scores.find("all").headline.get(metric)) for metric in JUDGED] + [
             f"{scores.distinct_confidences:,}"
         ]
         if results.truths:
@@ -180,7 +180,7 @@ def differences(card: Scorecard, subject_name: str) -> str:
         if comparison.kind != "all" or comparison.aggregation != "pooled":
             continue
         if subject_name in {comparison.first, comparison.second}:
-            cells = [difference(comparison.headline.get(metric)) for metric in ("brier", "auroc")]
+            cells = [plain(comparison.headline.get(metric)) for metric in ("brier", "auroc")]
             lines.append(f"| {comparison.first} − {comparison.second} | {' | '.join(cells)} |\n")
     return "\nPaired differences:\n\n| | Brier | AUROC |\n|---|---|---|\n" + "".join(lines)
 

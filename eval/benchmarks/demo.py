@@ -85,7 +85,7 @@ def bars(runs: list[dict[str, Any]]) -> str:
     """One row a bar, one column a run: the figure, its interval, and whether the bar is met."""
     rows = [
         [same[0]["name"], same[0]["wanted"], *(_figure(bar["measured"]) + _missed(bar) for bar in same)]
-        for same in zip(*(run["bars"] for run in runs), strict=True)
+        for same in zip(*(run["criteria"] for run in runs), strict=True)
     ]
     return table(rows, ["bar", "wanted", *(f"seed {run['seed']}" for run in runs)])
 

@@ -19,9 +19,9 @@ from tests.reporting.synthetic import FAST, STAGE_2, STATED, predictions, run_of
 
 @pytest.fixture(scope="session")
 def single() -> Scorecard:
-    """One method, calibrated, a few rows refused, thresholds from calibration rows."""
+    """One method, calibrated, a few rows unusable, thresholds from calibration rows."""
     return build_scorecard(
-        {"tiny": predictions("tiny", refused=0.05, votes=True)},
+        {"tiny": predictions("tiny", unusable=0.05, votes=True)},
         calibration={"tiny": predictions("tiny", 200, seed=5)},
         settings=FAST,
     )

@@ -12,7 +12,7 @@ from PIL import Image
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.evaluation.compute import DEFAULTS
 from emocaliber.evaluation.scorecard import Estimate, Scorecard
-from emocaliber.reporting.run_summary import Bar, Roles, RunSummary, StageLog, choose_examples
+from emocaliber.reporting.run_summary import Criterion, Roles, RunSummary, StageLog, choose_examples
 
 LABELS = ("happy", "sad", "angry", "shy")
 FAST = replace(DEFAULTS, replicates=60)
@@ -29,18 +29,18 @@ def predictions(
     sharpness: float = 1.0,
     step: float = 0.05,
     source: Source = Source.VERBALIZED,
-    refused: float = 0.0,
+    unusable: float = 0.0,
     votes: bool = False,
 ) -> list[Prediction]:
-    """Rows of two tasks and two groups. Whether a row is right follows a hidden chance; the stated confidence is that
-    chance to the power `sharpness` (1: calibrated), rounded to `step`; a share `refused` states none."""
+    """Rows of two tasks and two groups. Whether a row is right follows a hidden chance; the confidence is that
+    chance to the power `sharpness` (1: calibrated), rounded to `step`; a share `unusable` has none."""
     shared, own = np.random.default_rng(0), np.random.default_rng(seed + 1)
     chance = shared.beta(2.2, 1.3, n)
     right = shared.random(n) < chance
     truth = shared.integers(len(LABELS), size=n)
     other = (truth + shared.integers(1, len(LABELS), n)) % len(LABELS)
     stated = np.clip(np.round(np.round(chance**sharpness / step) * step, 6), 0, 1)
-    silent = own.random(n) < refused
+    silent = own.random(n) < unusable
     people = shared.multinomial(10, np.full(len(LABELS), 0.25), n)
     rows = []
     for index in range(n):
@@ -78,7 +78,7 @@ def run_rows(n: int = 240) -> dict[str, list[Prediction]]:
     """The methods of a run of three stages."""
     return {
         STAGE_1: predictions(STAGE_1, n, sharpness=0.7, step=0.0001, source=Source.LOGPROB),
-        STAGE_2: predictions(STAGE_2, n, sharpness=0.4, refused=0.02),
+        STAGE_2: predictions(STAGE_2, n, sharpness=0.4, unusable=0.02),
         STATED: predictions(STATED, n, sharpness=1.05, votes=True),
         EXPECTED: predictions(EXPECTED, n, step=0.001, source=Source.EXPECTED),
         PROBABILITY: predictions(PROBABILITY, n, sharpness=0.6, step=0.0001, source=Source.LOGPROB),
@@ -88,13 +88,13 @@ def run_rows(n: int = 240) -> dict[str, list[Prediction]]:
 
 
 def stage_log(name: str, held_out: int) -> StageLog:
-    """A stage with a falling loss; with held-out pictures, their Brier score is least at step 200."""
+    """A stage with a falling loss; with held-out samples, their Brier score is least at step 200."""
     curves = {"loss": [(step, 2.3 * 0.985**step + 0.4) for step in range(0, 360, 20)]}
     if held_out:
         curves["held-out Brier"] = [(step, 0.2 + 1e-6 * (step - 200) ** 2) for step in range(0, 360, 10)]
     return StageLog(
         name,
-        data="7,582 labelled pictures of kaomoji and emoji",
+        data="7,582 labelled images of kaomoji and emoji",
         n_train=7582,
         n_held_out=held_out,
         steps=360,
@@ -108,11 +108,15 @@ def stage_log(name: str, held_out: int) -> StageLog:
 
 
 def run_of(card: Scorecard, rows: list[Prediction], response: Callable[[str], str]) -> RunSummary:
-    """A run whose figures are those of `card`."""
+    """A run whose values are those of `card`."""
     stages = [stage_log(name, held) for name, held in (("1 label", 0), ("2 verbalize", 0), ("3 calibrate", 440))]
-    bars = [
-        Bar("Accuracy of stage 1, kaomoji, trained styles", "at least 0.62", Estimate(0.641, 0.62, 0.66), met=True),
-        Bar("ECE of the stated confidence", "at most 0.05", Estimate(0.071, 0.05, 0.09), met=False, note="n = 240"),
+    criteria = [
+        Criterion(
+            "Accuracy of stage 1, kaomoji, trained styles", "at least 0.62", Estimate(0.641, 0.62, 0.66), met=True
+        ),
+        Criterion(
+            "ECE of the stated confidence", "at most 0.05", Estimate(0.071, 0.05, 0.09), met=False, note="n = 240"
+        ),
     ]
     return RunSummary(
         "Does the tiny model know how sure it is?",
@@ -120,7 +124,7 @@ def run_of(card: Scorecard, rows: list[Prediction], response: Callable[[str], st
         Roles(STATED, STAGE_1, STAGE_2, EXPECTED, PROBABILITY, [TEMPERATURE, ISOTONIC]),
         stages,
         choose_examples(rows, picture, response, each=4),
-        bars,
+        criteria,
         {
             "emocaliber": "0.1.0",
             "torch": "2.13.0",

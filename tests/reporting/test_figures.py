@@ -10,16 +10,18 @@ from emocaliber.evaluation.scorecard import (
     Scorecard,
     TrustedCurve,
 )
-from emocaliber.reporting.figures.reliability import histogram_panel, inside_band, reliability_panel
-from emocaliber.reporting.figures.scopes import scopes_panel
-from emocaliber.reporting.figures.selection import (
+from emocaliber.reporting.figures.curves import (
     POINTS,
+    histogram_panel,
+    inside_band,
+    reliability_panel,
     risk_coverage_panel,
     shortened,
     thinned,
+    training_panel,
     trusted_panel,
 )
-from emocaliber.reporting.figures.training import training_panel
+from emocaliber.reporting.figures.subsets import subsets_panel
 from emocaliber.reporting.palette import PAGE
 from tests.reporting.pages import Page
 
@@ -44,23 +46,23 @@ def test_each_bin_shows_its_count_and_a_point_outside_its_band_is_hollow():
 def test_axes_are_labelled_with_their_units(single: Scorecard):
     curves = single.method("tiny").find("all").curves
     reliability = texts(reliability_panel("a", "m", curves.reliability).svg)
-    assert "Stated confidence (0 to 1)" in reliability
-    assert "Share right (0 to 1)" in reliability
+    assert "Confidence (0 to 1)" in reliability
+    assert "Accuracy (0 to 1)" in reliability
     risk = texts(risk_coverage_panel("a", "m", {"tiny": curves.risk_coverage}).svg)
-    assert "Pictures answered (% of all)" in risk
-    assert "Wrong among them (%)" in risk
+    assert "Coverage (% of samples answered)" in risk
+    assert "Risk (% wrong among them)" in risk
     assert "Answers (count)" in texts(histogram_panel("a", "m", curves.histogram).svg)
 
 
 def test_a_figure_tells_its_content_in_words(single: Scorecard):
     bins = single.method("tiny").find("all").curves.reliability
     words = texts(reliability_panel("a", "m", bins).svg)
-    assert all(f"right {one.accuracy:.2f}, n {one.count}" in words for one in bins)
+    assert all(f"accuracy {one.accuracy:.2f}, n {one.count}" in words for one in bins)
 
 
 def test_a_method_without_any_answer_is_drawn_empty():
     empty = [HistogramBin(number / 20, (number + 1) / 20, 0, 0) for number in range(20)]
-    assert "0 right answers, 0 wrong ones" in texts(histogram_panel("a", "m", empty).svg)
+    assert "0 correct answers, 0 wrong ones" in texts(histogram_panel("a", "m", empty).svg)
     assert "Reliability diagram" in texts(reliability_panel("a", "m", []).svg)
     assert texts(trusted_panel("a", "m", TrustedCurve([], [], [], [], []), [], None).svg)
 
@@ -72,13 +74,13 @@ def test_undefined_precision_leaves_a_gap_and_no_error():
 
 def test_an_undefined_value_is_said_in_words():
     values = {"Task “emoji”": {"a": Estimate(0.3, 0.2, 0.4), "b": Estimate(None)}}
-    assert "undefined here" in texts(scopes_panel("a", "AUROC", "AUROC (0 to 1)", values).svg)
+    assert "undefined here" in texts(subsets_panel("a", "AUROC", "AUROC (0 to 1)", values).svg)
 
 
 def test_every_method_and_every_scope_is_named():
     one = Estimate(0.3, 0.2, 0.4)
     words = texts(
-        scopes_panel("a", "ECE", "ECE (0 to 1)", {"first": {"m1": one, "m2": one}, "second": {"m1": one}}).svg
+        subsets_panel("a", "ECE", "ECE (0 to 1)", {"first": {"m1": one, "m2": one}, "second": {"m1": one}}).svg
     )
     assert all(name in words for name in ("first", "second", "m1", "m2"))
 
@@ -99,7 +101,7 @@ def test_long_names_keep_their_beginning_and_their_end():
     assert short.endswith("predictions-7]")
 
 
-def test_a_training_curve_marks_the_step_that_was_kept():
+def test_a_training_curve_marks_the_selected_step():
     svg = training_panel("a", "stage 3", "held-out Brier", [(0, 0.25), (10, 0.21), (20, 0.22)], 10).svg
-    assert "kept: step 10" in texts(svg)
+    assert "selected: step 10" in texts(svg)
     assert "Held-out Brier" in texts(svg)

@@ -20,7 +20,7 @@ from emocaliber.reporting.document import (
     Tile,
     Tiles,
 )
-from emocaliber.reporting.html import picture_uri, render_html
+from emocaliber.reporting.html import image_uri, render_html
 from emocaliber.reporting.markdown import escaped, render_markdown
 from emocaliber.reporting.run_summary import Example
 from emocaliber.reporting.svg import draw_svg
@@ -54,7 +54,7 @@ def document(text: str) -> Document:
     written = dict.fromkeys(("id", "task", "group", "truth", "predicted", "response"), text)
     return Document(
         text,
-        [Paragraph(text, lead=True), Tiles([Tile(text, text, text, "met")])],
+        [Paragraph(text, lead=True), Tiles([Tile(text, text, text)])],
         [
             Section(
                 text,
@@ -84,7 +84,7 @@ def test_hostile_text_stays_text_in_html():
 def test_hostile_text_stays_text_in_markdown():
     text, _ = render_markdown(document(HOSTILE))
     assert not re.search(r"<[a-z/]", text)
-    assert re.findall(r"(?<!\\)\]\((?!figures/|pictures/)", text) == []
+    assert re.findall(r"(?<!\\)\]\((?!figures/|images/)", text) == []
     assert not re.search(r"https?://|www\.", text)
 
 
@@ -116,20 +116,20 @@ def test_markdown_shows_only_files_that_come_with_it():
     assert {name.rpartition(".")[2] for name in files} == {"svg", "png"}
 
 
-def test_names_of_picture_files_do_not_come_from_ids():
+def test_names_of_image_files_do_not_come_from_ids():
     _, files = render_markdown(Document("t", [Gallery("g", [example(id="../../etc/passwd")])], []))
-    assert all(re.fullmatch(r"pictures/[0-9a-f]{16}\.png", name) for name in files)
+    assert all(re.fullmatch(r"images/[0-9a-f]{16}\.png", name) for name in files)
 
 
 @pytest.mark.parametrize("content", [b"<svg onload='alert(1)'/>", b"GIF89a", b""])
 def test_a_picture_that_is_no_png_jpeg_or_webp_is_refused(content: bytes):
     with pytest.raises(ValueError, match="PNG, JPEG or WebP"):
-        picture_uri(base64.b64encode(content).decode())
+        image_uri(base64.b64encode(content).decode())
 
 
 def test_a_picture_is_embedded_unchanged():
     image = base64.b64encode(picture("7")).decode()
-    assert picture_uri(image) == f"data:image/png;base64,{image}"
+    assert image_uri(image) == f"data:image/png;base64,{image}"
 
 
 def test_rendering_twice_gives_the_same_bytes():

@@ -1,4 +1,4 @@
-"""The report of a run shows what was trained, whether the promises were kept, and the pictures it got wrong."""
+"""The report of a run shows what was trained, the acceptance criteria, and where the confidence is most wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from emocaliber.evaluation.scorecard import Estimate
 from emocaliber.reporting.run_report import best_posthoc, write_run_report
-from emocaliber.reporting.run_summary import Bar, Roles, RunSummary, Scope
+from emocaliber.reporting.run_summary import Criterion, Focus, Roles, RunSummary
 from tests.reporting.pages import Page
 from tests.reporting.synthetic import EXPECTED, ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
 
@@ -21,7 +21,7 @@ def page_of(run: RunSummary, folder: Path) -> Page:
 
 def test_all_files_are_written_and_the_page_needs_none_of_the_others(run_folder: Path, run_page: Page):
     names = {path.name for path in run_folder.iterdir()}
-    assert names == {"report.html", "report.md", "report.json", "scorecard.json", "figures", "pictures"}
+    assert names == {"report.html", "report.md", "report.json", "scorecard.json", "figures", "images"}
     assert run_page.requests == []
     assert run_page.tags["script"] == 0
     assert run_page.unbalanced == []
@@ -37,15 +37,16 @@ def test_the_same_run_gives_the_same_bytes(run: RunSummary, run_folder: Path, tm
         assert path.read_bytes() == (tmp_path / path.relative_to(run_folder)).read_bytes()
 
 
-def test_the_stages_stand_beside_the_floors(run_page: Page):
+def test_the_stages_stand_beside_the_reference_methods(run_page: Page):
     words = run_page.text
     for name in (STAGE_1, STAGE_2, STATED, EXPECTED, PROBABILITY, TEMPERATURE, ISOTONIC, "constant per task"):
         assert name in words
 
 
-def test_a_promise_that_was_not_kept_is_said_first_and_plainly(run_page: Page):
+def test_a_criterion_that_was_not_met_is_said_plainly_and_not_before_the_results(run_page: Page):
     words = run_page.text
-    assert "Promises kept: 1 of 2" in words
+    assert words.index("Results by stage") < words.rindex("Acceptance criteria")
+    assert "1 of 2 met." in words
     assert "Not met: ECE of the stated confidence." in words
     assert "✗ not met" in words
     assert "✓ met" in words
@@ -65,15 +66,15 @@ def test_the_best_posthoc_map_has_the_lowest_brier_score(run: RunSummary):
 def test_mistakes_and_hits_show_their_pictures(run: RunSummary, run_page: Page):
     page = run_page
     assert page.tags["img"] == len(run.examples) == 8
-    assert "The most confident mistakes" in page.text
-    assert "The most doubtful hits" in page.text
+    assert "Wrong answers with the highest confidence" in page.text
+    assert "Correct answers with the lowest confidence" in page.text
 
 
 def test_training_curves_settings_and_hashes_are_there(run_page: Page):
     words = run_page.text
     for part in (
-        "3 calibrate: held-out Brier (440 pictures)",
-        "kept: step 200",
+        "3 calibrate: held-out Brier (440 samples)",
+        "selected: step 200",
         "learning_rate",
         "9f86d081884c",
         "2.13.0",
@@ -81,26 +82,26 @@ def test_training_curves_settings_and_hashes_are_there(run_page: Page):
         assert part in words
 
 
-def test_a_run_with_another_focus_all_promises_kept_and_a_hostile_response(run: RunSummary, tmp_path: Path):
+def test_a_run_with_another_focus_all_criteria_met_and_a_hostile_response(run: RunSummary, tmp_path: Path):
     hostile = "</pre><script>alert(1)</script>http://evil.example"
-    bar = Bar("Readable responses", "at least 0.995", Estimate(1.0), met=True)
+    criterion = Criterion("Readable responses", "at least 0.995", Estimate(1.0), met=True)
     examples = [replace(run.examples[0], response=hostile)]
-    page = page_of(replace(run, focus=Scope("task", "kaomoji"), bars=[bar], examples=examples), tmp_path)
-    assert "180 pictures (task “kaomoji”)" in page.text
-    assert page.text.count("All tasks, all rows together (n = 240) Method Accuracy") >= 1
+    page = page_of(replace(run, focus=Focus("task", "kaomoji"), criteria=[criterion], examples=examples), tmp_path)
+    assert "180 samples (task “kaomoji”)" in page.text
+    assert page.text.count("All rows, 2 tasks pooled (n = 240) Method Accuracy") >= 1
     assert page.text.count("Task “kaomoji” (n = 180) Method Accuracy") == 1
-    assert "Every promise was kept" in page.text
+    assert "1 of 1 met." in page.text
     assert page.tags["script"] == 0
     assert page.requests == []
     assert hostile in page.text
 
 
-def test_a_run_without_floors_examples_bars_or_curves_has_a_report(run: RunSummary, tmp_path: Path):
+def test_a_run_without_references_examples_criteria_or_curves_has_a_report(run: RunSummary, tmp_path: Path):
     stage = replace(run.stages[0], curves={})
-    bare = replace(run, roles=Roles(STATED), examples=[], bars=[], stages=[stage], provenance={})
+    bare = replace(run, roles=Roles(STATED), examples=[], criteria=[], stages=[stage], provenance={})
     words = page_of(bare, tmp_path).text
     assert "No training curve was recorded." in words
-    assert "What was promised" not in words
+    assert "Acceptance criteria" not in words
 
 
 def test_a_role_that_the_scorecard_lacks_is_an_error_that_names_it(run: RunSummary, tmp_path: Path):
@@ -111,8 +112,8 @@ def test_a_role_that_the_scorecard_lacks_is_an_error_that_names_it(run: RunSumma
 
 def test_the_json_holds_everything_but_the_scorecard_which_stands_beside_it(run: RunSummary, run_folder: Path):
     written = json.loads((run_folder / "report.json").read_text())
-    assert written["bars"][1]["met"] is False
-    assert written["roles"]["stated"] == STATED
+    assert written["criteria"][1]["met"] is False
+    assert written["roles"]["verbalized"] == STATED
     assert len(written["examples"]) == 8
     assert "scorecard" not in written
     assert (run_folder / "scorecard.json").read_text() == run.scorecard.to_json()
@@ -120,6 +121,6 @@ def test_the_json_holds_everything_but_the_scorecard_which_stands_beside_it(run:
 
 def test_markdown_says_what_the_page_says(run_folder: Path):
     text = (run_folder / "report.md").read_text()
-    assert "Promises kept: 1 of 2" in text
+    assert "1 of 2 met." in text
     assert "How to read it:" in text
-    assert "![](pictures/" in text
+    assert "![](images/" in text

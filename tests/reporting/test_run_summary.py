@@ -29,7 +29,7 @@ def test_the_choice_does_not_depend_on_the_order_of_the_rows():
 
 
 def test_rows_without_label_or_confidence_are_no_examples():
-    rows = predictions("m", 60, refused=1.0)
+    rows = predictions("m", 60, unusable=1.0)
     assert choose_examples(rows, picture, str) == []
 
 

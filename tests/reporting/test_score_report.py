@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 
 from msgspec.structs import replace
+from rich.console import Console
 
 from emocaliber.core.predictions import State
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.reporting.score_report import write_score_report
+from emocaliber.reporting.score_report import summary_document, write_score_report
+from emocaliber.reporting.terminal import render_terminal
+from emocaliber.reporting.words import judged
 from tests.reporting.pages import Page
 from tests.reporting.synthetic import FAST, predictions
 
@@ -30,7 +35,8 @@ def test_one_file_that_asks_for_nothing_and_runs_nothing(single_page: Page):
 
 def test_the_same_scorecard_gives_the_same_bytes_in_one_small_file(single: Scorecard, tmp_path: Path):
     first = write_score_report(single, tmp_path / "a").read_bytes()
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["report.html"]
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {"report.html", "scorecard.json", "scorecard.md"}
     assert write_score_report(single, tmp_path / "b").read_bytes() == first
     assert len(first) < 1_000_000
 
@@ -38,19 +44,19 @@ def test_the_same_scorecard_gives_the_same_bytes_in_one_small_file(single: Score
 def test_every_part_is_there(single_page: Page):
     words = single_page.text
     for part in (
-        "Does the stated confidence come true?",
+        "Is the confidence calibrated?",
         "How to read this page",
-        "The figures",
+        "Results",
         "constant per task (tiny)",
         "isotonic (tiny)",
-        "Which confidences are stated",
-        "Error rate when only the surest pictures are answered",
-        "Trusting answers from a threshold up",
-        "Each task and group of pictures",
-        "Where people disagree",
-        "Rows by state",
-        "Every metric",
-        "How these figures were made",
+        "Distribution of the confidence",
+        "Risk–coverage curve",
+        "Trusted answers against the threshold",
+        "Each task and group of samples",
+        "By annotator agreement",
+        "Rows by status",
+        "All metrics",
+        "Evaluation settings",
     ):
         assert part in words
 
@@ -60,7 +66,7 @@ def test_every_figure_says_how_to_read_it(single_page: Page):
     assert page.tags["figure"] == page.tags["figcaption"] == page.text.count("How to read it.")
 
 
-def test_the_headline_figures_are_those_of_the_scorecard(single: Scorecard, single_page: Page):
+def test_the_headline_values_are_those_of_the_scorecard(single: Scorecard, single_page: Page):
     words = single_page.text
     for name, one in single.method("tiny").find("all").headline.items():
         if one.value is not None:
@@ -69,7 +75,7 @@ def test_the_headline_figures_are_those_of_the_scorecard(single: Scorecard, sing
 
 def test_two_methods_are_compared_pairwise(pair_page: Page):
     words = pair_page.text
-    assert "“over-confident” against “calibrated”, on the 240 pictures that both answered" in words
+    assert "“over-confident” minus “calibrated”, on the 240 samples that both have" in words
     assert "Paired differences" in words
     assert "minus over-confident" in words
 
@@ -78,6 +84,33 @@ def test_without_calibration_rows_it_says_why_there_is_no_threshold(pair_page: P
     words = pair_page.text
     assert "No threshold was chosen: that needs predictions on calibration rows." in words
     assert "no calibration rows, so no trusted threshold and no isotonic reference" in words
+
+
+def test_what_an_oracle_knows_is_marked_in_every_output(pair: Scorecard, pair_page: Page, tmp_path: Path):
+    write_score_report(pair, tmp_path)
+    console = Console(width=200, record=True, file=io.StringIO())
+    for part in render_terminal(summary_document(pair)):
+        console.print(part)
+    for text in (pair_page.text, (tmp_path / "scorecard.md").read_text(encoding="utf-8"), console.export_text()):
+        plain = text.replace("\\", "")
+        named = plain.count("constant per task (calibrated)")
+        assert named > 0
+        assert plain.count("constant per task (calibrated) (oracle)") == named
+
+
+def test_every_output_says_first_what_was_judged_and_how_much_was_unusable(single: Scorecard, tmp_path: Path):
+    page = page_of(single, tmp_path)
+    console = Console(width=200, record=True, file=io.StringIO())
+    for part in render_terminal(summary_document(single)):
+        console.print(part)
+    first = judged(single.methods[0])
+    assert "verbalized" in first
+    for text in (page.text, (tmp_path / "scorecard.md").read_text(encoding="utf-8"), console.export_text()):
+        assert 0 < text.index(first) < 200
+
+
+def test_rows_that_are_no_pictures_are_not_called_pictures(single_page: Page):
+    assert not re.search(r"pictures?|images?", single_page.text, re.IGNORECASE)
 
 
 def test_a_hostile_method_name_stays_text(tmp_path: Path):
@@ -91,7 +124,7 @@ def test_a_method_that_answers_nothing_has_a_report(tmp_path: Path):
     rows = [replace(row, confidence=None, state=State.MISSING_CONFIDENCE) for row in predictions("mute", 60)]
     words = page_of(build_scorecard({"mute": rows}, settings=FAST), tmp_path).text
     assert "gave a usable answer to 0" in words
-    assert "not defined" in words
+    assert "undefined" in words
 
 
 def test_rows_without_task_or_group_have_a_report(tmp_path: Path):

@@ -1,14 +1,13 @@
-"""The plain words say what the figures say, and say plainly what is not known."""
+"""The sentences say what the values say, and say plainly what is undefined."""
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
-from emocaliber.core.predictions import Prediction, State
+from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Difference, Scorecard
-from emocaliber.reporting.words import against, calibrated, opening, summary, verdict
+from emocaliber.reporting.words import against, calibrated, judged, opening, summary
 from tests.reporting.synthetic import FAST, predictions
 
 
@@ -16,12 +15,12 @@ def card_of(rows: list[Prediction]) -> Scorecard:
     return build_scorecard({"m": rows}, settings=FAST)
 
 
-def test_the_opening_counts_the_pictures_and_gives_the_accuracy_with_its_interval(pair: Scorecard):
+def test_the_opening_counts_the_samples_and_gives_the_accuracy_with_its_interval(pair: Scorecard):
     scores = pair.method("calibrated").find("all")
     accuracy = scores.headline["accuracy"]
     words = opening(scores, pair.settings)
-    assert "The model answered 240 pictures." in words
-    assert f"right on {100 * accuracy.value:.0f} %" in words
+    assert "The model answered 240 samples." in words
+    assert f"Its accuracy is {100 * accuracy.value:.0f} %" in words
     assert f"{100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %" in words
 
 
@@ -29,15 +28,15 @@ def test_the_opening_quotes_the_fullest_bin(pair: Scorecard):
     scores = pair.method("calibrated").find("all")
     fullest = max(scores.curves.reliability, key=lambda one: one.count)
     words = opening(scores, pair.settings)
-    assert f"said about {fullest.mean_confidence:.2f} ({fullest.count:,} answers)" in words
-    assert f"right {100 * fullest.accuracy:.0f} % of the time" in words
+    assert f"confidence of about {fullest.mean_confidence:.2f} ({fullest.count:,} answers)" in words
+    assert f"{100 * fullest.accuracy:.0f} % were correct" in words
 
 
 def test_missing_answers_are_said_first(single: Scorecard):
     scores = single.method("tiny").find("all")
     assert scores.n_answered < scores.n
     words = opening(scores, single.settings)
-    assert f"was asked about 240 pictures and gave a usable answer to {scores.n_answered}" in words
+    assert f"was asked about 240 samples and gave a usable answer to {scores.n_answered}" in words
     assert "the others count as wrong" in words
 
 
@@ -47,12 +46,12 @@ def test_a_task_is_named(single: Scorecard):
 
 def test_few_answers_are_not_quoted():
     scores = card_of(predictions("m", 12)).method("m").find("all")
-    assert "nothing can be said about its stated confidence" in opening(scores, FAST)
+    assert "nothing can be said about its confidence" in opening(scores, FAST)
 
 
 def test_one_class_makes_auroc_undefined_and_the_words_say_so():
     rows = [replace(row, predicted=row.truth) for row in predictions("m", 40)]
-    assert "not defined here (AUROC needs both)" in summary(card_of(rows).method("m").find("all"))
+    assert "AUROC is undefined here" in summary(card_of(rows).method("m").find("all"))
 
 
 def test_no_usable_answer_at_all_is_no_error():
@@ -61,33 +60,27 @@ def test_no_usable_answer_at_all_is_no_error():
     assert "gave a usable answer to 0" in words
 
 
-@pytest.mark.parametrize(
-    ("metric", "low", "high", "said"),
-    [
-        ("brier", -0.03, -0.01, "better"),
-        ("brier", 0.01, 0.03, "worse"),
-        ("auroc", 0.01, 0.03, "better"),
-        ("accuracy", -0.03, -0.01, "worse"),
-        ("ece", -0.01, 0.01, "no clear difference"),
-        ("ece", 0.0, 0.0, "no difference"),
-    ],
-)
-def test_a_verdict_follows_the_interval_and_the_metrics_direction(metric: str, low: float, high: float, said: str):
-    assert verdict(Difference((low + high) / 2, low, high), metric) == said
-
-
-def test_a_difference_without_interval_has_no_verdict():
-    assert verdict(Difference(0.1), "brier") == "not defined"
-
-
 def test_the_constant_is_named_with_both_brier_scores(pair: Scorecard):
     own = pair.method("calibrated").find("all")
-    constant = pair.method("constant per task (calibrated)").find("all")
-    words = against(constant, Difference(-0.05, -0.06, -0.04), own)
-    assert f"{constant.headline['brier'].value:.3f}" in words
+    constant = pair.method("constant per task (calibrated)")
+    words = against(constant, Difference(-0.05, -0.06, -0.04), own, constant.find("all"))
+    assert f"{constant.find('all').headline['brier'].value:.3f}" in words
+    assert "(an oracle)" in words
     assert f"{own.headline['brier'].value:.3f}: clearly better" in words
 
 
 def test_points_inside_their_bands_are_counted(pair: Scorecard):
     good, bad = (pair.method(name).find("all") for name in ("calibrated", "over-confident"))
     assert int(calibrated(good).split()[0]) > int(calibrated(bad).split()[0])
+
+
+def test_what_was_judged_and_how_many_answers_were_unusable_is_said(single: Scorecard):
+    scores = single.method("tiny").find("all")
+    words = judged(single.method("tiny"))
+    assert "“tiny”: verbalized confidences, read from the answers" in words
+    assert f"{240 - scores.n_answered} of 240 answers unusable ({240 - scores.n_answered} missing confidence)" in words
+
+
+def test_token_probabilities_are_not_taken_for_what_the_model_wrote():
+    rows = predictions("m", 40, source=Source.LOGPROB)
+    assert "token probabilities of the labels, not what the model wrote" in judged(card_of(rows).method("m"))

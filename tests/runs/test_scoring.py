@@ -32,7 +32,7 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.Captur
     assert f"{brier:.3f}" in text
     assert f"{brier:.3f}".lstrip("0") in capsys.readouterr().out
     assert "constant per task" in text
-    assert "Answered rows only" in text
+    assert "Answered rows alone" in text
     assert card["methods"][0]["scores"][0]["trusted"][0]["chosen_on"] == "calibration"
 
 
@@ -40,14 +40,14 @@ def test_several_files_are_compared(tmp_path: Path):
     paths = [_write(tmp_path / f"{name}.jsonl", predictions(name, seed=seed)) for seed, name in enumerate("ab")]
     card = score_files(paths, replicates=50, out=tmp_path)
     assert ("a", "b") in {(one.first, one.second) for one in card.comparisons}
-    assert "first minus second" in (tmp_path / "scorecard.md").read_text()
+    assert "First minus second" in (tmp_path / "scorecard.md").read_text()
 
 
 def test_a_threshold_chosen_on_the_test_rows_is_marked_in_every_output(tmp_path: Path):
     path = _write(tmp_path / "a.jsonl", predictions())
     card = score_files([path], threshold_on_test=True, replicates=50, out=tmp_path)
     assert {one.chosen_on for method in card.methods for scores in method.scores for one in scores.trusted} <= {"test"}
-    assert "**the test rows**" in (tmp_path / "scorecard.md").read_text()
+    assert "the test rows (oracle)" in (tmp_path / "scorecard.md").read_text()
     assert "flatters" in (tmp_path / "scorecard.md").read_text()
 
 

@@ -1,1 +1,1 @@
-"""Drawings of a scorecard's curves and figures: each function gives one panel. Nothing is measured here."""
+"""Drawings of a scorecard: each function gives one panel from values that `emocaliber.evaluation` computed."""

@@ -1,6 +1,6 @@
 """One metric by task and group: a bar, a marker and an interval for each method.
 
-python -m pytest tests/reporting/test_figures.py
+subsets_panel("ece", "ECE", "ECE (0 to 1)", {"Task “FI-8”": {"model": Estimate(0.05, 0.04, 0.07)}}).svg
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 
 from emocaliber.evaluation.scorecard import Estimate
 from emocaliber.reporting.document import Panel
-from emocaliber.reporting.figures.selection import shortened
+from emocaliber.reporting.figures.curves import shortened
 from emocaliber.reporting.palette import INK, MUTED, series_styles
 from emocaliber.reporting.svg import draw_svg
 
-SCOPES_READING = (
-    "One block for each task and each group of pictures, one bar for each method. The thin line through the end of a"
+SUBSETS_READING = (
+    "One block for each task and each group of samples, one bar for each method. The thin line through the end of a"
     " bar is its interval: where two intervals overlap, the tables of paired differences say whether the difference"
     " may be chance."
 )
@@ -25,8 +25,8 @@ ROW, GAP = 17.0, 25.0
 """Points for each bar, and for the heading of each block."""
 
 
-def scopes_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping[str, Estimate]]) -> Panel:
-    """`values` holds, by scope's heading, each method's estimate; `axis` is the label with its unit."""
+def subsets_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping[str, Estimate]]) -> Panel:
+    """`values` holds, by the subset's heading, each method's estimate; `axis` is the label with its unit."""
     methods = list(dict.fromkeys(method for own in values.values() for method in own))
     styles = dict(zip(methods, series_styles(len(methods)), strict=True))
 
@@ -43,8 +43,8 @@ def scopes_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping[
                 color=INK.light,
             )
             at += GAP
-            for method, one in own.items():
-                _bar(axes, -(at + ROW / 2), one, styles[method].colour, styles[method].marker)
+            for method, value in own.items():
+                _bar(axes, -(at + ROW / 2), value, styles[method].colour, styles[method].marker)
                 at += ROW
         axes.set_ylim(-at - 4, 0)
         axes.set_xlim(left=0)
@@ -56,23 +56,23 @@ def scopes_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping[
     rows = sum(ROW * len(own) + GAP for own in values.values()) + 4
     below = 48 + 15.5 * len(methods)
     spoken = "; ".join(
-        f"{heading}, {method}: {one.value:.3f}"
+        f"{heading}, {method}: {estimate.value:.3f}"
         for heading, own in values.items()
-        for method, one in own.items()
-        if one.value is not None
+        for method, estimate in own.items()
+        if estimate.value is not None
     )
     svg = draw_svg(name, f"{title}. {spoken}.", draw, height=rows + below + 12, left=14, below=below)
     return Panel(name, title, svg)
 
 
-def _bar(axes: Axes, y: float, one: Estimate, colour: str, marker: str) -> None:
-    if one.value is None:
+def _bar(axes: Axes, y: float, estimate: Estimate, colour: str, marker: str) -> None:
+    if estimate.value is None:
         axes.annotate("undefined here", (0, y), (4, 0), textcoords="offset points", va="center", color=MUTED.light)
         return
-    axes.barh(y, one.value, height=ROW * 0.42, color=colour, alpha=0.32)
-    if one.low is not None and one.high is not None:
-        axes.plot([one.low, one.high], [y, y], color=colour, linewidth=1.6)
-    axes.plot(one.value, y, marker, color=colour, markersize=6)
+    axes.barh(y, estimate.value, height=ROW * 0.42, color=colour, alpha=0.32)
+    if estimate.low is not None and estimate.high is not None:
+        axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6)
+    axes.plot(estimate.value, y, marker, color=colour, markersize=6)
 
 
 def _legend(axes: Axes, methods: list[str]) -> None:
