@@ -16,9 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from emocaliber.chat.models import TINY_ADAPTER
-from emocaliber.chat.record import FILE, write_record
-from emocaliber.chat.run_record import record_of_run
+from emocaliber.chat.model import TINY_ADAPTER
+from emocaliber.chat.record import FILE, read_record, write_record
 from emocaliber.core.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import TINY, embedded_base
@@ -32,7 +31,7 @@ def pack(run: Path, out: Path) -> None:
 
     Raises UserError where the run is not finished, or of another base.
     """
-    stage, record = run / "3-calibrate", record_of_run(run)
+    stage, record = run / "3-calibrate", read_record(run)
     trained_on = json.loads((stage / "done.json").read_text())["inputs"]["model"]
     if trained_on != fingerprint(embedded_base()):
         raise UserError(f"{run}: trained on another tiny base than {embedded_base()}; run `make demo` again")

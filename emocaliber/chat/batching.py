@@ -1,11 +1,10 @@
-"""Batching: questions of all users go to the engine together, and nobody waits longer than the queue is long.
+"""Batching: questions of all users go to the engine together, in the order in which they came.
 
-Not an engine and not the page's own queue. One thread loads the model and then answers whatever has gathered while it
-was busy with the batch before.
+One thread loads the model and then answers whatever has gathered while it was busy with the batch before.
 
     batcher = Batcher(choice.load)
-    coming = batcher.submit(request)
-    coming.text, coming.result()
+    pending = batcher.submit(request)
+    pending.text, pending.result()
 """
 
 from __future__ import annotations
@@ -26,26 +25,26 @@ GATHERING = 0.1
 
 
 class BusyError(Exception):
-    """The queue is full or the model is not there; the message is for the user."""
+    """The queue is full, or the model could not be loaded; the message is for the user."""
 
 
-class Coming(Future[Response]):
-    """A response to come; `text` is the answer so far, as far as the engine tells."""
+class PendingAnswer(Future[Response]):
+    """A future response; `text` is the answer so far, where the engine streams it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.text = ""
-        self._wanted = True
+        self._abandoned = False
 
-    def take_back(self) -> None:
+    def abandon(self) -> None:
         """Nobody waits for it any more: it is not asked or, where it is being answered, broken off."""
         if not self.cancel():
-            self._wanted = False
+            self._abandoned = True
 
-    def hear(self, text: str) -> bool:
+    def on_token(self, text: str) -> bool:
         """Take the answer so far; whether anybody still waits for it."""
         self.text = text
-        return self._wanted
+        return not self._abandoned
 
 
 class Batcher:
@@ -63,7 +62,7 @@ class Batcher:
         gathering: float = GATHERING,
     ) -> None:
         self._load, self._together, self._waiting, self._gathering = load, together, waiting, gathering
-        self._queue: deque[tuple[Request, Coming]] = deque()
+        self._queue: deque[tuple[Request, PendingAnswer]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._loaded = threading.Event()
@@ -91,14 +90,14 @@ class Batcher:
         """Whether the loading ended, well or not, within `timeout` seconds."""
         return self._loaded.wait(timeout)
 
-    def submit(self, request: Request) -> Coming:
-        """The response to come, which can be taken back. Raises BusyError."""
+    def submit(self, request: Request) -> PendingAnswer:
+        """The future response. Raises BusyError."""
         with self._changed:
             if self._failure:
-                raise BusyError(f"The model is not there: {self._failure}")
+                raise BusyError(f"The model could not be loaded: {self._failure}")
             if self._closed or len(self._queue) >= self._waiting:
                 raise BusyError(f"{len(self._queue)} questions are waiting already. Try again in a moment.")
-            future = Coming()
+            future = PendingAnswer()
             self._queue.append((request, future))
             self._changed.notify()
         return future
@@ -113,22 +112,22 @@ class Batcher:
     def _work(self) -> None:
         try:
             engine = self._load()
-        except Exception as error:  # whatever it is, those who wait are told
+        except Exception as error:  # whatever it is, those who wait must hear of it
             with self._changed:
                 self._failure = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                self._give_up(BusyError(f"The model is not there: {self._failure}"))
+                self._give_up(BusyError(f"The model could not be loaded: {self._failure}"))
             return
         finally:
             self._loaded.set()
         while batch := self._next_batch():
             self._answer(engine, batch)
 
-    def _next_batch(self) -> list[tuple[Request, Coming]]:
+    def _next_batch(self) -> list[tuple[Request, PendingAnswer]]:
         """The questions that wait, cancelled ones left out; empty once closed."""
         with self._changed:
             while not self._closed:
                 self._gather()
-                batch: list[tuple[Request, Coming]] = []
+                batch: list[tuple[Request, PendingAnswer]] = []
                 while self._queue and len(batch) < self._together:
                     request, future = self._queue.popleft()
                     if future.set_running_or_notify_cancel():
@@ -147,12 +146,12 @@ class Batcher:
         while not self._closed and len(self._queue) < company and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
 
-    def _answer(self, engine: StreamingEngine, batch: list[tuple[Request, Coming]]) -> None:
+    def _answer(self, engine: StreamingEngine, batch: list[tuple[Request, PendingAnswer]]) -> None:
         self.batches.append(len(batch))
         try:
-            hearing = {id(request): future for request, future in batch}
+            pending = {id(request): future for request, future in batch}
             responses = engine.stream(
-                [request for request, _ in batch], lambda request, text: hearing[id(request)].hear(text)
+                [request for request, _ in batch], lambda request, text: pending[id(request)].on_token(text)
             )
             for (_, future), response in zip(batch, responses, strict=True):
                 future.set_result(response)

@@ -1,9 +1,10 @@
-"""Questions: typed text made safe, and the request that asks it about one picture.
+"""Questions: typed text made safe, and the request that asks it about a picture.
 
-Not a template: those are in `prompts/`. A follow-up quotes the conversation so far instead of continuing it, so that
-every engine can ask it as a question of its own; the answer has the form of any other and is read by the same reader.
+A follow-up quotes the conversation so far instead of continuing it, so that every engine can ask it as a question of
+its own; the answer has the form of any other and is read by the same reader.
 
-    python -c "from emocaliber.chat.questions import read_candidates; print(read_candidates('joy, awe'))"
+    read_labels("joy, awe")
+    request_of("face.png", image, template, ("joy", "awe"), question="why not awe?", history=[Exchange("", "...")])
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from emocaliber.core.prompting import Template
 from emocaliber.generation.engine import Request
 from emocaliber.generation.respond import choices_of
 
-MOST_CANDIDATES, LONGEST_CANDIDATE = 40, 40
+MOST_LABELS, LONGEST_LABEL = 40, 40
 LONGEST_QUESTION = 500
 MOST_TURNS_QUOTED = 4
 LONGEST_QUOTE = 600
@@ -30,25 +31,25 @@ _SPECIAL = re.compile(r"<\||\|>|</?(?:think|answer|confidence|distribution)>|\[/
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question of the conversation and the answer to it, as text."""
+    """A question of the conversation and its answer, as text."""
 
     question: str
     answer: str
 
 
-def read_candidates(text: str) -> tuple[str, ...]:
-    """The feelings typed, separated by commas or lines. Raises UserError saying what to mend."""
+def read_labels(text: str) -> tuple[str, ...]:
+    """The labels typed, separated by commas or lines. Raises UserError saying what to change."""
     names = [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]
     if len(names) < 2:
-        raise UserError("give at least two feelings to choose from, separated by commas: joy, sadness")
-    if len(names) > MOST_CANDIDATES:
-        raise UserError(f"{len(names)} feelings are more than the {MOST_CANDIDATES} that one question may offer")
+        raise UserError("give at least two labels to choose from, separated by commas: joy, sadness")
+    if len(names) > MOST_LABELS:
+        raise UserError(f"{len(names)} labels are more than the {MOST_LABELS} that a question may offer")
     for name in names:
-        if len(name) > LONGEST_CANDIDATE:
-            raise UserError(f"{name[:LONGEST_CANDIDATE]}…: a feeling is named in {LONGEST_CANDIDATE} characters")
+        if len(name) > LONGEST_LABEL:
+            raise UserError(f"{name[:LONGEST_LABEL]}…: a label has at most {LONGEST_LABEL} characters")
         _refuse_markup(name)
     if twice := next((name for name in names if [n.casefold() for n in names].count(name.casefold()) > 1), None):
-        raise UserError(f"{twice}: each feeling may stand once")
+        raise UserError(f"{twice}: this label is listed twice")
     return tuple(names)
 
 
@@ -75,23 +76,23 @@ def request_of(
     name: str,
     image: Image.Image,
     template: Template,
-    candidates: Sequence[str],
+    labels: Sequence[str],
     *,
     question: str = "",
     history: Sequence[Exchange] = (),
 ) -> Request:
     """The request that asks the template's question, or a typed one with the conversation before it."""
-    prompt = template.render(candidates)
+    prompt = template.render(labels)
     if question:
         prompt = f"{_quoted(history)}{question} {prompt}"
-    return Request(name, image, prompt, choices_of(template, candidates))
+    return Request(name, image, prompt, choices_of(template, labels))
 
 
 def _quoted(history: Sequence[Exchange]) -> str:
     last = history[-MOST_TURNS_QUOTED:]
     if not last:
         return ""
-    lines = [f"Asked: {one.question or 'which feeling fits'} You said: {_safe(one.answer)}" for one in last]
+    lines = [f"Asked: {turn.question or 'which feeling fits'} You said: {_safe(turn.answer)}" for turn in last]
     return "\n".join(["Earlier in this conversation:", *lines, "Now: "])
 
 

@@ -1,43 +1,44 @@
-"""The record: how often a model was right on rows that it was not trained on, by what it stated. Plain sentences rest
-on it.
+"""The record: how often a model was right on pictures it was not trained on, by the confidence it stated.
 
-Not a metric and not a map from confidence to probability: counts, and two questions to them. The counts stand beside
-an adapter as `calibration.json`, or come from any prediction file of held-out rows, or from a run (see run_record).
+Counts, and two questions to them. They stand beside an adapter as `calibration.json`, or are counted from a prediction
+file of held-out rows, or from a finished run, of which only the rows that stage 3 held out count: what the model states
+about the others, it was trained to state.
 
-    emocaliber chat --calibration FILE
+    emocaliber chat --model DIR --adapter RUN/3-calibrate/adapter --calibration RUN
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Count, Prediction, Share, State, read_predictions
-from emocaliber.evaluation.counts import Counts, count_rows
-from emocaliber.evaluation.trusted import trusted_at
+from emocaliber.stages.calibrate.split import held_out_clusters
 
 FILE = "calibration.json"
-LEAST_ROWS = 50
-"""A share of fewer rows than this would be told with more certainty than it has: neighbouring values join in."""
+LEAST_ANSWERS = 50
+"""A share among fewer answers than this would look more certain than it is: neighbouring confidences are added."""
+ROUNDING = 1e-9
 
 
 class Stated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stated confidence: how many answers stated it, and how many of them were right."""
+    """A stated confidence: how many answers stated it, and how many of them were right."""
 
     confidence: Share
     answers: Count
     right: Count
 
 
-class Likeness(msgspec.Struct, frozen=True):
-    """The answers most like one: `right` of `answers`, which stated from `low` to `high`."""
+class SimilarAnswers(msgspec.Struct, frozen=True):
+    """Answers that stated from `low` to `high` on pictures of `task`: how many, and how many of them were right."""
 
+    task: str
     right: int
     answers: int
     low: float
@@ -50,49 +51,49 @@ class Likeness(msgspec.Struct, frozen=True):
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What a threshold means: of `pictures`, the share that is trusted, and of right answers among these (or None)."""
+    """What a threshold meant: of `pictures` of `task`, the share whose answer is trusted, and the share of right
+    answers among these (None where there are none)."""
 
+    task: str
     pictures: int
     coverage: float
     accuracy: float | None
 
 
 class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One task's counts. `labels` are the candidates, sorted; `refused` rows had no usable label or confidence."""
+    """The counts of one task. `labels` are sorted; `refused` rows had no usable label or confidence."""
 
     task: str
     labels: tuple[str, ...]
     stated: tuple[Stated, ...]
     refused: Count
 
-    def like(self, confidence: float) -> Likeness | None:
-        """The answers that stated this confidence, widened to the nearest values until they are LEAST_ROWS.
+    def similar(self, confidence: float) -> SimilarAnswers | None:
+        """The answers that stated this confidence, widened to the nearest values until they are LEAST_ANSWERS.
 
         None where the record holds no answer.
         """
-        nearest = sorted(self.stated, key=lambda one: (abs(one.confidence - confidence), one.confidence))
+        nearest = sorted(self.stated, key=lambda row: (abs(row.confidence - confidence), row.confidence))
         taken: list[Stated] = []
-        for one in nearest:
-            distance = abs(one.confidence - confidence)
-            if sum(o.answers for o in taken) >= LEAST_ROWS and distance > abs(taken[-1].confidence - confidence) + 1e-9:
+        for row in nearest:
+            is_farther = taken and abs(row.confidence - confidence) > abs(taken[-1].confidence - confidence) + ROUNDING
+            if is_farther and sum(each.answers for each in taken) >= LEAST_ANSWERS:
                 break
-            taken.append(one)
-        if not taken:
+            taken.append(row)
+        answers = sum(row.answers for row in taken)
+        if not answers:
             return None
-        values = [one.confidence for one in taken]
-        return Likeness(sum(o.right for o in taken), sum(o.answers for o in taken), min(values), max(values))
+        values = [row.confidence for row in taken]
+        return SimilarAnswers(self.task, sum(row.right for row in taken), answers, min(values), max(values))
 
-    def at(self, threshold: float) -> Selection:
-        """What trusting every answer that states at least `threshold` meant on these rows."""
-        counts = trusted_at(self._counts(), threshold - 1e-9)
-        trusted = float(counts.right_trusted + counts.wrong_trusted)
-        pictures = sum(one.answers for one in self.stated) + self.refused
-        return Selection(pictures, float(counts.coverage), float(counts.right_trusted) / trusted if trusted else None)
-
-    def _counts(self) -> Counts:
-        confidence = np.repeat([one.confidence for one in self.stated], [one.answers for one in self.stated])
-        correct = [value for o in self.stated for value in (1,) * o.right + (0,) * (o.answers - o.right)]
-        return count_rows(confidence, correct, invalid=self.refused)
+    def selection(self, threshold: float) -> Selection:
+        """What trusting every answer that states at least `threshold` meant on these pictures."""
+        trusted = [row for row in self.stated if row.confidence >= threshold - ROUNDING]
+        answers, right = sum(row.answers for row in trusted), sum(row.right for row in trusted)
+        pictures = sum(row.answers for row in self.stated) + self.refused
+        return Selection(
+            self.task, pictures, answers / pictures if pictures else 0.0, right / answers if answers else None
+        )
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,30 +101,28 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     tasks: tuple[TaskRecord, ...] = ()
 
-    def of(self, candidates: Sequence[str]) -> TaskRecord | None:
-        """The task with these candidates, in any order; None where answers among them were never judged."""
-        wanted = tuple(sorted(candidates))
-        return next((one for one in self.tasks if one.labels == wanted), None)
+    def task_with(self, labels: Sequence[str]) -> TaskRecord | None:
+        """The task with these labels, in any order; None where answers among them were never measured."""
+        return next((task for task in self.tasks if task.labels == tuple(sorted(labels))), None)
 
 
 def record_of(rows: Iterable[Prediction]) -> Record:
-    """Count prediction rows. A task's candidates are the labels that its rows hold, as truth or as answer."""
+    """Count prediction rows. A task's labels are those that its rows hold, as truth or as answer."""
     labels: dict[str, set[str]] = defaultdict(set)
-    counts: dict[str, dict[float, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    answers: dict[str, dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     refused: dict[str, int] = defaultdict(int)
     for row in rows:
         labels[row.task] |= {row.truth} | ({row.predicted} if row.predicted is not None else set())
         if row.state is not State.OK or row.confidence is None:
             refused[row.task] += 1
-            continue
-        counts[row.task][row.confidence][0] += 1
-        counts[row.task][row.confidence][1] += row.predicted == row.truth
+        else:
+            answers[row.task][row.confidence].append(row.predicted == row.truth)
     return Record(
         tuple(
             TaskRecord(
                 task,
                 tuple(sorted(labels[task])),
-                tuple(Stated(value, *found) for value, found in sorted(counts[task].items())),
+                tuple(Stated(value, len(right), sum(right)) for value, right in sorted(answers[task].items())),
                 refused[task],
             )
             for task in sorted(labels)
@@ -132,17 +131,51 @@ def record_of(rows: Iterable[Prediction]) -> Record:
 
 
 def read_record(path: Path) -> Record:
-    """A `calibration.json`, or a prediction file (.jsonl) that is counted. Raises UserError naming the file."""
+    """A finished run's folder, a `calibration.json`, or a prediction file (.jsonl) of held-out rows.
+
+    Raises UserError naming the file.
+    """
+    if path.is_dir():
+        return record_of(held_out_rows(path))
     if path.suffix == ".jsonl":
         return record_of(read_predictions(path))
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise UserError(f"{path}: {problem}; give a {FILE} or a prediction file ending in .jsonl") from None
     except OSError as problem:
         raise UserError(f"{path} cannot be read: {problem.strerror}") from None
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a `calibration.json`, whole or not at all."""
+    """Write a `calibration.json` atomically."""
     write_atomically(path, [msgspec.json.format(msgspec.json.encode(record), indent=1), b"\n"])
+
+
+def held_out_rows(run: Path) -> list[Prediction]:
+    """What stage 3 of `emocaliber run ... --out RUN` states about the calibration pictures it was not trained on.
+
+    Selected by the rows' clusters, the recipe's share and its seed, and checked against the number that the run noted.
+    Raises UserError naming the file where one is missing or they do not agree.
+    """
+    done, predicted = run / "3-calibrate" / "done.json", run / "predictions" / "stage-3" / "stated.calibrate.jsonl"
+    try:
+        stage = json.loads(done.read_text(encoding="utf-8"))
+        recipe, result = stage["inputs"]["recipe"], stage["result"]
+        share, seed = float(recipe["held_out"]), int(recipe["seed"])
+        least = int(result["held_out"])
+        most = least + int(result["unreadable"])
+    except OSError as problem:
+        reason = f"no finished stage 3 ({problem.strerror})"
+        raise UserError(f"{done}: {reason}; give the folder of a finished run, or a {FILE}") from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise UserError(f"{done}: {problem!r} is not as stage 3 writes it; run `emocaliber run` again") from None
+    rows = list(read_predictions(predicted))
+    clusters = held_out_clusters((row.cluster for row in rows), share, seed)
+    held_out = [row for row in rows if row.cluster in clusters]
+    if not least <= len(held_out) <= most:
+        raise UserError(
+            f"{predicted}: {len(held_out)} rows belong to the held-out clusters, but {done} notes {least} of them;"
+            " both must come from the same run"
+        )
+    return held_out

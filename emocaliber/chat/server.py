@@ -1,98 +1,294 @@
-"""The server: the page, the route that takes pictures, and the guard in front of both, on one port.
+"""The server: the page, its routes, and what protects both, on one port.
 
-Not the page. Binds to loopback unless told otherwise, and then wants a password. Gradio's own launcher is not used: it
-opens what this page does not need (shared links, served folders, uploads).
+Binds to loopback by default, and asks for a password before it serves others. Every request must come from the page
+itself, be small and quick, and carry the password where there is one; no route takes a file's name or an address. What
+leaves forbids the browser any other host and any script but the page's own.
 
-    emocaliber chat --port 7860
+    serve(build_application(controller), bind("127.0.0.1", 7860))
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import base64
+import hmac
+import ipaddress
+import json
 import socket
-from pathlib import Path
+from collections.abc import AsyncGenerator
+from importlib.resources import files
+from typing import TypeVar
 from urllib.parse import unquote
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
-import gradio as gr
+import msgspec
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emocaliber.chat.address import LOOPBACK
-from emocaliber.chat.desk import Desk
-from emocaliber.chat.gallery import files_of
-from emocaliber.chat.gallery_page import Folder
-from emocaliber.chat.guard import SECONDS, UPLOAD, Application, Guard
-from emocaliber.chat.page import build_page, template_text
-from emocaliber.chat.pictures import MOST_BYTES, Waiting, read_picture
+from emocaliber.chat.controller import Ask, ChatController, Event, InSession, Judge, View, sentence
+from emocaliber.chat.session import MOST_BYTES, read_picture
+from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError
 from emocaliber.reporting.palette import css_variables
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+EVENT_BYTES = 20_000
+BODY_SECONDS = 30.0
 DECODED_AT_ONCE = 2
+PAGE_FILES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "media-src 'self' blob:",
+        "form-action 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+E_ = TypeVar("E_", bound=InSession)
 
 
-def build_application(
-    desk: Desk,
-    candidates: tuple[str, ...],
-    threshold: float,
-    *,
-    gallery: Path | None = None,
-    hosts: frozenset[str] = LOOPBACK,
-    password: str | None = None,
-    seconds: float = SECONDS,
-) -> Application:
-    """The whole application, guard included. `hosts`, `password` and `seconds` are the guard's.
-
-    Raises UserError where `gallery`, a folder, holds no pictures.
-    """
-    routes = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _take_pictures(routes, desk.waiting)
-    folder = None if gallery is None else Folder(desk, gallery, tuple(files_of(gallery)), candidates)
-    page = build_page(desk, candidates, threshold, folder)
-    local = ("system-ui", "sans-serif")
-    gr.mount_gradio_app(
-        routes,
-        page,
-        path="",
-        footer_links=[],
-        show_error=False,
-        ssr_mode=False,
-        mcp_server=False,
-        theme=gr.themes.Base(font=local, font_mono=("ui-monospace", "monospace")),
-        css=_css(),
-    )
-    return Guard(routes, hosts=hosts, password=password, upload_bytes=MOST_BYTES, seconds=seconds)
+def check_password(host: str, password: str | None) -> None:
+    """Raises UserError where the page would be open to others without a password, or it is not NAME:PASSWORD."""
+    if password is None and not is_loopback(host):
+        raise UserError(f"--host {host} opens the page to others: set --auth NAME:PASSWORD")
+    if password is not None and not all(password.partition(":")[::2]):
+        raise UserError("--auth takes a name and a password, separated by a colon: --auth ann:correct-horse")
 
 
-def _css() -> str:
-    light, dark = css_variables(dark=False), css_variables(dark=True)
-    return f":root {{ {light} }}\n.dark {{ {dark} }}\n{template_text('page.css')}"
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
-def _take_pictures(routes: FastAPI, waiting: Waiting) -> None:
-    decoding = asyncio.Semaphore(DECODED_AT_ONCE)
-
-    async def take(request: Request) -> Response:
-        """One picture's bytes; a token to it, or one sentence why not."""
-        name, encoded = unquote(request.headers.get("x-picture-name", "picture")), await request.body()
-        try:
-            async with decoding:
-                picture = await run_in_threadpool(read_picture, encoded, name)
-        except ImageError as problem:
-            return PlainTextResponse(str(problem), status_code=422)
-        return JSONResponse({"token": waiting.add(picture)})
-
-    routes.add_api_route(UPLOAD, take, methods=["POST"], response_model=None)
+def bind(host: str, port: int) -> socket.socket:
+    """The listening socket. Raises UserError where the address is not available."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise UserError(f"{host}:{port} cannot be served: {reason}; choose another with --port") from None
 
 
-def serve(application: Application, listening: socket.socket) -> None:
+def serve(application: ASGIApp, listening: socket.socket) -> None:
     """Serve until stopped."""
     config = uvicorn.Config(
         application, log_level="warning", ws="none", server_header=False, timeout_graceful_shutdown=3
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def build_application(
+    controller: ChatController,
+    *,
+    hosts: frozenset[str] = LOOPBACK,
+    password: str | None = None,
+    seconds: float = BODY_SECONDS,
+) -> Starlette:
+    """The application. `hosts` are the names that the page may be requested by, none for any; `password` is
+    "name:password" or None; `seconds` bounds the sending of a request's body."""
+    routes = _Routes(controller, seconds)
+    return Starlette(
+        routes=[
+            Route("/", routes.page),
+            *[Route(f"/{name}", routes.page) for name in ("page.css", "page.js")],
+            Route("/model", routes.model),
+            *[
+                Route(f"/{action.__name__}", action, methods=["POST"])
+                for action in (routes.open, routes.picture, routes.ask, routes.judge, routes.clear)
+            ],
+            *[
+                Route(f"/gallery/{action.__name__}", action, methods=["POST"])
+                for action in (routes.ask_gallery, routes.view)
+            ],
+        ],
+        middleware=[Middleware(Protection, hosts=hosts, password=password)],
+        exception_handlers={
+            HTTPException: lambda _, error: _refusal(error.status_code, error.detail),
+            ImageError: lambda _, error: _refusal(422, str(error)),
+            ClientDisconnect: lambda _request, _error: Response(status_code=400),  # which nobody reads
+            UserError: lambda _, error: _refusal(422, sentence(error)),
+            msgspec.MsgspecError: lambda _, error: _refusal(400, f"The page sent what it never sends: {error}."),
+        },
+    )
+
+
+class _Routes:
+    """What each address answers."""
+
+    def __init__(self, controller: ChatController, seconds: float) -> None:
+        self._controller, self._seconds = controller, seconds
+        self._decoding = asyncio.Semaphore(DECODED_AT_ONCE)
+        folder = files("emocaliber.chat") / "templates"
+        self._files = {name: (folder / name).read_text(encoding="utf-8") for name in PAGE_FILES}
+        self._files["page.css"] = f"{palette_css()}\n{self._files['page.css']}"
+
+    async def page(self, request: Request) -> Response:
+        """The page, its style and its script."""
+        name = request.url.path[1:] or "page.html"
+        return Response(self._files[name], media_type=PAGE_FILES[name])
+
+    async def model(self, _: Request) -> Response:
+        """Whether the model is loaded."""
+        return JSONResponse(self._controller.model_status())
+
+    async def open(self, request: Request) -> Response:
+        """A new session."""
+        await self._body(request, EVENT_BYTES)
+        return JSONResponse(self._controller.open())
+
+    async def picture(self, request: Request) -> Response:
+        """Take a picture, sent as it is, into a session."""
+        name, session = (unquote(request.headers.get(key, "")) for key in ("x-picture-name", "x-session"))
+        self._controller.sessions.find(session)
+        encoded = await self._body(request, MOST_BYTES)
+        async with self._decoding:
+            picture = await run_in_threadpool(read_picture, encoded, name)
+        return JSONResponse(self._controller.add_picture(session, picture))
+
+    async def ask(self, request: Request) -> Response:
+        """Ask about a session's pictures; a stream of events."""
+        return _stream(self._controller.ask(await self._event(request, Ask)))
+
+    async def judge(self, request: Request) -> Response:
+        """The answers at another threshold."""
+        return JSONResponse(self._controller.judge(await self._event(request, Judge)))
+
+    async def clear(self, request: Request) -> Response:
+        """Forget a session's pictures and answers."""
+        return JSONResponse(self._controller.clear(await self._event(request, InSession)))
+
+    async def ask_gallery(self, request: Request) -> Response:
+        """Ask about all pictures of the gallery; a stream of events."""
+        return _stream(self._controller.ask_gallery(await self._event(request, InSession)))
+
+    async def view(self, request: Request) -> Response:
+        """The gallery's chosen answers, for the page or as a file."""
+        event = await self._event(request, View)
+        turns = self._controller.gallery_answers(event)
+        if event.export:
+            kind = "text/csv" if event.export == "csv" else "application/jsonl"
+            return Response(await run_in_threadpool(self._controller.export, turns, event), media_type=kind)
+        return JSONResponse(await run_in_threadpool(self._controller.view, turns, event))
+
+    async def _event(self, request: Request, kind: type[E_]) -> E_:
+        """The body as an event of this kind. Raises MsgspecError where it is not, in any way."""
+        body = await self._body(request, EVENT_BYTES)
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise msgspec.DecodeError(str(error)) from None
+
+    async def _body(self, request: Request, limit: int) -> bytes:
+        """The body, read in bounded time and size. Raises HTTPException."""
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > limit:
+            raise HTTPException(413, _too_large(limit))
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                async for part in request.stream():
+                    parts.append(part)
+                    size += len(part)
+                    if size > limit:
+                        raise HTTPException(413, _too_large(limit))
+        except TimeoutError:
+            raise HTTPException(408, f"Sending took longer than {self._seconds:g} seconds.") from None
+        return b"".join(parts)
+
+
+class Protection:
+    """ASGI middleware: refuses requests under other names, from other pages or without the password, and adds HEADERS
+    to every answer."""
+
+    def __init__(self, application: ASGIApp, *, hosts: frozenset[str], password: str | None) -> None:
+        self._application, self._hosts = application, hosts
+        self._expected = None if password is None else b"Basic " + base64.b64encode(password.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a sentence."""
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+        elif scope["type"] != "http":  # the page opens no websocket
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            application = self._refusal(Request(scope)) or self._application
+            await application(scope, receive, _with_headers(send))
+
+    def _refusal(self, request: Request) -> Response | None:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin", "")
+        if self._hosts and host.rpartition(":")[0] not in self._hosts and host not in self._hosts:
+            return _refusal(421, "This page is served under another name.")
+        if origin and origin.partition("://")[2] != host:
+            return _refusal(403, "Another page may not ask here.")
+        authorization = request.headers.get("authorization", "").encode("latin-1")
+        if self._expected is not None and not hmac.compare_digest(authorization, self._expected):
+            return _refusal(401, "A name and a password are needed.")
+        return None
+
+
+def _refusal(status: int, text: str) -> Response:
+    headers = {"www-authenticate": 'Basic realm="emocaliber", charset="UTF-8"'} if status == 401 else {}
+    if status in (408, 413):
+        headers["connection"] = "close"
+    return PlainTextResponse("There is nothing here." if status in (404, 405) else text, status, headers)
+
+
+def _with_headers(send: Send) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(HEADERS)
+        await send(message)
+
+    return wrapped
+
+
+def _stream(events: AsyncGenerator[Event]) -> Response:
+    """Events as lines of JSON. Where the browser hangs up, the generator is cancelled and cleans up after itself."""
+
+    async def lines() -> AsyncGenerator[str]:
+        try:
+            async for event in events:
+                yield json.dumps(event, ensure_ascii=False) + "\n"
+        except UserError as error:
+            yield json.dumps({"status": sentence(error), "alert": True}) + "\n"
+        finally:
+            await events.aclose()
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+def _too_large(limit: int) -> str:
+    return f"That is too large: at most {limit / 1e6:g} MB are accepted."
+
+
+def palette_css() -> str:
+    """The reports' colours as custom properties, for light and dark screens."""
+    light, dark = css_variables(dark=False), css_variables(dark=True)
+    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"

@@ -1,95 +1,201 @@
-"""A session: the pictures in question and the conversation about them, as one user sees it.
+"""A session: one user's pictures and the conversation about them, in memory only, and not for long.
 
-Not the page: nothing here knows of HTML. Values, never changed in place.
+Pictures are checked before they are decoded, stripped of all but their pixels (EXIF included), and never written to
+the disk.
 
-    python -m pytest tests/chat/test_session.py
+    sessions = Sessions()
+    session = sessions.find(sessions.open())
+    session.add_picture(read_picture(encoded, "face.png"))
 """
 
 from __future__ import annotations
 
-import json
+import base64
+import secrets
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from io import BytesIO
 
-from emocaliber.chat.answers import Answer, read_answer
-from emocaliber.chat.models import ModelChoice
-from emocaliber.chat.pictures import Picture
+from PIL import Image
+
+from emocaliber.chat.answer import Answer, read_answer
+from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.questions import Exchange, request_of
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import ImageError, decode_image
+from emocaliber.core.resolution import shown
 from emocaliber.generation.engine import Request, Response
 
-MOST_PICTURES = 12
-MOST_TURNS = 60
+MOST_BYTES = 20_000_000
+THUMBNAIL = 320
+LONGEST_NAME = 80
+MOST_PICTURES, MOST_TURNS = 12, 60
+MOST_SESSIONS, IDLE_SECONDS = 128, 900.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A checked picture: RGB, no more pixels than a model is shown; `thumbnail` is a data: URI made from it."""
+
+    name: str
+    image: Image.Image
+    thumbnail: str
+
+
+def read_picture(encoded: bytes, name: str) -> Picture:
+    """Check, decode, and keep only the pixels. Raises ImageError with one sentence."""
+    name = display_name(name)
+    if len(encoded) > MOST_BYTES:
+        raise ImageError(f"{name}: {len(encoded):,} bytes are more than the {MOST_BYTES:,} allowed")
+    image = shown(decode_image(encoded, name))
+    image.info.clear()
+    return Picture(name, image, _thumbnail(image))
+
+
+def _thumbnail(image: Image.Image) -> str:
+    """A small copy as a data: URI; WebP, pixels alone."""
+    small = image.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = BytesIO()
+    small.save(buffer, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def display_name(name: str) -> str:
+    """A file's name for display alone: its last part, printable, of bounded length."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    printable = "".join(character for character in last if character.isprintable()).strip()
+    return printable[:LONGEST_NAME] or "picture"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A question that was asked about all pictures at once; `question` is what was typed, empty for the trained one."""
+
+    number: int
+    labels: tuple[str, ...]
+    question: str
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One question about one picture, and the response; of the picture only name and thumbnail are kept."""
+    """An asking about a picture, and the response; of the picture only name and thumbnail remain.
 
+    `id` counts the turns of a session, or the pictures of a gallery; `thumbnail` is empty for an unusable picture.
+    """
+
+    id: int
     name: str
     thumbnail: str
-    candidates: tuple[str, ...]
-    question: str
+    asking: Asking
     response: Response
-    asking: int
 
     def read(self, choice: ModelChoice, threshold: float) -> Answer:
         """The answer, judged at this threshold."""
+        asking = self.asking
         return read_answer(
-            self.response, choice.template, self.candidates,
-            name=self.name, record=choice.record, threshold=threshold, question=self.question,
-        )  # fmt: skip
+            self.response, choice, asking.labels, name=self.name, threshold=threshold, question=asking.question
+        )
 
 
-@dataclass(frozen=True)
-class Question:
-    """What was asked last: kept to be asked again."""
-
-    candidates: tuple[str, ...]
-    typed: str
-
-
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """`pictures` are in question, `turns` is the history, `askings` counts how often was asked."""
+    """`pictures` are those that the next question is about, `turns` is the history, `last` what was asked last;
+    `answers` counts all answers so far, and `gallery` holds those about the gallery's pictures.
 
-    pictures: tuple[Picture, ...] = ()
-    turns: tuple[Turn, ...] = ()
-    askings: int = 0
-    last: Question | None = None
+    Used from the server's event loop alone.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    gallery: list[Turn] = field(default_factory=list)
+    last: Asking | None = None
+    answers: int = 0
     answered: bool = False
 
-    def with_pictures(self, new: Sequence[Picture]) -> Session:
-        """Add pictures; those that were asked about already make room for them."""
-        before = () if self.answered and new else self.pictures
-        return replace(self, pictures=(*before, *new)[:MOST_PICTURES], answered=self.answered and not new)
+    def add_picture(self, picture: Picture) -> None:
+        """Add a picture; those that were asked about already make room for it. Raises UserError where it is full."""
+        if self.answered:
+            self.pictures, self.answered = [], False
+        if len(self.pictures) >= MOST_PICTURES:
+            raise UserError(f"{picture.name}: at most {MOST_PICTURES} pictures are asked about at a time")
+        self.pictures.append(picture)
 
-    def asking(self, question: Question) -> Session:
-        """The session as a new asking begins."""
-        return replace(self, askings=self.askings + 1, last=question, answered=True)
+    def begin(self, labels: tuple[str, ...], question: str) -> Asking:
+        """A new asking."""
+        self.last = Asking(1 if self.last is None else self.last.number + 1, labels, question)
+        self.answered = True
+        return self.last
 
-    def retrying(self) -> Session:
-        """The session before its last asking, to ask it again."""
-        return replace(self, turns=tuple(turn for turn in self.turns if turn.asking != self.askings))
+    def begin_again(self) -> Asking:
+        """The last asking once more, in place of its answers. Raises UserError where nothing was asked yet."""
+        if self.last is None:
+            raise UserError("nothing has been asked yet")
+        self.turns = [turn for turn in self.turns if turn.asking != self.last]
+        return self.begin(self.last.labels, self.last.question)
 
-    def requests(self, choice: ModelChoice, question: Question) -> list[Request]:
-        """One request for each picture, its own history quoted where the question was typed."""
+    def requests(self, asking: Asking, choice: ModelChoice) -> list[Request]:
+        """A request for each picture, its own history quoted where the question was typed."""
         return [
             request_of(
-                picture.name, picture.image, choice.template, question.candidates,
-                question=question.typed, history=self._history(picture),
+                picture.name,
+                picture.image,
+                choice.template,
+                asking.labels,
+                question=asking.question,
+                history=self._history(picture),
             )
             for picture in self.pictures
-        ]  # fmt: skip
+        ]
 
-    def _history(self, picture: Picture) -> list[Exchange]:
-        own = (turn for turn in self.turns if turn.thumbnail == picture.thumbnail and turn.response.text)
-        return [Exchange(turn.question, turn.response.text) for turn in own]
+    def _history(self, picture: Picture) -> Sequence[Exchange]:
+        about = (turn for turn in self.turns if turn.thumbnail == picture.thumbnail and turn.response.text)
+        return [Exchange(turn.asking.question, turn.response.text) for turn in about]
 
-    def with_turn(self, picture: Picture, question: Question, response: Response) -> Session:
-        """Add an answer; the oldest goes where there are too many."""
-        turn = Turn(picture.name, picture.thumbnail, question.candidates, question.typed, response, self.askings)
-        return replace(self, turns=(*self.turns, turn)[-MOST_TURNS:])
+    def add_turn(self, picture: Picture, asking: Asking, response: Response) -> None:
+        """Add an answer; the oldest are dropped where there are too many."""
+        self.answers += 1
+        turn = Turn(self.answers, picture.name, picture.thumbnail, asking, response)
+        self.turns = [*self.turns, turn][-MOST_TURNS:]
 
-    def as_json(self, choice: ModelChoice, threshold: float) -> str:
-        """The conversation as a JSON list of answers."""
-        return json.dumps([turn.read(choice, threshold).as_json() for turn in self.turns], ensure_ascii=False, indent=1)
+    def clear(self) -> None:
+        """Forget pictures and conversation."""
+        self.pictures, self.turns, self.last, self.answered = [], [], None, False
+
+
+class Sessions:
+    """All users' sessions, each under a name that nobody can guess.
+
+    A session is dropped after `seconds` without use, and the one unused for longest where there are more than `most`.
+    """
+
+    def __init__(self, seconds: float = IDLE_SECONDS, most: int = MOST_SESSIONS) -> None:
+        self._seconds, self._most = seconds, most
+        self._sessions: OrderedDict[str, tuple[float, Session]] = OrderedDict()
+
+    def __len__(self) -> int:
+        self._drop()
+        return len(self._sessions)
+
+    def open(self) -> str:
+        """A new session's name."""
+        name = secrets.token_urlsafe(24)
+        self._sessions[name] = (time.monotonic(), Session())
+        self._drop()
+        return name
+
+    def find(self, name: str) -> Session:
+        """The session of that name, which counts as used. Raises UserError where there is none, or no longer."""
+        self._drop()
+        entry = self._sessions.pop(name, None)
+        if entry is None:
+            raise UserError("this session has ended: reload the page")
+        self._sessions[name] = (time.monotonic(), entry[1])
+        return entry[1]
+
+    def _drop(self) -> None:
+        oldest = time.monotonic() - self._seconds
+        while self._sessions and (len(self._sessions) > self._most or next(iter(self._sessions.values()))[0] < oldest):
+            self._sessions.popitem(last=False)

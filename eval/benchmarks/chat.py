@@ -1,8 +1,8 @@
-"""What batching users together brings: many users at the real page's desk, the tiny model on vLLM, one machine.
+"""What batching users together brings: many users of the page's server, the tiny model on vLLM, on one machine.
 
-Not a benchmark of models, nor of browsers: users are coroutines that send a picture through the guard, ask through the
-desk as the page's button does, read the answer, and ask the next. Twice the same: batches of all who wait, and one
-question at a time.
+Users are coroutines that do over HTTP what the page does: open a session, send a picture, ask, read the stream until
+the answer is there, and ask about the next. Measured twice: with batches of all who wait, and one question at a time.
+No browser takes part, and what is measured is the serving, not the model.
 
     export VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1
     python eval/benchmarks/chat.py --users 20 --seconds 120
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,27 +24,24 @@ import httpx
 import numpy as np
 import uvicorn
 
-from emocaliber.chat.address import bind
 from emocaliber.chat.batching import Batcher
-from emocaliber.chat.desk import Desk
-from emocaliber.chat.models import ModelChoice, add_model_arguments, model_choice
-from emocaliber.chat.pictures import Waiting
-from emocaliber.chat.server import build_application
-from emocaliber.chat.session import Session
+from emocaliber.chat.controller import ChatController
+from emocaliber.chat.model import ModelChoice, add_model_arguments, model_choice
+from emocaliber.chat.server import bind, build_application
+from emocaliber.chat.session import Sessions
 from emocaliber.core.environment import usable_cores
 from emocaliber.core.predictions import State
-from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.data.embedded import load
-from emocaliber.generation.engine import Engine
+from emocaliber.generation.engine import StreamingEngine
 
 SHORTER = 4
 """One at a time is measured for a quarter of the time: its rate is steady, and it is the slow half."""
 
 
 @dataclass
-class Tally:
-    """Seconds from sending a picture to its answer, what went wrong, and until the last answer the seconds
-    by the clock and those of CPU, which a busy machine leaves alone."""
+class Measured:
+    """Seconds from sending a picture to its answer, and what went wrong; `elapsed` and `cpu` are seconds until the last
+    answer, by the clock and of CPU time, which other work on the machine does not change."""
 
     seconds: list[float] = field(default_factory=list)
     elapsed: float = 0.0
@@ -51,65 +49,67 @@ class Tally:
     errors: list[str] = field(default_factory=list)
 
 
-async def use(pictures: Sequence[bytes], url: str, desk: Desk, until: float, tally: Tally) -> None:
+async def use(pictures: Sequence[bytes], url: str, until: float, measured: Measured) -> None:
     """One user, on a connection of their own: a picture, a question, the answer, and again."""
     async with httpx.AsyncClient(base_url=url, timeout=120, verify=False) as client:
-        await _ask_on(cycle(pictures), client, desk, until, tally)
+        setup = (await client.post("/open", content="{}")).json()
+        await _keep_asking(cycle(pictures), client, setup["session"], ", ".join(setup["labels"]), until, measured)
 
 
-async def _ask_on(pictures: Iterator[bytes], client: httpx.AsyncClient, desk: Desk, until: float, tally: Tally) -> None:
+async def _keep_asking(
+    pictures: Iterator[bytes], client: httpx.AsyncClient, session: str, labels: str, until: float, measured: Measured
+) -> None:
+    headers = {"x-session": session, "x-picture-name": "face.png"}
+    event = {"session": session, "labels": labels, "question": "", "threshold": 0.7}
     for encoded in pictures:
         if time.monotonic() > until:
             return
         began = time.monotonic()
-        reply = await client.post("/pictures", content=encoded, headers={"x-picture-name": "face.png"})
+        reply = await client.post("/picture", content=encoded, headers=headers)
         if reply.status_code != httpx.codes.OK:
-            tally.errors.append(reply.text)
+            measured.errors.append(reply.text)
             continue
-        session, _, problem = desk.received(Session(), [reply.json()["token"]], [])
-        async for update in desk.ask(session, KAOMOJI_10.name, "", "", 0.7):
-            if not isinstance(update, str):  # else it is what is being written
-                session, _, problem, _, _ = update
-        read = [turn.read(desk.choice, 0.7) for turn in session.turns]
-        if problem or [answer.state for answer in read] != [State.OK]:
-            tally.errors.append(problem or read[0].sentence)
-        tally.seconds.append(time.monotonic() - began)
+        async with client.stream("POST", "/ask", json=event) as stream:
+            events = [json.loads(line) async for line in stream.aiter_lines()]
+        states = [row["answer"]["state"] for row in events if "answer" in row]
+        if states != [State.OK] or events[-1]["alert"]:
+            measured.errors.append(events[-1]["status"] or str(states))
+        measured.seconds.append(time.monotonic() - began)
 
 
-def measure(choice: ModelChoice, engine: Engine, users: int, seconds: float, together: int) -> Tally:
-    """That many users for that long, at a page whose batches hold at most `together` questions."""
+def measure(choice: ModelChoice, engine: StreamingEngine, users: int, seconds: float, together: int) -> Measured:
+    """That many users for that long, at a server whose batches hold at most `together` questions."""
     batcher, listening = Batcher(lambda: engine, together=together), bind("127.0.0.1", 0)
-    desk = Desk(choice, batcher, Waiting())
-    application = build_application(desk, KAOMOJI_10.labels, 0.7)
+    application = build_application(ChatController(choice, batcher, Sessions(), 0.7))
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none"))
     serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     serving.start()
-    tally = Tally()
+    measured = Measured()
     pictures = [row.image for row in load("kaomoji", "test") if isinstance(row.image, bytes)]
 
     async def everyone() -> None:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         began, cpu = time.monotonic(), time.process_time()
         until = began + seconds
-        await asyncio.gather(*(use(pictures[user::users], url, desk, until, tally) for user in range(users)))
-        tally.elapsed, tally.cpu = time.monotonic() - began, time.process_time() - cpu
+        await asyncio.gather(*(use(pictures[user::users], url, until, measured) for user in range(users)))
+        measured.elapsed, measured.cpu = time.monotonic() - began, time.process_time() - cpu
 
     asyncio.run(everyone())
     server.should_exit = True
     serving.join()
     batcher.close()
     print(f"  largest batch {max(batcher.batches)}, mean {np.mean(batcher.batches):.1f}", flush=True)
-    return tally
+    return measured
 
 
-def report(name: str, tally: Tally) -> float:
+def report(name: str, measured: Measured) -> float:
     """Print one line; returns answers a second."""
-    rate = len(tally.seconds) / tally.elapsed
-    middle, high = np.percentile(tally.seconds, [50, 95])
+    rate = len(measured.seconds) / measured.elapsed
+    middle, high = np.percentile(measured.seconds, [50, 95])
     print(
-        f"{name}: {len(tally.seconds)} answers, {rate:.1f} a second, median {middle:.2f} s, p95 {high:.2f} s,"
-        f" {1000 * tally.cpu / len(tally.seconds):.0f} ms of CPU an answer,"
-        f" errors {len(tally.errors)} {sorted(set(tally.errors))[:3]}",
+        f"{name}: {len(measured.seconds)} answers, {rate:.1f} a second, median {middle:.2f} s, p95 {high:.2f} s,"
+        f" {1000 * measured.cpu / len(measured.seconds):.0f} ms of CPU an answer,"
+        f" errors {len(measured.errors)} {sorted(set(measured.errors))[:3]}",
         flush=True,
     )
     return rate

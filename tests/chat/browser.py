@@ -13,7 +13,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 PATIENCE = 180
 SCREENSHOTS = Path(__file__).parents[2] / "out" / "chat-screenshots"
@@ -43,10 +43,10 @@ class Browser:
         self.url, self.driver = url, webdriver.Chrome(options=options, service=Service(chromedriver))
         self.open()
 
-    def open(self, query: str = "") -> None:
+    def open(self) -> None:
         """Load the page afresh: a new session."""
-        self.driver.get(self.url + query)
-        self.wait(lambda: self.all("#picture-files") and self.all("#answers .empty"))
+        self.driver.get(self.url)
+        self.wait(lambda: self.all("body[data-ready] #answers .empty"))
         self.wait(lambda: "Loading" not in self.text("#model"))
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Browser:
         """Choose pictures and wait until they are in the tray."""
         before = len(self.all("#tray li"))
         self.one("#picture-files").send_keys("\n".join(map(str, pictures)))
-        self.wait(lambda: len(self.all("#tray li")) != before or self.all("#status .alert"))
+        self.wait(lambda: len(self.all("#tray li")) == before + len(pictures) or self.all("#status.alert"))
 
     def ask(self) -> None:
         """Press Ask and wait until the answers are there."""
@@ -83,13 +83,13 @@ class Browser:
 
     def type(self, selector: str, text: str) -> None:
         """Replace what stands in a text field."""
-        field = self.one(f"{selector} textarea, {selector} input")
+        field = self.one(selector)
         field.clear()
         field.send_keys(text)
 
     def choose(self, value: str) -> None:
-        """Choose the feelings by the radio button's value."""
-        self.one(f"#taxonomy input[value='{value}']").click()
+        """Choose the labels by the name of their list."""
+        Select(self.one("#label-set")).select_by_value(value)
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the page."""

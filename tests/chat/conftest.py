@@ -1,7 +1,8 @@
-"""The tiny model with a trained adapter and its record, and pictures to ask about."""
+"""The tiny model behind `emocaliber chat`, and pictures to ask about."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -17,24 +18,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emocaliber.chat.models import TINY_ADAPTER
+from emocaliber.chat.model import ModelChoice, add_model_arguments, model_choice
 from emocaliber.data.embedded import load
 from tests.chat.browser import Browser
 
-ROOT = Path(__file__).parents[2]
 
-
-@pytest.fixture(scope="session")
-def tiny_options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options of `ask` and `chat` for the tiny model: none where its adapter comes with the package."""
-    if TINY_ADAPTER.is_dir():
-        return []
-    packed = tmp_path_factory.mktemp("packed") / "tiny-adapter"
-    script = [sys.executable, "scripts/pack_tiny_adapter.py", "out/demo", "--out", str(packed)]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no trained tiny adapter: {done.stderr}")
-    return ["--model", "tiny", "--adapter", str(packed), "--taxonomy", "kaomoji-10"]
+def choice_of(*options: str) -> ModelChoice:
+    """What these options of `ask` and `chat` say; nothing is loaded."""
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser)
+    return model_choice(parser.parse_args(options))
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +85,9 @@ def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def page_url(tiny_options: list[str], page_folder: Path, album: Path) -> Iterator[str]:
+def page_url(page_folder: Path, album: Path) -> Iterator[str]:
     """`emocaliber chat` on a free port, until the tests are over."""
-    with page(page_folder, "--gallery", str(album), *tiny_options) as url:
+    with page(page_folder, "--gallery", str(album)) as url:
         yield url
 
 

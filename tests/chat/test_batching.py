@@ -28,12 +28,12 @@ class Gated:
         self.gate, self.started = threading.Event(), threading.Event()
 
     def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
-        self.wanted = [heard(one, one.sample_id[:1]) for one in requests]
+        self.waited_for = [heard(request, request.sample_id[:1]) for request in requests]
         self.started.set()
         assert self.gate.wait(10)
-        if any(one.sample_id == "break" for one in requests):
+        if any(request.sample_id == "break" for request in requests):
             raise RuntimeError("out of memory")
-        return [Response(one.sample_id, one.sample_id, "stop") for one in requests]
+        return [Response(request.sample_id, request.sample_id, "stop") for request in requests]
 
 
 def test_what_gathers_during_a_batch_goes_together_in_the_next():
@@ -53,27 +53,27 @@ def test_a_question_taken_back_is_not_asked():
     batcher = Batcher(lambda: engine)
     first = batcher.submit(request("first"))
     assert engine.started.wait(10)
-    back, kept = batcher.submit(request("back")), batcher.submit(request("kept"))
+    back, next_one = batcher.submit(request("back")), batcher.submit(request("next"))
     assert back.cancel()
     engine.gate.set()
-    assert kept.result(10).text == "kept"
+    assert next_one.result(10).text == "next"
     assert first.result(10).text == "first"
     assert batcher.batches == [1, 1]
     batcher.close()
 
 
-def test_the_answer_so_far_is_heard_by_the_one_who_asked_and_a_question_taken_back_by_the_engine():
+def test_whoever_asked_has_the_answer_so_far_and_the_engine_learns_of_a_question_taken_back():
     engine = Gated()
     batcher = Batcher(lambda: engine)
     first = batcher.submit(request("first"))
     assert engine.started.wait(10)
     assert first.text == "f"
-    assert engine.wanted == [True]
-    first.take_back()
-    assert not first.hear("fi")
+    assert engine.waited_for == [True]
+    first.abandon()
+    assert not first.on_token("fi")
     waiting = batcher.submit(request("waiting"))
     assert waiting.text == ""
-    waiting.take_back()
+    waiting.abandon()
     assert waiting.cancelled()
     engine.gate.set()
     batcher.close()
@@ -92,7 +92,7 @@ def test_a_full_queue_says_so():
     batcher.close()
 
 
-def test_a_model_that_cannot_be_loaded_is_told_to_those_who_wait_and_to_those_who_come():
+def test_a_model_that_cannot_be_loaded_is_an_error_for_those_who_wait_and_those_who_come():
     gate = threading.Event()
 
     def load() -> StreamingEngine:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from emocaliber.chat.server import bind, build_application
 from tests.chat.browser import Browser
 from tests.chat.conftest import bomb
+from tests.chat.test_controller import Scripted, controller_of
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +27,7 @@ def afresh(browser: Browser) -> None:
 
 
 def shown_json(browser: Browser) -> list[dict[str, object]]:
-    answers: list[dict[str, object]] = json.loads(browser.one("#json textarea").get_property("value"))
+    answers: list[dict[str, object]] = json.loads(browser.one("#json").get_property("value"))
     return answers
 
 
@@ -47,7 +51,7 @@ WATCH = """
 window.written = [];
 window.asked = false;
 new MutationObserver(() => {
-  document.querySelectorAll('#writing article').forEach((one) => window.written.push(one.innerText));
+  document.querySelectorAll('#writing article').forEach((each) => window.written.push(each.innerText));
   window.asked ||= document.querySelector('#status').innerText.includes('Asking');
 }).observe(document.body, { childList: true, subtree: true, characterData: true });
 """
@@ -62,14 +66,14 @@ def test_an_answer_appears_while_it_is_written(browser: Browser, faces: list[Pat
             break
     written = browser.driver.execute_script("return window.written")
     assert written
-    assert all("Feeling" in text for text in written)
+    assert all("Emotion" in text for text in written)
     assert not browser.all("#writing article")
 
 
 def test_the_slider_changes_the_verdict_and_says_what_it_means(browser: Browser, faces: list[Path]):
     browser.give(faces[0])
     browser.ask()
-    handle = browser.one("#threshold input[type=range]")
+    handle = browser.one("#threshold")
     handle.send_keys(Keys.HOME)
     browser.wait(lambda: browser.all("article.answer.trusted"))
     assert "state 0 %" in browser.text("#meaning")
@@ -97,8 +101,8 @@ def test_follow_ups_several_pictures_and_asking_again(browser: Browser, faces: l
     browser.give(faces[0], faces[1])
     browser.ask()
     assert len(browser.all("article.answer")) == 2
-    browser.type("#typed", "what if it were a man?")
-    browser.one("#typed textarea, #typed input").send_keys(Keys.ENTER)
+    browser.type("#question", "what if it were a man?")
+    browser.one("#question").send_keys(Keys.ENTER)
     browser.wait(lambda: len(browser.all("article.answer")) == 4 and not browser.text("#status"))
     assert browser.text("article.answer:first-of-type .question") == "what if it were a man?"
     browser.shoot("follow-up")
@@ -116,7 +120,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(browser: Browser, tmp_path:
     wrong = tmp_path / "notes.png"
     wrong.write_text("no picture at all")
     browser.give(wrong)
-    assert "notes.png: not a PNG, JPEG, WEBP image" in browser.text("#status .alert")
+    assert "notes.png: not a PNG, JPEG, WEBP image" in browser.text("#status.alert")
     browser.shoot("wrong-file")
 
 
@@ -124,7 +128,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(browser: Browser, tmp_path: Path
     file = tmp_path / "bomb.png"
     file.write_bytes(bomb())
     browser.give(file)
-    assert "10000 x 10000 pixels are more than" in browser.text("#status .alert")
+    assert "10000 x 10000 pixels are more than" in browser.text("#status.alert")
     browser.shoot("bomb")
 
 
@@ -132,23 +136,45 @@ def test_a_drawing_with_a_script_in_it_is_refused(browser: Browser, tmp_path: Pa
     drawing = tmp_path / "drawing.svg"
     drawing.write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>document.title='owned'</script></svg>")
     browser.give(drawing)
-    assert "drawing.svg: not a PNG" in browser.text("#status .alert")
+    assert "drawing.svg: not a PNG" in browser.text("#status.alert")
     assert "owned" not in browser.driver.title
 
 
 def test_asking_without_a_picture_says_what_is_missing(browser: Browser):
     browser.one("#ask").click()
-    browser.wait(lambda: "Choose a picture first" in browser.text("#status .alert"))
+    browser.wait(lambda: "Choose a picture first" in browser.text("#status.alert"))
 
 
-def test_what_a_user_types_stays_text(browser: Browser, faces: list[Path]):
-    hostile = "<img src=x onerror=document.title='owned'>${document.title='owned'} {{7*7}} `x`"
-    browser.give(faces[0])
-    browser.type("#typed", hostile)
-    browser.ask()
-    assert browser.text("article.answer .question") == hostile
-    assert "owned" not in browser.driver.title
-    assert len(browser.all("article.answer img")) == 1
+HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>${1} {{7*7}} `x` </pre>"
+
+
+def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path, faces: list[Path]):
+    """At a page whose model writes HTML, in its answer and its reasoning, between labels that hold HTML."""
+    text = f"<think><human>{HOSTILE}</human></think>{HOSTILE}<answer>a<b>c</answer><confidence>0.90</confidence>"
+    controller, listening = controller_of(Scripted(text=text)), bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(build_application(controller), log_level="warning", ws="none"))
+    threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
+    url, browser.url = browser.url, f"http://127.0.0.1:{listening.getsockname()[1]}"
+    hostile = tmp_path / "<img src=x onerror=document.title='owned'>.png"
+    hostile.write_bytes(faces[0].read_bytes())
+    try:
+        browser.open()
+        browser.choose("my own")
+        browser.type("#own", "a<b>c, <i>d</i>")
+        browser.type("#question", HOSTILE)
+        browser.give(hostile)
+        browser.ask()
+        browser.shoot("hostile")
+        assert browser.text("article.answer .question") == HOSTILE
+        assert browser.text("article.answer .label") == "a<b>c"
+        assert HOSTILE in browser.text("article.answer .reasoning dd")
+        assert browser.text("article.answer pre") == text
+        assert hostile.name in browser.text("article.answer .meta")
+        assert "owned" not in browser.driver.title
+        assert len(browser.all("article.answer img")) == 1
+        assert not browser.all("main script, main i, main b")
+    finally:
+        browser.url, server.should_exit = url, True
 
 
 def test_two_users_at_once_see_only_their_own(browser: Browser, page_url: str, faces: list[Path]):
@@ -170,32 +196,31 @@ def test_everything_can_be_done_by_the_keyboard(browser: Browser, faces: list[Pa
     browser.wait(lambda: browser.all("#tray li"))
     reached: list[str] = []
     browser.driver.execute_script("document.querySelector('#picture-files').focus()")
-    for _ in range(40):
-        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
-        focused = browser.driver.execute_script(
-            "const e = document.activeElement; return e.type === 'range' ? 'slider' :"
-            " (e.closest('#typed, #own, #taxonomy, button[id]') || e).id"
-        )
+    for _ in range(20):
+        press(browser, Keys.TAB)
+        focused = browser.driver.execute_script("return document.activeElement.id")
         reached.append(focused)
-        if focused == "taxonomy":
-            press(browser, Keys.ARROW_RIGHT)  # from the last one to "my own", whose field comes next, and back
+        if focused == "label-set":
+            press(browser, Keys.END)  # the last one is "my own", whose field comes next, and back
             browser.wait(browser.one("#own").is_displayed)
             press(browser, Keys.TAB)
-            assert browser.driver.execute_script("return document.activeElement.closest('#own') !== null")
+            assert browser.driver.execute_script("return document.activeElement.id") == "own"
             browser.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.TAB)
-            press(browser, Keys.ARROW_LEFT)
+            press(browser, Keys.HOME)
             browser.wait(lambda: not browser.one("#own").is_displayed())
         if focused == "ask":
-            ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
+            press(browser, Keys.ENTER)
             browser.wait(lambda: browser.all("article.answer"))
-        if focused == "slider":
-            ActionChains(browser.driver).send_keys(Keys.HOME).perform()
+        if focused == "threshold":
+            press(browser, Keys.HOME)
             browser.wait(lambda: browser.all("article.answer.trusted"))
             break
-    assert [one for one in reached if one in ("ask", "stop", "retry", "clear", "copy")] == [
-        "ask", "stop", "retry", "clear", "copy",
-    ]  # fmt: skip
-    assert {"photograph", "taxonomy", "typed"} <= set(reached)
+    buttons = ["ask", "stop", "retry", "clear", "copy"]
+    assert [name for name in reached if name in buttons] == buttons
+    assert {"photograph", "label-set", "question"} <= set(reached)
+    browser.one("#tab-ask").click()
+    press(browser, Keys.ARROW_RIGHT)
+    assert browser.one("#panel-gallery").is_displayed()
 
 
 def press(browser: Browser, key: str) -> None:
@@ -227,17 +252,17 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, faces: list[
 def test_the_gallery_shows_the_doubtful_first_and_exports_what_is_chosen(browser: Browser, tmp_path: Path):
     behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
     browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
-    browser.one("button[role=tab]:nth-of-type(2)").click()
+    browser.one("#tab-gallery").click()
     browser.wait(lambda: browser.one("#gallery-ask").is_displayed())
     browser.one("#gallery-ask").click()
-    browser.wait(lambda: "20 of 20 answered" in browser.text("#gallery-progress"))
+    browser.wait(lambda: "20 of 20 answered" in browser.text("#gallery-status"))
     browser.shoot("gallery")
     stated = [re.search(r"(\d+) %", element.text) for element in browser.all("#gallery li .value")]
     assert [found is None for found in stated] == [True, True, *[False] * 18]
     values = [int(found[1]) for found in stated if found]
     assert values == sorted(values)
-    browser.one("#untrusted input").click()
-    browser.wait(lambda: "20 of 20" not in browser.text("#gallery .meta"))
+    browser.one("#untrusted").click()
+    browser.wait(lambda: "20 of 20" not in browser.text("#gallery-count"))
     shown = len(browser.all("#gallery li"))
     browser.one("#gallery-jsonl").click()
     browser.wait((tmp_path / "gallery.jsonl").is_file)
@@ -254,13 +279,19 @@ LOW_CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_all_text_has_enough_contrast(browser: Browser, faces: list[Path], theme: str):
-    browser.open(f"?__theme={theme}")
-    browser.give(faces[0], faces[1])
-    browser.ask()
-    browser.shoot(f"theme-{theme}")
-    counted, found = browser.driver.execute_script(LOW_CONTRAST)
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    try:
+        browser.give(faces[0], faces[1])
+        browser.ask()
+        browser.shoot(f"theme-{theme}")
+        page = browser.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (page == "rgb(252, 252, 251)") == (theme == "light")
+        counted, low = browser.driver.execute_script(LOW_CONTRAST)
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert counted > 40
-    assert found == []
+    assert low == []
 
 
 def test_on_a_telephone_nothing_is_wider_than_the_screen(browser: Browser, faces: list[Path]):
@@ -286,8 +317,8 @@ def test_every_control_has_a_name_for_a_screen_reader(browser: Browser, faces: l
     browser.give(faces[0])
     browser.ask()
     tree = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    roles = {"button", "textbox", "slider", "radio", "checkbox", "spinbutton", "tab", "meter", "image", "link"}
+    roles = {"button", "textbox", "slider", "combobox", "checkbox", "spinbutton", "tab", "meter", "image", "link"}
     named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node["ignored"]]
     controls = [(role, name) for role, name in named if role in roles]
-    assert {"button", "textbox", "slider", "radio", "meter", "image"} <= {role for role, _ in controls}
+    assert {"button", "textbox", "slider", "combobox", "tab", "meter", "image"} <= {role for role, _ in controls}
     assert [role for role, name in controls if not name.strip()] == []

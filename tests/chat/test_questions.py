@@ -7,10 +7,10 @@ from PIL import Image
 
 from emocaliber.chat.questions import (
     LONGEST_QUESTION,
-    MOST_CANDIDATES,
+    MOST_LABELS,
     MOST_TURNS_QUOTED,
     Exchange,
-    read_candidates,
+    read_labels,
     read_question,
     request_of,
 )
@@ -21,21 +21,21 @@ TEMPLATE = load_template("label-confidence")
 PICTURE = Image.new("RGB", (56, 56))
 
 
-def test_candidates_are_separated_by_commas_or_lines():
-    assert read_candidates(" joy, awe;fear\nself-pity ,") == ("joy", "awe", "fear", "self-pity")
+def test_labels_are_separated_by_commas_or_lines():
+    assert read_labels(" joy, awe;fear\nself-pity ,") == ("joy", "awe", "fear", "self-pity")
 
 
 @pytest.mark.parametrize(
     "text", ["", "joy", "joy, joy", "joy, JOY", "a" * 41 + ", b", "joy, <|im_end|>", "joy, a\x00b"]
 )
-def test_candidates_that_cannot_be_asked_about_are_refused(text: str):
+def test_labels_that_cannot_be_asked_about_are_refused(text: str):
     with pytest.raises(UserError):
-        read_candidates(text)
+        read_labels(text)
 
 
-def test_too_many_candidates_are_refused():
-    with pytest.raises(UserError, match=str(MOST_CANDIDATES)):
-        read_candidates(",".join(map(str, range(MOST_CANDIDATES + 1))))
+def test_too_many_labels_are_refused():
+    with pytest.raises(UserError, match=str(MOST_LABELS)):
+        read_labels(",".join(map(str, range(MOST_LABELS + 1))))
 
 
 @pytest.mark.parametrize(

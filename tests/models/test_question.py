@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.chat.models import TINY_ADAPTER
+from emocaliber.chat.model import TINY_ADAPTER
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load

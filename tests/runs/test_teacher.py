@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emocaliber.chat.models import TINY_ADAPTER
+from emocaliber.chat.model import TINY_ADAPTER
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.journal import Journal

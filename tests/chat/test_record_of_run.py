@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from emocaliber.chat.models import TINY_ADAPTER
-from emocaliber.chat.record import FILE, read_record
-from emocaliber.chat.run_record import held_out_rows, record_of_run
+from emocaliber.chat.model import TINY_ADAPTER
+from emocaliber.chat.record import FILE, held_out_rows, read_record
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
@@ -39,8 +38,8 @@ def by_training() -> tuple[set[str], set[str]]:
     """The rows' ids as stage 3 splits them: trained on, held out."""
     samples = [Sample(r.id, b"", "t", ("joy", "awe"), "joy", "calibrate", "", r.cluster) for r in ROWS]
     text = load_template("label-confidence").write(label="joy", confidence=0.8)
-    fit, held = held_out_split([TrainingExample(one, text) for one in samples], samples, SHARE, SEED)
-    return {one.sample.id for one in fit}, {one.sample.id for one in held}
+    fit, held = held_out_split([TrainingExample(sample, text) for sample in samples], samples, SHARE, SEED)
+    return {example.sample.id for example in fit}, {example.sample.id for example in held}
 
 
 def test_the_rows_counted_are_those_that_stage_3_did_not_train_on(tmp_path: Path):
@@ -49,19 +48,19 @@ def test_the_rows_counted_are_those_that_stage_3_did_not_train_on(tmp_path: Path
     assert {row.id for row in held_out_rows(run)} == held
     assert trained
     assert not trained & held
-    [task] = record_of_run(run).tasks
-    assert sum(one.answers for one in task.stated) == len(held)
+    [task] = read_record(run).tasks
+    assert sum(row.answers for row in task.stated) == len(held)
 
 
 def test_rows_of_another_run_are_refused(tmp_path: Path):
     run = finished(tmp_path, 3)
     with pytest.raises(UserError, match="must come from the same run"):
-        record_of_run(run)
+        read_record(run)
 
 
 def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="no finished stage 3"):
-        record_of_run(tmp_path)
+        read_record(tmp_path)
 
 
 def test_the_split_is_the_same_for_rows_in_any_order_and_number():
@@ -75,6 +74,6 @@ def test_the_record_that_comes_along_counts_a_quarter_of_the_calibration_split()
     for task in read_record(TINY_ADAPTER / FILE).tasks:
         rows = [row for data in ("kaomoji", "emoji") for row in load(data, "calibrate")]
         held = held_out_clusters((row.cluster for row in rows), 0.25, 0)
-        assert task.refused + sum(one.answers for one in task.stated) == sum(
+        assert task.refused + sum(row.answers for row in task.stated) == sum(
             row.cluster in held and row.task == task.task for row in rows
         )

@@ -1,0 +1,282 @@
+"""Which model answers, what it is asked, and what is known of it: the options of `ask` and `chat`, checked.
+
+Nothing is loaded here before `ModelChoice.load`. Labels and prompt come from the options, or from the adapter's own
+`emocaliber.json` (see models.question); the record from `--calibration`, or from beside the adapter.
+
+    emocaliber ask --adapter out/stage-1/adapter PICTURE
+    emocaliber ask --model DIR --adapter DIR --labels "joy, sadness, fear" --template label --calibration RUN PICTURE
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from emocaliber.chat.questions import read_labels
+from emocaliber.chat.record import FILE, Record, read_record
+from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import Template, load_template, template_names
+from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
+from emocaliber.generation.engine import StreamingEngine
+from emocaliber.models import question as questions
+from emocaliber.models.location import TINY, check_adapter, check_model, embedded_base
+from emocaliber.models.question import Question, read_question
+
+TINY_ADAPTER = Path(__file__).parent.parent / "data" / "tiny-adapter"
+TINY_NOTE = (
+    "The tiny model that comes with emocaliber knows drawings only, kaomoji and emoji, and the question it was trained"
+    " on. How often it is right about photographs, or anything else, is unknown: expect little."
+)
+DEFAULT_TEMPLATE, DEFAULT_THRESHOLD = "label-confidence", 0.7
+LONGEST_ANSWER, LONGEST_TINY_ANSWER = 512, 16
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What the options say. `model` None is the shipped tiny one; `server` an OpenAI-compatible server's address.
+
+    `tasks` are those the adapter was trained on; `label_sets` are the labels to choose from, by name: theirs, then the
+    taxonomies; `labels` those that are asked about at first. `record_is_vouched_for` is whether the user named the
+    record for their own pictures.
+    """
+
+    model: str | None
+    adapter: Path | None
+    server: str | None
+    tokenizer: Path | None
+    engine: str
+    device: str
+    max_new_tokens: int
+    template: Template
+    labels: tuple[str, ...]
+    tasks: tuple[str, ...]
+    label_sets: dict[str, tuple[str, ...]]
+    record: Record
+    record_is_vouched_for: bool
+
+    @property
+    def title(self) -> str:
+        """The model's name for a reader, without the folders that it lies in."""
+        if self.model is None:
+            return "the tiny model that comes with emocaliber"
+        model = Path(self.model).name if Path(self.model).is_dir() else self.model
+        return model if self.adapter is None else f"{model} with {self.adapter.name}"
+
+    @property
+    def note(self) -> str:
+        """What a user must know about the model; empty for those that emocaliber does not ship."""
+        return TINY_NOTE if self.model is None else ""
+
+    def load(self) -> StreamingEngine:
+        """Build the engine. Takes from seconds to minutes; raises UserError where the model cannot be loaded."""
+        _silence_libraries()
+        try:
+            return self._engine()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.title} cannot be loaded: {error}") from None
+
+    def _engine(self) -> StreamingEngine:
+        if self.server is not None:
+            from emocaliber.generation.server_engine import ServerEngine
+
+            return ServerEngine(
+                [self.server],
+                str(self.model),
+                tokenizer=self.tokenizer,
+                max_new_tokens=self.max_new_tokens,
+                timeout=120.0,
+            )
+        model, adapter = self.model, TINY_ADAPTER if self.model is None else self.adapter
+        if model is None or model == TINY:
+            model = str(embedded_base())
+        if self.engine == "vllm":
+            return _vllm_engine(model, adapter, self.max_new_tokens)
+        from emocaliber.generation.transformers_engine import TransformersEngine
+
+        engine = TransformersEngine(model, adapter=adapter, device=self.device, max_new_tokens=self.max_new_tokens)
+        print(f"{self.title} on {engine.device}", file=sys.stderr)
+        return engine
+
+
+def _vllm_engine(model: str, adapter: Path | None, max_new_tokens: int) -> StreamingEngine:
+    """vLLM. On a CPU the adapter is merged into the weights, since LoRA beside them takes most of vLLM's time there;
+    on a GPU it costs little, and bfloat16 would round the sum."""
+    from vllm.platforms import current_platform
+
+    from emocaliber.generation.transformers_engine import TransformersEngine
+    from emocaliber.generation.vllm_engine import VllmEngine
+
+    if adapter is None or not current_platform.is_cpu():
+        return VllmEngine(model, adapter=adapter, max_new_tokens=max_new_tokens)
+    merged = TransformersEngine(model, adapter=adapter)  # float32, where it merges, and checks that something changed
+    with TemporaryDirectory(prefix="emocaliber-") as folder:
+        merged.model.save_pretrained(folder)
+        merged.processor.save_pretrained(folder)
+        return VllmEngine(folder, dtype="float32", max_new_tokens=max_new_tokens)
+
+
+def _silence_libraries() -> None:
+    """No progress bars and no warnings of other libraries between the answers."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    for name in ("bitsandbytes", "torch", "transformers", "vllm"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `ask` and `chat` that choose the model and the question; without any, the tiny model answers."""
+    asking = parser.add_argument_group("question")
+    asking.add_argument(
+        "--labels",
+        metavar="NAMES",
+        help='emotions to choose from: a list ("joy, sadness, fear"), a taxonomy, or a task of the adapter'
+        f" (default: the adapter's own, or {MIKELS_8.name}). Taxonomies: {', '.join(TAXONOMIES)}",
+    )
+    asking.add_argument(
+        "--template",
+        metavar="NAME",
+        help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}): {', '.join(template_names())}",
+    )
+    asking.add_argument(
+        "--threshold",
+        type=_share,
+        default=DEFAULT_THRESHOLD,
+        help=f"trust answers that state at least this confidence, 0 to 1 (default: {DEFAULT_THRESHOLD})",
+    )
+    asking.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="RUN",
+        help="quote how often answers were right on pictures like yours: the folder of a finished run, a file of"
+        f" predictions on held-out pictures, or a {FILE}",
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", help="model folder or hub name, or tiny; with --server, the served model's name")
+    model.add_argument(
+        "--adapter", type=Path, metavar="DIR", help="LoRA adapter folder; with --server, only its question is read"
+    )
+    model.add_argument("--server", metavar="URL", help="OpenAI-compatible server, for example http://127.0.0.1:8000")
+    model.add_argument(
+        "--tokenizer", type=Path, metavar="DIR", help="with a vLLM server: model folder, to show label probabilities"
+    )
+    model.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
+    model.add_argument("--device", default="auto", help="transformers engine: cpu, cuda, mps (default: a GPU if any)")
+    model.add_argument(
+        "--max-new-tokens",
+        type=int,
+        metavar="N",
+        help=f"longest answer in tokens (default: {LONGEST_ANSWER}; tiny model: {LONGEST_TINY_ANSWER})",
+    )
+
+
+def model_choice(arguments: argparse.Namespace) -> ModelChoice:
+    """What the options say, checked. Raises UserError where they do not fit together or name something missing."""
+    adapter, question = arguments.adapter, None
+    if arguments.server and not arguments.model:
+        raise UserError("--server needs --model, the name under which the server offers the model")
+    if arguments.tokenizer and not arguments.tokenizer.is_dir():
+        raise UserError(f"--tokenizer {arguments.tokenizer}: no such folder; give the folder of the served model")
+    if adapter:
+        check_adapter(adapter)
+        question = read_question(adapter)
+    model = arguments.model
+    if adapter and not model:
+        model = _base_of(adapter, question)
+    elif model and not arguments.server:
+        check_model(model)
+    if model is None:
+        adapter = TINY_ADAPTER
+        check_adapter(adapter, "the tiny model's adapter")
+        question = read_question(adapter)
+    template, labels = _template(arguments.template, adapter, question), _labels(arguments.labels, adapter, question)
+    trained = question.tasks if question is not None else {}
+    tiny = arguments.server is None and model in (None, TINY)
+    return ModelChoice(
+        model,
+        arguments.adapter,
+        arguments.server,
+        arguments.tokenizer,
+        arguments.engine,
+        arguments.device,
+        arguments.max_new_tokens or (LONGEST_TINY_ANSWER if tiny else LONGEST_ANSWER),
+        template,
+        labels,
+        tuple(trained),
+        trained | {name: taxonomy.labels for name, taxonomy in TAXONOMIES.items()},
+        _record(arguments.calibration, adapter, template, question),
+        arguments.calibration is not None,
+    )
+
+
+def _base_of(adapter: Path, question: Question | None) -> str:
+    if question is None:
+        raise UserError(
+            f"--adapter {adapter}: give --model too, the base that it was trained on (no {questions.FILE} there says)"
+        )
+    check_model(question.base, f"{adapter / questions.FILE}: give --model, for its base is not here:")
+    return question.base
+
+
+def _template(name: str | None, adapter: Path | None, question: Question | None) -> Template:
+    if name is not None:
+        try:
+            template = load_template(name)
+        except ValueError as error:
+            raise UserError(f"--template: {error}") from None
+    elif question is not None:
+        template = question.template
+    elif adapter is not None:
+        raise UserError(
+            f"{adapter}: no {questions.FILE} there says what the adapter was trained to be asked;"
+            " give --template and --labels"
+        )
+    else:
+        template = load_template(DEFAULT_TEMPLATE)
+    if "{label}" in template.prompt:
+        raise UserError(f"--template {template.name}: a second question, about an answer; choose another template")
+    return template
+
+
+def _labels(text: str | None, adapter: Path | None, question: Question | None) -> tuple[str, ...]:
+    tasks = question.tasks if question is not None else {}
+    if text is None:
+        if tasks:
+            return next(iter(tasks.values()))
+        if adapter is None:
+            return MIKELS_8.labels
+        raise UserError(f"{adapter}: no {questions.FILE} there names the adapter's labels; give --labels")
+    named = {name: taxonomy.labels for name, taxonomy in TAXONOMIES.items()} | tasks
+    if text in named:
+        return named[text]
+    if re.search(r"[,;\n]", text):
+        return read_labels(text)
+    close = get_close_matches(text, named, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(named)},"
+    raise UserError(f'--labels {text}: no such taxonomy or task; {hint} or list labels: --labels "joy, sadness"')
+
+
+def _record(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> Record:
+    if path is not None:
+        return read_record(path)
+    beside = None if adapter is None else adapter / FILE
+    if beside is None or not beside.is_file() or (question is not None and question.prompt.hash != template.hash):
+        return Record()  # what was measured with another prompt says nothing about this one
+    return read_record(beside)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
