@@ -26,7 +26,7 @@ from emocaliber.core.prompting import Template, load_template, template_names
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 from emocaliber.generation.engine import StreamingEngine
 from emocaliber.models import question as questions
-from emocaliber.models.location import TINY, check_adapter, check_model, embedded_base
+from emocaliber.models.location import TINY, check_adapter, check_model, model_folder
 from emocaliber.models.question import Question, read_question
 
 TINY_ADAPTER = Path(__file__).parent.parent / "data" / "tiny-adapter"
@@ -93,9 +93,7 @@ class ModelChoice:
                 max_new_tokens=self.max_new_tokens,
                 timeout=120.0,
             )
-        model, adapter = self.model, TINY_ADAPTER if self.model is None else self.adapter
-        if model is None or model == TINY:
-            model = str(embedded_base())
+        model, adapter = model_folder(self.model or TINY), TINY_ADAPTER if self.model is None else self.adapter
         if self.engine == "vllm":
             return _vllm_engine(model, adapter, self.max_new_tokens)
         from emocaliber.generation.transformers_engine import TransformersEngine

@@ -19,9 +19,9 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Count, Prediction, Share, State, read_predictions
-from emocaliber.stages.calibrate.split import held_out_clusters
+from emocaliber.stages.calibrate.split import fresh_rows, read_trained_clusters
 
-FILE = "calibration.json"
+FILE, ADAPTER = "calibration.json", "adapter"
 LEAST_ANSWERS = 50
 """A share among fewer answers than this would look more certain than it is: neighbouring confidences are added."""
 ROUNDING = 1e-9
@@ -155,14 +155,12 @@ def write_record(path: Path, record: Record) -> None:
 def held_out_rows(run: Path) -> list[Prediction]:
     """What stage 3 of `emocaliber run ... --out RUN` states about the calibration pictures it was not trained on.
 
-    Selected by the rows' clusters, the recipe's share and its seed, and checked against the number that the run noted.
+    Selected by the clusters that stage 3 recorded, and checked against the number of rows that the run noted.
     Raises UserError naming the file where one is missing or they do not agree.
     """
     done, predicted = run / "3-calibrate" / "done.json", run / "predictions" / "stage-3" / "stated.calibrate.jsonl"
     try:
-        stage = json.loads(done.read_text(encoding="utf-8"))
-        recipe, result = stage["inputs"]["recipe"], stage["result"]
-        share, seed = float(recipe["held_out"]), int(recipe["seed"])
+        result = json.loads(done.read_text(encoding="utf-8"))["result"]
         least = int(result["held_out"])
         most = least + int(result["unreadable"])
     except OSError as problem:
@@ -170,9 +168,7 @@ def held_out_rows(run: Path) -> list[Prediction]:
         raise UserError(f"{done}: {reason}; give the folder of a finished run, or a {FILE}") from None
     except (ValueError, KeyError, TypeError) as problem:
         raise UserError(f"{done}: {problem!r} is not as stage 3 writes it; run `emocaliber run` again") from None
-    rows = list(read_predictions(predicted))
-    clusters = held_out_clusters((row.cluster for row in rows), share, seed)
-    held_out = [row for row in rows if row.cluster in clusters]
+    held_out = fresh_rows(read_predictions(predicted), read_trained_clusters(run / "3-calibrate" / ADAPTER))
     if not least <= len(held_out) <= most:
         raise UserError(
             f"{predicted}: {len(held_out)} rows belong to the held-out clusters, but {done} notes {least} of them;"

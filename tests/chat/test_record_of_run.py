@@ -15,7 +15,7 @@ from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
-from emocaliber.stages.calibrate.split import held_out_clusters
+from emocaliber.stages.calibrate.split import held_out_clusters, write_trained_clusters
 from emocaliber.stages.calibrate.stage import held_out_split
 from emocaliber.stages.examples import TrainingExample
 from tests.chat.test_record import RIGHT, WRONG
@@ -26,10 +26,12 @@ SHARE, SEED = 0.25, 7
 
 def finished(run: Path, held_out: int) -> Path:
     """A finished run's folder, as far as the record reads it."""
-    (run / "3-calibrate").mkdir()
+    (run / "3-calibrate" / "adapter").mkdir(parents=True)
     (run / "predictions" / "stage-3").mkdir(parents=True)
-    recipe, result = {"held_out": SHARE, "seed": SEED}, {"examples": 0, "held_out": held_out, "unreadable": 0}
-    (run / "3-calibrate" / "done.json").write_text(json.dumps({"inputs": {"recipe": recipe}, "result": result}))
+    result = {"held_out": held_out, "unreadable": 0}
+    (run / "3-calibrate" / "done.json").write_text(json.dumps({"inputs": {}, "result": result}))
+    clusters = {row.cluster for row in ROWS}
+    write_trained_clusters(run / "3-calibrate" / "adapter", clusters - held_out_clusters(clusters, SHARE, SEED))
     write_predictions(run / "predictions" / "stage-3" / "stated.calibrate.jsonl", ROWS)
     return run
 
