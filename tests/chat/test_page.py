@@ -42,7 +42,8 @@ def test_a_picture_is_answered_and_the_bar_is_the_parsed_confidence(browser: Bro
     track, fill = meter.size["width"], browser.one("article.answer .fill").size["width"]
     assert fill / track == pytest.approx(float(stated), abs=0.02)
     assert browser.text("article.answer .label") == answer["label"]
-    assert answer["sentence"] in browser.text("article.answer .sentence")
+    assert answer["sentence"] == browser.one("article.answer .sentence").get_property("textContent")
+    assert answer["record"] == browser.one("article.answer .record").get_property("textContent")
     assert len(browser.all("article.answer .shares li")) >= 3
 
 
@@ -168,7 +169,7 @@ def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path
         assert browser.text("article.answer .question") == HOSTILE
         assert browser.text("article.answer .label") == "a<b>c"
         assert HOSTILE in browser.text("article.answer .reasoning dd")
-        assert browser.text("article.answer pre") == text
+        assert browser.one("article.answer pre").get_property("textContent") == text
         assert hostile.name in browser.text("article.answer .meta")
         assert "owned" not in browser.driver.title
         assert len(browser.all("article.answer img")) == 1
