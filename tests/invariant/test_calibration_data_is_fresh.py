@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from emocaliber.chat.run_record import held_out_rows
+from emocaliber.chat.record import held_out_rows
 from msgspec import structs
 
 from emocaliber.cli import main
