@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from emocaliber.chat.record import held_out_rows
 from msgspec import structs
 
+from emocaliber.chat.record import held_out_rows
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, read_predictions, write_predictions
