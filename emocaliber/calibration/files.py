@@ -43,15 +43,15 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fitted_on: tuple[str, ...]
 
 
-def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction]) -> None:
-    """Write the maps and the hashes of all `calibration` rows, in full or not at all."""
+def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction], hashes: Sequence[str]) -> None:
+    """Write the maps and the `hashes` of all `calibration` rows, in full or not at all."""
     file = File(
         FORMAT,
         fitted.signal,
         fitted.kind,
         _curve(fitted.overall, len(calibration)),
         {task: _curve(own, sum(row.task == task for row in calibration)) for task, own in fitted.tasks.items()},
-        tuple(sorted({row_hash(row) for row in calibration})),
+        tuple(sorted(set(hashes))),
     )
     write_atomically(path, [msgspec.json.format(msgspec.json.encode(file), indent=1), b"\n"])
 
@@ -71,9 +71,10 @@ def read_map(path: Path) -> tuple[Recalibrator, frozenset[str]]:
     return Recalibrator(file.signal, file.kind, overall, tasks), frozenset(file.fitted_on)
 
 
-def row_hash(row: Prediction) -> str:
-    """What marks a row as fitted on: 16 hex digits of its task and id."""
-    return hashlib.sha256(f"{row.task}\0{row.id}".encode()).hexdigest()[:16]
+def row_hash(row: Prediction, content: str = "") -> str:
+    """What marks a row as fitted on: 16 hex digits of its task and id, and of its file's content where its id is no
+    more than a line's number."""
+    return hashlib.sha256(f"{content}{row.task}\0{row.id}".encode()).hexdigest()[:16]
 
 
 def _curve(fitted: Map, rows: int) -> Curve:

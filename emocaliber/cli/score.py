@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emocaliber.cli.columns import add_column_arguments, columns_of
 from emocaliber.core.outputs import SCORECARD, Output
 
 
@@ -18,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="PRED",
-        help="prediction file, EmoCaliber's merged JSONL, or a .csv of confidence,correct[,task]; several are compared",
+        help="predictions: a prediction file, EmoCaliber's merged output, or a table with confidence and correct (or"
+        " label and prediction); several files are compared",
     )
     parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="choose trusted thresholds on the test rows themselves; every output marks them so",
     )
+    add_column_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -49,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
             references=arguments.reference,
             out=arguments.out,
             threshold_on_test=arguments.threshold_on_test,
+            columns=columns_of(arguments),
             on_progress=status.update,
         )
     for part in render_terminal(summary_document(card)):

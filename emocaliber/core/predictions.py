@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, BinaryIO, TypeVar
 
 import msgspec
 
@@ -92,14 +93,17 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
 
 
 def decode_lines(path: Path, schema: type[_Schema]) -> Iterator[tuple[int, _Schema]]:
-    """Each line's number, from 1, and its content. Blank lines may stand at the end only. Raises UserError."""
+    """Each line's number, from 1, and its content; of a file that is one JSON list, its elements.
+
+    Blank lines may stand at the end only. Raises UserError.
+    """
     decode = msgspec.json.Decoder(schema).decode
     number, line = 0, b""
     try:
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, 1):
+        with open_text(path) as file:
+            for number, line in enumerate(_lines(file), 1):
                 if line.isspace():
-                    _refuse_more(lines, path, number)
+                    _refuse_more(file, path, number)
                     return
                 yield number, decode(line)
     except msgspec.DecodeError as problem:
@@ -134,6 +138,15 @@ def _problem(row: Prediction) -> str | None:
     if row.distribution is not None and not any(row.distribution.values()):
         return "'distribution' has no positive share; leave the key out"
     return None
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines, or the elements where the first begins a JSON list that the file holds to its end."""
+    first = file.readline()
+    if first.lstrip()[:1] != b"[":
+        yield from chain([first] if first else [], file)
+        return
+    yield from map(bytes, msgspec.json.decode(first + file.read(), type=list[msgspec.Raw]))
 
 
 def _refuse_more(lines: Iterable[bytes], path: Path, blank: int) -> None:

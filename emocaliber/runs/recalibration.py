@@ -1,20 +1,23 @@
 """Recalibrating files of predictions: choose and fit a map on calibration rows, apply it to other rows.
 
 For a model that cannot be trained: what it states, or its label probability, is mapped after the fact. A map that does
-not help by cross-validation is refused, unless it is forced.
+not help by cross-validation is refused, unless it is forced. A table comes back with one more column.
 
-    emocaliber recalibrate fit calibration.jsonl --out map.json
-    emocaliber recalibrate apply map.json predictions.jsonl --out recalibrated.jsonl
+    emocaliber recalibrate fit calibration.csv --out map.json
+    emocaliber recalibrate apply map.json test.csv --out recalibrated.csv
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from msgspec.structs import replace
+from msgspec import structs
 
 from emocaliber.calibration.files import read_map, row_hash, write_map
 from emocaliber.calibration.fit import (
@@ -29,12 +32,17 @@ from emocaliber.calibration.fit import (
 )
 from emocaliber.calibration.maps import bound_reached
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import Prediction, State, read_predictions, write_predictions
-from emocaliber.evaluation.calibration import ece
-from emocaliber.evaluation.counts import count_rows
-from emocaliber.evaluation.proper_scores import brier_score
+from emocaliber.core.files import write_atomically
+from emocaliber.core.predictions import Prediction, write_predictions
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.reading.foreign_outputs import is_table, read_lines
+from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
 
+BEFORE, AFTER = "before", "after"
 BINS = 15
+ROWS = ".jsonl"
+"""An --out that ends so is a prediction file, also where the input was a table."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,19 @@ class Fit:
 
 
 def fit_file(
-    calibration: Sequence[Path], signal: Signal, kind: Kind | None, out: Path, *, per_task: bool, force: bool = False
+    calibration: Sequence[Path],
+    signal: Signal,
+    kind: Kind | None,
+    out: Path,
+    *,
+    per_task: bool,
+    force: bool = False,
+    columns: Columns = RECOGNISED,
 ) -> Fit:
     """Fit on all rows of these files and write the map: the `kind` named, or that of the lowest cross-validated Brier
     score. Raises UserError where no row can teach it, or it does not help and is not forced."""
-    rows = [row for path in calibration for row in read_predictions(path)]
-    names = ", ".join(map(str, calibration))
+    files = [_File.read(path, columns) for path in calibration]
+    rows, names = [row for file in files for row in file.rows], ", ".join(map(str, calibration))
     try:
         usable = with_signal(rows, signal)
     except ValueError as error:
@@ -68,38 +83,76 @@ def fit_file(
     tried.sort(key=lambda result: result.after)
     if tried and not tried[0].helps and not force:
         raise UserError(f"{names}: {_no_help(tried, signal)}")
-    chosen = kind or tried[0].kind
-    fitted = fit_recalibrator(usable, signal, chosen, per_task=per_task)
-    write_map(out, fitted, rows)
-    return Fit(fitted, len(usable), tried, _notes(fitted))
+    fitted = fit_recalibrator(usable, signal, kind or tried[0].kind, per_task=per_task)
+    write_map(out, fitted, rows, [mark for file in files for mark in file.hashes])
+    notes = [f"{file.path.name}: {file.table.described}" for file in files if file.table and file.table.described]
+    return Fit(fitted, len(usable), tried, notes + _at_bounds(fitted))
 
 
-def apply_file(path: Path, predictions: Path, out: Path) -> tuple[list[Prediction], list[Prediction]]:
-    """Map the rows of a prediction file, write them, return them before and after.
+def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> Scorecard:
+    """Map the rows of a file of predictions, write them, and judge them before and after, on the same rows.
 
-    Raises UserError where a row was used to fit the map: its figures would flatter it.
+    A table is written as it was, with a column `recalibrated_confidence` in the unit of its confidences. Raises
+    UserError where a row was used to fit the map: its figures would flatter it.
     """
     recalibrator, fitted_on = read_map(path)
-    rows = list(read_predictions(predictions))
-    if not rows:
+    file = _File.read(predictions, columns)
+    if not file.rows:
         raise UserError(f"{predictions} holds no row; a run writes one for every sample, refused ones too")
-    if reused := next((row.id for row in rows if row_hash(row) in fitted_on), None):
+    reused = next((row.id for row, mark in zip(file.rows, file.hashes, strict=True) if mark in fitted_on), None)
+    if reused is not None:
         raise UserError(f"{predictions}: row {reused!r} was used to fit {path}; apply the map to rows it has not seen")
     mapped = [
-        replace(new, method=f"{row.method}, {recalibrator.kind} {recalibrator.signal}")
-        for row, new in zip(rows, recalibrator.apply(rows, ""), strict=True)
+        structs.replace(new, method=f"{row.method}, {recalibrator.kind} {recalibrator.signal}")
+        for row, new in zip(file.rows, recalibrator.apply(file.rows, AFTER), strict=True)
     ]
-    write_predictions(out, mapped)
-    return rows, mapped
+    if file.table is None or out.suffix == ROWS:
+        write_predictions(out, mapped)
+    else:
+        write_atomically(out, [_with_column(file.table, mapped)])
+    return _judged(file.rows, mapped)
 
 
-def figures(rows: Sequence[Prediction]) -> dict[str, float]:
-    """Rows, Brier score and expected calibration error (BINS bins); a row without a confidence costs the most."""
-    answered = [row for row in rows if row.state is State.OK]
-    stated = np.array([row.confidence for row in answered], dtype=float)
-    right = np.array([row.predicted == row.truth for row in answered], dtype=float)
-    counted = count_rows(stated, right, invalid=len(rows) - len(answered))
-    return {"rows": len(rows), "Brier": float(brier_score(counted)), "ECE": float(ece(counted, bins=BINS))}
+@dataclass(frozen=True)
+class _File:
+    """A file's rows, and the hash by which a map knows each. Rows without ids are known by the file's content too."""
+
+    path: Path
+    rows: list[Prediction]
+    hashes: list[str]
+    table: Table | None
+
+    @classmethod
+    def read(cls, path: Path, columns: Columns) -> _File:
+        """Raises UserError for a file that cannot be read."""
+        if not is_table(path):
+            rows = list(read_lines(path))
+            return cls(path, rows, [row_hash(row) for row in rows], None)
+        table = read_table(path, columns)
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if table.numbered else ""
+        return cls(path, table.rows, [row_hash(row, content) for row in table.rows], table)
+
+
+def _judged(before: Sequence[Prediction], after: Sequence[Prediction]) -> Scorecard:
+    """Both in one scorecard with their paired differences; several methods of one file are told apart by their ids."""
+    several = len({row.method for row in before}) > 1
+    rows = {
+        name: [structs.replace(row, method=name, id=f"{old.method}/{row.id}" if several else row.id)
+               for row, old in zip(own, before, strict=True)]
+        for name, own in ((BEFORE, before), (AFTER, after))
+    }  # fmt: skip
+    return build_scorecard(rows, settings=replace(DEFAULTS, bins=BINS), subject=AFTER)
+
+
+def _with_column(table: Table, mapped: Sequence[Prediction]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=table.delimiter, lineterminator="\n")
+    writer.writerow([*table.header, "recalibrated_confidence"])
+    for cells, row in zip(table.cells, mapped, strict=True):
+        value = None if row.confidence is None else row.confidence * (100 if table.percent else 1)
+        shown = "" if value is None or math.isnan(value) else f"{value:.6g}"
+        writer.writerow([*cells, shown.replace(".", ",") if table.decimal_comma else shown])
+    return text.getvalue().encode()
 
 
 def _no_help(tried: Sequence[CrossValidated], signal: Signal) -> str:
@@ -114,7 +167,7 @@ def _no_help(tried: Sequence[CrossValidated], signal: Signal) -> str:
     )
 
 
-def _notes(fitted: Recalibrator) -> list[str]:
+def _at_bounds(fitted: Recalibrator) -> list[str]:
     """Which parameters ended at their bounds, task by task."""
     maps = {"": fitted.overall} if not fitted.tasks else {f"task {task}: ": own for task, own in fitted.tasks.items()}
     return [f"{where}{sentence}" for where, own in maps.items() if (sentence := bound_reached(own))]

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
-from emocaliber.core.predictions import Prediction, read_predictions
+from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.published import load_references
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import load_suite
-from emocaliber.reading.foreign_outputs import is_merged, read_csv, read_merged
+from emocaliber.reading.foreign_outputs import is_table, read_lines
+from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
 from emocaliber.reporting.score_report import write_score_report
 
 Progress = Callable[[str], None]
@@ -33,50 +34,82 @@ def score_files(
     references: Sequence[Path] = (),
     out: Path | None = None,
     threshold_on_test: bool = False,
+    columns: Columns = RECOGNISED,
     replicates: int = DEFAULTS.replicates,
     on_progress: Progress = lambda _: None,
 ) -> Scorecard:
     """Judge the methods of these files together, and write the result under `out` where given.
 
-    A method found in two files is named after both. Raises UserError for input that must be mended.
+    A method found in two files is named after both; `columns` names columns of tables. Raises UserError for input that
+    must be mended.
     """
     declared = load_suite(suite) if suite else None
     published = load_references(references)
-    methods = read_methods(paths, on_progress)
+    notes: list[str] = []
+    methods = read_methods(paths, columns, on_progress, notes.append)
     card = build_scorecard(
         methods,
         suite=declared,
-        calibration=_matched(read_methods(calibration, on_progress), list(methods)),
+        calibration=_matched(read_methods(calibration, columns, on_progress), list(methods)),
         published=published,
         settings=replace(DEFAULTS, replicates=replicates),
         threshold_on_test=threshold_on_test,
         on_progress=on_progress,
     )
+    card = replace(card, notes=[*notes, *card.notes])
     if out is not None:
         write_score_report(card, out)
     return card
 
 
-def read_methods(paths: Sequence[Path], on_progress: Progress = lambda _: None) -> dict[str, PredictionTable]:
-    """Every method of every file, by name. Raises UserError for a file that cannot be read or holds no row."""
+def read_methods(
+    paths: Sequence[Path],
+    columns: Columns = RECOGNISED,
+    on_progress: Progress = lambda _: None,
+    on_note: Progress = lambda _: None,
+) -> dict[str, PredictionTable]:
+    """Every method of every file, by name. Raises UserError for a file that cannot be read or holds no row.
+
+    `on_note` is told which columns of a table were read as what.
+    """
     methods: dict[str, PredictionTable] = {}
+    numbered: dict[Path, Table] = {}
     for path in paths:
-        found = split_by_method(_counted(read_rows(path), path, on_progress))
+        on_progress(f"reading {path.name}")
+        if is_table(path):
+            table = read_table(path, columns)
+            if table.described:
+                on_note(f"{path.name}: {table.described}")
+            if table.numbered:
+                _refuse_other_rows(path, table, numbered)
+            rows: Iterable[Prediction] = table.rows
+        else:
+            rows = read_lines(path)
+        found = split_by_method(_counted(rows, path, on_progress))
         if not found:
             raise UserError(f"{path} holds no row; a run writes one for every sample, refused ones too")
-        for name, table in found.items():
+        for name, predictions in found.items():
             unique = name if name not in methods else f"{name} [{path.parent.name}/{path.stem}]"
             if unique in methods:
                 raise UserError(f"{path}: method {name!r} was read already; give each file once")
-            methods[unique] = table
+            methods[unique] = predictions
     return methods
 
 
-def read_rows(path: Path) -> Iterable[Prediction]:
-    """A file's rows: a prediction file, EmoCaliber's merged output, or a .csv of confidence and correctness."""
-    if path.suffix == ".csv":
-        return read_csv(path)
-    return read_merged(path) if is_merged(path) else read_predictions(path)
+def _refuse_other_rows(path: Path, table: Table, numbered: dict[Path, Table]) -> None:
+    """Rows without ids are compared line by line: raises UserError where two tables cannot be of the same rows."""
+    for other, before in numbered.items():
+        facts, others = ([(row.task, row.group, row.truth) for row in each.rows] for each in (table, before))
+        if facts != others:
+            differs = next(
+                (n for n, (a, b) in enumerate(zip(others, facts, strict=False)) if a != b), min(len(facts), len(others))
+            )
+            sizes = f"{len(others)} and {len(facts)} rows, different from row {differs + 1} on"
+            raise UserError(
+                f"{other} and {path} have no ids and are not of the same samples ({sizes}); where {path.name} holds"
+                f" calibration rows, give it as --calibration {path}; else add a column of ids to both"
+            )
+    numbered[path] = table
 
 
 def _matched(held: dict[str, PredictionTable], methods: Sequence[str]) -> dict[str, PredictionTable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,14 +50,14 @@ def test_what_is_written_is_read_back_exactly(tmp_path_factory: pytest.TempPathF
         ({"confidence": None}, "'state' is 'ok'"),
         ({"predicted": None}, "'state' is 'ok'"),
         ({"predicted": 3}, r"\$\.predicted"),
-        ({"state": "fine"}, "'fine'"),
-        ({"source": "guess"}, "'guess'"),
+        ({"state": "fine"}, "'fine'.*it is one of 'ok', 'missing label'"),
+        ({"source": "guess"}, "'guess'.*it is one of 'verbalized', 'expected'"),
         ({"id": 7}, r"\$\.id"),
         ({"votes": {"joy": -1}}, r"\$\.votes"),
         ({"votes": {"joy": 0}}, "'votes' holds no vote"),
         ({"distribution": {"joy": 1.2}}, r"\$\.distribution"),
         ({"distribution": {"joy": 0.0}}, "no positive share"),
-        ({"extra": 1}, "unknown field `extra`"),
+        ({"extra": 1}, "unknown field `extra`; the keys are id, task, .* and optionally votes"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_file_line_and_key(tmp_path: Path, change: dict[str, object], message: str):
@@ -69,6 +70,20 @@ def test_a_bad_value_is_an_error_that_names_file_line_and_key(tmp_path: Path, ch
 def test_a_missing_key_is_an_error_that_names_it(tmp_path: Path, key: str):
     path = _file(tmp_path, json.dumps({name: value for name, value in GOOD.items() if name != key}))
     with pytest.raises(UserError, match=f"line 1: .*`{key}`"):
+        list(read_predictions(path))
+
+
+def test_marks_gzip_and_a_json_list_are_read_as_lines(tmp_path: Path):
+    rows, path = predictions(n=3), tmp_path / "predictions.jsonl"
+    write_predictions(path, rows)
+    lines = path.read_bytes()
+    as_list = json.dumps([json.loads(line) for line in lines.splitlines()], indent=1).encode()
+    utf16 = lines.decode().encode("utf-16")
+    for content in (b"\xef\xbb\xbf" + lines, lines.replace(b"\n", b"\r\n"), gzip.compress(lines), utf16, as_list):
+        path.write_bytes(content)
+        assert list(read_predictions(path)) == rows
+    path.write_bytes(gzip.compress(lines)[:-9])
+    with pytest.raises(UserError, match=r"predictions\.jsonl cannot be read"):
         list(read_predictions(path))
 
 

@@ -1,4 +1,4 @@
-"""Others' outputs: EmoCaliber's merged JSONL and a CSV."""
+"""Files of any origin: EmoCaliber's merged output is read as it comes, and each kind is known by its content."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import State
-from emocaliber.reading.foreign_outputs import is_merged, read_csv, read_merged
+from emocaliber.core.predictions import State, write_predictions
+from emocaliber.reading.foreign_outputs import is_table, read_lines, read_merged
 from tests.prediction_rows import predictions
 
 CANDIDATES = ["amusement", "anger", "awe", "sadness"]
@@ -36,7 +36,8 @@ def test_every_response_keeps_its_row_and_is_read_as_everywhere_else(tmp_path: P
         None,
     )
     rows = list(read_merged(path))
-    assert is_merged(path)
+    assert not is_table(path)
+    assert list(read_lines(path)) == rows
     assert [(row.predicted, row.confidence) for row in rows[:1]] == [("anger", 0.85)]
     assert len(rows) == 6
     assert [row.state is State.OK for row in rows] == [True, False, False, False, False, False]
@@ -49,41 +50,36 @@ def test_a_truth_outside_the_candidates_is_an_error_that_names_the_line(tmp_path
         list(read_merged(_merged(tmp_path, "", truth="joy")))
 
 
-def test_a_prediction_file_is_not_taken_for_merged_output(tmp_path: Path):
-    from emocaliber.core.predictions import write_predictions
-
-    path = tmp_path / "predictions.jsonl"
-    write_predictions(path, predictions(n=2))
-    assert not is_merged(path)
-
-
-def test_a_csv_keeps_every_row_and_an_empty_confidence_is_a_refusal(tmp_path: Path):
-    rows = list(read_csv(_csv(tmp_path, "confidence,correct,task", "0.9,1,a", ",1,a", "1,0,b")))
-    assert [row.confidence for row in rows] == [0.9, None, 1.0]
-    assert [row.state for row in rows] == [State.OK, State.MISSING_CONFIDENCE, State.OK]
-    assert [row.predicted == row.truth for row in rows] == [True, True, False]
-    assert [row.task for row in rows] == ["a", "a", "b"]
+def test_each_kind_of_file_is_known_by_its_content(tmp_path: Path):
+    rows, path = predictions(n=2), tmp_path / "predictions.csv"
+    write_predictions(path, rows)
+    assert not is_table(path)
+    assert list(read_lines(path)) == rows
+    path.write_text(json.dumps([json.loads(line) for line in path.read_text().splitlines()], indent=1))
+    assert not is_table(path)
+    assert list(read_lines(path)) == rows
+    path.write_text("confidence,correct\n0.9,1\n")
+    assert is_table(path)
+    path.write_text('{"confidence": 0.9, "correct": 1}\n')
+    assert is_table(path)
 
 
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["conf,right", "0.9,1"], "line 1: the header must be"),
-        (["confidence,correct", "0.9,1", "85,1"], r"line 3: 'confidence' 85 is outside \[0, 1\]"),
-        (["confidence,correct", "nan,1"], "line 2: 'confidence' nan is outside"),
-        (["confidence,correct", "high,1"], "line 2: 'confidence' 'high' is not a number"),
-        (["confidence,correct", "0.8_5,1"], "line 2: 'confidence' '0.8_5' is not a number"),
-        (["confidence,correct", "0.9,yes"], "line 2: 'correct' must be 0 or 1"),
-        (["confidence,correct", "0.9"], "line 2: it does not have as many fields"),
-        (["confidence,correct", "0.9,1,2"], "line 2: it does not have as many fields"),
-    ],
-)
-def test_a_bad_csv_is_an_error_that_names_line_and_column(tmp_path: Path, lines: list[str], message: str):
-    with pytest.raises(UserError, match=rf"rows\.csv, {message}"):
-        list(read_csv(_csv(tmp_path, *lines)))
+def test_merged_output_comes_with_marks_lists_and_text(tmp_path: Path):
+    path = _merged(tmp_path, "<answer>anger</answer><confidence>0.85</confidence>")
+    line = json.loads(path.read_text())
+    expected = list(read_merged(path))
+    for change in ({"response": [line["response"]]}, {"candidates": ", ".join(CANDIDATES)}):
+        path.write_text(json.dumps(line | change) + "\n")
+        assert list(read_merged(path)) == expected
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(line).encode() + b"\n")
+    assert list(read_lines(path)) == expected
+    path.write_text(json.dumps(line | {"response": ["a", "b"]}) + "\n")
+    with pytest.raises(UserError, match="line 1: 'response' holds 2 texts; write one line for each"):
+        list(read_merged(path))
 
 
-def _csv(folder: Path, *lines: str) -> Path:
-    path = folder / "rows.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+def test_a_line_that_lacks_a_key_is_told_all_of_them(tmp_path: Path):
+    path = tmp_path / "merged.jsonl"
+    path.write_text('{"response": "joy", "labels": "joy"}\n')
+    with pytest.raises(UserError, match="`ground_truth`; the keys are response, ground_truth, candidates, task"):
+        list(read_lines(path))

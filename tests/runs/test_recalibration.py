@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,14 @@ from emocaliber.calibration.fit import KINDS, Kind, Signal
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State, read_predictions, write_predictions
-from emocaliber.runs.recalibration import apply_file, figures, fit_file
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.runs.recalibration import AFTER, BEFORE, apply_file, fit_file
 from emocaliber.runs.scoring import score_files
 from tests.calibration.test_fit import drawn
+
+
+def value(card: Scorecard, method: str, metric: str) -> float:
+    return float(card.method(method).find("all").headline[metric].value or 0.0)
 
 
 @pytest.fixture
@@ -35,21 +42,20 @@ def test_the_file_maps_as_the_fit_that_wrote_it(files: tuple[Path, Path], tmp_pa
     again, fitted_on = read_map(tmp_path / "map.json")
     assert again == fitted
     assert len(fitted_on) == 1200
-    _, mended = apply_file(tmp_path / "map.json", test, tmp_path / "mended.jsonl")
-    assert mended == fitted.apply(list(read_predictions(test)), mended[0].method)
-    assert list(read_predictions(tmp_path / "mended.jsonl")) == mended
+    apply_file(tmp_path / "map.json", test, tmp_path / "mapped.jsonl")
+    mapped = list(read_predictions(tmp_path / "mapped.jsonl"))
+    assert mapped == fitted.apply(list(read_predictions(test)), f"m, {kind} {signal}")
 
 
 @pytest.mark.slow
 def test_the_scorecard_after_is_better_than_before(files: tuple[Path, Path], tmp_path: Path):
     held, test = files
     fit_file([held], "confidence", "beta", tmp_path / "map.json", per_task=True)
-    before, after = apply_file(tmp_path / "map.json", test, tmp_path / "mended.jsonl")
-    assert figures(after)["Brier"] < figures(before)["Brier"] - 0.01
-    assert figures(after)["ECE"] < figures(before)["ECE"] / 2
-    card = score_files([test, tmp_path / "mended.jsonl"], replicates=20)
-    scores = {one.name: one.find("all").headline["brier"].value for one in card.methods}
-    assert scores["m, beta confidence"] == pytest.approx(figures(after)["Brier"])
+    card = apply_file(tmp_path / "map.json", test, tmp_path / "mapped.jsonl")
+    assert value(card, AFTER, "brier") < value(card, BEFORE, "brier") - 0.01
+    assert value(card, AFTER, "ece") < value(card, BEFORE, "ece") / 2
+    other = score_files([test, tmp_path / "mapped.jsonl"], replicates=20)
+    assert value(other, "m, beta confidence", "brier") == pytest.approx(value(card, AFTER, "brier"))
 
 
 def test_rows_that_taught_the_map_are_refused(files: tuple[Path, Path], tmp_path: Path):
@@ -65,9 +71,11 @@ def test_the_verb_fits_applies_and_prints_before_and_after(
     made, out = str(tmp_path / "map.json"), str(tmp_path / "mended.jsonl")
     assert main(["recalibrate", "fit", str(files[0]), "--map", "isotonic", "--of", "probability", "--out", made]) == 0
     assert main(["recalibrate", "apply", made, str(files[1]), "--out", out]) == 0
-    told = capsys.readouterr().out
-    assert "isotonic map of the probability, for all tasks, 2 with a map of their own, fitted on 1200 rows" in told
-    assert told.index("before  Brier") < told.index("after   Brier")
+    printed = capsys.readouterr().out
+    assert "isotonic map of the probability, for all tasks, 2 with a map of their own, fitted on 1200 rows" in printed
+    assert re.search(r"before  Brier 0\.\d{4}  ECE 0\.\d{4}\nafter   Brier 0\.\d{4}  ECE 0\.\d{4}\n", printed)
+    assert re.search(r"change  Brier -0\.\d{4} \[-0\.\d{4}, -0\.\d{4}\]  ECE -", printed)
+    assert "(1200 rows; ECE with 15 bins; 95 % intervals of the paired difference)" in printed
 
 
 @pytest.mark.parametrize(
@@ -135,9 +143,9 @@ def test_the_map_chosen_for_saturated_confidences_lowers_the_brier_score_of_unse
     certain: tuple[Path, Path], tmp_path: Path
 ):
     fit = fit_file([certain[0]], "confidence", None, tmp_path / "map.json", per_task=True)
-    before, after = apply_file(tmp_path / "map.json", certain[1], tmp_path / "out.jsonl")
-    assert figures(after)["Brier"] < figures(before)["Brier"]
-    assert figures(after)["ECE"] < figures(before)["ECE"]
+    card = apply_file(tmp_path / "map.json", certain[1], tmp_path / "out.jsonl")
+    assert value(card, AFTER, "brier") < value(card, BEFORE, "brier")
+    assert value(card, AFTER, "ece") < value(card, BEFORE, "ece")
     assert [result.after for result in fit.tried] == sorted(result.after for result in fit.tried)
     assert fit.recalibrator.kind == fit.tried[0].kind
     assert {result.kind for result in fit.tried} == set(KINDS)
@@ -183,3 +191,50 @@ def test_a_parameter_at_its_bound_has_a_note(tmp_path: Path, capsys: pytest.Capt
     assert "Note: task t: the temperature reached its bound 20" in capsys.readouterr().out
     assert main([*fit, "platt"]) == 0
     assert "the slope reached its bound 0: higher values were not right more often" in capsys.readouterr().out
+
+
+def table(path: Path, n: int, seed: int, percent: str = "") -> Path:
+    """A person's own table: too sure by half, no ids."""
+    random, rows = np.random.default_rng(seed), ["note;Model_Confidence;is_correct"]
+    for _ in range(n):
+        stated = round(float(random.uniform(0.4, 1)), 2)
+        right = random.uniform() < stated / 1.5
+        rows.append(f"a, b;{f'{stated * 100:.0f}{percent}' if percent else stated};{right}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("percent", ["", "%"])
+def test_a_table_comes_back_with_a_column_more_and_no_other_change(
+    tmp_path: Path, percent: str, capsys: pytest.CaptureFixture[str]
+):
+    held, test = table(tmp_path / "held.csv", 800, 0, percent), table(tmp_path / "test.csv", 400, 1, percent)
+    made, out = str(tmp_path / "map.json"), tmp_path / "out.csv"
+    assert main(["recalibrate", "fit", str(held), "--out", made]) == 0
+    assert "column 'Model_Confidence' is the confidence" in capsys.readouterr().out
+    assert main(["recalibrate", "apply", made, str(test), "--out", str(out)]) == 0
+    before = list(csv.reader(test.read_text().splitlines(), delimiter=";"))
+    after = list(csv.reader(out.read_text().splitlines(), delimiter=";"))
+    assert [cells[:-1] for cells in after] == before
+    assert after[0][-1] == "recalibrated_confidence"
+    values = [float(cells[-1]) for cells in after[1:]]
+    stated = [float(cells[1].rstrip("%")) for cells in before[1:]]
+    assert np.mean(values) == pytest.approx(np.mean(stated) / 1.5, rel=0.1)
+    printed = capsys.readouterr().out
+    assert re.search(r"change  Brier -0\.\d{4} \[-0\.\d{4}, -0\.\d{4}\]", printed)
+
+
+def test_rows_without_ids_that_fitted_the_map_are_known_by_their_file(tmp_path: Path):
+    held = table(tmp_path / "held.csv", 800, 0)
+    fit_file([held], "confidence", None, tmp_path / "map.json", per_task=True)
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(held.read_bytes())
+    with pytest.raises(UserError, match="was used to fit"):
+        apply_file(tmp_path / "map.json", copy, tmp_path / "out.csv")
+    apply_file(tmp_path / "map.json", table(tmp_path / "test.csv", 50, 1), tmp_path / "out.csv")
+
+
+def test_a_table_becomes_a_prediction_file_where_out_says_so(tmp_path: Path):
+    fit_file([table(tmp_path / "held.csv", 800, 0)], "confidence", None, tmp_path / "map.json", per_task=True)
+    apply_file(tmp_path / "map.json", table(tmp_path / "test.csv", 50, 1), tmp_path / "out.jsonl")
+    assert len(list(read_predictions(tmp_path / "out.jsonl"))) == 50

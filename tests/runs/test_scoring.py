@@ -104,6 +104,42 @@ def test_bad_input_ends_the_command_with_one_sentence(tmp_path: Path, capsys: py
     path = tmp_path / "empty.jsonl"
     path.write_text("")
     assert main(["score", str(path)]) == 2
-    assert "empty.jsonl holds no row" in capsys.readouterr().err.replace("\n", "")
+    assert "empty.jsonl is empty" in capsys.readouterr().err.replace("\n", "")
     _write(path, [replace(predictions(n=1)[0], task="unknown")])
     assert main(["score", str(path), "--suite", str(EVAL / "suites" / "tiny.yaml")]) == 2
+
+
+def test_a_table_of_any_dialect_is_judged_and_what_was_read_as_what_is_noted(tmp_path: Path):
+    path = tmp_path / "mine.tsv"
+    path.write_text("model_confidence\tis_correct\tdataset\n" + "100%\tFalse\tfaces\n" * 20)
+    card = score_files([path], replicates=50, out=tmp_path)
+    assert card.method("mine").find("task", "faces").headline["ece"].value == 1.0
+    assert card.notes[0].startswith("mine.tsv: column 'model_confidence' is the confidence")
+    assert card.notes[0] in (tmp_path / "scorecard.md").read_text()
+
+
+def test_two_tables_without_ids_must_be_of_the_same_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    test, held = tmp_path / "test.csv", tmp_path / "cal.csv"
+    test.write_text("confidence,correct\n" + "0.9,1\n0.2,0\n" * 20)
+    held.write_text("confidence,correct\n" + "0.9,1\n0.2,0\n" * 30)
+    assert main(["score", str(test), str(held)]) == 2
+    refusal = capsys.readouterr().err
+    assert "not of the same samples (40 and 60 rows" in refusal
+    assert f"give it as --calibration {held}" in refusal
+    assert score_files([test], calibration=[held], replicates=20).method("test").find("all").n == 40
+    card = score_files([test, _copy(test, tmp_path / "other.csv")], replicates=20)
+    assert any({one.first, one.second} == {"test", "other"} for one in card.comparisons)
+
+
+def _copy(source: Path, target: Path) -> Path:
+    target.write_bytes(source.read_bytes())
+    return target
+
+
+def test_columns_are_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "mine.csv"
+    path.write_text("Sureness,Verdict\n" + "90,1\n40,0\n" * 20)
+    named = ["--confidence-column", "sureness", "--correct-column", "verdict"]
+    assert main(["score", str(path), *named]) == 2
+    assert "add --percent" in capsys.readouterr().err
+    assert main(["score", str(path), *named, "--percent"]) == 0

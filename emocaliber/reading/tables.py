@@ -1,0 +1,391 @@
+"""A person's own table as Prediction rows: delimited text in any dialect, Parquet, or JSON objects; one row a sample.
+
+A column is named by its option, or recognised by its header, in any case, with `_`, `-` or spaces. It needs confidence
+and correct, or confidence, label and prediction; the others are optional:
+
+| role | recognised headers | cells |
+|---|---|---|
+| confidence | confidence, model_confidence, probability, score … | 0 to 1, or with %; empty: no confidence was stated |
+| correct | correct, is_correct, right, hit … | 1/0, true/false, yes/no, right/wrong, correct/incorrect |
+| label, prediction | label, truth, target …; prediction, predicted … | any text; compared in any case |
+| id, task, group, cluster | id …; task, dataset; group, subset; cluster | any text |
+
+gzip, byte-order marks, UTF-16, and decimal commas beside semicolons or tabs are understood. Every fault of a file is
+counted and the first ones are shown together. No row is dropped; what was read as what is in `columns`.
+
+    emocaliber score mine.csv --confidence-column certainty --percent
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.files import open_text
+from emocaliber.core.predictions import Prediction, Source, State
+
+RIGHT, WRONG = "right", "wrong"
+"""What stands for the labels of a table that has none."""
+HEADERS = {
+    "confidence": ("confidence", "model confidence", "stated confidence", "verbalized confidence", "confidence score",
+                   "conf", "probability", "prob", "certainty", "score"),
+    "correct": ("correct", "is correct", "correctness", "right", "is right", "hit", "acc", "accuracy"),
+    "label": ("truth", "true label", "ground truth", "gold", "gold label", "target", "label", "y true"),
+    "prediction": ("prediction", "predicted", "pred", "predicted label", "pred label", "model prediction", "y pred"),
+    "id": ("id", "sample id", "item id", "example id", "question id", "image id", "row id", "uid"),
+    "task": ("task", "dataset"),
+    "group": ("group", "subset"),
+    "cluster": ("cluster", "cluster id"),
+}  # fmt: skip
+"""Recognised headers of each role, the surest first."""
+TRUE = {"1", "1.0", "true", "t", "yes", "y", "right", "correct"}
+FALSE = {"0", "0.0", "false", "f", "no", "n", "wrong", "incorrect"}
+SHOWN = 10
+"""Faults shown of those counted."""
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """Headers named by options, None where they are to be recognised; `percent`: confidences are from 0 to 100."""
+
+    confidence: str | None = None
+    correct: str | None = None
+    label: str | None = None
+    prediction: str | None = None
+    id: str | None = None
+    task: str | None = None
+    group: str | None = None
+    cluster: str | None = None
+    percent: bool = False
+
+
+RECOGNISED = Columns()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it was read: `rows` for judging, `columns` from role to header, and the cells as they stood.
+
+    `numbered`: there is no column of ids, so that rows are known by their line alone.
+    """
+
+    rows: list[Prediction]
+    columns: dict[str, str]
+    header: list[str]
+    cells: list[list[Any]]
+    delimiter: str
+    percent: bool
+    decimal_comma: bool
+
+    @property
+    def numbered(self) -> bool:
+        """Whether rows are known by their line alone."""
+        return "id" not in self.columns
+
+    @property
+    def described(self) -> str:
+        """Which columns of another name were read as what, and percentages; "" where there is nothing to say."""
+        renamed = [f"column {name!r} is the {role}" for role, name in self.columns.items() if _plain(name) != role]
+        return ", ".join([*renamed, *(["confidences are percentages"] if self.percent else [])])
+
+
+@dataclass
+class _Raw:
+    """Header and cells of a file, with the number and the word ("line", "row") by which a fault names its place."""
+
+    header: list[str]
+    cells: list[list[Any]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    place: str = "line"
+    delimiter: str = ","
+
+
+def read_table(path: Path, columns: Columns = RECOGNISED) -> Table:
+    """The rows of a table. Raises UserError that names the file, and all faults of its cells with line and column."""
+    with open_text(path) as file:
+        raw = _raw(path, file)
+    if not raw.cells:
+        raise UserError(f"{path} holds a header line and no row")
+    used = _used(path, raw, columns)
+    return _Reader(path, raw, used, columns.percent).table()
+
+
+def _raw(path: Path, file: BinaryIO) -> _Raw:
+    head = file.peek(8)[:8]  # type: ignore[attr-defined]
+    if head.startswith(b"PAR1"):
+        return _parquet(path)
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise UserError(f"{path} is {_container(path, head)}")
+    if head.lstrip()[:1] in (b"{", b"["):
+        return _objects(path, file)
+    return _delimited(path, file)
+
+
+def _container(path: Path, head: bytes) -> str:
+    names = zipfile.ZipFile(path).namelist() if head.startswith(b"PK") and zipfile.is_zipfile(path) else ["xl/"]
+    if any(name.startswith("xl/") for name in names):
+        return "an Excel file: save it as CSV (File, Save As, CSV UTF-8) and give that"
+    if "content.xml" in names:
+        return "a spreadsheet: save it as CSV and give that"
+    return "a zip archive: unpack it and give the table in it"
+
+
+def _parquet(path: Path) -> _Raw:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as problem:
+        raise UserError(f"{path} is not a readable Parquet file: {problem}") from None
+    cells = [list(row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+    return _Raw(list(table.column_names), cells, list(range(1, len(cells) + 1)), "row")
+
+
+def _objects(path: Path, file: BinaryIO) -> _Raw:
+    """JSON Lines, or one JSON list, of objects; a key that an object lacks is empty."""
+    text = file.read()
+    if text.lstrip()[:1] == b"[":
+        lines: list[tuple[int, bytes]] = []
+        try:
+            lines = list(enumerate(map(bytes, msgspec.json.decode(text, type=list[msgspec.Raw])), 1))
+        except msgspec.DecodeError as problem:
+            raise UserError(f"{path}: {problem}; it begins as a JSON list, and must be one to its end") from None
+    else:
+        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    objects: list[dict[str, Any]] = []
+    for number, line in lines:
+        try:
+            objects.append(msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.DecodeError as problem:
+            raise UserError(
+                f"{path}, line {number}: {problem}; each line must be one JSON object (NaN and Infinity are not JSON)"
+            ) from None
+    header = list(dict.fromkeys(key for each in objects for key in each))
+    cells = [[each.get(key) for key in header] for each in objects]
+    return _Raw(header, cells, [number for number, _ in lines])
+
+
+def _delimited(path: Path, file: BinaryIO) -> _Raw:
+    csv.field_size_limit(1 << 26)  # a column of responses may be long
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        first = text.readline()
+        if not first and not text.read(1):
+            raise UserError(f"{path} is empty")
+        declared = re.fullmatch(r"sep=(.)\r?\n?", first)
+        lines = text if declared else _chain(first, text)
+        delimiter = declared[1] if declared else _delimiter(first)
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        raw = _Raw([cell.strip() for cell in next(reader, [])], delimiter=delimiter)
+        offset = 1 if declared else 0
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                raw.cells.append(list(cells))
+                raw.numbers.append(reader.line_num + offset)
+        return raw
+    except UnicodeDecodeError as problem:
+        raise UserError(f"{path} is not UTF-8 text ({problem}); save it as CSV UTF-8") from None
+    except csv.Error as problem:
+        raise UserError(f"{path} cannot be read as a table: {problem}") from None
+    finally:
+        text.detach()
+
+
+def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _delimiter(header: str) -> str:
+    """What parts the header into the most fields; a comma where nothing does."""
+    return max(",;\t|", key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+
+
+def _used(path: Path, raw: _Raw, columns: Columns) -> dict[str, int]:
+    """The position of each role's column. Raises UserError where one that is needed, or was named, is not there."""
+    plain = [_plain(name) for name in raw.header]
+    used: dict[str, int] = {}
+    for role, recognised in HEADERS.items():
+        if (named := getattr(columns, role)) is not None:
+            used[role] = _named(path, raw.header, named, role)
+        elif (place := next((plain.index(name) for name in recognised if name in plain), None)) is not None:
+            used[role] = place
+    if columns.correct is None and {"label", "prediction"} <= used.keys() and (columns.label or columns.prediction):
+        used.pop("correct", None)
+    needs_labels = not {"label", "prediction"} <= used.keys()
+    if "confidence" in used and ("correct" in used or not needs_labels):
+        return used
+    raise UserError(f"{path}, {raw.place} 1: {_no_header(raw.header, used)}")
+
+
+def _named(path: Path, header: list[str], name: str, role: str) -> int:
+    for same in (lambda cell: cell == name, lambda cell: _plain(cell) == _plain(name)):
+        if any(map(same, header)):
+            return next(place for place, cell in enumerate(header) if same(cell))
+    close = get_close_matches(name, header, 1)
+    near = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(header)}"
+    raise UserError(f"{path}: --{role}-column: there is no column {name!r}{near}")
+
+
+def _no_header(header: list[str], used: Mapping[str, int]) -> str:
+    if not used and any(_is_number(cell) for cell in header):
+        example = ",".join(header)
+        return f"the header line is missing (it is {example}): write one above it, such as confidence,correct"
+    there = ", ".join(header)
+    if "confidence" not in used:
+        return (
+            f"no column of confidences among {there}; name it with --confidence-column. A model's responses are read"
+            " from JSON lines with response, ground_truth, candidates and task"
+        )
+    return (
+        f"no column that says what is correct among {there}; name it with --correct-column, or the true and the"
+        " predicted label with --label-column and --prediction-column"
+    )
+
+
+class _Reader:
+    """One table's cells, read with all their faults."""
+
+    def __init__(self, path: Path, raw: _Raw, used: dict[str, int], percent: bool) -> None:
+        self.path, self.raw, self.used = path, raw, used
+        self.faults: list[str] = []
+        self.signs = [str(cells[used["confidence"]]).rstrip().endswith("%") for cells in raw.cells
+                      if len(cells) > used["confidence"] and not _missing(cells[used["confidence"]])]  # fmt: skip
+        self.percent = percent or any(self.signs)
+        self.needs_sign = any(self.signs) and not percent
+        self.decimal_comma = raw.delimiter in ";\t" and any(
+            re.fullmatch(r"\s*\d+,\d+\s*%?\s*", str(cells[used["confidence"]]))
+            for cells in raw.cells
+            if len(cells) > used["confidence"]
+        )
+        self.spelling: dict[str, str] = {}
+        self.above_one = False
+
+    def table(self) -> Table:
+        rows = [self._row(cells, number) for cells, number in zip(self.raw.cells, self.raw.numbers, strict=True)]
+        self._refuse_repeated_ids(rows)
+        if self.faults:
+            raise UserError(self._all_faults())
+        columns = {role: self.raw.header[place] for role, place in self.used.items()}
+        kept = [row for row in rows if row is not None]
+        return Table(
+            kept, columns, self.raw.header, self.raw.cells, self.raw.delimiter, self.percent, self.decimal_comma
+        )
+
+    def _row(self, cells: list[Any], number: int) -> Prediction | None:
+        where = f"{self.raw.place} {number}"
+        if len(cells) != len(self.raw.header):
+            self.faults.append(f"{where}: it has {len(cells)} fields, the header {len(self.raw.header)}")
+            return None
+        before = len(self.faults)
+        truth, predicted = self._labels(cells, where)
+        confidence = self._confidence(cells[self.used["confidence"]], where)
+        if len(self.faults) > before:
+            return None
+        name = self._text(cells, "id") or str(number - 1 if self.raw.place == "line" else number)
+        state = State.OK if confidence is not None else State.MISSING_CONFIDENCE
+        return Prediction(
+            name,
+            self._text(cells, "task") or "all",
+            self._text(cells, "group"),
+            self._text(cells, "cluster") or name,
+            truth,
+            predicted,
+            confidence,
+            State.MISSING_LABEL if predicted is None else state,
+            Source.VERBALIZED,
+            self.path.name.removesuffix(".gz").rpartition(".")[0] or self.path.name,
+        )
+
+    def _text(self, cells: Sequence[Any], role: str) -> str:
+        """A cell as text; "" where it is empty, or there is no such column."""
+        if role not in self.used or (value := cells[self.used[role]]) is None:
+            return ""
+        return str(value).strip()
+
+    def _labels(self, cells: Sequence[Any], where: str) -> tuple[str, str | None]:
+        """Truth and predicted label, in the spelling that the table used first."""
+        if "correct" in self.used:
+            text = self._text(cells, "correct").casefold()
+            if text not in TRUE | FALSE:
+                self._fault(where, "correct", f"must be 1 or 0, true or false, yes or no; it is {text!r}")
+            return RIGHT, RIGHT if text in TRUE else WRONG
+        truth, predicted = self._text(cells, "label"), self._text(cells, "prediction")
+        if not truth:
+            self._fault(where, "label", "is empty; every row needs its true label")
+        spelled = [self.spelling.setdefault(label.casefold(), label) for label in (truth, predicted)]
+        return spelled[0], spelled[1] if predicted else None
+
+    def _confidence(self, cell: Any, where: str) -> float | None:
+        if _missing(cell):
+            return None
+        text = str(cell).strip()
+        signed, digits = text.endswith("%"), text.rstrip("%").rstrip()
+        value = _number(digits.replace(",", ".") if self.decimal_comma else digits)
+        if value is None or isinstance(cell, bool):
+            self._fault(where, "confidence", f"{text!r} is not a number; leave it empty where there is none")
+        elif self.needs_sign and not signed:
+            self._fault(where, "confidence", f"{text!r} has no percent sign, other rows have; write all of them alike")
+        elif not 0.0 <= (share := value / 100 if self.percent else value) <= 1.0:
+            self.above_one = self.above_one or 1.0 < value <= 100.0
+            self._fault(where, "confidence", f"{text} is outside {'0 to 100 %' if self.percent else '[0, 1]'}")
+        else:
+            return share
+        return None
+
+    def _fault(self, where: str, role: str, what: str) -> None:
+        self.faults.append(f"{where}: {self.raw.header[self.used[role]]!r} {what}")
+
+    def _refuse_repeated_ids(self, rows: Sequence[Prediction | None]) -> None:
+        if "id" not in self.used:
+            return
+        first: dict[str, int] = {}
+        for row, number in zip(rows, self.raw.numbers, strict=True):
+            if row is not None and first.setdefault(row.id, number) != number:
+                self._fault(
+                    f"{self.raw.place} {number}",
+                    "id",
+                    f"{row.id!r} is that of {self.raw.place} {first[row.id]} too; an id names one row (rows that belong"
+                    " together have one --cluster-column)",
+                )
+
+    def _all_faults(self) -> str:
+        hint = "" if self.percent or not self.above_one else "; where confidences are percentages, add --percent"
+        if len(self.faults) == 1:
+            return f"{self.path}, {self.faults[0]}{hint}"
+        shown = "\n  ".join(self.faults[:SHOWN])
+        more = f"\n  … and {len(self.faults) - SHOWN} more" if len(self.faults) > SHOWN else ""
+        rows = len(self.raw.cells)
+        return f"{self.path}: {len(self.faults)} faults in {rows} rows{hint}:\n  {shown}{more}"
+
+
+def _plain(header: str) -> str:
+    """A header without case and with single spaces for `_`, `-` and others."""
+    return re.sub(r"[\s_\-.]+", " ", header).strip().casefold()
+
+
+def _missing(cell: Any) -> bool:
+    return cell is None or not str(cell).strip()
+
+
+def _is_number(text: str) -> bool:
+    return _number(text.strip().rstrip("%")) is not None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
