@@ -87,7 +87,11 @@ def _apply(arguments: argparse.Namespace) -> None:
     for name in (BEFORE, AFTER):
         values = card.method(name).find("all").headline
         print(f"{name:<7} " + "  ".join(f"{label} {values[key].value:.4f}" for key, label in shown.items()))
-    [change] = [c for c in card.comparisons if c.kind == "all" and {c.first, c.second} == {BEFORE, AFTER}]
+    [change] = [
+        c
+        for c in card.comparisons
+        if (c.kind, c.aggregation) == ("all", "pooled") and {c.first, c.second} == {BEFORE, AFTER}
+    ]
     sign = 1 if change.first == AFTER else -1
     parts = []
     for key, label in shown.items():

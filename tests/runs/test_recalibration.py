@@ -113,7 +113,7 @@ def test_an_isotonic_map_that_falls_is_refused(files: tuple[Path, Path], tmp_pat
 def test_an_empty_prediction_file_is_an_error(files: tuple[Path, Path], tmp_path: Path):
     fit_file([files[0]], "confidence", "beta", tmp_path / "map.json", per_task=True)
     (tmp_path / "none.jsonl").write_text("")
-    with pytest.raises(UserError, match="holds no row"):
+    with pytest.raises(UserError, match="is empty"):
         apply_file(tmp_path / "map.json", tmp_path / "none.jsonl", tmp_path / "x.jsonl")
 
 
