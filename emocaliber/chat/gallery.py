@@ -61,7 +61,9 @@ class Gallery:
         """Answers as they come, some at a time, in the names' order. Raises BusyError where the queue is full."""
         for start in range(0, len(self.names), AT_ONCE):
             names = self.names[start : start + AT_ONCE]
-            pictures = await asyncio.gather(*(asyncio.to_thread(self._picture, name) for name in names))
+            pictures = await asyncio.gather(
+                *(asyncio.to_thread(self._picture, name, choice.max_pixels) for name in names)
+            )
             pending: list[PendingAnswer] = []
             try:
                 for picture in pictures:
@@ -75,9 +77,9 @@ class Gallery:
                 for answer in pending:
                     answer.abandon()
 
-    def _picture(self, name: str) -> Picture | ImageError:
+    def _picture(self, name: str, max_pixels: int) -> Picture | ImageError:
         try:
-            picture = read_picture(read_image_bytes(FileImage(self.folder, name)), name)
+            picture = read_picture(read_image_bytes(FileImage(self.folder, name)), name, max_pixels)
         except ImageError as problem:  # visitors need not know where the folder lies
             return ImageError(str(problem).replace(str(self.folder), self.folder.name))
         self.thumbnails.setdefault(name, picture.thumbnail)

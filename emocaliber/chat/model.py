@@ -22,7 +22,9 @@ from tempfile import TemporaryDirectory
 from emocaliber.chat.questions import read_labels
 from emocaliber.chat.record import FILE, Record, read_record
 from emocaliber.core.errors import UserError
+from emocaliber.core.images import MAX_PIXELS
 from emocaliber.core.prompting import Template, load_template, template_names
+from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 from emocaliber.generation.engine import StreamingEngine
 from emocaliber.models import question as questions
@@ -42,7 +44,7 @@ LONGEST_ANSWER, LONGEST_TINY_ANSWER = 512, 16
 class ModelChoice:
     """What the options say. `model` None is the shipped tiny one; `server` an OpenAI-compatible server's address.
 
-    `tasks` are those the adapter was trained on; `label_sets` are the labels to choose from, by name: theirs, then the
+    Larger pictures are shrunk to `max_pixels`. `tasks` are those the adapter was trained on; `label_sets` are the labels to choose from, by name: theirs, then the
     taxonomies; `labels` those that are asked about at first. `record_is_vouched_for` is whether the user named the
     record for their own pictures.
     """
@@ -55,6 +57,7 @@ class ModelChoice:
     device: str
     max_new_tokens: int
     template: Template
+    max_pixels: int
     labels: tuple[str, ...]
     tasks: tuple[str, ...]
     label_sets: dict[str, tuple[str, ...]]
@@ -144,6 +147,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}): {', '.join(template_names())}",
     )
     asking.add_argument(
+        "--max-pixels",
+        type=_pixels,
+        metavar="N",
+        help=f"show the model at most N pixels of a picture (default: the adapter's own, or {SHOWN_PIXELS})",
+    )
+    asking.add_argument(
         "--threshold",
         type=_share,
         default=DEFAULT_THRESHOLD,
@@ -206,6 +215,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         arguments.device,
         arguments.max_new_tokens or (LONGEST_TINY_ANSWER if tiny else LONGEST_ANSWER),
         template,
+        arguments.max_pixels or (question.max_pixels if question is not None else None) or SHOWN_PIXELS,
         labels,
         tuple(trained),
         trained | {name: taxonomy.labels for name, taxonomy in TAXONOMIES.items()},
@@ -268,6 +278,12 @@ def _record(path: Path | None, adapter: Path | None, template: Template, questio
     if beside is None or not beside.is_file() or (question is not None and question.prompt.hash != template.hash):
         return Record()  # what was measured with another prompt says nothing about this one
     return read_record(beside)
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MAX_PIXELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to {MAX_PIXELS}")
+    return int(text)
 
 
 def _share(text: str) -> float:

@@ -169,7 +169,7 @@ class _Routes:
         self._controller.sessions.find(session)
         encoded = await self._body(request, MOST_BYTES)
         async with self._decoding:
-            picture = await run_in_threadpool(read_picture, encoded, name)
+            picture = await run_in_threadpool(read_picture, encoded, name, self._controller.choice.max_pixels)
         return JSONResponse(self._controller.add_picture(session, picture))
 
     async def ask(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.questions import Exchange, request_of
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, decode_image
-from emocaliber.core.resolution import shown
+from emocaliber.core.resolution import SHOWN_PIXELS, shown
 from emocaliber.generation.engine import Request, Response
 
 MOST_BYTES = 20_000_000
@@ -44,12 +44,12 @@ class Picture:
     thumbnail: str
 
 
-def read_picture(encoded: bytes, name: str) -> Picture:
-    """Check, decode, and keep only the pixels. Raises ImageError with one sentence."""
+def read_picture(encoded: bytes, name: str, max_pixels: int = SHOWN_PIXELS) -> Picture:
+    """Check, decode, keep only the pixels, and at most `max_pixels` of them. Raises ImageError with one sentence."""
     name = display_name(name)
     if len(encoded) > MOST_BYTES:
         raise ImageError(f"{name}: {len(encoded):,} bytes are more than the {MOST_BYTES:,} allowed")
-    image = shown(decode_image(encoded, name))
+    image = shown(decode_image(encoded, name), max_pixels)
     image.info.clear()
     return Picture(name, image, _thumbnail(image))
 

@@ -78,7 +78,7 @@ def _responses(samples: Sequence[Sample], choice: ModelChoice) -> Iterator[Respo
         return (Response(s.id, "", IMAGE_ERROR, error=why) for s, why in zip(samples, problems, strict=True))
     with Console(stderr=True).status(f"loading {choice.title}"):
         engine = choice.load()
-    return respond(samples, engine, choice.template)
+    return respond(samples, engine, choice.template, max_pixels=choice.max_pixels)
 
 
 def _image_problem(sample: Sample) -> str:

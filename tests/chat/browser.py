@@ -55,7 +55,7 @@ class Browser:
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def one(self, selector: str) -> WebElement:
+    def find(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
@@ -72,24 +72,24 @@ class Browser:
     def give(self, *pictures: Path) -> None:
         """Choose pictures and wait until they are in the tray."""
         before = len(self.all("#tray li"))
-        self.one("#picture-files").send_keys("\n".join(map(str, pictures)))
+        self.find("#picture-files").send_keys("\n".join(map(str, pictures)))
         self.wait(lambda: len(self.all("#tray li")) == before + len(pictures) or self.all("#status.alert"))
 
     def ask(self) -> None:
         """Press Ask and wait until the answers are there."""
         before = len(self.all("article.answer"))
-        self.one("#ask").click()
+        self.find("#ask").click()
         self.wait(lambda: len(self.all("article.answer")) > before and "Asking" not in self.text("#status"))
 
     def type(self, selector: str, text: str) -> None:
         """Replace what stands in a text field."""
-        field = self.one(selector)
+        field = self.find(selector)
         field.clear()
         field.send_keys(text)
 
     def choose(self, value: str) -> None:
         """Choose the labels by the name of their list."""
-        Select(self.one("#label-set")).select_by_value(value)
+        Select(self.find("#label-set")).select_by_value(value)
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the page."""

@@ -23,7 +23,7 @@ class Scripted:
     concurrency = 1
 
     def __init__(self, breaks_at: str = "", text: str = "<answer>joy</answer><confidence>0.90</confidence>") -> None:
-        self.breaks_at, self.text, self.asked = breaks_at, text, 0
+        self.breaks_at, self.text, self.answered = breaks_at, text, 0
         self.gate = threading.Event()
         self.gate.set()
 
@@ -34,7 +34,7 @@ class Scripted:
         for request in requests:
             heard(request, self.text[:10])
         assert self.gate.wait(10)
-        self.asked += len(requests)
+        self.answered += len(requests)
         if any(request.sample_id == self.breaks_at for request in requests):
             raise RuntimeError("out of memory")
         return [Response(request.sample_id, self.text, "stop") for request in requests]
@@ -91,7 +91,7 @@ def test_what_cannot_be_asked_is_said(pictures: list[Picture], question: str, la
     [event] = asyncio.run(events_of(controller, asking(session, question, labels)))
     assert words.lower() in event["status"].lower()
     assert event["alert"]
-    assert engine.asked == 0
+    assert engine.answered == 0
 
 
 def test_an_engine_that_breaks_leaves_what_was_answered():
@@ -132,7 +132,7 @@ def test_stopping_takes_the_waiting_questions_back():
     asyncio.run(stopped())
     engine.gate.set()
     asyncio.run(events_of(controller, asking(session_with(controller, RED))))
-    assert engine.asked == 2
+    assert engine.answered == 2
 
 
 def test_what_is_being_written_is_shown_until_the_answer_is_there():
@@ -196,4 +196,4 @@ def test_the_same_answers_are_judged_at_another_threshold_without_asking():
         judged = controller.judge(Judge(session, "joy, awe", threshold))
         assert [answer["trusted"] for answer in judged["answers"]] == [trusted]
     assert "at least two labels" in controller.judge(Judge(session, "joy", 0.5))["problem"]
-    assert engine.asked == 1
+    assert engine.answered == 1

@@ -24,7 +24,7 @@ def adapter(tmp_path: Path) -> Path:
     folder = tmp_path / "adapter"
     shutil.copytree(TINY_ADAPTER, folder)
     question = question_of(
-        {"mugs": ("full", "empty")}, load_template("label"), max_pixels=None, stage="label", base="tiny"
+        {"mugs": ("full", "empty")}, load_template("label"), max_pixels=50_000, stage="label", base="tiny"
     )
     write_question(folder, question)
     return folder
@@ -45,13 +45,17 @@ def test_an_adapter_brings_labels_prompt_base_and_record(adapter: Path):
     assert (choice.model, choice.labels) == ("tiny", ("full", "empty"))
     assert choice.template == load_template("label")
     assert choice.record == read_record(adapter / FILE)
+    assert choice.max_pixels == 50_000
     assert choice.title == "tiny with adapter"
     assert next(iter(choice.label_sets)) == "mugs"
 
 
 def test_options_come_before_what_the_adapter_says(adapter: Path):
-    choice = choice_of("--adapter", str(adapter), "--labels", "joy, awe", "--template", "label-confidence")
+    choice = choice_of(
+        "--adapter", str(adapter), "--labels", "joy, awe", "--template", "label-confidence", "--max-pixels", "9"
+    )
     assert choice.labels == ("joy", "awe")
+    assert choice.max_pixels == 9
     assert choice.template == load_template("label-confidence")
 
 

@@ -27,7 +27,7 @@ def afresh(browser: Browser) -> None:
 
 
 def shown_json(browser: Browser) -> list[dict[str, object]]:
-    answers: list[dict[str, object]] = json.loads(browser.one("#json").get_property("value"))
+    answers: list[dict[str, object]] = json.loads(browser.find("#json").get_property("value"))
     return answers
 
 
@@ -37,13 +37,13 @@ def test_a_picture_is_answered_and_the_bar_is_the_parsed_confidence(browser: Bro
     browser.shoot("answered")
     [answer] = shown_json(browser)
     [stated] = re.findall(r"<confidence>([\d.]+)</confidence>", str(answer["text"]))
-    meter = browser.one("article.answer [role=meter]")
+    meter = browser.find("article.answer [role=meter]")
     assert float(meter.get_attribute("aria-valuenow") or "nan") == pytest.approx(100 * float(stated))
-    track, fill = meter.size["width"], browser.one("article.answer .fill").size["width"]
+    track, fill = meter.size["width"], browser.find("article.answer .fill").size["width"]
     assert fill / track == pytest.approx(float(stated), abs=0.02)
     assert browser.text("article.answer .label") == answer["label"]
-    assert answer["sentence"] == browser.one("article.answer .sentence").get_property("textContent")
-    assert answer["record"] == browser.one("article.answer .record").get_property("textContent")
+    assert answer["sentence"] == browser.find("article.answer .sentence").get_property("textContent")
+    assert answer["record"] == browser.find("article.answer .record").get_property("textContent")
     assert len(browser.all("article.answer .shares li")) >= 3
 
 
@@ -74,7 +74,7 @@ def test_an_answer_appears_while_it_is_written(browser: Browser, faces: list[Pat
 def test_the_slider_changes_the_verdict_and_says_what_it_means(browser: Browser, faces: list[Path]):
     browser.give(faces[0])
     browser.ask()
-    handle = browser.one("#threshold")
+    handle = browser.find("#threshold")
     handle.send_keys(Keys.HOME)
     browser.wait(lambda: browser.all("article.answer.trusted"))
     assert "state 0 %" in browser.text("#meaning")
@@ -103,16 +103,16 @@ def test_follow_ups_several_pictures_and_asking_again(browser: Browser, faces: l
     browser.ask()
     assert len(browser.all("article.answer")) == 2
     browser.type("#question", "what if it were a man?")
-    browser.one("#question").send_keys(Keys.ENTER)
+    browser.find("#question").send_keys(Keys.ENTER)
     browser.wait(lambda: len(browser.all("article.answer")) == 4 and not browser.text("#status"))
     assert browser.text("article.answer:first-of-type .question") == "what if it were a man?"
     browser.shoot("follow-up")
     browser.driver.execute_script(WATCH)
-    browser.one("#retry").click()
+    browser.find("#retry").click()
     browser.wait(lambda: browser.driver.execute_script("return window.asked"))
     browser.wait(lambda: len(browser.all("article.answer")) == 4 and not browser.text("#status"))
     assert [row["question"] for row in shown_json(browser)] == ["", "", *["what if it were a man?"] * 2]
-    browser.one("#clear").click()
+    browser.find("#clear").click()
     browser.wait(lambda: not browser.all("article.answer") and not browser.all("#tray li"))
     assert shown_json(browser) == []
 
@@ -142,7 +142,7 @@ def test_a_drawing_with_a_script_in_it_is_refused(browser: Browser, tmp_path: Pa
 
 
 def test_asking_without_a_picture_says_what_is_missing(browser: Browser):
-    browser.one("#ask").click()
+    browser.find("#ask").click()
     browser.wait(lambda: "Choose a picture first" in browser.text("#status.alert"))
 
 
@@ -169,7 +169,7 @@ def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path
         assert browser.text("article.answer .question") == HOSTILE
         assert browser.text("article.answer .label") == "a<b>c"
         assert HOSTILE in browser.text("article.answer .reasoning dd")
-        assert browser.one("article.answer pre").get_property("textContent") == text
+        assert browser.find("article.answer pre").get_property("textContent") == text
         assert hostile.name in browser.text("article.answer .meta")
         assert "owned" not in browser.driver.title
         assert len(browser.all("article.answer img")) == 1
@@ -183,7 +183,7 @@ def test_two_users_at_once_see_only_their_own(browser: Browser, page_url: str, f
     try:
         browser.give(faces[2])
         other.give(faces[3])
-        browser.one("#ask").click()
+        browser.find("#ask").click()
         other.ask()
         browser.wait(lambda: browser.all("article.answer"))
         assert [row["picture"] for row in shown_json(browser)] == [faces[2].name]
@@ -193,7 +193,7 @@ def test_two_users_at_once_see_only_their_own(browser: Browser, page_url: str, f
 
 
 def test_everything_can_be_done_by_the_keyboard(browser: Browser, faces: list[Path]):
-    browser.one("#picture-files").send_keys(str(faces[0]))  # what a file dialogue, which has its own keys, does
+    browser.find("#picture-files").send_keys(str(faces[0]))  # what a file dialogue, which has its own keys, does
     browser.wait(lambda: browser.all("#tray li"))
     reached: list[str] = []
     browser.driver.execute_script("document.querySelector('#picture-files').focus()")
@@ -203,12 +203,12 @@ def test_everything_can_be_done_by_the_keyboard(browser: Browser, faces: list[Pa
         reached.append(focused)
         if focused == "label-set":
             press(browser, Keys.END)  # the last one is "my own", whose field comes next, and back
-            browser.wait(browser.one("#own").is_displayed)
+            browser.wait(browser.find("#own").is_displayed)
             press(browser, Keys.TAB)
             assert browser.driver.execute_script("return document.activeElement.id") == "own"
             browser.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.TAB)
             press(browser, Keys.HOME)
-            browser.wait(lambda: not browser.one("#own").is_displayed())
+            browser.wait(lambda: not browser.find("#own").is_displayed())
         if focused == "ask":
             press(browser, Keys.ENTER)
             browser.wait(lambda: browser.all("article.answer"))
@@ -219,9 +219,9 @@ def test_everything_can_be_done_by_the_keyboard(browser: Browser, faces: list[Pa
     buttons = ["ask", "stop", "retry", "clear", "copy"]
     assert [name for name in reached if name in buttons] == buttons
     assert {"photograph", "label-set", "question"} <= set(reached)
-    browser.one("#tab-ask").click()
+    browser.find("#tab-ask").click()
     press(browser, Keys.ARROW_RIGHT)
-    assert browser.one("#panel-gallery").is_displayed()
+    assert browser.find("#panel-gallery").is_displayed()
 
 
 def press(browser: Browser, key: str) -> None:
@@ -233,7 +233,7 @@ def test_the_conversation_is_copied_as_json(browser: Browser, faces: list[Path],
     browser.driver.execute_cdp_cmd("Browser.grantPermissions", permission)
     browser.give(faces[0])
     browser.ask()
-    browser.one("#copy").click()
+    browser.find("#copy").click()
     read = "const done = arguments[0]; navigator.clipboard.readText().then(done, (e) => done(String(e)))"
     browser.wait(lambda: browser.driver.execute_async_script(read).startswith("["))
     assert json.loads(browser.driver.execute_async_script(read)) == shown_json(browser)
@@ -253,24 +253,24 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, faces: list[
 def test_the_gallery_shows_the_doubtful_first_and_exports_what_is_chosen(browser: Browser, tmp_path: Path):
     behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
     browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
-    browser.one("#tab-gallery").click()
-    browser.wait(lambda: browser.one("#gallery-ask").is_displayed())
-    browser.one("#gallery-ask").click()
+    browser.find("#tab-gallery").click()
+    browser.wait(lambda: browser.find("#gallery-ask").is_displayed())
+    browser.find("#gallery-ask").click()
     browser.wait(lambda: "20 of 20 answered" in browser.text("#gallery-status"))
     browser.shoot("gallery")
     stated = [re.search(r"(\d+) %", element.text) for element in browser.all("#gallery li .value")]
     assert [found is None for found in stated] == [True, True, *[False] * 18]
     values = [int(found[1]) for found in stated if found]
     assert values == sorted(values)
-    browser.one("#untrusted").click()
+    browser.find("#untrusted").click()
     browser.wait(lambda: "20 of 20" not in browser.text("#gallery-count"))
     shown = len(browser.all("#gallery li"))
-    browser.one("#gallery-jsonl").click()
+    browser.find("#gallery-jsonl").click()
     browser.wait((tmp_path / "gallery.jsonl").is_file)
     rows = [json.loads(line) for line in (tmp_path / "gallery.jsonl").read_text().splitlines()]
     assert len(rows) == shown
     assert not any(row["trusted"] for row in rows)
-    browser.one("#gallery-csv").click()
+    browser.find("#gallery-csv").click()
     browser.wait((tmp_path / "gallery.csv").is_file)
     assert len((tmp_path / "gallery.csv").read_text().splitlines()) == shown + 1
 

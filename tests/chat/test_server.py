@@ -264,7 +264,7 @@ def test_hanging_up_takes_the_questions_back():
     asyncio.run(asyncio.wait_for(build_application(controller)(scope, receive, send), 30))
     engine.gate.set()
     controller.batcher.submit(session.requests(session.begin(("a", "b"), ""), controller.choice)[0]).result(10)
-    assert engine.asked == 2
+    assert engine.answered == 2
 
 
 def test_the_gallery_answers_under_its_own_addresses(album: Path):

@@ -49,6 +49,8 @@ def test_a_large_picture_is_made_as_small_as_models_are_shown_it():
     picture = read_picture(png(4000, 1000), "wide.png")
     assert picture.image.width * picture.image.height <= SHOWN_PIXELS
     assert len(picture.thumbnail) < 20_000
+    small = read_picture(png(4000, 1000), "wide.png", 10_000).image
+    assert 9_000 < small.width * small.height <= 10_000
 
 
 def test_a_small_picture_keeps_its_pixels():

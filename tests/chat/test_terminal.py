@@ -24,9 +24,9 @@ def ask(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def asked(faces: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+def rows(faces: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     """Two faces, then a text file, an address, a name with dots and a bomb, in one call that ends with exit code 2."""
-    folder = tmp_path_factory.mktemp("asked")
+    folder = tmp_path_factory.mktemp("rows")
     (folder / "text.png").write_text("no picture")
     (folder / "bomb.png").write_bytes(bomb())
     images = [*faces[:2], folder / "text.png", "http://127.0.0.1:9/x.png", "file:///etc/passwd", folder / "bomb.png"]
@@ -37,14 +37,14 @@ def asked(faces: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[d
 
 
 @pytest.mark.slow
-def test_every_picture_has_its_line_in_order(asked: list[dict[str, object]], faces: list[Path]):
-    assert [row["picture"] for row in asked[:2]] == [str(face) for face in faces[:2]]
-    assert len(asked) == 6
+def test_every_picture_has_its_line_in_order(rows: list[dict[str, object]], faces: list[Path]):
+    assert [row["picture"] for row in rows[:2]] == [str(face) for face in faces[:2]]
+    assert len(rows) == 6
 
 
 @pytest.mark.slow
-def test_answers_hold_label_confidence_alternatives_and_a_sentence(asked: list[dict[str, object]]):
-    for row in asked[:2]:
+def test_answers_hold_label_confidence_alternatives_and_a_sentence(rows: list[dict[str, object]]):
+    for row in rows[:2]:
         assert row["state"] == "ok"
         assert row["label"] in row["labels"]  # type: ignore[operator]
         assert sum(row["alternatives"].values()) == pytest.approx(1)  # type: ignore[attr-defined]
@@ -54,8 +54,8 @@ def test_answers_hold_label_confidence_alternatives_and_a_sentence(asked: list[d
 
 
 @pytest.mark.slow
-def test_what_is_no_picture_is_refused_in_a_sentence(asked: list[dict[str, object]]):
-    reasons = [str(row["sentence"]) for row in asked[2:]]
+def test_what_is_no_picture_is_refused_in_a_sentence(rows: list[dict[str, object]]):
+    reasons = [str(row["sentence"]) for row in rows[2:]]
     for reason, words in zip(
         reasons, ["not a PNG", "never from an address", "never from an address", "allowed"], strict=True
     ):
