@@ -61,9 +61,8 @@ class Gallery:
         """Answers as they come, some at a time, in the names' order. Raises BusyError where the queue is full."""
         for start in range(0, len(self.names), AT_ONCE):
             names = self.names[start : start + AT_ONCE]
-            pictures = await asyncio.gather(
-                *(asyncio.to_thread(self._picture, name, choice.max_pixels) for name in names)
-            )
+            reading = (asyncio.to_thread(self._picture, name, choice.max_pixels) for name in names)
+            pictures = await asyncio.gather(*reading)
             pending: list[PendingAnswer] = []
             try:
                 for picture in pictures:

@@ -44,9 +44,9 @@ LONGEST_ANSWER, LONGEST_TINY_ANSWER = 512, 16
 class ModelChoice:
     """What the options say. `model` None is the shipped tiny one; `server` an OpenAI-compatible server's address.
 
-    Larger pictures are shrunk to `max_pixels`. `tasks` are those the adapter was trained on; `label_sets` are the labels to choose from, by name: theirs, then the
-    taxonomies; `labels` those that are asked about at first. `record_is_vouched_for` is whether the user named the
-    record for their own pictures.
+    Pictures of more than `max_pixels` are made smaller. `tasks` are those that the adapter was trained on; `label_sets`
+    are the labels to choose from, by name: theirs, then the taxonomies; `labels` those that are asked about at first.
+    `record_is_vouched_for` is whether the user named the record for their own pictures.
     """
 
     model: str | None
