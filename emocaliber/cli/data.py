@@ -38,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     splitter.add_argument("--keep-test", action="store_true", help="leave rows of the split test where they are")
     corrupter = actions.add_parser("corrupt", help="Write copies with corrupted pictures, to learn from them too.")
     corrupter.add_argument("--out", type=Path, required=True, help="the Parquet file of the copies, none of split test")
-    for action in (checker, splitter, corrupter):
+    for action in (checker, converter, splitter):
+        action.add_argument("--drop-problems", action="store_true",
+                            help="leave out what is wrong, and list it (default: stop)")  # fmt: skip
+        action.add_argument("--max-dropped", type=float, default=0.1, metavar="SHARE",
+                            help="the largest share of the rows that may be left out (default: 0.1)")  # fmt: skip
+    for action in (checker, converter, splitter, corrupter):
         action.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode pictures")
     for name, action in (("check", checker), ("convert", converter), ("split", splitter), ("corrupt", corrupter)):
         _source_arguments(action)

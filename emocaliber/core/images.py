@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from emocaliber.core.resolution import SHOWN_PIXELS, shown
-from emocaliber.core.samples import FileImage, ImageSource
+from emocaliber.core.samples import FileImage, ImageSource, StoredImage
+from emocaliber.core.stored_images import read_stored
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 40_000_000
@@ -64,6 +65,11 @@ def read_image_bytes(source: ImageSource) -> bytes:
     """
     if isinstance(source, bytes):
         return source
+    if isinstance(source, StoredImage):
+        try:
+            return read_stored(source)
+        except OSError as error:
+            raise ImageError(f"{image_name(source)}: cannot be read ({error.strerror or error})") from error
     path = _checked_path(source)
     try:
         size = path.stat().st_size
@@ -74,6 +80,16 @@ def read_image_bytes(source: ImageSource) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{source.name}: cannot be read ({error.strerror or error})", "unreadable image") from error
+
+
+def image_name(source: ImageSource) -> str:
+    """What to call a picture in a sentence."""
+    match source:
+        case FileImage():
+            return source.name
+        case StoredImage():
+            return f"{source.file.name}, row {source.row} of row group {source.group}"
+    return "image"
 
 
 def image_hash(encoded: bytes) -> str:
@@ -92,8 +108,7 @@ def load_image(source: ImageSource, max_pixels: int = SHOWN_PIXELS) -> Image.Ima
 
     Raises ImageError.
     """
-    name = source.name if isinstance(source, FileImage) else "image"
-    return shown(decode_image(read_image_bytes(source), name), max_pixels)
+    return shown(decode_image(read_image_bytes(source), image_name(source)), max_pixels)
 
 
 def decode_image(encoded: bytes, name: str = "image") -> Image.Image:

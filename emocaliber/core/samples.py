@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileImage:
     """An image file, named relative to the data root it must stay under."""
 
@@ -15,13 +15,24 @@ class FileImage:
     name: str
 
 
-ImageSource = bytes | FileImage
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """The encoded file in one row of a Parquet file: `row` counts within the row group `group`; `column` is its path."""
+
+    file: Path
+    group: int
+    row: int
+    column: str = "image.bytes"
+
+
+ImageSource = bytes | FileImage | StoredImage
+"""A picture, or where it lies: what lies somewhere is read when it is needed."""
 
 
 RatingKind = Literal["counts", "annotations", "multi-select", "means"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Annotation:
     """One rater's answer: one label, or several where raters may choose several."""
 
@@ -29,7 +40,7 @@ class Annotation:
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MeanRating:
     """A label's mean rating on the data set's own scale, its standard deviation, and how many rated."""
 
@@ -38,7 +49,7 @@ class MeanRating:
     raters: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ratings:
     """How raters were asked, and what of it the counts in `votes` do not say.
 
@@ -53,11 +64,11 @@ class Ratings:
     means: dict[str, MeanRating] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One question about one image.
 
-    `image` is the encoded file's bytes or a FileImage; `candidates` are the labels to choose from, in prompt order;
+    `image` is the encoded file's bytes, or where they lie; `candidates` are the labels to choose from, in prompt order;
     `label` is the dominant label (None where the item is unlabelled); `votes` are rater counts per label;
     `group` names the test condition (for example a trained or a held-out style); `cluster` names what must be resampled
     together in a bootstrap (ten drawings of one emoji are one cluster; by default the sample's own id); `ratings` says

@@ -1,15 +1,14 @@
 """What `emocaliber data` does: check, convert, split, corrupt, each with progress and the files that it leaves.
 
-Not the work itself (see the modules of these names).
-
-    emocaliber data check photos --out out/check
+emocaliber data check photos --out out/check
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,50 +17,64 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.outputs import discard
-from emocaliber.core.samples import Sample
+from emocaliber.core.samples import ImageSource, Sample
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.check import PAIRS_SHOWN, Report, check
 from emocaliber.data.contact_sheet import described, sheet
-from emocaliber.data.convert import write_parquet
+from emocaliber.data.convert import Images, write_parquet
 from emocaliber.data.corruption import corrupted_copies
-from emocaliber.data.facts import FactStore
+from emocaliber.data.facts import FactStore, carry_over, picture_key
+from emocaliber.data.findings import findings_page
 from emocaliber.data.layouts import Source
+from emocaliber.data.parquet import stored_rows
+from emocaliber.data.policy import Dropping, Policy
 from emocaliber.data.rows import Row, rows_only
 from emocaliber.data.suite_check import differences
 from emocaliber.evaluation.suite import load_suite
 
 SENTENCES_SHOWN = 20
-FACTS = "facts.sqlite"
 
 
 def run_check(arguments: argparse.Namespace) -> None:
-    """Check, write the files, print what matters. Raises UserError where there are problems."""
-    source, out = _source(arguments), arguments.out
+    """Check, write the files, print what matters. Raises UserError where there are problems that stay."""
+    source, out, policy = _source(arguments), arguments.out, _policy(arguments)
     suite = load_suite(arguments.suite) if arguments.suite else None
     if suite is not None and source.layout is None:
         source = replace(source, layout=suite.layout)
-    report = _checked(source, out, arguments.workers)
-    if suite is not None:
-        report.problems.extend(differences(report, suite, arguments.suite))
+    report = _checked(source, arguments.workers)
+    disagreements = list(differences(report, suite, arguments.suite)) if suite is not None else []
+    report.problems.extend(disagreements)
+    out.mkdir(parents=True, exist_ok=True)
+    page = findings_page(report, source.name, _split_command(arguments))
+    (out / "findings.md").write_text(page, encoding="utf-8", errors="backslashreplace")
     _write_report(report, source, out)
     console = Console()
     console.print_json(json.dumps(report.statistics.summary() | {"near-duplicates within a split": report.near_within}))
-    if not report.problems:
-        console.print(f"No problem in {len(report.seen):,} rows. Look at {out / 'sheet.png'}", highlight=False)
-        return
     for problem in report.problems[:SENTENCES_SHOWN]:
         console.print(str(problem), highlight=False, markup=False, soft_wrap=True)
-    kinds = ", ".join(f"{kind} {count}" for kind, count in report.counts.most_common())
-    raise UserError(f"{len(report.problems):,} problems: {kinds}. All are in {out / 'problems.jsonl'}")
+    if report.problems or report.notes:
+        console.print(f"\n{page}", highlight=False, markup=False, soft_wrap=True)
+    if not report.problems:
+        console.print(f"No problem in {len(report.seen):,} rows. Look at {out / 'sheet.png'}", highlight=False)
+    elif policy.drop and not disagreements:
+        print(_write_dropped(report, report.dropping(policy), out / "dropped.jsonl"))
+    else:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in report.counts.most_common())
+        raise UserError(f"{len(report.problems):,} problems: {kinds}. All are in {out / 'problems.jsonl'}")
 
 
 def run_convert(arguments: argparse.Namespace) -> None:
     """Convert, and say how many rows were written."""
-    source = _source(arguments)
+    source, policy = _source(arguments), _policy(arguments)
+    dropping, key = Dropping(), repr(source)
+    if policy.drop:
+        report = _checked(source, arguments.workers)
+        dropping = report.dropping(policy)
+        key = repr((source, sorted(dropping.rows)))
+        print(_write_dropped(report, dropping, _dropped_file(arguments.out)))
     with _progress("converting", None) as advance:
-        count = write_parquet(rows_only(source.rows()), arguments.out, images=arguments.images, key=repr(source),
-                              on_progress=advance)  # fmt: skip
+        rows = _remaining(source, policy, dropping.rows)
+        count = _write(rows, arguments.out, key, advance, images=arguments.images)
     print(f"{count:,} rows: {arguments.out}")
 
 
@@ -76,20 +89,25 @@ def run_corrupt(arguments: argparse.Namespace) -> None:
 
 def run_split(arguments: argparse.Namespace) -> None:
     """Check, share out, write the rows and the record."""
-    from emocaliber.data.split import assign  # scikit-learn takes longer to load than a small check to run
+    from emocaliber.data.split import assign, refuse_faults  # scikit-learn takes longer to load than a check to run
 
-    source, out = _source(arguments), arguments.out
+    source, out, policy = _source(arguments), arguments.out, _policy(arguments)
     shares = _shares(arguments.shares)
-    work = out.with_name(f"{out.name}.facts")
-    report = _checked(source, work, arguments.workers)
-    assignment = assign(report, shares, arguments.seed, keep_test=arguments.keep_test)
+    report, dropping = _checked(source, arguments.workers), Dropping()
+    if policy.drop:
+        dropping = report.dropping(policy, overlaps=False)
+        print(_write_dropped(report, dropping, _dropped_file(out)))
+    else:
+        refuse_faults(report)
+    assignment = assign(report, shares, arguments.seed, keep_test=arguments.keep_test, without=dropping.rows)
     record = {"source": source.name} | assignment.record
-    key = repr((source, shares, arguments.seed, arguments.keep_test))
-    with _progress("writing", len(report.seen)) as advance:
-        rows = assignment.apply(rows_only(source.rows()))
-        write_parquet(rows, out, key=key, metadata={"emocaliber.split": json.dumps(record)}, on_progress=advance)
+    if policy.drop:
+        record["dropped"] = dict(dropping.counts)
+    key = repr((source, shares, arguments.seed, arguments.keep_test, sorted(dropping.rows)))
+    with _progress("writing", len(report.seen) - len(dropping.rows)) as advance:
+        rows = assignment.apply(_remaining(source, policy, dropping.rows))
+        _write(rows, out, key, advance, metadata={"emocaliber.split": json.dumps(record)})
     out.with_name(f"{out.name}.split.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    discard(work, f"{FACTS}*")
     sizes = ", ".join(f"{split} {sum(labels.values()):,}" for split, labels in record["rows"].items())
     print(f"{sizes}: {out}")
 
@@ -102,6 +120,21 @@ def _source(arguments: argparse.Namespace) -> Source:
     )  # fmt: skip
 
 
+def _policy(arguments: argparse.Namespace) -> Policy:
+    return Policy(arguments.drop_problems, arguments.max_dropped)
+
+
+def _split_command(arguments: argparse.Namespace) -> str:
+    """The command that makes splits apart of this source, to copy."""
+    parts = ["emocaliber", "data", "split", arguments.source]
+    for name in ("layout", "root", "taxonomy", "labels", "task", "in_split", "licence", "majority"):
+        if value := getattr(arguments, name):
+            option = f"--{name.replace('_', '-')}"
+            parts += [option] if value is True else [option, str(value)]
+    name = Path(arguments.source).name.partition(".")[0] or "data"
+    return shlex.join([*parts, "--keep-test", "--drop-problems", "--out", f"{name}-split.parquet"])
+
+
 def _shares(text: str) -> tuple[int, ...]:
     parts = text.split(":")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
@@ -109,11 +142,49 @@ def _shares(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _checked(source: Source, folder: Path, workers: int) -> Report:
-    """The report, with progress; what was found out is kept in the folder."""
-    total = sum(1 for _ in source.rows())
-    with FactStore(folder / FACTS) as store, _progress("checking", total) as advance:
+def _checked(source: Source, workers: int) -> Report:
+    """The report, with progress; what is learnt of the pictures is kept (see facts)."""
+    with FactStore() as store, _progress("checking", None) as advance:
         return check(source.rows(), store, workers, advance)
+
+
+def _remaining(source: Source, policy: Policy, dropped: Collection[int]) -> Iterator[Row]:
+    """The rows that the policy leaves in. Raises UserError at a problem where it is to stop."""
+    if not policy.drop:
+        yield from rows_only(source.rows())
+        return
+    rows = (entry for entry in source.rows() if isinstance(entry, Row))
+    yield from (row for i, row in enumerate(rows) if i not in dropped)
+
+
+def _write(
+    rows: Iterator[Row], out: Path, key: str, advance: Callable[[int], None], *, images: Images = "bytes",
+    metadata: dict[str, str] | None = None,
+) -> int:  # fmt: skip
+    """Write the rows, and keep what is known of their pictures for the new file too: training need not look again."""
+    keys: list[str | None] = []
+
+    def noted() -> Iterator[Row]:
+        for row in rows:
+            keys.append(picture_key(row.sample.image))
+            yield row
+
+    count = write_parquet(noted(), out, images=images, key=key, metadata=metadata, on_progress=advance)
+    if images == "bytes":
+        written: list[ImageSource] = [row["image"] for _, row in stored_rows(out, ["image"])]
+        with FactStore() as store:
+            carry_over(store, keys, written)
+    return count
+
+
+def _dropped_file(out: Path) -> Path:
+    return out.with_name(f"{out.name}.dropped.jsonl")
+
+
+def _write_dropped(report: Report, dropping: Dropping, path: Path) -> str:
+    """Write what is left out, and say it."""
+    dropping.write(path)
+    return dropping.sentence(len(report.seen), path)
 
 
 @contextmanager
@@ -129,23 +200,24 @@ def _write_report(report: Report, source: Source, out: Path) -> None:
     summary = {
         "source": source.name,
         "problems": dict(report.counts),
+        "notes": [str(note) for note in report.notes],
         "near-duplicates within a split": report.near_within,
     } | report.statistics.summary()
     (out / "report.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = (json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in report.problems)
     (out / "problems.jsonl").write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-    shown = [(one, described(one)) for label in sorted(report.shown) for one in report.shown[label]]
+    shown = [(sample, described(sample)) for label in sorted(report.shown) for sample in report.shown[label]]
     sheet(shown).save(out / "sheet.png")
     (out / "overlaps.png").unlink(missing_ok=True)
-    if report.pairs:
+    if report.leaks:
         sheet(_pair_cells(report, source), columns=4).save(out / "overlaps.png")
 
 
 def _pair_cells(report: Report, source: Source) -> Iterator[tuple[Sample, tuple[str, ...]]]:
     """The rows of the first overlaps, side by side. Their pictures are read again."""
-    pairs = report.pairs[:PAIRS_SHOWN]
+    pairs = [(leak.first, leak.second) for leak in report.leaks[:PAIRS_SHOWN]]
     wanted = {i for pair in pairs for i in pair}
-    rows = (one for one in source.rows() if isinstance(one, Row))
+    rows = (entry for entry in source.rows() if isinstance(entry, Row))
     samples = {i: row.sample for i, row in enumerate(rows) if i in wanted}
     for pair in pairs:
         for i in pair:

@@ -1,7 +1,8 @@
 """Any layout as one Parquet file of samples, image bytes or paths included, written as a stream.
 
-Not a checker: it stops at the first row that it cannot write (`emocaliber data check` lists them all), and decodes no
-pixel. Parts are written beside the file first, so that a stopped conversion goes on where it was.
+It stops at the first row that it cannot write (`emocaliber data check` lists them all), and decodes no pixel. Parts are
+written beside the file first, so that a stopped conversion resumes. Row groups are small, and pictures are not
+compressed again, so that one picture is read without reading many.
 
     emocaliber data convert photos --out photos.parquet
 """
@@ -18,16 +19,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import FIXES, ImageError, check_image, read_image_bytes
+from emocaliber.core.images import FIXES, ImageError, check_image, image_name, read_image_bytes
 from emocaliber.core.outputs import discard
 from emocaliber.core.samples import FileImage
-from emocaliber.data.parquet import SCHEMA, sample_row
+from emocaliber.data.parquet import SCHEMA, leaf_names, sample_row
 from emocaliber.data.rows import Row
 
 Images = Literal["bytes", "paths"]
 PART_FILES = "[0-9][0-9][0-9][0-9][0-9][0-9].par*"  # NNNNNN.parquet, and .partial while it is written
 PART_ROWS = 2_000
 PART_BYTES = 64_000_000
+GROUP_BYTES = 4_000_000
+"""Of pictures in a row group, about: what is read to have one of them."""
+COMPRESSION = {name: "none" if name == "image.bytes" else "zstd" for name in leaf_names(SCHEMA)}
 
 
 def write_parquet(
@@ -76,7 +80,7 @@ def _part(path: Path, source: Iterator[Row], folder: Path, images: Images) -> in
         again = list(islice(source, len(ids)))
         if [row.sample.id for row in again] == ids:
             return len(ids)
-    chosen = [_written(row, folder, images) for row in again] or _held(source, folder, images)
+    chosen = [_written(row, folder, images) for row in again] or _next_part(source, folder, images)
     if chosen:
         partial = path.with_suffix(".partial")
         pq.write_table(pa.Table.from_pylist(chosen, schema=SCHEMA), partial, compression="zstd")
@@ -84,7 +88,7 @@ def _part(path: Path, source: Iterator[Row], folder: Path, images: Images) -> in
     return len(chosen)
 
 
-def _held(rows: Iterator[Row], folder: Path, images: Images) -> list[Any]:
+def _next_part(rows: Iterator[Row], folder: Path, images: Images) -> list[Any]:
     """Rows up to a part's size."""
     chosen: list[Any] = []
     size = 0
@@ -104,7 +108,7 @@ def _bytes(row: Row) -> bytes:
     image = row.sample.image
     try:
         encoded = read_image_bytes(image)
-        check_image(encoded, image.name if isinstance(image, FileImage) else "image")
+        check_image(encoded, image_name(image))
     except ImageError as error:
         raise UserError(f"{row.place}: image: {error}; {FIXES[error.kind]}") from error
     return encoded
@@ -112,7 +116,7 @@ def _bytes(row: Row) -> bytes:
 
 def _path(row: Row, folder: Path) -> str:
     image = row.sample.image
-    if isinstance(image, bytes):
+    if not isinstance(image, FileImage):
         raise UserError(f"{row.place}: image: it came as bytes and has no path; leave --images paths out")
     _bytes(row)
     whole, top = (image.root / image.name).resolve(), folder.resolve()
@@ -123,10 +127,12 @@ def _path(row: Row, folder: Path) -> str:
 
 
 def _join(parts: list[Path], out: Path, metadata: dict[str, str]) -> None:
-    """One file of all parts, a row group each, put in place when it is whole."""
+    """One file of all parts, in row groups of about GROUP_BYTES, put in place when it is complete."""
     schema = SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **metadata})
     partial = out.with_name(f"{out.name}.partial")
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(partial, schema, compression=COMPRESSION) as writer:
         for part in parts:
-            writer.write_table(pq.read_table(part).cast(SCHEMA).replace_schema_metadata(schema.metadata))
+            table = pq.read_table(part).cast(SCHEMA).replace_schema_metadata(schema.metadata)
+            groups = max(1, -(-table["image"].nbytes // GROUP_BYTES))
+            writer.write_table(table, row_group_size=max(1, -(-len(table) // groups)))
     partial.replace(out)

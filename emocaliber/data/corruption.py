@@ -18,11 +18,19 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import FIXES, ImageError, check_image, decode_image, load_image, read_image_bytes
+from emocaliber.core.images import (
+    FIXES,
+    ImageError,
+    check_image,
+    decode_image,
+    image_name,
+    load_image,
+    read_image_bytes,
+)
 from emocaliber.core.resolution import shown
-from emocaliber.core.samples import FileImage, Sample
-from emocaliber.data.ahead import worked_ahead
+from emocaliber.core.samples import Sample
 from emocaliber.data.rows import Row
+from emocaliber.data.workers import map_ahead
 
 ImageCorruption = Literal["noise", "occlusion", "blur"]
 IMAGE_CORRUPTIONS: tuple[ImageCorruption, ...] = get_args(ImageCorruption)
@@ -42,7 +50,7 @@ def corrupted_copies(rows: Iterable[Row], workers: int = 1) -> Iterator[Row]:
     wanted = (row for row in rows if row.sample.split != "test")
     chunks = ((None, chunk) for chunk in iter(lambda: list(islice(wanted, CHUNK)), []))
     found = False
-    for _, copies in worked_ahead(chunks, copies_of, workers):
+    for _, copies in map_ahead(chunks, copies_of, workers):
         found = True
         yield from copies
     if not found:
@@ -56,7 +64,7 @@ def copies_of(rows: Sequence[Row]) -> list[Row]:
 
 def _copy(row: Row) -> Row:
     sample = row.sample
-    name = sample.image.name if isinstance(sample.image, FileImage) else "image"
+    name = image_name(sample.image)
     try:
         encoded = read_image_bytes(sample.image)
         form, _, _ = check_image(encoded, name)

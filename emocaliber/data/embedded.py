@@ -7,14 +7,20 @@ Not the builders: scripts/build_emoji.py and scripts/build_kaomoji.py make the f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import Sample
 from emocaliber.data.parquet import read_samples
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent
 FILES = {"emoji": DATA / "emoji-sentiment.parquet", "kaomoji": DATA / "kaomoji.parquet"}
+
+
+def samples_in(data: Sequence[str], splits: Sequence[str] | None = None) -> list[Sample]:
+    """The rows of embedded tasks or Parquet files, in order, that belong to the splits, or all; none may be there."""
+    return [sample for name in data for sample in read_samples(FILES.get(name) or Path(name), splits)]
 
 
 def load(task: str, split: str | None = None) -> list[Sample]:

@@ -1,7 +1,8 @@
-"""What a picture is, whatever it is called: hashes of its bytes and of its look, a thumbnail, its size and format.
+"""What a picture is, whatever it is called: hashes of its bytes, pixels and look, a thumbnail, its size and format.
 
-Not a comparison (see overlaps). Pictures are decoded in parallel, and what was found out is kept in a SQLite file, so
-that a stopped run goes on where it was. The perceptual hash is imagehash's pHash (64 bits).
+Pictures are decoded in parallel, and what is learnt of them is kept in one SQLite file a user, so that a check, a split,
+every training run and every resume decode a picture once. The file is `pictures.sqlite` in $EMOCALIBER_CACHE, by default
+in ~/.cache/emocaliber; it may be removed at any time. The perceptual hash is imagehash's pHash (64 bits).
 
     python -c "from emocaliber.data.facts import look; print(look(open('face.png', 'rb').read()))"
 """
@@ -17,29 +18,34 @@ from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import imagehash
 from PIL import Image
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import ImageError, check_image, decode_image, image_hash, read_image_bytes
-from emocaliber.core.samples import FileImage, ImageSource
-from emocaliber.data.ahead import worked_ahead
-from emocaliber.data.rows import Row
+from emocaliber.core.images import ImageError, check_image, decode_image, image_name, read_image_bytes
+from emocaliber.core.samples import ImageSource, StoredImage
+from emocaliber.data.workers import map_ahead
 
 CHUNK = 64
 THUMBNAIL = 16
+_TABLE = "facts2"
+_COLUMNS = "content BLOB, pixels BLOB, look BLOB, thumbnail BLOB, width INT, height INT, format TEXT"
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """`content` SHA-256 in hex, `look` the pHash in 8 bytes, `thumbnail` 16x16 grey levels, size in pixels.
+    """`content` is the SHA-256 of the file, `pixels` half that of size and decoded RGB pixels, `look` the pHash in 8
+    bytes, `thumbnail` 16x16 grey levels; then the size in pixels.
 
     Where the picture cannot be used, `fault` is one of emocaliber.core.images.FIXES, `sentence` says what is wrong,
     and the rest is empty.
     """
 
-    content: str = ""
+    content: bytes = b""
+    pixels: bytes = b""
     look: bytes = b""
     thumbnail: bytes = b""
     width: int = 0
@@ -53,65 +59,16 @@ def look(image: ImageSource) -> Facts:
     """The facts of one picture, or its fault."""
     try:
         encoded = read_image_bytes(image)
-        name = image.name if isinstance(image, FileImage) else "image"
-        kind, width, height = check_image(encoded, name)
-        picture = decode_image(encoded, name)
+        kind, width, height = check_image(encoded, image_name(image))
+        picture = decode_image(encoded, image_name(image))
     except ImageError as error:
         return Facts(fault=error.kind, sentence=str(error))
+    pixels = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).digest()[:16]
     grey = picture.convert("L")
     bits = imagehash.phash(grey).hash
     thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes()
     packed = int("".join("1" if bit else "0" for bit in bits.flat), 2).to_bytes(8, "big")
-    return Facts(image_hash(encoded), packed, thumbnail, width, height, kind)
-
-
-class FactStore:
-    """Facts by file (path, size and time of change) or by content, in a SQLite file that survives a kill.
-
-    Faults are not kept: a mended file is looked at again. Raises UserError where the file cannot be used.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        columns = "content TEXT, look BLOB, thumbnail BLOB, width INT, height INT, format TEXT"
-        try:
-            self._base = sqlite3.connect(path)
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = NORMAL")  # safe against a kill; a power cut may cost the last rows
-            self._base.execute(f"CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, {columns})")
-        except sqlite3.Error as error:
-            raise UserError(f"{path} cannot be used to keep the results: {error}; remove it or name another") from None
-
-    def __enter__(self) -> FactStore:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._base.close()
-
-    def find(self, key: str | None) -> Facts | None:
-        """What is known of this key."""
-        query = "SELECT content, look, thumbnail, width, height, format FROM facts WHERE key = ?"
-        found = self._base.execute(query, (key,)).fetchone() if key else None
-        return Facts(*found) if found else None
-
-    def keep(self, found: Iterable[tuple[str | None, Facts]]) -> None:
-        """Write facts: from here on they survive a kill."""
-        rows = [(key, *astuple(facts)[:6]) for key, facts in found if key and not facts.fault]
-        with self._base:
-            self._base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def facts_of(
-    rows: Iterable[Row], store: FactStore, workers: int, on_progress: Callable[[int], None] = lambda count: None
-) -> Iterator[tuple[Row, Facts]]:
-    """Each row with its picture's facts, in order. `on_progress` is told how many more are done.
-
-    At most a few chunks of rows are held at a time, so memory does not grow with their number.
-    """
-    source = iter(rows)
-    chunks = (_Chunk(part, store) for part in iter(lambda: list(islice(source, CHUNK)), []))
-    for chunk, found in worked_ahead(((chunk, chunk.unknown()) for chunk in chunks), look_at, workers):
-        yield from chunk.finish(found, store, on_progress)
+    return Facts(hashlib.sha256(encoded).digest(), pixels, packed, thumbnail, width, height, kind)
 
 
 def look_at(images: Sequence[ImageSource]) -> list[Facts]:
@@ -119,37 +76,107 @@ def look_at(images: Sequence[ImageSource]) -> list[Facts]:
     return [look(image) for image in images]
 
 
-class _Chunk:
-    """A few rows, with what is known of them already."""
-
-    def __init__(self, rows: Sequence[Row], store: FactStore) -> None:
-        self.rows = rows
-        self.keys = [_key(row.sample.image) for row in rows]
-        self.known = [store.find(key) for key in self.keys]
-
-    def unknown(self) -> list[ImageSource]:
-        """The pictures that must be looked at."""
-        return [row.sample.image for row, facts in zip(self.rows, self.known, strict=True) if facts is None]
-
-    def finish(
-        self, new: Sequence[Facts], store: FactStore, on_progress: Callable[[int], None]
-    ) -> Iterator[tuple[Row, Facts]]:
-        """Keep what is new, and give every row its facts."""
-        fresh = iter(new)
-        found = [facts or next(fresh) for facts in self.known]
-        store.keep((key, facts) for key, facts, old in zip(self.keys, found, self.known, strict=True) if old is None)
-        on_progress(len(self.rows))
-        yield from zip(self.rows, found, strict=True)
+def cache_file() -> Path:
+    """Where facts are kept."""
+    folder = os.environ.get("EMOCALIBER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "emocaliber"
+    return Path(folder).expanduser() / "pictures.sqlite"
 
 
-def _key(image: ImageSource) -> str | None:
+class FactStore:
+    """Facts by picture, in a SQLite file that survives a kill: a file by path, size and time of change, a picture in a
+    Parquet file by that file's and its place, bytes by their hash.
+
+    Faults are not kept: a mended file is looked at again. Where the default file cannot be made, facts live in memory.
+    Raises UserError where a file cannot be used.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        place: Path | str = path or cache_file()
+        try:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            Path(place).touch()
+        except OSError:
+            if path is not None:
+                raise UserError(f"{path} cannot be written; name another folder") from None
+            place = ":memory:"
+        try:
+            self._base = sqlite3.connect(place, timeout=120)
+            self._base.execute("PRAGMA synchronous = OFF")  # safe against a kill; a power cut may cost the file
+            self._base.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (key TEXT PRIMARY KEY, {_COLUMNS}) WITHOUT ROWID")
+        except sqlite3.Error as error:
+            raise UserError(f"{place} cannot be used to keep the results: {error}; remove it") from None
+
+    def __enter__(self) -> FactStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._base.close()
+
+    def find(self, keys: Sequence[str | None]) -> list[Facts | None]:
+        """What is known of each key."""
+        asked = [key for key in keys if key]
+        query = f"SELECT * FROM {_TABLE} WHERE key IN ({','.join('?' * len(asked))})"
+        known = {row[0]: Facts(*row[1:]) for row in self._base.execute(query, asked)}
+        return [known.get(key) if key else None for key in keys]
+
+    def keep(self, learnt: Iterable[tuple[str | None, Facts]]) -> None:
+        """Write facts: from here on they survive a kill."""
+        rows = [(key, *astuple(facts)[:7]) for key, facts in learnt if key and not facts.fault]
+        with self._base:
+            self._base.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def facts_of(
+    items: Iterable[T],
+    image: Callable[[T], ImageSource],
+    store: FactStore,
+    workers: int,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> Iterator[tuple[T, Facts]]:
+    """Each item with its picture's facts, in order. `on_progress` is told how many more are done.
+
+    At most a few chunks of items are in memory, so it does not grow with their number.
+    """
+    source = iter(items)
+
+    def chunks() -> Iterator[tuple[_Chunk[T], list[ImageSource]]]:
+        while part := list(islice(source, CHUNK)):
+            images = [image(item) for item in part]
+            keys = [picture_key(picture) for picture in images]
+            known = store.find(keys)
+            new = [picture for picture, facts in zip(images, known, strict=True) if facts is None]
+            yield (part, keys, known), new
+
+    for (part, keys, known), learnt in map_ahead(chunks(), look_at, workers):
+        fresh = iter(learnt)
+        complete = [facts or next(fresh) for facts in known]
+        if learnt:
+            store.keep((key, facts) for key, facts, old in zip(keys, complete, known, strict=True) if old is None)
+        on_progress(len(part))
+        yield from zip(part, complete, strict=True)
+
+
+_Chunk = tuple[list[T], list[str | None], list[Facts | None]]
+
+
+def carry_over(store: FactStore, keys: Sequence[str | None], written: Sequence[ImageSource]) -> None:
+    """Keep what is known of pictures under the places that they were written to, too."""
+    for start in range(0, len(keys), CHUNK):
+        known = store.find(keys[start : start + CHUNK])
+        places = written[start : start + CHUNK]
+        store.keep((picture_key(place), facts) for place, facts in zip(places, known, strict=True) if facts)
+
+
+def picture_key(image: ImageSource) -> str | None:
     """What a picture is kept under: None for a link and for what is not there, which are looked at each time."""
     if isinstance(image, bytes):
         return hashlib.sha256(image).hexdigest()
+    path = image.file if isinstance(image, StoredImage) else image.root / image.name
     try:
-        state = os.lstat(image.root / image.name)
+        state = os.lstat(path)
     except (OSError, ValueError):
         return None
     if not stat.S_ISREG(state.st_mode):
         return None
-    return f"{image.root.absolute() / image.name}|{state.st_size}|{state.st_mtime_ns}"
+    place = f"|{image.column}|{image.group}|{image.row}" if isinstance(image, StoredImage) else ""
+    return f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}{place}"

@@ -1,7 +1,7 @@
 """Samples in a Parquet file, image bytes or paths included: how data is kept, and read without torch.
 
-Not an image decoder: bytes are passed on as they are, a path is one under the file's own folder. The same file opens
-in Hugging Face datasets, pictures decoded, because its schema carries their feature description:
+Pictures stay in the file until they are needed (StoredImage), or on the disk under the file's own folder. The same file
+opens in Hugging Face datasets, pictures decoded, because its schema carries their feature description:
 
     datasets.load_dataset("parquet", data_files="emocaliber/data/emoji-sentiment.parquet")
 """
@@ -9,43 +9,163 @@ in Hugging Face datasets, pictures decoded, because its schema carries their fea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.samples import FileImage, Ratings, Sample
+from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
 
-Row = Mapping[str, Any]
+Values = Mapping[str, Any]
 
 REQUIRED = ("id", "image", "task", "candidates", "label", "split", "group", "cluster", "licence")
 OPTIONAL = ("votes", "label_rule", "ratings")
 
 
-def read_samples(path: Path, split: str | None = None) -> list[Sample]:
-    """The rows of one split, or all of them, in the file's order.
+def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[Sample]:
+    """The rows of one split, of several, or all of them, in the file's order. `emoji:train` is a split of one task.
 
     Raises UserError naming the file, the row and the key where the file is missing or not Parquet, a column is missing,
-    an id comes twice, a label or a vote is not among its row's candidates, or the split has no row.
+    an id comes twice, a label or a vote is not among its row's candidates, or the one split named has no row.
     """
-    table = _read_table(path)
-    if missing := [name for name in REQUIRED if name not in table.column_names]:
-        raise UserError(f"{path}: no column {missing[0]!r}; a file of samples needs {', '.join(REQUIRED)}")
-    rows = table.select([name for name in (*REQUIRED, *OPTIONAL) if name in table.column_names]).to_pylist()
-    splits = {row["split"] for row in rows}
-    if split is not None and split not in splits:
-        raise UserError(
-            f"{path}: no row has split {split!r}; there are {', '.join(sorted(splits)) or 'no rows at all'}"
-        )
-    _check(path, rows)
-    return [_sample(row, path.parent) for row in rows if split in (None, row["split"])]
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if missing := [name for name in REQUIRED if name not in names]:
+                raise UserError(f"{path}: no column {missing[0]!r}; a file of samples needs {', '.join(REQUIRED)}")
+            _check_ids(path, file)
+            wanted = [splits] if isinstance(splits, str) else splits
+            if isinstance(splits, str) and splits not in (present := _splits(file)):
+                raise UserError(
+                    f"{path}: no row has split {splits!r}; there are {', '.join(sorted(present)) or 'no rows at all'}"
+                )
+        columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+        rows = stored_rows(path, columns, wanted)
+        shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+        return [_sample(path, number, row, shared) for number, row in rows]
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error})") from error
 
 
-def sample_row(sample: Sample, image: bytes | str) -> Row:
+def stored_rows(
+    path: Path, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each row of any Parquet file with its number from 0; pictures are StoredImages, none of their bytes is read.
+
+    A picture is a column of binary values, or of structs with `bytes`, as Hugging Face datasets writes them; where the
+    bytes are null it is its path. Raises pyarrow's errors.
+    """
+    with pq.ParquetFile(path) as file:
+        fields = [field for field in file.schema_arrow if columns is None or field.name in columns]
+        pictures = {field.name: leaf for field in fields if (leaf := _bytes_leaf(field))}
+        leaves = [leaf for field in fields for leaf in _light_leaves(field, pictures)]
+        before = 0
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            table = file.read_row_group(group, columns=leaves) if leaves else None
+            chosen = _chosen(table, splits, count)
+            if len(chosen):
+                stored = {name: _is_stored(file, group, leaf) for name, leaf in pictures.items()}
+                part = table.take(pa.array(chosen)).to_pylist() if table is not None else [{} for _ in chosen]
+                for row, values in zip(chosen.tolist(), part, strict=True):
+                    for name, leaf in pictures.items():
+                        path_only = (values.get(name) or {}).get("path")
+                        values[name] = StoredImage(path, group, row, leaf) if stored[name][row] else path_only
+                    yield before + row, values
+            before += count
+
+
+def _bytes_leaf(field: pa.Field) -> str | None:
+    """The path of the column that holds encoded pictures, if the field is one of pictures."""
+    if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+        return str(field.name)
+    if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+        return f"{field.name}.bytes"
+    return None
+
+
+def _light_leaves(field: pa.Field, pictures: Mapping[str, str]) -> list[str]:
+    """The columns to read of a field: all but the bytes of pictures."""
+    if field.name not in pictures:
+        return [field.name]
+    inner = field.type if pa.types.is_struct(field.type) else ()
+    return [f"{field.name}.{part.name}" for part in inner if part.name != "bytes"]
+
+
+def _chosen(table: pa.Table | None, splits: Sequence[str] | None, count: int) -> npt.NDArray[np.int64]:
+    """The rows of a row group that belong to the splits."""
+    if splits is None or table is None:
+        return np.arange(count)
+    mask = pc.is_in(table["split"], pa.array(splits, pa.string()))
+    pairs = [name.split(":") for name in splits if name.count(":") == 1]
+    for task, split in pairs:
+        mask = pc.or_(mask, pc.and_(pc.equal(table["task"], task), pc.equal(table["split"], split)))
+    return np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+
+
+def _is_stored(file: pq.ParquetFile, group: int, leaf: str) -> npt.NDArray[np.bool_]:
+    """For each row of a row group whether it holds the picture's bytes: by the file's statistics, where they tell."""
+    described = file.metadata.row_group(group)
+    column = next(i for i in range(described.num_columns) if described.column(i).path_in_schema == leaf)
+    statistics = described.column(column).statistics
+    if statistics is not None and statistics.has_null_count and statistics.null_count in (0, described.num_rows):
+        return np.full(described.num_rows, statistics.null_count == 0)
+    values = file.read_row_group(group, columns=[leaf]).column(0)
+    values = pc.struct_field(values, 0) if pa.types.is_struct(values.type) else values
+    known: npt.NDArray[np.bool_] = values.is_valid().to_numpy(zero_copy_only=False)
+    return known
+
+
+def _splits(file: pq.ParquetFile) -> set[str]:
+    return set(pc.unique(file.read(columns=["split"])["split"]).to_pylist())
+
+
+def _check_ids(path: Path, file: pq.ParquetFile) -> None:
+    ids = file.read(columns=["id"])["id"]
+    if pc.count_distinct(ids, mode="all").as_py() == len(ids):
+        return
+    seen: set[str] = set()
+    for number, name in enumerate(ids.to_pylist()):
+        if name in seen:
+            raise UserError(f"{path}: row {number}: id {name!r} comes a second time; give every row its own")
+        seen.add(name)
+
+
+def _sample(path: Path, number: int, row: Values, shared: dict[tuple[str, ...], tuple[str, ...]]) -> Sample:
+    candidates = shared.setdefault(key := tuple(row["candidates"]), key)
+    votes, ratings = row.get("votes"), row.get("ratings")
+    named = [row["label"]] if row["label"] is not None else []
+    named += [vote["label"] for vote in votes or ()]
+    if unknown := [label for label in named if label not in candidates]:
+        raise UserError(f"{path}: row {number} ({row['id']}): {unknown[0]!r} is not among its candidates")
+    name, image = row["id"], row["image"]
+    return Sample(
+        id=name,
+        image=image if isinstance(image, StoredImage) else FileImage(path.parent, image or ""),
+        task=intern(row["task"]),
+        candidates=candidates,
+        label=row["label"] and intern(row["label"]),
+        split=intern(row["split"]),
+        group=intern(row["group"]),
+        cluster=name if row["cluster"] == name else row["cluster"],
+        votes=None if votes is None else {intern(vote["label"]): vote["count"] for vote in votes},
+        licence=intern(row["licence"]),
+        ratings=None if ratings is None else msgspec.json.decode(ratings, type=Ratings),
+        label_rule=intern(row.get("label_rule") or "given"),
+    )
+
+
+def sample_row(sample: Sample, image: ImageSource | str) -> Values:
     """The row of SCHEMA that a sample makes, with its image's bytes or its path under the file's folder."""
     votes = _listed(sample.votes)
     ratings = None if sample.ratings is None else msgspec.json.encode(sample.ratings).decode()
@@ -75,7 +195,15 @@ def _schema() -> pa.Schema:
 SCHEMA = _schema()
 
 
-def write_rows(path: Path, rows: Iterable[Row], extra: Mapping[str, str]) -> None:
+def leaf_names(schema: pa.Schema) -> list[str]:
+    """The columns that a file of this schema has, as Parquet names them."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), buffer)
+    described = pq.ParquetFile(pa.BufferReader(buffer.getvalue())).schema
+    return [described.column(i).path for i in range(len(described))]
+
+
+def write_rows(path: Path, rows: Iterable[Values], extra: Mapping[str, str]) -> None:
     """Write rows with REQUIRED columns, `votes` (a count per label, or None) and `extra` columns, given as name: dtype.
 
     `image` is a mapping of `bytes` and `path`. Needs the package `datasets` (extra `train`).
@@ -95,42 +223,3 @@ def write_rows(path: Path, rows: Iterable[Row], extra: Mapping[str, str]) -> Non
 def _listed(votes: Mapping[str, int] | None) -> list[dict[str, str | int]] | None:
     """Arrow has no open-ended mapping that every reader knows: a list of pairs."""
     return None if votes is None else [{"label": label, "count": count} for label, count in votes.items()]
-
-
-def _read_table(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
-    try:
-        return pq.ParquetFile(path).read()
-    except pa.ArrowException as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from error
-
-
-def _check(path: Path, rows: list[Row]) -> None:
-    seen: set[str] = set()
-    for number, row in enumerate(rows):
-        if row["id"] in seen:
-            raise UserError(f"{path}: row {number}: id {row['id']!r} comes a second time; give every row its own")
-        seen.add(row["id"])
-        named = [row["label"]] if row["label"] is not None else []
-        named += [vote["label"] for vote in row.get("votes") or ()]
-        if unknown := [label for label in named if label not in row["candidates"]]:
-            raise UserError(f"{path}: row {number} ({row['id']}): {unknown[0]!r} is not among its candidates")
-
-
-def _sample(row: Row, folder: Path) -> Sample:
-    votes, ratings, image = row.get("votes"), row.get("ratings"), row["image"]
-    return Sample(
-        id=row["id"],
-        image=FileImage(folder, image["path"]) if image["bytes"] is None else image["bytes"],
-        task=row["task"],
-        candidates=tuple(row["candidates"]),
-        label=row["label"],
-        split=row["split"],
-        group=row["group"],
-        cluster=row["cluster"],
-        votes=None if votes is None else {vote["label"]: vote["count"] for vote in votes},
-        licence=row["licence"],
-        ratings=None if ratings is None else msgspec.json.decode(ratings, type=Ratings),
-        label_rule=row.get("label_rule") or "given",
-    )

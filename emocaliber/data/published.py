@@ -147,7 +147,7 @@ def read_emotion6(root: Path, defaults: Defaults) -> Iterator[Entry]:
             yield from read_record(place, {"image": image, "votes": votes}, defaults, fields[0])
     if rounded:
         yield Note("shares rounded to half votes", Place(str(path)), f"the shares of {rounded:,} pictures are no whole"
-                   f" numbers of {EMOTION6_VOTES} half votes; the nearest are read")  # fmt: skip
+                   f" numbers of {EMOTION6_VOTES} half votes; the nearest are read", rounded)  # fmt: skip
 
 
 def read_ferplus(root: Path, defaults: Defaults) -> Iterator[Entry]:
@@ -172,7 +172,7 @@ def read_ferplus(root: Path, defaults: Defaults) -> Iterator[Entry]:
                 places[record[1]["Usage"], record[1]["Image name"]].append((record[0], counts))
     if nameless:
         yield Note("rows without a name", Place(str(root / FERPLUS_FILE)), f"{nameless:,} rows name no picture: removed"
-                   " by the release, and left out")  # fmt: skip
+                   " by the release, and left out", nameless)  # fmt: skip
     for (usage, name), lines in places.items():
         yield from _ferplus_face(f"{FERPLUS_FOLDERS[str(usage)]}/{name}", str(usage), lines, defaults)
 

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample
+from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
 from emocaliber.core.taxonomy import Taxonomy
 from emocaliber.data.labels import by_fold, class_number, fold, is_missing, is_no_label
 from emocaliber.data.rows import Entry, Place, Problem, Row
@@ -153,7 +153,7 @@ def _image(record: _Record) -> ImageSource:
         value = value[0]
     if isinstance(value, Mapping):  # how Parquet files and Hugging Face datasets hold a picture
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | StoredImage):
         return value
     if isinstance(value, str) and value.startswith("data:image/"):
         return _from_address(record, name, value)

@@ -47,11 +47,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Note:
-    """An oddity of the data and how it was read: no fault, but what a reader of results should know of."""
+    """An oddity of the data and how it was read: no fault, but what a reader of results should know of. `count` is of
+    how many rows."""
 
     kind: str
     place: Place
     what: str
+    count: int = 1
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"

@@ -1,7 +1,7 @@
 """Rows into train, calibrate and test: whole groups to one side, labels in the same shares, seeded, and recorded.
 
-Not the check that splits are apart (see splits and check). A group is all that must not be parted: rows of one cluster
-(a subject, a source), of the same picture, or of near-duplicates. scikit-learn's StratifiedGroupKFold does the rest.
+A group is all that must not be parted: rows of one cluster (a subject, a source), of the same picture, or of
+near-duplicates. scikit-learn's StratifiedGroupKFold does the rest.
 
     emocaliber data split photos --out photos.parquet --shares 3:1:1 --seed 0
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from emocaliber.core.errors import UserError
 from emocaliber.data.check import Report, Seen
-from emocaliber.data.overlaps import groups, near_pairs
+from emocaliber.data.near_duplicates import groups
 from emocaliber.data.rows import Row
 
 SPLITS = ("train", "calibrate", "test")
@@ -47,21 +47,25 @@ class Assignment:
             yield replace(row, sample=replace(row.sample, split=split, cluster=cluster))
 
 
-def assign(report: Report, shares: Sequence[int], seed: int, *, keep_test: bool = False) -> Assignment:
-    """Assign every row that a check has seen. `shares` are whole parts for train, calibrate and test.
+def assign(
+    report: Report, shares: Sequence[int], seed: int, *, keep_test: bool = False, without: Collection[int] = ()
+) -> Assignment:
+    """Assign every row that a check has seen but those `without`. `shares` are whole parts for train, calibrate and
+    test.
 
     With `keep_test` the rows of the split `test` stay, the others are shared out without a test share, and those that
     belong to a group with a test row go to the split `known`.
 
-    Raises UserError where the check found what splitting cannot mend, or there are fewer groups than parts.
+    Raises UserError where there are fewer groups than parts.
     """
-    if faults := [problem for problem in report.problems if problem.kind not in MENDED_HERE]:
-        raise UserError(f"{len(faults)} problems must be mended first, such as {faults[0]}")
-    seen, of_group = report.seen, _groups(report.seen)
-    fixed = {of_group[i] for i, one in enumerate(seen) if one.split == "test"} if keep_test else set()
+    stay = [i for i in range(len(report.seen)) if i not in set(without)]
+    seen = [report.seen[i] for i in stay]
+    places = {i: place for place, i in enumerate(stay)}
+    of_group = _groups(seen, [(places[i], places[j]) for i, j in report.near if i in places and j in places])
+    fixed = {of_group[i] for i, row in enumerate(seen) if row.split == "test"} if keep_test else set()
     free = [i for i, group in enumerate(of_group) if group not in fixed]
     parts = _reduced([*shares[:2], 0] if keep_test else shares)
-    splits = ["test" if one.split == "test" else LEAKS for one in seen]
+    splits = ["test" if row.split == "test" else LEAKS for row in seen]
     for i, split in zip(free, _folds(seen, of_group, free, parts, seed), strict=True):
         splits[i] = split if seen[i].label is not None else WITHOUT_LABEL[split]
     clusters = _clusters(seen, of_group)
@@ -81,17 +85,24 @@ def _reduced(shares: Sequence[int]) -> list[int]:
     return [share // divisor for share in shares]
 
 
-def _groups(seen: Sequence[Seen]) -> list[int]:
-    """For each row the first row of its group."""
-    pairs = [*_same(seen, lambda one: (one.task, one.cluster)), *_same(seen, lambda one: one.facts.content)]
-    pairs += near_pairs([one.facts for one in seen])
+def refuse_faults(report: Report) -> None:
+    """Raise UserError where the check found what splitting cannot mend."""
+    if faults := [problem for problem in report.problems if problem.kind not in MENDED_HERE]:
+        raise UserError(
+            f"{len(faults)} problems must be mended first, such as {faults[0]}; --drop-problems leaves such rows out"
+        )
+
+
+def _groups(seen: Sequence[Seen], near: Sequence[tuple[int, int]]) -> list[int]:
+    """For each row the first row of its group. `near` are near-duplicates, by any row that shows either picture."""
+    pairs = [*_same(seen, lambda row: (row.task, row.cluster)), *_same(seen, lambda row: row.facts.pixels), *near]
     return groups(len(seen), pairs)
 
 
 def _same(seen: Sequence[Seen], key: Any) -> Iterator[tuple[int, int]]:
     first: dict[Hashable, int] = {}
-    for i, one in enumerate(seen):
-        if (j := first.setdefault(key(one), i)) != i:
+    for i, row in enumerate(seen):
+        if (j := first.setdefault(key(row), i)) != i:
             yield j, i
 
 
@@ -120,11 +131,11 @@ def _folds(seen: Sequence[Seen], of_group: list[int], free: list[int], parts: li
 def _clusters(seen: Sequence[Seen], of_group: list[int]) -> list[str]:
     """A row's own cluster, or its group's first where the group is of several."""
     several: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
-    for one, group in zip(seen, of_group, strict=True):
-        several[group].add((one.task, one.cluster))
+    for row, group in zip(seen, of_group, strict=True):
+        several[group].add((row.task, row.cluster))
     return [
-        seen[group].cluster if len(several[group]) > 1 else one.cluster
-        for one, group in zip(seen, of_group, strict=True)
+        seen[group].cluster if len(several[group]) > 1 else row.cluster
+        for row, group in zip(seen, of_group, strict=True)
     ]
 
 
@@ -133,4 +144,4 @@ def _singles(of_group: list[int]) -> int:
 
 
 def _labels(seen: Sequence[Seen], splits: list[str], split: str) -> Counter[str]:
-    return Counter(one.label or "(no label)" for one, of in zip(seen, splits, strict=True) if of == split)
+    return Counter(row.label or "(no label)" for row, of in zip(seen, splits, strict=True) if of == split)

@@ -1,8 +1,6 @@
 """Is this the data that a suite means? Its tasks, splits, labels and numbers of test rows, beside a check's report.
 
-Not a check of rows (see check).
-
-    emocaliber data check DIR --suite eval/suites/emoset.yaml --out out/check
+emocaliber data check DIR --suite eval/suites/emoset.yaml --out out/check
 """
 
 from __future__ import annotations
@@ -19,10 +17,10 @@ from emocaliber.evaluation.suite import Suite
 def differences(report: Report, suite: Suite, path: Path) -> Iterator[Problem]:
     """What the data and the suite do not agree on."""
     place = Place(str(path))
-    rows = Counter((one.task, one.split) for one in report.seen)
+    rows = Counter((seen.task, seen.split) for seen in report.seen)
     named: defaultdict[str, set[str]] = defaultdict(set)
-    for one in report.seen:
-        named[one.task] |= {one.label} if one.label is not None else set()
+    for seen in report.seen:
+        named[seen.task] |= {seen.label} if seen.label is not None else set()
     for task in sorted({task for task, _ in rows} - set(suite.tasks)):
         yield Problem("task not in the suite", place, "tasks", f"the data has a task {task!r}",
                       "rename it with --task, or name it in the suite")  # fmt: skip

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
 from emocaliber.data.labels import class_names, is_missing, one_spelling
+from emocaliber.data.parquet import stored_rows
 from emocaliber.data.records import (
     IMAGE,
     LABEL,
@@ -44,7 +45,6 @@ Record = tuple[Place, Mapping[str, Any]]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 LONGEST_LINE = 16_000_000
 LARGEST_JSON = 2_000_000_000
-BATCH = 256
 VOTES_PREFIX = "votes."
 DELIMITERS = ",;\t|"
 _CODECS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -296,14 +296,11 @@ def _json(path: Path) -> Iterator[Record | Problem]:
 
 
 def _parquet(path: Path, *, values: bool) -> Iterator[Record | Problem]:
-    number = 0
     try:
         with path.open("rb") as file, pq.ParquetFile(file) as table:
-            small = [name for name in table.schema_arrow.names if column_name(name) in _LABELLING]
-            for batch in table.iter_batches(batch_size=BATCH, columns=None if values else small):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Place(str(path), number, "row"), row
+            names = [name for name in table.schema_arrow.names if values or column_name(name) in _LABELLING]
+        for number, row in stored_rows(path, names):
+            yield Place(str(path), number + 1, "row"), row
     except pa.ArrowException as error:
         first = str(error).partition("\n")[0]
         yield Problem("not Parquet", Place(str(path)), "", f"not a readable Parquet file ({first})", "write it anew",

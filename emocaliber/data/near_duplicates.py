@@ -1,10 +1,11 @@
-"""Which pictures are the same or nearly so: all pairs at 10^5 pictures, in seconds.
+"""Which pictures are nearly the same: all pairs at 10^5 pictures, in seconds.
 
-Not a decoder (see facts). Two pictures are near-duplicates where their pHashes differ in at most BITS of 64 bits and
-their 16x16 grey thumbnails correlate at ALIKE or more: the hash alone takes every plain picture for every other. Of
-pictures saved anew, scaled or brightened most are found; of those cropped at the sides, many are not.
+Two pictures are near-duplicates where their pHashes differ in at most BITS of 64 bits and their 16x16 grey thumbnails
+correlate at ALIKE or more: the hash alone takes every plain picture for every other. Of pictures saved anew, scaled or
+brightened most are recognised; of those cropped at the sides or mirrored, many are not. Every pair is compared: n²/2
+operations of a few nanoseconds.
 
-    python -c "from emocaliber.data.overlaps import near_pairs; help(near_pairs)"
+    python -c "from emocaliber.data.near_duplicates import near_pairs; help(near_pairs)"
 """
 
 from __future__ import annotations
@@ -30,40 +31,37 @@ Indices = npt.NDArray[np.int64]
 
 
 def near_pairs(facts: Sequence[Facts]) -> Iterator[tuple[int, int]]:
-    """Index pairs (i < j) of near-duplicates. Every pair is compared: exact, n²/2 operations of a few nanoseconds.
-
-    Raises UserError above MOST_PAIRS pairs.
-    """
-    looks = np.frombuffer(b"".join(one.look for one in facts), dtype=">u8").astype(np.uint64)
-    thumbnails = np.frombuffer(b"".join(one.thumbnail for one in facts), dtype=np.uint8)
+    """Index pairs (i < j) of near-duplicates. Raises UserError above MOST_PAIRS pairs."""
+    looks = np.frombuffer(b"".join(each.look for each in facts), dtype=">u8").astype(np.uint64)
+    thumbnails = np.frombuffer(b"".join(each.thumbnail for each in facts), dtype=np.uint8)
     thumbnails = thumbnails.reshape(len(facts), THUMBNAIL * THUMBNAIL)
     total = 0
-    for ones, others in _close(looks):
-        alike = _alike(thumbnails[ones], thumbnails[others])
+    for left, right in _close(looks):
+        alike = _alike(thumbnails[left], thumbnails[right])
         total += int(alike.sum())
         if total > MOST_PAIRS:
             raise UserError(f"more than {MOST_PAIRS:,} pairs of near-duplicates; drop the picture that repeats")
-        yield from zip(ones[alike].tolist(), others[alike].tolist(), strict=True)
+        yield from zip(left[alike].tolist(), right[alike].tolist(), strict=True)
 
 
 def _close(looks: npt.NDArray[np.uint64]) -> Iterator[tuple[Indices, Indices]]:
     """Pairs by hash alone, tile by tile."""
     for top in range(0, len(looks), TILE[0]):
         block = looks[top : top + TILE[0], None]
-        for left in range(top, len(looks), TILE[1]):
-            distances = np.bitwise_count(block ^ looks[left : left + TILE[1]])
+        for start in range(top, len(looks), TILE[1]):
+            distances = np.bitwise_count(block ^ looks[start : start + TILE[1]])
             if distances.min() > BITS:
                 continue
-            ones, others = np.nonzero(distances <= BITS)
-            ones, others = ones + top, others + left
-            later = others > ones
+            left, right = np.nonzero(distances <= BITS)
+            left, right = left + top, right + start
+            later = right > left
             for part in range(0, int(later.sum()), TILE[1]):
-                yield ones[later][part : part + TILE[1]], others[later][part : part + TILE[1]]
+                yield left[later][part : part + TILE[1]], right[later][part : part + TILE[1]]
 
 
-def _alike(ones: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def _alike(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Which pairs of thumbnails [m, 256] show the same pattern, or the same plain grey."""
-    a, b = ones.astype(np.float32), others.astype(np.float32)
+    a, b = left.astype(np.float32), right.astype(np.float32)
     apart = np.abs(a.mean(1) - b.mean(1))
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     spread = np.sqrt((a * a).mean(1)), np.sqrt((b * b).mean(1))

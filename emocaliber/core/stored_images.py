@@ -1,0 +1,65 @@
+"""Pictures inside Parquet files, read when they are asked for: one row group at a time, a few of which stay in memory.
+
+read_stored(StoredImage(Path("photos.parquet"), group=0, row=3))
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from emocaliber.core.samples import StoredImage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+CACHED_BYTES = 128_000_000
+"""Of encoded pictures, in each process; the row group last read stays whatever its size."""
+OPEN_FILES = 16
+
+_Key = tuple[str, int, int]
+"""A file by its path, size and time of change: one that is written anew is another."""
+_lock = threading.Lock()
+_files: OrderedDict[_Key, pq.ParquetFile] = OrderedDict()
+_columns: OrderedDict[tuple[_Key, int, str], pa.ChunkedArray] = OrderedDict()
+
+
+def read_stored(image: StoredImage) -> bytes:
+    """The encoded bytes of one picture. Raises OSError where the file cannot be read, or holds none in that row."""
+    state = os.stat(image.file)
+    key = (str(image.file), state.st_size, state.st_mtime_ns)
+    with _lock:
+        column = _column(key, image)
+        value = column[image.row].as_py() if image.row < len(column) else None
+    if value is None:
+        raise OSError(f"row {image.row} of row group {image.group} holds no picture")
+    return bytes(value)
+
+
+def _column(key: _Key, image: StoredImage) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    place = (key, image.group, image.column)
+    if place in _columns:
+        _columns.move_to_end(place)
+        return _columns[place]
+    try:
+        if key not in _files:
+            _files[key] = pq.ParquetFile(image.file)
+            while len(_files) > OPEN_FILES:
+                _files.popitem(last=False)
+        _files.move_to_end(key)
+        column = _files[key].read_row_group(image.group, columns=[image.column]).column(0)
+    except pa.ArrowException as error:
+        raise OSError(f"not a readable Parquet file ({error})") from error
+    if pa.types.is_struct(column.type):
+        column = pc.struct_field(column, 0)
+    _columns[place] = column
+    while len(_columns) > 1 and sum(held.nbytes for held in _columns.values()) > CACHED_BYTES:
+        _columns.popitem(last=False)
+    return column

@@ -1,0 +1,165 @@
+"""What must not be shared between splits: the same picture, nearly the same picture, or rows of one cluster.
+
+Pictures are the same where their decoded pixels are, whatever the file format. What is nearly the same is decided in
+near_duplicates.
+
+    python -c "from emocaliber.data import embedded, leaks; leaks.check_disjoint(embedded.load('emoji'))"
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.images import FIXES
+from emocaliber.core.samples import Sample
+from emocaliber.data.facts import FactStore, facts_of
+
+SIDES = {"train": "taught", "unlabelled": "taught", "calibrate": "calibrated on", "test": "tested"}
+"""Train and unlabelled rows may share items: neither judges. A split not named here (`known`: drawings that are new of
+items that are not) shares items with others by design, and is compared by picture alone."""
+RANKS = {"tested": 3, "calibrated on": 2, "taught": 1}
+"""Where one row of a pair must go, the one of the higher side stays."""
+PAIRS_NAMED = 5
+
+Kind = Literal["same picture in two splits", "cluster in two splits", "near-duplicate in two splits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Rows on two sides that share something: `first` and `second` are their indices."""
+
+    kind: Kind
+    first: int
+    second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What of a row is compared. `pixels` is empty where the picture cannot be read."""
+
+    split: str
+    pixels: bytes
+    cluster: tuple[str, str]
+
+    @property
+    def side(self) -> str:
+        """What must not share items: taught, calibrated on, tested; any other split stands for itself."""
+        return SIDES.get(self.split, self.split)
+
+
+def side_of(split: str) -> str:
+    """The side of a split."""
+    return SIDES.get(split, split)
+
+
+def exact_leaks(items: Sequence[Item]) -> Iterator[Leak]:
+    """The first row of each side, pair by pair, for each picture and then each cluster that two sides share."""
+    pictures: Iterable[tuple[Hashable, int]] = ((item.pixels, i) for i, item in enumerate(items) if item.pixels)
+    clusters: Iterable[tuple[Hashable, int]] = ((t.cluster, i) for i, t in enumerate(items) if t.split in SIDES)
+    kinds: tuple[tuple[Kind, Iterable[tuple[Hashable, int]]], ...] = (
+        ("same picture in two splits", pictures),
+        ("cluster in two splits", clusters),
+    )
+    for kind, keyed in kinds:
+        yield from (Leak(kind, i, j) for i, j in _first_of_each_side(keyed, items))
+
+
+def _first_of_each_side(keyed: Iterable[tuple[Hashable, int]], items: Sequence[Item]) -> Iterator[tuple[int, int]]:
+    """Pairs of indices. Only a key that a second side has costs more than an entry of a dict."""
+    first: dict[Hashable, int] = {}
+    sides: defaultdict[Hashable, dict[str, int]] = defaultdict(dict)
+    for key, i in keyed:
+        j = first.setdefault(key, i)
+        if items[j].side != items[i].side:
+            sides[key].setdefault(items[j].side, j)
+            sides[key].setdefault(items[i].side, i)
+    for of_key in sides.values():
+        yield from combinations(of_key.values(), 2)
+
+
+def clashing(items: Sequence[Item], near: Sequence[tuple[int, int]]) -> dict[int, tuple[int, Kind]]:
+    """The rows to leave out so that no two sides share anything, each with the row that stays and what they share.
+
+    Of rows that clash those on the side of the highest rank stay: tested before calibrated on before taught. `near` are
+    pairs of near-duplicates by the first row that shows either picture.
+    """
+    by_pixels: defaultdict[Hashable, list[int]] = defaultdict(list)
+    by_cluster: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for i, item in enumerate(items):
+        if item.pixels:
+            by_pixels[item.pixels].append(i)
+        if item.split in SIDES:
+            by_cluster[item.cluster].append(i)
+    groups: list[tuple[Kind, list[int]]] = [("same picture in two splits", rows) for rows in by_pixels.values()]
+    groups += [("cluster in two splits", rows) for rows in by_cluster.values()]
+    groups += [
+        ("near-duplicate in two splits", [*by_pixels[items[i].pixels], *by_pixels[items[j].pixels]]) for i, j in near
+    ]
+    out: dict[int, tuple[int, Kind]] = {}
+    for rank in sorted(RANKS.values(), reverse=True):
+        for kind, rows in groups:
+            if (stays := next((i for i in rows if _rank(items[i]) == rank and i not in out), None)) is not None:
+                for i in rows:
+                    if _rank(items[i]) < rank and i not in out:
+                        out[i] = (stays, kind)
+    return out
+
+
+def _rank(item: Item) -> int:
+    return RANKS.get(item.side, 0)
+
+
+def check_disjoint(
+    samples: Iterable[Sample],
+    near_duplicates: Mapping[str, str] | None = None,
+    store: FactStore | None = None,
+    workers: int = 1,
+) -> None:
+    """Raise UserError, naming up to five pairs, where two sides share a picture, a cluster or a near-duplicate key.
+
+    `near_duplicates` maps a sample's id to its key, where a cluster does not say already what is nearly the same.
+    A picture that cannot be read cannot be compared: UserError too.
+    """
+    samples = list(samples)
+    with store or FactStore() as facts:
+        items = items_of(samples, facts, workers)
+    shared = [_sentence(samples, leak) for leak in exact_leaks(items)]
+    if near_duplicates is not None:
+        keyed = [(near_duplicates[s.id], i) for i, s in enumerate(samples) if s.id in near_duplicates]
+        pairs = _first_of_each_side(((key, i) for key, i in keyed if samples[i].split in SIDES), items)
+        shared += [_sentence(samples, Leak("near-duplicate in two splits", i, j)) for i, j in pairs]
+    if shared:
+        named = "; ".join(shared[:PAIRS_NAMED])
+        raise UserError(
+            f"splits overlap in {len(shared)} places: {named}. Move each pair into one split, or drop one row"
+        )
+
+
+def items_of(samples: Sequence[Sample], store: FactStore, workers: int) -> list[Item]:
+    """What is compared of each sample. Raises UserError naming a sample whose picture cannot be read."""
+    items = []
+    for sample, facts in facts_of(samples, lambda sample: sample.image, store, workers):
+        if facts.fault:
+            raise UserError(
+                f"{sample.id} ({sample.split}): {facts.sentence}; {FIXES[facts.fault]}, or drop the row: it cannot be"
+                " compared"
+            )
+        items.append(Item(sample.split, facts.pixels, (sample.task, sample.cluster)))
+    return items
+
+
+_SHARED = {
+    "same picture in two splits": "show the same picture",
+    "cluster in two splits": "belong to one cluster",
+    "near-duplicate in two splits": "are near-duplicates",
+}
+
+
+def _sentence(samples: Sequence[Sample], leak: Leak) -> str:
+    first, second = samples[leak.first], samples[leak.second]
+    return f"{first.id} ({first.split}) and {second.id} ({second.split}) {_SHARED[leak.kind]}"

@@ -1,0 +1,118 @@
+"""What to do about problems, the same in check, convert, split and train: stop, or leave out what is wrong.
+
+What is left out is written down with its reason, counted by kind, and never more than a share of the rows. Of rows that
+two splits share, those of the more test-like split stay (test before calibrate before train).
+
+    emocaliber data convert ferplus --drop-problems --max-dropped 0.05 --out ferplus.parquet
+    emocaliber train RECIPE drop_problems=true max_dropped=0.05 --out DIR
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from emocaliber.core.errors import UserError
+from emocaliber.data.leaks import Item, clashing
+from emocaliber.data.rows import Problem
+
+DEFAULT_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`drop`: leave out what is wrong instead of stopping; `most` is the largest share of the rows that may go."""
+
+    drop: bool = False
+    most: float = DEFAULT_SHARE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.most <= 1:
+            raise UserError(f"--max-dropped: {self.most} is no share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One row or file that is left out, and why."""
+
+    place: str
+    id: str
+    kind: str
+    reason: str
+
+
+@dataclass
+class Dropping:
+    """What is left out: `rows` by index among the rows that were read, `unread` by place."""
+
+    rows: dict[int, Dropped] = field(default_factory=dict)
+    unread: dict[str, Dropped] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many are left out, by kind."""
+        return Counter(dropped.kind for dropped in (*self.unread.values(), *self.rows.values()))
+
+    def add(self, index: int, place: object, name: str, kind: str, reason: str) -> None:
+        """Leave a row out, for the first reason that is given."""
+        self.rows.setdefault(index, Dropped(str(place), name, kind, reason))
+
+    def add_unread(self, problems: Sequence[Problem]) -> None:
+        """Leave out what could not be read. Raises UserError where leaving one out mends nothing."""
+        for problem in problems:
+            if not problem.droppable:
+                raise UserError(f"{problem}. This concerns more than one row, so --drop-problems does not help")
+            self.unread.setdefault(
+                str(problem.place), Dropped(str(problem.place), "", problem.kind, f"{problem.what}; {problem.fix}")
+            )
+
+    def add_overlaps(self, items: Sequence[Item], near: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
+        """Leave out rows that clash with one of a more test-like split."""
+        remaining = [i for i in range(len(items)) if i not in self.rows]
+        places = {i: place for place, i in enumerate(remaining)}
+        pairs = [(places[i], places[j]) for i, j in near if i in places and j in places]
+        for place, (stays, kind) in clashing([items[i] for i in remaining], pairs).items():
+            i, other = remaining[place], remaining[stays]
+            reason = f"shares it with {names[other]}, which is in split {items[other].split} and stays"
+            self.add(i, names[i], names[i], kind, reason)
+
+    def add_conflicts(self, items: Sequence[Item], labels: Sequence[str | None], names: Sequence[str]) -> None:
+        """Leave out every row of a picture that has two labels in one task: nobody says which is right."""
+        rows: defaultdict[tuple[str, bytes], list[int]] = defaultdict(list)
+        for i, item in enumerate(items):
+            if i not in self.rows and item.pixels and labels[i] is not None:
+                rows[item.cluster[0], item.pixels].append(i)
+        for same in rows.values():
+            if len({labels[i] for i in same}) > 1:
+                for i in same:
+                    other = next(j for j in same if labels[j] != labels[i])
+                    reason = f"{labels[i]!r} here, {labels[other]!r} for the same picture in {names[other]}"
+                    self.add(i, names[i], names[i], "two labels for one picture", reason)
+
+    def check_share(self, rows: int, policy: Policy) -> None:
+        """Raise UserError where more would be left out than the policy allows."""
+        total, out = rows + len(self.unread), len(self.rows) + len(self.unread)
+        if out > policy.most * total:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.counts.most_common())
+            raise UserError(
+                f"{out:,} of {total:,} rows ({out / total:.1%}) would be dropped ({kinds}), more than the share of"
+                f" {policy.most:g} allowed; mend the data, or allow more with --max-dropped (max_dropped in a recipe)"
+            )
+
+    def write(self, path: Path) -> None:
+        """One JSON object a line, beside which the counts can be checked."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in self._in_order())
+        path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+
+    def _in_order(self) -> list[Dropped]:
+        return [*self.unread.values(), *(self.rows[i] for i in sorted(self.rows))]
+
+    def sentence(self, rows: int, path: Path) -> str:
+        """What was left out, by kind, and where it is listed."""
+        out = len(self.rows) + len(self.unread)
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.counts.most_common())
+        return f"{out:,} of {rows + len(self.unread):,} rows left out ({kinds}): {path}"
