@@ -32,6 +32,12 @@ def pytest_make_collect_report(
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is learnt of pictures is kept apart from the user's."""
+    os.environ["EMOCALIBER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="module")
 def vllm_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """To be asked for by every file that starts vLLM: one at a time, as the processes of the tests share the cores."""

@@ -17,7 +17,7 @@ class FileImage:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """The encoded file in one row of a Parquet file: `row` counts within the row group `group`; `column` is its path."""
+    """An encoded picture in a Parquet file: `row` counts within the row group `group`, and `column` is its path."""
 
     file: Path
     group: int

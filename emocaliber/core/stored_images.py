@@ -5,7 +5,6 @@ read_stored(StoredImage(Path("photos.parquet"), group=0, row=3))
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ _columns: OrderedDict[tuple[_Key, int, str], pa.ChunkedArray] = OrderedDict()
 
 def read_stored(image: StoredImage) -> bytes:
     """The encoded bytes of one picture. Raises OSError where the file cannot be read, or holds none in that row."""
-    state = os.stat(image.file)
+    state = image.file.stat()
     key = (str(image.file), state.st_size, state.st_mtime_ns)
     with _lock:
         column = _column(key, image)

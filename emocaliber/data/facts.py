@@ -1,8 +1,8 @@
 """What a picture is, whatever it is called: hashes of its bytes, pixels and look, a thumbnail, its size and format.
 
-Pictures are decoded in parallel, and what is learnt of them is kept in one SQLite file a user, so that a check, a split,
-every training run and every resume decode a picture once. The file is `pictures.sqlite` in $EMOCALIBER_CACHE, by default
-in ~/.cache/emocaliber; it may be removed at any time. The perceptual hash is imagehash's pHash (64 bits).
+Pictures are decoded in parallel, and what is learnt of them is kept in one SQLite file a user, so that a check, a
+split, every training run and every resume decode a picture once. The file is `pictures.sqlite` in $EMOCALIBER_CACHE,
+by default in ~/.cache/emocaliber; it may be removed at any time. The perceptual hash is imagehash's pHash (64 bits).
 
     python -c "from emocaliber.data.facts import look; print(look(open('face.png', 'rb').read()))"
 """

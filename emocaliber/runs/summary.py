@@ -14,6 +14,7 @@ from typing import Any
 from safetensors import safe_open
 
 from emocaliber.core.environment import describe
+from emocaliber.core.images import read_image_bytes
 from emocaliber.core.predictions import Prediction
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.reporting.run_summary import (
@@ -107,12 +108,7 @@ def _parameters(weights: Path) -> int:
 
 def _examples(recipe: Recipe, stated: Sequence[Prediction], responses: dict[str, str]) -> list[Example]:
     images = {s.id: s.image for s in samples_of(recipe.data, ["test"])}
-
-    def image(sample_id: str) -> bytes:
-        source = images[sample_id]
-        return source if isinstance(source, bytes) else (source.root / source.name).read_bytes()
-
-    return choose_examples(stated, image, responses.__getitem__)
+    return choose_examples(stated, lambda name: read_image_bytes(images[name]), responses.__getitem__)
 
 
 def _provenance(recipes: Sequence[Recipe], folders: Sequence[Path]) -> dict[str, str]:

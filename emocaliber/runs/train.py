@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import discard
 from emocaliber.core.shortage import shortage
-from emocaliber.data.splits import check_disjoint
+from emocaliber.data.leaks import check_disjoint
 from emocaliber.runs.inputs import inputs_of, rows_of
 from emocaliber.runs.processes import join
 from emocaliber.runs.steps import is_done, refuse_changes, run_step

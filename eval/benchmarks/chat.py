@@ -30,6 +30,7 @@ from emocaliber.chat.model import ModelChoice, add_model_arguments, model_choice
 from emocaliber.chat.server import bind, build_application
 from emocaliber.chat.session import Sessions
 from emocaliber.core.environment import usable_cores
+from emocaliber.core.images import read_image_bytes
 from emocaliber.core.predictions import State
 from emocaliber.data.embedded import load
 from emocaliber.generation.engine import StreamingEngine
@@ -85,7 +86,7 @@ def measure(choice: ModelChoice, engine: StreamingEngine, users: int, seconds: f
     serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     serving.start()
     measured = Measured()
-    pictures = [row.image for row in load("kaomoji", "test") if isinstance(row.image, bytes)]
+    pictures = [read_image_bytes(row.image) for row in load("kaomoji", "test")]
 
     async def everyone() -> None:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from emocaliber.chat.model import ModelChoice, add_model_arguments, model_choice
+from emocaliber.core.images import read_image_bytes
 from emocaliber.data.embedded import load
 from tests.chat.browser import Browser
 
@@ -36,8 +37,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("faces")
     rows = [row for row in load("kaomoji", "test") if row.id.endswith("-pixel")][:12]
     for number, row in enumerate(rows):
-        assert isinstance(row.image, bytes)
-        (folder / f"face-{number:02}.png").write_bytes(row.image)
+        (folder / f"face-{number:02}.png").write_bytes(read_image_bytes(row.image))
     return sorted(folder.iterdir())
 
 

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from emocaliber.core.images import read_image_bytes
 from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import FERPLUS_8, MIKELS_8
 from emocaliber.data.layouts import Source
@@ -152,6 +154,11 @@ def ferplus(folder: Path) -> Path:
         ["Training", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 10],
     )
     return folder
+
+
+def with_bytes(sample: Sample) -> Sample:
+    """The sample with its picture in memory, to compare with."""
+    return replace(sample, image=read_image_bytes(sample.image))
 
 
 def read(source: Path | str, **said: object) -> list[Sample]:

@@ -61,7 +61,8 @@ class Traced:
 
 def traced(action: str, source: Path, root: Path, out: Path) -> Traced:
     command = [sys.executable, "-c", PROGRAM, str(root), str(out), action, str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    kept = os.environ | {"EMOCALIBER_CACHE": str(out.parent if out.suffix else out)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=kept)
     trace: dict[str, Any] = json.loads(done.stdout.rpartition("TRACE")[2])
     paths = {os.path.realpath(path) for name, path in trace["opened"] if name == "open" and not path.isdigit()}
     return Traced(trace["code"], paths, {name for name, _ in trace["opened"]}, trace["peak"], done.stderr)

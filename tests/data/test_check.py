@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from emocaliber.cli import main
+from emocaliber.data import facts
 from emocaliber.data.check import Report, check
 from emocaliber.data.facts import FactStore
 from emocaliber.data.layouts import Source
@@ -128,7 +129,9 @@ def test_what_is_known_of_a_file_is_used_again_until_it_changes(tmp_path: Path):
         files.put(tmp_path / f"{name}.png", seed)
     first = checked(path, tmp_path)
     with FactStore(tmp_path / "facts.sqlite") as store:
-        store.keep([(key, first.seen[0].facts) for (key,) in store._base.execute("SELECT key FROM facts").fetchall()])
+        store.keep(
+            [(key, first.seen[0].facts) for (key,) in store._base.execute(f"SELECT key FROM {facts._TABLE}").fetchall()]
+        )
     assert {one.facts.content for one in checked(path, tmp_path).seen} == {first.seen[0].facts.content}
     files.put(tmp_path / "b.png", 33)
     assert len({one.facts.content for one in checked(path, tmp_path).seen}) == 2

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,8 +18,8 @@ import pytest
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import read_image_bytes
-from emocaliber.core.samples import FileImage, Sample
-from emocaliber.data import convert
+from emocaliber.core.samples import FileImage
+from emocaliber.data import convert, facts
 from emocaliber.data.convert import write_parquet
 from emocaliber.data.layouts import Source
 from emocaliber.data.parquet import read_samples
@@ -50,10 +49,6 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
 }  # fmt: skip
 
 
-def with_bytes(sample: Sample) -> Sample:
-    return replace(sample, image=read_image_bytes(sample.image))
-
-
 def rows(source: Path) -> Iterator[Row]:
     return rows_only(Source(str(source)).rows())
 
@@ -62,10 +57,10 @@ def rows(source: Path) -> Iterator[Row]:
 def test_every_layout_comes_back_as_it_was_read(layout: str, tmp_path: Path):
     (tmp_path / "data").mkdir()
     source = LAYOUTS[layout](tmp_path / "data")
-    read = [with_bytes(row.sample) for row in rows(source)]
+    read = [files.with_bytes(row.sample) for row in rows(source)]
     write_parquet(rows(source), tmp_path / "out.parquet")
-    assert read_samples(tmp_path / "out.parquet") == read
-    assert files.read(tmp_path / "out.parquet") == read
+    assert [files.with_bytes(sample) for sample in read_samples(tmp_path / "out.parquet")] == read
+    assert [files.with_bytes(sample) for sample in files.read(tmp_path / "out.parquet")] == read
     write_parquet(rows(tmp_path / "out.parquet"), tmp_path / "again.parquet")
     assert pq.read_table(tmp_path / "again.parquet").equals(pq.read_table(tmp_path / "out.parquet"))
 
@@ -151,6 +146,7 @@ def test_what_is_killed_goes_on_where_it_was_and_ends_as_if_it_had_not_been(
     action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     source = files.by_class(tmp_path / "photos", "happy", "sad", each=600)
+    monkeypatch.setenv("EMOCALIBER_CACHE", str(tmp_path / "killed"))
     program = "from emocaliber.data import convert, facts; convert.PART_ROWS = facts.CHUNK = 50; "
     program += "from emocaliber.cli import main; "
     monkeypatch.setattr(convert, "PART_ROWS", 50)
@@ -177,8 +173,8 @@ def kill_when_begun(command: list[str], folder: Path) -> None:
 
 def known(folder: Path) -> int:
     """How many pictures a check has kept so far."""
-    if not (folder / "facts.sqlite").exists():
+    if not (folder / "pictures.sqlite").exists():
         return 0
-    with closing(sqlite3.connect(folder / "facts.sqlite")) as base, suppress(sqlite3.Error):
-        return int(base.execute("SELECT count(*) FROM facts").fetchone()[0])
+    with closing(sqlite3.connect(folder / "pictures.sqlite")) as base, suppress(sqlite3.Error):
+        return int(base.execute(f"SELECT count(*) FROM {facts._TABLE}").fetchone()[0])
     return 0

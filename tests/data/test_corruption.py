@@ -23,9 +23,9 @@ from emocaliber.data.corruption import (
 )
 from emocaliber.data.embedded import FILES, load
 from emocaliber.data.layouts import Source
+from emocaliber.data.leaks import check_disjoint
 from emocaliber.data.parquet import read_samples
 from emocaliber.data.rows import Place, Row, rows_only
-from emocaliber.data.splits import check_disjoint
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
 

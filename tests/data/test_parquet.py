@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from emocaliber.core import stored_images
 from emocaliber.core.errors import UserError
+from emocaliber.core.images import ImageError, read_image_bytes
+from emocaliber.core.samples import FileImage, StoredImage
 from emocaliber.data.parquet import read_samples, write_rows
 
 
@@ -42,7 +48,8 @@ def test_what_is_written_is_read_back_in_order(tmp_path: Path):
     path = written(tmp_path, row(), row(id="two", label=None, votes=None, split="test"))
     one, two = read_samples(path)
     assert (one.id, one.label, one.votes, one.candidates) == ("one", "good", {"bad": 1, "good": 2}, ("bad", "good"))
-    assert one.image == row()["image"]["bytes"]
+    assert one.image == StoredImage(path, 0, 0)
+    assert read_image_bytes(one.image) == row()["image"]["bytes"]
     assert (two.id, two.label, two.votes) == ("two", None, None)
     assert read_samples(path, "test") == [two]
 
@@ -85,3 +92,98 @@ def test_a_missing_file_a_file_of_another_kind_and_a_split_without_rows_are_told
         read_samples(tmp_path / "samples.parquet")
     with pytest.raises(UserError, match="no row has split 'validation'; there are train"):
         read_samples(written(tmp_path, row()), "validation")
+
+
+def test_several_splits_are_read_in_the_files_order_and_one_that_is_missing_is_no_fault_there(tmp_path: Path):
+    path = written(tmp_path, *(row(id=str(n), split=("train", "test", "calibrate")[n % 3]) for n in range(7)))
+    assert [sample.id for sample in read_samples(path, ["train", "calibrate"])] == ["0", "2", "3", "5", "6"]
+    assert [sample.id for sample in read_samples(path, ["emoji:test"])] == ["1", "4"]
+    assert read_samples(path, ["kaomoji:test", "unlabelled"]) == []
+
+
+def test_pictures_of_every_row_group_are_read_from_their_own_place(tmp_path: Path):
+    shades = [picture(shade) for shade in range(20)]
+    rows = [row(id=str(n), image={"bytes": shade, "path": None}) for n, shade in enumerate(shades)]
+    table = pq.read_table(written(tmp_path, *rows))
+    pq.write_table(table, tmp_path / "small.parquet", row_group_size=3)
+    samples = read_samples(tmp_path / "small.parquet")
+    assert [read_image_bytes(sample.image) for sample in reversed(samples)] == shades[::-1]
+
+
+def test_a_file_with_pictures_and_paths_mixed_is_read_row_by_row(tmp_path: Path):
+    (tmp_path / "b.png").write_bytes(picture(2))
+    stored, named = {"bytes": picture(1), "path": "a.png"}, {"bytes": None, "path": "b.png"}
+    first, second = read_samples(written(tmp_path, row(image=stored), row(id="two", image=named)))
+    assert isinstance(first.image, StoredImage)
+    assert second.image == FileImage(tmp_path, "b.png")
+    assert [read_image_bytes(first.image), read_image_bytes(second.image)] == [picture(1), picture(2)]
+
+
+def test_a_file_that_is_written_anew_is_read_anew_and_one_that_is_gone_is_named(tmp_path: Path):
+    path = written(tmp_path, row(image={"bytes": picture(1), "path": None}))
+    (sample,) = read_samples(path)
+    assert read_image_bytes(sample.image) == picture(1)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"samples\.parquet, row 0"):
+        read_image_bytes(sample.image)
+    written(tmp_path, row(image={"bytes": picture(200), "path": None}), row(id="two"))
+    assert read_image_bytes(sample.image) == picture(200)
+
+
+def test_what_is_kept_of_row_groups_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored_images, "CACHED_BYTES", 500)
+    rows = [row(id=str(n), image={"bytes": picture(n), "path": None}) for n in range(12)]
+    pq.write_table(pq.read_table(written(tmp_path, *rows)), tmp_path / "small.parquet", row_group_size=1)
+    for sample in read_samples(tmp_path / "small.parquet"):
+        read_image_bytes(sample.image)
+        assert sum(column.nbytes for column in stored_images._columns.values()) <= 500
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 6), (shade, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+MANY = 20_000
+MEASURED = """
+import sys
+from emocaliber.data.embedded import samples_in
+from emocaliber.data.leaks import check_disjoint
+import emocaliber.core.stored_images, pyarrow.parquet
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
+before = peak()
+samples = samples_in([sys.argv[1]], ["train", "calibrate", "test"])
+check_disjoint(samples)
+print(len(samples), round(peak() - before))
+"""
+
+
+@pytest.mark.slow
+def test_twenty_thousand_rows_are_read_and_compared_within_a_small_part_of_their_size(tmp_path: Path):
+    noise = np.random.default_rng(0).bytes(10_500)
+    columns = {name: ["t"] * MANY for name in ("task", "group", "licence")} | {
+        "id": [str(n) for n in range(MANY)], "cluster": [str(n) for n in range(MANY)], "label": ["a"] * MANY,
+        "candidates": [["a", "b"]] * MANY, "split": [("train", "calibrate", "test")[n % 3] for n in range(MANY)],
+    }  # fmt: skip
+    with pq.ParquetWriter(tmp_path / "many.parquet", pa.table(numbered(columns, 0, 1, noise)).schema) as writer:
+        for start in range(0, MANY, 1000):
+            writer.write_table(pa.table(numbered(columns, start, start + 1000, noise)))
+    size = (tmp_path / "many.parquet").stat().st_size / 1e6
+    assert size > 200
+    command = [sys.executable, "-c", MEASURED, str(tmp_path / "many.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows, megabytes = map(int, done.stdout.split())
+    assert rows == MANY
+    assert megabytes <= 0.5 * size, f"{megabytes} MB more for {size:.0f} MB of pictures"
+
+
+def numbered(columns: dict[str, list[Any]], start: int, stop: int, noise: bytes) -> dict[str, Any]:
+    """The rows from `start`, each with a picture of its own and ten kilobytes after it, which decoders pass over."""
+    pictures = []
+    for n in range(start, stop):
+        buffer = io.BytesIO()
+        Image.new("RGB", (16, 16), (n % 256, n // 256, 0)).save(buffer, "PNG")
+        pictures.append({"bytes": buffer.getvalue() + noise, "path": None})
+    return {name: values[start:stop] for name, values in columns.items()} | {"image": pictures}

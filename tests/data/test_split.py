@@ -15,10 +15,10 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.check import check
 from emocaliber.data.facts import FactStore
 from emocaliber.data.layouts import Source
+from emocaliber.data.leaks import check_disjoint
 from emocaliber.data.parquet import read_samples
 from emocaliber.data.rows import rows_only
-from emocaliber.data.split import assign
-from emocaliber.data.splits import check_disjoint
+from emocaliber.data.split import assign, refuse_faults
 from tests.data import layout_files as files
 
 
@@ -27,6 +27,7 @@ def divided(
 ) -> list[Sample]:
     with FactStore(source.parent / "facts.sqlite") as store:
         report = check(Source(str(source)).rows(), store, workers=1)
+    refuse_faults(report)
     assignment = assign(report, shares, seed, keep_test=keep_test)
     return [row.sample for row in assignment.apply(rows_only(Source(str(source)).rows()))]
 

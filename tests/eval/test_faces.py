@@ -12,8 +12,8 @@ from PIL import Image
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.data.leaks import check_disjoint
 from emocaliber.data.parquet import read_samples
-from emocaliber.data.splits import check_disjoint
 from eval.worlds.faces import LABELS, SHIFTS, World, faces, main
 from eval.worlds.faces_drawing import FEATURES, PARTS, Look, draw_face
 from eval.worlds.faces_truth import FaceTruth, read_truths, regret, truth_path

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.images import read_image_bytes
 from emocaliber.core.predictions import State, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
@@ -39,7 +40,7 @@ def samples_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         {
             "id": str(number),
-            "image": {"bytes": b"broken" if number in (7, 8) else one.image, "path": None},
+            "image": {"bytes": b"broken" if number in (7, 8) else read_image_bytes(one.image), "path": None},
             "candidates": one.candidates,
             "label": one.label,
             "cluster": one.cluster,

@@ -19,7 +19,7 @@ from emocaliber.chat.record import held_out_rows
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, read_predictions, write_predictions
-from emocaliber.data import embedded, splits
+from emocaliber.data import embedded, leaks
 from emocaliber.data.parquet import read_samples
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.runs.evaluate import merged
@@ -43,13 +43,13 @@ SHARE, SEED = 0.25, 3
 def test_the_shipped_splits_share_no_picture_and_no_item(task: str):
     samples = embedded.load(task)
     assert {"train", "calibrate", "test"} <= {sample.split for sample in samples}
-    splits.check_disjoint(samples)
+    leaks.check_disjoint(samples)
 
 
 def test_a_taught_emoji_in_a_new_style_would_not_pass_as_a_test_row():
     moved = [dataclasses.replace(s, split="test") if s.split == "known" else s for s in embedded.load("emoji")]
     with pytest.raises(UserError, match="one cluster"):
-        splits.check_disjoint(moved)
+        leaks.check_disjoint(moved)
 
 
 def calibration_rows() -> list[Prediction]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import Sample
-from emocaliber.data.splits import check_disjoint
+from emocaliber.data.leaks import check_disjoint
 
 
 def picture(shade: int, encoding: str = "PNG") -> bytes:
