@@ -5,7 +5,7 @@ guide a student head adaptively, experts and student learn the shares too. Ours:
 
     L = D(y, p_S) + a sum of D(y, p_m) + g sum of w_m D(sg[p_m], p_S),  w = softmax of -D(y, p_m) / t over modalities
 
-    emocaliber baseline amber2 --views FILE.npz --out DIR      (with votes_train in the file)
+    emocaliber baseline train amber2 --views FILE.npz --out DIR      (with votes_train in the file)
 """
 
 from __future__ import annotations

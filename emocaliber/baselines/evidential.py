@@ -3,7 +3,7 @@
 Not TER (see ter), whose confidences are not evidence. The losses are those of the papers; the settings that make them
 calibrated here are ours (recipes/baselines/README.md), the papers' public ones are in recipes/baselines/*-public.yaml.
 
-    emocaliber baseline tmc --views FILE.npz --out DIR
+    emocaliber baseline train tmc --views FILE.npz --out DIR
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Not the method (see estimator) and not the command's arguments (see command). Wr
 `predictions.jsonl` and `calibration.jsonl` (rows that no weight was trained on), `estimator/`, `scorecard.json`,
 `scorecard.md` and `report.html`.
 
-    emocaliber baseline tmc --views FILE.npz --out DIR
+    emocaliber baseline train tmc --views FILE.npz --out DIR
 """
 
 from __future__ import annotations

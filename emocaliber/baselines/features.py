@@ -1,4 +1,4 @@
-"""Views of pictures from a frozen vision-language backbone, for the baselines to train on: `emocaliber features`.
+"""Views of pictures from a frozen vision-language backbone, for the baselines: `emocaliber baseline features`.
 
 Not a classifier: nothing is trained. Three views a picture, each a row of NaN where the picture cannot be read:
 
@@ -6,7 +6,7 @@ Not a classifier: nothing is trained. Three views a picture, each a row of NaN w
 - `centre` [2 h]: the same for the middle half of the picture, drawn at full size;
 - `caption` [h]: mean of the last layer's states over the words with which the model itself answers a question about it.
 
-    emocaliber features --data emoji --out out/features
+    emocaliber baseline features --data emoji --out out/features
 """
 
 from __future__ import annotations

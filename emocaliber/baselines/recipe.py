@@ -5,7 +5,7 @@
 
 What is left out has the default of the method's settings (softmax, evidential, ter, amber2) and of `Training`.
 
-    emocaliber baseline tmc --recipe recipes/baselines/tmc-public.yaml --views FILE.npz --out DIR
+    emocaliber baseline train tmc --recipe recipes/baselines/tmc-public.yaml --views FILE.npz --out DIR
 """
 
 from __future__ import annotations

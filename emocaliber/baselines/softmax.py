@@ -2,7 +2,7 @@
 
 Not evidential: their confidence is the softmax probability; the ensembles' uncertainty is what members do not agree on.
 
-    emocaliber baseline softmax --views FILE.npz --out DIR
+    emocaliber baseline train softmax --views FILE.npz --out DIR
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ trusted threshold. Ours: a softmax classifier and a confidence head a view, the 
 probability (Han et al. 2022), fusion by confidence-weighted means. The threshold is chosen on validation rows for every
 method alike, by the estimator.
 
-    emocaliber baseline ter --views FILE.npz --out DIR
+    emocaliber baseline train ter --views FILE.npz --out DIR
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Not a feature extractor. A row is an utterance:
 | votes | list<struct<label: string, count: int>> | optional: how many raters chose each label |
 | cluster, group | string | optional: what is resampled together (the dialogue), the test condition (the session) |
 
-    emocaliber baseline ter --views iemocap.parquet --out DIR
+    emocaliber baseline train ter --views iemocap.parquet --out DIR
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Labels may be texts, bytes or numbers (1 and 1.0 are one label); a missing one i
 `label_<split>`, as the files of TMC have it. A .mat file (MATLAB up to v7) has the same keys. For Parquet see
 view_corpora.
 
-    emocaliber baseline tmc --views FILE.npz --out DIR
+    emocaliber baseline train tmc --views FILE.npz --out DIR
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from emocaliber.cli.run import REPORT
+from emocaliber.cli.training import REPORT_FILES
 from emocaliber.core.outputs import Output
 
 COMPARED = ("baselines/scorecard.json", "baselines/scorecard.md", "baselines/report.html")
@@ -17,7 +17,7 @@ COMPARED = ("baselines/scorecard.json", "baselines/scorecard.md", "baselines/rep
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's argument."""
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished `emocaliber run`")
-    parser.set_defaults(output=lambda a: Output(a.run_folder, (*REPORT, *COMPARED), must_exist=True))
+    parser.set_defaults(run=run, output=lambda a: Output(a.run_folder, (*REPORT_FILES, *COMPARED), must_exist=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
+from emocaliber.cli import pairs
 from emocaliber.core.outputs import Output, literal
 from emocaliber.core.taxonomy import TAXONOMIES
 
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode pictures")
     for name, action in (("check", checker), ("convert", converter), ("split", splitter), ("corrupt", corrupter)):
         _source_arguments(action)
-        action.set_defaults(action=name, output=_output)
+        action.set_defaults(action=name, run=run, output=_output)
+    pairs.add_arguments(actions.add_parser("pairs", help="Make preference pairs of sampled answers, for DPO and KTO."))
 
 
 def _source_arguments(parser: argparse.ArgumentParser) -> None:

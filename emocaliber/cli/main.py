@@ -1,6 +1,6 @@
-"""The command line: a table of verbs, each a module with `add_arguments` and `run`.
+"""The command line: groups of commands, one module a group, and what a mistake, a full disk or Ctrl-C becomes.
 
-Those modules import what is heavy when they run, so that `emocaliber --help` loads no torch. Bad input, raised as
+What is heavy is imported when a command runs, so that `emocaliber --help` loads no torch. Bad input, raised as
 `UserError` anywhere below, becomes one sentence on stderr and exit code 2.
 
     emocaliber --help
@@ -9,79 +9,112 @@ Those modules import what is heavy when they run, so that `emocaliber --help` lo
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 
 from emocaliber import __version__
+from emocaliber.cli import baselines, compare, data, predict, recalibrate, score, share, training
+from emocaliber.cli.parsing import CommandParser
+from emocaliber.cli.quiet import silence_libraries
 from emocaliber.core.errors import UserError
+from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import claimed
-from emocaliber.core.shortage import shortage
+from emocaliber.runs import generate
 
 DESCRIPTION = """\
-Emotion recognition that knows how sure it is: train vision-language models to state a calibrated confidence, ask them,
-and judge whether what they state is right."""
+Emotion recognition with calibrated confidence: train vision-language models to state how sure they are, query them,
+and evaluate whether the stated confidence is right."""
 
-VERBS = {
-    "run": ("cli.run", "Run the three stages of a folder of recipes, judge them, write the report."),
-    "train": ("cli.train", "Run one stage from its recipe; run again after a stop, it goes on."),
-    "generate": ("runs.generate", "Ask a model about images; write responses and predictions."),
-    "data": ("cli.data", "Check data, convert it to Parquet, split it without leaks."),
-    "pairs": ("cli.pairs", "Make preference pairs of sampled answers, with a report."),
-    "recalibrate": ("cli.recalibrate", "Recalibrate confidences after training (temperature, Platt, beta, isotonic)."),
-    "rewards": ("cli.rewards", "Draw the rewards of stage 3 and where they pay for cheating."),
-    "env": ("cli.environment", "Print versions and devices, to be pasted into a bug report."),
-    "score": ("cli.score", "Judge predictions: every metric with intervals, floors and differences."),
-    "ask": ("cli.ask", "Ask about pictures; see the feeling, how sure the model is, and what else."),
-    "chat": ("cli.chat", "Open a page that answers questions about pictures."),
-    "recipe": ("cli.recipe", "Check a recipe, show all it leads to, or copy those that ship."),
-    "features": (
-        "cli.features",
-        "Write what a frozen backbone sees, for baselines to train on.",
-    ),
-    "baseline": ("cli.baseline", "Train an evidential or other baseline on features, predict and score."),
-    "compare": ("cli.compare", "Set a finished run beside the baselines: one table, the same rows."),
-    "estimate": ("cli.estimate", "Say what memory and time a recipe needs, before it starts."),
-    "evaluate": ("cli.evaluate", "Ask about calibration and test rows, and judge: evaluate.yaml."),
-    "export": ("cli.export", "Write a trained model or adapter, with its card, to be shared."),
+Arguments = Callable[[argparse.ArgumentParser], None]
+
+GROUPS: dict[str, dict[str, tuple[Arguments, str]]] = {
+    "train": {
+        "run": (training.add_run, "Run a folder of recipes: train three stages, predict, evaluate, write the report."),
+        "train": (training.add_train, "Train one stage. Re-run the same command to resume."),
+        "recipe": (training.add_recipe, "Validate, show or copy recipes; estimate memory and time; plot rewards."),
+    },
+    "predict": {
+        "generate": (generate.add_arguments, "Query a model about a data set; write responses and predictions."),
+        "ask": (predict.add_ask, "Query a model about a few images, in the terminal."),
+        "chat": (predict.add_chat, "Open a page that answers questions about images."),
+    },
+    "evaluate": {
+        "score": (score.add_arguments, "Evaluate predictions: metrics with confidence intervals and comparisons."),
+        "compare": (compare.add_arguments, "Compare a finished run with the baselines on the same samples."),
+        "recalibrate": (recalibrate.add_arguments, "Recalibrate confidences after training (temperature, beta, ...)."),
+        "baseline": (baselines.add_arguments, "Train an evidential or other baseline on the features of a model."),
+    },
+    "data and sharing": {
+        "data": (data.add_arguments, "Check, convert, split and corrupt data; make preference pairs."),
+        "export": (share.add_export, "Export a trained model or adapter with its model card."),
+    },
 }
-"""Every verb: its module within the package, and a sentence."""
+"""The commands by group: what adds a command's arguments, and its sentence in the help."""
+
+INPUT_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+RESUME = "the same command resumes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit code: 0 done, 2 the input must be mended, 130 stopped by Ctrl-C."""
-    parsed = _parser().parse_args(arguments)
+    """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 130 stopped by Ctrl-C."""
+    silence_libraries()
+    parsed = build_parser().parse_command(arguments)
     try:
         with _claimed(parsed, sys.argv[1:] if arguments is None else list(arguments)):
             parsed.run(parsed)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"emocaliber: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        if (lacking := shortage(error)) is None:
-            raise
-        print(f"emocaliber: the {lacking} is full; free some: the same command goes on from here", file=sys.stderr)
-        return 2
+        return _fail(str(error))
     except KeyboardInterrupt:
-        print("emocaliber: stopped; the same command goes on from here", file=sys.stderr)
+        _fail(f"stopped; {RESUME}")
         return 130
+    except BrokenPipeError:  # `emocaliber recipe show ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if (resource := out_of_space(error)) is not None:
+            return _fail(f"the {resource} is full; free some: {RESUME}")
+        if isinstance(error, OSError) and error.errno in INPUT_ERRORS and error.filename:
+            return _fail(f"{error.filename}: {error.strerror}")
+        raise
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="emocaliber", description=DESCRIPTION)
+def _fail(sentence: str) -> int:
+    print(f"emocaliber: {sentence}", file=sys.stderr)
+    return 2
+
+
+def build_parser() -> CommandParser:
+    """The parser of all commands."""
+    parser = CommandParser(
+        prog="emocaliber",
+        usage="emocaliber COMMAND ...",
+        description=DESCRIPTION,
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"emocaliber {__version__}")
     parser.set_defaults(output=lambda _: None)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for name, (module, sentence) in VERBS.items():
-        command = import_module(f"emocaliber.{module}")
-        verb = verbs.add_parser(name, help=sentence, description=sentence)
-        command.add_arguments(verb)
-        verb.set_defaults(run=command.run)
+    commands = parser.add_subparsers(required=True, prog="emocaliber", metavar="COMMAND", help=argparse.SUPPRESS)
+    for group in GROUPS.values():
+        for name, (add_arguments, sentence) in group.items():
+            add_arguments(commands.add_parser(name, description=sentence))
+    share.add_env(commands.add_parser("env", description=share.ENV))
     return parser
+
+
+def _overview() -> str:
+    lines = []
+    for title, group in GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:<14}{sentence}" for name, (_, sentence) in group.items()), ""]
+    return "\n".join(
+        [*lines, "`emocaliber COMMAND --help` lists the options; for a bug report, paste `emocaliber env`."]
+    )
 
 
 def _claimed(parsed: argparse.Namespace, arguments: list[str]) -> AbstractContextManager[None]:
@@ -89,7 +122,8 @@ def _claimed(parsed: argparse.Namespace, arguments: list[str]) -> AbstractContex
     output = parsed.output(parsed)
     if output is None or os.environ.get("RANK", "0") != "0":
         return nullcontext()
-    inputs = {name: str(value) for name, value in vars(parsed).items() if not callable(value) and name != "out"}
+    skipped = {"out", "parser"}
+    inputs = {name: str(value) for name, value in vars(parsed).items() if not (callable(value) or name in skipped)}
     return claimed(output, shlex.join(["emocaliber", *arguments]), inputs)
 
 

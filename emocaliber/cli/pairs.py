@@ -3,7 +3,7 @@
 Not a trainer. The pairs are JSON Lines of id, task, kind, chosen, rejected and margin; the report stands beside them.
 
     emocaliber generate --data kaomoji --split calibrate --model DIR --samples 8 --temperature 1 --out draws
-    emocaliber pairs draws --out pairs.jsonl
+    emocaliber data pairs draws --out pairs.jsonl
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reward", default="brier-1", help="the scoring rule of the margins (default: brier-1)")
     parser.add_argument("--least-margin", type=float, default=0.01, help="leave closer pairs out (default: 0.01)")
     parser.add_argument("--out", type=Path, required=True, help="the file of pairs; its report is written beside it")
-    parser.set_defaults(output=lambda a: Output(a.out, (literal(report_path(a.out).name),), is_file=True))
+    parser.set_defaults(run=run, output=lambda a: Output(a.out, (literal(report_path(a.out).name),), is_file=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the file to write: a table gets a column more, unless this ends in .jsonl, which is a prediction file",
     )
     add_column_arguments(apply)
-    parser.set_defaults(output=lambda a: Output(a.out, is_file=True))
+    parser.set_defaults(run=run, output=lambda a: Output(a.out, is_file=True))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
     parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
     parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
-    parser.set_defaults(output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
+    parser.set_defaults(run=run, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
     parser.add_argument(
         "--threshold-on-test",
         action="store_true",

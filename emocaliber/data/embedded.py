@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.samples import Sample
 from emocaliber.data.parquet import read_samples
 
@@ -31,3 +31,21 @@ def load(task: str, split: str | None = None) -> list[Sample]:
     if task not in FILES:
         raise UserError(f"there is no embedded data for task {task!r}; there is {' and '.join(FILES)}")
     return read_samples(FILES[task], split)
+
+
+def check_source(name: str, option: str) -> None:
+    """Raises UserError where `name` is neither embedded data nor a Parquet file, with the command that helps."""
+    path = Path(name)
+    if name in FILES or (path.is_file() and path.suffix == ".parquet"):
+        return
+    if path.exists():
+        what = "a folder" if path.is_dir() else "not a Parquet file"
+        target = f"{name.rstrip('/')}.parquet" if path.is_dir() else path.with_suffix(".parquet")
+        raise UserError(
+            f"{option}: {name} is {what}; write it as one first: `emocaliber data convert {name} --out {target}`"
+        )
+    beside = [str(file) for file in path.parent.glob("*.parquet")] if path.parent.is_dir() else []
+    raise UserError(
+        f"{option}: there is no file {name!r}{did_you_mean(name, [*FILES, *beside])} ({' and '.join(FILES)} are"
+        " embedded; `emocaliber data convert` writes a Parquet file of other data)"
+    )

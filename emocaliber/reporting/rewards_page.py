@@ -2,7 +2,7 @@
 
 Nothing is measured: everything follows from the formulas.
 
-    emocaliber rewards --out rewards.html
+    emocaliber recipe rewards --out rewards.html
 """
 
 from __future__ import annotations

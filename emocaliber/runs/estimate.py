@@ -4,7 +4,7 @@ Not a measurement: no weight is loaded, the model is laid out on the meta device
 (weights, gradients, optimiser, what a step saves for its backward pass, the teacher's cache); what the allocator and
 the kernels add on top is a share of it, `OVERHEAD`.
 
-    emocaliber estimate recipes/qwen2.5-vl-7b/1-label.yaml --rows 86067 --tflops 312
+    emocaliber recipe estimate recipes/qwen2.5-vl-7b/1-label.yaml --rows 86067 --tflops 312
 """
 
 from __future__ import annotations

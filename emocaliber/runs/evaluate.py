@@ -3,7 +3,7 @@
 Not an engine and not a metric: `emocaliber generate` asks and `emocaliber score` judges, with the keys that a flat
 evaluate.yaml gives them. Stopped and started again, it asks only what is not answered yet.
 
-    emocaliber evaluate recipes/qwen2.5-vl-7b/evaluate.yaml --model out/model --out out/evaluation
+    emocaliber run recipes/qwen2.5-vl-7b/evaluate.yaml --model out/model --out out/evaluation
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Files of views for the baselines: what a frozen backbone sees of each sample, one file a task.
 
-emocaliber features --suite eval/suites/tiny.yaml --out out/features
+emocaliber baseline features --suite eval/suites/tiny.yaml --out out/features
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def suite_data(suite: Path) -> list[str]:
     tasks = list(load_suite(suite).tasks)
     if unknown := [task for task in tasks if task not in FILES]:
         missing = f"{suite}: task {unknown[0]!r} does not come with the package"
-        raise UserError(f"{missing}; write its views with `emocaliber features --data FILE.parquet`")
+        raise UserError(f"{missing}; write its views with `emocaliber baseline features --data FILE.parquet`")
     return tasks
 
 

@@ -15,7 +15,7 @@ from emocaliber.core.outputs import SCORECARD, Output
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template, template_names
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import FILES as EMBEDDED
-from emocaliber.data.embedded import load
+from emocaliber.data.embedded import check_source, load
 from emocaliber.data.parquet import read_samples
 from emocaliber.generation.engine import Engine
 from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--score", action="store_true", help="judge the answers too: a scorecard in the same folder")
     parser.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
     parser.add_argument("--out", type=Path, required=True, help="folder for responses, predictions, journal, manifest")
-    parser.set_defaults(output=lambda a: Output(a.out, (*ANSWERS, *SCORECARD)))
+    parser.set_defaults(run=run, output=lambda a: Output(a.out, (*ANSWERS, *SCORECARD)))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments, template)
     if arguments.model == "tiny":
         arguments.model = _embedded_base()
+    check_source(arguments.data, "--data")
     samples = _samples(arguments.data, arguments.split)[: arguments.limit]
     if unlabelled := next((sample.id for sample in samples if sample.label is None), None):
         raise UserError(f"{arguments.data}: sample {unlabelled} has no label; choose a labelled split")

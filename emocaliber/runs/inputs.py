@@ -78,5 +78,5 @@ def _pictures_beside(samples: Sequence[Sample]) -> Inputs:
 def _hash_of_pairs(recipe: Recipe) -> str:
     path = Path(str(recipe.pairs))
     if not path.is_file():
-        raise UserError(f"{recipe.path}: pairs: there is no file {path}; make it with `emocaliber pairs`")
+        raise UserError(f"{recipe.path}: pairs: there is no file {path}; make it with `emocaliber data pairs`")
     return file_hash(path)

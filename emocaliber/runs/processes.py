@@ -30,7 +30,7 @@ def join(recipe: Recipe) -> PartialState:
     if not on_cpu and not torch.cuda.is_available():
         raise UserError(
             f"{recipe.path}: there is no GPU here; add use_cpu=true bf16=false (a small model only), or run"
-            " `emocaliber recipe validate` and `emocaliber estimate`, which need none"
+            " `emocaliber recipe validate` and `emocaliber recipe estimate`, which need none"
         )
     refuse_launch(recipe, gpus=0 if on_cpu else torch.cuda.device_count())
     return PartialState(cpu=on_cpu, timeout=PATIENCE)

@@ -9,16 +9,16 @@ Torch and TRL are not imported: a recipe for eight GPUs is checked on a laptop, 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.prompting import load_template
 from emocaliber.core.yaml_files import located
+from emocaliber.data.embedded import check_source
 from emocaliber.runs.trainer_keys import TRAINERS, Key, declared, keys_of
 from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
 
@@ -44,6 +44,12 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return checked
 
 
+def check_data(recipe: Recipe) -> None:
+    """Raises UserError where the recipe's data are neither embedded nor Parquet files, before anything is loaded."""
+    for name in recipe.data:
+        check_source(name, f"{recipe.path}: data")
+
+
 def trainer_keys(recipe: Recipe) -> dict[str, Key]:
     """The keys that the recipe's trainer takes, as TRL declares them."""
     return keys_of(recipe.method if recipe.stage == "calibrate" and recipe.method in TRAINERS else "sft")
@@ -56,8 +62,7 @@ def trackers_of(recipe: Recipe) -> list[str]:
     choices = ["none", "all", *declared().trackers]
     for name in names:
         if name not in choices:
-            close = difflib.get_close_matches(name, choices, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(name, choices)
             raise UserError(f"{recipe.path}: report_to: {name!r} is not one of {', '.join(choices)}{hint}")
     return [name for name in names if name not in {"none", "all"}]
 

@@ -14,8 +14,8 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import discard
-from emocaliber.core.shortage import shortage
 from emocaliber.data.leaks import check_disjoint
 from emocaliber.runs.inputs import inputs_of, rows_of
 from emocaliber.runs.processes import join
@@ -90,12 +90,12 @@ def explained(recipe: Recipe, out: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        match shortage(error):
+        match out_of_space(error):
             case "memory":
                 raise UserError(
                     f"{recipe.path}: the memory is full; halve per_device_train_batch_size and double"
                     " gradient_accumulation_steps, lower max_pixels or lora_r, or give quantization=nf4 (see"
-                    " `emocaliber estimate`)"
+                    " `emocaliber recipe estimate`)"
                 ) from error
             case "disk":
                 raise UserError(f"{out}: the disk is full; free some, and run again: it resumes") from error

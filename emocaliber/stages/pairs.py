@@ -4,7 +4,7 @@ Pure functions. Both answers of a pair name the same label, so what is preferred
 preference is ever for a label that is wrong (the pairs of Leng et al. 2024, arXiv 2410.09724). Not a trainer, and
 nothing is sampled here: `emocaliber generate --samples K` does that.
 
-    emocaliber pairs draws/responses.*.jsonl --out pairs.jsonl
+    emocaliber data pairs draws/responses.*.jsonl --out pairs.jsonl
 """
 
 from __future__ import annotations

@@ -52,10 +52,10 @@ class Recipe:
     share of the calibration clusters to select on; `anchor` the weight of staying close to the model that the stage
     started from;
     `objective` the proper score of the proper loss, of the mean level or expected over the levels;
-    `reward` the scoring rule that GRPO and RLOO pay by (`emocaliber rewards` draws them) and `correctness` what it
+    `reward` the scoring rule that GRPO and RLOO pay by (see `emocaliber recipe rewards`) and `correctness` what it
     counts as right: the dominant label, the raters' share, or half the group's accuracy; `advantages` (GRPO) whether
     every token of an answer learns from the reward, or the label's from correctness and the confidence's from the
-    score; `pairs` the file that `emocaliber pairs` wrote, which DPO and KTO learn from.
+    score; `pairs` the file that `emocaliber data pairs` wrote, which DPO and KTO learn from.
     `tuning` says what learns: LoRA's matrices or every weight; `quantization` how the frozen weights beneath LoRA are
     held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in 8; `max_pixels` the size above
     which a picture is scaled down (as the model's processor says where it is not given); `ask_batch_size` how many
@@ -155,7 +155,7 @@ def _refuse_idle_keys(recipe: Recipe) -> None:
         raise UserError(f"{recipe.path}: fold: {error}") from None
     if recipe.stage == "calibrate" and recipe.method in PREFERENCES and recipe.pairs is None:
         raise UserError(
-            f"{recipe.path}: method {recipe.method} learns from pairs; give pairs: FILE, which `emocaliber pairs` wrote"
+            f"{recipe.path}: method {recipe.method} learns from pairs; give pairs: FILE of `emocaliber data pairs`"
         )
     if recipe.pairs is not None and recipe.method not in PREFERENCES:
         raise UserError(f"{recipe.path}: pairs: method {recipe.method} learns from no pairs; take the key out")

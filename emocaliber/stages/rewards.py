@@ -4,7 +4,7 @@ term.
 Pure functions. The text is read by the one parser; a malformed answer earns `malformed`, and no reward is ever NaN or
 None. Which rewards are safe is not claimed here but computed, in rewards_safety.
 
-    emocaliber rewards --out rewards.html
+    emocaliber recipe rewards --out rewards.html
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def named_reward(name: str) -> Reward:
 
 DRAWN = ("brier-1", "overconfidence-4", "underconfidence-4", "spherical-1", "brier-2", "spherical-2", "log-1", "log-2",
          "emocaliber")  # fmt: skip
-"""The rewards that `emocaliber rewards` draws: the safe ones first."""
+"""The rewards that `emocaliber recipe rewards` draws: the safe ones first."""
 
 
 def stated(text: str, candidates: Sequence[str]) -> tuple[str, float] | None:

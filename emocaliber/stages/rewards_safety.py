@@ -5,7 +5,7 @@ honest play (the best answer, stated with c = p) earns at least what any other c
 answer, which is right with probability 0, never earns more; nor does any less likely answer, honestly stated; malformed
 output never earns more than a readable answer, right or wrong.
 
-    emocaliber rewards --out rewards.html
+    emocaliber recipe rewards --out rewards.html
 """
 
 from __future__ import annotations

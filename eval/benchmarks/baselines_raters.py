@@ -4,7 +4,7 @@ Not the comparison with the language model (see baselines_tiny). Takes files of 
 chapter. Rows of three seeds are judged together, intervals by what they were drawn from (an emoji, a face).
 
     python -m eval.worlds.faces --train 4000 --calibrate 1000 --test 1000 --out out/faces.parquet
-    emocaliber features --data emoji --data out/faces.parquet --out out/features
+    emocaliber baseline features --data emoji --data out/faces.parquet --out out/features
     python eval/benchmarks/baselines_raters.py out/features/emoji.npz out/features/faces.npz \
         --out eval/results/baselines-raters.md
 """

@@ -126,7 +126,7 @@ def drawn_pairs(data: Sequence[str], adapter: Path, out: Path) -> Path:
                 if emocaliber([*batch, *draws, "--out", str(folder / f"draws-{n}")]):
                     raise SystemExit(f"drawing answers about {name} failed")
             folders = [str(folder / f"draws-{n}") for n in range(len(data))]
-            if emocaliber(["pairs", *folders, "--out", str(folder / "pairs.jsonl")]):
+            if emocaliber(["data", "pairs", *folders, "--out", str(folder / "pairs.jsonl")]):
                 raise SystemExit("making pairs failed")
         return dict(cost)
 

@@ -91,7 +91,7 @@ def test_a_sample_without_a_label_is_named():
 
 
 def test_nothing_to_look_at_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main(["features", "--out", str(tmp_path)]) == 2
+    assert main(["baseline", "features", "--out", str(tmp_path)]) == 2
     assert "give --data or --suite" in capsys.readouterr().err
-    assert main(["baseline", "tmc", "--out", str(tmp_path)]) == 2
+    assert main(["baseline", "train", "tmc", "--out", str(tmp_path)]) == 2
     assert "give --views or --suite" in capsys.readouterr().err

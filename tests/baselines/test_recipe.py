@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
-from emocaliber.cli.baseline import METHODS
+from emocaliber.cli.baselines import METHODS
 from emocaliber.core.errors import UserError
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "baselines"

@@ -42,7 +42,7 @@ def views(tmp_path: Path) -> Path:
 def _arguments(name: str, views: Path, *more: str) -> list[str]:
     recipe, out = views.with_name("recipe.yaml"), views.with_name("out")
     recipe.write_text(RECIPE % "tmc")
-    return ["baseline", name, "--views", str(views), "--recipe", str(recipe), "--out", str(out), *more]
+    return ["baseline", "train", name, "--views", str(views), "--recipe", str(recipe), "--out", str(out), *more]
 
 
 def test_it_writes_every_row_a_scorecard_and_the_estimator(views: Path):
@@ -97,7 +97,7 @@ def test_a_suite_without_views_is_looked_at_once_and_judged_by_group(tmp_path: P
     suite, recipe, out = tmp_path / "suite.yaml", tmp_path / "recipe.yaml", tmp_path / "out"
     suite.write_text(SUITE)
     recipe.write_text(RECIPE % "ter")
-    command = ["baseline", "ter", "--suite", str(suite), "--recipe", str(recipe), "--out", str(out)]
+    command = ["baseline", "train", "ter", "--suite", str(suite), "--recipe", str(recipe), "--out", str(out)]
     assert main(command) == 0
     views = out / "features" / "emoji.npz"
     seen = views.stat().st_mtime_ns
@@ -115,5 +115,5 @@ def test_a_suite_without_views_is_looked_at_once_and_judged_by_group(tmp_path: P
 def test_a_suite_of_tasks_that_do_not_come_along_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     suite = tmp_path / "suite.yaml"
     suite.write_text("name: other\ntasks: {photos: {labels: [a, b]}}\ngroups: {}\n")
-    assert main(["baseline", "ter", "--suite", str(suite), "--out", str(tmp_path / "out")]) == 2
+    assert main(["baseline", "train", "ter", "--suite", str(suite), "--out", str(tmp_path / "out")]) == 2
     assert "'photos' does not come with the package" in capsys.readouterr().err

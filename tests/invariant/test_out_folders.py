@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.cli import main
-from emocaliber.cli.main import _parser
+from emocaliber.cli.main import build_parser
 from emocaliber.core.predictions import write_predictions
 from emocaliber.generation.records import write_records
 from emocaliber.runs.steps import write_json
@@ -33,14 +33,13 @@ REQUIRED = {
     "data convert": "photos",
     "data split": "photos",
     "data corrupt": "photos",
-    "pairs": "draws",
+    "data pairs": "draws",
     "recalibrate fit": "calibration.jsonl --map beta",
     "recalibrate apply": "map.json predictions.jsonl",
-    "rewards": "brier-1",
+    "recipe rewards": "brier-1",
     "score": "predictions.jsonl",
-    "features": "--data kaomoji",
-    "baseline": "softmax --views views.npz",
-    "evaluate": "recipes/tiny/evaluate.yaml --model tiny",
+    "baseline features": "--data kaomoji",
+    "baseline train": "softmax --views views.npz",
     "export": "stage",
 }
 """Every command that takes --out, with the arguments that it needs beside it."""
@@ -84,7 +83,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_command_with_an_output_is_listed_here() -> None:
-    assert set(commands(_parser())) == REQUIRED.keys()
+    assert set(commands(build_parser())) == REQUIRED.keys()
 
 
 @pytest.mark.parametrize("command", REQUIRED)
@@ -151,19 +150,19 @@ def test_a_file_of_the_users_under_a_name_of_ours_is_refused(work: Path, capsys:
 
 
 def test_our_file_with_an_edit_of_the_users_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rewards", "--out", "rewards.html"]) == 0
+    assert main(["recipe", "rewards", "--out", "rewards.html"]) == 0
     page = work / "rewards.html"
     page.write_text(page.read_text() + "<!-- my note -->")
-    assert main(["rewards", "--out", "rewards.html"]) == 2
+    assert main(["recipe", "rewards", "--out", "rewards.html"]) == 2
     assert "was changed since emocaliber wrote it" in capsys.readouterr().err
     assert page.read_text().endswith("<!-- my note -->")
 
 
 def test_what_is_replaced_is_announced_with_what_changed(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rewards", "brier-1", "--out", "rewards.html"]) == 0
-    assert main(["rewards", "brier-1", "--out", "rewards.html"]) == 0
+    assert main(["recipe", "rewards", "brier-1", "--out", "rewards.html"]) == 0
+    assert main(["recipe", "rewards", "brier-1", "--out", "rewards.html"]) == 0
     assert not capsys.readouterr().err
-    assert main(["rewards", "log-2", "--out", "rewards.html"]) == 0
+    assert main(["recipe", "rewards", "log-2", "--out", "rewards.html"]) == 0
     assert "rewards.html will be replaced (names: \"['brier-1']\" is now" in capsys.readouterr().err
 
 

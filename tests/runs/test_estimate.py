@@ -89,7 +89,7 @@ def test_quantised_weights_and_eight_bit_optimisers_need_less() -> None:
 
 def test_a_run_that_would_not_fit_is_told_before_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
     recipe = str(RECIPES / "qwen2.5-vl-7b" / "1-label.yaml")
-    assert main(["estimate", recipe, "--memory", "80"]) == 0
+    assert main(["recipe", "estimate", recipe, "--memory", "80"]) == 0
     assert "GiB" in capsys.readouterr().out
-    assert main(["estimate", recipe, "--memory", "12"]) == 2
+    assert main(["recipe", "estimate", recipe, "--memory", "12"]) == 2
     assert "quantization=nf4" in capsys.readouterr().err

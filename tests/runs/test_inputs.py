@@ -42,5 +42,5 @@ def test_what_changes_the_result_is(key: str):
 
 def test_pairs_that_are_not_there_are_named():
     recipe = read_recipe(Path("recipes/tiny/3-calibrate-dpo.yaml"), ["pairs=missing.jsonl"])
-    with pytest.raises(UserError, match=r"no file missing\.jsonl; make it with `emocaliber pairs`"):
+    with pytest.raises(UserError, match=r"no file missing\.jsonl; make it with `emocaliber data pairs`"):
         inputs_of(recipe, None, [])

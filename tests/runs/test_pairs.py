@@ -28,7 +28,7 @@ def test_the_verb_writes_pairs_and_their_report(tmp_path: Path, capsys: pytest.C
     write_records(tmp_path / "responses.jsonl", [record("1", answer("happy", 0.4)), record("2", answer("sad", 0.9))])
     write_records(tmp_path / "responses-1.jsonl", [record("1", answer("happy", 0.9)), record("2", answer("sad", 0.2))])
     out = tmp_path / "made" / "pairs.jsonl"
-    assert main(["pairs", str(tmp_path), "--out", str(out)]) == 0
+    assert main(["data", "pairs", str(tmp_path), "--out", str(out)]) == 0
     pairs = {pair["id"]: pair for pair in map(json.loads, out.read_text().splitlines())}
     assert pairs["1"]["chosen"] == answer("happy", 0.9)
     assert pairs["2"]["chosen"] == answer("sad", 0.2)
@@ -50,7 +50,7 @@ def test_a_mistake_is_one_sentence(
     rows: list[Record], reward: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     write_records(tmp_path / "responses.jsonl", rows)
-    assert main(["pairs", str(tmp_path), "--reward", reward, "--out", str(tmp_path / "p.jsonl")]) == 2
+    assert main(["data", "pairs", str(tmp_path), "--reward", reward, "--out", str(tmp_path / "p.jsonl")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "p.jsonl").exists()
 
@@ -61,7 +61,7 @@ ASKED = {("t", "1"): Sample("1", b"", "t", ("happy", "sad"), "happy", "calibrate
 
 def test_what_was_written_is_read_again(tmp_path: Path):
     write_records(tmp_path / "responses.jsonl", [record("1", answer("happy", 0.4)), record("1", answer("happy", 0.9))])
-    assert main(["pairs", str(tmp_path), "--out", str(tmp_path / "pairs.jsonl")]) == 0
+    assert main(["data", "pairs", str(tmp_path), "--out", str(tmp_path / "pairs.jsonl")]) == 0
     (pair,) = read_pairs(tmp_path / "pairs.jsonl", ASKED)
     assert (pair.key, pair.chosen, pair.rejected) == (("t", "1"), answer("happy", 0.9), answer("happy", 0.4))
 

@@ -115,7 +115,7 @@ def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> l
             Hacking(
                 f"accuracy fell from {first['accuracy']:.3f} to {now['accuracy']:.3f} while confidences below"
                 f" {NEAR_ZERO} rose from {first['near_zero']:.0%} to {now['near_zero']:.0%}: the reward pays for giving"
-                " up; use a safe one such as reward: brier-1 (see `emocaliber rewards`), or lower learning_rate"
+                " up; use a safe one such as reward: brier-1 (see `emocaliber recipe rewards`), or lower learning_rate"
             )
         )
     return found

@@ -1,5 +1,6 @@
-"""`emocaliber chat`: its arguments, and the page they serve.
+"""Commands that query a model about images: `ask` in the terminal and `chat` as a page.
 
+emocaliber ask face.png --labels "joy, sadness, fear"
 emocaliber chat --port 7860
 """
 
@@ -14,8 +15,16 @@ from emocaliber.core.errors import UserError
 PORT = 7860
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+def add_ask(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `ask`."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG or WebP files")
+    parser.add_argument("--json", action="store_true", help="write one JSON object per picture to stdout, nothing else")
+    add_model_arguments(parser)
+    parser.set_defaults(run=_ask)
+
+
+def add_chat(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `chat`."""
     parser.add_argument("--port", type=int, default=PORT, help=f"0 for any free port (default: {PORT})")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
     parser.add_argument(
@@ -25,9 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gallery", type=Path, metavar="FOLDER", help="also show the pictures of a folder, the most doubtful first"
     )
     add_model_arguments(parser)
+    parser.set_defaults(run=_chat)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def _ask(arguments: argparse.Namespace) -> None:
+    """Ask about each picture and print the answers. Raises UserError where an answer is unreadable."""
+    from emocaliber.chat.terminal import ask_and_print, check_files
+
+    check_files(arguments.images)
+    choice = model_choice(arguments)
+    ask_and_print(arguments.images, choice, threshold=arguments.threshold, as_json=arguments.json)
+
+
+def _chat(arguments: argparse.Namespace) -> None:
     """Serve the page until stopped. Raises UserError where it would be open to others without a password."""
     try:
         from emocaliber.chat import server

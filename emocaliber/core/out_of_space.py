@@ -1,8 +1,8 @@
 """Full disks and full memory, whoever reports them: Python, torch's C++ and safetensors' Rust each do it their own way.
 
-Not a retry: what was saved is kept, and the same command goes on from there.
+What was saved is kept, and the same command resumes.
 
-    if lacking := shortage(error): print(f"the {lacking} is full")
+    if resource := out_of_space(error): print(f"the {resource} is full")
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _UNWRITTEN = ("PytorchStreamWriter failed writing file", "iostream error", "unex
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUDA out of memory")
 
 
-def shortage(error: BaseException) -> Literal["disk", "memory"] | None:
+def out_of_space(error: BaseException) -> Literal["disk", "memory"] | None:
     """What has run out, or None where the error is another one."""
-    told = str(error)
+    message = str(error)
     if isinstance(error, OSError) and error.errno in FULL:
         return "disk"
-    if any(sentence in told for sentence in (*FULL.values(), *_UNWRITTEN)):
+    if any(sentence in message for sentence in (*FULL.values(), *_UNWRITTEN)):
         return "disk"
-    if isinstance(error, MemoryError) or any(sentence in told for sentence in _NO_MEMORY):
+    if isinstance(error, MemoryError) or any(sentence in message for sentence in _NO_MEMORY):
         return "memory"
     return None

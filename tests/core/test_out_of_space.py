@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from emocaliber.core.shortage import shortage
+from emocaliber.core.out_of_space import out_of_space
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from emocaliber.core.shortage import shortage
     ],
 )
 def test_what_has_run_out_is_named(error: BaseException, lacking: str | None) -> None:
-    assert shortage(error) == lacking
+    assert out_of_space(error) == lacking

@@ -1,0 +1,106 @@
+"""The command `baseline`: train an evidential or other network on features of a frozen model, and write the features.
+
+emocaliber baseline features --suite eval/suites/tiny.yaml --out out/features
+emocaliber baseline train tmc --views out/features/emoji.npz --out out/tmc
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import SCORECARD, Output
+from emocaliber.data.embedded import FILES
+
+METHODS = ("softmax", "edl", "tmc", "etmc", "ecml", "ter", "amber2", "ensemble", "dropout")
+TRAINED = ("predictions.jsonl", "calibration.jsonl", "estimator/*.*", "estimator/*/*.*", "features/*.npz",
+           "features/*.partial")  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The commands below `baseline`."""
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_train(commands.add_parser("train", help="train a baseline, predict and evaluate"))
+    _add_features(commands.add_parser("features", help="write the features of a frozen model, for baselines"))
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=METHODS, metavar="NAME", help=f"one of {', '.join(METHODS)}")
+    parser.add_argument("--views", type=Path, action="append", default=[], metavar="FILE",
+                        help=".npz or .parquet of one task; may be repeated. Without it: the tasks of --suite, as the"
+                        " tiny model sees them, in OUT/features")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="predictions and scorecard")
+    parser.add_argument(
+        "--suite", type=Path, metavar="FILE", help="tasks, labels and groups, such as eval/suites/tiny.yaml"
+    )
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="such as recipes/baselines/tmc-public.yaml")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed that replaces the recipe's own")
+    parser.set_defaults(run=_train, output=lambda a: Output(a.out, (*SCORECARD, *TRAINED)))
+
+
+def _add_features(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", action="append", default=[], metavar="DATA",
+                        help=f"{' or '.join(FILES)} (embedded), or a Parquet file; may be repeated")  # fmt: skip
+    parser.add_argument("--suite", type=Path, metavar="FILE", help="the embedded tasks of a suite file")
+    parser.add_argument("--model", default="tiny", metavar="MODEL", help="model folder or hub name (default: tiny)")
+    parser.add_argument("--question", metavar="TEXT", help="prompt for the model's caption")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (default: 64)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a file TASK.npz per task")
+    parser.set_defaults(run=_features, output=lambda a: Output(a.out, ("*.npz", "*.partial")))
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from emocaliber.baselines.experiment import run_baseline
+    from emocaliber.reporting.score_report import summary_document
+    from emocaliber.reporting.terminal import render_terminal
+
+    console = Console()
+    with Console(stderr=True).status("reading") as status:
+        card = run_baseline(
+            arguments.name,
+            arguments.views or _views_of_suite(arguments.suite, arguments.out / "features", status.update),
+            arguments.out,
+            recipe=arguments.recipe,
+            seed=arguments.seed,
+            suite=arguments.suite,
+            on_progress=status.update,
+        )
+    for part in render_terminal(summary_document(card)):
+        console.print(part)
+    console.print(f"The scorecard: {arguments.out / 'scorecard.json'}", highlight=False)
+
+
+def _views_of_suite(suite: Path | None, folder: Path, on_progress: Callable[[str], None]) -> list[Path]:
+    """The suite's files of features, written where they are not there yet."""
+    from emocaliber.runs.features import suite_data, write_features
+
+    if suite is None:
+        raise UserError("nothing to train on: give --views or --suite")
+    tasks = suite_data(suite)
+    if missing := [task for task in tasks if not (folder / f"{task}.npz").is_file()]:
+        write_features(missing, "tiny", folder, on_progress=on_progress)
+    return [folder / f"{task}.npz" for task in tasks]
+
+
+def _features(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from emocaliber.data.embedded import check_source
+    from emocaliber.models.location import check_model
+    from emocaliber.runs.features import suite_data, write_features
+
+    data = [*arguments.data, *(suite_data(arguments.suite) if arguments.suite else [])]
+    if not data:
+        raise UserError("no data: give --data or --suite")
+    for name in data:
+        check_source(name, "--data")
+    check_model(arguments.model)
+    with Console(stderr=True).status("loading") as status:
+        for path in write_features(
+            data, arguments.model, arguments.out, arguments.question, arguments.batch_size, status.update
+        ):
+            print(path)
