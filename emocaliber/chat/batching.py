@@ -21,7 +21,7 @@ from emocaliber.generation.engine import Request, Response, StreamingEngine
 MOST_TOGETHER = 32
 MOST_WAITING = 256
 GATHERING = 0.1
-"""Seconds to wait for company where the last batch had some: users who were answered together ask again together."""
+"""Seconds to wait for those who were there when the last batch ended: users who wait together ask again together."""
 
 
 class BusyError(Exception):
@@ -67,6 +67,7 @@ class Batcher:
         self._closed = False
         self._loaded = threading.Event()
         self._failure = ""
+        self._company = 1
         self.batches: list[int] = []
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
         self._worker.start()
@@ -138,11 +139,10 @@ class Batcher:
         return []
 
     def _gather(self) -> None:
-        """Wait a moment for as many as were answered together last: they ask again. One alone loses no time."""
-        company = self.batches[-1] if self.batches else 1
+        """Wait a moment for as many as were there last, who may ask again. One alone loses no time."""
         if not self._queue:
             return
-        until = time.monotonic() + self._gathering
+        until, company = time.monotonic() + self._gathering, min(self._company, self._together)
         while not self._closed and len(self._queue) < company and (left := until - time.monotonic()) > 0:
             self._changed.wait(left)
 
@@ -153,6 +153,7 @@ class Batcher:
             responses = engine.stream(
                 [request for request, _ in batch], lambda request, text: pending[id(request)].on_token(text)
             )
+            self._company = len(batch) + len(self._queue)
             for (_, future), response in zip(batch, responses, strict=True):
                 future.set_result(response)
         except Exception as error:  # an engine promises to raise nothing of one request; the page must outlive all

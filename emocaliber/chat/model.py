@@ -128,6 +128,7 @@ def _silence_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     for name in ("bitsandbytes", "torch", "transformers", "vllm"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
