@@ -173,7 +173,7 @@ class _Columns:
         self.ids.append(row.id)
         self.task.append(row.task)
         self.group.append(row.group)
-        self.cluster.append(row.cluster)
+        self.cluster.append(row.cluster or row.id)  # a row without a cluster is one of its own
         self.truth.append(self._label(row.truth))
         self.predicted.append(-1 if row.predicted is None else self._label(row.predicted))
         self.confidence.append(np.nan if row.confidence is None else row.confidence)

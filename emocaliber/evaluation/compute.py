@@ -73,7 +73,8 @@ def build_scorecard(
     constants and the isotonic reference. Without them a trusted threshold is chosen only if `threshold_on_test` asks
     for it, and is marked so. With a `subject`, that method alone gets reference methods and is compared, with every
     other; without, each has its own and all are compared. `settings.unit` is overridden by what the rows say:
-    "cluster" where any cluster holds two rows. Raises UserError where rows contradict the suite or each other.
+    "cluster" where any cluster holds two rows; a row whose cluster is empty is one of its own. Raises UserError where
+    rows contradict the suite or each other, and where all rows of a method name one cluster.
     """
     tables = {name: _table(name, rows) for name, rows in methods.items()}
     if not tables:
@@ -83,6 +84,8 @@ def build_scorecard(
     full = suite_of(every) if suite is None else complete(suite, every)
     tables = {name: conform(table, full) for name, table in tables.items()}
     own = [MethodRows(table, fresh.get(name), threshold_on_test=threshold_on_test) for name, table in tables.items()]
+    for method in own:
+        _require_clusters(method)
     settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
     judged = [(method, references(method)) for method in own if subject in (None, method.table.method)]
     scores = []
@@ -93,7 +96,7 @@ def build_scorecard(
     for first, second in _pairs(own, judged):
         on_progress(f"comparing {first.table.method} with {second.table.method}")
         comparisons += compare(first, second, full, settings)
-    notes = _notes(own, full, declared=suite is not None)
+    notes = _notes(own, full, declared=suite is not None) + _notes_on_intervals(scores)
     return Scorecard(
         full.name, list(full.tasks), list(full.groups), settings, scores, comparisons, list(published), notes
     )
@@ -102,6 +105,15 @@ def build_scorecard(
 def _table(name: str, rows: Rows) -> PredictionTable:
     table = rows if isinstance(rows, PredictionTable) else PredictionTable.from_predictions(rows)
     return replace(table, method=name)
+
+
+def _require_clusters(method: MethodRows) -> None:
+    rows = len(method.table)
+    if rows > 1 and np.unique(method.table.cluster).size == 1:
+        raise UserError(
+            f"method {method.table.method!r}: all {rows:,} rows name one cluster, so there is nothing to resample and no"
+            " interval; leave 'cluster' empty where every row is a unit of its own, or name what belongs together"
+        )
 
 
 def _pairs(
@@ -128,6 +140,15 @@ def _notes(methods: Sequence[MethodRows], suite: Suite, *, declared: bool) -> li
             rows = int((table.task.codes == table.task.code(task)).sum())
             if spec.rows is not None and rows != spec.rows:
                 notes.append(f"{name}: task {task} has {rows} rows, the suite {spec.rows}")
+    return notes
+
+
+def _notes_on_intervals(methods: Sequence[MethodScores]) -> list[str]:
+    notes = []
+    for method in methods:
+        single = [f"{scores.kind} {scores.name!r}" for scores in method.scores if scores.n_clusters == 1]
+        if single and method.role == "method":
+            notes.append(f"{method.name}: no interval for {', '.join(single)}: all of its rows are one cluster")
     return notes
 
 

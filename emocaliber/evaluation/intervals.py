@@ -63,9 +63,13 @@ def differences(
 
 
 def replicate(statistic: Statistic, rows: Population, *, replicates: int, seed: int) -> dict[str, Replicated]:
-    """Every value of `statistic` with its bootstrap and jackknife replicates."""
-    chunks = [statistic(counts) for counts in rows.replicates(replicates, seed)]
+    """Every value of `statistic` with its bootstrap and jackknife replicates; the former are NaN where a stratum has a
+    single unit, so that no value gets an interval of no width from it."""
     sample = statistic(rows.counts()[None, :])
+    if rows.fewest_units() > 1:
+        chunks = [statistic(counts) for counts in rows.replicates(replicates, seed)]
+    else:
+        chunks = [{name: np.full(replicates, np.nan) for name in sample}]
     counts, weights = rows.jackknife(seed)
     left_out = statistic(counts)
     return {

@@ -148,6 +148,11 @@ class Population:
         """Rows in each cell, (cells,): the sample itself."""
         return np.asarray(self._rows_of(self.multiplicity[None, :].astype(np.float64))[0])
 
+    def fewest_units(self) -> int:
+        """The units of the smallest stratum: with a single unit, no replicate differs and there is no interval."""
+        units = np.bincount(self.stratum, weights=self.multiplicity)
+        return int(units[units > 0].min()) if units.any() else 0
+
     def replicates(self, number: int, seed: int) -> Iterator[FloatArray]:
         """`number` bootstrap replicates in chunks of (some, cells). The same for every order of the rows."""
         rng = np.random.default_rng(seed)

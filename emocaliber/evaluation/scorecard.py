@@ -24,7 +24,8 @@ Role = Literal["method", "reference"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with the bounds of its interval; each None where undefined."""
+    """A value with the bounds of its interval; each None where undefined (no interval where a single cluster would be
+    all that is resampled)."""
 
     value: float | None
     low: float | None = None

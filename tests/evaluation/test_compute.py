@@ -178,6 +178,37 @@ def test_clusters_widen_the_interval():
     assert cards[1].method("model").find("all").n_clusters == len({row.cluster for row in tied})
 
 
+def test_rows_without_a_cluster_are_units_of_their_own():
+    rows = predictions(n=100)
+    empty = [structs.replace(row, cluster="") for row in rows]
+    cards = [_card({"model": each}) for each in (rows, empty)]
+    assert cards[1].settings.unit == "row"
+    assert cards[0].to_json() == cards[1].to_json()
+    mixed = [structs.replace(row, cluster="drawing" if number < 40 else "") for number, row in enumerate(rows)]
+    card = _card({"model": mixed})
+    assert card.settings.unit == "cluster"
+    assert card.method("model").find("all").n_clusters == 61
+
+
+def test_rows_that_all_name_one_cluster_are_refused_with_a_sentence():
+    rows = [structs.replace(row, cluster="photos") for row in predictions(n=30)]
+    with pytest.raises(UserError, match=r"all 30 rows name one cluster.*leave 'cluster' empty"):
+        _card({"model": rows})
+
+
+def test_no_value_has_an_interval_of_no_width_because_its_rows_are_one_cluster():
+    rows = [structs.replace(row, cluster="tied") if row.task == "faces" else row for row in _two_tasks()]
+    card = _card({"model": rows})
+    tied = card.method("model").find("task", "faces")
+    assert tied.n_clusters == 1
+    assert all(value.low is None and value.high is None for value in tied.headline.values())
+    assert tied["brier"].value is not None
+    assert card.method("model").find("task", "emoji")["brier"].low is not None
+    assert any("no interval for task 'faces'" in note for note in card.notes)
+    one_row = _card({"model": predictions(n=1)})
+    assert one_row["accuracy"].low is None
+
+
 def test_strata_of_ambiguity_stand_beside_the_whole():
     scores = _card({"model": predictions(votes=True)}).method("model").scores
     strata = {one.name: one.n for one in scores if one.kind == "stratum"}
