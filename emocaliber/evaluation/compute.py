@@ -111,8 +111,8 @@ def _require_clusters(method: MethodRows) -> None:
     rows = len(method.table)
     if rows > 1 and np.unique(method.table.cluster).size == 1:
         raise UserError(
-            f"method {method.table.method!r}: all {rows:,} rows name one cluster, so there is nothing to resample and no"
-            " interval; leave 'cluster' empty where every row is a unit of its own, or name what belongs together"
+            f"method {method.table.method!r}: all {rows:,} rows name one cluster, so there is nothing to resample and"
+            " no interval; leave 'cluster' empty where every row is a unit of its own, or name what belongs together"
         )
 
 

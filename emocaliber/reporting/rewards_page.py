@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from emocaliber.reporting.document import Cell, Document, Figure, Panel, Paragraph, Section, Table
 from emocaliber.reporting.html import write_page
@@ -19,6 +19,9 @@ from emocaliber.reporting.palette import BAND, BLUE, GREY, INK, ORANGE
 from emocaliber.reporting.svg import draw_svg
 from emocaliber.stages.rewards import DRAWN, Reward, named_reward
 from emocaliber.stages.rewards_safety import GRID, Range, Safety, honest_value, safety
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 EARNED_READING = (
     "Across, the confidence; up, what the answer earns when it is correct and when it is wrong. The dotted line is what"

@@ -12,14 +12,12 @@ import io
 import re
 from collections.abc import Callable
 from html import escape
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from emocaliber.reporting.palette import ALL, AXIS, INK, LINE, MUTED, PAGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH = 360.0
 """Width of every panel in points: what a phone shows without shrinking its letters."""
@@ -57,7 +55,7 @@ _STYLE: dict[Any, Any] = {
     "legend.handlelength": 3.2,
 }
 
-Draw = Callable[[Axes], None]
+Draw = Callable[["Axes"], None]
 
 
 def draw_svg(
@@ -67,6 +65,10 @@ def draw_svg(
 
     `name` is unique in its page; `alternative` says in words what is seen.
     """
+    import matplotlib as mpl  # half a second that nobody should wait for who draws nothing
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH / 72, height / 72))
         canvas = FigureCanvasSVG(figure)

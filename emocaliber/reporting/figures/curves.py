@@ -8,14 +8,17 @@ Each function draws one panel from the curves of a scorecard (or of a stage's lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from emocaliber.evaluation.scorecard import HistogramBin, ReliabilityBin, RiskCoverage, TrustedCurve
 from emocaliber.reporting.document import Panel
 from emocaliber.reporting.palette import AXIS, BAND, BLUE, INK, MUTED, ORANGE, PAGE, series_styles
 from emocaliber.reporting.svg import draw_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 AGAIN_READING = (
     "As the first figure: on the dashed diagonal, accuracy equals confidence; hollow points lie further off than"

@@ -6,14 +6,16 @@ subsets_panel("ece", "ECE", "ECE (0 to 1)", {"Task “FI-8”": {"model": Estima
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING
 
 from emocaliber.evaluation.scorecard import Estimate
 from emocaliber.reporting.document import Panel
 from emocaliber.reporting.figures.curves import shortened
 from emocaliber.reporting.palette import INK, MUTED, series_styles
 from emocaliber.reporting.svg import draw_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SUBSETS_READING = (
     "One block for each task and each group of samples, one bar for each method. The thin line through the end of a"
