@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from emocaliber.cli.console import progress
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import SCORECARD, Output
 from emocaliber.data.embedded import FILES
@@ -59,15 +60,15 @@ def _train(arguments: argparse.Namespace) -> None:
     from emocaliber.reporting.terminal import render_terminal
 
     console = Console()
-    with Console(stderr=True).status("reading") as status:
+    with progress("reading") as report:
         card = run_baseline(
             arguments.name,
-            arguments.views or _views_of_suite(arguments.suite, arguments.out / "features", status.update),
+            arguments.views or _views_of_suite(arguments.suite, arguments.out / "features", report),
             arguments.out,
             recipe=arguments.recipe,
             seed=arguments.seed,
             suite=arguments.suite,
-            on_progress=status.update,
+            on_progress=report,
         )
     for part in render_terminal(summary_document(card)):
         console.print(part)
@@ -87,8 +88,6 @@ def _views_of_suite(suite: Path | None, folder: Path, on_progress: Callable[[str
 
 
 def _features(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from emocaliber.data.embedded import check_source
     from emocaliber.models.location import check_model
     from emocaliber.runs.features import suite_data, write_features
@@ -99,8 +98,8 @@ def _features(arguments: argparse.Namespace) -> None:
     for name in data:
         check_source(name, "--data")
     check_model(arguments.model)
-    with Console(stderr=True).status("loading") as status:
+    with progress("loading") as report:
         for path in write_features(
-            data, arguments.model, arguments.out, arguments.question, arguments.batch_size, status.update
+            data, arguments.model, arguments.out, arguments.question, arguments.batch_size, report
         ):
             print(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emocaliber.cli.console import progress
 from emocaliber.cli.training import REPORT_FILES
 from emocaliber.core.outputs import Output
 
@@ -22,11 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train the baselines, judge them beside the language model, and say where both reports are."""
-    from rich.console import Console
-
     from emocaliber.runs.compare import BASELINES, compare
 
-    with Console(stderr=True).status("reading") as status:
-        report = compare(arguments.run_folder, status.update)
+    with progress("reading") as report_progress:
+        report = compare(arguments.run_folder, report_progress)
     print(f"The run's report, baselines beside it: {report}")
     print(f"All of their figures: {arguments.run_folder / BASELINES / 'report.html'}")

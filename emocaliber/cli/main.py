@@ -18,8 +18,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from emocaliber import __version__
 from emocaliber.cli import baselines, compare, data, predict, recalibrate, score, share, training
+from emocaliber.cli.console import silence_libraries
 from emocaliber.cli.parsing import CommandParser
-from emocaliber.cli.quiet import silence_libraries
 from emocaliber.core.errors import UserError
 from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import claimed

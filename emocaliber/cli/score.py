@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from emocaliber.cli.columns import add_column_arguments, columns_of
+from emocaliber.cli.console import progress
 from emocaliber.core.outputs import SCORECARD, Output
 
 
@@ -43,8 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
     from emocaliber.reporting.terminal import render_terminal
     from emocaliber.runs.scoring import score_files
 
-    progress, console = Console(stderr=True), Console()
-    with progress.status("reading") as status:
+    console = Console()
+    with progress("reading") as report:
         card = score_files(
             arguments.predictions,
             suite=arguments.suite,
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
             out=arguments.out,
             threshold_on_test=arguments.threshold_on_test,
             columns=columns_of(arguments),
-            on_progress=status.update,
+            on_progress=report,
         )
     for part in render_terminal(summary_document(card)):
         console.print(part)

@@ -49,7 +49,6 @@ def write_parquet(
     header is refused, or a path is to be written that does not lie under the folder of `out`.
     """
     parts = out.parent / f"{out.name}.parts-{hashlib.sha256(f'{key} {images}'.encode()).hexdigest()[:12]}"
-    parts.mkdir(parents=True, exist_ok=True)
     source, count, number = _with_new_ids(rows), 0, 0
     while written := _part(parts / f"{number:06d}.parquet", source, out.parent, images):
         count, number = count + written, number + 1
@@ -82,6 +81,7 @@ def _part(path: Path, source: Iterator[Row], folder: Path, images: Images) -> in
             return len(ids)
     chosen = [_written(row, folder, images) for row in again] or _next_part(source, folder, images)
     if chosen:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         pq.write_table(pa.Table.from_pylist(chosen, schema=SCHEMA), partial, compression="zstd")
         partial.replace(path)

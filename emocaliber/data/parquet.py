@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
 
 Values = Mapping[str, Any]
@@ -48,6 +48,7 @@ def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[
             if isinstance(splits, str) and splits not in (present := _splits(file)):
                 raise UserError(
                     f"{path}: no row has split {splits!r}; there are {', '.join(sorted(present)) or 'no rows at all'}"
+                    f"{did_you_mean(splits, present)}"
                 )
         columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
         rows = stored_rows(path, columns, wanted)

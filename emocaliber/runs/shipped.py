@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.yaml_files import shipped_folder
 
 
@@ -25,7 +25,9 @@ def copy_recipes(name: str, target: Path) -> list[Path]:
     """
     found = shipped()
     if name not in found:
-        raise UserError(f"there are no recipes named {name!r}; choose one of {', '.join(found)}")
+        raise UserError(
+            f"there are no recipes named {name!r}; choose one of {', '.join(found)}{did_you_mean(name, found)}"
+        )
     if os.path.lexists(target):
         raise UserError(f"{target} is there already; name a folder that is not")
     shutil.copytree(found[name], target)

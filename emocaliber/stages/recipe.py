@@ -196,7 +196,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")
     if key in {"data", "splits", "teachers"}:
         if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
-            raise UserError(f"{path}: {key}: give a list such as [kaomoji, emoji]")
+            example = value if isinstance(value, str) else "kaomoji, emoji"
+            raise UserError(f"{path}: {key}: give a list such as [{example}]")
         return tuple(value)
     if key in {"max_pixels", "pairs", "fold", "held_out_steps", "held_out_rows"} and value is None:
         return None
