@@ -82,6 +82,9 @@ class ModelChoice:
         _silence_libraries()
         try:
             return self._engine()
+        except ModuleNotFoundError as missing:
+            extra = "vllm" if self.engine == "vllm" else "train"
+            raise UserError(f"{self.title} needs {missing.name}: pip install 'emocaliber[{extra}]'") from None
         except (OSError, ValueError) as error:
             raise UserError(f"{self.title} cannot be loaded: {error}") from None
 
@@ -149,7 +152,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asking.add_argument(
         "--max-pixels",
-        type=_pixels,
+        type=_positive,
         metavar="N",
         help=f"show the model at most N pixels of a picture (default: the adapter's own, or {SHOWN_PIXELS})",
     )
@@ -176,10 +179,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer", type=Path, metavar="DIR", help="with a vLLM server: model folder, to show label probabilities"
     )
     model.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
-    model.add_argument("--device", default="auto", help="transformers engine: cpu, cuda, mps (default: a GPU if any)")
+    model.add_argument("--device", type=_device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
     model.add_argument(
         "--max-new-tokens",
-        type=int,
+        type=_positive,
         metavar="N",
         help=f"longest answer in tokens (default: {LONGEST_ANSWER}; tiny model: {LONGEST_TINY_ANSWER})",
     )
@@ -281,10 +284,16 @@ def _record(path: Path | None, adapter: Path | None, template: Template, questio
     return read_record(beside)
 
 
-def _pixels(text: str) -> int:
+def _positive(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= MAX_PIXELS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 1 to {MAX_PIXELS}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_PIXELS:,}")
     return int(text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device; give cpu, cuda, cuda:1 or mps")
+    return text
 
 
 def _share(text: str) -> float:

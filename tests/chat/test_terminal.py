@@ -77,6 +77,18 @@ MISTYPED = {
     "{face} --calibration {folder}": "no finished stage 3",
     "{face} --server http://127.0.0.1:9": "--server needs --model",
     "{face} --threshold 70": "not a number from 0 to 1",
+    "{face} --device gpu": "'gpu' is not a device",
+    "{face} --max-new-tokens 0": "not a whole number from 1",
+    "{face} --max-pixels big": "not a whole number from 1",
+    "{face} --tokenizer {folder}/nowhere": "nowhere: no such folder",
+    "{face} --calibration {face}": "give a calibration.json or a prediction file",
+    "{face} --adapter {face}": "this is a file; give the folder that holds adapter_config.json",
+    "{face} --model {face}": "this is a file; give the folder that holds the model's config.json",
+    "{face} --adapter {folder}/adaptr": "did you mean {folder}/adapter",
+    "{face} --labels joy,joy": "listed twice",
+    "{face} --template self-report-confidence": "a second question",
+    "http://127.0.0.1:9/x.png": "never from an address",
+    "{empty}": "the file is empty",
     "{heic}": "save it as JPEG",
 }
 
@@ -87,7 +99,10 @@ def test_what_people_mistype_is_a_clear_line_before_a_model_is_loaded(
 ):
     heic = tmp_path / "photo.heic"
     heic.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    words = [word.format(face=faces[0], folder=tmp_path, heic=heic) for word in line.split()]
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "adapter").mkdir()
+    names = {"face": faces[0], "folder": tmp_path, "heic": heic, "empty": tmp_path / "empty.png"}
+    words = [word.format(**names) for word in line.split()]
     monkeypatch.setattr(ModelChoice, "load", lambda _: pytest.fail("a model was loaded"))
     try:
         code: object = main(["ask", *words])
@@ -95,7 +110,8 @@ def test_what_people_mistype_is_a_clear_line_before_a_model_is_loaded(
         code = stopped.code
     printed = capfd.readouterr()
     assert code == 2
-    assert MISTYPED[line] in " ".join((printed.out + printed.err).split())
+    assert MISTYPED[line].format(**names) in " ".join((printed.out + printed.err).split())
+    assert "Traceback" not in printed.err
 
 
 @pytest.mark.slow
