@@ -23,8 +23,8 @@ from emocaliber.runs.steps import file_hash, run_step
 from emocaliber.runs.summary import summarise
 from emocaliber.runs.train import train
 from emocaliber.stages.calibrate.split import TRAINED
-from emocaliber.stages.fast.feature_store import STORED
-from emocaliber.stages.fast.kept_features import FEATURES
+from emocaliber.stages.fast.feature_cache import FEATURES
+from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import ADAPTER
 

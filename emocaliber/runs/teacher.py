@@ -28,7 +28,7 @@ from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import model_folder
 from emocaliber.reading import read_response
-from emocaliber.stages.fast.kept_features import remembering
+from emocaliber.stages.fast.feature_cache import remembering
 from emocaliber.stages.launch import processes, rank, shared_out
 from emocaliber.stages.loading import limit_pixels, missing_model
 from emocaliber.stages.profiling import ASKING, part

@@ -24,8 +24,8 @@ from emocaliber.runs.teacher import forget_answers, open_teacher
 from emocaliber.runs.trackers import BOARDS, keep_boards, refuse_missing
 from emocaliber.stages.calibrate.stage import calibrate
 from emocaliber.stages.examples import in_splits
-from emocaliber.stages.fast.feature_store import STORED
-from emocaliber.stages.fast.kept_features import FEATURES
+from emocaliber.stages.fast.feature_cache import FEATURES
+from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.label import label
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import CHECKPOINTS

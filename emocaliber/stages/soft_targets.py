@@ -23,8 +23,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import LEVEL_TEXTS
 from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.examples import GroupedByLength, TrainingExample
-from emocaliber.stages.fast.needed import LOOKED_AT
-from emocaliber.stages.fast.packing import ROWS, packed
+from emocaliber.stages.fast.packing import LOOKED_AT, ROWS, packed
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """From log-probabilities over levels [n, 21], targets [n, 21] and correctness [n] to a loss per row [n]."""

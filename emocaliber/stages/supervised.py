@@ -18,7 +18,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.models.question import Question
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset, token_lengths, trained_question
-from emocaliber.stages.fast.kept_features import keep_all, passes, remembering
+from emocaliber.stages.fast.feature_cache import keep_all, passes, remembering
 from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.loading import load_processor, load_trainable

@@ -30,7 +30,7 @@ from emocaliber.data.embedded import load
 from emocaliber.models.location import embedded_base
 from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function
 from emocaliber.stages.examples import TrainingExample, as_dataset
-from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer
+from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import sft_config, train_supervised, trainer_keys

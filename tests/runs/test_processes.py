@@ -26,7 +26,7 @@ from emocaliber.models.location import embedded_base
 from emocaliber.runs.processes import join, refuse_launch
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.teacher import EngineTeacher
-from emocaliber.stages.fast import sharing_trainers
+from emocaliber.stages.fast import prompt_sharing
 from emocaliber.stages.launch import shared_out
 from emocaliber.stages.training import refuse_pieces
 from tests.runs.few_rows import few_rows
@@ -43,11 +43,11 @@ import json, sys
 import torch.distributed as dist
 from transformers import Qwen2_5_VLForConditionalGeneration as Model
 from emocaliber.cli import main
-from emocaliber.stages.fast import sharing_trainers
+from emocaliber.stages.fast import prompt_sharing
 from tests.runs.keyed_draws import keyed, telling
 
 Model.generate = keyed(Model.generate)
-sharing_trainers.generate_shared = telling(sharing_trainers.generate_shared)
+prompt_sharing.generate_shared = telling(prompt_sharing.generate_shared)
 for command in json.loads(sys.argv[1]):
     assert main(command) == 0
     assert dist.get_world_size() == 2, f"{dist.get_world_size()} processes"
@@ -78,7 +78,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*torchrun, str(out / "two.py"), json.dumps(commands(2))], check=True, env=environment, cwd=ROOT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Model, "generate", keyed(Model.generate))
-        patch.setattr(sharing_trainers, "generate_shared", telling(sharing_trainers.generate_shared))
+        patch.setattr(prompt_sharing, "generate_shared", telling(prompt_sharing.generate_shared))
         assert [main(command) for command in commands(1)] == [0, 0]
     return out
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emocaliber.runs.trackers import BOARDS, keep_boards
 from emocaliber.runs.train import carried
-from emocaliber.stages.fast.feature_store import INDEX, NUMBERS
+from emocaliber.stages.fast.vision_features import INDEX, NUMBERS
 
 
 def written(file: Path, text: str) -> Path:

@@ -22,7 +22,7 @@ from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.held_out_metrics import Stated
 from emocaliber.stages.examples import TrainingExample
-from emocaliber.stages.fast.frozen_vision import is_known, vision_holder
+from emocaliber.stages.fast.qwen import is_known, vision_holder
 
 MOST_READINGS = 12  # ties that flip with the batch could otherwise go on for ever
 

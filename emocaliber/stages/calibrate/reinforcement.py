@@ -28,7 +28,7 @@ from emocaliber.stages.calibrate.draws import left_padding_processor, questions,
 from emocaliber.stages.calibrate.held_out import HeldOutCallback
 from emocaliber.stages.calibrate.segments import SegmentTrainer, segment_rewards
 from emocaliber.stages.examples import TrainingExample, trained_question
-from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer, SharingRLOOTrainer
+from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import Log, finish, fixed_settings, result_name

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from emocaliber.stages.calibrate.draws import asked, reward_of
-from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer
+from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import stated
 from emocaliber.stages.rewards_correctness import correctness_of, rewards_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emocaliber.stages.fast.packing import use_packing
-from emocaliber.stages.fast.shared_questions import use_sharing
+from emocaliber.stages.fast.prompt_sharing import use_sharing
 from tests.stages.families import FAMILIES
 
 MADE = {"packing is off": use_packing, "each answer computes its question again": use_sharing}

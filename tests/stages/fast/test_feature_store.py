@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from emocaliber.stages.fast.feature_store import FeatureStore, Grid, picture_key
+from emocaliber.stages.fast.vision_features import FeatureStore, Grid, picture_key
 
 FEATURES: dict[str, tuple[torch.Tensor, Grid]] = {
     "one": (torch.arange(24.0).reshape(8, 3), (1, 2, 4)),

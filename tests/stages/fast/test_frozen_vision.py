@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from emocaliber.core.prompting import messages
-from emocaliber.stages.fast.frozen_vision import feature_processor, vision_holder
+from emocaliber.stages.fast.qwen import vision_holder
+from emocaliber.stages.fast.vision_features import feature_processor
 from tests.stages.families import FAMILIES
 
 LIMIT = 10_000_000

@@ -18,8 +18,8 @@ from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset
-from emocaliber.stages.fast.frozen_vision import vision_holder
 from emocaliber.stages.fast.packing import ROWS, packed, use_packing
+from emocaliber.stages.fast.qwen import vision_holder
 from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, answer_places, cross_entropy
 from tests.stages.families import FAMILIES
 

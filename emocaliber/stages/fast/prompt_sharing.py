@@ -1,9 +1,13 @@
-"""A group's answers share their question: its picture and text go through the model once, not once for each answer.
+"""A group's answers share their question: its picture and text go through the model once, not once for each answer. The
+recipe key `share_questions`.
 
-Not an approximation: in a causal model, what stands before the answers does not depend on them. Where TRL computes
-question and answer of each row, here every question is computed once, in generation and in each pass that reads
-log-probabilities, and the answers after it attend to it and to themselves. For the Qwen-VL family, whose rotary places
-are three-dimensional; another is left to TRL's own way, and it is said.
+In a causal model, what stands before the answers does not depend on them. Where TRL's GRPO and RLOO compute question
+and answer of each row, here every question is computed once, in generation and in each pass that reads
+log-probabilities, and the answers after it attend to it and to themselves. Rewards, advantages, losses and draws are
+TRL's own. For the Qwen-VL family, whose rotary places are three-dimensional; another is left to TRL's own way, and it
+is said.
+
+    share_questions: false      # in a recipe: TRL's own way
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import Trainer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.rloo_trainer import RLOOTrainer
 
-from emocaliber.stages.fast.attention import use_attention
-from emocaliber.stages.fast.frozen_vision import vision_holder
+from emocaliber.stages.fast.qwen import use_attention, vision_holder
 
 ATTENTION = "emocaliber_shared"
 
@@ -55,7 +61,7 @@ def shared_attention(
     """
     if shared is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **named)
-    (query, asking), (key, keys), (value, values) = (shared.split(one) for one in (query, key, value))
+    (query, asking), (key, keys), (value, values) = (shared.split(tensor) for tensor in (query, key, value))
     begun, _ = sdpa_attention_forward(module, query, key, value, shared.within, **named)
     keys = torch.cat([key[shared.question], keys], dim=2)
     values = torch.cat([value[shared.question], values], dim=2)
@@ -148,3 +154,79 @@ def generate_shared(
     holder.rope_deltas = holder.rope_deltas.repeat_interleave(copies, dim=0)
     pictures = {"mm_token_type_ids", "pixel_values", "image_grid_thw"}
     return generate(**{key: value for key, value in batch.items() if key not in pictures}, past_key_values=cache)
+
+
+class _Sharing(Trainer):
+    """What both trainers do alike; with `share_questions` False, everything is TRL's own way."""
+
+    num_generations: Any
+    ref_model: Any
+
+    def __init__(self, *arguments: Any, share_questions: bool = True, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._groups: torch.Tensor | None = None
+        model: Any = self.model
+        models = [self.accelerator.unwrap_model(each) for each in (model, self.ref_model) if each is not None]
+        self._shares = share_questions and all(map(use_sharing, models))
+        if self._shares:
+            alone = model.generate
+
+            def generate(**batch: Any) -> torch.Tensor:
+                if len(batch["input_ids"]) % self.num_generations:  # a group is spread over processes
+                    return alone(**batch)  # type: ignore[no-any-return]
+                return generate_shared(model, alone, self.num_generations, batch)
+
+            model.generate = generate
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        made: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        return made | {"group": self._drawn_groups(len(made["prompt_ids"]))}
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        self._groups = inputs["group"]
+        loss: torch.Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
+        self._groups = None
+        return loss
+
+    def _drawn_groups(self, rows: int) -> torch.Tensor:
+        """The groups of this process's rows, in the order in which they are drawn: [rows]."""
+        first = self.accelerator.process_index * rows
+        return torch.arange(first, first + rows, device=self.accelerator.device) // int(self.num_generations)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **named: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        if not self._shares:
+            found: tuple[torch.Tensor, Any, Any] = super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
+                model, input_ids, attention_mask, logits_to_keep, batch_size, **named
+            )
+            return found
+        groups = self._drawn_groups(len(input_ids)) if self._groups is None else self._groups
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "group": groups}
+        batch |= {key: named[key] for key in ("mm_token_type_ids", "image_grid_thw", "pixel_values")}
+        size = batch_size or len(groups)
+        base = self.accelerator.unwrap_model(model)
+        logs: list[torch.Tensor] = []
+        entropies: list[torch.Tensor | None] = []
+        for start in range(0, len(groups), size):
+            part = rows_of(batch, torch.arange(start, min(start + size, len(groups)), device=groups.device))
+            with self.accelerator.autocast():
+                log, entropy = answer_log_probabilities(model, base, part, logits_to_keep)
+            logs.append(log)
+            entropies.append(entropy)
+        known = [entropy for entropy in entropies if entropy is not None]
+        return torch.cat(logs), torch.cat(known) if known else None, None
+
+
+class SharingGRPOTrainer(_Sharing, GRPOTrainer):
+    """TRL's GRPO."""
+
+
+class SharingRLOOTrainer(_Sharing, RLOOTrainer):
+    """TRL's RLOO."""

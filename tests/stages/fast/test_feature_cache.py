@@ -12,7 +12,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.models.location import embedded_base
 from emocaliber.stages.examples import TrainingExample
-from emocaliber.stages.fast.kept_features import passes, remembering
+from emocaliber.stages.fast.feature_cache import passes, remembering
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import train_supervised, trainer_keys

@@ -16,8 +16,8 @@ from accelerate import PartialState
 
 from emocaliber.core.images import load_image
 from emocaliber.core.samples import Sample
-from emocaliber.stages.fast.feature_store import picture_key
-from emocaliber.stages.fast.frozen_vision import BATCH, FeatureProcessor, feature_processor, is_known, vision_holder
+from emocaliber.stages.fast.qwen import is_known, vision_holder
+from emocaliber.stages.fast.vision_features import BATCH, FeatureProcessor, feature_processor, picture_key
 from emocaliber.stages.recipe import Recipe
 
 FEATURES = "features"

@@ -1,8 +1,8 @@
-"""An attention of our own in the language model of a Qwen-VL backbone.
+"""The modules of a Qwen-VL backbone that speed patches reach into, and an attention of one's own in its language model.
 
-Not an attention: the callers bring theirs (stages.packing, stages.calibrate.shared_questions).
+Another family is left as it is. The attentions are those of packing and prompt_sharing.
 
-    python -c "from emocaliber.stages.fast.attention import use_attention; help(use_attention)"
+    use_attention(model, "emocaliber_packed", packed_attention, "packing is off")
 """
 
 from __future__ import annotations
@@ -11,10 +11,21 @@ from collections.abc import Callable
 from typing import Any
 
 from accelerate import PartialState
+from peft import PeftModel
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from emocaliber.stages.fast.frozen_vision import is_known, vision_holder
+KNOWN = ("qwen2_5_vl", "qwen3_vl")
+
+
+def is_known(model: Any) -> bool:
+    """Whether the model is of the Qwen-VL family."""
+    return model.config.model_type in KNOWN
+
+
+def vision_holder(model: Any) -> Any:
+    """The module whose `visual` is the tower, beneath any adapter, of a model of a known family."""
+    return (model.get_base_model() if isinstance(model, PeftModel) else model).model
 
 
 def use_attention(model: Any, name: str, attention: Callable[..., Any], otherwise: str) -> bool:

@@ -1,9 +1,13 @@
-"""One pass of a frozen vision tower for each picture: a tower that takes its own features, a processor that brings
-them.
+"""One pass of a frozen vision tower for each picture: features on disk by the picture's content, a tower that takes
+them, a processor that brings them.
 
-Not for a tower that learns: its features would change. Where pixels would stand in a batch (`pixel_values`, one row a
-patch), the kept features stand, cut into as many rows, with an axis between that tells them from pixels; whatever
-slices pixels by pictures slices them alike, and generation and training need not know.
+For a tower that is frozen: one that learns would change them. Where pixels would stand in a batch (`pixel_values`, one
+row a patch), the stored features stand, cut into as many rows, with an axis between that tells them from pixels;
+whatever slices pixels by pictures slices them alike, and generation and training need not know. The numbers lie in one file, of
+which a batch reads its own part. A store counts from the moment that it is sealed; what a stopped run left unsealed is
+dropped, so that a run that resumes sees the very bits that an uninterrupted one does.
+
+    reader = feature_processor(model, processor, Path("out/features"), limit=2**30)
 """
 
 from __future__ import annotations
@@ -11,31 +15,100 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from PIL import Image
 from torch import nn
 from transformers import BatchFeature
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from emocaliber.stages.fast.feature_store import FeatureStore, Grid, picture_key
+from emocaliber.core.outputs import discard
+from emocaliber.stages.fast.qwen import vision_holder
 
-KNOWN = ("qwen2_5_vl", "qwen3_vl")
+NUMBERS, INDEX = "numbers.bin", "index.json"
+STORED = (NUMBERS, INDEX, f"{INDEX}.partial")
+Grid = tuple[int, int, int]
+"""Patches of one picture: frames, rows, columns."""
+
+
+def picture_key(picture: Image.Image) -> str:
+    """The SHA-256 of a decoded picture's size, mode and pixels, in hex."""
+    whole = hashlib.sha256(f"{picture.mode} {picture.size}".encode())
+    whole.update(picture.tobytes())
+    return whole.hexdigest()
+
+
+@dataclass
+class FeatureStore:
+    """The features of pictures by their key, in one folder.
+
+    `maker` tells the weights and the picture sizes that made them: a folder that another made is emptied. `limit` is
+    the size in bytes beyond which nothing is added. Each picture's features are [patches, width] of `dtype`.
+    """
+
+    folder: Path
+    maker: str
+    width: int
+    dtype: torch.dtype
+    limit: int
+    places: dict[str, tuple[int, Grid]] = field(default_factory=dict, repr=False)
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        """Read the index of a sealed folder that the same maker filled, or start an empty one."""
+        index = self.folder / INDEX
+        known = json.loads(index.read_text()) if index.exists() else {}
+        if known.get("maker") == self.maker:
+            self.places = {key: (at, tuple(grid)) for key, (at, grid) in known["places"].items()}
+            self.size = known["size"]
+        else:
+            discard(self.folder, *STORED)
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / NUMBERS).open("ab") as file:
+            file.truncate(self.size)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the picture's features are kept."""
+        return key in self.places
+
+    def grid(self, key: str) -> Grid:
+        """The picture's grid of patches. Raises KeyError where it is not kept."""
+        return self.places[key][1]
+
+    def add(self, features: dict[str, tuple[torch.Tensor, Grid]]) -> bool:
+        """Append the features [patches, width] and grids of pictures; whether there was room for them."""
+        taken = sum(tensor.numel() * tensor.element_size() for tensor, _ in features.values())
+        if self.size + taken > self.limit:
+            return False
+        with (self.folder / NUMBERS).open("ab") as file:
+            for key, (tensor, grid) in features.items():
+                self.places[key] = (self.size, grid)
+                self.size += file.write(tensor.to("cpu", self.dtype).contiguous().view(torch.uint8).numpy().tobytes())
+        return True
+
+    def read(self, keys: Sequence[str]) -> torch.Tensor:
+        """The pictures' features, one after the other: [patches, width]. Raises KeyError where one is not kept."""
+        row = self.width * self.dtype.itemsize
+        parts = bytearray()
+        with (self.folder / NUMBERS).open("rb", buffering=0) as file:
+            for key in keys:
+                at, (frames, rows, columns) = self.places[key]
+                file.seek(at)
+                parts += file.read(frames * rows * columns * row)
+        return torch.frombuffer(parts, dtype=self.dtype).reshape(-1, self.width)
+
+    def seal(self) -> None:
+        """Make what was added count from now on, also for a run that comes after."""
+        partial = self.folder / f"{INDEX}.partial"
+        partial.write_text(json.dumps({"maker": self.maker, "size": self.size, "places": self.places}))
+        partial.replace(self.folder / INDEX)
+
+
 BATCH = 64  # pictures that go through the tower at a time
-
-
-def is_known(model: Any) -> bool:
-    """Whether the model's family is one whose features can be kept."""
-    return model.config.model_type in KNOWN
-
-
-def vision_holder(model: Any) -> Any:
-    """The module whose `visual` is the tower, beneath any adapter, of a model of a known family."""
-    return (model.get_base_model() if isinstance(model, PeftModel) else model).model
 
 
 class FeatureTower(nn.Module):
@@ -89,8 +162,8 @@ class FeatureProcessor:
 
     def __call__(self, text: Sequence[str], images: Sequence[Sequence[Image.Image]] | None = None, **named: Any) -> Any:
         """The processor's batch with features in the place of pixels; with pixels where there was no room to keep."""
-        pictures = [one for row in images or () for one in row]
-        keys = [picture_key(one) for one in pictures]
+        pictures = [picture for row in images or () for picture in row]
+        keys = [picture_key(picture) for picture in pictures]
         if not keys or not self.keep(pictures, keys):
             return self.processor(text=list(text), images=images, **named)
         grids = [self.store.grid(key) for key in keys]
@@ -112,7 +185,7 @@ class FeatureProcessor:
 
     def keep(self, pictures: Sequence[Image.Image], keys: Sequence[str]) -> bool:
         """Make and keep the features of those pictures that are new; whether all of them are kept now."""
-        new = {key: one for key, one in zip(keys, pictures, strict=True) if key not in self.store}
+        new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self.store}
         for start in range(0, len(new), BATCH):
             part = dict(list(new.items())[start : start + BATCH])
             self.closed = self.closed or not self.store.add(self._made(part))

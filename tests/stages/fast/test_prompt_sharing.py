@@ -19,8 +19,7 @@ from trl.trainer.utils import shuffle_sequence_dict, split_pixel_values_by_grid,
 
 from emocaliber.core.prompting import load_template
 from emocaliber.stages.calibrate.draws import questions, text_of
-from emocaliber.stages.fast.shared_questions import shared_line, use_sharing
-from emocaliber.stages.fast.sharing_trainers import SharingGRPOTrainer, SharingRLOOTrainer
+from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer, shared_line, use_sharing
 from tests.stages.families import FAMILIES
 from tests.stages.fast.test_packing import QWEN, examples
 
