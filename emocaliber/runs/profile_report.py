@@ -17,17 +17,17 @@ PICTURE = "profile.png"
 
 def profile_table(profile: Profile) -> str:
     """One line a part, the longest first: seconds, share of the whole, milliseconds a step."""
-    whole, steps = sum(profile.seconds.values()), max(profile.steps, 1)
+    total, steps = sum(profile.seconds.values()), max(profile.steps, 1)
     lines = [f"{'part':<26}{'seconds':>9}{'share':>8}{'ms a step':>11}"]
     for name, seconds in by_time(profile):
-        lines.append(f"{name:<26}{seconds:>9.1f}{seconds / whole:>8.1%}{1000 * seconds / steps:>11.0f}")
-    lines.append(f"{f'all, {profile.steps} steps':<26}{whole:>9.1f}{1:>8.1%}{1000 * whole / steps:>11.0f}")
+        lines.append(f"{name:<26}{seconds:>9.1f}{seconds / total:>8.1%}{1000 * seconds / steps:>11.0f}")
+    lines.append(f"{f'all, {profile.steps} steps':<26}{total:>9.1f}{1:>8.1%}{1000 * total / steps:>11.0f}")
     return "\n".join(lines)
 
 
 def by_time(profile: Profile) -> list[tuple[str, float]]:
     """Parts and seconds, the longest first."""
-    return sorted(profile.seconds.items(), key=lambda one: -one[1])
+    return sorted(profile.seconds.items(), key=lambda item: -item[1])
 
 
 def draw_profile(profile: Profile, out: Path) -> Path:

@@ -112,11 +112,11 @@ class EngineTeacher:
             rows = [i for i, sample in enumerate(samples) if sample.candidates == candidates]
             units += [rows[start : start + self.unit] for start in range(0, len(rows), self.unit)]
         scores = shared_out(units, lambda unit: self._scores([samples[i] for i in unit]))
-        found: list[Floats] = [np.empty(0)] * len(samples)
+        beliefs: list[Floats] = [np.empty(0)] * len(samples)
         for unit, scored in zip(units, scores, strict=True):
             for i, share in zip(unit, normalised(scored), strict=True):
-                found[i] = share
-        return found
+                beliefs[i] = share
+        return beliefs
 
     def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
         """One answer to each sample, in order, read by the parser; `draw` numbers those of an engine that samples."""

@@ -70,18 +70,18 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
 
 
 @contextmanager
-def carried(features: Path | None, kept: Path) -> Iterator[None]:
+def carried(features: Path | None, here: Path) -> Iterator[None]:
     """Features lie in `kept` meanwhile; after a stop they are found there, since nothing is copied."""
     alone = PartialState().num_processes == 1
-    if features is not None and alone and features.is_dir() and not kept.is_dir():
-        features.rename(kept)
+    if features is not None and alone and features.is_dir() and not here.is_dir():
+        features.rename(here)
     yield
-    if features is not None and alone and kept.is_dir():
+    if features is not None and alone and here.is_dir():
         discard(features, *STORED)  # of a stage that was done again meanwhile
         if not features.exists():
-            kept.rename(features)
+            here.rename(features)
     elif PartialState().is_main_process:
-        discard(kept, *STORED)
+        discard(here, *STORED)
 
 
 @contextmanager

@@ -36,17 +36,19 @@ class Paths:
 
 def paths_of(written: Sequence[int], options: Sequence[Sequence[int]]) -> Paths:
     """Compare the written answer's tokens with those of each option. Raises ValueError where it is none of them."""
-    whole, others = tuple(written), [tuple(option) for option in options]
-    if whole not in others:
+    answer, others = tuple(written), [tuple(option) for option in options]
+    if answer not in others:
         raise ValueError("the written answer is none of the options")
     branchings = []
-    for place in range(len(whole)):
-        tokens = {one[place] for one in others if one[:place] == whole[:place] and len(one) > place}
+    for place in range(len(answer)):
+        tokens = {option[place] for option in others if option[:place] == answer[:place] and len(option) > place}
         if len(tokens) > 1:
             branchings.append(place)
     steps = tuple(
-        tuple((place, one[place]) for place in branchings if one[:place] == whole[:place] and len(one) > place)
-        for one in others
+        tuple(
+            (place, option[place]) for place in branchings if option[:place] == answer[:place] and len(option) > place
+        )
+        for option in others
     )
     return Paths(steps, tuple(tuple(k for k, other in enumerate(steps) if other == own) for own in steps))
 
@@ -91,8 +93,8 @@ class AnswerPaths:
 
     def _around(self, answer: str, field: str) -> tuple[str, str, str]:
         opening, closing = self._tags[field]
-        before, found, rest = answer.rpartition(opening)
+        before, opened, rest = answer.rpartition(opening)
         text, ended, after = rest.partition(closing)
-        if not (found and ended):
+        if not (opened and ended):
             raise UserError(f"{answer!r} has no {opening}...{closing}")
         return before + opening, text, closing + after

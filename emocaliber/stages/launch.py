@@ -86,5 +86,5 @@ def shared_out(units: Sequence[Unit], work: Callable[[Unit], Result]) -> list[Re
     queue, done = f"emocaliber/{next(_queues)}", {}
     while (number := store.add(queue, 1) - 1) < len(units):
         done[number] = work(units[number])
-    found = {number: result for part in gathered(done) for number, result in part.items()}
-    return [found[number] for number in range(len(units))]
+    results = {number: result for part in gathered(done) for number, result in part.items()}
+    return [results[number] for number in range(len(units))]

@@ -106,15 +106,15 @@ def preference_pairs(draws: Iterable[Draw], reward: Reward, least_margin: float)
     without: Counter[str] = Counter()
     unreadable = 0
     for answers in by_sample.values():
-        said = [(draw, stated(draw.text, draw.candidates)) for draw in answers]
-        readable = [(draw, *one) for draw, one in said if one is not None]
-        unreadable += len(said) - len(readable)
-        found = _pairs_of(readable, reward, least_margin)
-        pairs += [pair for pair, _, _ in found]
-        for pair, high, low in found:
+        readings = [(draw, stated(draw.text, draw.candidates)) for draw in answers]
+        readable = [(draw, *pair) for draw, pair in readings if pair is not None]
+        unreadable += len(readings) - len(readable)
+        made = _pairs_of(readable, reward, least_margin)
+        pairs += [pair for pair, _, _ in made]
+        for pair, high, low in made:
             confidences["chosen", pair.kind].append(high)
             confidences["rejected", pair.kind].append(low)
-        if not found:
+        if not made:
             without[_why_none(len(answers), readable)] += 1
     kinds = Counter(str(pair.kind) for pair in pairs)
     return pairs, PairReport(
@@ -122,7 +122,7 @@ def preference_pairs(draws: Iterable[Draw], reward: Reward, least_margin: float)
         answers=sum(map(len, by_sample.values())),
         unreadable=unreadable,
         pairs=dict(kinds),
-        margin={kind: float(np.mean([one.margin for one in pairs if one.kind == kind])) for kind in kinds},
+        margin={kind: float(np.mean([pair.margin for pair in pairs if pair.kind == kind])) for kind in kinds},
         chosen={kind: float(np.mean(confidences["chosen", kind])) for kind in kinds},
         rejected={kind: float(np.mean(confidences["rejected", kind])) for kind in kinds},
         without=dict(without),
@@ -134,17 +134,17 @@ Said = tuple[Draw, str, float]
 
 def _pairs_of(readable: Sequence[Said], reward: Reward, least_margin: float) -> list[tuple[Pair, float, float]]:
     """Pairs of one sample with the confidences of chosen and rejected."""
-    found = []
+    pairs = []
     for label in sorted({label for _, label, _ in readable}):
         same = [(draw, c, reward(c, float(label == draw.truth))) for draw, named, c in readable if named == label]
-        best, worst = max(same, key=lambda one: one[2]), min(same, key=lambda one: one[2])
+        best, worst = max(same, key=lambda option: option[2]), min(same, key=lambda option: option[2])
         margin = best[2] - worst[2]
         if margin > 0 and margin >= least_margin:
             draw = best[0]
             kind: Kind = "right" if label == draw.truth else "wrong"
             pair = Pair(draw.id, draw.task, kind, draw.text, worst[0].text, margin)
-            found.append((pair, best[1], worst[1]))
-    return found
+            pairs.append((pair, best[1], worst[1]))
+    return pairs
 
 
 def _why_none(answers: int, readable: Sequence[Said]) -> str:

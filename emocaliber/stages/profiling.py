@@ -97,7 +97,7 @@ def watch(trainer: Trainer) -> None:
         module.register_forward_hook(lambda *_: profile.end())
     model.generate = _within(GENERATION, model.generate)
     rewards = vars(trainer).get("reward_funcs", [])  # TRL's online methods have them
-    rewards[:] = [_within(REWARD, one) for one in rewards]
+    rewards[:] = [_within(REWARD, reward) for reward in rewards]
 
 
 def _within(name: str, work: Callable[..., Any]) -> Callable[..., Any]:

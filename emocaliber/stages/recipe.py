@@ -201,8 +201,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         return tuple(value)
     if key in {"max_pixels", "pairs", "fold", "held_out_steps", "held_out_rows"} and value is None:
         return None
-    whole = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
-    kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(whole, int)
+    integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
+    kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(integers, int)
     kinds |= dict.fromkeys(("spread", "held_out", "anchor", "held_out_steps"), (int, float))
     if key in {"keep_features", "packing", "share_questions"} and not isinstance(value, bool):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")

@@ -183,7 +183,7 @@ def stated(text: str, candidates: Sequence[str]) -> tuple[str, float] | None:
 
 def never_best(rewards: Sequence[float | None], worst: float) -> list[float]:
     """The rewards, with `worst` in place of None, NaN and infinities, which a trainer may rank anywhere."""
-    return [one if one is not None and math.isfinite(one) else worst for one in rewards]
+    return [paid if paid is not None and math.isfinite(paid) else worst for paid in rewards]
 
 
 def _worst_malformed(name: str, right: Curve, wrong: Curve) -> Reward:

@@ -36,10 +36,11 @@ def rewards_of(reward: Reward, completions: Sequence[Completion], correctness: C
 
     Raises ValueError where agreement is asked for and a question has no votes.
     """
-    said = [stated(one.text, one.candidates) for one in completions]
-    right = correctness_of(completions, [None if one is None else one[0] for one in said], correctness)
+    readings = [stated(reading.text, reading.candidates) for reading in completions]
+    right = correctness_of(completions, [None if reading is None else reading[0] for reading in readings], correctness)
     earned = [
-        reward.malformed if one is None else reward(one[1], share) for one, share in zip(said, right, strict=True)
+        reward.malformed if reading is None else reward(reading[1], share)
+        for reading, share in zip(readings, right, strict=True)
     ]
     return never_best(earned, reward.malformed)
 
@@ -54,22 +55,24 @@ def correctness_of(
     target of less variance that is honest about the question more than about the answer.
     """
     if correctness == "agreement":
-        return [_share(one, label) for one, label in zip(completions, labels, strict=True)]
-    own = [float(label == one.truth) for one, label in zip(completions, labels, strict=True)]
+        return [_share(completion, label) for completion, label in zip(completions, labels, strict=True)]
+    own = [float(label == completion.truth) for completion, label in zip(completions, labels, strict=True)]
     if correctness == "label":
         return own
     groups: defaultdict[Hashable, list[float]] = defaultdict(list)
-    for one, right in zip(completions, own, strict=True):
-        groups[one.question].append(right)
+    for completion, right in zip(completions, own, strict=True):
+        groups[completion.question].append(right)
     means = {question: sum(rights) / len(rights) for question, rights in groups.items()}
     return [
-        GROUP_WEIGHT * means[one.question] + (1 - GROUP_WEIGHT) * right
-        for one, right in zip(completions, own, strict=True)
+        GROUP_WEIGHT * means[completion.question] + (1 - GROUP_WEIGHT) * right
+        for completion, right in zip(completions, own, strict=True)
     ]
 
 
-def _share(one: Completion, label: str | None) -> float:
-    total = sum((one.votes or {}).values())
-    if one.votes is None or not total:
-        raise ValueError(f"question {one.question}: correctness by agreement needs rater votes; use label or group")
-    return one.votes.get(label, 0) / total if label is not None else 0.0
+def _share(completion: Completion, label: str | None) -> float:
+    total = sum((completion.votes or {}).values())
+    if completion.votes is None or not total:
+        raise ValueError(
+            f"question {completion.question}: correctness by agreement needs rater votes; use label or group"
+        )
+    return completion.votes.get(label, 0) / total if label is not None else 0.0

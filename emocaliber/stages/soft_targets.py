@@ -50,22 +50,25 @@ class SoftTargetCollator:
         batch: dict[str, Any] = dict(self.inner([{k: v for k, v in row.items() if k != "example"} for row in rows]))
         goal = batch["labels"][:, 1:]
         first = (goal != -100).int().argmax(1)
-        for one, row, start in zip(examples, goal.tolist(), first.tolist(), strict=True):
-            tokens = self.paths.tokens(one.completion)
+        for example, row, start in zip(examples, goal.tolist(), first.tolist(), strict=True):
+            tokens = self.paths.tokens(example.completion)
             if tuple(row[start : start + len(tokens)]) != tokens:
-                raise UserError(f"{one.sample.id}: the chat template writes {one.completion!r} differently in a chat")
+                raise UserError(
+                    f"{example.sample.id}: the chat template writes {example.completion!r} differently in a chat"
+                )
         labels = [
-            self.paths.labels(one.completion, one.sample.candidates) if one.label_target else None for one in examples
+            self.paths.labels(example.completion, example.sample.candidates) if example.label_target else None
+            for example in examples
         ]
-        levels = [self.paths.levels(one.completion) if one.level_target else None for one in examples]
-        batch["label_field"] = field_tensors(labels, [one.label_target for one in examples], first)
-        batch["level_field"] = field_tensors(levels, [one.level_target for one in examples], first)
+        levels = [self.paths.levels(example.completion) if example.level_target else None for example in examples]
+        batch["label_field"] = field_tensors(labels, [example.label_target for example in examples], first)
+        batch["level_field"] = field_tensors(levels, [example.level_target for example in examples], first)
         batch["plain"] = goal != -100
         for name in ("label_field", "level_field"):
             field = batch[name]
             number, _, _ = torch.nonzero(field["counts"], as_tuple=True)
             batch["plain"][number, field["places"][field["counts"]]] = False
-        batch["correct"] = torch.tensor([-1.0 if one.correct is None else one.correct for one in examples])
+        batch["correct"] = torch.tensor([-1.0 if example.correct is None else example.correct for example in examples])
         return batch
 
     def _telling(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -90,22 +93,22 @@ def field_tensors(
     `places`, `tokens`, `counts` [n, options, steps]; `shares` [n, options], the targets; `rest` [n, options], the log
     of each option's part of what its companions share; `given` [n].
     """
-    options = max((len(one.steps) for one in paths if one), default=1)
-    longest = max((len(step) for one in paths if one for step in one.steps), default=1)
+    options = max((len(options_of.steps) for options_of in paths if options_of), default=1)
+    longest = max((len(step) for options_of in paths if options_of for step in options_of.steps), default=1)
     places = torch.zeros(len(paths), options, longest, dtype=torch.long)
     tokens, counts = places.clone(), places.bool()
     shares = torch.zeros(len(paths), options)
     rest = shares.clone()
-    for n, (one, target) in enumerate(zip(paths, targets, strict=True)):
-        if one is None or target is None:
+    for n, (options_of, target) in enumerate(zip(paths, targets, strict=True)):
+        if options_of is None or target is None:
             continue
         shares[n, : len(target)] = torch.tensor(target)
-        for k, steps in enumerate(one.steps):
+        for k, steps in enumerate(options_of.steps):
             for b, (place, token) in enumerate(steps):
                 places[n, k, b], tokens[n, k, b], counts[n, k, b] = int(first[n]) + place, token, True
-            parts = torch.tensor([max(target[other], _FLOOR) for other in one.companions[k]])
+            parts = torch.tensor([max(target[other], _FLOOR) for other in options_of.companions[k]])
             rest[n, k] = (max(target[k], _FLOOR) / parts.sum()).log()
-    given = torch.tensor([one is not None for one in paths])
+    given = torch.tensor([options_of is not None for options_of in paths])
     return {"places": places, "tokens": tokens, "counts": counts, "shares": shares, "rest": rest, "given": given}
 
 
@@ -114,8 +117,8 @@ def answer_places(goal: torch.Tensor) -> torch.Tensor:
 
     They are neighbours, and where a row's answer is shorter, or stands at the end, some around it are among them.
     """
-    said = goal != -100
-    first, behind = said.int().argmax(1), goal.shape[1] - said.flip(1).int().argmax(1)
+    answered = goal != -100
+    first, behind = answered.int().argmax(1), goal.shape[1] - answered.flip(1).int().argmax(1)
     few = int((behind - first).max())
     return first.clamp(max=goal.shape[1] - few)[:, None] + torch.arange(few, device=goal.device)
 

@@ -58,8 +58,8 @@ def asked(completions: Sequence[Any], columns: dict[str, Any]) -> list[Completio
     """The completions beside what they are judged by."""
     rows = zip(*(columns[key] for key in COLUMNS), strict=True)
     return [
-        Completion(text_of(one), question, tuple(candidates), truth, votes)
-        for one, (question, candidates, truth, votes) in zip(completions, rows, strict=True)
+        Completion(text_of(completion), question, tuple(candidates), truth, votes)
+        for completion, (question, candidates, truth, votes) in zip(completions, rows, strict=True)
     ]
 
 
@@ -77,12 +77,12 @@ def questions(examples: Sequence[TrainingExample], template: Template, max_pixel
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [examples[i].sample for i in batch["example"]]
         return {
-            "prompt": [messages(template.render(one.candidates)) for one in chosen],
-            "images": [[load_image(one.image, max_pixels)] for one in chosen],
-            "truth": [one.label for one in chosen],
-            "question": [one.id for one in chosen],
-            "candidates": [one.candidates for one in chosen],
-            "votes": [one.votes for one in chosen],
+            "prompt": [messages(template.render(sample.candidates)) for sample in chosen],
+            "images": [[load_image(sample.image, max_pixels)] for sample in chosen],
+            "truth": [sample.label for sample in chosen],
+            "question": [sample.id for sample in chosen],
+            "candidates": [sample.candidates for sample in chosen],
+            "votes": [sample.votes for sample in chosen],
         }
 
     return Dataset.from_dict({"example": list(range(len(examples)))}).with_transform(rows)

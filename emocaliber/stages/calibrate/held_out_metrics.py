@@ -50,7 +50,11 @@ def held_out_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> 
 
     Raises ValueError for no rows.
     """
-    pairs = [(one.confidence, one.label == truth) for one, truth in zip(stated, truths, strict=True) if one.formed]
+    pairs = [
+        (answer.confidence, answer.label == truth)
+        for answer, truth in zip(stated, truths, strict=True)
+        if answer.formed
+    ]
     c, right = np.array([value for value, _ in pairs], dtype=float), np.array([hit for _, hit in pairs], dtype=float)
     counted = count_rows(c, right, invalid=len(stated) - len(pairs))
     return {
@@ -70,8 +74,8 @@ def costs(stated: Sequence[Stated], truths: Sequence[str | None]) -> Floats:
     """Each row's part of the Brier score, [rows]: (confidence - right)², and 1 for a malformed answer."""
     return np.array(
         [
-            (one.confidence - (one.label == truth)) ** 2 if one.formed else 1.0
-            for one, truth in zip(stated, truths, strict=True)
+            (answer.confidence - (answer.label == truth)) ** 2 if answer.formed else 1.0
+            for answer, truth in zip(stated, truths, strict=True)
         ],
         dtype=float,
     )
@@ -92,16 +96,16 @@ def gain(start: Floats, now: Floats, clusters: Sequence[str]) -> dict[str, float
 
 def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> list[UserWarning]:
     """What a person should know: `first` are the figures at the stage's start, `now` those of this step, of `rows`."""
-    found: list[UserWarning] = []
+    warnings: list[UserWarning] = []
     if now["malformed"] > first["malformed"] + _SHARE:
-        found.append(
+        warnings.append(
             Collapse(
                 f"{now['malformed']:.0%} of the held-out answers would be malformed ({first['malformed']:.0%} at the"
                 " start): lower learning_rate, or keep closer to the start with a higher anchor (GRPO: beta above 0)"
             )
         )
     if now["distinct"] <= 1 or (now["spread"] < _NARROW <= first["spread"]):
-        found.append(
+        warnings.append(
             Collapse(
                 f"the stated confidence has collapsed to {now['distinct']:.0f} value(s) around {now['mean']:.2f}: lower"
                 " learning_rate, raise anchor, choose objective mean-brier (GRPO: a higher temperature, more"
@@ -111,27 +115,27 @@ def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> l
     margin = max(_FELL, 2 * np.sqrt(first["accuracy"] * (1 - first["accuracy"]) / rows))
     fell, rose = first["accuracy"] - now["accuracy"], now["near_zero"] - first["near_zero"]
     if fell > margin and rose > _SHARE:
-        found.append(
+        warnings.append(
             Hacking(
                 f"accuracy fell from {first['accuracy']:.3f} to {now['accuracy']:.3f} while confidences below"
                 f" {NEAR_ZERO} rose from {first['near_zero']:.0%} to {now['near_zero']:.0%}: the reward pays for giving"
                 " up; use a safe one such as reward: brier-1 (see `emocaliber recipe rewards`), or lower learning_rate"
             )
         )
-    return found
+    return warnings
 
 
-def preferred(now: dict[str, Any], kept: int, before: Sequence[dict[str, Any]]) -> bool:
+def preferred(now: dict[str, Any], best_step: int, before: Sequence[dict[str, Any]]) -> bool:
     """Whether a step is kept in the place of the step `kept`, `before` holding all that came before.
 
     The start gives way to the first step with a lower Brier score, however small the lead, and to no step without one.
     After a stop `kept` may not be reached again yet: it stays until then, as it did.
     """
-    if now["step"] <= kept:
-        return bool(now["step"] == kept)
+    if now["step"] <= best_step:
+        return bool(now["step"] == best_step)
     least = min([*before, now], key=lambda line: float(line["brier"]))
-    if kept == 0:
+    if best_step == 0:
         return least is now
     limit = min(least["brier"] + least["gain_error"], before[0]["brier"])
-    known = next(line for line in before if line["step"] == kept)
-    return bool(now["brier"] <= limit and (known["brier"] > limit or now["accuracy"] >= known["accuracy"]))
+    best = next(line for line in before if line["step"] == best_step)
+    return bool(now["brier"] <= limit and (best["brier"] > limit or now["accuracy"] >= best["accuracy"]))

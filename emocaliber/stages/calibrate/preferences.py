@@ -63,8 +63,8 @@ def calibrate_by_preferences(
     else:
         judged = judged_answers(pairs, samples, template, recipe.seed, pixels)
         trainer = KTOTrainer(args=KTOConfig(**settings), train_dataset=judged, **common)
-    asked = [samples[pair.key] for pair in pairs]
-    question = trained_question(recipe, [*asked, *(example.sample for example in held_out)])
+    learned = [samples[pair.key] for pair in pairs]
+    question = trained_question(recipe, [*learned, *(example.sample for example in held_out)])
     processor = load_processor(model, recipe.max_pixels)
     trainer.add_callback(HeldOutCallback(trainer, recipe, held_out, question, processor, out))
     finish(trainer, out, result_name(recipe), question)

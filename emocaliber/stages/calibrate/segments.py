@@ -30,15 +30,17 @@ def segment_rewards(recipe: Recipe) -> list[Callable[..., list[float | None]]]:
     reward = reward_of(recipe)
 
     def correctness(completions: list[Any], **columns: Any) -> list[float | None]:
-        known = asked(completions, columns)
-        said = [stated(one.text, one.candidates) for one in known]
-        right = correctness_of(known, [None if one is None else one[0] for one in said], recipe.correctness)
-        return [0.0 if one is None else share for one, share in zip(said, right, strict=True)]
+        rows = asked(completions, columns)
+        readings = [stated(reading.text, reading.candidates) for reading in rows]
+        right = correctness_of(
+            rows, [None if reading is None else reading[0] for reading in readings], recipe.correctness
+        )
+        return [0.0 if reading is None else share for reading, share in zip(readings, right, strict=True)]
 
     def score(completions: list[Any], **columns: Any) -> list[float | None]:
-        whole = rewards_of(reward, asked(completions, columns), recipe.correctness)
+        paid = rewards_of(reward, asked(completions, columns), recipe.correctness)
         right = correctness(completions, **columns)
-        return [one - (share or 0.0) for one, share in zip(whole, right, strict=True)]
+        return [reading - (share or 0.0) for reading, share in zip(paid, right, strict=True)]
 
     return [correctness, score]
 
@@ -55,11 +57,11 @@ def confidence_tokens(tokens: Sequence[str], opening: str, closing: str) -> list
         return [True] * len(tokens)
     closed = text.find(closing, start)
     end = len(text) if closed < 0 else closed + len(closing)
-    found, place = [], 0
+    within, place = [], 0
     for token in tokens:
-        found.append(place < end and place + len(token) > start)
+        within.append(place < end and place + len(token) > start)
         place += len(token)
-    return found
+    return within
 
 
 class SegmentTrainer(SharingGRPOTrainer):

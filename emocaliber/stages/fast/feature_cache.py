@@ -72,7 +72,7 @@ def keep_all(reader: FeatureProcessor, samples: Sequence[Sample], seen: float, m
     store = reader.store
     for start in range(0, len(samples) if seen > 1 or store.places else 0, BATCH):
         pictures = [load_image(sample.image, max_pixels) for sample in samples[start : start + BATCH]]
-        if not reader.keep(pictures, [picture_key(one) for one in pictures]) or _too_many(reader, len(samples)):
+        if not reader.keep(pictures, [picture_key(picture) for picture in pictures]) or _too_many(reader, len(samples)):
             print(f"  features are not kept: {store.limit / 2**30:.1f} GiB of disk would not hold them", flush=True)
             break
     reader.closed = True

@@ -49,11 +49,11 @@ def packed_attention(
     if asked_of_line is not None:
         asking, seen = asked_of_line, seen_by(asked_of_line, rows_of_line)[:, None]
     # What pads a row stands behind it, so that a causal row never sees it and needs no mask.
-    found, _ = sdpa_attention_forward(
+    attended, _ = sdpa_attention_forward(
         module, spread(query, asking), spread(key, rows_of_line), spread(value, rows_of_line), seen,
         is_causal=seen is None, **named,
     )  # fmt: skip
-    line: torch.Tensor = joined(found, asking, query.shape[2])
+    line: torch.Tensor = joined(attended, asking, query.shape[2])
     return line[None], None
 
 
@@ -63,21 +63,21 @@ def spread(line: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return tokens.view(*rows.shape, *tokens.shape[1:]).transpose(1, 2)
 
 
-def joined(found: torch.Tensor, rows: torch.Tensor, tokens: int) -> torch.Tensor:
+def joined(states: torch.Tensor, rows: torch.Tensor, tokens: int) -> torch.Tensor:
     """Of rows [rows, length, heads, width] the line [tokens, heads, width]: zeros where no row has the token."""
     order = torch.arange(rows.numel(), device=rows.device)
     first = order.new_full((tokens,), rows.numel()).scatter_reduce_(0, rows.flatten(), order, "amin")
     there = first < rows.numel()
-    line: torch.Tensor = found.flatten(0, 1).index_select(0, first[there])
+    line: torch.Tensor = states.flatten(0, 1).index_select(0, first[there])
     if len(line) == tokens:
         return line
     return line.new_zeros(tokens, *line.shape[1:]).index_copy(0, there.nonzero().flatten(), line)
 
 
-def seen_by(asked: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def seen_by(places: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Whether a token that is asked [rows, few] sees one of its row [rows, length], which padding repeats."""
     new = torch.nn.functional.pad(rows.diff(dim=1) > 0, (1, 0), value=True)
-    return (rows[:, None] <= asked[:, :, None]) & new[:, None]
+    return (rows[:, None] <= places[:, :, None]) & new[:, None]
 
 
 def use_packing(model: Any, *, whole: bool = True) -> bool:
@@ -104,12 +104,12 @@ def packed(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
     places, _ = vision_holder(model).get_rope_index(
         ids, kinds, image_grid_thw=inputs["image_grid_thw"], attention_mask=mask
     )
-    kept = mask.clone()
+    computed = mask.clone()
     shared = common_beginning(ids, mask & (kinds == 0))
-    kept[1:, :shared] = False
-    rows = kept.flatten().cumsum(0).view_as(ids) - 1
+    computed[1:, :shared] = False
+    rows = computed.flatten().cumsum(0).view_as(ids) - 1
     rows[1:, :shared] = rows[0, :shared]
-    line = {"input_ids": ids[kept][None], "position_ids": places[:, kept][:, None]}
+    line = {"input_ids": ids[computed][None], "position_ids": places[:, computed][:, None]}
     return inputs | line | {ROWS: rows}
 
 

@@ -111,16 +111,16 @@ def shared_line(model: Any, batch: dict[str, torch.Tensor], length: int) -> tupl
         attention_mask=mask,
     )
     after = places[:, question, -1:] + torch.arange(length, device=ids.device)
-    asked, answered = once["input_ids"][:, : begun - 1], ids[:, begun - 1 : -1]
+    begin, answered = once["input_ids"][:, : begun - 1], ids[:, begun - 1 : -1]
     goal = ids[:, begun:].masked_fill(batch["attention_mask"][:, begun:] == 0, -100)
     line = {
-        "input_ids": torch.cat([asked.flatten(), answered.flatten()])[None],
+        "input_ids": torch.cat([begin.flatten(), answered.flatten()])[None],
         "position_ids": torch.cat([places[:, :, :-1].flatten(1), after.flatten(1)], dim=1)[:, None],
         "pixel_values": once["pixel_values"],
         "image_grid_thw": once["image_grid_thw"],
         "shared": shared_of(mask[:, :-1], question, length),
     }
-    return line, torch.cat([torch.full_like(asked.flatten(), -100), goal.flatten()])[None]
+    return line, torch.cat([torch.full_like(begin.flatten(), -100), goal.flatten()])[None]
 
 
 def shared_of(begun: torch.Tensor, question: torch.Tensor, length: int) -> Shared:

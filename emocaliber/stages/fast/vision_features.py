@@ -3,9 +3,9 @@ them, a processor that brings them.
 
 For a tower that is frozen: one that learns would change them. Where pixels would stand in a batch (`pixel_values`, one
 row a patch), the stored features stand, cut into as many rows, with an axis between that tells them from pixels;
-whatever slices pixels by pictures slices them alike, and generation and training need not know. The numbers lie in one file, of
-which a batch reads its own part. A store counts from the moment that it is sealed; what a stopped run left unsealed is
-dropped, so that a run that resumes sees the very bits that an uninterrupted one does.
+whatever slices pixels by pictures slices them alike, and generation and training need not know. The numbers lie in a
+file, of which a batch reads its own part. A store counts from the moment that it is sealed; what a stopped run left
+unsealed is dropped, so that a run that resumes sees the very bits that an uninterrupted one does.
 
     reader = feature_processor(model, processor, Path("out/features"), limit=2**30)
 """
@@ -37,9 +37,9 @@ Grid = tuple[int, int, int]
 
 def picture_key(picture: Image.Image) -> str:
     """The SHA-256 of a decoded picture's size, mode and pixels, in hex."""
-    whole = hashlib.sha256(f"{picture.mode} {picture.size}".encode())
-    whole.update(picture.tobytes())
-    return whole.hexdigest()
+    digest = hashlib.sha256(f"{picture.mode} {picture.size}".encode())
+    digest.update(picture.tobytes())
+    return digest.hexdigest()
 
 
 @dataclass
@@ -61,10 +61,10 @@ class FeatureStore:
     def __post_init__(self) -> None:
         """Read the index of a sealed folder that the same maker filled, or start an empty one."""
         index = self.folder / INDEX
-        known = json.loads(index.read_text()) if index.exists() else {}
-        if known.get("maker") == self.maker:
-            self.places = {key: (at, tuple(grid)) for key, (at, grid) in known["places"].items()}
-            self.size = known["size"]
+        stored = json.loads(index.read_text()) if index.exists() else {}
+        if stored.get("maker") == self.maker:
+            self.places = {key: (at, tuple(grid)) for key, (at, grid) in stored["places"].items()}
+            self.size = stored["size"]
         else:
             discard(self.folder, *STORED)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -219,8 +219,8 @@ def feature_processor(model: Any, processor: Any, folder: Path, limit: int) -> F
 def _maker(tower: nn.Module, image_processor: Any) -> str:
     """The SHA-256 of the tower's weights and of how pictures are made ready for it."""
     settings = json.dumps(image_processor.to_dict(), sort_keys=True, default=str)
-    whole = hashlib.sha256(settings.encode())
+    digest = hashlib.sha256(settings.encode())
     for name, weight in sorted(tower.state_dict().items()):
-        whole.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        whole.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
