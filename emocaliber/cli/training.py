@@ -142,9 +142,8 @@ def _use_one_gpu() -> None:
 
 
 def _profile(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    from emocaliber.runs.profile_report import draw_profile, profile_table
     from emocaliber.runs.train import train
-    from emocaliber.stages.profiling import profiled
+    from emocaliber.stages.profiling import draw_profile, profile_table, profiled
 
     with profiled() as profile:
         train(recipe, arguments.adapter, arguments.out)

@@ -5,6 +5,7 @@ Not the whole road (see run): stages 2 and 3 start from the adapter of the stage
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from accelerate import PartialState
 from safetensors import SafetensorError
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.out_of_space import out_of_space
@@ -19,9 +21,9 @@ from emocaliber.core.outputs import discard
 from emocaliber.data.leaks import check_disjoint
 from emocaliber.runs.inputs import inputs_of, rows_of
 from emocaliber.runs.processes import join
+from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.steps import is_done, refuse_changes, run_step
 from emocaliber.runs.teacher import forget_answers, open_teacher
-from emocaliber.runs.trackers import BOARDS, keep_boards, refuse_missing
 from emocaliber.stages.calibrate.stage import calibrate
 from emocaliber.stages.examples import in_splits
 from emocaliber.stages.fast.feature_cache import FEATURES
@@ -32,6 +34,7 @@ from emocaliber.stages.training import CHECKPOINTS
 from emocaliber.stages.verbalize import verbalize
 
 STAGES = {"label": label, "verbalize": verbalize, "calibrate": calibrate}
+BOARDS = "runs"  # tensorboard's folder, which transformers puts among the checkpoints
 COMPLETIONS = "completions"  # where TRL writes sampled answers, with log_completions
 
 
@@ -105,3 +108,19 @@ def explained(recipe: Recipe, out: Path) -> Iterator[None]:
                 " broken off; fetch or write it again"
             ) from error
         raise
+
+
+def refuse_missing(recipe: Recipe) -> None:
+    """Raises UserError where a tracker is not installed, before the run has done an hour's work."""
+    there = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    if missing := [name for name in trackers_of(recipe) if name not in there]:
+        raise UserError(
+            f"{recipe.path}: report_to: {missing[0]} is not installed here; install it, or give report_to=none"
+            " (log.jsonl holds the same figures)"
+        )
+
+
+def keep_boards(checkpoints: Path) -> None:
+    """Copy tensorboard's files beside the checkpoints, which go when the stage is finished; again after a kill."""
+    if (checkpoints / BOARDS).is_dir():
+        shutil.copytree(checkpoints / BOARDS, checkpoints.with_name(BOARDS), dirs_exist_ok=True)

@@ -1,7 +1,8 @@
-"""Where the time of a stage goes: every second of it counted for one part, by the part that began last.
+"""Where the time of a stage goes: every second of it counted for one part, by the part that began last, as a table and
+a picture.
 
-Not a tracer of kernels (see torch.profiler): the parts are a reader's, from waiting for data to the optimiser. A
-backward pass is not told apart by module, so that of what learns beneath the loss counts with the loss.
+The parts are a reader's, from waiting for data to the optimiser; for kernels, use torch.profiler. A backward pass is
+not told apart by module, so that of what learns beneath the loss counts with the loss.
 
     emocaliber train recipes/tiny/1-label.yaml max_steps=30 --out out/profile --profile
 """
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ GENERATION, REWARD, RECORDS = "generation", "reward", "checkpoints and logs"
 WATCHING = "watching held-out rows"
 WHOLE = {GENERATION, ASKING, WATCHING}
 """Parts within which nothing else is told apart."""
+PICTURE = "profile.png"
 TOWERS = ("visual", "vision_tower", "vision_model")
 """What the families call their vision towers."""
 
@@ -37,7 +40,7 @@ class Profile:
         self._since = time.perf_counter()
 
     def begin(self, part: str) -> None:
-
+        """A part begins within the one before; within generation and querying, nothing else is told apart."""
         self.count(self._open[-1])
         self._open.append(self._open[-1] if self._open[-1] in {GENERATION, ASKING} else part)
 
@@ -144,3 +147,37 @@ class _Steps(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.profile.end()
+
+
+def profile_table(profile: Profile) -> str:
+    """One line a part, the longest first: seconds, share of the whole, milliseconds a step."""
+    total, steps = sum(profile.seconds.values()), max(profile.steps, 1)
+    lines = [f"{'part':<26}{'seconds':>9}{'share':>8}{'ms a step':>11}"]
+    for name, seconds in by_time(profile):
+        lines.append(f"{name:<26}{seconds:>9.1f}{seconds / total:>8.1%}{1000 * seconds / steps:>11.0f}")
+    lines.append(f"{f'all, {profile.steps} steps':<26}{total:>9.1f}{1:>8.1%}{1000 * total / steps:>11.0f}")
+    return "\n".join(lines)
+
+
+def by_time(profile: Profile) -> list[tuple[str, float]]:
+    """Parts and seconds, the longest first."""
+    return sorted(profile.seconds.items(), key=lambda item: -item[1])
+
+
+def draw_profile(profile: Profile, out: Path) -> Path:
+    """The same as bars, in `out/profile.png`; returns its path."""
+    parts = by_time(profile)[::-1]
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 0.8 + 0.35 * len(parts)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.barh([name for name, _ in parts], [seconds for _, seconds in parts], color="#0067a3")
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.set(xlabel="Seconds", title=f"Where {profile.steps} steps spend their time")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
+    path = out / PICTURE
+    figure.savefig(path, dpi=150)
+    return path

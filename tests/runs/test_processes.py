@@ -163,6 +163,7 @@ def work(number):
     time.sleep(1.0 if number == 0 else 0.01)
     return rank(), number
 
+dist.barrier()
 done = shared_out(range(12), work)
 assert [number for _, number in done] == list(range(12))
 assert any_process(rank() == 1) and not any_process(False)

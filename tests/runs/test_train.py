@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emocaliber.runs.trackers import BOARDS, keep_boards
-from emocaliber.runs.train import carried
+from emocaliber.runs.train import BOARDS, carried, keep_boards
 from emocaliber.stages.fast.vision_features import INDEX, NUMBERS
 
 

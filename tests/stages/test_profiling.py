@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.cli import main
-from emocaliber.runs.profile_report import PICTURE, profile_table
-from emocaliber.stages.profiling import FORWARD, GENERATION, REST, VISION, part, profiled
+from emocaliber.stages.profiling import FORWARD, GENERATION, PICTURE, REST, VISION, part, profile_table, profiled
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny" / "1-label.yaml"
 
