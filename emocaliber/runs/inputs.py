@@ -15,8 +15,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, read_image_bytes
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, Sample
-from emocaliber.data.embedded import FILES, load
-from emocaliber.data.parquet import read_samples
+from emocaliber.data.embedded import FILES, samples_in
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import model_folder
 from emocaliber.runs.steps import Inputs, file_hash
@@ -28,14 +27,9 @@ SPEED = {"path", "keep_features", "packing", "share_questions"}
 """What of a recipe changes the speed alone."""
 
 
-def rows_of(data: Sequence[str]) -> list[Sample]:
-    """All rows of embedded tasks or Parquet files, in their order."""
-    return [row for name in data for row in (load(name) if name in FILES else read_samples(Path(name)))]
-
-
 def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
     """The rows that belong to the splits; "emoji:train" is that split of one task. Raises UserError for none."""
-    return in_splits(rows_of(data), splits, data)
+    return in_splits(samples_in(data, splits), splits, data)
 
 
 def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:

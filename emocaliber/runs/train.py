@@ -18,8 +18,9 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from emocaliber.core.errors import UserError
 from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import discard
+from emocaliber.data.embedded import samples_in
 from emocaliber.data.leaks import check_disjoint
-from emocaliber.runs.inputs import inputs_of, rows_of
+from emocaliber.runs.inputs import inputs_of
 from emocaliber.runs.processes import join
 from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.steps import is_done, refuse_changes, run_step
@@ -52,7 +53,7 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
         raise UserError(f"{adapter}: no adapter lies here; a stage leaves it in the folder `adapter` of its --out")
     refuse_missing(recipe)
     processes = join(recipe)
-    rows = rows_of(recipe.data)
+    rows = samples_in(recipe.data)
     check_disjoint(in_splits(rows, ["train", "unlabelled", "calibrate", "test"], recipe.data))
     inputs = inputs_of(recipe, adapter, in_splits(rows, recipe.splits, recipe.data))
 
