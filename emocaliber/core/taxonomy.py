@@ -43,6 +43,18 @@ SENTIMENT_2 = Taxonomy(
     {"neg": "negative", "pos": "positive"},
 )
 
+_FORMS = {
+    "anger": "angry", "disgust": "disgusted", "fear": "fearful afraid scared frightened", "sadness": "sad",
+    "surprise": "surprised", "contempt": "contemptuous", "happiness": "happy", "joy": "joyful", "amusement": "amused",
+    "awe": "awed", "contentment": "content contented", "excitement": "excited",
+}  # fmt: skip
+"""The adjectives of a noun for an emotion."""
+
+
+def _adjectives(*labels: str) -> dict[str, str]:
+    return {adjective: label for label in labels for adjective in _FORMS[label].split()}
+
+
 SENTIMENT_3 = Taxonomy(
     "sentiment-3",
     ("negative", "neutral", "positive"),
@@ -77,7 +89,7 @@ MIKELS_8 = Taxonomy(
     "mikels-8",
     ("amusement", "awe", "contentment", "excitement", "anger", "disgust", "fear", "sadness"),
     _by_polarity("amusement awe contentment excitement", "", "anger disgust fear sadness"),
-    {"content": "contentment", "sad": "sadness"},
+    _adjectives("amusement", "awe", "contentment", "excitement", "anger", "disgust", "fear", "sadness"),
 )
 """Mikels et al. 2005: FI, EmoSet, Abstract, ArtPhoto, MultiEmo-Bench. Abstract's file says Content and Sad."""
 
@@ -85,7 +97,7 @@ EKMAN_6 = Taxonomy(
     "ekman-6",
     ("anger", "disgust", "fear", "joy", "sadness", "surprise"),
     _by_polarity("joy", "surprise", "anger disgust fear sadness"),
-    {"angry": "anger", "happiness": "joy", "happy": "joy", "sad": "sadness", "surprised": "surprise"},
+    _adjectives("anger", "disgust", "fear", "joy", "sadness", "surprise") | {"happiness": "joy", "happy": "joy"},
 )
 """Ekman's basic emotions. Surprise has no polarity of its own: neutral here, by our choice."""
 
@@ -93,6 +105,7 @@ FERPLUS_8 = Taxonomy(
     "ferplus-8",
     ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
     _by_polarity("happiness", "neutral surprise", "sadness anger disgust fear contempt"),
+    _adjectives("happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt") | {"joy": "happiness"},
 )
 """FER+ (Barsoum et al. 2016), in its file's order."""
 
@@ -115,12 +128,14 @@ PLUTCHIK_8 = Taxonomy(
     "plutchik-8",
     ("anger", "anticipation", "disgust", "fear", "joy", "sadness", "surprise", "trust"),
     _by_polarity("anticipation joy trust", "surprise", "anger disgust fear sadness"),
+    _adjectives("anger", "disgust", "fear", "joy", "sadness", "surprise") | {"happiness": "joy", "happy": "joy"},
 )
 
 UNBIASEDEMO_6 = Taxonomy(
     "unbiasedemo-6",
     ("anger", "fear", "joy", "love", "sadness", "surprise"),
     _by_polarity("joy love", "surprise", "anger fear sadness"),
+    _adjectives("anger", "fear", "joy", "sadness", "surprise") | {"happiness": "joy", "happy": "joy"},
 )
 """UnBiasedEmo (Panda et al. 2018)."""
 

@@ -32,11 +32,10 @@ REASONING_TAGS: list[tuple[str, str]] = [
     ("<|thought_start|>", "<|thought_end|>"),
     ("<unused94>", "<unused95>"),
     ("<|channel>thought", "<channel|>"),
-    ("```thinking", "```\n"),
 ]
 """What opens and what closes reasoning, whatever the case; <names> may have spaces and attributes."""
 
-_FINAL_CHANNEL = re.compile(r"<\|channel\|>\s{0,3}final\b[^<>]{0,60}<\|message\|>|\bassistantfinal(?=\S)")
+_FINAL_CHANNEL = re.compile(r"<\|channel\|>\s{0,3}final\b[^<>]{0,60}<\|message\|>|assistantfinal(?=\S)")
 _CHANNEL = re.compile(r"<\|channel\|>|\A\s{0,5}analysis(?=[A-Z])")
 _OPENING_TURN = re.compile(
     r"(?:\s{0,5}(?:<\|im_start\|>\s?assistant\b|<\|start_header_id\|>assistant<\|end_header_id\|>|<\|assistant\|>|<s>"

@@ -34,12 +34,12 @@ _DENIED = re.compile(
     r"|isnt|cant|doesnt|wasnt|unlikely)\b|n['’]t\b"
 )
 _DENIED_AFTER = re.compile(
-    r"\W{0,3}(?:is|was|does|do|are|seems|appears|can be|could be|would be|has been)?\s?"
+    r"\s{1,2}(?:(?:is|was|does|do|are|seems|appears|can be|could be|would be|has been)\s?)?"
     r"(?:(?:not|never|absent|unlikely|excluded|ruled out|wrong|incorrect|rejected|missing|out of the question)\b"
     r"|n['’]t)"
     r"|\s?\?\s?no\b|\s?:\s?no\b"
 )
-_CLAUSE = re.compile(r"[.;!?()\[\]\n,]|\b(?:but|yet|though|although|however)\b")
+_CLAUSE = re.compile(r"[.;!?()\[\]\n,]|(?<!anything )\b(?:but|yet|though|although|however)\b")
 _REASON = re.compile(r"\b(?:because|since|due to|as (?:the|there|it|she|he|they|both|well as)|given|based on)\b")
 _FIRST = re.compile(
     r"\b(?:primary|primarily|main|mainly|mostly|dominant|predominant|predominantly|chiefly|most likely|best)"
@@ -52,7 +52,7 @@ _LESS = re.compile(
     r"(?: \w+)?)\W{0,3}$"
 )
 _LETTER = re.compile(
-    r"\W{0,4}(?:option|choice|answer|letter)?\W{0,4}(?P<letter>[A-Z]|(?<=\()[a-z](?=\))|[a-z](?=\)))\W{0,4}"
+    r"\W{0,4}(?i:option|choice|answer|letter)?\W{0,4}(?P<letter>[A-Z]|(?<=\()[a-z](?=\))|[a-z](?=\)))\W{0,4}"
 )
 _LETTER_FIRST = re.compile(r"\W{0,4}(?:[Oo]ption |[Aa]nswer )?\(?(?P<letter>[A-Z])[).:]\s")
 _LETTERED = re.compile(r"\s{0,3}\(?(?P<letter>[A-Za-z]|[0-9]{1,2})[).:]\s{0,3}(?P<rest>\S.{0,200})")
@@ -98,6 +98,10 @@ class LabelNames:
     def is_name(self, text: str) -> bool:
         """Whether the text is a candidate's name and nothing else but punctuation around it."""
         return len(text) <= LONGEST_ANSWER and _fold(text.strip(" \t\r\n.!\"'()[]{}*`_:-“”‘’#>•,;")) in self._labels
+
+    def is_own_letter(self, text: str) -> bool:
+        """Whether the text is the letter that a candidate carries, and nothing else."""
+        return text.strip(" \t\r\n.()[]*").casefold() in self.own_letters
 
     def named(self, text: str) -> set[str]:
         """All candidates of which the text holds a name, denied or not."""

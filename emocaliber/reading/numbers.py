@@ -73,18 +73,18 @@ _QUANTITY = re.compile(QUANTITY)
 _RANGE = re.compile(r"[0-9]\s?%?\s?(?:[-–—~]|\.\.|…|to\b|or\b|and\b)\s?\.?[0-9]")
 _REASON = re.compile(
     r"\b(?:because|since|as (?=the|there|it|both|she|he|they)|given|due to|based on|considering|owing to|thanks to"
-    r"|judging)\b|[.!?;:](?=\s)|\n"
+    r"|judging)\b|[.!?](?=\s)|[;:](?=\s)(?!\s{1,3}[~.]?[0-9])|\n"
 )
 _RETRACTED = re.compile(r"[.!?;:,\s]{0,5}(?:not\b|no\b|wait|actually|just kidding|or rather|rather|correction|scratch)")
 _ITEM = re.compile(r"(?:[0-9][.:)]|\.)\s{0,3}[^\W0-9]")
 _HEDGE = "about around approximately approx roughly circa ca ~ ≈"
 _SPEAKER = "i im i'm am we are we're my our me it its it's this that the a an is be of at as in with to and so for"
-_STATES = "say said put rate estimate estimated give assign stated overall final self-reported now only just still"
+_STATES = "say have said put rate estimate estimated give assign stated overall final self-reported now only just still"
 _QUIET = "therefore thus hence here there quite feel fairly pretty then equals answer label prediction choice emotion"
 _MEANT = "model's model classification feeling sentiment response guess right correct accurate being expression face"
 _NOUNS = "confidence confident certain certainty sure probability likelihood chance likely level score rating value"
 _PLAIN = frozenset(f"{_HEDGE} {_SPEAKER} {_STATES} {_QUIET} {_MEANT} {_NOUNS} percentage stars points".split())
-_DASHES = frozenset("-–—→|")
+_DASHES = frozenset("-–—→|=")
 _STATING = frozenset(
     [
         "think",
@@ -219,10 +219,13 @@ def read_words(text: str, words: Mapping[str, float]) -> float | None:
 
 def normal_number_text(text: str) -> str:
     """Lower case, one spelling of the percent sign and of the minus, ASCII digits where a number has one script."""
-    plain = text.replace("\\%", "%").translate(_AROUND).lower()
+    plain = _SAY.sub(r"\1 ", text.replace("\\%", "%").translate(_AROUND).lower())
     return plain if plain.isascii() else _FOREIGN.sub(_ascii_digits, plain)
 
 
+_SAY = re.compile(
+    r"\b(i|we)(?:'d|\swould)\s(?=(?:say|estimate|put|rate|guess|give|assign|choose|pick|select|go|call|describe)\b)"
+)
 _FOREIGN = re.compile(r"\d{1,40}(?:[.,٫．]\d{1,40})?")
 
 

@@ -18,7 +18,7 @@ from emocaliber.core.predictions import State
 from emocaliber.reading.labels import LabelNames
 from emocaliber.reading.numbers import LONGEST, QUANTITY, normal_number_text, read_number
 from emocaliber.reading.scales import Scale, scale_of_heading
-from emocaliber.reading.shares import entries
+from emocaliber.reading.shares import entries, read_line
 from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
 
 _LABEL = (
@@ -39,7 +39,7 @@ _MARK = re.compile(
     rf"(?P<noun>(?:[\s_](?:{_NOUNS})\b){{0,2}})(?P<rank>\s?\#?[1-9](?![0-9.%]))?"
     r"(?P<about>\s(?:in|of|for|that|about|from)\s[^\W0-9][^\n:：=|,.;()]{0,40}?)?[\"'”’`]?"
     r"\s{0,2}(?P<scale>[(\[（][^()（）\[\]\n]{0,40}[)\]）]|in\s?%|%)?[\"'”’]?\s{0,2}"
-    r"(?P<sep>[:：=＝→]|\|(?=[^\n]*\S)|-{1,2}>|[-–—](?=\s)|is\b:?|are\b|(?:of|at)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
+    r"(?P<sep>[:：=＝→]|\|(?=[^\n]*\S)|-{1,2}>|[-–—](?=\s)|\bis\b:?|\bare\b|(?:of|at)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _BOUNDARY = re.compile(r"[\n.;!?,|({\[:：]|\s[-–—]\s|\b(?:and|with|but)\b")
@@ -71,9 +71,8 @@ _SURE = re.compile(
 )
 _DENIED = re.compile(
     r"\b(?:not|never|no|nobody|nowhere|none|cannot|can't|would|could|might|if|unless|was|were|had|less|more|under|over"
-    r"|below|above|most|least|she|he|they|people|everyone|anyone|raters|observers|hardly|barely|almost|nearly)\b|n't\b"
+    r"|below|above|most|least|she|he|they|people|everyone|anyone|raters|observers|hardly|barely|almost|nearly|anything|nothing|far|doubt\w*|impossible|lack\w*|neither|nor|before|earlier|initially|used to)\b|n't\b"
 )
-_SAY = re.compile(r"\b(i|we)(?:'d|\swould)\s(?=(?:say|estimate|put|rate|guess|give|assign)\b)", re.IGNORECASE)
 _LONGEST_VALUE, _PREFIX, _MOST_SHARES, _MOST_MARKS = 300, 70, 30, 60
 
 
@@ -137,8 +136,9 @@ def _among(readable: list[tuple[_Mark, str | State]], marks: list[_Mark], text: 
         return Statement(shares=tuple(pairs))
     span = _region(mark, readable, marks, text, alone=not differing)
     stated = _confidence(marks, span, text, names, None if isinstance(label, State) else label)
-    if stated.confidence is None and len(pairs) == 1:
-        stated = Statement(confidence=pairs[0][1])
+    if stated.confidence is None:
+        line = read_line(_SENTENCE_END.split(mark.value.strip(), maxsplit=1)[0], names)
+        stated = Statement(confidence=line.confidence if line else None)
     return Statement(_label_part(mark.value), *_parts(stated))
 
 
@@ -232,8 +232,8 @@ def _sure(text: str, names: LabelNames, label: str | None) -> str | None:
         end = _SENTENCE_END.search(text, sure.end())
         after = text[sure.end() : min(end.start() if end else len(text), sure.end() + 120)]
         after = re.split(r"[,()—–|]|\bbut\b", after)[0]
-        sentence = _SAY.sub(r"\1 ", normal_number_text(sentence))
-        statement = _about_answer(_SAY.sub(r"\1 ", clause) + sure[0] + after, names, label)
+        sentence = normal_number_text(sentence)
+        statement = _about_answer(clause + sure[0] + after, names, label)
         found.append((statement, not _DENIED.search(sentence)))
     numbers = {
         value: statement

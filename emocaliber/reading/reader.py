@@ -17,7 +17,7 @@ from emocaliber.reading.json_answers import read_json
 from emocaliber.reading.labels import LabelNames, hashable, label_names
 from emocaliber.reading.numbers import read_number, read_words
 from emocaliber.reading.prose import is_marked, read_confidence, read_prose
-from emocaliber.reading.shares import entries, normal_spaces, read_bare, read_named_shares, read_shares, read_table
+from emocaliber.reading.shares import entries, normal_spaces, read_bare, read_line, read_named_shares, read_shares, read_table
 from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
 
 _ROUNDING = 0.005
@@ -33,6 +33,7 @@ _LATEX_WORDS = re.compile(
 )
 _BOXED = re.compile(r"\\boxed\s?\{([^{}\n]{0,200})\}")
 _MATHS = re.compile(r"\\[()\[\],;!]|\\(?=[%$#_])|\$")
+_BREAK = re.compile(r"<\s?(?:br|p|hr)\s?/?\s?>", re.IGNORECASE)
 _MARKUP = str.maketrans({"*": None, "`": None, "\u200b": None, "\ufeff": None})
 _AFTER_TAG = re.compile(r"[\s,:(\[-]{0,5}([^\n]{1,60})")
 
@@ -219,11 +220,9 @@ class _Answer:
         for content in reversed(boxed[-20:]):
             label = self.names.read(content, self.response)
             if not isinstance(label, State):
-                pairs = entries(content)
-                if len(pairs) > 1:
-                    return Statement(shares=tuple(pairs))
-                if pairs:
-                    return Statement(*pairs[0])
+                line = read_line(content, self.names)
+                if line is not None and line.confidence is not None:
+                    return line
                 return replace(read_confidence(plain, self.names, label), label=content)
         return None
 
@@ -257,6 +256,7 @@ class _Answer:
 
 def _plain(text: str) -> tuple[str, list[str]]:
     """The text without Markdown's and LaTeX's marks, and what stands in boxes."""
+    text = _BREAK.sub("\n", text)
     plain = normal_spaces(_LATEX_WORDS.sub(r"\1", text) if "\\" in text else text)
     boxed = _BOXED.findall(plain) if "\\" in plain else []
     plain = _BOXED.sub(r"\1", plain) if boxed else plain
@@ -273,7 +273,8 @@ def _confidence_of(parts: list[Element], answer: Element | None, answers: list[E
     all of them, unless words take the earlier one back."""
     stated = [part for part in parts if part.name == "confidence" and not _is_secondary(part, final)]
     if answer is not None:
-        after = [part for part in stated if part.start >= answer.end]
+        following = [part.start for part in parts if part.name == "answer" and part.start >= answer.end]
+        after = [part for part in stated if answer.end <= part.start < min(following, default=len(final))]
         before = [part for part in stated if part.end <= answer.start]
         stated = after or (before if len(answers) == 1 else [])
     if not stated:

@@ -19,7 +19,7 @@ _END = rf"(?:[0-9]{{1,6}}(?:\.0{{1,4}})?|{'|'.join(_NAMES)})(?![0-9\w])"
 _ENDS = rf"(?P<low>[0-9](?:\.0{{1,4}})?)\s?%?\s?(?:-|–|—|~|to|and|through|\.\.\.?|…)\s?(?P<high>{_END})\s?%?"
 _SIGNS = r"[\s\"':=(]{0,6}"
 _SCALE = re.compile(
-    rf"(?:(?:on|in|using|with|from)\s)?(?:(?:a|the|my)\s)?\b(?:scale|range|rating|ranging)\b{_SIGNS}"
+    rf"(?:(?:on|in|using|with|from)\s)?(?:(?:a|the|my)\s)?\b(?:scale|range|rating|ranging|rate[sd]?|score[sd]?)\b{_SIGNS}"
     rf"(?:(?:is|was|of|from|between|goes|runs)\s){{0,3}}{_ENDS}\)?"
     rf"|(?:on\s)?(?:(?:a|the)\s)?{_ENDS.replace('low', 'low_2').replace('high', 'high_2')}[\s-](?:point\s)?scale"
     r"|\(\s?(?:(?:from|between|scale|range|of|on|a|:)\s){0,4}"

@@ -87,6 +87,8 @@ def read_bare(text: str, names: LabelNames) -> Statement | None:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return None
+    if len(lines) == 2 and names.is_name(lines[0]) and len(pairs := entries(f"{lines[0].strip(' *.')} {lines[1]}")) == 1:
+        return Statement(*pairs[0])
     ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
     found = [statement for line in ends if (statement := read_line(line, names))]
     if not found:
@@ -99,7 +101,7 @@ def read_bare(text: str, names: LabelNames) -> Statement | None:
 
 def read_line(line: str, names: LabelNames) -> Statement | None:
     """A line that is a name, a name with its share, or a sentence of plain words around one name and one number."""
-    if names.is_name(line):
+    if names.is_name(line) or names.is_own_letter(line):
         return Statement(line)
     pairs = entries(line)
     if len(pairs) == 1 and not isinstance(names.read(pairs[0][0]), State):
