@@ -45,13 +45,18 @@ FILES = {
 
 @dataclass
 class Summary:
-    """What a run did: rows over all draws, and of these what was asked now; `states` are those of the first draw."""
+    """What a run did: rows over all draws, and of these what was asked now; `states` are those of the first draw.
+
+    `answered` counts the responses that hold an answer, `first_error` is the first reason why another does not.
+    """
 
     rows: int = 0
     asked: int = 0
     tokens: int = 0
     seconds: float = 0.0
     states: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
+    first_error: str = ""
 
     @property
     def images_per_second(self) -> float:
@@ -93,7 +98,7 @@ def generate(
         task = bar.add_task("asking", total=None if total is None else total * draws)
         for draw in range(draws):
             records = _records(
-                samples, engine, template, journal=journal, draw=draw, constrain=constrain, summary=summary
+                samples, engine, template, journal=journal, draw=draw, constrain=constrain, summary=summary, bar=bar
             )
             write_records(responses_file(out, draw), _advancing(records, bar, task))
         summary.asked, summary.tokens = journal.added, journal.added_tokens
@@ -122,6 +127,7 @@ def write_rows(out: Path, template: Template, *, method: str, draws: int) -> Non
         write_predictions(out / FILES[Source.SAMPLED], consistency_rows(streams, method))
 
 
+_FAILED = (State.ENGINE_ERROR.value, State.IMAGE_ERROR.value)
 _EXAMPLE = Sample("", b"", "", ("a",), "a", "", "", "")
 
 
@@ -134,6 +140,7 @@ def _records(
     draw: int,
     constrain: bool,
     summary: Summary,
+    bar: Progress,
 ) -> Iterator[Record]:
     waiting: deque[Sample] = deque()
 
@@ -145,6 +152,10 @@ def _records(
     for response in respond(without_images(), engine, template, journal=journal, draw=draw, constrain=constrain):
         sample = waiting.popleft()
         summary.rows += 1
+        summary.answered += response.finish_reason not in _FAILED
+        if response.error and not summary.first_error:
+            summary.first_error = response.error
+            bar.console.print(f"{sample.id} failed, the first so far: {response.error}", markup=False, highlight=False)
         if draw == 0:
             reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
             summary.states[reading.state] += 1

@@ -1,8 +1,8 @@
 """The server engine: any OpenAI-compatible server, or several replicas behind a list of addresses.
 
-Not a client for the open internet: images travel as data: URIs inside the request, never as addresses that the
-server would fetch. Each replica takes the next request when it is free; one that fails hands its request to
-another. A JSON Schema allows whitespace without end, in which a small model gets lost: start vLLM's server with
+Images travel as data: URIs inside the request, never as addresses that the server would fetch. Each replica takes the
+next request when it is free; one that fails hands its request to another. A JSON Schema allows whitespace without
+end, in which a small model gets lost: start vLLM's server with
 --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'.
 
 python -m vllm.entrypoints.openai.api_server --model DIR --enable-lora --lora-modules tuned=ADAPTER --host 127.0.0.1
@@ -12,7 +12,11 @@ ServerEngine(["http://127.0.0.1:8000"], "tuned", base="DIR", tokenizer="DIR")
 from __future__ import annotations
 
 import base64
+import difflib
 import json
+import os
+import random
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,22 +32,25 @@ from PIL import Image
 from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader
-from emocaliber.generation.engine import ENGINE_ERROR, LENGTH, STOP, Heard, Request, Response, seed_of
-from emocaliber.generation.server_replies import STREAMED, Reply, read_stream, read_whole
+from emocaliber.generation.engine import ENGINE_ERROR, Heard, Request, Response, seed_of
+from emocaliber.generation.server_replies import STREAMED, ReplyError, ServerAnswer, failure, read_reply, read_stream
 
-ATTEMPTS = 3
-_BUSY = (429, 500, 502, 503, 504)
+ATTEMPTS = 5
+API_KEY_ENV = "OPENAI_API_KEY"
+_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 class ServerEngine:
     """Answers by OpenAI's chat completions.
 
-    `model` is the served name, an adapter's for instance; `base`, the served name of the model beneath it, makes
-    the engine check that the adapter changes its answers. `tokenizer`, the model's directory, is for vLLM's own
-    server alone: with it choices among single tokens are reported, without it none are. `concurrent` requests are
-    under way at each address.
+    `urls` are addresses with or without the /v1 at their end. `model` is the served name, an adapter's for instance;
+    `base`, the served name of the model beneath it, makes the engine check that the adapter changes its answers.
+    `tokenizer`, the model's directory, is for vLLM's own server alone: with it choices among single tokens are
+    reported, without it none are. `concurrent` requests are under way at each address. `api_key_env` names the
+    environment variable that holds the API key, if the server wants one; the key stands in no file and no message.
+    A request that fails is repeated after `backoff` seconds, doubled each time, or when the server says.
 
-    Raises UserError where an address does not answer, or the adapter changes nothing.
+    Raises UserError where an address does not answer as such a server does, or the adapter changes nothing.
     """
 
     concurrency = 2  # the servers begin the next chunk while they end this one
@@ -60,21 +67,26 @@ class ServerEngine:
         seed: int = 0,
         concurrent: int = 32,
         timeout: float = 600.0,
+        api_key_env: str = API_KEY_ENV,
+        backoff: float = 0.5,
     ) -> None:
         self._model, self._max_new_tokens, self._temperature, self._seed = model, max_new_tokens, temperature, seed
+        self._backoff, self._limit, self._key = backoff, _LIMITS[0], _api_key(api_key_env)
         limits = httpx.Limits(max_connections=concurrent * len(urls) + 1)
-        self._client = httpx.Client(timeout=httpx.Timeout(timeout, connect=10.0), limits=limits)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._client = httpx.Client(timeout=httpx.Timeout(timeout, connect=10.0), limits=limits, headers=headers)
+        self._addresses = [self._checked_address(url) for url in urls]
         self._free: Queue[str] = Queue()
-        for _ in range(concurrent):
-            for url in urls:
-                self._free.put(url.rstrip("/"))
+        for address in self._addresses * concurrent:
+            self._free.put(address)
         self._workers = concurrent * len(urls)
         self._choices = None if tokenizer is None else _choice_reader(tokenizer)
         self._name = f"server {model} {max_new_tokens} {temperature} {seed if temperature else ''}"
-        for url in urls:
-            self._check_serves(url.rstrip("/"))
         if base is not None:
-            check_alive(model, self._probe(base), self._probe(model))
+            try:
+                check_alive(model, self._probe(base), self._probe(model))
+            except ReplyError as error:
+                raise UserError(f"{urls[0]}: the check of the adapter failed: {self._without_key(error)}") from None
 
     @property
     def name(self) -> str:
@@ -96,11 +108,10 @@ class ServerEngine:
             body = self._body(request)
             if heard is None:
                 return self._response(request, self._post(body))
-            return self._response(
-                request, self._post(body | STREAMED, partial(read_stream, told=partial(heard, request)))
-            )
-        except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
-            reason = f"{type(error).__name__}: {error}"
+            read = partial(read_stream, told=partial(heard, request))
+            return self._response(request, self._post(body | STREAMED, read))
+        except (ReplyError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+            reason = self._without_key(error)
             return Response(request.sample_id, "", ENGINE_ERROR, choices=(None,) * len(request.choices), error=reason)
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -108,53 +119,66 @@ class ServerEngine:
         body: dict[str, Any] = {
             "model": self._model,
             "messages": [{"role": "user", "content": [picture, {"type": "text", "text": request.prompt}]}],
-            "max_tokens": self._max_new_tokens,
+            self._limit: self._max_new_tokens,
             "temperature": self._temperature,
             "seed": seed_of(self._seed, request),
         }
         if request.pattern:
             body["structured_outputs"] = {"regex": request.pattern}
         if request.schema:  # OpenAI's own key, which other servers know too
-            held = {"name": "answer", "strict": True, "schema": json.loads(request.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": held}
+            schema = {"name": "answer", "strict": True, "schema": json.loads(request.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if self._choices is not None:
             recorded = self._choices.tokens_to_record([request])
             body |= {"skip_special_tokens": False, "return_tokens_as_token_ids": True, "logprobs": True}
             body |= {"logprob_token_ids": recorded, "top_logprobs": len(recorded)} if recorded else {}
         return body
 
-    def _post(self, body: dict[str, Any], read: Callable[[httpx.Response], Reply] = read_whole) -> Reply:
-        """The server's reply; a busy or broken replica's request goes to the next that is free."""
+    def _post(self, body: dict[str, Any], read: Callable[[httpx.Response], ServerAnswer] = read_reply) -> ServerAnswer:
+        """The server's answer. A request that fails for now is repeated, by the next replica that is free."""
+        problem: Exception = ReplyError("nothing was asked", again=False)
         for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(self._pause(problem, attempt))
             url = self._free.get()
             try:
-                with self._client.stream("POST", f"{url}/v1/chat/completions", json=body) as reply:
+                with self._client.stream("POST", f"{url}/chat/completions", json=body) as reply:
                     if reply.status_code == httpx.codes.OK:
                         return read(reply)
-                    problem = f"status {reply.status_code}: {reply.read()[:500].decode(errors='replace')}"
-            except httpx.TransportError:
-                if attempt == ATTEMPTS - 1:
+                    raise failure(reply)
+            except ReplyError as error:
+                problem = error
+                if _LIMITS[0] in body and _LIMITS[1] in str(error):  # the newer name of the same setting
+                    self._limit = _LIMITS[1]
+                    body = {_LIMITS[1] if key == _LIMITS[0] else key: value for key, value in body.items()}
+                elif not error.again:
                     raise
-                continue
+            except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
+                problem = error
             finally:
                 self._free.put(url)
-            if reply.status_code not in _BUSY:
-                break
-        raise ValueError(problem)
+        raise problem
 
-    def _response(self, request: Request, reply: Reply) -> Response:
-        choice = reply["choices"][0]
-        if choice["finish_reason"] not in (STOP, LENGTH):
-            raise ValueError(f"the server ended the answer with {choice['finish_reason']!r}")
-        text, tokens = choice["message"]["content"] or "", int(reply["usage"]["completion_tokens"])
+    def _pause(self, problem: Exception, attempt: int) -> float:
+        """Seconds before the next attempt: what the server asks for; another replica is asked at once."""
+        if isinstance(problem, ReplyError) and problem.wait is not None:
+            return problem.wait
+        doublings = attempt - len(self._addresses)
+        return 0.0 if doublings < 0 else self._backoff * 2.0**doublings * random.uniform(0.75, 1.25)
+
+    def _response(self, request: Request, answer: ServerAnswer) -> Response:
         choices: tuple[tuple[float, ...] | None, ...] = (None,) * len(request.choices)
-        if self._choices is not None and choice.get("logprobs"):
-            choices = self._read_choices(self._choices, request, text, choice["logprobs"]["content"])
-        return Response(request.sample_id, text, choice["finish_reason"], tokens, choices)
+        if self._choices is not None and answer.steps:
+            try:
+                choices = self._read_choices(self._choices, request, answer)
+            except (KeyError, TypeError, ValueError):
+                choices = (None,) * len(request.choices)  # log-probabilities of another shape than vLLM's
+        return Response(request.sample_id, answer.written, answer.finish_reason, answer.tokens, choices)
 
     def _read_choices(
-        self, reader: ChoiceReader, request: Request, text: str, steps: Sequence[dict[str, Any]]
+        self, reader: ChoiceReader, request: Request, answer: ServerAnswer
     ) -> tuple[tuple[float, ...] | None, ...]:
+        steps = answer.steps
         logs = [{_token(entry["token"]): entry["logprob"] for entry in (step, *step["top_logprobs"])} for step in steps]
         row = [_token(step["token"]) for step in steps]
 
@@ -163,25 +187,60 @@ class ServerEngine:
                 return None
             return [logs[step][token] for token in tokens]
 
-        return reader.read([Answer(request, text, row, recorded)], None)[0]
+        return reader.read([Answer(request, answer.text, row, recorded)], None)[0]
 
-    def _check_serves(self, url: str) -> None:
+    def _checked_address(self, url: str) -> str:
+        """The address up to and with its /v1. Raises UserError where no such server answers, or not for this model."""
+        if not url.startswith(("http://", "https://")):
+            raise UserError(f"{url}: a server's address begins with http:// or https://")
+        root = url.rstrip("/").removesuffix("/chat/completions").removesuffix("/models").rstrip("/")
+        reply = None
+        for address in [root] if root.endswith("/v1") else [f"{root}/v1", root]:
+            try:
+                reply = self._client.get(f"{address}/models")
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise UserError(f"{url}: no OpenAI-compatible server answers there ({error})") from None
+            if reply.status_code == httpx.codes.OK:
+                self._check_serves(url, reply)
+                return address
+            if reply.status_code != httpx.codes.NOT_FOUND:
+                break
+        words = self._without_key(failure(reply)) if reply is not None else ""
+        raise UserError(f"{url}: no OpenAI-compatible server answers there ({words})")
+
+    def _check_serves(self, url: str, reply: httpx.Response) -> None:
         try:
-            served = [model["id"] for model in self._client.get(f"{url}/v1/models").json()["data"]]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{url}: no OpenAI-compatible server answers there ({error})") from None
+            body = reply.json()
+        except ValueError:
+            body = None
+        listed = body.get("data", body.get("models")) if isinstance(body, dict) else body
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        served = [str(entry.get("id") or entry.get("name")) for entry in entries]
+        if not served:
+            words = self._without_key(ValueError(" ".join(reply.text.split())[:200]))
+            raise UserError(f"{url}: no OpenAI-compatible server answers there: its list of models is {words}")
         if self._model not in served:
-            raise UserError(f"{url} does not serve {self._model!r}; it serves {', '.join(served)}")
+            near = difflib.get_close_matches(self._model, served, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            names = ", ".join(served[:20]) + (f" and {len(served) - 20} more" if len(served) > 20 else "")
+            raise UserError(f"{url} does not serve {self._model!r}{hint}; it serves {names}")
 
     def _probe(self, model: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """For each probe the five highest log-probabilities of the answer's first token."""
         rows = []
         for request in probes():
-            body = self._body(request) | {"model": model, "max_tokens": 1, "logprobs": True, "top_logprobs": 5}
+            body = self._body(request) | {"model": model, self._limit: 1, "logprobs": True, "top_logprobs": 5}
             body.pop("logprob_token_ids", None)
-            first = self._post(body)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-            rows.append(sorted(entry["logprob"] for entry in first)[:5])
+            steps = self._post(body).steps
+            if not steps or not isinstance(steps[0].get("top_logprobs"), list):
+                raise ReplyError("the server sends no log-probabilities to compare", again=False)
+            rows.append(sorted(entry["logprob"] for entry in steps[0]["top_logprobs"])[:5])
         return np.array(rows)
+
+    def _without_key(self, error: Exception) -> str:
+        """What went wrong, without the API key, which some servers repeat."""
+        words = str(error) if isinstance(error, ReplyError) else f"{type(error).__name__}: {error}"
+        return words.replace(self._key, "***") if self._key else words
 
 
 def data_uri(image: Image.Image) -> str:
@@ -189,6 +248,16 @@ def data_uri(image: Image.Image) -> str:
     buffer = BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _api_key(variable: str) -> str:
+    """The key in the environment; empty where the customary variable is not set. Raises UserError for another one."""
+    key = os.environ.get(variable, "").strip()
+    if not key and variable != API_KEY_ENV:
+        raise UserError(f"--api-key-env {variable}: the environment has no such variable; set it, or leave the option")
+    if not key.isascii() or any(map(str.isspace, key)):
+        raise UserError(f"{variable}: this is no API key: it holds spaces or characters beyond ASCII")
+    return key
 
 
 def _token(text: str) -> int:

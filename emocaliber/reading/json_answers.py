@@ -149,7 +149,12 @@ def _of_object(whole: Object, names: LabelNames) -> Statement | None:
     lists = _parallel(labels, [value for words, value, _ in pairs if _is_confidence(words) or words & _SPREADS])
     if lists:
         return Statement(shares=lists)
-    stated += [pair for words, value, _ in pairs if isinstance(value, Object) and not words & _QUALIFIED for pair in _inner_confidences(value)]
+    stated += [
+        pair
+        for words, value, _ in pairs
+        if isinstance(value, Object) and not words & _QUALIFIED
+        for pair in _inner_confidences(value)
+    ]
     confidences = [(value, _scale_of_key(key)) for value, key in stated if isinstance(value, str)]
     scale = _scale(pairs)
     inner = [found for words, value, _ in pairs if not words & _QUALIFIED and (found := _nested(words, value, names))]
@@ -166,7 +171,11 @@ def _of_object(whole: Object, names: LabelNames) -> Statement | None:
 def _inner_confidences(inner: Object) -> list[tuple[Value, str]]:
     """The confidences of an object within that names no label of its own."""
     words = [(_words(key), value, key) for key, value in inner.pairs]
-    return [] if any(_is_label(each) for each, _, _ in words) else [(v, key) for each, v, key in words if _is_confidence(each)]
+    return (
+        []
+        if any(_is_label(each) for each, _, _ in words)
+        else [(v, key) for each, v, key in words if _is_confidence(each)]
+    )
 
 
 def _with_confidence(statement: Statement, stated: list[tuple[str, Scale | None]], scale: Scale | None) -> Statement:

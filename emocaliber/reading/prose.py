@@ -70,8 +70,9 @@ _SURE = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"\b(?:not|never|no|nobody|nowhere|none|cannot|can't|would|could|might|if|unless|was|were|had|less|more|under|over"
-    r"|below|above|most|least|she|he|they|people|everyone|anyone|raters|observers|hardly|barely|almost|nearly|anything|nothing|far|doubt\w*|impossible|lack\w*|neither|nor|before|earlier|initially|used to)\b|n't\b"
+    r"\b(?:not|never|no|nobody|nowhere|none|neither|nor|cannot|can't|would|could|might|if|unless|was|were|had|less|more"
+    r"|under|over|below|above|most|least|she|he|they|people|everyone|anyone|raters|observers|hardly|barely|almost|nearly"
+    r"|anything|nothing|far|doubt\w*|impossible|lack\w*|before|earlier|initially|used to)\b|n't\b"
 )
 _LONGEST_VALUE, _PREFIX, _MOST_SHARES, _MOST_MARKS = 300, 70, 30, 60
 

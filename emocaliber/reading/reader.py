@@ -17,7 +17,15 @@ from emocaliber.reading.json_answers import read_json
 from emocaliber.reading.labels import LabelNames, hashable, label_names
 from emocaliber.reading.numbers import read_number, read_words
 from emocaliber.reading.prose import is_marked, read_confidence, read_prose
-from emocaliber.reading.shares import entries, normal_spaces, read_bare, read_line, read_named_shares, read_shares, read_table
+from emocaliber.reading.shares import (
+    entries,
+    normal_spaces,
+    read_bare,
+    read_line,
+    read_named_shares,
+    read_shares,
+    read_table,
+)
 from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
 
 _ROUNDING = 0.005

@@ -87,7 +87,11 @@ def read_bare(text: str, names: LabelNames) -> Statement | None:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return None
-    if len(lines) == 2 and names.is_name(lines[0]) and len(pairs := entries(f"{lines[0].strip(' *.')} {lines[1]}")) == 1:
+    if (
+        len(lines) == 2
+        and names.is_name(lines[0])
+        and len(pairs := entries(f"{lines[0].strip(' *.')} {lines[1]}")) == 1
+    ):
         return Statement(*pairs[0])
     ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
     found = [statement for line in ends if (statement := read_line(line, names))]

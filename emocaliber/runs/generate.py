@@ -29,6 +29,7 @@ from emocaliber.models.question import read_question
 _IN_MANIFEST = ("data", "split", "limit", "model", "adapter", "template", "then", "constrain", "engine", "dtype",
                 "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
 ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.json")
+API_KEY_ENV = "OPENAI_API_KEY"
 ENGINES = ("transformers", "vllm", "server")
 DEFAULT_TEMPLATE = "label-confidence"
 
@@ -45,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="LoRA adapter folder; with a server, the name it is served by, or NAME=DIR to read its question from DIR",
     )
     parser.add_argument("--url", action="append", default=[], help="a server's address; several are used side by side")
+    parser.add_argument("--api-key-env", default=API_KEY_ENV, metavar="NAME",
+                        help=f"environment variable with the server's API key (default: {API_KEY_ENV})")  # fmt: skip
     parser.add_argument("--tokenizer", type=Path, help="for vLLM's server: the model's folder, to report probabilities")
     parser.add_argument("--template", metavar="NAME",
                         help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}):"
@@ -110,6 +113,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"{summary.images_per_second:.1f} images/s, {summary.tokens_per_second:.0f} tokens/s; files in {arguments.out}"
     )
+    if summary.rows and not summary.answered:
+        raise UserError(f"nothing was answered: {summary.first_error}; the reasons are in {arguments.out}")
     if arguments.score:
         _score(arguments.out)
     if arguments.strict and summary.failed:
@@ -244,4 +249,5 @@ def _server(arguments: argparse.Namespace) -> Engine:
         max_new_tokens=arguments.max_new_tokens,
         temperature=arguments.temperature,
         seed=arguments.seed,
+        api_key_env=arguments.api_key_env,
     )

@@ -13,7 +13,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation import listening
 from emocaliber.generation.engine import Request, StreamingEngine
-from emocaliber.generation.server_replies import read_stream
+from emocaliber.generation.server_replies import ReplyError, read_stream
 from emocaliber.generation.transformers_engine import TransformersEngine
 
 PROMPT = load_template("label").render(KAOMOJI_10.labels)
@@ -95,28 +95,32 @@ def test_the_parts_of_a_streamed_reply_make_the_reply_in_one_piece():
     told: list[str] = []
     read = read_stream(reply(EVENTS), lambda text: told.append(text) is None)
     assert told == ["<answer>", "<answer>joy"]
-    assert read["choices"] == [
-        {
-            "finish_reason": "stop",
-            "message": {"content": "<answer>joy"},
-            "logprobs": {"content": [{"token": "token_id:7"}]},
-        }
-    ]
-    assert read["usage"]["completion_tokens"] == 3
+    assert (read.text, read.finish_reason, read.tokens) == ("<answer>joy", "stop", 3)
+    assert read.steps == ({"token": "token_id:7"},)
 
 
 def test_a_streamed_reply_that_nobody_waits_for_is_cut_off():
     read = read_stream(reply(EVENTS), lambda text: False)
-    assert read["choices"][0]["message"]["content"] == "<answer>"
-    assert read["choices"][0]["finish_reason"] == "length"
+    assert (read.text, read.finish_reason) == ("<answer>", "length")
 
 
 def test_a_server_that_does_not_stream_is_read_whole():
     whole = '{"choices":[{"finish_reason":"stop","message":{"content":"joy"}}],"usage":{"completion_tokens":1}}'
-    assert read_stream(reply(whole, "application/json"), lambda text: True)["choices"][0]["message"]["content"] == "joy"
+    assert read_stream(reply(whole, "application/json"), lambda text: True).text == "joy"
 
 
 @pytest.mark.parametrize("bad", ['data: {"error": {"message": "out of memory"}}\n\n', "data: {\n\n"])
 def test_an_error_within_a_stream_is_an_error(bad: str):
-    with pytest.raises(ValueError, match=r"out of memory|Expecting"):
+    with pytest.raises(ReplyError, match=r"out of memory|is not JSON"):
         read_stream(reply(EVENTS[:200].rsplit("data", 1)[0] + bad), lambda text: True)
+
+
+def test_a_stream_that_ends_before_the_answer_does_is_an_error():
+    with pytest.raises(ReplyError, match="broke off"):
+        read_stream(reply(EVENTS.partition('data: {"choices":[{"index":0,"delta":{},')[0]), lambda text: True)
+
+
+def test_reasoning_that_streams_apart_is_told_from_the_answer():
+    thought = 'data: {"choices":[{"delta":{"reasoning_content":"hm"}}]}\n\n'
+    read = read_stream(reply(thought + EVENTS), lambda text: True)
+    assert (read.reasoning, read.text, read.written) == ("hm", "<answer>joy", "<think>hm</think><answer>joy")
