@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import safe_open
 
 from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Request
@@ -32,12 +31,10 @@ _PICTURES = 3
 
 
 def vision_weights(adapter: str | Path) -> list[str]:
-    """The adapter's weights that belong to the vision tower. Raises UserError where it holds no weights at all."""
-    file = Path(adapter) / "adapter_model.safetensors"
-    if not file.is_file():
-        raise UserError(f"{adapter}: no adapter_model.safetensors; give the folder that PEFT saved the adapter in")
-    with safe_open(file, framework="np") as weights:
-        return [name for name in weights.keys() if _VISION.search(name)]  # noqa: SIM118 - safe_open has no __iter__
+    """The adapter's weights that belong to the vision tower. Raises UserError where it holds no sound weights."""
+    from emocaliber.models.adapters import weight_names  # imports torch, which an engine at a server does without
+
+    return [name for name in weight_names(adapter) if _VISION.search(name)]
 
 
 def refuse_vision_weights(adapter: str | Path, engine: str) -> None:

@@ -1,6 +1,8 @@
 """An adapter that is served changes the output; one that would be ignored is refused."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from emocaliber.core.errors import UserError
-from emocaliber.generation.adapters import PROBED, probes, refuse_vision_weights, vision_weights
+from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights, vision_weights
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.models.adapters import WEIGHTS
 
 
 def test_a_live_adapter_changes_the_answers_and_a_dead_one_is_an_error(
@@ -37,7 +40,7 @@ def test_vision_weights_are_named_and_refused(live_adapter: Path, vision_adapter
     refuse_vision_weights(live_adapter, "vLLM")
     with pytest.raises(UserError, match="merge"):
         refuse_vision_weights(vision_adapter, "vLLM")
-    with pytest.raises(UserError, match="no adapter_model"):
+    with pytest.raises(UserError, match=r"no adapter_config\.json"):
         vision_weights(tmp_path)
 
 
@@ -53,3 +56,66 @@ def test_an_adapter_whose_weights_bear_other_names_is_refused_not_served_in_part
     save_file({name.replace("visual.", "visual.tower."): one for name, one in load_file(file).items()}, file)
     with pytest.raises(UserError, match=r"do not fit the model, the first without any is .*visual\.blocks"):
         TransformersEngine(random_model, adapter=tmp_path / "renamed")
+
+
+@pytest.fixture
+def changed(live_adapter: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the live adapter with its weights and its configuration changed."""
+
+    def change(weights: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict, **config: object) -> Path:
+        folder = tmp_path / "changed"
+        shutil.copytree(live_adapter, folder)
+        save_file(weights(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+        settings = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps({**settings, **config}))
+        return folder
+
+    return change
+
+
+def test_an_adapter_that_was_never_trained_is_refused_though_merging_it_rounds(
+    random_model: Path, changed: Callable[..., Path]
+) -> None:
+    untrained = changed(lambda weights: {name: weight * ("lora_B" not in name) for name, weight in weights.items()})
+    with pytest.raises(UserError, match="changes no answer"):
+        TransformersEngine(random_model, adapter=untrained)
+    rounding = np.zeros((4, 3))
+    with pytest.raises(UserError, match="changes no answer"):
+        check_alive("adapter", rounding, rounding + 2.4e-6)
+    check_alive("adapter", rounding, rounding + 1e-3)
+
+
+@pytest.mark.parametrize("name", ["layers.1.", "layers.40."])
+def test_weights_that_fit_nowhere_are_refused(random_model: Path, changed: Callable[..., Path], name: str) -> None:
+    def more(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        extra = {each.replace("layers.0.", name).replace("q_proj", "x_proj"): weights[each].clone() for each in weights}
+        return {**weights, **{each: extra[each] for each in extra if each not in weights}}
+
+    with pytest.raises(UserError, match=r"of its weights fit nowhere in the model, the first is .*x_proj"):
+        TransformersEngine(random_model, adapter=changed(more))
+
+
+def test_modules_to_save_without_their_weights_are_named(random_model: Path, changed: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r"the first without any is .*lm_head"):
+        TransformersEngine(random_model, adapter=changed(modules_to_save=["lm_head"]))
+
+
+def test_weights_that_are_not_finite_are_refused(random_model: Path, changed: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="is not finite; training has diverged"):
+        TransformersEngine(
+            random_model, adapter=changed(lambda weights: {name: weight * np.nan for name, weight in weights.items()})
+        )
+
+
+def test_every_wrong_path_or_format_is_one_sentence(random_model: Path, changed: Callable[..., Path]) -> None:
+    folder = changed()
+    for path, message in (
+        (folder.parent, r"no adapter_config\.json; did you mean .*changed\?"),
+        (folder / "missing", "no such folder"),
+        (random_model, "this is a model, not an adapter"),
+    ):
+        with pytest.raises(UserError, match=message):
+            TransformersEngine(random_model, adapter=path)
+    (folder / WEIGHTS).rename(folder / "adapter_model.bin")
+    with pytest.raises(UserError, match="may run code when it is read: save the adapter anew"):
+        TransformersEngine(random_model, adapter=folder)
