@@ -155,7 +155,9 @@ def _records(
         summary.answered += response.finish_reason not in _FAILED
         if response.error and not summary.first_error:
             summary.first_error = response.error
-            bar.console.print(f"{sample.id} failed, the first so far: {response.error}", markup=False, highlight=False)
+            bar.console.print(
+                f"{sample.id} failed, the first so far: {response.error}", markup=False, highlight=False, soft_wrap=True
+            )
         if draw == 0:
             reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
             summary.states[reading.state] += 1

@@ -18,12 +18,13 @@ from functools import lru_cache
 
 _NAMES = (
     "think thinking thought thoughts reasoning reason reasoning_process analysis reflection rationale justification"
-    " explanation scratchpad scratch_pad cot chain_of_thought chain-of-thought inner_monologue internal_monologue"
+    " explanation scratchpad scratch_pad cot chain_of_thought chain-of-thought"
+    " reflect reasoning_content internal ponder inner_monologue internal_monologue"
     " monologue deliberation mm:think seed:think longcat_think antThinking planning"
 )
 REASONING_TAGS: list[tuple[str, str]] = [
     *((f"<{name}>", f"</{name}>") for name in _NAMES.split()),
-    *((f"[{name}]", f"[/{name}]") for name in ("THINK", "THINKING", "REASONING")),
+    *((f"[{name}]", f"[/{name}]") for name in ("THINK", "THINKING", "THOUGHT", "REASONING")),
     ("◁think▷", "◁/think▷"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|think|>", "<|/think|>"),
@@ -49,7 +50,7 @@ _TURN_END = re.compile(
 )
 _SPECIAL = re.compile(r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|unk|bos|eos|end_of_turn)>|\[/?INST\]")
 _ANSWERS = "final_answer answer emotion label sentiment feeling prediction"
-_CONFIDENCES = "confidence confidence_score confidence_level probability certainty conf"
+_CONFIDENCES = "score confidence confidence_score confidence_level probability certainty conf"
 _ALIASES = {
     **dict.fromkeys(_ANSWERS.split(), "answer"),
     **dict.fromkeys(
@@ -63,6 +64,13 @@ _TAG = re.compile(
     r"|\[(?P<square_close>/?)(?P<square>answer|confidence)\]",
     re.IGNORECASE | re.ASCII,
 )
+_ANY_TAG = re.compile(
+    r"<(?P<close>/?)(?P<name>[a-z][\w:-]{0,30})(?:\s[^<>]{0,100})?>|\[(?P<square_close>/?)(?P<square>[a-z]{3,20})\]",
+    re.IGNORECASE,
+)
+_HTML = "a b i u p em strong span div font center br hr h1 h2 h3 h4 ul ol li code pre mark small big html body table tr td th"
+_WRAPPERS = "sub sup s del response output result results final solution end"
+_NO_BLOCKS = frozenset(_ALIASES) | frozenset(f"{_HTML} {_WRAPPERS}".split())
 _ANSWER_END = re.compile(
     r"</\s{0,3}(?:answer|final_answer|confidence|distribution)\s{0,3}>[\s.]{0,20}\Z", re.IGNORECASE
 )
@@ -106,6 +114,28 @@ def elements(text: str) -> list[Element]:
             start, content = opened.pop(written)
             complete.append(Element(_ALIASES[written], text[content : tag.start()], start, tag.end(), written))
     return complete
+
+
+def outside_blocks(text: str) -> str | None:
+    """The text without what stands in tags of unknown names, which may be reasoning under another name.
+
+    None where such a block opens the text and is never closed. Blocks that hold HTML or an answer are part of the text.
+    """
+    kept: list[str] = []
+    name, start, opened = "", 0, 0
+    for tag in _ANY_TAG.finditer(text):
+        written = (tag["name"] or tag["square"]).lower()
+        if written in _NO_BLOCKS or (name and written != name):
+            continue
+        closes = tag["close"] or tag["square_close"]
+        if not closes and not name:
+            name, opened = written, tag.start()
+        elif closes and name:
+            kept.append(text[start:opened])
+            name, start = "", tag.end()
+    if name and not text[:opened].strip() and not kept and f"</{name}" not in text.lower():
+        return None
+    return "".join([*kept, text[start:]])
 
 
 def _first_turn(text: str) -> str | None:

@@ -28,6 +28,7 @@ _LABELS = frozenset(
         "name",
     ]
 )
+_LAST_LABELS = frozenset(["output", "ans", "response", "result", "verdict", "expression"])
 _CONFIDENCES = frozenset(
     ["confidence", "probability", "certainty", "likelihood", "prob", "conf", "score", "share", "weight", "percentage"]
 )
@@ -145,8 +146,12 @@ def _of_object(whole: Object, names: LabelNames) -> Statement | None:
     shares = _named_shares(whole, names)
     labels = [value for words, value, _ in pairs if _is_label(words)]
     texts = [value for value in labels if isinstance(value, str)]
+    texts = texts or [value for words, value, _ in pairs if words & _LAST_LABELS and isinstance(value, str)]
     stated = [(value, key) for words, value, key in pairs if _is_confidence(words)]
-    lists = _parallel(labels, [value for words, value, _ in pairs if _is_confidence(words) or words & _SPREADS])
+    lists = _parallel(
+        labels,
+        [value for words, value, _ in pairs if _is_confidence(words) or (words & _SPREADS and not _is_label(words))],
+    )
     if lists:
         return Statement(shares=lists)
     stated += [

@@ -144,7 +144,8 @@ def _key(text: str, at: int, whole: Object) -> tuple[str, int]:
     at = _skip(text, at)
     colon = _COLON.match(text, at)
     if colon is None:
-        del whole.pairs[-1:]  # what stands here may belong to the value before it
+        if text[at - len(key) : at][:1].isdigit() or key[:1].isdigit():
+            del whole.pairs[-1:]  # a decimal comma: the value before it is half a number
         raise _BrokenError(at, whole)
     return key, colon.end()
 

@@ -61,7 +61,7 @@ _MILLE = r"(?:‰|per ?mille?\b|permil\b)"
 _DIGITS = r"[0-9]{1,20}+"
 _DECIMAL = rf"(?:0,[0-9]{{1,20}}+|[0-9]{{1,2}},[0-9]{{1,2}}(?=\s?{_UNIT})|{_DIGITS}(?:\.[0-9]{{0,20}}+)?|\.{_DIGITS})"
 _BOTTOM = rf"(?P<bottom>{_DIGITS}(?:\.0+(?![0-9]))?|{_SPELLED}\b)"
-_END = r"(?![\w%‰/]|[.,][0-9])"
+_END = r"(?![\w%‰/]|[.,][0-9]|-(?:\s|$))"
 QUANTITY = (
     rf"(?<![\w.,/%+-])(?P<sign>[-+]?)(?:(?P<top>{_DECIMAL})|(?P<spelled>{_SPELLED})\b)"
     rf"(?:\s{{0,2}}(?:/|out of|of|in)\s{{0,2}}(?:a (?:possible|total of)\s)?{_BOTTOM}"
@@ -204,7 +204,9 @@ def _qualified(plain: str, scale: Scale | None, context: str) -> float | State:
     end = reason.start() if reason else len(plain)
     numbers = [number for number in numbers if number.start() < end]
     values = [_value(number, scale, context) for number in numbers]
-    retracted = reason is not None and _RETRACTED.match(plain, reason.start())
+    retracted = reason is not None and (
+        _RETRACTED.match(plain, reason.start()) or plain[reason.start() - 1 : reason.end()].count("?") > 0
+    )
     ranges = len(numbers) > 1 and _RANGE.search(plain, numbers[0].start(), end)
     if retracted or ranges or any(value != values[0] for value in values):
         return State.NOT_A_NUMBER
@@ -276,7 +278,7 @@ def _value(number: re.Match[str], scale: Scale | None, context: str) -> float | 
     negative = number["sign"] == "-" and value > 0
     if number["bottom"]:
         bottom = _amount(number["bottom"])
-        if bottom == 0:
+        if bottom == 0 or value == bottom == 50:  # 50/50 is no certainty
             return State.NOT_A_NUMBER
         value /= bottom
     elif number["percent"]:

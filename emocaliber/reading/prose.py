@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from emocaliber.core.predictions import State
 from emocaliber.reading.labels import LabelNames
-from emocaliber.reading.numbers import LONGEST, QUANTITY, normal_number_text, read_number
+from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_number_text, read_number
 from emocaliber.reading.scales import Scale, scale_of_heading
 from emocaliber.reading.shares import entries, read_line
 from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
@@ -26,7 +26,7 @@ _LABEL = (
     r"|expression|response|result|conclusion|[ée]motions?|emoci[óo]n|emozione|emoção|gefühl|эмоция|ответ"
 )
 _CONFIDENCE = (
-    r"confidence|probability|certainty|likelihood|confiance|certitude|confianza|certeza|konfidenz|sicherheit|fiducia"
+    r"confidence|probability|prob(?=\s?[.:=])|conf(?=\s?[.:=])|certainty|likelihood|confiance|certitude|confianza|certeza|konfidenz|sicherheit|fiducia"
     r"|confiança|уверенность|вероятность"
 )
 _LABEL_CJK, _CONFIDENCE_CJK = "情绪|情感|感情|表情|答案|감정", "置信度|信心|自信度|確信度|신뢰도|확신도"
@@ -42,7 +42,7 @@ _MARK = re.compile(
     r"(?P<sep>[:：=＝→]|\|(?=[^\n]*\S)|-{1,2}>|[-–—](?=\s)|\bis\b:?|\bare\b|(?:of|at)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
     re.IGNORECASE | re.MULTILINE,
 )
-_BOUNDARY = re.compile(r"[\n.;!?,|({\[:：]|\s[-–—]\s|\b(?:and|with|but)\b")
+_BOUNDARY = re.compile(r"[\n.;!?,|({\[:：]|\s[-–—]\s|[0-9]{1,2}[.)]\s|\b(?:and|with|but)\b")
 _OWN = re.compile(
     r"(?:[\s#>•\-–—+\d.)\"'“‘`_|]|\b(?:my|the|your|our|final|overall|predicted|primary|main|dominant|detected|facial|most"
     r"|likely|best|top|chosen|selected|estimated|model|model's|self-reported|stated|so|therefore|thus|hence|here|a|an"
@@ -58,6 +58,7 @@ _EXPLANATION = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"[\n;!?]|\.(?:\s|$)")
+_LABEL_END = re.compile(r"[\n;!]|\.(?:\s|$)")
 _BLANK = re.compile(r"[\s*_#>|\"'“”‘’`:=-]*")
 _WEAK_LEAD = re.compile(
     r"\W{0,4}(?:(?:most likely|probably|clearly|likely|definitely|best described as|that of|an?|one of|the|of|mainly"
@@ -219,6 +220,8 @@ def _concerns(mark: _Mark, names: LabelNames, label: str | None) -> bool:
         r"\b(?:wrong|incorrect|mistaken|error|mistake|false|fail\w*|interval|range)\b", mark.about, re.IGNORECASE
     ):
         return False
+    if mark.about and not is_plain(names.without_names(mark.about)):
+        return False
     return not SECONDARY.search(mark.about) and not (label is not None and names.named(mark.about) - {label})
 
 
@@ -231,11 +234,12 @@ def _sure(text: str, names: LabelNames, label: str | None) -> str | None:
         sentence = text[ends[-1] if ends else start : sure.start()]
         clause = re.split(r"[,(:—–|]|\band\b|\bbut\b", sentence)[-1]
         end = _SENTENCE_END.search(text, sure.end())
+        asks = end is not None and end[0] == "?"
         after = text[sure.end() : min(end.start() if end else len(text), sure.end() + 120)]
         after = re.split(r"[,()—–|]|\bbut\b", after)[0]
         sentence = normal_number_text(sentence)
         statement = _about_answer(clause + sure[0] + after, names, label)
-        found.append((statement, not _DENIED.search(sentence)))
+        found.append((statement, not asks and not _DENIED.search(sentence)))
     numbers = {
         value: statement
         for statement, fair in found
@@ -259,7 +263,7 @@ def _leads(value: str, names: LabelNames) -> bool:
 
 def _label_part(value: str) -> str:
     """What of a mark's value is the label: up to the sentence's end, without a statement of confidence."""
-    part = _SENTENCE_END.split(value.strip(), maxsplit=1)[0]
+    part = _LABEL_END.split(value.strip(), maxsplit=1)[0]
     return re.sub(r",?\s(?:and\s)?(?:with|at)\s(?:an?\s)?$", "", _SURE.sub(" ", part))
 
 
@@ -284,7 +288,7 @@ def _marks(text: str) -> list[_Mark]:
             if not own
             else False
         )
-        if mark["rank"] and mark["rank"].strip(" #") != "1":
+        if (mark["rank"] and mark["rank"].strip(" #") != "1") or SECONDARY.search(mark["scale"] or ""):
             secondary = True
         marks.append(
             _Mark(

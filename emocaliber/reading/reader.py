@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emocaliber.core.predictions import State
-from emocaliber.reading.final import Element, elements, final_answer
+from emocaliber.reading.final import Element, elements, final_answer, outside_blocks
 from emocaliber.reading.json_answers import read_json
 from emocaliber.reading.labels import LabelNames, hashable, label_names
 from emocaliber.reading.numbers import read_number, read_words
@@ -41,6 +41,8 @@ _LATEX_WORDS = re.compile(
 )
 _BOXED = re.compile(r"\\boxed\s?\{([^{}\n]{0,200})\}")
 _MATHS = re.compile(r"\\[()\[\],;!]|\\(?=[%$#_])|\$")
+_TAG_AS_NAME = re.compile(r"<(answer|emotion|label|confidence|probability)>\s?[:=]", re.IGNORECASE)
+_NO_TAGS = re.compile(r"</?(?!answer|confidence|distribution)[a-z][\w:-]{0,30}(?:\s[^<>]{0,100})?/?>", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?(?:br|p|hr)\s?/?\s?>", re.IGNORECASE)
 _MARKUP = str.maketrans({"*": None, "`": None, "\u200b": None, "\ufeff": None})
 _AFTER_TAG = re.compile(r"[\s,:(\[-]{0,5}([^\n]{1,60})")
@@ -92,8 +94,7 @@ def read_response(
         reading = Reading(None, None, None, State.MISSING_LABEL)
     else:
         answer = _Answer(names, text)
-        statement = answer.tagged(final) or answer.untagged(_whole_lines(final, cut))
-        reading = answer.interpret(statement, words or {}, final)
+        reading = answer.read(final, cut=cut, words=words or {})
     if cut and reading.state in _ABSENT:
         return replace(reading, state=State.TRUNCATED)
     return reading
@@ -109,6 +110,18 @@ class _Answer:
 
     names: LabelNames
     response: str
+
+    def read(self, final: str, *, cut: bool, words: Mapping[str, float]) -> Reading:
+        """The reading of the final answer: of what stands outside blocks in unknown tags, or else of all of it."""
+        outside = outside_blocks(final)
+        if outside is None:
+            return Reading(None, None, None, State.MISSING_LABEL)
+        for text in dict.fromkeys([outside, final]):
+            statement = self.tagged(text) or self.untagged(_whole_lines(text, cut))
+            reading = self.interpret(statement, words, text)
+            if reading.label is not None:
+                break
+        return reading
 
     def tagged(self, final: str) -> Statement | None:
         """What the answer's tags state; None where there are none."""
@@ -139,7 +152,9 @@ class _Answer:
         plain, boxed = _plain(text)
         if boxed and (statement := self._boxed(boxed, plain)):
             return statement
-        in_json = read_json(text, self.names)
+        in_json = read_json(text, self.names) or (
+            read_json(text.replace('\\"', '"'), self.names) if '\\"' in text else None
+        )
         table = read_table(plain, self.names) if in_json is None else None
         if table:
             return table
@@ -150,11 +165,7 @@ class _Answer:
             else read_prose(plain, self.names, self.response)
         )
         if in_json is None or prose is None:
-            return (
-                (in_json[1] if in_json else prose)
-                or read_named_shares(plain, self.names)
-                or read_bare(plain, self.names)
-            )
+            return (in_json[1] if in_json else prose) or read_named_shares(plain, self.names) or self._bare(plain)
         return self._either(prose, in_json[1], text[:start])
 
     def interpret(self, statement: Statement | None, words: Mapping[str, float], final: str) -> Reading:
@@ -178,6 +189,14 @@ class _Answer:
             next(states, State.OK),
             worded,
         )
+
+    def _bare(self, plain: str) -> Statement | None:
+        """A line that is a label and little else, with the confidence that the text states elsewhere."""
+        bare = read_bare(plain, self.names)
+        if bare is None or bare.confidence is not None or bare.label is None:
+            return bare
+        stated = read_confidence(plain, self.names, self.names.read(bare.label, self.response))
+        return replace(stated, label=bare.label)
 
     def _answers(self, parts: list[Element], final: str) -> list[Element]:
         """The elements that may be the answer: no runner-up, and no quoted form beside a readable one."""
@@ -264,7 +283,8 @@ class _Answer:
 
 def _plain(text: str) -> tuple[str, list[str]]:
     """The text without Markdown's and LaTeX's marks, and what stands in boxes."""
-    text = _BREAK.sub("\n", text)
+    if "<" in text:
+        text = _NO_TAGS.sub(" ", _TAG_AS_NAME.sub(r"\1:", _BREAK.sub("\n", text)))
     plain = normal_spaces(_LATEX_WORDS.sub(r"\1", text) if "\\" in text else text)
     boxed = _BOXED.findall(plain) if "\\" in plain else []
     plain = _BOXED.sub(r"\1", plain) if boxed else plain

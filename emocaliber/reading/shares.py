@@ -10,6 +10,7 @@ from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_numbe
 from emocaliber.reading.statement import Statement
 
 _BULLET = re.compile(r"\s*(?:[-•>#]{1,4}\s|[0-9]{1,2}[.)]\s)?\s*")
+_OPTION = re.compile(r"\s{0,4}\(?[A-Za-z][).]\s{1,3}(?=\S)")
 _ENTRY_END = re.compile(r",(?![0-9])|;|\band\b(?=[^0-9]{2,80}[0-9])")
 _NUMBER = re.sub(r"\?P<\w+>", "?:", QUANTITY)
 _ENTRY = re.compile(
@@ -105,6 +106,7 @@ def read_bare(text: str, names: LabelNames) -> Statement | None:
 
 def read_line(line: str, names: LabelNames) -> Statement | None:
     """A line that is a name, a name with its share, or a sentence of plain words around one name and one number."""
+    line = _OPTION.sub("", line, count=1)
     if names.is_name(line) or names.is_own_letter(line):
         return Statement(line)
     pairs = entries(line)

@@ -1,0 +1,193 @@
+"""The reader on texts with the reading that a careful person gives, beside the answer extraction of peers.
+
+A text is *right* where label and confidence are among the readings wanted, *silently wrong* where a label or a number
+was read that is not, and *lost* where something that a person sees was not read. Peers that are installed are asked
+about the same texts: lm-evaluation-harness's regex and multiple-choice filters, inspect_ai's answer pattern; they are
+made for labels, and for the confidence they get their own number search. What is not installed is said so.
+
+    python eval/benchmarks/reading.py --out eval/results/reading.md
+    python eval/benchmarks/reading.py --responses base.merged.jsonl rlcr.merged.jsonl    the share of real ones read
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from emocaliber.core.predictions import State
+from emocaliber.core.taxonomy import FERPLUS_8
+from emocaliber.reading import read_response
+
+TEXTS = Path(__file__).parent / "reading_texts.jsonl"
+LABELS = tuple(sorted(FERPLUS_8.labels))
+Read = tuple[str | None, float | None]
+NUMBER = r"(?i)(?:confidence|probability|certainty)\W{0,5}(?:is\s)?(-?[0-9]*\.?[0-9]+)"
+"""What a peer's regular-expression filter is given for the confidence."""
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A text, the readings (label, confidence) that a careful person would give, and how it was produced."""
+
+    kind: str
+    text: str
+    want: list[tuple[str | None, float | None]]
+    candidates: tuple[str, ...] = LABELS
+    finish: str | None = None
+
+
+def texts(path: Path = TEXTS) -> list[Line]:
+    """The lines of the file."""
+    return [msgspec.json.decode(line, type=Line) for line in path.read_bytes().splitlines() if line.strip()]
+
+
+def ours(line: Line) -> Read:
+    """The reader's label and confidence."""
+    reading = read_response(line.text, line.candidates, finish_reason=line.finish)
+    return reading.label, reading.confidence
+
+
+def verdict(line: Line, read: Read) -> str:
+    """right, lost or silently wrong."""
+    if any(read[0] == label and _same(read[1], confidence) for label, confidence in line.want):
+        return "right"
+    wrong_label = read[0] is not None and read[0] not in [label for label, _ in line.want]
+    wrong_number = read[1] is not None and not any(_same(read[1], confidence) for _, confidence in line.want)
+    return "silently wrong" if wrong_label or wrong_number else "lost"
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one == other or (one is not None and other is not None and abs(one - other) < 1e-9)
+
+
+def peers() -> dict[str, Callable[[Line], Read]]:
+    """The peers that are installed."""
+    found: dict[str, Callable[[Line], Read]] = {}
+    if importlib.util.find_spec("lm_eval") is not None:
+        found["lm-eval"] = lm_eval
+    if importlib.util.find_spec("inspect_ai") is not None:
+        found["inspect_ai"] = inspect_ai
+    return found
+
+
+def lm_eval(line: Line) -> Read:
+    """The first candidate that lm-evaluation-harness's regex filter finds, and its number behind "confidence"."""
+    from lm_eval.filters.extraction import RegexFilter
+
+    names = "|".join(map(re.escape, line.candidates))
+    label = RegexFilter(rf"(?i)\b({names})\b", group_select=-1).apply([[line.text]], [{}])[0][0]
+    number = RegexFilter(NUMBER, group_select=-1).apply([[line.text]], [{}])[0][0]
+    return _candidate(label, line.candidates), _probability(number)
+
+
+def inspect_ai(line: Line) -> Read:
+    """What inspect_ai's line and word patterns for "ANSWER:" find, asked for under the names that the text may use."""
+    from inspect_ai.scorer._common import match_first, str_match_scorer  # noqa: F401 - its presence says the version
+    from inspect_ai.scorer._pattern import match_first as first_match
+
+    pattern = re.compile(r"(?i)(?:answer|emotion|label)\s*:\s*(\w+)")
+    labels = pattern.findall(line.text)
+    numbers = re.findall(NUMBER, line.text)
+    chosen = first_match(tuple(labels), _Targets(line.candidates), True) if labels else None
+    return _candidate(chosen, line.candidates), _probability(numbers[-1] if numbers else None)
+
+
+class _Targets(tuple[str, ...]):
+    """What inspect_ai's matching takes as the texts that count as a hit."""
+
+    @property
+    def text(self) -> str:
+        return "".join(self)
+
+
+def _candidate(text: str | None, candidates: Sequence[str]) -> str | None:
+    return next((name for name in candidates if text is not None and name.casefold() == text.strip().casefold()), None)
+
+
+def _probability(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0.0 <= value <= 1.0 else value / 100 if value <= 100 else None
+
+
+def table(lines: Sequence[Line]) -> Iterator[str]:
+    """Markdown: right, lost and silently wrong by kind, for the reader and, in sum, for each peer."""
+    reads = [verdict(line, ours(line)) for line in lines]
+    yield "| kind | texts | right | lost | silently wrong |"
+    yield "|---|---:|---:|---:|---:|"
+    for kind in dict.fromkeys(line.kind for line in lines):
+        counts = Counter(read for line, read in zip(lines, reads, strict=True) if line.kind == kind)
+        yield _row(kind, counts)
+    yield _row("**all**", Counter(reads))
+    yield ""
+    yield "| on the same texts | texts | right | lost | silently wrong |"
+    yield "|---|---:|---:|---:|---:|"
+    yield _row("emocaliber", Counter(reads))
+    installed = peers()
+    for name, read in installed.items():
+        yield _row(name, Counter(verdict(line, read(line)) for line in lines))
+    for name in sorted({"lm-eval", "inspect_ai"} - set(installed)):
+        yield f"| {name} | not installed | | | |"
+
+
+def _row(name: str, counts: Counter[str]) -> str:
+    return f"| {name} | {counts.total()} | {counts['right']} | {counts['lost']} | {counts['silently wrong']} |"
+
+
+def real(paths: Iterable[Path]) -> Iterator[str]:
+    """Markdown: how many responses of each file are read, and the states of the others."""
+    from emocaliber.reading.foreign_outputs import read_merged
+
+    yield "| responses of | n | label and confidence read | other states |"
+    yield "|---|---:|---:|---|"
+    for path in paths:
+        states = Counter(row.state for row in read_merged(path))
+        others = ", ".join(f"{state} {count}" for state, count in states.most_common() if state != State.OK)
+        yield f"| {path.name} | {states.total()} | {states[State.OK] / max(1, states.total()):.1%} | {others} |"
+
+
+def page(paths: Sequence[Path]) -> str:
+    """The results as a Markdown page."""
+    lines = texts()
+    parts = [
+        "# Reading",
+        "",
+        f"`python eval/benchmarks/reading.py`, {date.today().isoformat()}, {len(lines)} texts.",
+        "",
+    ]
+    parts += table(lines)
+    if paths:
+        parts += ["", "Real responses, as `emocaliber score` reads them:", "", *real(paths)]
+    return "\n".join(parts) + "\n"
+
+
+def failures(lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
+    """The texts that are not read rightly, with what was read."""
+    for line in lines:
+        if (judged := verdict(line, ours(line))) != "right":
+            yield {"verdict": judged, "kind": line.kind, "text": line.text, "read": ours(line), "want": line.want}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Read texts as a careful person would, and count.")
+    parser.add_argument("--responses", type=Path, nargs="*", default=[], help="merged JSON Lines of real responses")
+    parser.add_argument("--failures", action="store_true", help="print the texts that are not read rightly")
+    parser.add_argument("--out", type=Path, help="also write the page to this file")
+    arguments = parser.parse_args()
+    if arguments.failures:
+        for failure in failures(texts()):
+            print(json.dumps(failure, ensure_ascii=False))
+    result = page(arguments.responses)
+    print(result)
+    if arguments.out:
+        arguments.out.write_text(result, encoding="utf-8")
