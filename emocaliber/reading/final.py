@@ -68,8 +68,8 @@ _ANY_TAG = re.compile(
     r"<(?P<close>/?)(?P<name>[a-z][\w:-]{0,30})(?:\s[^<>]{0,100})?>|\[(?P<square_close>/?)(?P<square>[a-z]{3,20})\]",
     re.IGNORECASE,
 )
-_HTML = "a b i u p em strong span div font center br hr h1 h2 h3 h4 ul ol li code pre mark small big html body table tr td th"
-_WRAPPERS = "sub sup s del response output result results final solution end"
+_HTML = "a b i u p em strong span div font center br hr h1 h2 h3 h4 ul ol li code pre mark small big"
+_WRAPPERS = "html body table tr td th sub sup s del response output result results final solution end"
 _NO_BLOCKS = frozenset(_ALIASES) | frozenset(f"{_HTML} {_WRAPPERS}".split())
 _ANSWER_END = re.compile(
     r"</\s{0,3}(?:answer|final_answer|confidence|distribution)\s{0,3}>[\s.]{0,20}\Z", re.IGNORECASE
