@@ -84,13 +84,14 @@ def generate(
     method: str,
     draws: int = 1,
     constrain: bool = False,
+    max_pixels: int = SHOWN_PIXELS,
     total: int | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Summary:
     """Ask about each sample, `draws` times, and write responses, predictions and the manifest under `out`.
 
-    `settings` (data, model, seed and so on, as JSON values) go into the manifest as they are. `samples` is gone
-    through once for each draw, as a stream. Raises UserError where `out` is in use by another run or a sample that is
+    A picture of more than `max_pixels` is made smaller. `settings` (data, model, seed and so on, as JSON values) go into
+    the manifest as they are. `samples` is gone through once for each draw, as a stream. Raises UserError where `out` is in use by another run or a sample that is
     to be judged has no label.
     """
     summary, started = Summary(), time.monotonic()
@@ -98,13 +99,30 @@ def generate(
         task = bar.add_task("asking", total=None if total is None else total * draws)
         for draw in range(draws):
             records = _records(
-                samples, engine, template, journal=journal, draw=draw, constrain=constrain, summary=summary, bar=bar
+                samples,
+                engine,
+                template,
+                journal,
+                draw=draw,
+                constrain=constrain,
+                max_pixels=max_pixels,
+                summary=summary,
+                bar=bar,
             )
             write_records(responses_file(out, draw), _advancing(records, bar, task))
         summary.asked, summary.tokens = journal.added, journal.added_tokens
     summary.seconds = time.monotonic() - started
     write_rows(out, template, method=method, draws=draws)
-    _write_manifest(out, engine, template, method=method, draws=draws, summary=summary, settings=settings or {})
+    _write_manifest(
+        out,
+        engine,
+        template,
+        method=method,
+        draws=draws,
+        max_pixels=max_pixels,
+        summary=summary,
+        settings=settings or {},
+    )
     return summary
 
 
@@ -135,10 +153,11 @@ def _records(
     samples: Iterable[Sample],
     engine: Engine,
     template: Template,
-    *,
     journal: Journal,
+    *,
     draw: int,
     constrain: bool,
+    max_pixels: int,
     summary: Summary,
     bar: Progress,
 ) -> Iterator[Record]:
@@ -149,7 +168,9 @@ def _records(
             waiting.append(replace(sample, image=b""))
             yield sample
 
-    for response in respond(without_images(), engine, template, journal=journal, draw=draw, constrain=constrain):
+    for response in respond(
+        without_images(), engine, template, journal=journal, draw=draw, constrain=constrain, max_pixels=max_pixels
+    ):
         sample = waiting.popleft()
         summary.rows += 1
         summary.answered += response.finish_reason not in _FAILED
@@ -186,6 +207,7 @@ def _write_manifest(
     *,
     method: str,
     draws: int,
+    max_pixels: int,
     summary: Summary,
     settings: Mapping[str, object],
 ) -> None:
@@ -196,7 +218,7 @@ def _write_manifest(
         "template": template.record,
         "method": method,
         "draws": draws,
-        "shown_pixels": SHOWN_PIXELS,
+        "shown_pixels": max_pixels,
         "settings": dict(settings),
         "rows": summary.rows,
         "states": dict(sorted(summary.states.items())),

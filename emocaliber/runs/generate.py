@@ -13,6 +13,7 @@ from pathlib import Path
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import SCORECARD, Output
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template, template_names
+from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.data.embedded import check_source, load
@@ -24,7 +25,7 @@ from emocaliber.generation.parallel_engine import ParallelEngine, devices
 from emocaliber.generation.retry import RetryingEngine
 from emocaliber.models.location import check_adapter, check_model
 from emocaliber.models.question import FILE as QUESTION_FILE
-from emocaliber.models.question import read_question
+from emocaliber.models.question import Question, read_question
 
 _IN_MANIFEST = ("data", "split", "limit", "model", "adapter", "template", "then", "constrain", "engine", "dtype",
                 "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
@@ -73,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=ANSWER_TOKENS,
         help=f"longest answer, in tokens (default: {ANSWER_TOKENS})",
     )
+    parser.add_argument("--max-pixels", type=int, metavar="N",
+                        help=f"show at most N pixels of a picture (default: the adapter's, or {SHOWN_PIXELS})")  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; K > 1 needs more (default: 0)")
     parser.add_argument("--retry-below", type=float, metavar="CONFIDENCE", help="ask again where less is stated")
@@ -88,7 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Ask, write the files, print the summary."""
-    first = _first_template(arguments)
+    question = _question(arguments)
+    first = _first_template(arguments, question)
     template = in_two_steps(first, load_template(arguments.then)) if arguments.then else first
     _check(arguments, template)
     if arguments.model == "tiny":
@@ -105,6 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
         method=arguments.method,
         draws=arguments.samples,
         constrain=arguments.constrain,
+        max_pixels=arguments.max_pixels or (question.max_pixels if question is not None else None) or SHOWN_PIXELS,
         total=len(samples),
         settings={name: getattr(arguments, name) for name in _IN_MANIFEST} | {"template": first.name},
     )
@@ -140,21 +145,27 @@ def _samples(data: str, split: str) -> list[Sample]:
     return load(data, split) if data in EMBEDDED else read_samples(Path(data), split)
 
 
-def _first_template(arguments: argparse.Namespace) -> Template:
-    """The prompt of --template, or the one that the adapter was trained on. Raises UserError where neither is known."""
+def _question(arguments: argparse.Namespace) -> Question | None:
+    """What the adapter was trained to be asked. Raises UserError where its folder is none, or says nothing, and no
+    --template does."""
     folder = arguments.adapter
     if arguments.engine == "server":
         folder = (arguments.adapter or "").partition("=")[2] or None
-    if folder is not None:
-        check_adapter(Path(folder))
-    if arguments.template is not None:
-        return load_template(arguments.template)
-    question = None if folder is None else read_question(folder)
-    if question is None and folder is not None:
+    if folder is None:
+        return None
+    check_adapter(Path(folder))
+    question = read_question(folder)
+    if question is None and arguments.template is None:
         raise UserError(
             f"{folder}: no {QUESTION_FILE} there says what the adapter was trained to be asked; give --template"
         )
-    return load_template(DEFAULT_TEMPLATE) if question is None else question.template
+    return question
+
+
+def _first_template(arguments: argparse.Namespace, question: Question | None) -> Template:
+    if arguments.template is not None or question is None:
+        return load_template(arguments.template or DEFAULT_TEMPLATE)
+    return question.template
 
 
 def _check(arguments: argparse.Namespace, template: Template) -> None:
