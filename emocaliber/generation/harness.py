@@ -90,9 +90,9 @@ def generate(
 ) -> Summary:
     """Ask about each sample, `draws` times, and write responses, predictions and the manifest under `out`.
 
-    A picture of more than `max_pixels` is made smaller. `settings` (data, model, seed and so on, as JSON values) go into
-    the manifest as they are. `samples` is gone through once for each draw, as a stream. Raises UserError where `out` is in use by another run or a sample that is
-    to be judged has no label.
+    A picture of more than `max_pixels` is made smaller. `settings` (data, model, seed and so on, as JSON values) go
+    into the manifest as they are. `samples` is gone through once for each draw, as a stream. Raises UserError where
+    `out` is in use by another run or a sample that is to be judged has no label.
     """
     summary, started = Summary(), time.monotonic()
     with Journal(out / JOURNAL) as journal, _progress() as bar:

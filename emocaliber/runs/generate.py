@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"longest answer, in tokens (default: {ANSWER_TOKENS})",
     )
     parser.add_argument("--max-pixels", type=int, metavar="N",
-                        help=f"show at most N pixels of a picture (default: the adapter's, or {SHOWN_PIXELS})")  # fmt: skip
+                        help=f"pixels shown of a picture at most (default: the adapter's, {SHOWN_PIXELS})")  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; K > 1 needs more (default: 0)")
     parser.add_argument("--retry-below", type=float, metavar="CONFIDENCE", help="ask again where less is stated")
