@@ -12,6 +12,7 @@ import argparse
 import errno
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ from emocaliber.cli.parsing import CommandParser
 from emocaliber.core.errors import UserError
 from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import claimed
+from emocaliber.core.stopping import TerminatedError, end_with_parent, exit_code, prompt_stop
 from emocaliber.runs import generate
 
 DESCRIPTION = """\
@@ -60,18 +62,21 @@ RESUME = "the same command resumes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 130 stopped by Ctrl-C."""
+    """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 130 stopped by Ctrl-C, 143
+    by SIGTERM."""
     silence_libraries()
     parsed = build_parser().parse_command(arguments)
     try:
-        with _claimed(parsed, sys.argv[1:] if arguments is None else list(arguments)):
+        with prompt_stop(), _claimed(parsed, sys.argv[1:] if arguments is None else list(arguments)):
+            if "RANK" in os.environ:
+                end_with_parent()
             parsed.run(parsed)
         sys.stdout.flush()
     except UserError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _fail(f"stopped; {RESUME}")
-        return 130
+        return exit_code(signal.SIGTERM if isinstance(stop, TerminatedError) else signal.SIGINT)
     except BrokenPipeError:  # `emocaliber recipe show ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -24,8 +24,22 @@ from emocaliber.core.outputs import SCORECARD, Output
 from emocaliber.core.yaml_files import located
 
 if TYPE_CHECKING:
+    from emocaliber.runs.launches import Launcher
     from emocaliber.stages.recipe import Recipe
 
+LAUNCHERS = ("single", "ddp", "zero2", "zero3", "fsdp2")
+PARTS = {
+    "weights": "weights",
+    "reference": "reference model",
+    "gradients": "gradients",
+    "optimizer": "optimizer",
+    "gathered": "gathered shards",
+    "activations": "activations",
+    "vision": "vision tower",
+    "cache": "cache of rollouts",
+    "vllm": "vLLM",
+}
+"""What `estimate` prints of a GPU's memory, where there is any of it."""
 STAGE_FILES = ("inputs.json", "done.json", "log.jsonl", "held_out.jsonl", "held_out_start.json", "asked-*.jsonl",
                "profile.png")  # fmt: skip
 REPORT_FILES = ("report/report.*", "report/scorecard.json", "report/inputs.json", "report/done.json")
@@ -59,6 +73,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     validate = commands.add_parser("validate", help="validate recipes, or a folder of them")
     validate.add_argument("recipes", nargs="+", metavar="RECIPE|KEY=VALUE")
+    _add_launcher(validate, "refuse what this launcher cannot run")
     validate.set_defaults(run=_validate)
     show = commands.add_parser("show", help="print every key with its value; * marks those that are set")
     _add_recipe(show)
@@ -80,6 +95,11 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="replaces a key of the recipe")
 
 
+def _add_launcher(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument("--launcher", choices=LAUNCHERS,
+                        help=f"{purpose}: a file of recipes/accelerate, or single (default: single)")  # fmt: skip
+
+
 def _add_estimate(parser: argparse.ArgumentParser) -> None:
     _add_recipe(parser)
     parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="training images (default: 10,000)")
@@ -88,6 +108,7 @@ def _add_estimate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--efficiency", type=float, default=0.35, metavar="X",
                         help="fraction of the peak that is reached (default: 0.35)")  # fmt: skip
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="number of GPUs (default: 1)")
+    _add_launcher(parser, "how they share a model, ddp where there are several")
     parser.add_argument("--memory", type=float, metavar="GIB",
                         help="memory of one GPU: exit code 2 where the stage does not fit")  # fmt: skip
     parser.set_defaults(run=_estimate)
@@ -152,6 +173,7 @@ def _profile(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 
 def _validate(arguments: argparse.Namespace) -> None:
+    from emocaliber.runs.launches import refuse_launch
     from emocaliber.runs.recipes import files_of, read_recipe
 
     overrides = [argument for argument in arguments.recipes if "=" in argument]
@@ -162,6 +184,7 @@ def _validate(arguments: argparse.Namespace) -> None:
             print(f"{path}: an evaluation of {', '.join(settings(path)['data'])}: valid")
         else:
             recipe = read_recipe(path, overrides)
+            refuse_launch(recipe, arguments.launcher or "single")
             print(f"{path}: stage {recipe.stage}, {recipe.model}, {len(recipe.trainer)} trainer keys: valid")
 
 
@@ -188,7 +211,10 @@ def _estimate(arguments: argparse.Namespace) -> None:
     recipe = read_recipe(arguments.recipe, arguments.overrides)
     from emocaliber.runs.estimate import GIB, estimate
 
-    estimated = estimate(recipe)
+    launcher: Launcher = arguments.launcher or ("single" if arguments.gpus == 1 else "ddp")
+    if (launcher == "single") != (arguments.gpus == 1):
+        raise UserError(f"--launcher {launcher}: give --gpus N, more than 1, with a launcher, and none with single")
+    estimated = estimate(recipe, launcher, arguments.gpus, arguments.memory)
     epochs = float(recipe.trainer.get("num_train_epochs", 3))
     if (steps := int(recipe.trainer.get("max_steps", -1))) > 0:
         epochs = steps * estimated.rows_per_step / arguments.rows
@@ -196,17 +222,20 @@ def _estimate(arguments: argparse.Namespace) -> None:
     print(f"{'parameters':<24}{estimated.parameters:>16,}")
     print(f"{'trainable':<24}{estimated.trainable:>16,}")
     print(f"{'tokens of an image':<24}{estimated.image_tokens:>16,}")
-    for name in ("weights", "gradients", "optimiser", "activations"):
-        print(f"{name:<24}{getattr(estimated, name) / GIB:>12.2f} GiB")
+    for name, label in PARTS.items():
+        if size := getattr(estimated, name):
+            print(f"{label:<24}{size / GIB:>12.2f} GiB")
     print(f"{'a GPU while training':<24}{estimated.training_bytes / GIB:>12.2f} GiB, a tenth of it the allocator's")
     if estimated.asking:
         print(f"{'a GPU at inference':<24}{estimated.asking / GIB:>12.2f} GiB")
+    print(f"{'main memory':<24}{estimated.host / GIB:>12.2f} GiB for each process while it loads, beside its data")
     print(f"{'time':<24}{hours:>14.1f} h for {arguments.rows:,} rows, {epochs:g} epochs, without inference")
     need = max(estimated.training_bytes, estimated.asking) / GIB
     if arguments.memory is not None and need > arguments.memory:
         raise UserError(
             f"{arguments.recipe}: needs about {need:.0f} GiB and the GPU has {arguments.memory:g}; lower"
-            " per_device_train_batch_size, ask_batch_size or max_pixels, or give quantization=nf4"
+            " per_device_train_batch_size, ask_batch_size or max_pixels, or give "
+            + ("quantization=nf4" if recipe.tuning == "lora" else "tuning=lora, or --launcher fsdp2 with more GPUs")
         )
 
 

@@ -21,6 +21,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.stopping import end_with_parent
 from emocaliber.generation.engine import ENGINE_ERROR, Engine, Request, Response
 
 ATTEMPTS = 2
@@ -187,6 +188,7 @@ class _Worker:
 
 def _work(connection: Connection[Any, Any], build: Callable[[], Engine], environment: dict[str, str]) -> None:
     """The process: build, then answer until the other side is gone."""
+    end_with_parent()
     os.environ.update(environment)
     try:
         engine = build()

@@ -28,6 +28,7 @@ from emocaliber.generation.choices import Answer, ChoiceReader, places, token_id
 from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.vllm_listening import run_and_tell
+from emocaliber.generation.vllm_processes import end_with_engine
 
 _RECORDED_STEPS = 16
 """In longer answers the choices are scored afterwards: to hand over 31 log-probabilities at each step costs more."""
@@ -58,6 +59,7 @@ class VllmEngine:
     ) -> None:
         if adapter is not None:
             refuse_vision_weights(adapter, "vLLM")
+        end_with_engine()
         self._llm = LLM(
             str(model_dir),
             dtype=dtype,

@@ -1,10 +1,15 @@
-"""What a stage will need, from its recipe and the model's configuration alone: parameters, memory, time.
+"""What a stage will need under its launcher, from its recipe and the model's configuration alone: parameters, memory,
+time.
 
-Not a measurement: no weight is loaded, the model is laid out on the meta device. Memory is counted as torch keeps it
-(weights, gradients, optimiser, what a step saves for its backward pass, the teacher's cache); what the allocator and
-the kernels add on top is a share of it, `OVERHEAD`.
+No weight is loaded: the model is laid out on the meta device. Memory is counted as torch keeps it on one GPU at the
+largest moment of a step,
 
-    emocaliber recipe estimate recipes/qwen2.5-vl-7b/1-label.yaml --rows 86067 --tflops 312
+    (weights + reference + optimizer + gathered + max(gradients + activations + vision, cache of rollouts)) * 1.1
+        + vLLM's share,
+
+where the tenth (`OVERHEAD`) is for the allocator and the kernels.
+
+    emocaliber recipe estimate recipes/qwen2.5-vl-7b/1-label.yaml --rows 86067 --memory 80 --launcher fsdp2 --gpus 8
 """
 
 from __future__ import annotations
@@ -19,40 +24,68 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.models.location import model_folder
+from emocaliber.runs.activations import (
+    ANSWER_TOKENS,
+    FULL,
+    HALF,
+    PROMPT_TOKENS,
+    activations,
+    step_tokens,
+    vision_activations,
+)
+from emocaliber.runs.launches import Launcher, launch_of, refuse_launch
 from emocaliber.stages.loading import missing_model
 from emocaliber.stages.recipe import Recipe
 
 ARCHITECTURE = "architecture.json"
 GIB = 2**30
-HALF, FULL = 2, 4  # bytes of a number
 NF4 = 0.516  # bytes of a weight: 4 bits, and 0.127 for the constants, themselves quantised (arXiv 2305.14314)
 OVERHEAD = 0.10
-PROMPT_TOKENS, ANSWER_TOKENS = 120, 24
-KEPT_IN_LAYER = 14  # hidden-sized values that one layer's backward pass needs, beside three of the MLP's width
-DEFAULT_PIXELS = 1_003_520  # Qwen's own limit
+DEFAULT_PIXELS = SHOWN_PIXELS
+"""Where a recipe names no limit: whatever the processor would take (12,845,056 as Qwen publishes it), pictures are made
+as small as this before it sees them."""
 TILES = {"smolvlm": 17, "internvl": 13}  # at the largest picture: the tiles and the whole
+ZERO3_LIVE = 10**9  # parameters that ZeRO-3 holds gathered at most: DeepSpeed's stage3_max_live_parameters
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Counts of parameters; memory of one GPU in bytes while training and while asking; work of one step in FLOPs."""
+    """Counts of parameters; memory of one GPU in bytes while training and while asking; work of one step in FLOPs.
+
+    `optimizer` has the float32 master weights where a launcher keeps them; `gathered` what a GPU holds meanwhile of the
+    others' shards; `cache` the keys and values of rollouts by transformers, `vllm` what vLLM takes for its own; `host`
+    is the main memory of each process while weights are loaded.
+    """
 
     parameters: int
     trainable: int
     image_tokens: int
     weights: int
+    reference: int
     gradients: int
-    optimiser: int
+    optimizer: int
+    gathered: int
     activations: int
+    vision: int
+    cache: int
+    vllm: int
     asking: int
+    host: int
     flops_per_step: float
     rows_per_step: int
 
     @property
     def training_bytes(self) -> int:
         """All that one GPU holds at the largest moment of a step."""
-        return round((self.weights + self.gradients + self.optimiser + self.activations) * (1 + OVERHEAD))
+        return round(self.counted_bytes * (1 + OVERHEAD)) + self.vllm
+
+    @property
+    def counted_bytes(self) -> int:
+        """The tensors of the training process alone, without the allocator's share."""
+        held = self.weights + self.reference + self.optimizer + self.gathered
+        return held + max(self.gradients + self.activations + self.vision, self.cache)
 
     def hours(self, rows: int, epochs: float, tflops: float, efficiency: float) -> float:
         """The time of `rows` pictures on one GPU that reaches `efficiency` of `tflops`."""
@@ -60,35 +93,45 @@ class Estimate:
         return steps * self.flops_per_step / (tflops * 1e12 * efficiency) / 3600
 
 
-def estimate(recipe: Recipe) -> Estimate:
-    """What one process of the recipe's stage needs. Raises UserError where the configuration cannot be found."""
+def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memory: float | None = None) -> Estimate:
+    """What one process of the recipe's stage needs among `gpus`, each of `memory` GiB.
+
+    Raises UserError where the configuration cannot be found, the launch is refused, or vLLM's share of the memory would
+    not hold its weights and one request.
+    """
+    refuse_launch(recipe, launcher)
     config = configuration(recipe)
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)  # type: ignore[no-untyped-call]
-    sizes = {name: weight.numel() for name, weight in model.named_parameters()}
-    parameters = sum(sizes.values())
     linear = _adapted(recipe, model)
+    parameters = sum(weight.numel() for weight in model.parameters())
     full = recipe.tuning == "full"
     trainable = parameters if full else sum(recipe.lora_r * (a + b) for a, b in linear.values())
-    text = config.get_text_config()
-    batch = int(recipe.trainer.get("per_device_train_batch_size", 8))
-    tokens = batch * (image_tokens(recipe, config) + PROMPT_TOKENS + ANSWER_TOKENS)
-    number = HALF if recipe.trainer.get("bf16", True) else FULL
-    per_weight = number if full else FULL  # LoRA's own matrices are kept in float32
-    optimiser = 2 if "8bit" in str(recipe.trainer.get("optim", "")) else 2 * per_weight
+    rows = int(recipe.trainer.get("per_device_train_batch_size", 8))
     accumulation = int(recipe.trainer.get("gradient_accumulation_steps", 1))
+    number = HALF if recipe.trainer.get("bf16", True) else FULL
+    work = step_tokens(recipe, image_tokens(recipe, config), rows)
+    learning = _held_for_learning(recipe, launcher, gpus, number)
+    frozen = _frozen_bytes(recipe, parameters, sum(a * b for a, b in linear.values()), number)
+    parts = gpus if launcher in ("zero3", "fsdp2") else 1
+    start = round(learning.start * parameters) if full else FULL * trainable  # of what learns, as it was at the start
     return Estimate(
         parameters=parameters,
         trainable=trainable,
         image_tokens=image_tokens(recipe, config),
-        weights=_weights(recipe, parameters, sum(a * b for a, b in linear.values()), number)
-        + (0 if full else FULL * trainable),
-        gradients=per_weight * trainable,
-        optimiser=optimiser * trainable,
-        activations=_activations(recipe, text, tokens, batch, number),
+        weights=round(learning.weights * trainable) + (0 if full else frozen // parts),
+        reference=start // parts if launch_of(recipe, launcher).reference else 0,
+        gradients=round(learning.gradients * trainable),
+        optimizer=round(learning.optimizer * trainable),
+        gathered=_gathered(recipe, launcher, model, number),
+        activations=activations(recipe, config.get_text_config(), work, number),
+        vision=vision_activations(recipe, config.vision_config, work.patches, number),
+        cache=_rollout_cache(recipe, config, rows * accumulation),
+        vllm=_vllm(recipe, config, parameters, memory),
         asking=0 if recipe.stage == "label" else _asking(recipe, config, parameters),
-        flops_per_step=(8 if full else 6) * parameters * tokens * accumulation,
-        rows_per_step=batch * accumulation,
+        host=round((learning.start if full else number) * parameters),
+        flops_per_step=(8 if full else 6) * parameters * work.tokens * accumulation,
+        rows_per_step=rows * accumulation,
     )
 
 
@@ -96,9 +139,9 @@ def configuration(recipe: Recipe) -> PretrainedConfig:
     """The model's configuration: of the recipe's own folder (architecture.json), else of the model's folder or hub."""
     beside = recipe.path.parent / ARCHITECTURE
     model = model_folder(recipe.model)
-    found = str(beside) if beside.is_file() and not Path(model).is_dir() else model
+    source = str(beside) if beside.is_file() and not Path(model).is_dir() else model
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(found)
+        config: PretrainedConfig = AutoConfig.from_pretrained(source)
     except OSError as error:
         raise UserError(missing_model(model, error)) from error
     return config
@@ -116,6 +159,49 @@ def image_tokens(recipe: Recipe, config: Any) -> int:
     return int((recipe.max_pixels or DEFAULT_PIXELS) // cell**2)
 
 
+@dataclass(frozen=True)
+class _Learning:
+    """Bytes of one GPU for each weight that learns; `start` those with which it is loaded."""
+
+    start: float
+    weights: float
+    gradients: float
+    optimizer: float
+
+
+def _held_for_learning(recipe: Recipe, launcher: Launcher, gpus: int, number: int) -> _Learning:
+    """By launcher. LoRA's matrices are float32. Where every weight learns, DeepSpeed keeps float32 master weights
+    beside those that compute and FSDP2 shards of float32; alone and under DDP the weights are float32 themselves.
+    """
+    moments = 2 if "8bit" in str(recipe.trainer.get("optim", "")) else 2 * FULL
+    if launcher == "fsdp2":
+        return _Learning(number, FULL / gpus, FULL / gpus, moments / gpus)
+    if launcher in ("zero2", "zero3"):
+        held = number / gpus if launcher == "zero3" else number
+        return _Learning(number, held, number / gpus, (moments + (FULL if number == HALF else 0)) / gpus)
+    # autocast keeps a shorter copy of each weight through a step, DDP one of the gradients in its buckets
+    copy = number if number == HALF and recipe.tuning == "full" else 0
+    return _Learning(FULL, FULL + copy, FULL * (2 if launcher == "ddp" else 1), moments)
+
+
+def _frozen_bytes(recipe: Recipe, parameters: int, quantizable: int, number: int) -> int:
+    """What does not learn, beneath LoRA: the adapted matrices as the recipe quantizes them, the rest as it is."""
+    each = {"none": number, "int8": 1.0, "nf4": NF4}[recipe.quantization]
+    return round(each * quantizable + number * (parameters - quantizable))
+
+
+def _gathered(recipe: Recipe, launcher: Launcher, model: torch.nn.Module, number: int) -> int:
+    """What a GPU holds of the others' shards: FSDP2 all that is in no layer, and two layers; ZeRO-3 up to a limit."""
+    if launcher not in ("zero3", "fsdp2"):
+        return 0
+    parameters = sum(weight.numel() for weight in model.parameters())
+    if launcher == "zero3":
+        return number * min(parameters, ZERO3_LIVE)
+    names = set(getattr(model, "_no_split_modules", None) or [])
+    layers = [sum(w.numel() for w in m.parameters()) for m in model.modules() if type(m).__name__ in names]
+    return number * (parameters - sum(layers) + 2 * max(layers, default=0))
+
+
 def _adapted(recipe: Recipe, model: torch.nn.Module) -> dict[str, tuple[int, int]]:
     """Inputs and outputs of each matrix that LoRA stands beside."""
     return {
@@ -125,25 +211,48 @@ def _adapted(recipe: Recipe, model: torch.nn.Module) -> dict[str, tuple[int, int
     }
 
 
-def _weights(recipe: Recipe, parameters: int, quantised: int, number: int) -> int:
-    each = {"none": number, "int8": 1.0, "nf4": NF4}[recipe.quantization]
-    return round(each * quantised + number * (parameters - quantised))
-
-
-def _activations(recipe: Recipe, text: Any, tokens: int, batch: int, number: int) -> int:
-    """What is saved for the backward pass, and the answer's logits: as they are, in float32, their log and gradient."""
-    in_layer = tokens * (KEPT_IN_LAYER * text.hidden_size + 3 * text.intermediate_size) * number
-    between = tokens * text.hidden_size * number * text.num_hidden_layers
-    logits = batch * (ANSWER_TOKENS + 1) * text.vocab_size * (number + 3 * FULL)
-    if recipe.trainer.get("gradient_checkpointing", True):
-        return int(in_layer + between + logits)
-    return int(in_layer * text.num_hidden_layers + logits)
+def _cache_of(text: Any, tokens: int, number: int = HALF) -> int:
+    """The keys and values of so many tokens."""
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(tokens * text.num_hidden_layers * 2 * text.num_key_value_heads * width * number)
 
 
 def _asking(recipe: Recipe, config: Any, parameters: int) -> int:
     """The teacher's weights and the cache of the answers under way."""
-    text = config.get_text_config()
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     tokens = recipe.ask_batch_size * (image_tokens(recipe, config) + PROMPT_TOKENS + ANSWER_TOKENS)
-    cache = tokens * text.num_hidden_layers * 2 * text.num_key_value_heads * width * HALF
-    return int(HALF * parameters + cache)
+    return int(HALF * parameters + _cache_of(config.get_text_config(), tokens))
+
+
+def _draws(recipe: Recipe) -> bool:
+    return recipe.stage == "calibrate" and recipe.method in ("grpo", "rloo")
+
+
+def _rollout_cache(recipe: Recipe, config: Any, answers: int) -> int:
+    """Keys and values while transformers draws the answers of a step."""
+    if not _draws(recipe) or recipe.trainer.get("use_vllm"):
+        return 0
+    longest = int(recipe.trainer.get("max_completion_length", 256))
+    return _cache_of(config.get_text_config(), answers * (image_tokens(recipe, config) + PROMPT_TOKENS + longest))
+
+
+def _vllm(recipe: Recipe, config: Any, parameters: int, memory: float | None) -> int:
+    """What a vLLM on the same GPU takes: its share of the memory, or, where that is not known, what it cannot do
+    without, its weights and one request. Raises UserError where the share is less than that.
+    """
+    keys = recipe.trainer
+    if not _draws(recipe) or not keys.get("use_vllm") or keys.get("vllm_mode", "colocate") != "colocate":
+        return 0
+    text = config.get_text_config()
+    longest = int(keys.get("vllm_max_model_length") or text.max_position_embeddings)
+    least = (HALF * parameters + _cache_of(text, longest)) // int(keys.get("vllm_tensor_parallel_size", 1))
+    if memory is None:
+        return least
+    utilization = float(keys.get("vllm_gpu_memory_utilization", 0.3))
+    share = round(utilization * memory * GIB)
+    if share < least:
+        raise UserError(
+            f"{recipe.path}: vLLM would not start: its weights and one request of {longest:,} tokens need"
+            f" {least / GIB:.1f} GiB, and vllm_gpu_memory_utilization: {utilization:g} of {memory:g} GiB are"
+            f" {share / GIB:.1f}; give vllm_max_model_length=2048 or a larger share"
+        )
+    return share

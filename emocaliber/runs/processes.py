@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 
 from emocaliber.core.errors import UserError
+from emocaliber.runs.launches import Launcher, refuse_launch
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.recipe import Recipe
 
@@ -32,27 +33,29 @@ def join(recipe: Recipe) -> PartialState:
             f"{recipe.path}: there is no GPU here; add use_cpu=true bf16=false (a small model only), or run"
             " `emocaliber recipe validate` and `emocaliber recipe estimate`, which need none"
         )
-    refuse_launch(recipe, gpus=0 if on_cpu else torch.cuda.device_count())
+    refuse_here(recipe, gpus=0 if on_cpu else torch.cuda.device_count())
     return PartialState(cpu=on_cpu, timeout=PATIENCE)
 
 
-def refuse_launch(recipe: Recipe, *, gpus: int) -> None:
+def refuse_here(recipe: Recipe, *, gpus: int) -> None:
     """Raises UserError for what would do nothing, fail at its first step, or leave pieces; see the table in
     recipes/accelerate/README.md.
     """
-    parted = sharding(recipe)
-    if parted == "fsdp" and recipe.trainer.get("use_cpu"):
+    launcher = launcher_here(recipe)
+    if launcher == "fsdp2" and recipe.trainer.get("use_cpu"):
         raise UserError(
             f"{recipe.path}: FSDP parts nothing on a CPU and does not say so; take it out, or give deepspeed=FILE"
         )
-    if parted in {"fsdp", "zero3"} and recipe.stage == "calibrate" and recipe.method != "proper":
-        raise UserError(
-            f"{recipe.path}: method {recipe.method} does not run with weights in parts"
-            f" ({'FSDP' if parted == 'fsdp' else 'ZeRO-3'}): it generates while it learns; launch it with"
-            " recipes/accelerate/ddp.yaml or zero2.yaml, or take method: proper"
-        )
+    refuse_launch(recipe, launcher)
     if gpus > 1 and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         raise UserError(
             f"{recipe.path}: one process sees {gpus} GPUs and would train on none of them rightly; set"
             f" CUDA_VISIBLE_DEVICES=0, or start it by accelerate launch --num_processes {gpus}"
         )
+
+
+def launcher_here(recipe: Recipe) -> Launcher:
+    """The launcher that started this process, by what it left in the environment and by the recipe's own keys."""
+    if (parted := sharding(recipe)) != "none":
+        return "fsdp2" if parted == "fsdp" else parted
+    return "ddp" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "single"

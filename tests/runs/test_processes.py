@@ -23,7 +23,7 @@ from emocaliber.data.embedded import load
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
-from emocaliber.runs.processes import join, refuse_launch
+from emocaliber.runs.processes import join, refuse_here
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.stages.fast import prompt_sharing
@@ -122,12 +122,12 @@ def test_sharding_that_would_silently_not_happen_is_refused(monkeypatch: pytest.
         (
             ["method=grpo", 'deepspeed={"zero_optimization": {"stage": 3}}'],
             0,
-            "method grpo does not run with weights in",
+            "zero3 grpo lora none .*GRPO and RLOO generate while they train",
         ),
         (
             ["method=rloo", "use_cpu=false", "fsdp=full_shard"],
             1,
-            r"\(FSDP\): .*ddp.yaml or zero2.yaml, or take method: p",
+            "fsdp2 rloo lora none .*ddp.yaml or zero2.yaml, or give method: proper",
         ),
         (["use_cpu=false"], 8, "one process sees 8 GPUs .*CUDA_VISIBLE_DEVICES=0.*--num_processes 8"),
     ],
@@ -140,12 +140,12 @@ def test_a_launch_that_cannot_work_is_refused_before_a_model_is_looked_for(
     settings = dict(part.split("=", 1) for part in changes if not part.startswith("method="))
     trainer = recipe.trainer | {key: yaml.safe_load(value) for key, value in settings.items()}
     with pytest.raises(UserError, match=sentence):
-        refuse_launch(replace(recipe, method=method, trainer=trainer), gpus=gpus)  # type: ignore[arg-type]
+        refuse_here(replace(recipe, method=method, trainer=trainer), gpus=gpus)  # type: ignore[arg-type]
 
 
 def test_parted_weights_learn_by_a_proper_loss() -> None:
     recipe = read_recipe(RECIPES / "tiny" / "3-calibrate.yaml", ['deepspeed={"zero_optimization": {"stage": 3}}'])
-    refuse_launch(recipe, gpus=0)
+    refuse_here(recipe, gpus=0)
 
 
 SHARED = """

@@ -1,0 +1,169 @@
+"""The list of launches: each is run by two CPU processes, marked for a GPU, or refused before a model is looked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft import PeftModel
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+import emocaliber
+from emocaliber.cli import main
+from emocaliber.core.errors import UserError
+from emocaliber.data.parquet import read_samples
+from emocaliber.models.tiny import embedded_base
+from emocaliber.runs.launches import (
+    LAUNCHERS,
+    ON_GPUS_ONLY,
+    REFUSALS,
+    Launch,
+    every_launch,
+    launch_of,
+    refusal,
+    refuse_launch,
+    table,
+)
+from emocaliber.runs.recipes import read_recipe
+from emocaliber.stages.recipe import Recipe
+from tests.runs.few_rows import few_rows
+from tests.runs.short_runs import ON_CPU, losses
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+REFUSED = [launch for launch in every_launch() if refusal(launch) is not None]
+
+
+def recipe_of(launch: Launch) -> Recipe:
+    """A recipe that makes this combination; its model does not exist."""
+    file = {"label": "1-label", "verbalize": "2-verbalize"}.get(launch.work, "3-calibrate")
+    recipe = read_recipe(RECIPES / "tiny" / f"{file}.yaml")
+    changes = {} if launch.work in ("label", "verbalize") else {"method": launch.work}
+    settings = {"tuning": launch.tuning, "quantization": launch.quantization, "model": "nowhere", **changes}
+    return replace(recipe, trainer=recipe.trainer | {"beta": 0.01 if launch.reference else 0}, **settings)  # type: ignore[arg-type]
+
+
+def test_a_recipe_is_found_in_the_list() -> None:
+    assert [launch_of(recipe_of(launch), launch.launcher) for launch in every_launch()] == list(every_launch())
+
+
+@pytest.mark.parametrize("launch", REFUSED, ids=str)
+def test_what_the_list_refuses_is_refused_by_its_sentence(launch: Launch) -> None:
+    with pytest.raises(UserError) as error:
+        refuse_launch(recipe_of(launch), launch.launcher)
+    assert str(refusal(launch)) in str(error.value)
+
+
+def test_what_the_list_does_not_refuse_is_not_refused() -> None:
+    for launch in set(every_launch()) - set(REFUSED):
+        refuse_launch(recipe_of(launch), launch.launcher)
+
+
+def test_every_refusal_has_a_launch_and_every_launcher_a_supported_one() -> None:
+    assert {refusal(launch) for launch in REFUSED} == {rule.sentence for rule in REFUSALS}
+    assert {launch.launcher for launch in every_launch() if refusal(launch) is None} == set(LAUNCHERS)
+    assert {path.stem for path in (RECIPES / "accelerate").glob("*.yaml")} == {"ddp", *ON_GPUS_ONLY}
+
+
+def test_validate_refuses_by_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(RECIPES / "tiny" / "3-calibrate-grpo.yaml")
+    assert main(["recipe", "validate", recipe]) == 0
+    assert main(["recipe", "validate", recipe, "--launcher", "fsdp2"]) == 2
+    assert "GRPO and RLOO generate while they train" in capsys.readouterr().err
+
+
+def test_the_table_in_the_readme_is_that_of_the_list() -> None:
+    assert table() in (RECIPES / "accelerate" / "README.md").read_text()
+
+
+ADAPTER = Path(emocaliber.__file__).parent / "data" / "tiny-adapter"
+RUN = [launch for launch in every_launch() if launch.launcher == "ddp" and refusal(launch) is None]
+PROGRAM = """
+import json, sys, traceback
+from pathlib import Path
+import torch.distributed as dist
+from emocaliber.cli import main
+
+for out, command in json.loads(Path(sys.argv[1]).read_text()):
+    try:
+        result = f"exit code {main(command)}, {dist.get_world_size()} processes"
+    except Exception:
+        result = traceback.format_exc()
+    if dist.get_rank() == 0:
+        Path(out).with_suffix(".result").write_text(result)
+"""
+
+
+def answers_in_pairs(data: Path, file: Path) -> Path:
+    """Surer and less sure answers to each question of the calibration split, about right and wrong labels in turn."""
+    with file.open("w") as lines:
+        for number, sample in enumerate(read_samples(data, "calibrate")):
+            wrong = next(label for label in sample.candidates if label != sample.label)
+            label, levels = (sample.label, ("0.90", "0.40")) if number % 2 else (wrong, ("0.10", "0.70"))
+            said = [f"<answer>{label}</answer><confidence>{level}</confidence>" for level in levels]
+            pair = {"id": sample.id, "task": sample.task, "kind": "right" if number % 2 else "wrong", "margin": 0.3}
+            lines.write(json.dumps(pair | {"chosen": said[0], "rejected": said[1]}) + "\n")
+    return file
+
+
+def merged(folder: Path) -> Path:
+    """The shipped adapter and base as one model, whose answers can be read."""
+    base: Any = AutoModelForImageTextToText.from_pretrained(embedded_base())
+    PeftModel.from_pretrained(base, str(ADAPTER)).merge_and_unload().save_pretrained(folder)
+    AutoProcessor.from_pretrained(embedded_base()).save_pretrained(folder)
+    return folder
+
+
+def command_of(launch: Launch, out: Path, data: Path, pairs: Path, model: Path) -> list[str]:
+    """Two steps of the combination on a few rows."""
+    file = {"label": "1-label", "verbalize": "2-verbalize", "grpo": "3-calibrate-grpo", "rloo": "3-calibrate-rloo"}
+    file |= {"dpo": "3-calibrate-dpo", "kto": "3-calibrate-dpo"}
+    recipe = RECIPES / "tiny" / f"{file.get(launch.work, '3-calibrate')}.yaml"
+    changes = [*ON_CPU, f"data=[{data}]", f"tuning={launch.tuning}", f"quantization={launch.quantization}"]
+    changes += ["gradient_accumulation_steps=1", "save_steps=2"]
+    if launch.work == "verbalize":
+        changes += ["splits=[unlabelled]"]
+    if launch.work in ("grpo", "rloo"):
+        changes += ["num_generations=2", "max_completion_length=12", f"beta={0.01 if launch.reference else 0}"]
+    if launch.work in ("dpo", "kto"):
+        changes += [f"method={launch.work}", f"pairs={pairs}"]
+    if launch.tuning == "full":
+        return ["train", str(recipe), *changes, f"model={model}", "--out", str(out)]
+    start = [] if launch.work == "label" else ["--adapter", str(ADAPTER)]
+    return ["train", str(recipe), *changes, *start, "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every supported launch of two CPU processes, one after another in the same two."""
+    folder = tmp_path_factory.mktemp("launches")
+    data = few_rows(folder / "few.parquet", {"train": 8, "unlabelled": 8, "calibrate": 16})
+    pairs, model = answers_in_pairs(data, folder / "pairs.jsonl"), merged(folder / "model")
+    commands = [
+        (str(folder / str(number)), command_of(launch, folder / str(number), data, pairs, model))
+        for number, launch in enumerate(RUN)
+    ]
+    (folder / "program.py").write_text(PROGRAM)
+    (folder / "commands.json").write_text(json.dumps(commands))
+    root = RECIPES.parent
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(root)}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*torchrun, str(folder / "program.py"), str(folder / "commands.json")]
+    subprocess.run(command, check=False, env=environment, cwd=root)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", RUN, ids=str)
+def test_two_processes_run_two_steps_of_what_the_list_supports(launch: Launch, runs: Path) -> None:
+    out = runs / str(RUN.index(launch))
+    assert out.with_suffix(".result").read_text() == "exit code 0, 2 processes"
+    assert len(losses(out)) == 2
+    assert all(map(math.isfinite, losses(out)))
+    assert (out / ("adapter" if launch.tuning == "lora" else "model")).is_dir()
