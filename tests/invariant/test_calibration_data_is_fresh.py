@@ -21,9 +21,10 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, read_predictions, write_predictions
 from emocaliber.data import embedded, leaks
 from emocaliber.data.parquet import read_samples
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.runs.evaluate import merged
-from emocaliber.runs.judging import ISOTONIC, STATED, TEMPERATURE, judge, read_rows
+from emocaliber.runs.judging import ISOTONIC, STATED, TEMPERATURE, read_rows
 from emocaliber.stages.calibrate.split import (
     TRAINED,
     fresh_rows,
@@ -37,6 +38,7 @@ from tests.runs.few_rows import few_rows
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny" / "3-calibrate.yaml"
 TINY_ADAPTER = Path(embedded.__file__).parent / "tiny-adapter"
 SHARE, SEED = 0.25, 3
+FAST = dataclasses.replace(DEFAULTS, replicates=2)
 
 
 @pytest.mark.parametrize("task", embedded.FILES)
@@ -53,7 +55,7 @@ def test_a_taught_emoji_in_a_new_style_would_not_pass_as_a_test_row():
 
 
 def calibration_rows() -> list[Prediction]:
-    rows = predictions(n=240, seed=5, distribution=True, per_cluster=2)
+    rows = predictions(n=160, seed=5, distribution=True, per_cluster=2)
     return [structs.replace(row, id=f"c{row.id}", cluster=f"c{row.cluster}") for row in rows]
 
 
@@ -63,7 +65,7 @@ def held_out() -> frozenset[str]:
 
 def run_folder(out: Path, changed: Callable[[Prediction], Prediction] = lambda row: row) -> Path:
     """A finished run, as far as it is judged: predictions, and the clusters that stage 3 learned from."""
-    test, calibration = predictions(n=120, distribution=True), list(map(changed, calibration_rows()))
+    test, calibration = predictions(n=60, distribution=True), list(map(changed, calibration_rows()))
     for stage, names in ((1, ["probability"]), (2, ["stated"]), (3, ["stated", "expected", "probability"])):
         for name in names:
             for split, rows in (("test", test), ("calibrate", calibration)):
@@ -80,7 +82,8 @@ def judged(run: Path) -> tuple[Scorecard, list[Prediction]]:
     test, calibration = read_rows(run, "test"), read_rows(run, "calibrate")
     names = (STATED, TEMPERATURE, ISOTONIC)
     few = {name: test[name] for name in names}, {name: calibration[name] for name in names}
-    return judge(*few), [*test[TEMPERATURE], *test[ISOTONIC]]
+    card = build_scorecard(few[0], calibration=few[1], subject=STATED, settings=FAST)
+    return card, [*test[TEMPERATURE], *test[ISOTONIC]]
 
 
 def test_labels_that_stage_3_learned_from_change_nothing_that_is_fitted_after_it(tmp_path: Path):
@@ -111,7 +114,7 @@ def test_evaluate_keeps_fresh_calibration_rows_alone(tmp_path: Path, capsys: pyt
     write_predictions(tmp_path / "answers" / "predictions.jsonl", calibration_rows())
     [path] = merged([tmp_path / "answers"], Source.VERBALIZED, tmp_path / "rows.jsonl", "stated", trained)
     assert {row.cluster for row in read_predictions(path)} == held_out()
-    assert "of 240 calibration rows are fresh" in capsys.readouterr().out
+    assert "of 160 calibration rows are fresh" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def test_baselines_are_set_beside_it_in_its_report_on_the_same_rows(
     card = json.loads((run / "baselines" / "scorecard.json").read_text())
     assert {scores["n"] for method in card["methods"] for scores in method["scores"][:1]} == {ROWS["test"]}
     assert {"stage 3, stated", "softmax", "tmc", "ter", "amber2"} <= {method["name"] for method in card["methods"]}
-    assert "Beside evidential and other baselines" in (run / "report" / "report.html").read_text()
+    assert "Comparison with evidential and other baselines" in (run / "report" / "report.html").read_text()
     assert (run / "report" / "scorecard.json").read_bytes() == (finished / "report" / "scorecard.json").read_bytes()
     capsys.readouterr()
     assert main(["compare", str(run)]) == 0
