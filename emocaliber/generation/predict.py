@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.core.prompting import LEVELS, Template
+from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Engine, Response
 from emocaliber.generation.respond import chosen_fields, respond
@@ -40,10 +41,20 @@ class Readouts:
 
 
 def predict(
-    samples: Sequence[Sample], engine: Engine, template: Template, *, method: str, constrain: bool = False
+    samples: Sequence[Sample],
+    engine: Engine,
+    template: Template,
+    *,
+    method: str,
+    constrain: bool = False,
+    max_pixels: int = SHOWN_PIXELS,
 ) -> Readouts:
-    """Ask the engine about each sample and read its answers. Raises ValueError where a sample has no label."""
-    return read_out(samples, respond(samples, engine, template, constrain=constrain), template, method=method)
+    """Ask the engine about each sample and read its answers; a picture of more than `max_pixels` is made smaller.
+
+    Raises ValueError where a sample has no label.
+    """
+    responses = respond(samples, engine, template, constrain=constrain, max_pixels=max_pixels)
+    return read_out(samples, responses, template, method=method)
 
 
 def read_out(samples: Sequence[Sample], responses: Iterable[Response], template: Template, *, method: str) -> Readouts:

@@ -13,6 +13,7 @@ from emocaliber.calibration.fit import isotonic, temperature_scaled
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
 from emocaliber.core.prompting import ANSWER_TOKENS, load_template
+from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.generation.engine import Response
@@ -38,7 +39,14 @@ Rows = dict[str, list[Prediction]]
 
 
 def predict_stage(
-    stage: int, model: str, adapter: Path, data: tuple[str, ...], template: str, device: str, out: Path
+    stage: int,
+    model: str,
+    adapter: Path,
+    data: tuple[str, ...],
+    template: str,
+    device: str,
+    out: Path,
+    max_pixels: int = SHOWN_PIXELS,
 ) -> dict[str, str]:
     """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes."""
     engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=ANSWER_TOKENS)
@@ -46,7 +54,8 @@ def predict_stage(
     for split in SPLITS:
         samples = samples_of(data, [split])
         print(f"  answering {len(samples)} pictures of split {split}", flush=True)
-        rows = predict(samples, engine, load_template(LABEL if stage == 1 else template), method=f"stage {stage}")
+        question = load_template(LABEL if stage == 1 else template)
+        rows = predict(samples, engine, question, method=f"stage {stage}", max_pixels=max_pixels)
         _write_responses(out / f"responses.{split}.jsonl", rows.responses)
         for name, found in (("stated", rows.verbalized), ("expected", rows.expected), ("probability", rows.logprob)):
             if found:

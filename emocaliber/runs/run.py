@@ -66,7 +66,8 @@ def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, 
     device = str(PartialState().device)  # where the recipe trained: the CPU with use_cpu, else a GPU
 
     def work(folder: Path) -> dict[str, Any]:
-        return predict_stage(stage, model_folder(recipe.model), adapter, recipe.data, recipe.template, device, folder)
+        model, pixels = model_folder(recipe.model), recipe.shown_pixels
+        return predict_stage(stage, model, adapter, recipe.data, recipe.template, device, folder, pixels)
 
     return run_step(out, inputs, work)
 
