@@ -98,18 +98,18 @@ class Engine(Protocol):
         ...
 
 
-Heard = Callable[[Request, str], bool]
-"""Told of a request's answer so far, whole, as it grows, from any thread; says whether anyone still waits for it."""
+OnToken = Callable[[Request, str], bool]
+"""Called with a request and all of its answer so far, as it grows, from any thread; returns whether to go on."""
 
 
 class StreamingEngine(Engine, Protocol):
-    """An engine that can be listened to while it writes."""
+    """An engine that streams its answers."""
 
-    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
-        """As `generate`, and tells of each answer as it grows.
+    def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
+        """As `generate`, and calls `on_token` with each answer as it grows.
 
-        An answer that nobody waits for is broken off; its response holds what was written, or less. One that is
-        begun anew, because its batch failed, is told of from its beginning again.
+        Where that returns False, the answer is broken off; its response holds what was written, or less. An answer
+        that is begun anew, because its batch failed, is streamed from its beginning again.
         """
         ...
 

@@ -32,7 +32,7 @@ from PIL import Image
 from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader
-from emocaliber.generation.engine import ENGINE_ERROR, Heard, Request, Response, seed_of
+from emocaliber.generation.engine import ENGINE_ERROR, OnToken, Request, Response, seed_of
 from emocaliber.generation.server_replies import STREAMED, ReplyError, ServerAnswer, failure, read_reply, read_stream
 
 ATTEMPTS = 5
@@ -98,17 +98,17 @@ class ServerEngine:
         with ThreadPoolExecutor(self._workers) as pool:
             return list(pool.map(self._answer, requests))
 
-    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
-        """As `generate`, telling of all answers as they grow; a server that does not stream is heard at the end."""
+    def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
+        """As `generate`, telling of all answers as they grow; one that does not stream tells at the end."""
         with ThreadPoolExecutor(self._workers) as pool:
-            return list(pool.map(partial(self._answer, heard=heard), requests))
+            return list(pool.map(partial(self._answer, on_token=on_token), requests))
 
-    def _answer(self, request: Request, heard: Heard | None = None) -> Response:
+    def _answer(self, request: Request, on_token: OnToken | None = None) -> Response:
         try:
             body = self._body(request)
-            if heard is None:
+            if on_token is None:
                 return self._response(request, self._post(body))
-            read = partial(read_stream, told=partial(heard, request))
+            read = partial(read_stream, told=partial(on_token, request))
             return self._response(request, self._post(body | STREAMED, read))
         except (ReplyError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
             reason = self._without_key(error)

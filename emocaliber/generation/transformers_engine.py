@@ -33,7 +33,7 @@ from transformers import (
 from emocaliber.core.prompting import messages
 from emocaliber.generation.adapters import PROBED, check_alive, check_sees, probes
 from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
-from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
+from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.listening import Listening
 from emocaliber.generation.logits import GumbelNoise, OptionRecorder, padded, row_log_probabilities
@@ -129,12 +129,12 @@ class TransformersEngine:
         """One response for each request, in order. A batch that fails is halved until the failing request is alone."""
         return self._in_batches(requests, None)
 
-    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+    def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
         """As `generate`, telling of all answers of a batch as they grow."""
-        return self._in_batches(requests, heard)
+        return self._in_batches(requests, on_token)
 
-    def _in_batches(self, requests: Sequence[Request], heard: Heard | None) -> list[Response]:
-        size, answer = self._batch_size, partial(self._answer, heard=heard)
+    def _in_batches(self, requests: Sequence[Request], on_token: OnToken | None) -> list[Response]:
+        size, answer = self._batch_size, partial(self._answer, on_token=on_token)
         batches = [requests[start : start + size] for start in range(0, len(requests), size)]
         return [response for batch in batches for response in answer_or_halve(answer, batch)]
 
@@ -196,11 +196,11 @@ class TransformersEngine:
         return text
 
     @torch.inference_mode()
-    def _answer(self, batch: Sequence[Request], heard: Heard | None) -> list[Response]:
+    def _answer(self, batch: Sequence[Request], on_token: OnToken | None) -> list[Response]:
         inputs = self._inputs([self._chat(request.prompt) for request in batch], [request.image for request in batch])
         recorder = OptionRecorder(self._choices.tokens_to_record(batch))
         begun = inputs["input_ids"].shape[1]
-        listening = None if heard is None else Listening(batch, heard, begun, self._text)
+        listening = None if on_token is None else Listening(batch, on_token, begun, self._text)
         output = self.model.generate(
             **inputs,
             generation_config=self._greedy,

@@ -25,7 +25,7 @@ from vllm.sampling_params import StructuredOutputsParams
 from emocaliber.core.prompting import messages
 from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights
 from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
-from emocaliber.generation.engine import LENGTH, STOP, Heard, Request, Response, answer_or_halve, seed_of
+from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.generation.vllm_listening import run_and_tell
 from emocaliber.generation.vllm_processes import end_with_engine
@@ -97,13 +97,13 @@ class VllmEngine:
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order; vLLM forms the batches."""
-        return answer_or_halve(partial(self._answer, heard=None), requests) if requests else []
+        return answer_or_halve(partial(self._answer, on_token=None), requests) if requests else []
 
-    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+    def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
         """As `generate`, telling of all answers as they grow."""
-        return answer_or_halve(partial(self._answer, heard=heard), requests) if requests else []
+        return answer_or_halve(partial(self._answer, on_token=on_token), requests) if requests else []
 
-    def _answer(self, requests: Sequence[Request], heard: Heard | None) -> list[Response]:
+    def _answer(self, requests: Sequence[Request], on_token: OnToken | None) -> list[Response]:
         tokens = [self._to_record(request) for request in requests]
         parameters = [
             SamplingParams(
@@ -118,7 +118,7 @@ class VllmEngine:
         ]
         prompts = {request.prompt for request in requests}
         rows = {prompt: token_ids(self._tokenizer, self._chat(prompt)) for prompt in prompts}
-        outputs = self._run([rows[request.prompt] for request in requests], requests, parameters, heard)
+        outputs = self._run([rows[request.prompt] for request in requests], requests, parameters, on_token)
         answers = [self._said(request, output) for request, output in zip(requests, outputs, strict=True)]
         found = self._choices.read(answers, self.score_continuations)
         return [
@@ -187,15 +187,15 @@ class VllmEngine:
         rows: Sequence[Sequence[int]],
         requests: Sequence[Request],
         parameters: Sequence[SamplingParams],
-        heard: Heard | None = None,
+        on_token: OnToken | None = None,
     ) -> list[Any]:
         prompts: list[Any] = [
             {"prompt_token_ids": list(row), "multi_modal_data": {"image": request.image}}
             for row, request in zip(rows, requests, strict=True)
         ]
-        if heard is not None:
-            told = partial(_told, heard, requests)
-            return run_and_tell(self._llm, prompts, list(parameters), self._lora, told)
+        if on_token is not None:
+            on_text = partial(_pass_on, on_token, requests)
+            return run_and_tell(self._llm, prompts, list(parameters), self._lora, on_text)
         return list(self._llm.generate(prompts, list(parameters), lora_request=self._lora, use_tqdm=False))
 
     def _chat_text(self, prompt: str) -> str:
@@ -203,8 +203,8 @@ class VllmEngine:
         return text
 
 
-def _told(heard: Heard, requests: Sequence[Request], number: int, text: str) -> bool:
-    return heard(requests[number], text)
+def _pass_on(on_token: OnToken, requests: Sequence[Request], number: int, text: str) -> bool:
+    return on_token(requests[number], text)
 
 
 def _processor(model_dir: str | Path) -> ProcessorMixin:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from emocaliber.chat.batching import Batcher, BusyError
 from emocaliber.core.errors import UserError
-from emocaliber.generation.engine import Heard, Request, Response, StreamingEngine
+from emocaliber.generation.engine import OnToken, Request, Response, StreamingEngine
 
 PICTURE = Image.new("RGB", (8, 8))
 
@@ -27,8 +27,8 @@ class Gated:
     def __init__(self) -> None:
         self.gate, self.started = threading.Event(), threading.Event()
 
-    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
-        self.waited_for = [heard(request, request.sample_id[:1]) for request in requests]
+    def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
+        self.waited_for = [on_token(request, request.sample_id[:1]) for request in requests]
         self.started.set()
         assert self.gate.wait(10)
         if any(request.sample_id == "break" for request in requests):

@@ -12,7 +12,7 @@ from emocaliber.chat.batching import Batcher
 from emocaliber.chat.controller import Ask, ChatController, Event, InSession, Judge
 from emocaliber.chat.session import Picture, Sessions
 from emocaliber.core.errors import UserError
-from emocaliber.generation.engine import Heard, Request, Response, StreamingEngine
+from emocaliber.generation.engine import OnToken, Request, Response, StreamingEngine
 from tests.chat.test_session import BLUE, CHOICE, RED
 
 
@@ -30,9 +30,9 @@ class Scripted:
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         return self.stream(requests, lambda _request, _text: True)
 
-    def stream(self, requests: Sequence[Request], heard: Heard) -> list[Response]:
+    def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
         for request in requests:
-            heard(request, self.text[:10])
+            on_token(request, self.text[:10])
         assert self.gate.wait(10)
         self.answered += len(requests)
         if any(request.sample_id == self.breaks_at for request in requests):

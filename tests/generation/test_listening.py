@@ -39,11 +39,11 @@ def check_stream(engine: StreamingEngine, requests: list[Request]) -> None:
     """What any engine promises to those who listen."""
     told: defaultdict[str, list[str]] = defaultdict(list)
 
-    def heard(request: Request, text: str) -> bool:
+    def on_token(request: Request, text: str) -> bool:
         told[request.sample_id].append(text)
         return True
 
-    streamed = engine.stream(requests, heard)
+    streamed = engine.stream(requests, on_token)
     assert streamed == engine.generate(requests)
     for response in streamed:
         texts = told[response.sample_id]
@@ -56,11 +56,11 @@ def check_stop(engine: StreamingEngine, requests: list[Request]) -> None:
     whole = engine.generate(requests)
     told: list[str] = []
 
-    def heard(request: Request, text: str) -> bool:
+    def on_token(request: Request, text: str) -> bool:
         told.append(request.sample_id)
         return request.sample_id != whole[0].sample_id
 
-    stopped = engine.stream(requests, heard)
+    stopped = engine.stream(requests, on_token)
     assert stopped[1:] == whole[1:]
     assert stopped[0].tokens < whole[0].tokens
     assert told.count(whole[0].sample_id) == 1
