@@ -136,7 +136,9 @@ def check_disjoint(
     if shared:
         named = "; ".join(shared[:PAIRS_NAMED])
         raise UserError(
-            f"splits overlap in {len(shared)} places: {named}. Move each pair into one split, or drop one row"
+            f"splits overlap in {len(shared)} places: {named}. Make splits apart with `emocaliber data split FILE"
+            " --keep-test --out OTHER.parquet`, or leave out all but the more test-like row of each with"
+            " drop_problems=true (`emocaliber train`) or --drop-problems (`emocaliber data convert`)"
         )
 
 

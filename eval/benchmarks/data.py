@@ -1,9 +1,11 @@
-"""How long checking and converting many small pictures takes, with how much memory, and again after kill -9.
+"""How long checking, converting and splitting data takes, with how much memory, and how soon training starts then.
 
-Not a test: figures depend on the machine. Pictures are 64x64 noise, smoothed, as PNG, in eight classes and three
-splits, beside a JSON Lines file with votes.
+Each is compared with reading every file once with Pillow, in one process. Without --ferplus the pictures are 64x64
+noise, smoothed, as PNG, in eight classes and three splits, beside a JSON Lines file with votes; --kill adds what is
+left to do after kill -9.
 
-    python eval/benchmarks/data.py --rows 100000 > eval/results/data.md
+    python eval/benchmarks/data.py --ferplus ferplus.zip > eval/results/data.md
+    python eval/benchmarks/data.py --rows 100000 --kill
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from datetime import date
 from pathlib import Path
 
@@ -37,11 +40,35 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--kill", action="store_true", help="also kill each command half-way, and run it again")
+    parser.add_argument("--ferplus", type=Path, help="FER+ as released, a folder or zip, in the place of noise")
     parser.add_argument("--note", default="", help="a sentence for the result, such as what else ran")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        source = write_pictures(Path(folder), arguments.rows)
-        print_results(measure(source, Path(folder), arguments.workers, kill=arguments.kill), arguments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
+        source = released(arguments.ferplus, folder) if arguments.ferplus else write_pictures(folder, arguments.rows)
+        count, baseline = read_with_pillow(source if source.is_dir() else source.parent)
+        results = measure(source, folder, arguments.workers, kill=arguments.kill)
+        print_results(results, count, baseline, arguments)
+
+
+def released(path: Path, folder: Path) -> Path:
+    """The folder of a release, unpacked where it is a zip."""
+    if path.is_dir():
+        return path
+    with zipfile.ZipFile(path) as file:
+        file.extractall(folder / "ferplus")
+    return folder / "ferplus"
+
+
+def read_with_pillow(folder: Path) -> tuple[int, float]:
+    """How many pictures lie below the folder, and the seconds that opening and decoding each once takes."""
+    started, count = time.monotonic(), 0
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as opened:
+            opened.convert("RGB").load()
+        count += 1
+    return count, time.monotonic() - started
 
 
 def write_pictures(folder: Path, rows: int) -> Path:
@@ -69,15 +96,22 @@ def picture(random: np.random.Generator) -> bytes:
 def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tuple[str, float, float, float]]:
     """What was run, its seconds, those of CPU, and its peak memory in megabytes, all processes together."""
     command = [sys.executable, "-m", "emocaliber.cli", "data"]
-    check = [*command, "check", str(source), "--taxonomy", "mikels-8", "--workers", str(workers), "--out"]
-    convert = [*command, "convert", str(source), "--taxonomy", "mikels-8", "--out"]
+    options = [str(source), *([] if source.is_dir() else ["--taxonomy", "mikels-8"]), "--workers", str(workers)]
+    check, convert = ([*command, action, *options, "--drop-problems", "--out"] for action in ("check", "convert"))
     results = [("check", *run([*check, str(folder / "check")]))]
-    results.append(("convert", *run([*convert, str(folder / "a.parquet")])))
+    results.append(("check again", *run([*check, str(folder / "check")])))
+    results.append(("convert --drop-problems", *run([*convert, str(folder / "a.parquet")])))
+    split = [*command, "split", *options, "--keep-test", "--drop-problems", "--out", str(folder / "s.parquet")]
+    results.append(("split --keep-test", *run(split)))
+    recipe = ["emocaliber.cli", "train", "recipes/tiny/1-label.yaml", f"data=[{folder / 's.parquet'}]", "max_steps=1"]
+    train = [sys.executable, "-m", *recipe, "--out", str(folder / "1-label")]
+    results.append(("train, until its first step is prepared", *run(train, until="1-label:")))
     if kill:
+        os.environ["EMOCALIBER_CACHE"] = str(folder / "another-cache")
         half_way = results[0][1] / 2
         run([*check, str(folder / "killed")], half_way)
         results.append((f"check, after a kill at {half_way:.0f} s", *run([*check, str(folder / "killed")])))
-        half_way = results[1][1] / 2
+        half_way = results[2][1] / 2
         run([*convert, str(folder / "b.parquet")], half_way)
         results.append((f"convert, after a kill at {half_way:.0f} s", *run([*convert, str(folder / "b.parquet")])))
         same = (folder / "a.parquet").read_bytes() == (folder / "b.parquet").read_bytes()
@@ -85,18 +119,22 @@ def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tup
     return results
 
 
-def run(command: list[str], kill_after: float | None = None) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and megabytes of a command; it must end well, or is killed by SIGKILL with its children."""
+def run(command: list[str], kill_after: float | None = None, until: str | None = None) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and megabytes of a command; it must end well, or is killed by SIGKILL with its children,
+    after some seconds or as soon as it prints a line."""
     started, peak, before = time.monotonic(), 0.0, cpu()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    while process.poll() is None:
-        if kill_after is not None and time.monotonic() - started > kill_after:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            break
-        peak = max(peak, memory(process.pid))
-        time.sleep(0.2)
-    assert process.returncode == (0 if kill_after is None else -signal.SIGKILL), process.returncode
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, start_new_session=True)
+        while process.poll() is None:
+            output.seek(0)
+            printed = until is not None and until in output.read()
+            if printed or (kill_after is not None and time.monotonic() - started > kill_after):
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                break
+            peak = max(peak, memory(process.pid))
+            time.sleep(0.2)
+    assert process.returncode == (0 if kill_after is None and until is None else -signal.SIGKILL), process.returncode
     return time.monotonic() - started, cpu() - before, peak
 
 
@@ -116,15 +154,21 @@ def memory(pid: int) -> float:
         return 0.0
 
 
-def print_results(results: list[tuple[str, float, float, float]], arguments: argparse.Namespace) -> None:
+def print_results(
+    results: list[tuple[str, float, float, float]], count: int, baseline: float, arguments: argparse.Namespace
+) -> None:
     """As Markdown."""
-    print("# Checking and converting many small pictures\n")
-    print(f"`python eval/benchmarks/data.py --rows {arguments.rows}`, {date.today()}, {os.cpu_count()} CPU cores,")
-    print(f"{arguments.workers} workers, n = 1 run. {arguments.rows:,} PNG files of {SIDE} pixels, votes of 20 raters.")
-    print(f"{arguments.note}\n" if arguments.note else "")
-    print("| command | seconds | CPU seconds, without decoding | peak memory (MB, all processes) |\n|---|---|---|---|")
+    options = "--ferplus ferplus.zip" if arguments.ferplus else f"--rows {arguments.rows}"
+    pictures = "FER+ as released" if arguments.ferplus else f"PNG files of {SIDE} pixels, votes of 20 raters"
+    print("# Checking, converting and splitting data, and how soon training starts\n")
+    print(f"`python eval/benchmarks/data.py {options}`, {date.today()}, {os.cpu_count()} CPU cores (load of the last")
+    print(f"15 minutes: {os.getloadavg()[2]:.1f}), {arguments.workers} workers, n = 1 run. {count:,} pictures: {pictures}. Reading")
+    print(f"each once with Pillow, in one process: {baseline:.1f} s, the unit of the third column.")
+    print(f"\n{arguments.note}\n" if arguments.note else "")
+    print("| command | seconds | of reading once | CPU seconds, without decoding | peak memory (MB, all processes) |")
+    print("|---|---|---|---|---|")
     for what, seconds, cpu_seconds, megabytes in results:
-        print(f"| {what} | {seconds:.0f} | {cpu_seconds:.0f} | {megabytes:.0f} |")
+        print(f"| {what} | {seconds:.0f} | {seconds / baseline:.1f} | {cpu_seconds:.0f} | {megabytes:.0f} |")
 
 
 if __name__ == "__main__":
