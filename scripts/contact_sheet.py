@@ -33,7 +33,7 @@ def main() -> None:
     ]
     chosen = random.Random(arguments.seed).sample(samples, min(arguments.count, len(samples)))
     ordered = sorted(chosen, key=lambda sample: (sample.label or "", sample.id))
-    sheet((sample, described(sample)) for sample in ordered).save(arguments.sheet)
+    sheet((sample.image, described(sample)) for sample in ordered).save(arguments.sheet)
     print(f"{arguments.sheet}: {len(chosen)} of {len(samples)} rows")
 
 

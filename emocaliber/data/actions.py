@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.samples import ImageSource, Sample
+from emocaliber.core.samples import ImageSource
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.check import PAIRS_SHOWN, Report, check
 from emocaliber.data.contact_sheet import described, sheet
@@ -206,22 +206,23 @@ def _write_report(report: Report, source: Source, out: Path) -> None:
     (out / "report.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = (json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in report.problems)
     (out / "problems.jsonl").write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
-    shown = [(sample, described(sample)) for label in sorted(report.shown) for sample in report.shown[label]]
+    shown = [(sample.image, described(sample)) for label in sorted(report.shown) for sample in report.shown[label]]
     sheet(shown).save(out / "sheet.png")
     (out / "overlaps.png").unlink(missing_ok=True)
     if report.leaks:
         sheet(_pair_cells(report, source), columns=4).save(out / "overlaps.png")
 
 
-def _pair_cells(report: Report, source: Source) -> Iterator[tuple[Sample, tuple[str, ...]]]:
-    """The rows of the first overlaps, side by side. Their pictures are read again."""
-    pairs = [(leak.first, leak.second) for leak in report.leaks[:PAIRS_SHOWN]]
-    wanted = {i for pair in pairs for i in pair}
-    rows = (entry for entry in source.rows() if isinstance(entry, Row))
-    samples = {i: row.sample for i, row in enumerate(rows) if i in wanted}
-    for pair in pairs:
-        for i in pair:
-            yield samples[i], (f"{samples[i].split}: {samples[i].label}", samples[i].id)
+def _pair_cells(report: Report, source: Source) -> Iterator[tuple[ImageSource, tuple[str, ...]]]:
+    """The rows of the first overlaps, side by side. Pictures that only the source's rows hold are read again there."""
+    shown = [i for leak in report.leaks[:PAIRS_SHOWN] for i in (leak.first, leak.second)]
+    images = {i: report.seen[i].image for i in shown}
+    if None in images.values():
+        rows = (entry for entry in source.rows() if isinstance(entry, Row))
+        images |= {i: row.sample.image for i, row in enumerate(rows) if i in images}
+    for i in shown:
+        seen = report.seen[i]
+        yield images[i] or b"", (f"{seen.split}: {seen.label}", seen.id)
 
 
 ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from emocaliber.core.images import FIXES
-from emocaliber.core.samples import Sample
+from emocaliber.core.samples import ImageSource, Sample
 from emocaliber.data.facts import Facts, FactStore, facts_of
 from emocaliber.data.leaks import Item, Leak, exact_leaks, side_of
 from emocaliber.data.near_duplicates import near_pairs
@@ -28,9 +28,10 @@ SEPARATE = "put both into one split, or drop one; `emocaliber data split` does"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is kept of a row once it is checked: enough to name it, not its bytes."""
+    """What is kept of a row once it is checked: enough to name it and to look at it again, not its bytes."""
 
     place: Place
+    image: ImageSource | None
     id: str
     task: str
     split: str
@@ -135,7 +136,8 @@ def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) ->
         report.faults.setdefault(index, problem)
         report.problems.append(problem)
     ids.setdefault(sample.id, row.place)
-    report.seen.append(Seen(row.place, sample.id, sample.task, sample.split, sample.cluster, sample.label, facts))
+    image = None if isinstance(sample.image, bytes) else sample.image
+    report.seen.append(Seen(row.place, image, sample.id, sample.task, sample.split, sample.cluster, sample.label, facts))
 
 
 def _near(seen: list[Seen]) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,5 @@
 """A contact sheet: pictures in rows, each above its caption, to be looked at.
 
-Not a chooser: what is shown is decided by who asks (see check, and scripts/contact_sheet.py).
-
     python scripts/contact_sheet.py emocaliber/data/emoji-sentiment.parquet sheet.png
 """
 
@@ -12,7 +10,7 @@ from collections.abc import Iterable
 from PIL import Image, ImageDraw, ImageFont
 
 from emocaliber.core.images import ImageError, load_image
-from emocaliber.core.samples import Sample
+from emocaliber.core.samples import ImageSource, Sample
 
 SHEET_WIDTH = 1500
 MARGIN = 6
@@ -24,15 +22,15 @@ FONT_SIZE = 10
 Caption = tuple[str, ...]
 
 
-def sheet(pictures: Iterable[tuple[Sample, Caption]], columns: int | None = None) -> Image.Image:
+def sheet(pictures: Iterable[tuple[ImageSource, Caption]], columns: int | None = None) -> Image.Image:
     """All pictures from the left, `columns` in a row (None: as many as fit)."""
-    cells = [_cell(sample, caption) for sample, caption in pictures]
-    width = max((one.width for one in cells), default=CELL) + MARGIN
-    height = max((one.height for one in cells), default=CELL) + MARGIN
+    cells = [_cell(image, caption) for image, caption in pictures]
+    width = max((cell.width for cell in cells), default=CELL) + MARGIN
+    height = max((cell.height for cell in cells), default=CELL) + MARGIN
     columns = columns or max(1, SHEET_WIDTH // width)
     page = Image.new("RGB", (columns * width, max(1, -(-len(cells) // columns)) * height), "white")
-    for number, one in enumerate(cells):
-        page.paste(one, (number % columns * width, number // columns * height))
+    for number, cell in enumerate(cells):
+        page.paste(cell, (number % columns * width, number // columns * height))
     return page
 
 
@@ -42,9 +40,9 @@ def described(sample: Sample) -> Caption:
     return (sample.label or "no label") + votes, sample.id.removeprefix(f"{sample.task}-")
 
 
-def _cell(sample: Sample, caption: Caption) -> Image.Image:
+def _cell(image: ImageSource, caption: Caption) -> Image.Image:
     """A picture in a thin frame, its caption below; one that cannot be read is a crossed box."""
-    picture = _picture(sample)
+    picture = _picture(image)
     frame = Image.new("RGB", (max(picture.width + 2, CELL), picture.height + 4 + LINE * len(caption)), "white")
     frame.paste("lightgrey", (0, 0, picture.width + 2, picture.height + 2))
     frame.paste(picture, (1, 1))
@@ -54,9 +52,9 @@ def _cell(sample: Sample, caption: Caption) -> Image.Image:
     return frame
 
 
-def _picture(sample: Sample) -> Image.Image:
+def _picture(image: ImageSource) -> Image.Image:
     try:
-        picture = load_image(sample.image)
+        picture = load_image(image)
     except ImageError:
         picture = Image.new("RGB", (64, 64), "white")
         ImageDraw.Draw(picture).line((0, 0, 63, 63), fill="red")

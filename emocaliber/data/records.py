@@ -270,11 +270,10 @@ def _stored_ratings(record: _Record) -> Ratings | None:
 def _renamed(votes: Votes, defaults: Defaults, candidates: Sequence[str]) -> Votes:
     """Counts by candidate, in the candidates' order: what a synonym got is its label's."""
     counts: Votes = {}
-    for candidate in candidates:
-        named = [count for label, count in votes.items() if defaults.match(label, candidates) == candidate]
-        if named:
-            counts[candidate] = sum(named)
-    return counts
+    for label, count in votes.items():
+        candidate = str(defaults.match(label, candidates))
+        counts[candidate] = counts.get(candidate, 0) + count
+    return {candidate: counts[candidate] for candidate in candidates if candidate in counts}
 
 
 def label_of(values: Mapping[str, Any]) -> tuple[str, Any]:
