@@ -137,7 +137,9 @@ def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) ->
         report.problems.append(problem)
     ids.setdefault(sample.id, row.place)
     image = None if isinstance(sample.image, bytes) else sample.image
-    report.seen.append(Seen(row.place, image, sample.id, sample.task, sample.split, sample.cluster, sample.label, facts))
+    report.seen.append(
+        Seen(row.place, image, sample.id, sample.task, sample.split, sample.cluster, sample.label, facts)
+    )
 
 
 def _near(seen: list[Seen]) -> Iterator[tuple[int, int]]:

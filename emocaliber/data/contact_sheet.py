@@ -1,6 +1,6 @@
 """A contact sheet: pictures in rows, each above its caption, to be looked at.
 
-    python scripts/contact_sheet.py emocaliber/data/emoji-sentiment.parquet sheet.png
+python scripts/contact_sheet.py emocaliber/data/emoji-sentiment.parquet sheet.png
 """
 
 from __future__ import annotations

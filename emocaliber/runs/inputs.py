@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import ImageError, read_image_bytes
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.embedded import FILES, samples_in
+from emocaliber.data.facts import FactStore, facts_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import model_folder
 from emocaliber.runs.steps import Inputs, file_hash
@@ -61,11 +61,9 @@ def _pictures_beside(samples: Sequence[Sample]) -> Inputs:
     """One hash over the pictures that a data file names; those that it holds are in its own. Unreadable ones, too, are
     counted: what reads them says so."""
     digest, beside = hashlib.sha256(), [s.image for s in samples if isinstance(s.image, FileImage)]
-    for image in beside:
-        try:
-            digest.update(hashlib.sha256(read_image_bytes(image)).digest())
-        except ImageError as error:
-            digest.update(error.kind.encode())
+    with FactStore() as store:
+        for _, facts in facts_of(beside, lambda image: image, store, workers=1):
+            digest.update(facts.content or facts.fault.encode())
     return {"pictures": digest.hexdigest()[:16]} if beside else {}
 
 

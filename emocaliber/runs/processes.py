@@ -6,9 +6,12 @@ torchrun --nproc_per_node 2 -m emocaliber.cli train RECIPE --out DIR
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from accelerate import PartialState
 
 from emocaliber.core.errors import UserError
@@ -16,6 +19,7 @@ from emocaliber.runs.launches import Launcher, refuse_launch
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.recipe import Recipe
 
+Result = TypeVar("Result")
 PATIENCE = timedelta(hours=12)
 """How long a process waits for the others: querying a teacher takes hours, and one may be far behind (torch's own limit
 is ten minutes)."""
@@ -35,6 +39,22 @@ def join(recipe: Recipe) -> PartialState:
         )
     refuse_here(recipe, gpus=0 if on_cpu else torch.cuda.device_count())
     return PartialState(cpu=on_cpu, timeout=PATIENCE)
+
+
+def by_main(work: Callable[[], Result]) -> Result:
+    """What `work` returns to the main process, for every process; the others wait. Its UserError is raised in each."""
+    outcome: list[Any] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            outcome = [work(), None]
+        except UserError as error:
+            outcome = [None, str(error)]
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.broadcast_object_list(outcome)
+    result, sentence = outcome
+    if sentence is not None:
+        raise UserError(sentence)
+    return result  # type: ignore[no-any-return]
 
 
 def refuse_here(recipe: Recipe, *, gpus: int) -> None:

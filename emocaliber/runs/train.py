@@ -5,8 +5,9 @@ Not the whole road (see run): stages 2 and 3 start from the adapter of the stage
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from emocaliber.core.errors import UserError
 from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import discard
+from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import samples_in
-from emocaliber.data.leaks import check_disjoint
+from emocaliber.data.learnable import unlearnable
+from emocaliber.data.policy import Dropping, Policy
 from emocaliber.runs.inputs import inputs_of
-from emocaliber.runs.processes import join
+from emocaliber.runs.processes import by_main, join
 from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.steps import is_done, refuse_changes, run_step
 from emocaliber.runs.teacher import forget_answers, open_teacher
@@ -54,11 +57,15 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
     refuse_missing(recipe)
     processes = join(recipe)
     rows = samples_in(recipe.data)
-    check_disjoint(in_splits(rows, ["train", "unlabelled", "calibrate", "test"], recipe.data))
+    dropping = by_main(lambda: _dropping(recipe, rows))
+    read, rows = len(rows), [row for i, row in enumerate(rows) if i not in dropping.rows]
     inputs = inputs_of(recipe, adapter, in_splits(rows, recipe.splits, recipe.data))
 
     def work(folder: Path) -> dict[str, Any]:
         processes.wait_for_everyone()
+        if dropping.rows and processes.is_main_process:
+            dropping.write(folder / "dropped.jsonl")
+            print(dropping.sentence(read, folder / "dropped.jsonl"))
         with explained(recipe, out), carried(features, folder / FEATURES):
             result = STAGES[recipe.stage](recipe, rows, adapter, folder, open_teacher)
             if processes.is_main_process:
@@ -71,6 +78,13 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
         refuse_changes(out, inputs)
         return run_step(out, inputs, work)
     return work(out)
+
+
+def _dropping(recipe: Recipe, rows: Sequence[Sample]) -> Dropping:
+    """The rows that may not be learned from, by the recipe's policy."""
+    labels = recipe.splits if recipe.stage == "label" and recipe.target != "votes" else ()
+    policy = Policy(recipe.drop_problems, recipe.max_dropped)
+    return unlearnable(rows, policy, label_needed=labels, workers=os.cpu_count() or 1)
 
 
 @contextmanager

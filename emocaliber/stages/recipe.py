@@ -64,7 +64,9 @@ class Recipe:
     not look at are left out (Qwen-VL; stages 1 and 2, and 3 by a proper loss); `share_questions` whether GRPO and RLOO
     compute a question once for all its answers (Qwen-VL); `held_out_steps` (stage 3) after how many steps, or which
     share of them, the held-out rows are evaluated (where not given: at each checkpoint), and `held_out_rows` how many
-    of them, drawn by the seed (where not given: all). `trainer` holds the keys of TRL's own class.
+    of them, drawn by the seed (where not given: all); `drop_problems` whether rows that cannot be learned from (no
+    readable picture, shared with a more test-like split, in stage 1 without a label) are left out and listed, and
+    `max_dropped` the share of the rows above which it stops all the same. `trainer` holds the keys of TRL's own class.
     """
 
     path: Path
@@ -98,6 +100,8 @@ class Recipe:
     share_questions: bool = True
     held_out_steps: float | None = None
     held_out_rows: int | None = None
+    drop_problems: bool = False
+    max_dropped: float = 0.1
     trainer: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -203,8 +207,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         return None
     integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(integers, int)
-    kinds |= dict.fromkeys(("spread", "held_out", "anchor", "held_out_steps"), (int, float))
-    if key in {"keep_features", "packing", "share_questions"} and not isinstance(value, bool):
+    kinds |= dict.fromkeys(("spread", "held_out", "anchor", "held_out_steps", "max_dropped"), (int, float))
+    if key in {"keep_features", "packing", "share_questions", "drop_problems"} and not isinstance(value, bool):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
     kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs", "fold"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):

@@ -43,8 +43,11 @@ def nearest_level(confidence: float) -> float:
 
 def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = False) -> list[TrainingExample]:
     """Stage 1: the label as it stands, or with `votes` the raters' distribution of rows that have votes."""
-    if missing := next((sample.id for sample in samples if sample.label is None), None):
-        raise UserError(f"{missing}: stage 1 needs a label for every row; leave the split 'unlabelled' out")
+    if missing := next((s.id for s in samples if s.label is None and not (votes and rated(s))), None):
+        raise UserError(
+            f"{missing}: stage 1 needs a label for every row; leave the split 'unlabelled' out, learn from votes"
+            " (target=votes), or leave such rows out (drop_problems=true)"
+        )
     if votes and not any(map(rated, samples)):
         raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
     by_votes = [sample for sample in samples if votes and rated(sample)]
