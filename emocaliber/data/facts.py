@@ -41,7 +41,7 @@ class Facts:
     bytes, `thumbnail` 16x16 grey levels; then the size in pixels.
 
     Where the picture cannot be used, `fault` is one of emocaliber.core.images.FIXES, `sentence` says what is wrong,
-    and the rest is empty.
+    and all but `content` is empty, which is, too, where not even bytes can be read.
     """
 
     content: bytes = b""
@@ -57,12 +57,14 @@ class Facts:
 
 def look(image: ImageSource) -> Facts:
     """The facts of one picture, or its fault."""
+    encoded = b""
     try:
         encoded = read_image_bytes(image)
         kind, width, height = check_image(encoded, image_name(image))
         picture = decode_image(encoded, image_name(image))
     except ImageError as error:
-        return Facts(fault=error.kind, sentence=str(error))
+        content = hashlib.sha256(encoded).digest() if encoded else b""
+        return Facts(content, fault=error.kind, sentence=str(error))
     pixels = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).digest()[:16]
     grey = picture.convert("L")
     bits = imagehash.phash(grey).hash

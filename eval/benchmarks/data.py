@@ -162,9 +162,8 @@ def print_results(
     pictures = "FER+ as released" if arguments.ferplus else f"PNG files of {SIDE} pixels, votes of 20 raters"
     print("# Checking, converting and splitting data, and how soon training starts\n")
     print(f"`python eval/benchmarks/data.py {options}`, {date.today()}, {os.cpu_count()} CPU cores (load of the last")
-    print(
-        f"15 minutes: {os.getloadavg()[2]:.1f}), {arguments.workers} workers, n = 1 run. {count:,} pictures: {pictures}. Reading"
-    )
+    print(f"15 minutes: {os.getloadavg()[2]:.1f}), {arguments.workers} workers, n = 1 run. {count:,} pictures:")
+    print(f"{pictures}. Reading")
     print(f"each once with Pillow, in one process: {baseline:.1f} s, the unit of the third column.")
     print(f"\n{arguments.note}\n" if arguments.note else "")
     print("| command | seconds | of reading once | CPU seconds, without decoding | peak memory (MB, all processes) |")
