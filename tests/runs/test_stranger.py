@@ -12,7 +12,7 @@ import pytest
 from emocaliber.cli import main
 from emocaliber.core.predictions import read_predictions
 from emocaliber.data.parquet import read_samples
-from tests.data.layout_files import by_class
+from tests.data.layout_files import by_class, put
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,3 +53,25 @@ def test_corrupted_copies_are_learned_from_beside_their_originals(tmp_path: Path
     assert main(["train", recipe, both, "max_steps=2", "warmup_steps=1", "--out", "out"]) == 0
     taught = sum(row.split == "train" for row in read_samples(tmp_path / "photos.parquet"))
     assert json.loads((tmp_path / "out/done.json").read_text())["result"] == {"examples": 2 * taught}
+
+
+@pytest.mark.slow
+def test_training_stops_at_an_overlap_or_leaves_it_out_and_lists_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for split, each in (("train", 8), ("val", 2), ("test", 2)):
+        by_class(tmp_path / "photos" / split, "happy", "sad", each=each)
+    for number, path in enumerate(sorted((tmp_path / "photos").rglob("*.jpg"))):
+        put(path, number)
+    leak = tmp_path / "photos/train/sad/leak.jpg"
+    leak.write_bytes((tmp_path / "photos/test/sad/0.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "convert", "photos", "--out", "photos.parquet"]) == 0
+    command = ["train", str(ROOT / "recipes/tiny/1-label.yaml"), "data=[photos.parquet]", "max_steps=2"]
+    assert main([*command, "--out", "stopped"]) == 2
+    assert "emocaliber data split FILE --keep-test" in capsys.readouterr().err
+    assert main([*command, "drop_problems=true", "max_dropped=0.01", "--out", "stopped"]) == 2
+    assert main([*command, "drop_problems=true", "--out", "out"]) == 0
+    (line,) = (tmp_path / "out/dropped.jsonl").read_text().splitlines()
+    assert (json.loads(line)["id"], json.loads(line)["kind"]) == ("train/sad/leak.jpg", "same picture in two splits")
+    assert json.loads((tmp_path / "out/done.json").read_text())["result"] == {"examples": 16}
