@@ -53,7 +53,7 @@ def assign(
     """Assign every row that a check has seen but those `without`. `shares` are whole parts for train, calibrate and
     test.
 
-    With `keep_test` the rows of the split `test` stay, the others are shared out without a test share, and those that
+    With `keep_test` the labelled rows of the split `test` stay, the others are shared out without a test share, and those that
     belong to a group with a test row go to the split `known`.
 
     Raises UserError where there are fewer groups than parts.
@@ -65,7 +65,8 @@ def assign(
     fixed = {of_group[i] for i, row in enumerate(seen) if row.split == "test"} if keep_test else set()
     free = [i for i, group in enumerate(of_group) if group not in fixed]
     parts = _reduced([*shares[:2], 0] if keep_test else shares)
-    splits = ["test" if row.split == "test" else LEAKS for row in seen]
+    kept = ["test" if row.label is not None else WITHOUT_LABEL["test"] for row in seen]
+    splits = [split if row.split == "test" else LEAKS for row, split in zip(seen, kept, strict=True)]
     for i, split in zip(free, _folds(seen, of_group, free, parts, seed), strict=True):
         splits[i] = split if seen[i].label is not None else WITHOUT_LABEL[split]
     clusters = _clusters(seen, of_group)

@@ -85,6 +85,16 @@ def test_a_published_test_split_is_kept_and_what_leaks_into_it_is_set_aside(tmp_
     assert {"train", "calibrate"} <= {s.split for s in samples}
 
 
+def test_of_a_published_test_split_what_has_no_label_judges_nothing(tmp_path: Path):
+    source = subjects(tmp_path)
+    lines = [json.loads(line) for line in source.read_text().splitlines()]
+    for number in range(6):
+        lines[number]["split"] = "test"
+    lines[0] |= {"label": None, "votes": {"happy": 2, "sad": 2}}
+    samples = divided(files.lines(source, lines), keep_test=True)
+    assert [s.split for s in samples[:6]] == ["tied", *["test"] * 5]
+
+
 def test_ties_are_neither_judged_nor_taught_as_labels(tmp_path: Path):
     lines = []
     for number in range(20):
