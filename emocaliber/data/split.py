@@ -53,8 +53,8 @@ def assign(
     """Assign every row that a check has seen but those `without`. `shares` are whole parts for train, calibrate and
     test.
 
-    With `keep_test` the labelled rows of the split `test` stay, the others are shared out without a test share, and those that
-    belong to a group with a test row go to the split `known`.
+    With `keep_test` the labelled rows of the split `test` stay, the others are shared out without a test share, and
+    those that belong to a group with a test row go to the split `known`.
 
     Raises UserError where there are fewer groups than parts.
     """
