@@ -10,6 +10,7 @@ from pathlib import Path
 
 from emocaliber.cli.columns import add_column_arguments, columns_of
 from emocaliber.cli.console import progress
+from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import SCORECARD, Output
 
 
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     from emocaliber.reporting.terminal import render_terminal
     from emocaliber.runs.scoring import score_files
 
+    if twice := {path for path in arguments.predictions if arguments.predictions.count(path) > 1}:
+        raise UserError(f"{min(twice)} is given twice")
     console = Console()
     with progress("reading") as report:
         card = score_files(

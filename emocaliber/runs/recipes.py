@@ -32,10 +32,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     path = located(path)
     if path.is_dir():
         inside = sorted(path.glob("[123]-*.yaml"))
-        helps = (
-            f"name one of its recipes, such as {inside[0]}, or run all by `emocaliber run`" if inside else "name a file"
-        )
-        raise UserError(f"{path} is a folder; {helps}")
+        example = f", such as {inside[0]}; `emocaliber run` runs all of them" if inside else ""
+        raise UserError(f"{path} is a folder; name a recipe in it{example}")
     recipe = load_recipe(path, {key for trainer in TRAINERS for key in keys_of(trainer)}, overrides)
     if foreign := recipe.trainer.keys() - trainer_keys(recipe).keys():
         raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")

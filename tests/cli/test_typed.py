@@ -93,7 +93,7 @@ TYPED = {
     "score photos.parquet": "photos.parquet",
     "score empty.jsonl": "empty.jsonl",
     "score predictions.jsonl --suite nope.yaml": "nope.yaml cannot be read",
-    "score predictions.jsonl predictions.jsonl": "",
+    "score predictions.jsonl predictions.jsonl": "predictions.jsonl is given twice",
     "recalibrate fit nope.jsonl --out m.json": "nope.jsonl cannot be read",
     "recalibrate apply predictions.jsonl predictions.jsonl --out r.jsonl": "predictions.jsonl",
     "data check nope --out o": "nope",
@@ -113,7 +113,7 @@ TYPED = {
     "data convert photos --out notes.txt": "notes.txt is there already",
     f"recipe rewards --out {'x' * 300}.html": "File name too long",
 }
-"""The words after `emocaliber`, and what the answer must say; "" where any one sentence will do."""
+"""The words after `emocaliber`, and what the answer must say."""
 
 
 @pytest.fixture(scope="module")
