@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import SCORECARD, Output
+from emocaliber.core.predictions import Source, State
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template, template_names
 from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
@@ -20,7 +21,7 @@ from emocaliber.data.embedded import check_source, load
 from emocaliber.data.parquet import read_samples
 from emocaliber.generation.engine import Engine
 from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
-from emocaliber.generation.harness import FILES, generate
+from emocaliber.generation.harness import FILES, Summary, generate
 from emocaliber.generation.parallel_engine import ParallelEngine, devices
 from emocaliber.generation.retry import RetryingEngine
 from emocaliber.models.location import check_adapter, check_model
@@ -121,7 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
     if summary.rows and not summary.answered:
         raise UserError(f"nothing was answered: {summary.first_error}; the reasons are in {arguments.out}")
     if arguments.score:
-        _score(arguments.out)
+        _score(arguments.out, template, summary)
     if arguments.strict and summary.failed:
         raise UserError(f"{summary.failed} rows have no readable label; their states are in {arguments.out}")
 
@@ -133,11 +134,21 @@ def _embedded_base() -> str:
     return str(embedded_base())
 
 
-def _score(out: Path) -> None:
-    """The scorecard of what the model stated, or else of its probabilities."""
+def _score(out: Path, template: Template, summary: Summary) -> None:
+    """The scorecard of the written answers where the template states a confidence, else of the token probabilities."""
     from emocaliber.runs.scoring import score_files
 
-    score_files([next(out / name for name in FILES.values() if (out / name).exists())], out=out)
+    written = bool({"confidence", "distribution"} & set(template.fields))
+    file = out / FILES[Source.VERBALIZED if written else Source.LOGPROB]
+    score_files([file], out=out)
+    if written:
+        unreadable = summary.states.total() - summary.states[State.OK]
+        print(f"Scored: the written answers ({file.name}); {unreadable} of {summary.states.total()} are unreadable")
+    else:
+        print(
+            f"Scored: the token probabilities of the labels ({file.name}), as template {template.name} states no"
+            f" confidence; {summary.failed} of {summary.states.total()} written answers have no readable label"
+        )
     print(f"The scorecard: {out / 'scorecard.md'}, and as a page: {out / 'report.html'}")
 
 

@@ -5,19 +5,17 @@ Not a metric: `emocaliber.evaluation` computes, here rows are gathered and named
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from emocaliber.calibration.fit import isotonic, temperature_scaled
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import Prediction, read_predictions, write_predictions
+from emocaliber.core.predictions import Prediction, Source, read_predictions
 from emocaliber.core.prompting import ANSWER_TOKENS, load_template
 from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.generation.engine import Response
-from emocaliber.generation.predict import predict
+from emocaliber.generation.harness import FILES, generate, responses_file
+from emocaliber.generation.records import read_records
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.steps import file_hash
@@ -38,6 +36,10 @@ ISOTONIC = "stage 3, isotonic"
 Rows = dict[str, list[Prediction]]
 
 
+READ_OUTS = {"stated": Source.VERBALIZED, "expected": Source.EXPECTED, "probability": Source.LOGPROB}
+"""The prediction files of a stage, by the start of their names."""
+
+
 def predict_stage(
     stage: int,
     model: str,
@@ -48,32 +50,33 @@ def predict_stage(
     out: Path,
     max_pixels: int = SHOWN_PIXELS,
 ) -> dict[str, str]:
-    """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes."""
+    """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes.
+
+    Responses and journal are under `out/answers`: after a stop only what is missing is generated.
+    """
     engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=ANSWER_TOKENS)
+    prompt = load_template(LABEL if stage == 1 else template)
     hashes = {}
     for split in SPLITS:
         samples = samples_of(data, [split])
-        print(f"  answering {len(samples)} pictures of split {split}", flush=True)
-        question = load_template(LABEL if stage == 1 else template)
-        rows = predict(samples, engine, question, method=f"stage {stage}", max_pixels=max_pixels)
-        _write_responses(out / f"responses.{split}.jsonl", rows.responses)
-        for name, found in (("stated", rows.verbalized), ("expected", rows.expected), ("probability", rows.logprob)):
-            if found:
-                path = out / f"{name}.{split}.jsonl"
-                write_predictions(path, found)
+        print(f"  predicting {len(samples)} samples of split {split}", flush=True)
+        folder = answers_folder(out, split)
+        generate(samples, engine, prompt, folder, method=f"stage {stage}", total=len(samples), max_pixels=max_pixels)
+        for name, source in READ_OUTS.items():
+            if (written := folder / FILES[source]).is_file():
+                path = written.replace(out / f"{name}.{split}.jsonl")
                 hashes[path.name] = file_hash(path)
     return hashes
 
 
-def _write_responses(path: Path, responses: Sequence[Response]) -> None:
-    lines = [{"id": r.sample_id, "text": r.text, "finish_reason": r.finish_reason, "error": r.error} for r in responses]
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+def answers_folder(out: Path, split: str) -> Path:
+    """Where the responses of one stage to one split are."""
+    return out / "answers" / split
 
 
-def read_responses(path: Path) -> dict[str, str]:
+def read_responses(out: Path, split: str) -> dict[str, str]:
     """What the model wrote, by sample id."""
-    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return {line["id"]: line["text"] for line in lines}
+    return {record.id: record.response.text for record in read_records(responses_file(answers_folder(out, split), 0))}
 
 
 def read_rows(run: Path, split: str) -> Rows:

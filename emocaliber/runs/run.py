@@ -78,7 +78,7 @@ def _report(recipes: list[Recipe], folders: list[Path], out: Path) -> Path:
     inputs = {str(path.relative_to(out)): file_hash(path) for path in rests_on}
 
     def work(folder: Path) -> dict[str, Any]:
-        responses = read_responses(predictions / "stage-3" / "responses.test.jsonl")
+        responses = read_responses(predictions / "stage-3", "test")
         test, calibration = read_rows(out, "test"), read_rows(out, "calibrate")
         summary = summarise(recipes, folders, test, calibration, responses)
         write_run_report(summary, folder)

@@ -1,6 +1,7 @@
 """Options that do not go together are named in one sentence, before a model is loaded or a file is written."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -65,3 +66,22 @@ def test_an_adapter_is_asked_with_its_own_prompt_and_pixels_unless_the_options_s
 
     assert manifest("own") == ("label", 3000)
     assert manifest("other", "--template", "label-confidence", "--max-pixels", "5000") == ("label-confidence", 5000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("label-confidence", r"Scored: the written answers \(predictions\.jsonl\); \d of 4 are unreadable"),
+        (
+            "label",
+            r"Scored: the token probabilities of the labels \(predictions-logprob\.jsonl\), as template",
+        ),
+    ],
+)
+def test_a_scorecard_says_what_it_judged_and_how_many_answers_were_unreadable(
+    template: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"generate --data kaomoji --model tiny --template {template} --limit 4 --score --device cpu --out"
+    assert main([*words.split(), str(tmp_path / "out")]) == 0
+    assert re.search(sentence, capsys.readouterr().out)
