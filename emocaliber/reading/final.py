@@ -48,6 +48,7 @@ _TURN_END = re.compile(
     r"|\[INST\]|^User:",
     re.MULTILINE,
 )
+_STILL_ANSWER = re.compile(r"\s{0,5}</?(?:answer|confidence|distribution)>", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|unk|bos|eos|end_of_turn)>|\[/?INST\]")
 _ANSWERS = "final_answer answer emotion label sentiment feeling prediction"
 _CONFIDENCES = "score confidence confidence_score confidence_level probability certainty conf"
@@ -116,6 +117,11 @@ def elements(text: str) -> list[Element]:
     return complete
 
 
+def without_tags(text: str) -> str:
+    """The text without the answer's tags, such as closing ones that were never opened."""
+    return _TAG.sub(" ", text)
+
+
 def outside_blocks(text: str) -> str | None:
     """The text without what stands in tags of unknown names, which may be reasoning under another name.
 
@@ -148,7 +154,7 @@ def _first_turn(text: str) -> str | None:
     opening = _OPENING_TURN.match(text)
     start = opening.end() if opening else 0
     for end in _TURN_END.finditer(text, start):
-        if text[start : end.start()].strip():
+        if text[start : end.start()].strip() and not _STILL_ANSWER.match(text, end.end()):
             return text[start : end.start()]
     return text[start:]
 

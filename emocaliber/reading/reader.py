@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emocaliber.core.predictions import State
-from emocaliber.reading.final import Element, elements, final_answer, outside_blocks
+from emocaliber.reading.final import Element, elements, final_answer, outside_blocks, without_tags
 from emocaliber.reading.json_answers import read_json
 from emocaliber.reading.labels import LabelNames, hashable, label_names
 from emocaliber.reading.numbers import read_number, read_words
@@ -93,8 +93,7 @@ def read_response(
     elif final is None:
         reading = Reading(None, None, None, State.MISSING_LABEL)
     else:
-        answer = _Answer(names, text)
-        reading = answer.read(final, cut=cut, words=words or {})
+        reading = _Answer(names, text, cut).read(final, words or {})
     if cut and reading.state in _ABSENT:
         return replace(reading, state=State.TRUNCATED)
     return reading
@@ -110,14 +109,15 @@ class _Answer:
 
     names: LabelNames
     response: str
+    cut: bool
 
-    def read(self, final: str, *, cut: bool, words: Mapping[str, float]) -> Reading:
+    def read(self, final: str, words: Mapping[str, float]) -> Reading:
         """The reading of the final answer: of what stands outside blocks in unknown tags, or else of all of it."""
         outside = outside_blocks(final)
         if outside is None:
             return Reading(None, None, None, State.MISSING_LABEL)
         for text in dict.fromkeys([outside, final]):
-            statement = self.tagged(text) or self.untagged(_whole_lines(text, cut))
+            statement = self.tagged(text) or self.untagged(_whole_lines(text, self.cut))
             reading = self.interpret(statement, words, text)
             if reading.label is not None:
                 break
@@ -136,7 +136,7 @@ class _Answer:
         shares = self._spread(spreads[-1]) if spreads else ()
         if answer is None:
             stated = next((part for part in parts if part.name == "confidence"), None)
-            before = self.untagged(final[: stated.start]) if stated and not spreads else None
+            before = self.untagged(without_tags(final[: stated.start])) if stated and not spreads else None
             before = before or (self.untagged(final[parts[-1].end :]) if stated and not spreads else None)
             return Statement(before.label if before else None, confidence, shares)
         inner = None if confidence is not None or spreads else self._inside(answer.content)
@@ -144,7 +144,7 @@ class _Answer:
             return inner
         if confidence is not None or spreads:
             return Statement(answer.content, confidence, shares)
-        stated_after = self._after(final[answer.end :], answer)
+        stated_after = self._after(_whole_lines(final[answer.end :], self.cut), answer)
         return replace(stated_after, label=answer.content)
 
     def untagged(self, text: str) -> Statement | None:

@@ -19,6 +19,8 @@ _ENTRY = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ENTRY = 160
+_BARE_INTEGER = re.compile(r"[-+]?[0-9]{1,20}\.?")
+_ONE_INTEGER = re.compile(r"[^0-9]*[0-9]{1,20}\.?[^0-9%/‰]*")
 _HEADING = re.compile(r"(?:distribution|probabilities|answer|emotions?)\s?:\s?", re.IGNORECASE)
 _TABLE_LABEL = re.compile(r"\b(?:emotion|label|answer|feeling|sentiment|prediction)s?\b", re.IGNORECASE)
 _TABLE_SHARE = re.compile(r"\b(?:confidence|probability|certainty|likelihood|score)\b", re.IGNORECASE)
@@ -64,7 +66,7 @@ def entries(line: str) -> list[tuple[str, str]]:
             return []
         label, number = entry["label"] or entry["label_last"], entry["number"] or entry["number_first"]
         pairs.append((label.strip(), number))
-    return pairs
+    return [] if len(pairs) == 1 and _BARE_INTEGER.fullmatch(pairs[0][1]) else pairs
 
 
 def read_table(text: str, names: LabelNames) -> Statement | None:
@@ -116,7 +118,10 @@ def read_line(line: str, names: LabelNames) -> Statement | None:
         return None
     rest = names.without_names(line)
     if any(map(str.isdigit, rest)):
-        return Statement(line_label(line, names), rest) if is_plain(rest, numbers=True) else None
+        label = line_label(line, names)
+        if _ONE_INTEGER.fullmatch(rest):  # a footnote, a rank, a number that was cut off
+            return Statement(label)
+        return Statement(label, rest) if is_plain(rest, numbers=True) else None
     return Statement(line) if is_plain(rest) else None
 
 

@@ -2,8 +2,8 @@
 
 A text is *right* where label and confidence are among the readings wanted, *silently wrong* where a label or a number
 was read that is not, and *lost* where something that a person sees was not read. Peers that are installed are asked
-about the same texts: lm-evaluation-harness's regex and multiple-choice filters, inspect_ai's answer pattern; they are
-made for labels, and for the confidence they get their own number search. What is not installed is said so.
+about the same texts: lm-evaluation-harness's regex filter, inspect_ai's answer patterns; they are
+made for labels; for the confidence they are given a pattern of the same kind. What is not installed is said so.
 
     python eval/benchmarks/reading.py --out eval/results/reading.md
     python eval/benchmarks/reading.py --responses base.merged.jsonl rlcr.merged.jsonl    the share of real ones read
@@ -89,23 +89,17 @@ def lm_eval(line: Line) -> Read:
 
 
 def inspect_ai(line: Line) -> Read:
-    """What inspect_ai's line and word patterns for "ANSWER:" find, asked for under the names that the text may use."""
-    from inspect_ai.scorer._common import match_first, str_match_scorer  # noqa: F401 - its presence says the version
-    from inspect_ai.scorer._pattern import match_first as first_match
+    """What inspect_ai's word and line patterns for "ANSWER:" find where that is spelled as the texts do."""
+    from inspect_ai._util.pattern import ANSWER_PATTERN_LINE, ANSWER_PATTERN_WORD
+    from inspect_ai._util.text import str_to_float
 
-    pattern = re.compile(r"(?i)(?:answer|emotion|label)\s*:\s*(\w+)")
-    labels = pattern.findall(line.text)
-    numbers = re.findall(NUMBER, line.text)
-    chosen = first_match(tuple(labels), _Targets(line.candidates), True) if labels else None
-    return _candidate(chosen, line.candidates), _probability(numbers[-1] if numbers else None)
-
-
-class _Targets(tuple[str, ...]):
-    """What inspect_ai's matching takes as the texts that count as a hit."""
-
-    @property
-    def text(self) -> str:
-        return "".join(self)
+    label = re.search(ANSWER_PATTERN_WORD.replace("ANSWER", "(?:ANSWER|EMOTION|LABEL)"), line.text)
+    number = re.search(ANSWER_PATTERN_LINE.replace("ANSWER", "(?:CONFIDENCE|PROBABILITY|CERTAINTY)"), line.text)
+    try:
+        stated = str(str_to_float(number[1])) if number else None
+    except ValueError:
+        stated = None
+    return _candidate(label[1] if label else None, line.candidates), _probability(stated)
 
 
 def _candidate(text: str | None, candidates: Sequence[str]) -> str | None:
