@@ -9,21 +9,25 @@ views, each baseline's rows and networks, and the scorecard of all; the run's ow
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import structs
 
 from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS, Progress, train_and_predict
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import read_predictions
+from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import model_folder
+from emocaliber.reading.foreign_outputs import is_table, read_lines
+from emocaliber.reading.tables import RECOGNISED, Columns, read_table
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.reporting.run_summary import RunSummary, read_run_summary
 from emocaliber.reporting.score_report import write_score_report
@@ -36,8 +40,16 @@ LANGUAGE_MODEL = (STAGE_2, STATED, PROBABILITY, TEMPERATURE, ISOTONIC)
 COMPARED = ("softmax", "edl", "tmc", "etmc", "ter", "amber2")
 
 
-def compare(run: Path, on_progress: Progress = lambda _: None) -> Path:
+def compare(
+    run: Path,
+    on_progress: Progress = lambda _: None,
+    *,
+    predictions: Sequence[Path] = (),
+    columns: Columns = RECOGNISED,
+) -> Path:
     """Train what is not trained yet, judge all, write both reports; returns the run's.
+
+    `predictions` are files of other methods on the run's test samples: prediction files, or tables with its ids.
 
     Raises UserError where the run is not finished, or its base is no longer the one it was taught on.
     """
@@ -53,9 +65,36 @@ def compare(run: Path, on_progress: Progress = lambda _: None) -> Path:
         test[name] = list(read_predictions(folder / name / PREDICTIONS))
         if (folder / name / CALIBRATION).is_file():
             held[name] = list(read_predictions(folder / name / CALIBRATION))
+    test |= _others(predictions, columns, test[STATED])
     card = build_scorecard(test, calibration=held, subject=STATED, on_progress=on_progress)
     write_score_report(card, folder)
     return write_run_report(replace(summary, baselines=card), run / "report")
+
+
+def _others(paths: Sequence[Path], columns: Columns, run_rows: Sequence[Prediction]) -> Rows:
+    """The rows of these files by method. Rows of a table take task, group and cluster from the run's row of their id.
+
+    Raises UserError where a table has no labels, an id is not the run's, or a true label differs from it.
+    """
+    by_id, others = {row.id: row for row in run_rows}, defaultdict(list)
+    spelling = {row.truth.casefold(): row.truth for row in run_rows}
+    for path in paths:
+        if not is_table(path):
+            for row in read_lines(path):
+                others[row.method].append(row)
+            continue
+        table = read_table(path, columns)
+        if "correct" in table.columns:
+            raise UserError(f"{path}: the run's rows have labels; name --label-column and --prediction-column")
+        for row in table.rows:
+            own = by_id.get(row.id)
+            if own is None or own.truth.casefold() != row.truth.casefold():
+                problem = "is not that of a test sample of the run" if own is None else f"is {own.truth!r} in the run"
+                raise UserError(f"{path}: id {row.id!r} {problem}; give the samples' own ids (--id-column) and labels")
+            predicted = None if row.predicted is None else spelling.get(row.predicted.casefold(), row.predicted)
+            known = {"task": own.task, "group": own.group, "cluster": own.cluster, "truth": own.truth}
+            others[row.method].append(structs.replace(row, **known, predicted=predicted))
+    return dict(others)
 
 
 def _base(run: Path, summary: RunSummary) -> tuple[list[str], str]:

@@ -1,4 +1,4 @@
-"""What a run tells its report: stages, scorecard, examples, bars, and where everything came from.
+"""What a run tells its report: stages, scorecard, examples, acceptance criteria, and where everything came from.
 
 Not a computation of figures and not HTML (see emocaliber.reporting).
 """
@@ -27,7 +27,7 @@ from emocaliber.reporting.run_summary import (
     StageLog,
     choose_examples,
 )
-from emocaliber.runs.bars import HELD_OUT, TASK, TRAINED, demo_bars
+from emocaliber.runs.acceptance import HELD_OUT, TASK, TRAINED, demo_criteria
 from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.judging import (
     EXPECTED,
@@ -51,7 +51,7 @@ STAGE_NAMES = {"label": "1 label", "verbalize": "2 verbalize", "calibrate": "3 c
 def summarise(
     recipes: Sequence[Recipe], folders: Sequence[Path], test: Rows, calibration: Rows, responses: dict[str, str]
 ) -> RunSummary:
-    """Judge the rows and gather what the report shows. The bars are measured where kaomoji are among the data."""
+    """Judge the rows and gather what the report shows. The criteria are measured where kaomoji are among the data."""
     card = judge(test, calibration)
     tasks = {row.task for row in test[STATED]}
     return RunSummary(
@@ -60,16 +60,16 @@ def summarise(
         roles=Roles(STATED, STAGE_1, STAGE_2, EXPECTED, PROBABILITY, [TEMPERATURE, ISOTONIC]),
         stages=[_stage(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True)],
         examples=_examples(recipes[-1], test[STATED], responses),
-        criteria=_bars(test, calibration) if TASK in tasks else [],
+        criteria=_criteria(test, calibration) if TASK in tasks else [],
         provenance=_provenance(recipes, folders),
         focus=Focus("task", TASK) if TASK in tasks else Focus(),
     )
 
 
-def _bars(test: Rows, calibration: Rows) -> list[Criterion]:
+def _criteria(test: Rows, calibration: Rows) -> list[Criterion]:
     held = {STATED: calibration[STATED]}
     shifted = judge(chosen({STATED: test[STATED]}, TASK, HELD_OUT), chosen(held, TASK))
-    return demo_bars(judge(chosen(test, TASK, TRAINED), chosen(calibration, TASK)), shifted)
+    return demo_criteria(judge(chosen(test, TASK, TRAINED), chosen(calibration, TASK)), shifted)
 
 
 def _stage(recipe: Recipe, folder: Path) -> StageLog:

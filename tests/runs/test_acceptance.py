@@ -1,4 +1,4 @@
-"""Bars are judged by the scorecard's figures, and a missing figure is a missed bar."""
+"""Bars are judged by the scorecard's figures, and a missing figure is a missed criterion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.runs.bars import demo_bars
+from emocaliber.runs.acceptance import demo_criteria
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
 
 LABELS = ("happy", "sad")
@@ -42,10 +42,10 @@ def card(spread: float, n: int = 240) -> Scorecard:
 
 
 def met(spread: float) -> dict[str, bool]:
-    return {bar.name: bar.met for bar in demo_bars(card(spread), card(spread))}
+    return {criterion.name: criterion.met for criterion in demo_criteria(card(spread), card(spread))}
 
 
-def test_an_honest_confidence_meets_the_calibration_bars_and_an_inflated_one_does_not() -> None:
+def test_an_honest_confidence_meets_the_calibration_criteria_and_an_inflated_one_does_not() -> None:
     honest, inflated = met(0.0), met(0.4)
     assert honest["ECE in the held-out style"]
     assert honest["Brier against the constant"]
@@ -53,6 +53,6 @@ def test_an_honest_confidence_meets_the_calibration_bars_and_an_inflated_one_doe
     assert not inflated["ECE in the held-out style"]
 
 
-def test_every_bar_has_a_figure_or_is_missed() -> None:
-    for bar in demo_bars(card(0.0), card(0.0)):
-        assert bar.measured.value is not None or not bar.met
+def test_every_criterion_has_a_value_or_is_not_met() -> None:
+    for criterion in demo_criteria(card(0.0), card(0.0)):
+        assert criterion.measured.value is not None or not criterion.met

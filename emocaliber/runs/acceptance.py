@@ -1,6 +1,8 @@
-"""The bars of the demo: what the tiny recipe promises on its own test rows, and what was measured.
+"""Acceptance criteria of the demo: what the tiny recipe is expected to reach on its own test rows, and what it did.
 
-Not a metric: the figures are the scorecard's. A bar that is missed is said to be missed.
+The values are the scorecard's; one that is missing is a criterion that is not met.
+
+    criteria = demo_criteria(scorecard_of_trained_styles, scorecard_of_the_held_out_style)
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ NOTHING = Estimate(None)
 ROWS = "kaomoji; trained styles, unless the name says otherwise"
 
 
-def demo_bars(trained: Scorecard, held_out: Scorecard) -> list[Criterion]:
-    """The bars, from one scorecard of kaomoji in trained styles and one in the held-out style."""
+def demo_criteria(trained: Scorecard, held_out: Scorecard) -> list[Criterion]:
+    """The criteria, from one scorecard of kaomoji in trained styles and one in the held-out style."""
     stated, shifted = _figure(trained, STATED), _figure(held_out, STATED)
     post = min((TEMPERATURE, ISOTONIC), key=lambda name: _figure(trained, name)("brier").value or 1.0)
     constant = f"{CONSTANT} ({STATED})"
@@ -49,23 +51,31 @@ def _figure(card: Scorecard, method: str) -> Callable[[str], Estimate]:
 
 def _comparison(card: Scorecard) -> Callable[[str, str], Comparison | None]:
     def find(first: str, second: str) -> Comparison | None:
-        for one in card.comparisons:
-            if one.kind == "all" and {one.first, one.second} == {first, second}:
-                return one if one.first == first else _turned(one)
+        for comparison in card.comparisons:
+            if comparison.kind == "all" and {comparison.first, comparison.second} == {first, second}:
+                return comparison if comparison.first == first else _reversed(comparison)
         return None
 
     return find
 
 
-def _turned(one: Comparison) -> Comparison:
+def _reversed(comparison: Comparison) -> Comparison:
     def negative(value: float | None) -> float | None:
         return None if value is None else -value
 
     flipped = {
         name: Difference(negative(d.value), negative(d.high), negative(d.low), d.p_value)
-        for name, d in one.headline.items()
+        for name, d in comparison.headline.items()
     }
-    return Comparison(one.second, one.first, one.kind, one.name, one.aggregation, one.n, flipped)
+    return Comparison(
+        comparison.second,
+        comparison.first,
+        comparison.kind,
+        comparison.name,
+        comparison.aggregation,
+        comparison.n,
+        flipped,
+    )
 
 
 def _of(comparison: Comparison | None, metric: str) -> Estimate:
@@ -73,15 +83,15 @@ def _of(comparison: Comparison | None, metric: str) -> Estimate:
     return NOTHING if difference is None else Estimate(difference.value, difference.low, difference.high)
 
 
-def _at_least(name: str, bar: float, measured: Estimate) -> Criterion:
+def _at_least(name: str, bound: float, measured: Estimate) -> Criterion:
     return Criterion(
-        name, f"at least {_signed(bar)}", measured, measured.value is not None and measured.value >= bar, ROWS
+        name, f"at least {_signed(bound)}", measured, measured.value is not None and measured.value >= bound, ROWS
     )
 
 
-def _at_most(name: str, bar: float, measured: Estimate) -> Criterion:
+def _at_most(name: str, bound: float, measured: Estimate) -> Criterion:
     return Criterion(
-        name, f"at most {_signed(bar)}", measured, measured.value is not None and measured.value <= bar, ROWS
+        name, f"at most {_signed(bound)}", measured, measured.value is not None and measured.value <= bound, ROWS
     )
 
 
@@ -91,5 +101,5 @@ def _below_zero(name: str, measured: Estimate) -> Criterion:
     )
 
 
-def _signed(bar: float) -> str:
-    return f"{bar:g}".replace("-", "−")
+def _signed(bound: float) -> str:
+    return f"{bound:g}".replace("-", "−")
