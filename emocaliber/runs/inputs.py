@@ -1,8 +1,6 @@
-"""What the result of a stage depends on: recipe, data, pictures, model, adapter. A folder goes on only with the same.
+"""What the result of a stage depends on: recipe, data, pictures, model, adapter. A folder resumes only with the same.
 
-Not the folder's bookkeeping (see steps), nor the training (see train).
-
-    emocaliber train recipes/tiny/1-label.yaml --out DIR      writes them to DIR/inputs.json
+emocaliber train recipes/tiny/1-label.yaml --out DIR      writes them to DIR/inputs.json
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """One stage from its recipe: `emocaliber train RECIPE --out DIR`, resumable.
 
-Not the whole road (see run): stages 2 and 3 start from the adapter of the stage before, given by `--adapter`.
+Stages 2 and 3 start from the adapter of the stage before, given by `--adapter`; `emocaliber run` chains all three. What
+is decided here is the folder's bookkeeping: the stages themselves are in emocaliber.stages.
+
+    train(read_recipe(Path("recipes/tiny/1-label.yaml")), None, Path("out/1-label"))
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ def _dropping(recipe: Recipe, rows: Sequence[Sample]) -> Dropping:
 
 @contextmanager
 def carried(features: Path | None, here: Path) -> Iterator[None]:
-    """Features lie in `kept` meanwhile; after a stop they are found there, since nothing is copied."""
+    """Features lie in `here` meanwhile; after a stop they are found there, since nothing is copied."""
     alone = PartialState().num_processes == 1
     if features is not None and alone and features.is_dir() and not here.is_dir():
         features.rename(here)

@@ -1,4 +1,7 @@
-"""The three stages of training: 1 label, 2 verbalize, 3 calibrate. Each is a real TRL trainer with LoRA.
+"""The three stages of training, a page each: label, verbalize, calibrate/stage. Each is a TRL trainer, LoRA or full.
 
-Not the pipeline: what a stage learns from (targets, answers) is computed by `emocaliber.runs` and handed in.
+A stage is handed its rows and a way to open a teacher; its page reads from top to bottom: rows, what the teacher
+believes of them, targets, training.
+
+    verbalize(recipe, rows, adapter, out, open_teacher)      # emocaliber.runs.train does this
 """

@@ -138,7 +138,7 @@ def option_logs(logs: torch.Tensor, field: dict[str, torch.Tensor], first: torch
 class SoftTargetTrainer(SFTTrainer):
     """SFT with soft label and level targets; `level_loss` says what is learned of the levels.
 
-    With `packing`, the padding of a batch is not computed (see packing); the model must be ready for it. With
+    With `packing`, the padding of a batch is not computed (see fast.packing); the model must be ready for it. With
     `lengths`, batches are of rows of like length, by an order drawn anew for each epoch.
     """
 

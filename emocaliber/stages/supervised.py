@@ -1,6 +1,6 @@
 """Stages 1 and 2, and stage 3 by a proper loss: supervised, by TRL's SFT trainer with soft targets where given.
 
-Not reinforcement learning (see calibrate.grpo).
+train_supervised(recipe, examples, model, adapter, out, title="label")
 """
 
 from __future__ import annotations

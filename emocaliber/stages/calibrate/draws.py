@@ -41,7 +41,7 @@ def reward_function(recipe: Recipe) -> Callable[..., list[float | None]]:
     reward = reward_of(recipe)
 
     def scored(completions: list[Any], **columns: Any) -> list[float | None]:
-        return list(rewards_of(reward, asked(completions, columns), recipe.correctness))
+        return list(rewards_of(reward, completions_of(completions, columns), recipe.correctness))
 
     return scored
 
@@ -54,7 +54,7 @@ def reward_of(recipe: Recipe) -> Reward:
         raise UserError(f"{recipe.path}: reward: {error}") from None
 
 
-def asked(completions: Sequence[Any], columns: dict[str, Any]) -> list[Completion]:
+def completions_of(completions: Sequence[Any], columns: dict[str, Any]) -> list[Completion]:
     """The completions beside what they are judged by."""
     rows = zip(*(columns[key] for key in COLUMNS), strict=True)
     return [

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from emocaliber.stages.calibrate.draws import asked, reward_of
+from emocaliber.stages.calibrate.draws import completions_of, reward_of
 from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import stated
@@ -30,7 +30,7 @@ def segment_rewards(recipe: Recipe) -> list[Callable[..., list[float | None]]]:
     reward = reward_of(recipe)
 
     def correctness(completions: list[Any], **columns: Any) -> list[float | None]:
-        rows = asked(completions, columns)
+        rows = completions_of(completions, columns)
         readings = [stated(reading.text, reading.candidates) for reading in rows]
         right = correctness_of(
             rows, [None if reading is None else reading[0] for reading in readings], recipe.correctness
@@ -38,7 +38,7 @@ def segment_rewards(recipe: Recipe) -> list[Callable[..., list[float | None]]]:
         return [0.0 if reading is None else share for reading, share in zip(readings, right, strict=True)]
 
     def score(completions: list[Any], **columns: Any) -> list[float | None]:
-        paid = rewards_of(reward, asked(completions, columns), recipe.correctness)
+        paid = rewards_of(reward, completions_of(completions, columns), recipe.correctness)
         right = correctness(completions, **columns)
         return [reading - (share or 0.0) for reading, share in zip(paid, right, strict=True)]
 

@@ -1,7 +1,10 @@
 """Where a stage goes through the vision tower once for each picture, and what it says when it does not.
 
-Not the store and not the tower (see emocaliber.models): here the recipe decides. Features are kept under
-`OUT/features` while a stage runs, by the teacher that it asks and by its learner alike, and removed at its end.
+Here the recipe decides, by its key `keep_features`; store and tower are in vision_features. Features lie under
+`OUT/features` while a stage runs, written by the teacher that it queries and by its learner alike, and are removed at
+its end. For one process alone.
+
+    keep_features: false      # in a recipe: pictures go through the tower at each step
 """
 
 from __future__ import annotations
