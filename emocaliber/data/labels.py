@@ -29,6 +29,8 @@ MISSING = frozenset({
     "nil", "-", "--", "---", "?", "empty", "(empty)", "missing", "undefined", "unknown", "notavailable", "\\n",
 })  # fmt: skip
 """What pandas, R, Excel, SQL and annotators write where there is no value, folded."""
+_LONGEST = 24
+"""Characters; a text for "missing" is short, with any spaces about it."""
 _NO_LABEL = MISSING | {"nolabel", "unlabelled", "unlabeled"}
 _NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
 
@@ -36,6 +38,8 @@ _NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
 @lru_cache(maxsize=65536)
 def fold(text: str) -> str:
     """The form that all spellings of a label share: composed (NFKC), no case, no spaces, nothing invisible."""
+    if text.isascii():
+        return "".join(text.casefold().split())
     composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return "".join(c for c in composed if not c.isspace() and unicodedata.category(c) != "Cf")
 
@@ -44,7 +48,9 @@ def is_missing(value: object) -> bool:
     """Whether a cell says that there is no value: None, NaN, or a text in MISSING."""
     if isinstance(value, float):
         return math.isnan(value)
-    return value is None or (isinstance(value, str) and fold(value) in MISSING)
+    if isinstance(value, str):
+        return len(value) <= _LONGEST and fold(value) in MISSING
+    return value is None
 
 
 def is_no_label(value: object) -> bool:
