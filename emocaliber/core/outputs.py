@@ -46,7 +46,7 @@ class Output:
 
     `is_file`: `path` is the file, and `names` are further names beside it. `must_exist`: a folder that an earlier
     command has written. `must_be_new`: nothing may be there. `in_steps`: the command refuses changed inputs by itself
-    (see emocaliber.runs.steps).
+    (see emocaliber.runs.resume).
     """
 
     path: Path

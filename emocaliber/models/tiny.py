@@ -12,10 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from emocaliber.models.location import embedded_base
 from emocaliber.models.tiny_tokenizer import IMAGE, MERGE, PATCH, VIDEO, VISION_END, VISION_START
-
-__all__ = ["build_tiny", "embedded_base", "tiny_config"]
 
 HIDDEN = 128
 TEXT_LAYERS, VISION_LAYERS = 6, 3

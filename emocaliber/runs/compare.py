@@ -33,7 +33,7 @@ from emocaliber.reporting.run_summary import RunSummary, read_run_summary
 from emocaliber.reporting.score_report import write_score_report
 from emocaliber.runs.features import write_features
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_2, STATED, TEMPERATURE, Rows, read_rows
-from emocaliber.runs.steps import file_hash, run_step
+from emocaliber.runs.resume import file_hash, run_step
 
 BASELINES = "baselines"
 LANGUAGE_MODEL = (STAGE_2, STATED, PROBABILITY, TEMPERATURE, ISOTONIC)

@@ -16,7 +16,7 @@ from emocaliber.data.embedded import FILES, samples_in
 from emocaliber.data.facts import FactStore, facts_of
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import model_folder
-from emocaliber.runs.steps import Inputs, file_hash
+from emocaliber.runs.resume import Inputs, file_hash
 from emocaliber.stages.examples import in_splits
 from emocaliber.stages.loading import missing_model
 from emocaliber.stages.recipe import Recipe

@@ -18,7 +18,7 @@ from emocaliber.generation.harness import FILES, generate, responses_file
 from emocaliber.generation.records import read_records
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.inputs import samples_of
-from emocaliber.runs.steps import file_hash
+from emocaliber.runs.resume import file_hash
 from emocaliber.stages.calibrate.split import fresh_rows, read_trained_clusters
 from emocaliber.stages.teacher import LABEL
 from emocaliber.stages.training import ADAPTER

@@ -19,7 +19,7 @@ from emocaliber.models.location import model_folder
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.runs.judging import predict_stage, read_responses, read_rows
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.runs.steps import file_hash, run_step
+from emocaliber.runs.resume import file_hash, run_step
 from emocaliber.runs.summary import summarise
 from emocaliber.runs.train import train
 from emocaliber.stages.calibrate.split import TRAINED

@@ -29,7 +29,7 @@ from emocaliber.data.policy import Dropping, Policy
 from emocaliber.runs.inputs import inputs_of
 from emocaliber.runs.processes import by_main, join
 from emocaliber.runs.recipes import trackers_of
-from emocaliber.runs.steps import is_done, refuse_changes, run_step
+from emocaliber.runs.resume import is_done, refuse_changes, run_step
 from emocaliber.runs.teacher import forget_answers, open_teacher
 from emocaliber.stages.calibrate.stage import calibrate
 from emocaliber.stages.examples import in_splits

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from emocaliber.generation.journal import Journal
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from tests.generation.conftest import VLLM_ON_CPU
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from emocaliber.cli import main
 from emocaliber.cli.main import build_parser
 from emocaliber.core.predictions import write_predictions
 from emocaliber.generation.records import write_records
-from emocaliber.runs.steps import write_json
+from emocaliber.runs.resume import write_json
 from tests.data import layout_files
 from tests.prediction_rows import predictions
 from tests.runs.test_pairs import answer, record

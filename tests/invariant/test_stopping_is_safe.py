@@ -19,7 +19,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
 from emocaliber.generation.engine import STOP, Response
 from emocaliber.generation.journal import Journal
-from emocaliber.runs.steps import run_step
+from emocaliber.runs.resume import run_step
 from tests.prediction_rows import predictions
 
 ANSWERS = [Response(str(n), f"<answer>é{n}</answer>", STOP, tokens=n) for n in range(4)]

@@ -15,7 +15,7 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration
 
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.runs.activations import ANSWER_TOKENS, PROMPT_TOKENS
 from emocaliber.runs.estimate import GIB, estimate
 from emocaliber.runs.recipes import read_recipe

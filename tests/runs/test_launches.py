@@ -19,7 +19,7 @@ import emocaliber
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.data.parquet import read_samples
-from emocaliber.models.tiny import embedded_base
+from emocaliber.models.location import embedded_base
 from emocaliber.runs.launches import (
     LAUNCHERS,
     ON_GPUS_ONLY,

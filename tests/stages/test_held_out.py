@@ -160,7 +160,7 @@ def test_a_part_of_the_rows_is_drawn_by_the_seed_and_stays_in_order() -> None:
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(10, 10), (10.0, 10), (0.1, 6), (0.5, 30), (0.001, 1)])
-def test_steps_are_a_number_or_a_share(steps: float, expected: int) -> None:
+def test_resume_are_a_number_or_a_share(steps: float, expected: int) -> None:
     assert steps_between(steps, 60) == expected
 
 

@@ -1,6 +1,11 @@
-"""A step: work in a folder of its own that is done once for the same inputs, and can be stopped at any moment.
+"""Where resume lives: a step is a folder that is finished once for its inputs, and can be stopped at any moment.
 
-Not a workflow engine: a step is a folder with `inputs.json` (what it was started with) and `done.json` (written last).
+`inputs.json` is what the step was started with, `done.json` is written last. The same inputs resume or are skipped,
+others are refused by name. What a step repeats least is kept finer by others: training by its checkpoints
+(emocaliber.stages.training), responses by their journal (emocaliber.generation.journal). Who may write to a folder is
+decided before by emocaliber.core.outputs.
+
+    run_step(Path("out/report"), {"rows": "1a2b"}, lambda folder: {"rows": 11})
 """
 
 from __future__ import annotations

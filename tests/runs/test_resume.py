@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emocaliber.core.errors import UserError
-from emocaliber.runs.steps import run_step
+from emocaliber.runs.resume import run_step
 
 
 def counting(calls: list[Path], fail: bool = False) -> Any:
