@@ -108,7 +108,7 @@ class ServerEngine:
             body = self._body(request)
             if on_token is None:
                 return self._response(request, self._post(body))
-            read = partial(read_stream, told=partial(on_token, request))
+            read = partial(read_stream, on_text=partial(on_token, request))
             return self._response(request, self._post(body | STREAMED, read))
         except (ReplyError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
             reason = self._without_key(error)

@@ -59,8 +59,8 @@ def read_reply(reply: httpx.Response) -> ServerAnswer:
     return answer_of(_body(reply))
 
 
-def read_stream(reply: httpx.Response, told: Callable[[str], bool]) -> ServerAnswer:
-    """The answer put together from a stream, `told` of the text so far with each part; False cuts it off there.
+def read_stream(reply: httpx.Response, on_text: Callable[[str], bool]) -> ServerAnswer:
+    """The answer put together from a stream; `on_text` gets the text so far with each part, and ends it with False.
 
     A server that answers in one piece though it was asked to stream is read so. Raises ReplyError where the stream
     holds an error or breaks off before its end.
@@ -73,11 +73,11 @@ def read_stream(reply: httpx.Response, told: Callable[[str], bool]) -> ServerAns
         usage = part.get("usage") or usage
         choice = _first_choice(part)
         delta = choice.get("delta")
-        said, thought = _content(delta) if isinstance(delta, dict) else ("", "")
-        text, reasoning, pieces = text + said, reasoning + thought, pieces + bool(said)
+        piece, thought = _content(delta) if isinstance(delta, dict) else ("", "")
+        text, reasoning, pieces = text + piece, reasoning + thought, pieces + bool(piece)
         steps += _steps(choice)
         ended = choice.get("finish_reason") or ended
-        if said and not told(text):
+        if piece and not on_text(text):
             return ServerAnswer(text, reasoning, LENGTH, pieces, tuple(steps))
     if ended is None:
         raise ReplyError("the stream broke off before the answer's end", again=True)

@@ -127,7 +127,7 @@ def outside_blocks(text: str) -> str | None:
 
     None where such a block opens the text and is never closed. Blocks that hold HTML or an answer are part of the text.
     """
-    kept: list[str] = []
+    segments: list[str] = []
     name, start, opened = "", 0, 0
     for tag in _ANY_TAG.finditer(text):
         written = (tag["name"] or tag["square"]).lower()
@@ -137,11 +137,11 @@ def outside_blocks(text: str) -> str | None:
         if not closes and not name:
             name, opened = written, tag.start()
         elif closes and name:
-            kept.append(text[start:opened])
+            segments.append(text[start:opened])
             name, start = "", tag.end()
-    if name and not text[:opened].strip() and not kept and f"</{name}" not in text.lower():
+    if name and not text[:opened].strip() and not segments and f"</{name}" not in text.lower():
         return None
-    return "".join([*kept, text[start:]])
+    return "".join([*segments, text[start:]])
 
 
 def _first_turn(text: str) -> str | None:
@@ -166,7 +166,7 @@ def _after_reasoning(text: str) -> str | None:
     block explains the answer. A closing tag alone belongs to a block that the prompt opened.
     """
     pattern, ends = _reasoning(tuple(REASONING_TAGS))
-    kept: list[str] = []
+    segments: list[str] = []
     start, inside, stray = 0, "", -1
     for tag in pattern.finditer(text):
         name = _canonical(tag[0])
@@ -176,16 +176,16 @@ def _after_reasoning(text: str) -> str | None:
         elif inside:
             stray = tag.end() if opening else stray
         elif opening:
-            kept, start = [], tag.end()
+            segments, start = [], tag.end()
         else:
             before = text[start : tag.start()]
             if any(element.name == "answer" for element in elements(before)):
-                kept.append(before)
+                segments.append(before)
             else:
-                kept = []
+                segments = []
             inside = name
     if not inside:
-        return "".join([*kept, text[start:]])
+        return "".join([*segments, text[start:]])
     rest = text[stray:]
     return None if stray < 0 or any(_canonical(tag[0]) not in ends for tag in pattern.finditer(rest)) else rest
 
@@ -194,7 +194,7 @@ def _after_reasoning(text: str) -> str | None:
 def _reasoning(table: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
     """One pattern for all tags, and for each closing tag the opening tag whose block it ends."""
     tags = [tag for pair in table for tag in pair]
-    names = {found[1] for tag in tags if (found := _NAMED.fullmatch(tag))}
+    names = {matched[1] for tag in tags if (matched := _NAMED.fullmatch(tag))}
     literals = [re.escape(tag) for tag in tags if not _NAMED.fullmatch(tag)]
     written = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     named = [rf"<\s{{0,3}}/?\s{{0,3}}(?:{written})(?:\s[^<>]{{0,200}})?>"]

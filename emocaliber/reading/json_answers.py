@@ -141,9 +141,9 @@ def _statement(value: Value, names: LabelNames) -> Statement | None:
     return _of_list(value, names) if isinstance(value, list) else None
 
 
-def _of_object(whole: Object, names: LabelNames) -> Statement | None:
-    pairs = [(_words(key), _alone(value), key) for key, value in whole.pairs]
-    shares = _named_shares(whole, names)
+def _of_object(parsed: Object, names: LabelNames) -> Statement | None:
+    pairs = [(_words(key), _alone(value), key) for key, value in parsed.pairs]
+    shares = _named_shares(parsed, names)
     labels = [value for words, value, _ in pairs if _is_label(words)]
     texts = [value for value in labels if isinstance(value, str)]
     texts = texts or [value for words, value, _ in pairs if words & _LAST_LABELS and isinstance(value, str)]
@@ -162,14 +162,16 @@ def _of_object(whole: Object, names: LabelNames) -> Statement | None:
     ]
     confidences = [(value, _scale_of_key(key)) for value, key in stated if isinstance(value, str)]
     scale = _scale(pairs)
-    inner = [found for words, value, _ in pairs if not words & _QUALIFIED and (found := _nested(words, value, names))]
+    inner = [
+        matched for words, value, _ in pairs if not words & _QUALIFIED and (matched := _nested(words, value, names))
+    ]
     if texts:
-        spread = next((found.shares for found in inner if found.shares), ())
+        spread = next((matched.shares for matched in inner if matched.shares), ())
         return _with_confidence(
             Statement(AMBIGUOUS.join(texts) if len(set(texts)) > 1 else texts[0], shares=spread), confidences, scale
         )
-    for found in inner:
-        return found if found.confidence or found.shares else _with_confidence(found, confidences, scale)
+    for matched in inner:
+        return matched if matched.confidence or matched.shares else _with_confidence(matched, confidences, scale)
     return Statement(shares=shares) if shares else None
 
 
@@ -202,11 +204,11 @@ def _of_list(values: list[Value], names: LabelNames) -> Statement | None:
     for value in values[:_MOST_LISTED]:
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], str):
             pairs.append((value[0], value[1]))
-        elif isinstance(value, Object) and (found := _of_object(value, names)):
-            if found.label is None:
-                pairs.extend(found.shares)
-            elif found.scale is None:
-                pairs.append((found.label, found.confidence or ""))
+        elif isinstance(value, Object) and (matched := _of_object(value, names)):
+            if matched.label is None:
+                pairs.extend(matched.shares)
+            elif matched.scale is None:
+                pairs.append((matched.label, matched.confidence or ""))
     named = [(label, share) for label, share in pairs if not isinstance(names.read(label), State)]
     if not named:
         return None
@@ -219,10 +221,10 @@ def _nested(words: frozenset[str], value: Value, names: LabelNames) -> Statement
     return None
 
 
-def _named_shares(whole: Object, names: LabelNames) -> tuple[tuple[str, str], ...]:
+def _named_shares(parsed: Object, names: LabelNames) -> tuple[tuple[str, str], ...]:
     """The pairs of an object whose keys are labels and whose values are numbers; other keys hold no numbers."""
     numbers = [
-        (key, value) for key, value in whole.pairs if isinstance(value, str) and any(map(str.isdigit, value[:40]))
+        (key, value) for key, value in parsed.pairs if isinstance(value, str) and any(map(str.isdigit, value[:40]))
     ]
     named = [pair for pair in numbers if not isinstance(names.read(pair[0]), State)]
     return tuple(numbers) if named else ()
@@ -267,8 +269,8 @@ def _is_confidence(words: frozenset[str]) -> bool:
 def _scale_of_key(key: str) -> Scale | None:
     """The scale in a key's name: confidence_percent, "confidence (0-10)", confidence_out_of_10."""
     plain = normal_number_text(key[:80]).replace("_", " ")
-    found = re.search(r"percent(?:age)?|pct|%|out of [0-9]+|\(.*|[0-9]+ (?:to )?[0-9]+$", plain)
-    return scale_of_heading(found[0].replace("percentage", "%")) if found else None
+    matched = re.search(r"percent(?:age)?|pct|%|out of [0-9]+|\(.*|[0-9]+ (?:to )?[0-9]+$", plain)
+    return scale_of_heading(matched[0].replace("percentage", "%")) if matched else None
 
 
 def _scale(pairs: list[tuple[frozenset[str], Value, str]]) -> Scale | None:

@@ -127,10 +127,10 @@ class LabelNames:
 
     def _by_letter(self, text: str, response: str, folded: str) -> str | State:
         unknown = State.UNKNOWN_LABEL if any(map(str.isalnum, folded)) else State.MISSING_LABEL
-        found = _LETTER.fullmatch(text.strip()) or _LETTER_FIRST.match(text)
-        if found is None:
+        matched = _LETTER.fullmatch(text.strip()) or _LETTER_FIRST.match(text)
+        if matched is None:
             return unknown
-        letter = found["letter"].casefold()
+        letter = matched["letter"].casefold()
         if self.own_letters:
             return self.own_letters.get(letter, unknown)
         shown = _shown_letters(self, response)
@@ -179,7 +179,7 @@ def _of_taxonomy(candidates: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 def _is_denied(folded: str, hit: re.Match[str]) -> bool:
     """Whether the name's own clause denies it."""
     before = folded[max(0, hit.start() - 120) : hit.start()]
-    breaks = [found.end() for found in _CLAUSE.finditer(before)]
+    breaks = [matched.end() for matched in _CLAUSE.finditer(before)]
     clause = before[breaks[-1] :] if breaks else before
     if breaks and before[: breaks[-1]].endswith(",") and re.search(r"\bneither\b", before):
         clause = before

@@ -46,19 +46,19 @@ class _BrokenError(Exception):
 def objects(text: str) -> list[tuple[int, int, Object | list[Value]]]:
     """The objects and lists at the text's top level with their offsets, in order: the first 64, among the first 1,000
     brackets."""
-    found: list[tuple[int, int, Object | list[Value]]] = []
+    matched: list[tuple[int, int, Object | list[Value]]] = []
     at = 0
     for _ in range(_MOST_STARTS):
         start = _START.search(text, at)
-        if start is None or len(found) == _MOST:
+        if start is None or len(matched) == _MOST:
             break
         try:
             value, at = _value(text, start.start(), 0)
         except _BrokenError as broken:
             value, at = broken.value, max(broken.at, start.end())
         if (isinstance(value, Object) and value.pairs) or (isinstance(value, list) and value):
-            found.append((start.start(), at, value))
-    return found
+            matched.append((start.start(), at, value))
+    return matched
 
 
 def _skip(text: str, at: int) -> int:
@@ -111,42 +111,42 @@ def _list(text: str, at: int, depth: int) -> tuple[list[Value], int]:
 
 
 def _object(text: str, at: int, depth: int) -> tuple[Object, int]:
-    whole = Object(at)
+    parsed = Object(at)
     at = _skip(text, at + 1)
     while text[at : at + 1] != "}":
         if at >= len(text):
-            whole.end = at
-            return whole, at
-        key, at = _key(text, at, whole)
+            parsed.end = at
+            return parsed, at
+        key, at = _key(text, at, parsed)
         try:
             value, at = _value(text, at, depth + 1)
         except _BrokenError as broken:
             if broken.value:
-                whole.pairs.append((key, broken.value))
-            raise _BrokenError(broken.at, whole) from None
-        whole.pairs.append((key, value))
-        at = _after_value(text, at, whole, "}")
-    whole.end = at + 1
-    return whole, at + 1
+                parsed.pairs.append((key, broken.value))
+            raise _BrokenError(broken.at, parsed) from None
+        parsed.pairs.append((key, value))
+        at = _after_value(text, at, parsed, "}")
+    parsed.end = at + 1
+    return parsed, at + 1
 
 
-def _key(text: str, at: int, whole: Object) -> tuple[str, int]:
+def _key(text: str, at: int, parsed: Object) -> tuple[str, int]:
     if text[at] in _QUOTES:
         try:
             key, at = _string(text, at)
         except _BrokenError as broken:
-            raise _BrokenError(broken.at, whole) from None
+            raise _BrokenError(broken.at, parsed) from None
     else:
         bare = _BARE_KEY.match(text, at)
         if bare is None:
-            raise _BrokenError(at, whole)
+            raise _BrokenError(at, parsed)
         key, at = bare[0].strip(), bare.end()
     at = _skip(text, at)
     colon = _COLON.match(text, at)
     if colon is None:
         if text[at - len(key) : at][:1].isdigit() or key[:1].isdigit():
-            del whole.pairs[-1:]  # a decimal comma: the value before it is half a number
-        raise _BrokenError(at, whole)
+            del parsed.pairs[-1:]  # a decimal comma: the value before it is half a number
+        raise _BrokenError(at, parsed)
     return key, colon.end()
 
 

@@ -227,7 +227,7 @@ def _concerns(mark: _Mark, names: LabelNames, label: str | None) -> bool:
 
 def _sure(text: str, names: LabelNames, label: str | None) -> str | None:
     """The statement around a number that "sure", "confident" or the like follows; None where there is none."""
-    found = []
+    matched = []
     for sure in _few(_SURE.finditer(text)):
         start = max(0, sure.start() - 160)
         ends = [end.end() for end in _SENTENCE_END.finditer(text, start, sure.start())]
@@ -239,15 +239,15 @@ def _sure(text: str, names: LabelNames, label: str | None) -> str | None:
         after = re.split(r"[,()—–|]|\bbut\b", after)[0]
         sentence = normal_number_text(sentence)
         statement = _about_answer(clause + sure[0] + after, names, label)
-        found.append((statement, not asks and not _DENIED.search(sentence)))
+        matched.append((statement, not asks and not _DENIED.search(sentence)))
     numbers = {
         value: statement
-        for statement, fair in found
+        for statement, fair in matched
         if fair and isinstance(value := read_number(statement, None, text), float)
     }
     if len(numbers) == 1:
         return next(iter(numbers.values()))
-    return AMBIGUOUS.join([*numbers.values()]) or "denied" if found else None
+    return AMBIGUOUS.join([*numbers.values()]) or "denied" if matched else None
 
 
 def _leads(value: str, names: LabelNames) -> bool:
@@ -269,10 +269,10 @@ def _label_part(value: str) -> str:
 
 def _marks(text: str) -> list[_Mark]:
     """All marks of the text in order, with their values, outside explanations."""
-    found = _few(_MARK.finditer(text))
+    matched = _few(_MARK.finditer(text))
     explained = _explained(text)
     marks = []
-    for number, mark in enumerate(found):
+    for number, mark in enumerate(matched):
         line = text.rfind("\n", 0, mark.start()) + 1
         clause, prefix = _clause(text, line, mark.start())
         own = _OWN.fullmatch(prefix) is not None and not mark["sep"].lower().startswith(("is", "are"))
@@ -282,7 +282,7 @@ def _marks(text: str) -> list[_Mark]:
             mark["sep"].strip() in ("", "of", "at") and is_label and not is_heading
         ):
             continue
-        following = found[number + 1].start() if number + 1 < len(found) else len(text)
+        following = matched[number + 1].start() if number + 1 < len(matched) else len(text)
         secondary = (
             bool(SECONDARY.search(text[max(line, mark.start() - _PREFIX) : mark.start()].rpartition(".")[2]))
             if not own
@@ -315,9 +315,9 @@ def _marks(text: str) -> list[_Mark]:
 _CORE = {"emotion", "answer", "label", "sentiment", "feeling", "prediction", "émotion"}
 
 
-def _few(found: Iterator[re.Match[str]]) -> list[re.Match[str]]:
+def _few(matched: Iterator[re.Match[str]]) -> list[re.Match[str]]:
     """The first 60 and the last 60: what is quadratic in the number of marks stays small."""
-    marks = list(found)
+    marks = list(matched)
     return marks if len(marks) <= 2 * _MOST_MARKS else marks[:_MOST_MARKS] + marks[-_MOST_MARKS:]
 
 
@@ -356,9 +356,9 @@ def _statement_end(text: str, at: int) -> int:
 def _explained(text: str) -> list[tuple[int, int]]:
     """The stretches of the text, each to the end of its line, that explain."""
     stretches: list[tuple[int, int]] = []
-    for found in _EXPLANATION.finditer(text):
-        if not stretches or found.start() >= stretches[-1][1]:
-            stretches.append((found.start(), _line_end(text, found.end() - 1)))
+    for matched in _EXPLANATION.finditer(text):
+        if not stretches or matched.start() >= stretches[-1][1]:
+            stretches.append((matched.start(), _line_end(text, matched.end() - 1)))
     return stretches
 
 

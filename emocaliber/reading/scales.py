@@ -69,7 +69,7 @@ def find_scale(text: str) -> tuple[Scale | None, str]:
             scales.append(legend)
             rest = rest.replace(bracket, " ", 1)
     for pattern in (_SCALE, _OUT_OF, _POINTS, _IN_PERCENT):
-        scales += [_scale(found) for found in pattern.finditer(rest)]
+        scales += [_scale(matched) for matched in pattern.finditer(rest)]
         rest = pattern.sub(" ", rest)
     distinct = set(scales)
     return (None if not distinct else distinct.pop() if len(distinct) == 1 else UNCLEAR), rest
@@ -77,7 +77,9 @@ def find_scale(text: str) -> tuple[Scale | None, str]:
 
 def scale_of_context(text: str) -> Scale | None:
     """The scale of which a longer text (lower case) speaks; UNCLEAR where it may not be that of the confidence."""
-    distinct = {_scale(found) for found in _SCALE.finditer(text)} | {_scale(found) for found in _POINTS.finditer(text)}
+    distinct = {_scale(matched) for matched in _SCALE.finditer(text)} | {
+        _scale(matched) for matched in _POINTS.finditer(text)
+    }
     if not distinct:
         return UNCLEAR if _OUT_OF_ANYWHERE.search(text) or _legend(text[:2000]) is not None else None
     return distinct.pop() if len(distinct) == 1 else UNCLEAR
@@ -86,17 +88,17 @@ def scale_of_context(text: str) -> Scale | None:
 def scale_of_heading(text: str) -> Scale | None:
     """The scale in what a heading (lower case) adds to its name: "(0-10)", "out of 10", "%", "in percent"."""
     inner = text.strip(" ()[]:_-")
-    found, _ = find_scale(f"({inner})")
-    return found
+    matched, _ = find_scale(f"({inner})")
+    return matched
 
 
-def _scale(found: re.Match[str]) -> Scale:
-    groups = found.groupdict()
+def _scale(matched: re.Match[str]) -> Scale:
+    groups = matched.groupdict()
     if "high" not in groups:
         return Scale(_PERCENT)
     high = next((_number(groups[name]) for name in ("high", "high_2", "high_3", "high_4") if groups.get(name)), 0.0)
     if "low" not in groups:
-        return Scale(high if found.re is not _POINTS or high in (_TENTH, _PERCENT) else None)
+        return Scale(high if matched.re is not _POINTS or high in (_TENTH, _PERCENT) else None)
     low = next((_number(groups[name]) for name in ("low", "low_2", "low_3") if groups.get(name)), 0.0)
     customary = low == 0 or (low == 1 and high in (_TENTH, _PERCENT))
     return Scale(high if customary and high > low else None)

@@ -97,13 +97,13 @@ def read_bare(text: str, names: LabelNames) -> Statement | None:
     ):
         return Statement(*pairs[0])
     ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
-    found = [statement for line in ends if (statement := read_line(line, names))]
-    if not found:
+    matched = [statement for line in ends if (statement := read_line(line, names))]
+    if not matched:
         return None
-    labels = {names.read(str(statement.label), text) for statement in found}
+    labels = {names.read(str(statement.label), text) for statement in matched}
     if len(labels) > 1:
-        return Statement(" / ".join(str(statement.label) for statement in found))
-    return next((statement for statement in found if statement.confidence is not None), found[0])
+        return Statement(" / ".join(str(statement.label) for statement in matched))
+    return next((statement for statement in matched if statement.confidence is not None), matched[0])
 
 
 def read_line(line: str, names: LabelNames) -> Statement | None:

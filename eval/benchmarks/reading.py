@@ -64,18 +64,18 @@ def verdict(line: Line, read: Read) -> str:
     return "silently wrong" if wrong_label or wrong_number else "lost"
 
 
-def _same(one: float | None, other: float | None) -> bool:
-    return one == other or (one is not None and other is not None and abs(one - other) < 1e-9)
+def _same(first: float | None, second: float | None) -> bool:
+    return first == second or (first is not None and second is not None and abs(first - second) < 1e-9)
 
 
 def peers() -> dict[str, Callable[[Line], Read]]:
     """The peers that are installed."""
-    found: dict[str, Callable[[Line], Read]] = {}
+    installed_peers: dict[str, Callable[[Line], Read]] = {}
     if importlib.util.find_spec("lm_eval") is not None:
-        found["lm-eval"] = lm_eval
+        installed_peers["lm-eval"] = lm_eval
     if importlib.util.find_spec("inspect_ai") is not None:
-        found["inspect_ai"] = inspect_ai
-    return found
+        installed_peers["inspect_ai"] = inspect_ai
+    return installed_peers
 
 
 def lm_eval(line: Line) -> Read:

@@ -53,7 +53,7 @@ def test_an_adapter_whose_weights_bear_other_names_is_refused_not_served_in_part
 ) -> None:
     shutil.copytree(vision_adapter, tmp_path / "renamed")
     file = tmp_path / "renamed" / "adapter_model.safetensors"
-    save_file({name.replace("visual.", "visual.tower."): one for name, one in load_file(file).items()}, file)
+    save_file({name.replace("visual.", "visual.tower."): weight for name, weight in load_file(file).items()}, file)
     with pytest.raises(UserError, match=r"do not fit the model, the first without any is .*visual\.blocks"):
         TransformersEngine(random_model, adapter=tmp_path / "renamed")
 

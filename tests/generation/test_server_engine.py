@@ -41,8 +41,8 @@ def engine(*kinds: str, key: str = "", **settings: Any) -> Iterator[tuple[Server
 
 
 def answered(*kinds: str) -> Response:
-    with engine(*kinds) as (asked, _):
-        return asked.generate([REQUEST])[0]
+    with engine(*kinds) as (client, _):
+        return client.generate([REQUEST])[0]
 
 
 @pytest.mark.parametrize("kind", READABLE)
@@ -82,21 +82,21 @@ def test_a_failed_request_says_why_in_the_servers_words(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["choices null", "null", "429", "500", "HTML", "breaks off", "hangs up"])
 def test_what_may_pass_is_asked_again(kind: str) -> None:
-    with engine(kind, kind, "good") as (asked, server):
-        assert asked.generate([REQUEST])[0].text == ANSWER
+    with engine(kind, kind, "good") as (client, server):
+        assert client.generate([REQUEST])[0].text == ANSWER
         assert sum(server.kinds.values()) == 3
 
 
 @pytest.mark.parametrize("kind", ["400", "content filter"])
 def test_what_will_not_pass_is_asked_once(kind: str) -> None:
-    with engine(kind, "good") as (asked, server):
-        assert asked.generate([REQUEST])[0].finish_reason == ENGINE_ERROR
+    with engine(kind, "good") as (client, server):
+        assert client.generate([REQUEST])[0].finish_reason == ENGINE_ERROR
         assert server.kinds == {kind: 1}
 
 
 def test_a_server_that_asks_to_wait_is_waited_for() -> None:
-    with engine("wait", "good") as (asked, server):
-        assert asked.generate([REQUEST])[0].text == ANSWER
+    with engine("wait", "good") as (client, server):
+        assert client.generate([REQUEST])[0].text == ANSWER
     assert server.times[1] - server.times[0] >= 1.0
 
 
@@ -112,8 +112,8 @@ def test_a_pause_is_a_number_of_seconds_or_a_date(header: str, least: float, mos
 
 
 def test_the_newer_name_of_a_setting_is_used_where_the_old_one_is_refused() -> None:
-    with engine("old name") as (asked, server):
-        assert asked.generate([REQUEST, REQUEST])[1].text == ANSWER
+    with engine("old name") as (client, server):
+        assert client.generate([REQUEST, REQUEST])[1].text == ANSWER
         assert server.bodies[-1]["max_completion_tokens"] == 32
         assert "max_tokens" not in server.bodies[-1]
 
@@ -127,8 +127,8 @@ def test_an_address_is_right_with_and_without_its_version(end: str) -> None:
 
 def test_the_key_comes_from_the_environment_and_stands_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MY_KEY", "sk-secret")
-    with engine("good", key="sk-secret", api_key_env="MY_KEY") as (asked, server):
-        generate([sample(1)], asked, load_template("label"), tmp_path, method="m")
+    with engine("good", key="sk-secret", api_key_env="MY_KEY") as (client, server):
+        generate([sample(1)], client, load_template("label"), tmp_path, method="m")
         assert server.authorizations == {"Bearer sk-secret"}
     assert not [path for path in tmp_path.iterdir() if "sk-secret" in path.read_text()]
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
@@ -168,8 +168,8 @@ def test_of_two_thousand_requests_in_forty_wrong_ways_each_is_a_row_and_none_is_
     with serving(server) as url:
         rounds = []
         for _ in range(2):
-            asked = ServerEngine([url], "tuned", backoff=0.0, concurrent=16)
-            summary = generate(samples, asked, load_template("label-confidence"), tmp_path, method="m")
+            client = ServerEngine([url], "tuned", backoff=0.0, concurrent=16)
+            summary = generate(samples, client, load_template("label-confidence"), tmp_path, method="m")
             rounds.append((summary, list(read_records(tmp_path / "responses.jsonl"))))
     (first, before), (second, after) = rounds
     assert set(server.kinds) == set(KINDS)

@@ -20,40 +20,42 @@ def completion(message: Any, finish: Any = "stop", usage: Any = USAGE) -> dict[s
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}
 
 
-def said(content: Any, **more: Any) -> dict[str, Any]:
+def assistant(content: Any, **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": content, **more}
 
 
-GOOD = completion(said(ANSWER))
+GOOD = completion(assistant(ANSWER))
 READABLE: dict[str, Any] = {
     "good": GOOD,
-    "content in parts": completion(said([{"type": "text", "text": ANSWER}])),
+    "content in parts": completion(assistant([{"type": "text", "text": ANSWER}])),
     "thinking in parts": completion(
-        said([{"type": "thinking", "thinking": [{"type": "text", "text": "sad?"}]}, {"type": "text", "text": ANSWER}])
+        assistant(
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "sad?"}]}, {"type": "text", "text": ANSWER}]
+        )
     ),
-    "text parts": completion(said([ANSWER])),
-    "usage null": completion(said(ANSWER), usage=None),
+    "text parts": completion(assistant([ANSWER])),
+    "usage null": completion(assistant(ANSWER), usage=None),
     "usage missing": {"choices": GOOD["choices"]},
-    "usage of another shape": completion(said(ANSWER), usage={"completion_tokens": "nine"}),
-    "finish eos_token": completion(said(ANSWER), "eos_token"),
-    "finish null": completion(said(ANSWER), None),
-    "finish unheard of": completion(said(ANSWER), "COMPLETE"),
-    "reasoning apart": completion(said(ANSWER, reasoning_content="<answer>sad</answer>, or not?")),
-    "reasoning by another name": completion(said(ANSWER, reasoning="Emotion: sad. Confidence: 1.0")),
+    "usage of another shape": completion(assistant(ANSWER), usage={"completion_tokens": "nine"}),
+    "finish eos_token": completion(assistant(ANSWER), "eos_token"),
+    "finish null": completion(assistant(ANSWER), None),
+    "finish unheard of": completion(assistant(ANSWER), "COMPLETE"),
+    "reasoning apart": completion(assistant(ANSWER, reasoning_content="<answer>sad</answer>, or not?")),
+    "reasoning by another name": completion(assistant(ANSWER, reasoning="Emotion: sad. Confidence: 1.0")),
     "logprobs of another shape": {**GOOD, "choices": [{**GOOD["choices"][0], "logprobs": [1]}]},
     "a completion's text": {"choices": [{"text": ANSWER, "finish_reason": "stop"}], "usage": USAGE},
 }
 """Replies that hold the answer."""
 
 UNREADABLE: dict[str, Any] = {
-    "content null": completion(said(None)),
+    "content null": completion(assistant(None)),
     "content missing": completion({"role": "assistant"}),
-    "cut off while it reasons": completion(said(None, reasoning_content="the smile is wide"), "length"),
-    "a refusal": completion(said(None, refusal="I cannot judge faces")),
+    "cut off while it reasons": completion(assistant(None, reasoning_content="the smile is wide"), "length"),
+    "a refusal": completion(assistant(None, refusal="I cannot judge faces")),
     "a tool call": completion(
-        said(None, tool_calls=[{"function": {"name": "answer", "arguments": "{}"}}]), "tool_calls"
+        assistant(None, tool_calls=[{"function": {"name": "answer", "arguments": "{}"}}]), "tool_calls"
     ),
-    "a lone surrogate": completion(said("\ud800")),
+    "a lone surrogate": completion(assistant("\ud800")),
 }
 """Replies in which the model answers nothing."""
 
@@ -67,12 +69,12 @@ ERRORS: dict[str, Any] = {
     "message null": completion(None),
     "message a text": completion("happy"),
     "error a text": {"error": "out of memory"},
-    "finish error": completion(said(""), "error"),
+    "finish error": completion(assistant(""), "error"),
     "a list": [GOOD],
     "a text": "ok",
     "null": None,
     "a number": 7,
-    "content filter": completion(said(""), "content_filter"),
+    "content filter": completion(assistant(""), "content_filter"),
 }
 """Replies of status 200 that hold none."""
 
@@ -128,9 +130,9 @@ def serving(server: WrongServer) -> Iterator[str]:
 
         def do_GET(self) -> None:
             if self.allowed():
-                known = self.path == "/v1/models"
-                listed = {"data": [{"id": "tuned"}]} if known else {"detail": "Not Found"}
-                self.reply(200 if known else 404, listed)
+                is_list = self.path == "/v1/models"
+                listed = {"data": [{"id": "tuned"}]} if is_list else {"detail": "Not Found"}
+                self.reply(200 if is_list else 404, listed)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
