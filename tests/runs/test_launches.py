@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -82,6 +83,30 @@ def test_the_table_in_the_readme_is_that_of_the_list() -> None:
     assert table() in (RECIPES / "accelerate" / "README.md").read_text()
 
 
+def printed_launches() -> list[tuple[str, str, str]]:
+    """README, launcher and recipe of each multi-GPU command that a README prints, its shell variables expanded."""
+    lines = []
+    for readme in sorted([*RECIPES.glob("*/README.md"), RECIPES.parent / "README.md"]):
+        text = readme.read_text().replace("\\\n", " ")
+        variables = {
+            **dict(re.findall(r"\b([A-Z])=([^\s\";]+)", text)),
+            **dict(re.findall(r'\b([A-Z])="([^"]+)"', text)),
+        }
+        text = re.sub(r"\$([A-Z])\b", lambda found, known=variables: known.get(found[1], found[0]), text)
+        pattern = r"recipes/accelerate/(\w+)\.yaml[^\n]*emocaliber\.cli train\s+(recipes/\S+\.yaml)"
+        lines += [(readme.parent.name, launcher, recipe) for launcher, recipe in re.findall(pattern, text)]
+    return lines
+
+
+@pytest.mark.parametrize(("readme", "launcher", "recipe"), printed_launches())
+def test_every_launch_that_a_readme_prints_is_supported(readme: str, launcher: str, recipe: str) -> None:
+    refuse_launch(read_recipe(RECIPES.parent / recipe), launcher)  # type: ignore[arg-type]
+
+
+def test_the_readmes_print_launches() -> None:
+    assert {launcher for _, launcher, _ in printed_launches()} == {"ddp", "zero2", "fsdp2"}
+
+
 ADAPTER = Path(emocaliber.__file__).parent / "data" / "tiny-adapter"
 RUN = [launch for launch in every_launch() if launch.launcher == "ddp" and refusal(launch) is None]
 PROGRAM = """
@@ -155,7 +180,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(root)}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*torchrun, str(folder / "program.py"), str(folder / "commands.json")]
-    subprocess.run(command, check=False, env=environment, cwd=root)
+    subprocess.run(command, check=False, env=environment, cwd=root, timeout=1200)
     return folder
 
 
