@@ -102,6 +102,13 @@ def refusal(launch: Launch) -> str | None:
     return next((rule.sentence for rule in REFUSALS if rule.meets(launch)), None)
 
 
+def tried_on_two_processes(launch: Launch) -> bool:
+    """Whether the tests run it: DDP of stages 1 and 2 throughout, of stage 3 by a proper loss with LoRA."""
+    plain = launch.tuning == "lora" and launch.quantization == "none"
+    supervised = launch.work in ("label", "verbalize") or (launch.work == "proper" and plain)
+    return launch.launcher == "ddp" and supervised and refusal(launch) is None
+
+
 def launch_of(recipe: Recipe, launcher: Launcher) -> Launch:
     """The combination that a recipe and a launcher make."""
     work: Work = recipe.method if recipe.stage == "calibrate" else recipe.stage
@@ -133,7 +140,9 @@ def _cell(launch: Launch, notes: list[str]) -> str:
         return f"refused ({notes.index(sentence) + 1})"
     if launch.launcher == "single":
         return "supported"
-    return "GPU" if launch.launcher in ON_GPUS_ONLY else "tested"
+    if launch.launcher in ON_GPUS_ONLY:
+        return "GPU"
+    return "tested" if tried_on_two_processes(launch) else "untried"
 
 
 if __name__ == "__main__":

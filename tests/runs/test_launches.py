@@ -1,4 +1,4 @@
-"""The list of launches: each is run by two CPU processes, marked for a GPU, or refused before a model is looked for."""
+"""The list of launches: each is run by two CPU processes, said to be untried, or refused before a model is looked for."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from emocaliber.runs.launches import (
     refusal,
     refuse_launch,
     table,
+    tried_on_two_processes,
 )
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.recipe import Recipe
@@ -108,7 +109,7 @@ def test_the_readmes_print_launches() -> None:
 
 
 ADAPTER = Path(emocaliber.__file__).parent / "data" / "tiny-adapter"
-RUN = [launch for launch in every_launch() if launch.launcher == "ddp" and refusal(launch) is None]
+RUN = [launch for launch in every_launch() if tried_on_two_processes(launch)]
 PROGRAM = """
 import json, sys, traceback
 from pathlib import Path
@@ -186,7 +187,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launch", RUN, ids=str)
-def test_two_processes_run_two_steps_of_what_the_list_supports(launch: Launch, runs: Path) -> None:
+def test_two_processes_run_two_steps_of_what_the_table_calls_tested(launch: Launch, runs: Path) -> None:
     out = runs / str(RUN.index(launch))
     assert out.with_suffix(".result").read_text() == "exit code 0, 2 processes"
     assert len(losses(out)) == 2
