@@ -1,4 +1,4 @@
-"""The list of launches: each is run by two CPU processes, said to be untried, or refused before a model is looked for."""
+"""The list of launches: each is run by two CPU processes, called untried, or refused before a model is looked for."""
 
 from __future__ import annotations
 
