@@ -63,15 +63,15 @@ class Amber2Model(Model):
         off = torch.stack([self._divergence(target, expert) for expert in experts])
         total = total + self.settings.expert_weight * off.sum(0)
         if self.settings.guidance_weight:
-            taught = torch.stack([self._divergence(expert.detach().softmax(-1), student) for expert in experts])
-            total = total + self.settings.guidance_weight * (self._weights(off) * taught).sum(0)
+            divergences = torch.stack([self._divergence(expert.detach().softmax(-1), student) for expert in experts])
+            total = total + self.settings.guidance_weight * (self._weights(off) * divergences).sum(0)
         return total.mean()
 
     def opinion(self, inputs: Inputs, temperature: float = 1.0) -> Opinion:
         """The student's distribution; uncertain is what student and experts do not agree on."""
         student, experts = self._logits(inputs)
-        said = torch.stack([(one / temperature).softmax(-1) for one in (student, *experts)])
-        return agreed(said, said[0])
+        shares = torch.stack([(head / temperature).softmax(-1) for head in (student, *experts)])
+        return agreed(shares, shares[0])
 
     def _logits(self, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
         encoded = [encoder(view) for encoder, view in zip(self.encoders, inputs.views, strict=True)]

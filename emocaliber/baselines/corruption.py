@@ -47,11 +47,11 @@ def conflicting(
     `labels` [n]. Each row's donor is drawn among the rows of other labels; raises ValueError where there is none.
     """
     rows = count_rows(views)
-    known = np.asarray(labels)
-    if len(np.unique(known)) < 2:
+    label_array = np.asarray(labels)
+    if len(np.unique(label_array)) < 2:
         raise ValueError("a conflict needs rows of at least two labels")
     chance = np.random.default_rng([seed, 1])
-    donor = np.array([chance.choice(np.flatnonzero(known != label)) for label in known])
+    donor = np.array([chance.choice(np.flatnonzero(label_array != label)) for label in label_array])
     hit = _share(rows, level, seed)
     source = np.where(hit, donor, np.arange(rows))
     return {name: values[source] if name in names else values for name, values in views.items()}

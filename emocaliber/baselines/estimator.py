@@ -115,10 +115,10 @@ class Estimator:
 
     def predict(self, views: Views) -> npt.NDArray[np.str_] | npt.NDArray[np.int64]:
         """The likeliest label of each row [n]; the first of equals."""
-        found: npt.NDArray[np.str_] | npt.NDArray[np.int64] = np.asarray(self.classes)[
+        result: npt.NDArray[np.str_] | npt.NDArray[np.int64] = np.asarray(self.classes)[
             self.predict_proba(views).argmax(1)
         ]
-        return found
+        return result
 
     def save(self, folder: Path) -> None:
         """Write weights.safetensors and estimator.json. Raises UserError before `fit` or `load`."""
@@ -146,9 +146,9 @@ class Estimator:
             tensors = load_file(folder / WEIGHTS)
         except (OSError, SafetensorError, msgspec.DecodeError) as problem:
             raise UserError(f"{folder} holds no readable estimator: {problem}") from None
-        found = cls(about.network, about.training)
-        found.classes, found.temperature = about.classes, about.temperature
-        found.trusted_threshold = about.trusted_threshold
+        result = cls(about.network, about.training)
+        result.classes, result.temperature = about.classes, about.temperature
+        result.trusted_threshold = about.trusted_threshold
         scaler = Scaler(
             {name: tensors[f"shift.{name}"] for name in about.views},
             {name: tensors[f"scale.{name}"] for name in about.views},
@@ -157,8 +157,8 @@ class Estimator:
         own = {name.removeprefix("model."): torch.from_numpy(tensors[name]) for name in tensors if name[:6] == "model."}
         model.load_state_dict(own)
         model.eval()
-        found._trained = scaler, model
-        return found
+        result._trained = scaler, model
+        return result
 
     def _ready(self) -> tuple[Scaler, Model]:
         if self._trained is None:
@@ -196,8 +196,8 @@ class Estimator:
             share = self.training.validation
             raise UserError(f"{len(held)} rows are too few to hold out {share:g} of each label; give validation rows")
         self.held_out_rows = np.flatnonzero(held)
-        kept, out = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(self.held_out_rows)
-        return (inputs.rows(kept), target[kept]), (inputs.rows(out), target[out])
+        fitting_rows, out = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(self.held_out_rows)
+        return (inputs.rows(fitting_rows), target[fitting_rows]), (inputs.rows(out), target[out])
 
 
 @torch.no_grad()
@@ -208,10 +208,10 @@ def _threshold(model: Model, temperature: float, inputs: Inputs, target: Tensor)
 
 
 def _classes(labels: Labels, declared: Sequence[str] | Sequence[int] | None) -> tuple[str | int, ...]:
-    found = tuple(np.unique(np.asarray(labels)).tolist() if declared is None else declared)
-    if len(found) < 2:
-        raise UserError(f"there must be at least two labels; found {found}")
-    return found
+    result = tuple(np.unique(np.asarray(labels)).tolist() if declared is None else declared)
+    if len(result) < 2:
+        raise UserError(f"there must be at least two labels; there are {result}")
+    return result
 
 
 def _stratified(labels: npt.NDArray[np.integer], share: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -98,7 +98,7 @@ class EvidentialModel(Model):
         terms were averaged, as in ECML's code."""
         opinions = self.opinions(inputs)
         judged = [*opinions, self._fused(opinions, inputs)] if len(opinions) > 1 else opinions
-        total = self._terms(torch.stack([to_dirichlet(one) for one in judged]), target, epoch).mean(-1).sum()
+        total = self._terms(torch.stack([to_dirichlet(single) for single in judged]), target, epoch).mean(-1).sum()
         if self.conflict_weight:
             total = total + self.conflict_weight * len(judged) * mean_conflict(opinions).mean()
         return total
@@ -115,17 +115,17 @@ class EvidentialModel(Model):
 
     def opinions(self, inputs: Inputs) -> list[Opinion]:
         """The opinion of every view in turn, then that of the joined views where there is one."""
-        given = inputs.views if self.views else ()
+        own_views = inputs.views if self.views else ()
         joined = (inputs.joined,) if len(self.sources) > self.views else ()
         return [
             from_evidence(self._evidence(source(view)))
-            for source, view in zip(self.sources, (*given, *joined), strict=True)
+            for source, view in zip(self.sources, (*own_views, *joined), strict=True)
         ]
 
     def _fused(self, opinions: Sequence[Opinion], inputs: Inputs) -> Opinion:
         """What is absent says nothing. Joined views speak where all are there, or where they are the only source."""
-        whole = inputs.present.all(0, keepdim=True) if self.views else inputs.present.any(0, keepdim=True)
-        joined = [whole] if len(opinions) > self.views else []
+        complete = inputs.present.all(0, keepdim=True) if self.views else inputs.present.any(0, keepdim=True)
+        joined = [complete] if len(opinions) > self.views else []
         return self.fuse(opinions, torch.cat([*([inputs.present] if self.views else []), *joined]))
 
     def _evidence(self, logits: Tensor) -> Tensor:

@@ -53,9 +53,9 @@ def train_and_predict(
     test: list[Prediction] = []
     held: list[Prediction] = []
     for path in view_files:
-        found = read_views(path)
-        folder = out / ESTIMATOR if len(view_files) == 1 else out / ESTIMATOR / found.task
-        own_test, own_held = _one_task(name, settings, found, folder, on_progress)
+        view_set = read_views(path)
+        folder = out / ESTIMATOR if len(view_files) == 1 else out / ESTIMATOR / view_set.task
+        own_test, own_held = _one_task(name, settings, view_set, folder, on_progress)
         test, held = test + own_test, held + own_held
     write_predictions(out / PREDICTIONS, test)
     if held:
@@ -63,14 +63,14 @@ def train_and_predict(
     return test, held
 
 
-def fit(settings: BaselineRecipe, found: ViewSet, on_progress: Progress = lambda _: None) -> tuple[Estimator, Rows]:
+def fit(settings: BaselineRecipe, view_set: ViewSet, on_progress: Progress = lambda _: None) -> tuple[Estimator, Rows]:
     """An estimator trained on the task's training rows, and the held-out rows that chose its epoch and temperature."""
-    train, held = found.splits["train"], found.splits.get("calibrate")
+    train, held = view_set.splits["train"], view_set.splits.get("calibrate")
     estimator = Estimator(settings.network, settings.training).fit(
         train.views,
         train.labels,
         votes=train.votes,
-        classes=found.classes,
+        classes=view_set.classes,
         validation=None if held is None else (held.views, held.labels, held.votes),
         on_progress=on_progress,
     )
@@ -78,12 +78,12 @@ def fit(settings: BaselineRecipe, found: ViewSet, on_progress: Progress = lambda
 
 
 def _one_task(
-    name: str, settings: BaselineRecipe, found: ViewSet, folder: Path, on_progress: Progress
+    name: str, settings: BaselineRecipe, view_set: ViewSet, folder: Path, on_progress: Progress
 ) -> tuple[list[Prediction], list[Prediction]]:
-    estimator, held = fit(settings, found, lambda text: on_progress(f"{name} on {found.task}: {text}"))
+    estimator, held = fit(settings, view_set, lambda text: on_progress(f"{name} on {view_set.task}: {text}"))
     estimator.save(folder)
-    test = predictions(estimator, found.splits["test"], found.task, name)
-    return test, predictions(estimator, held, found.task, name) if len(held.labels) else []
+    test = predictions(estimator, view_set.splits["test"], view_set.task, name)
+    return test, predictions(estimator, held, view_set.task, name) if len(held.labels) else []
 
 
 def _settings(name: str, recipe: Path | None, seed: int | None) -> BaselineRecipe:

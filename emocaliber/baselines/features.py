@@ -52,15 +52,20 @@ class FeatureExtractor:
 
     def views(self, samples: Sequence[Sample], on_progress: Progress = lambda _: None) -> dict[str, Floats]:
         """The views of n samples by name, [n, width] each. Raises UserError where not one picture can be read."""
-        found: list[dict[str, Floats] | None] = []
+        collected: list[dict[str, Floats] | None] = []
         for start in range(0, len(samples), self._batch_size):
-            found += self._batch([_picture(sample) for sample in samples[start : start + self._batch_size]])
-            on_progress(f"looking at picture {len(found):,} of {len(samples):,}")
-        known = next((one for one in found if one is not None), None)
-        if known is None:
+            collected += self._batch([_picture(sample) for sample in samples[start : start + self._batch_size]])
+            on_progress(f"looking at picture {len(collected):,} of {len(samples):,}")
+        example = next((row_views for row_views in collected if row_views is not None), None)
+        if example is None:
             raise UserError(f"none of {len(samples)} pictures can be read; check the data")
         return {
-            name: np.stack([np.full_like(known[name], np.nan) if one is None else one[name] for one in found])
+            name: np.stack(
+                [
+                    np.full_like(example[name], np.nan) if row_views is None else row_views[name]
+                    for row_views in collected
+                ]
+            )
             for name in VIEWS
         }
 
@@ -74,8 +79,8 @@ class FeatureExtractor:
             self._pooled(inputs), self._pooled(self._inputs([_centre(i) for i in there])), self._caption(inputs),
             strict=True,
         )  # fmt: skip
-        made = iter([dict(zip(VIEWS, (part.float().cpu().numpy() for part in row), strict=True)) for row in rows])
-        return [None if image is None else next(made) for image in images]
+        produced = iter([dict(zip(VIEWS, (part.float().cpu().numpy() for part in row), strict=True)) for row in rows])
+        return [None if image is None else next(produced) for image in images]
 
     def _inputs(self, images: Sequence[Image.Image]) -> Any:
         inputs = self.processor(
@@ -99,19 +104,19 @@ class FeatureExtractor:
 
     def _caption(self, inputs: Any) -> Tensor:
         """Mean state of the words that the model says [n, h], those after its end left out."""
-        said = self.model.generate(
+        generated = self.model.generate(
             **inputs,
             do_sample=False,
             max_new_tokens=self._length,
             return_dict_in_generate=True,
             output_hidden_states=True,
         )
-        states = torch.stack([step[-1][:, -1] for step in said.hidden_states], dim=1)
-        words = said.sequences[:, inputs["input_ids"].shape[1] :][:, : states.shape[1]]
+        states = torch.stack([step[-1][:, -1] for step in generated.hidden_states], dim=1)
+        words = generated.sequences[:, inputs["input_ids"].shape[1] :][:, : states.shape[1]]
         ends = self.model.generation_config.eos_token_id
         ended = torch.isin(words, torch.tensor(ends, device=words.device).reshape(-1))
-        kept = (ended.cumsum(1) - ended.long() == 0).unsqueeze(-1)
-        total: Tensor = (states * kept).sum(1) / kept.sum(1)
+        inside = (ended.cumsum(1) - ended.long() == 0).unsqueeze(-1)
+        total: Tensor = (states * inside).sum(1) / inside.sum(1)
         return total
 
 

@@ -91,25 +91,28 @@ def running_averaging(sources: Sequence[Opinion], present: Tensor | None = None)
     beliefs, unknown, rates = _with_absent_vacuous(sources, present)
     opinions = [Opinion(b, u, rates) for b, u in zip(beliefs, unknown, strict=True)]
     if present is None:
-        return reduce(lambda one, other: averaging([one, other]), opinions)
-    fused, heard = opinions[0], present[0]
-    for one, here in zip(opinions[1:], present[1:], strict=True):
-        fused, heard = averaging([fused, one], torch.stack([heard, here])), heard | here
+        return reduce(lambda first, other: averaging([first, other]), opinions)
+    fused, there = opinions[0], present[0]
+    for following, here in zip(opinions[1:], present[1:], strict=True):
+        fused, there = (
+            averaging([fused, following], torch.stack([there, here])),
+            there | here,
+        )
     return fused
 
 
-def degree_of_conflict(one: Opinion, other: Opinion) -> Tensor:
+def degree_of_conflict(first: Opinion, other: Opinion) -> Tensor:
     """ECML's conflict [...] in [0, 1]: total variation of the projections times both certainties (Xu et al. 2024)."""
-    distance = (one.projected - other.projected).abs().sum(-1) / 2
-    return distance * (1 - one.uncertainty) * (1 - other.uncertainty)
+    distance = (first.projected - other.projected).abs().sum(-1) / 2
+    return distance * (1 - first.uncertainty) * (1 - other.uncertainty)
 
 
 def mean_conflict(sources: Sequence[Opinion]) -> Tensor:
     """`degree_of_conflict` averaged over all pairs [...]; 0 for one source."""
-    pairs = [(one, other) for i, one in enumerate(sources) for other in sources[i + 1 :]]
+    pairs = [(first, other) for i, first in enumerate(sources) for other in sources[i + 1 :]]
     if not pairs:
         return torch.zeros_like(sources[0].uncertainty)
-    return torch.stack([degree_of_conflict(one, other) for one, other in pairs]).mean(0)
+    return torch.stack([degree_of_conflict(first, other) for first, other in pairs]).mean(0)
 
 
 def _with_absent_vacuous(sources: Sequence[Opinion], present: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,8 +127,8 @@ def _relative(unknown: Tensor) -> tuple[Tensor, Tensor]:
     """Weights 1/u [V, ...] relative to the greatest, and the least u [...]; where it is 0, the dogmatic weigh 1."""
     least = unknown.amin(0)
     sole = unknown == least
-    one = torch.ones_like(unknown)
-    return torch.where(sole, one, least / torch.where(sole, one, unknown)), least
+    ones = torch.ones_like(unknown)
+    return torch.where(sole, ones, least / torch.where(sole, ones, unknown)), least
 
 
 def _mean_of_evidence(beliefs: Tensor, unknown: Tensor, share: Tensor, rates: Tensor) -> Opinion:

@@ -78,10 +78,10 @@ def trusted_cross_entropy(log_probabilities: Tensor, confidence: Tensor, target:
     return error + confidence_regression(confidence, log_probabilities.exp(), target)
 
 
-def jensen_shannon(one: Tensor, other: Tensor) -> Tensor:
+def jensen_shannon(first: Tensor, other: Tensor) -> Tensor:
     """Jensen–Shannon divergence [n] of two distributions [n, K], in nats, at most ln 2."""
-    middle = ((one + other) / 2).clamp_min(torch.finfo(one.dtype).tiny).log()
-    return (_relative_entropy(one, middle) + _relative_entropy(other, middle)) / 2
+    middle = ((first + other) / 2).clamp_min(torch.finfo(first.dtype).tiny).log()
+    return (_relative_entropy(first, middle) + _relative_entropy(other, middle)) / 2
 
 
 def _relative_entropy(share: Tensor, log_reference: Tensor) -> Tensor:

@@ -119,8 +119,8 @@ def agreed(members: Tensor, share: Tensor) -> Opinion:
         raise ValueError("the projected probability of a label lies below what every member grants it")
     rest = rest.clamp_min(0.0)
     uncertainty = rest.sum(-1)
-    known = uncertainty[..., None] > torch.finfo(share.dtype).eps
-    rates = torch.where(known, rest / rest.sum(-1, keepdim=True).clamp_min(1e-30), uniform_base_rate(share))
+    known_rows = uncertainty[..., None] > torch.finfo(share.dtype).eps
+    rates = torch.where(known_rows, rest / rest.sum(-1, keepdim=True).clamp_min(1e-30), uniform_base_rate(share))
     return Opinion(belief, uncertainty, rates)
 
 

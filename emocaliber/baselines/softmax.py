@@ -69,8 +69,8 @@ class EnsembleModel(Model):
         return torch.stack([member.loss(inputs, target, epoch) for member in self._members()]).sum()
 
     def opinion(self, inputs: Inputs, temperature: float = 1.0) -> Opinion:
-        said = torch.stack([member.opinion(inputs, temperature).projected for member in self._members()])
-        return agreed(said, said.mean(0))
+        outputs = torch.stack([member.opinion(inputs, temperature).projected for member in self._members()])
+        return agreed(outputs, outputs.mean(0))
 
     def _members(self) -> list[SoftmaxModel]:
         return [member for member in self.members if isinstance(member, SoftmaxModel)]
@@ -92,7 +92,7 @@ class DropoutModel(Model):
             torch.manual_seed(0)
             training = self.training
             self.train()
-            said = torch.stack([self.network(inputs.joined) for _ in range(self.samples)])
+            outputs = torch.stack([self.network(inputs.joined) for _ in range(self.samples)])
             self.train(training)
-        shares = (said / temperature).softmax(-1)
+        shares = (outputs / temperature).softmax(-1)
         return agreed(shares, shares.mean(0))

@@ -38,8 +38,8 @@ class TerModel(Model):
         """The trusted cross-entropy of each view, averaged, and the cross-entropy of what they say together."""
         logits, confidence = self._heads(inputs)
         views = [
-            trusted_cross_entropy(one.log_softmax(-1), stated, target)
-            for one, stated in zip(logits, confidence, strict=True)
+            trusted_cross_entropy(view_logits.log_softmax(-1), stated, target)
+            for view_logits, stated in zip(logits, confidence, strict=True)
         ]
         fused, _ = _weighted(logits.softmax(-1), confidence, inputs.present)
         together = -(target * fused.clamp_min(1e-12).log()).sum(-1)
@@ -49,14 +49,14 @@ class TerModel(Model):
         """Believed as far as the weighted mean of the confidences goes; the projected probability is the weighted mean
         of what the views say, so the base rate, one a row, is that too."""
         logits, confidence = self._heads(inputs)
-        said, trust = _weighted(logits.softmax(-1), confidence, inputs.present)
-        said = (said.clamp_min(1e-12).log() / temperature).softmax(-1)
-        return Opinion(trust[:, None] * said, 1 - trust, said)
+        mixture, trust = _weighted(logits.softmax(-1), confidence, inputs.present)
+        mixture = (mixture.clamp_min(1e-12).log() / temperature).softmax(-1)
+        return Opinion(trust[:, None] * mixture, 1 - trust, mixture)
 
     def _heads(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Logits [V, n, K] and confidences [V, n] in [0, 1]."""
-        found = torch.stack([network(view) for network, view in zip(self.views, inputs.views, strict=True)])
-        return found[..., :-1], found[..., -1].sigmoid()
+        outputs = torch.stack([network(view) for network, view in zip(self.views, inputs.views, strict=True)])
+        return outputs[..., :-1], outputs[..., -1].sigmoid()
 
 
 def _weighted(shares: Tensor, confidence: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,6 +67,6 @@ def _weighted(shares: Tensor, confidence: Tensor, present: Tensor) -> tuple[Tens
     weight = torch.where(silent, torch.ones_like(weight), weight)
     total = weight.sum(0)
     flat = torch.where(silent[:, None], torch.full_like(shares[0], 1 / shares.shape[-1]), torch.zeros_like(shares[0]))
-    said = (weight[..., None] * shares).sum(0) / total[:, None]
-    said = torch.where(silent[:, None], flat, said)
-    return said, torch.where(silent, torch.zeros_like(total), (weight * confidence).sum(0) / total)
+    mixture = (weight[..., None] * shares).sum(0) / total[:, None]
+    mixture = torch.where(silent[:, None], flat, mixture)
+    return mixture, torch.where(silent, torch.zeros_like(total), (weight * confidence).sum(0) / total)

@@ -52,7 +52,7 @@ def train(
     inputs, target = rows
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     shuffle = torch.Generator().manual_seed(settings.seed)
-    best, best_epoch, kept = float("inf"), 0, None
+    best, best_epoch, best_weights = float("inf"), 0, None
     for epoch in range(1, settings.epochs + 1):
         model.train()
         for batch in torch.randperm(len(target), generator=shuffle).split(settings.batch_size):
@@ -65,11 +65,11 @@ def train(
         score = log_score(model, *held)
         on_progress(f"epoch {epoch} of at most {settings.epochs}: held-out log score {score:.4f}")
         if score < best:
-            best, best_epoch, kept = score, epoch, copy.deepcopy(model.state_dict())
+            best, best_epoch, best_weights = score, epoch, copy.deepcopy(model.state_dict())
         elif epoch - best_epoch >= settings.patience:
             break
-    if kept is not None:
-        model.load_state_dict(kept)
+    if best_weights is not None:
+        model.load_state_dict(best_weights)
     model.eval()
 
 

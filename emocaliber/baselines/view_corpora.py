@@ -77,14 +77,14 @@ def _columns(path: Path) -> Columns:
 
 def _labels(columns: Columns) -> list[str]:
     try:
-        voted = {one["label"] for votes in columns.get("votes", []) for one in votes or () if one["count"]}
+        voted = {vote["label"] for votes in columns.get("votes", []) for vote in votes or () if vote["count"]}
     except (TypeError, KeyError):
         raise UserError("column 'votes' must hold a list of {label, count}, or null, in every row") from None
     return sorted(set(columns["label"]) | voted)
 
 
 def _counts(votes: list[dict[str, Any]] | None, labels: list[str]) -> list[int]:
-    counted = {one["label"]: one["count"] for one in votes or ()}
+    counted = {vote["label"]: vote["count"] for vote in votes or ()}
     return [counted.get(label, 0) for label in labels]
 
 

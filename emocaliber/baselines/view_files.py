@@ -77,10 +77,10 @@ def read_views(path: Path) -> ViewSet:
         raise UserError(f"{path}: {problem}") from None
 
 
-def write_views(path: Path, found: ViewSet) -> None:
+def write_views(path: Path, views_read: ViewSet) -> None:
     """Write a .npz that `read_views` reads, whole or not at all."""
-    content: dict[str, npt.NDArray[Any]] = {"classes": np.array(found.classes), "task": np.array(found.task)}
-    for split, rows in found.splits.items():
+    content: dict[str, npt.NDArray[Any]] = {"classes": np.array(views_read.classes), "task": np.array(views_read.task)}
+    for split, rows in views_read.splits.items():
         content |= {f"{name}_{split}": values for name, values in rows.views.items()}
         content |= {f"label_{split}": rows.labels, f"id_{split}": rows.ids, f"group_{split}": rows.groups}
         content[f"cluster_{split}"] = rows.clusters
@@ -141,13 +141,13 @@ def _labels(key: str, values: npt.NDArray[Any]) -> Strings:
 
 def _view_set(content: Mapping[str, npt.NDArray[Any]], task: str) -> ViewSet:
     splits = _by_split(content)
-    found = np.concatenate([part["label"] for part in splits.values()])
+    views_read = np.concatenate([part["label"] for part in splits.values()])
     declared = content.get("classes")
-    classes = _classes(found) if declared is None else tuple(_labels("classes", declared).tolist())
+    classes = _classes(views_read) if declared is None else tuple(_labels("classes", declared).tolist())
     if len({fold(name) for name in classes}) < len(classes):
         raise UserError(f"key 'classes' names a label twice: {', '.join(classes)}")
     spelt = by_fold(classes)
-    if unknown := sorted({name for name in found.tolist() if fold(name) not in spelt}):
+    if unknown := sorted({name for name in views_read.tolist() if fold(name) not in spelt}):
         raise UserError(f"label {unknown[0]!r} is not in 'classes'")
     for part in splits.values():
         part["label"] = np.array([spelt[fold(name)] for name in part["label"].tolist()])

@@ -36,8 +36,8 @@ def count_rows(views: Views, dims: Mapping[str, int] | None = None) -> int:
                 f"view {name!r} has shape {values.shape}; give {rows} rows of features, as in the first view"
             )
         if dims is not None and dims.get(name) != values.shape[1]:
-            known = ", ".join(f"{view} of width {width}" for view, width in dims.items())
-            raise UserError(f"view {name!r} of width {values.shape[1]} was not trained on; there is {known}")
+            known_views = ", ".join(f"{view} of width {width}" for view, width in dims.items())
+            raise UserError(f"view {name!r} of width {values.shape[1]} was not trained on; there is {known_views}")
         broken = ~np.isfinite(values).all(1) & ~np.isnan(values).all(1)
         if broken.any():
             row = int(np.argmax(broken))
