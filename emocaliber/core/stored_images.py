@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-CACHED_BYTES = 128_000_000
+CACHED_BYTES = 32_000_000
 """Of encoded pictures, in each process; the row group last read stays whatever its size."""
 OPEN_FILES = 16
 
