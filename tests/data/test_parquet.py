@@ -168,8 +168,8 @@ def test_twenty_thousand_rows_are_read_and_compared_within_a_small_part_of_their
         "candidates": [["a", "b"]] * MANY, "split": [("train", "calibrate", "test")[n % 3] for n in range(MANY)],
     }  # fmt: skip
     with pq.ParquetWriter(tmp_path / "many.parquet", pa.table(numbered(columns, 0, 1, noise)).schema) as writer:
-        for start in range(0, MANY, 1000):
-            writer.write_table(pa.table(numbered(columns, start, start + 1000, noise)))
+        for start in range(0, MANY, 100):
+            writer.write_table(pa.table(numbered(columns, start, start + 100, noise)))
     size = (tmp_path / "many.parquet").stat().st_size / 1e6
     assert size > 600
     command = [sys.executable, "-c", MEASURED, str(tmp_path / "many.parquet")]
