@@ -65,7 +65,7 @@ HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
-E_ = TypeVar("E_", bound=InSession)
+EventType = TypeVar("EventType", bound=InSession)
 
 
 def check_password(host: str, password: str | None) -> None:
@@ -197,7 +197,7 @@ class _Routes:
             return Response(await run_in_threadpool(self._controller.export, turns, event), media_type=kind)
         return JSONResponse(await run_in_threadpool(self._controller.view, turns, event))
 
-    async def _event(self, request: Request, kind: type[E_]) -> E_:
+    async def _event(self, request: Request, kind: type[EventType]) -> EventType:
         """The body as an event of this kind. Raises MsgspecError where it is not, in any way."""
         body = await self._body(request, EVENT_BYTES)
         try:
