@@ -150,8 +150,8 @@ HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='own
 
 
 def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path, faces: list[Path]):
-    """At a page whose model writes HTML, in its answer and its reasoning, between labels that hold HTML."""
-    text = f"<think><human>{HOSTILE}</human></think>{HOSTILE}<answer>a<b>c</answer><confidence>0.90</confidence>"
+    """At a page whose model writes HTML, in its reasoning, with labels that hold HTML."""
+    text = f"<think><human>{HOSTILE}</human></think><answer>joy</answer><confidence>0.90</confidence>"
     controller, listening = controller_of(Scripted(text=text)), bind("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(build_application(controller), log_level="warning", ws="none"))
     threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
@@ -161,16 +161,16 @@ def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path
     try:
         browser.open()
         browser.choose("my own")
-        browser.type("#own", "a<b>c, <i>d</i>")
+        browser.type("#own", "joy, <i>d</i>")
         browser.type("#question", HOSTILE)
         browser.give(hostile)
         browser.ask()
         browser.shoot("hostile")
         assert browser.text("article.answer .question") == HOSTILE
-        assert browser.text("article.answer .label") == "a<b>c"
+        assert browser.text("article.answer .label") == "joy"
         assert HOSTILE in browser.text("article.answer .reasoning dd")
         assert browser.find("article.answer pre").get_property("textContent") == text
-        assert hostile.name in browser.text("article.answer .meta")
+        assert browser.text("article.answer .meta") == f"{hostile.name} · joy, <i>d</i>"
         assert "owned" not in browser.driver.title
         assert len(browser.all("article.answer img")) == 1
         assert not browser.all("main script, main i, main b")
