@@ -167,7 +167,8 @@ def _listed(lines: list[dict[str, Any]]) -> tuple[Listed, list[str]]:
 
 def _announce(output: Output, lines: list[dict[str, Any]], inputs: Mapping[str, Any]) -> None:
     """Say which files will be replaced, where something that they depend on has changed."""
-    before = next((line["inputs"] for line in reversed(lines) if "inputs" in line), None)
+    same_command = (line["inputs"] for line in reversed(lines) if line.get("inputs", {}).keys() == inputs.keys())
+    before = next(same_command, None)
     names = sorted(str(file.relative_to(output.folder)) for file in output.files())
     if output.in_steps or before is None or not names or before == dict(inputs):
         return
