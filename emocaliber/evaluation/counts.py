@@ -124,8 +124,8 @@ def metric(function: Callable[Concatenate[Counts, Options], Result_co]) -> Metri
     def measured(*args: Any, **options: Any) -> Any:
         if args and isinstance(args[0], Counts):
             return of_counts(*args, **options)
-        given = signature.bind(*args, **options).arguments
-        return float(of_counts(count_rows(given.pop("confidence"), given.pop("correct")), **given))
+        bound = signature.bind(*args, **options).arguments
+        return float(of_counts(count_rows(bound.pop("confidence"), bound.pop("correct")), **bound))
 
     measured.__signature__ = signature  # type: ignore[attr-defined]
     return cast("Metric[Options, Result_co]", measured)

@@ -1,7 +1,7 @@
 """Paired differences of a scorecard: found by the names of the methods, put into words and into a table.
 
 found = find_comparison(card.comparisons, "model", "baseline", scores)      # model minus baseline
-difference_table("Model minus baseline", [found], card)
+difference_table("Model minus baseline", [pair], card)
 """
 
 from __future__ import annotations

@@ -96,15 +96,15 @@ def _opening(card: Scorecard, methods: Sequence[MethodScores]) -> list[Block]:
 
 def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
     """One sentence on another method; "" where they share no sample."""
-    found = find_comparison(card.comparisons, other.name, first.name, first.find("all"))
-    if found is None:
+    pair = find_comparison(card.comparisons, other.name, first.name, first.find("all"))
+    if pair is None:
         return ""
     parts = [
         f"{METRICS[name].title} {number(difference.value, '+.3f')} ({verdict(difference, name)})"
         for name in COMPARED
-        if (difference := found.headline.get(name)) and difference.value is not None
+        if (difference := pair.headline.get(name)) and difference.value is not None
     ]
-    return f"“{other.name}” minus “{first.name}”, on the {found.n:,} samples that both have: {', '.join(parts)}."
+    return f"“{other.name}” minus “{first.name}”, on the {pair.n:,} samples that both have: {', '.join(parts)}."
 
 
 def _results(card: Scorecard, first: MethodScores) -> Section:

@@ -80,18 +80,18 @@ def how_to_read(settings: Settings) -> Section:
 def _accuracy(scores: Scores, settings: Settings, subject: str) -> str:
     where = "" if scores.kind == "all" else f" ({scores.kind} “{scores.name}”)"
     samples = "1 sample" if scores.n == 1 else f"{scores.n:,} samples"
-    asked = f"{subject} answered {samples}{where}"
+    answers = f"{subject} answered {samples}{where}"
     counted = ""
     if scores.n_answered < scores.n:
-        asked = f"{subject} was asked about {samples}{where} and gave a usable answer to {scores.n_answered:,}"
+        answers = f"{subject} was asked about {samples}{where} and gave a usable answer to {scores.n_answered:,}"
         counted = "; the others count as wrong"
     accuracy = scores.headline["accuracy"]
     if accuracy.value is None:
-        return f"{asked}{counted}; its accuracy is {UNDEFINED}."
+        return f"{answers}{counted}; its accuracy is {UNDEFINED}."
     interval = ""
     if accuracy.low is not None and accuracy.high is not None:
         interval = f" ({100 * settings.level:.0f} % interval: {100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %)"
-    return f"{asked}{counted}. Its accuracy is {100 * accuracy.value:.0f} %{interval}."
+    return f"{answers}{counted}. Its accuracy is {100 * accuracy.value:.0f} %{interval}."
 
 
 def _by_confidence(scores: Scores) -> list[str]:

@@ -58,7 +58,7 @@ def test_each_side_equals_the_definition(rows: list[tuple[float, bool]]):
         ("right", lambda low, high: ((confidence > low) | (low == 0.0)) & (confidence <= high)),
     ):
         bins = [inside(number / 20, (number + 1) / 20) for number in range(20)]
-        expected = sum(abs((confidence - right)[one].sum()) for one in bins) / len(rows)
+        expected = sum(abs((confidence - right)[inside_bin].sum()) for inside_bin in bins) / len(rows)
         assert ece(of(rows), bins=20, edges=edges) == pytest.approx(expected)  # type: ignore[arg-type]
 
 
@@ -94,7 +94,7 @@ def test_without_ties_and_edges_it_agrees_with_netcal_and_torchmetrics():
 def test_average_over_bins_differs_from_netcals_ace_only_in_its_weights():
     confidence, right = tie_free(2000)
     bins = np.minimum((confidence * 15).astype(int), 14)
-    gaps = [abs((confidence - right)[bins == one].mean()) for one in np.unique(bins)]
+    gaps = [abs((confidence - right)[bins == number].mean()) for number in np.unique(bins)]
     assert ACE(15).measure(confidence, right) == pytest.approx(np.mean(gaps), abs=1e-9)
 
 
@@ -126,9 +126,9 @@ def test_an_empty_replicate_is_undefined_and_not_perfect():
 
 def test_every_answered_row_is_in_one_bin_and_in_one_bar():
     rows = count_rows([0.0, 0.1, 0.5, 0.55, 1.0, 1.0], [0, 1, 0, 1, 1, 0], invalid=3)
-    assert sum(one.count for one in reliability_curve(rows)) == 6
+    assert sum(point.count for point in reliability_curve(rows)) == 6
     bars = histogram(rows)
-    assert (sum(one.right for one in bars), sum(one.wrong for one in bars)) == (3, 3)
+    assert (sum(point.right for point in bars), sum(point.wrong for point in bars)) == (3, 3)
     assert (bars[-1].right, bars[-1].wrong) == (1, 1)
 
 
@@ -153,4 +153,4 @@ def test_a_calibrated_model_is_mostly_inside_its_band():
     rng = np.random.default_rng(0)
     confidence = rng.integers(1, 20, 4000) / 20
     curve = reliability_curve(count_rows(confidence, rng.random(4000) < confidence), bins=20)
-    assert sum(one.band_low <= one.accuracy <= one.band_high for one in curve) >= 17
+    assert sum(point.band_low <= point.accuracy <= point.band_high for point in curve) >= 17

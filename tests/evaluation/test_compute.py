@@ -41,7 +41,7 @@ def _card(rows: dict[str, list[Prediction]], **options: object) -> Scorecard:
 
 def test_every_subset_is_there_and_labelled():
     card = _card({"model": _two_tasks()}, suite=SUITE)
-    found = [(one.kind, one.name, one.aggregation) for one in card.method("model").scores]
+    found = [(item.kind, item.name, item.aggregation) for item in card.method("model").scores]
     assert found == [
         ("all", "all", "pooled"),
         ("all", "all", "macro"),
@@ -58,8 +58,8 @@ def test_macro_is_the_mean_over_tasks_and_pooled_is_not():
     tasks = [method.find("task", name) for name in ("emoji", "faces")]
     macro, pooled = method.find("all", aggregation="macro"), method.find("all")
     for name in ("accuracy", "ece", "brier", "auroc", "weighted_f1"):
-        assert macro.headline[name].value == pytest.approx(np.mean([one.headline[name].value for one in tasks]))
-    weighted = sum((one.headline["brier"].value or 0) * one.n for one in tasks) / 100
+        assert macro.headline[name].value == pytest.approx(np.mean([item.headline[name].value for item in tasks]))
+    weighted = sum((item.headline["brier"].value or 0) * item.n for item in tasks) / 100
     assert pooled.headline["brier"].value == pytest.approx(weighted)
 
 
@@ -68,7 +68,7 @@ def test_every_key_is_a_named_metric_and_every_interval_holds_together():
     for scores in _card({"model": rows}).method("model").scores:
         for values in (scores.headline, scores.answered):
             assert values.keys() <= METRICS.keys()
-            assert all(one.low is None or one.low <= (one.high or 0) for one in values.values())
+            assert all(item.low is None or item.low <= (item.high or 0) for item in values.values())
 
 
 def test_invalid_rows_are_wrong_in_the_headline_and_absent_beside_it():
@@ -126,7 +126,7 @@ def test_with_calibration_rows_the_constant_is_estimated_there():
 def test_methods_with_the_same_labels_share_their_constant():
     rows = predictions("a")
     card = _card({"a": rows, "b": [structs.replace(row, confidence=0.5, method="b") for row in rows]})
-    assert [one.name for one in card.methods if one.role == "reference"] == ["constant per task (a)"]
+    assert [item.name for item in card.methods if item.role == "reference"] == ["constant per task (a)"]
 
 
 def test_thresholds_come_from_calibration_rows_or_are_marked():
@@ -135,20 +135,20 @@ def test_thresholds_come_from_calibration_rows_or_are_marked():
     assert without.method("model").find("all").trusted == []
     assert any("no trusted threshold" in note for note in without.notes)
     on_test = _card({"model": rows}, threshold_on_test=True)
-    assert {one.chosen_on for one in on_test.method("model").find("all").trusted} == {"test"}
+    assert {item.chosen_on for item in on_test.method("model").find("all").trusted} == {"test"}
     assert any("flatters" in note for note in on_test.notes)
     held = _card({"model": rows}, calibration={"model": predictions(n=200, seed=3)})
     trusted = held.method("model").find("all").trusted
-    assert {one.chosen_on for one in trusted} == {"calibration"}
-    for one in trusted:
-        assert one.lift.value == pytest.approx((one.f1.value or 0) - (one.trust_all_f1.value or 0))
+    assert {item.chosen_on for item in trusted} == {"calibration"}
+    for item in trusted:
+        assert item.lift.value == pytest.approx((item.f1.value or 0) - (item.trust_all_f1.value or 0))
 
 
 def test_paired_differences_are_narrower_than_the_methods_own_intervals():
     rows = predictions("a", 300)
     other = [structs.replace(row, method="b", confidence=_surer_if_wrong(row)) for row in rows]
     card = _card({"a": rows, "b": other})
-    paired = next(one for one in card.comparisons if (one.first, one.second) == ("a", "b"))
+    paired = next(item for item in card.comparisons if (item.first, item.second) == ("a", "b"))
     brier = paired.headline["brier"]
     own = card.method("a").find("all").headline["brier"]
     assert brier.value == pytest.approx((own.value or 0) - (card.method("b").find("all").headline["brier"].value or 0))
@@ -159,7 +159,7 @@ def test_paired_differences_are_narrower_than_the_methods_own_intervals():
 
 def test_methods_are_compared_on_the_samples_that_both_have():
     card = _card({"a": predictions("a", 60), "b": list(reversed(predictions("b", 40, 1)))})
-    paired = next(one for one in card.comparisons if (one.first, one.second) == ("a", "b"))
+    paired = next(item for item in card.comparisons if (item.first, item.second) == ("a", "b"))
     assert paired.n == 40
 
 
@@ -173,7 +173,7 @@ def test_files_that_contradict_each_other_are_an_error_that_names_the_sample():
 def test_clusters_widen_the_interval():
     rows = predictions(n=300)
     tied = [structs.replace(row, cluster=f"c{row.truth}{number % 6}") for number, row in enumerate(rows)]
-    cards = [_card({"model": one}) for one in (rows, tied)]
+    cards = [_card({"model": item}) for item in (rows, tied)]
     assert [card.settings.unit for card in cards] == ["row", "cluster"]
     assert cards[1].method("model").find("all").n_clusters == len({row.cluster for row in tied})
 
@@ -211,7 +211,7 @@ def test_no_value_has_an_interval_of_no_width_because_its_rows_are_one_cluster()
 
 def test_strata_of_ambiguity_stand_beside_the_whole():
     scores = _card({"model": predictions(votes=True)}).method("model").scores
-    strata = {one.name: one.n for one in scores if one.kind == "stratum"}
+    strata = {item.name: item.n for item in scores if item.kind == "stratum"}
     assert sum(strata.get(name, 0) for name in ("unanimous", "majority", "no majority")) == 60
     assert sum(strata.get(name, 0) for name in ("low entropy", "middle entropy", "high entropy")) == 60
 

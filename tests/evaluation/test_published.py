@@ -17,8 +17,8 @@ from emocaliber.evaluation.trusted import trust_all_f1, trusted_at
 EVAL = Path(__file__).parents[2] / "eval"
 SUITE = load_suite(EVAL / "suites" / "vecbench.yaml")
 FIGURES = {
-    (one.kind, one.name, one.aggregation, one.metric): one.value
-    for one in load_reference(EVAL / "reference" / "emocaliber.yaml")
+    (figure.kind, figure.name, figure.aggregation, figure.metric): figure.value
+    for figure in load_reference(EVAL / "reference" / "emocaliber.yaml")
 }
 
 
@@ -62,7 +62,7 @@ def test_on_ood_the_constant_matches_the_published_auroc():
 
 
 def test_ters_trusted_f1_is_that_of_trusting_everything():
-    figures = {one.metric: one.value for one in load_reference(EVAL / "reference" / "ter.yaml")[:2]}
+    figures = {figure.metric: figure.value for figure in load_reference(EVAL / "reference" / "ter.yaml")[:2]}
     assert round(float(trust_all_f1(figures["accuracy"])), 4) == figures["trusted_f1"] == 0.9035
     everything = trusted_at(count_rows([0.5] * 1250, [1] * 1030 + [0] * 220), 0.0)
     assert everything.f1 == pytest.approx(0.9035, abs=5e-5)

@@ -46,9 +46,9 @@ def test_replicates_are_solved_alike_one_by_one_and_together():
     rows = [count_rows([0.2, 0.6, 0.9], right) for right in ([1, 0, 1], [0, 0, 0], [1, 1, 1])]
     batch = type(rows[0])(
         rows[0].values,
-        np.array([one.rows for one in rows]),
-        np.array([one.hits for one in rows]),
+        np.array([each.rows for each in rows]),
+        np.array([each.hits for each in rows]),
         np.zeros(3),
         np.zeros(3),
     )
-    assert smooth_ece(batch) == pytest.approx([float(smooth_ece(one)) for one in rows], abs=2e-5)
+    assert smooth_ece(batch) == pytest.approx([float(smooth_ece(each)) for each in rows], abs=2e-5)

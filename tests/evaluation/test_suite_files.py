@@ -20,7 +20,7 @@ EVAL = Path(__file__).parents[2] / "eval"
 def test_every_committed_reference_names_its_source(path: Path):
     figures = load_reference(path)
     assert figures
-    assert all("arXiv" in one.source for one in figures)
+    assert all("arXiv" in figure.source for figure in figures)
 
 
 def test_the_tiny_suite_fits_the_embedded_data():

@@ -26,11 +26,11 @@ def test_turning_a_difference_round_swaps_its_bounds():
 
 def test_both_directions_are_found_and_are_opposite(pair: Scorecard):
     scores = pair.method("calibrated").find("all")
-    one = find_comparison(pair.comparisons, "calibrated", "over-confident", scores)
+    forward = find_comparison(pair.comparisons, "calibrated", "over-confident", scores)
     other = find_comparison(pair.comparisons, "over-confident", "calibrated", scores)
-    assert one.headline["brier"].value == pytest.approx(-other.headline["brier"].value)
-    own = [pair.method(name).find("all").headline["brier"].value for name in (one.first, one.second)]
-    assert one.headline["brier"].value == pytest.approx(own[0] - own[1])
+    assert forward.headline["brier"].value == pytest.approx(-other.headline["brier"].value)
+    own = [pair.method(name).find("all").headline["brier"].value for name in (forward.first, forward.second)]
+    assert forward.headline["brier"].value == pytest.approx(own[0] - own[1])
 
 
 def test_what_was_not_compared_is_not_found(pair: Scorecard):

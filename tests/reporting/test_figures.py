@@ -57,7 +57,7 @@ def test_axes_are_labelled_with_their_units(single: Scorecard):
 def test_a_figure_tells_its_content_in_words(single: Scorecard):
     bins = single.method("tiny").find("all").curves.reliability
     words = texts(reliability_panel("a", "m", bins).svg)
-    assert all(f"accuracy {one.accuracy:.2f}, n {one.count}" in words for one in bins)
+    assert all(f"accuracy {point.accuracy:.2f}, n {point.count}" in words for point in bins)
 
 
 def test_a_method_without_any_answer_is_drawn_empty():
@@ -78,9 +78,11 @@ def test_an_undefined_value_is_said_in_words():
 
 
 def test_every_method_and_every_scope_is_named():
-    one = Estimate(0.3, 0.2, 0.4)
+    estimate = Estimate(0.3, 0.2, 0.4)
     words = texts(
-        subsets_panel("a", "ECE", "ECE (0 to 1)", {"first": {"m1": one, "m2": one}, "second": {"m1": one}}).svg
+        subsets_panel(
+            "a", "ECE", "ECE (0 to 1)", {"first": {"m1": estimate, "m2": estimate}, "second": {"m1": estimate}}
+        ).svg
     )
     assert all(name in words for name in ("first", "second", "m1", "m2"))
 

@@ -10,30 +10,30 @@ from emocaliber.reporting.palette import ALL, CARD, PAGE, SERIES, TEXT, Colour, 
 def luminance(colour: str) -> float:
     """Relative luminance of "#rrggbb" (WCAG 2.2)."""
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
+    linear = [channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one: str, other: str) -> float:
-    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
+def contrast(first: str, other: str) -> float:
+    bright, dim = sorted((luminance(first), luminance(other)), reverse=True)
     return (bright + 0.05) / (dim + 0.05)
 
 
-@pytest.mark.parametrize("ground", [PAGE, CARD], ids=lambda one: one.name)
-@pytest.mark.parametrize("colour", TEXT, ids=lambda one: one.name)
+@pytest.mark.parametrize("ground", [PAGE, CARD], ids=lambda colour: colour.name)
+@pytest.mark.parametrize("colour", TEXT, ids=lambda colour: colour.name)
 def test_text_reaches_the_contrast_of_wcag_aa(colour: Colour, ground: Colour):
     assert contrast(colour.light, ground.light) >= 4.5
     assert contrast(colour.dark, ground.dark) >= 4.5
 
 
-@pytest.mark.parametrize("colour", SERIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("colour", SERIES, ids=lambda colour: colour.name)
 def test_lines_reach_the_contrast_of_wcag_aa_for_graphics(colour: Colour):
     assert contrast(colour.light, PAGE.light) >= 3
     assert contrast(colour.dark, PAGE.dark) >= 3
 
 
 def test_each_light_colour_names_one_role():
-    assert len({one.light for one in ALL}) == len(ALL)
+    assert len({colour.light for colour in ALL}) == len(ALL)
 
 
 def test_series_differ_in_marker_and_in_dashes_without_their_colour():

@@ -17,8 +17,8 @@ def test_mistakes_are_the_surest_wrong_answers_and_hits_the_least_sure_right_one
     chosen = choose_examples(rows, picture, str, each=5)
     wrong = [row.confidence for row in rows if row.predicted != row.truth]
     right = [row.confidence for row in rows if row.predicted == row.truth]
-    mistakes = [one.confidence for one in chosen if one.kind == "confident mistake"]
-    hits = [one.confidence for one in chosen if one.kind == "doubtful hit"]
+    mistakes = [example.confidence for example in chosen if example.kind == "confident mistake"]
+    hits = [example.confidence for example in chosen if example.kind == "doubtful hit"]
     assert mistakes == sorted(wrong, reverse=True)[:5]
     assert hits == sorted(right)[:5]
 
@@ -36,13 +36,13 @@ def test_rows_without_label_or_confidence_are_no_examples():
 def test_only_the_first_of_a_cluster_is_shown():
     rows = [replace(row, cluster=f"{index // 10}") for index, row in enumerate(predictions("m", 60))]
     clusters = {row.id: row.cluster for row in rows}
-    mistakes = [one for one in choose_examples(rows, picture, str) if one.kind == "confident mistake"]
+    mistakes = [example for example in choose_examples(rows, picture, str) if example.kind == "confident mistake"]
     surest = {}
     for row in rows:
         if row.predicted != row.truth:
             surest[row.cluster] = max(row.confidence, surest.get(row.cluster, 0.0))
-    assert {clusters[one.id]: one.confidence for one in mistakes} == surest
-    assert [one.confidence for one in mistakes] == sorted(surest.values(), reverse=True)
+    assert {clusters[example.id]: example.confidence for example in mistakes} == surest
+    assert [example.confidence for example in mistakes] == sorted(surest.values(), reverse=True)
 
 
 def test_a_run_s_files_are_read_as_what_was_written(run: RunSummary, run_folder: Path):

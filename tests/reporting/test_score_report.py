@@ -68,9 +68,9 @@ def test_every_figure_says_how_to_read_it(single_page: Page):
 
 def test_the_headline_values_are_those_of_the_scorecard(single: Scorecard, single_page: Page):
     words = single_page.text
-    for name, one in single.method("tiny").find("all").headline.items():
-        if one.value is not None:
-            assert f"{abs(one.value):.3f}" in words, name
+    for name, estimate in single.method("tiny").find("all").headline.items():
+        if estimate.value is not None:
+            assert f"{abs(estimate.value):.3f}" in words, name
 
 
 def test_two_methods_are_compared_pairwise(pair_page: Page):

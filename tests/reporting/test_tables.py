@@ -99,6 +99,6 @@ def test_published_figures_stand_beside_ours_and_a_subset_that_we_lack_does_not_
         PublishedFigure("TER", "task", "music", "pooled", "accuracy", 0.8240, "its table 2"),
     ]
     table = published_table(replace(single, published=figures))
-    best = next(one for one in single.method("tiny").find("task", "emoji").trusted if one.rule == "best F1")
+    best = next(at for at in single.method("tiny").find("task", "emoji").trusted if at.rule == "best F1")
     assert table.rows[0][4].text == f"{best.f1.value:.3f}"
     assert table.rows[1][4].text == "n/a"

@@ -26,7 +26,7 @@ def test_the_opening_counts_the_samples_and_gives_the_accuracy_with_its_interval
 
 def test_the_opening_quotes_the_fullest_bin(pair: Scorecard):
     scores = pair.method("calibrated").find("all")
-    fullest = max(scores.curves.reliability, key=lambda one: one.count)
+    fullest = max(scores.curves.reliability, key=lambda point: point.count)
     words = opening(scores, pair.settings)
     assert f"confidence of about {fullest.mean_confidence:.2f} ({fullest.count:,} answers)" in words
     assert f"{100 * fullest.accuracy:.0f} % were correct" in words
