@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emocaliber.evaluation.counts import Counts, FloatArray, metric, ratio
+from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, metric, ratio
+from emocaliber.evaluation.resampling import MetricFamily, Values, dense_codes
 
 
 @metric
@@ -54,3 +55,24 @@ def f1_scores(truth: ArrayLike, predicted: ArrayLike, counts: ArrayLike, labels:
     f1 = np.nan_to_num(ratio(2 * (rows @ (is_true * is_guess)), support + named))
     occurs = support + named > 0
     return F1(ratio((f1 * support).sum(-1), support.sum(-1)), ratio((f1 * occurs).sum(-1), occurs.sum(-1)))
+
+
+def label_family(rows: IntArray, truth: IntArray, predicted: IntArray, usable: BoolArray, labels: int) -> MetricFamily:
+    """F1 of the labels. Headline values take an invalid row's label away."""
+    width = labels + 1
+    codes, pairs = dense_codes((truth * width + predicted + 1) * 2 + usable, 2 * labels * width)
+    true, guess, valid = pairs // (2 * width), pairs // 2 % width - 1, pairs % 2 == 1
+
+    def statistic(counts: FloatArray) -> Values:
+        headline = f1_scores(true, np.where(valid, guess, -1), counts, labels)
+        answered = headline
+        if not valid.all():
+            answered = f1_scores(true[valid], guess[valid], counts[..., valid], labels)
+        return {
+            "headline.weighted_f1": headline.weighted,
+            "headline.macro_f1": headline.macro,
+            "answered.weighted_f1": answered.weighted,
+            "answered.macro_f1": answered.macro,
+        }
+
+    return MetricFamily(rows, codes, pairs.size, statistic)

@@ -13,8 +13,9 @@ import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation.counts import IntArray
-from emocaliber.evaluation.families import MetricFamily, metric_families
+from emocaliber.evaluation.families import metric_families
 from emocaliber.evaluation.intervals import differences
+from emocaliber.evaluation.resampling import MetricFamily
 from emocaliber.evaluation.scorecard import Comparison, Difference, Settings
 from emocaliber.evaluation.subsets import MethodRows, Subset, subsets
 from emocaliber.evaluation.suite import Suite

@@ -20,7 +20,7 @@ from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation import trusted
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
 from emocaliber.evaluation.comparison import compare
-from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_rows
+from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_table
 from emocaliber.evaluation.distributional import distribution
 from emocaliber.evaluation.families import metric_families
 from emocaliber.evaluation.intervals import estimates
@@ -187,7 +187,7 @@ def _scores(method: MethodRows, subset: Subset, suite: Suite, settings: Settings
             Trusted(rule, chosen_on, estimate(at if pooled else np.nan).value, **_under(values, f"trusted.{rule}."))
             for rule, at in thresholds.items()
         ],
-        _curves(_counts(table, rows), settings) if pooled else None,
+        _curves(count_table(table, rows), settings) if pooled else None,
     )
 
 
@@ -213,11 +213,11 @@ def _thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], settin
     if method.calibration is None:
         if not method.threshold_on_test:
             return {}
-        chosen = _counts(method.table, rows)
+        chosen = count_table(method.table, rows)
     else:
         codes = [method.calibration.task.code(task) for task in tasks]
         own = np.flatnonzero(np.isin(method.calibration.task.codes, codes))
-        chosen = _counts(method.calibration, own if own.size else np.arange(len(method.calibration)))
+        chosen = count_table(method.calibration, own if own.size else np.arange(len(method.calibration)))
     answered = chosen.answered_only()
     bound = f"risk at most {settings.risk:g} with confidence {settings.level:g}"
     return {
@@ -225,13 +225,6 @@ def _thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], settin
         "precision-recall crossing": trusted.crossing_threshold(answered),
         bound: trusted.risk_threshold(answered, risk=settings.risk, level=settings.level),
     }
-
-
-def _counts(table: PredictionTable, rows: IntArray) -> Counts:
-    usable, right = table.usable()[rows], table.label_right()[rows]
-    invalid = int((~usable).sum())
-    invalid_right = int((right & ~usable).sum())
-    return count_rows(table.confidence[rows][usable], right[usable], invalid=invalid, invalid_right=invalid_right)
 
 
 def _under(values: Mapping[str, Estimate], prefix: str) -> dict[str, Estimate]:

@@ -20,6 +20,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overloa
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emocaliber.core.prediction_table import PredictionTable
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -100,6 +102,14 @@ def count_rows(confidence: ArrayLike, correct: ArrayLike, *, invalid: int = 0, i
         raise ValueError(f"invalid_right ({invalid_right}) must be from 0 to invalid ({invalid})")
     distinct, rows, hits = _group(values, right)
     return Counts(distinct, rows, hits, np.float64(invalid) * np.ones(()), np.float64(invalid_right) * np.ones(()))
+
+
+def count_table(table: PredictionTable, rows: IntArray) -> Counts:
+    """These rows of a method's table."""
+    usable, right = table.usable()[rows], table.label_right()[rows]
+    invalid = int((~usable).sum())
+    invalid_right = int((right & ~usable).sum())
+    return count_rows(table.confidence[rows][usable], right[usable], invalid=invalid, invalid_right=invalid_right)
 
 
 class Metric(Protocol[Options, Result_co]):

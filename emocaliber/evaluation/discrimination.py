@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emocaliber.evaluation.counts import Counts, FloatArray, metric, ratio, unit_interval
+from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, metric, ratio, unit_interval
+from emocaliber.evaluation.resampling import MetricFamily, Values, distinct_rows
 
 
 @metric
@@ -48,7 +49,8 @@ def average_precision(counts: Counts) -> FloatArray:
 def rank_correlation(confidence: ArrayLike, probability: ArrayLike) -> float:
     """Spearman's correlation of confidence and token probability, ties at their mean rank (Kumar et al. 2024,
     "Confidence under the hood"); NaN for a constant."""
-    return float(correlation_of_means(rank_products(confidence, probability).mean(0)))
+    products = rank_products(unit_interval(confidence, "confidence"), unit_interval(probability, "probability"))
+    return float(correlation_of_means(products.mean(0)))
 
 
 def mean_gap(confidence: ArrayLike, probability: ArrayLike) -> float:
@@ -56,10 +58,9 @@ def mean_gap(confidence: ArrayLike, probability: ArrayLike) -> float:
     return float(np.mean(unit_interval(confidence, "confidence") - unit_interval(probability, "probability")))
 
 
-def rank_products(confidence: ArrayLike, probability: ArrayLike) -> FloatArray:
+def rank_products(confidence: FloatArray, probability: FloatArray) -> FloatArray:
     """Columns x, y, x², y², xy of the centred mean ranks, (n, 5): their means are all that a correlation needs."""
-    x = _mean_ranks(unit_interval(confidence, "confidence"))
-    y = _mean_ranks(unit_interval(probability, "probability"))
+    x, y = _mean_ranks(confidence), _mean_ranks(probability)
     return np.column_stack((x, y, x * x, y * y, x * y))
 
 
@@ -68,6 +69,24 @@ def correlation_of_means(means: FloatArray) -> FloatArray:
     x, y, xx, yy, xy = np.moveaxis(means, -1, 0)
     spread = np.sqrt(np.maximum(xx - x * x, 0.0) * np.maximum(yy - y * y, 0.0))
     return ratio(xy - x * y, np.where(spread > 1e-12, spread, 0.0))
+
+
+def alignment_family(rows: IntArray, confidence: FloatArray, probability: FloatArray) -> MetricFamily:
+    """Rank correlation and mean gap on the rows that have both. The ranks are those of the sample in every
+    replicate."""
+    products = rank_products(confidence, probability)
+    codes, columns = distinct_rows(np.column_stack((products, confidence - probability, np.ones(confidence.size))))
+
+    def statistic(counts: FloatArray) -> Values:
+        sums = counts @ columns
+        means = ratio(sums[..., :-1], sums[..., -1:])
+        values = {
+            "alignment_rank_correlation": correlation_of_means(means[..., :5]),
+            "alignment_mean_gap": means[..., 5],
+        }
+        return {f"{prefix}.{name}": value for prefix in ("headline", "answered") for name, value in values.items()}
+
+    return MetricFamily(rows, codes, len(columns), statistic)
 
 
 def _mean_ranks(values: FloatArray) -> FloatArray:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr, xlogy
 
-from emocaliber.evaluation.counts import BoolArray, FloatArray, ratio
+from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray, ratio
+from emocaliber.evaluation.resampling import MetricFamily, Values, distinct_rows
 
 _MEANS = ("bhattacharyya", "hellinger", "jensen_shannon", "kl")
 
@@ -136,6 +137,36 @@ def strata(votes: ArrayLike) -> dict[str, BoolArray]:
         "high entropy": third == 2,
     }
     return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def distribution_family(
+    rows: IntArray,
+    votes: FloatArray,
+    predicted: FloatArray,
+    answered: BoolArray,
+    labels_per_row: FloatArray,
+    *,
+    clip: float,
+) -> MetricFamily:
+    """Distributional metrics of rows with `votes` (n, L); those without a `predicted` distribution (n, L) take each
+    metric's worst value."""
+    annotators = distribution(votes, "votes")
+    usable = answered & (np.nan_to_num(predicted).sum(-1) > 0)
+    guess = distribution(np.where(usable[:, None], predicted, annotators), "distribution")
+    scores = row_scores(annotators, guess, usable, clip=clip)
+    codes, distinct = distinct_rows(np.column_stack((scores, labels_per_row, np.ones(usable.size), usable)))
+    headline = distinct[:, :-1]
+    valid = headline * distinct[:, -1:]
+
+    def statistic(counts: FloatArray) -> Values:
+        sums = {"headline": counts @ headline, "answered": counts @ valid}
+        return {
+            f"{prefix}.{name}": value
+            for prefix, columns in sums.items()
+            for name, value in values_of_sums(columns).items()
+        }
+
+    return MetricFamily(rows, codes, len(distinct), statistic)
 
 
 def _pair(annotators: ArrayLike, predicted: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -1,7 +1,7 @@
 """Metric families: what is measured on a set of rows, as statistics of counts of cells.
 
-There are four families, because what makes two rows alike differs: confidences (a few distinct values), labels (pairs
-of truth and prediction), distributions and token probabilities (nearly every row of its own). A statistic gives named
+There are four families, because what makes two rows alike differs: confidences (here: a few distinct values), labels
+(`classification`), distributions (`distributional`) and token probabilities (`discrimination`). A statistic gives named
 values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` resamples the counts.
 
     families = metric_families(table, rows, ["FI-8"], suite, thresholds={}, settings=DEFAULTS)
@@ -10,8 +10,7 @@ values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,28 +26,12 @@ from emocaliber.evaluation import (
     trusted,
 )
 from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, ratio
-from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, cells, dense_codes, distinct_rows
+from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, MetricFamily, Statistic, Values, cells
 from emocaliber.evaluation.scorecard import Settings
 from emocaliber.evaluation.suite import Suite, label_codes
 
-Values = dict[str, FloatArray]
-Statistic = Callable[[FloatArray], Mapping[str, FloatArray]]
-"""Counts of cells (r, cells) to named values, each (r,)."""
-
 ANSWERED_ONLY = "ece_equal_mass"
 """No headline value: the bins' edges move when a row becomes invalid, so leaving out a confidence could improve it."""
-
-
-@dataclass(frozen=True)
-class MetricFamily:
-    """The table's `rows` (n,) that are measured, their cells, `codes` (n,) below `size`, and the statistic of counts
-    (r, size). `exact` holds the values on the sample itself where the cells are of rounded confidences."""
-
-    rows: IntArray
-    codes: IntArray
-    size: int
-    statistic: Statistic
-    exact: Mapping[str, FloatArray] | None = None
 
 
 def metric_families(
@@ -68,10 +51,10 @@ def metric_families(
     usable, right = table.usable()[rows], table.label_right()[rows]
     votes, distributions = table.votes, table.distributions
     voted = np.zeros(rows.size, bool) if votes is None else votes[rows].sum(-1) > 0
+    confidence = table.confidence[rows]
     agreement = None
     if votes is not None and voted.all():
         agreement = distributional.agreement(votes[rows], table.predicted[rows])
-    confidence = table.confidence[rows]
     families = {
         "confidence": _confidence_family(
             rows, confidence, right, usable, agreement, thresholds=thresholds, settings=settings, brief=headline_only
@@ -79,21 +62,23 @@ def metric_families(
     }
     truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
     if truth.min() < truth.max():
-        families["label"] = _label_family(rows, truth, predicted, usable, len(table.labels))
+        families["label"] = classification.label_family(rows, truth, predicted, usable, len(table.labels))
     if votes is not None and distributions is not None and np.isfinite(distributions[rows[voted]]).any():
         inside, columns = rows[voted], label_codes(table, suite, tasks)
         labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
-        families["distribution"] = _distribution_family(
+        families["distribution"] = distributional.distribution_family(
             inside,
             votes[inside][:, columns],
             distributions[inside][:, columns],
             usable[voted],
             labels[table.task.codes[inside]],
-            settings,
+            clip=settings.log_clip,
         )
     both = usable & np.isfinite(table.probability[rows])
     if both.sum() > 1:
-        families["alignment"] = _alignment_family(rows[both], confidence[both], table.probability[rows[both]])
+        families["alignment"] = discrimination.alignment_family(
+            rows[both], confidence[both], table.probability[rows[both]]
+        )
     return families
 
 
@@ -185,74 +170,6 @@ def _confidence_family(
     rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS)
     sample = np.bincount(exact.codes, minlength=exact.size).astype(np.float64)[None, :]
     return MetricFamily(rows, rounded.codes, rounded.size, statistic_of(rounded), statistic_of(exact)(sample))
-
-
-def _label_family(rows: IntArray, truth: IntArray, predicted: IntArray, usable: BoolArray, labels: int) -> MetricFamily:
-    """F1 of the labels. Headline values take an invalid row's label away."""
-    width = labels + 1
-    codes, pairs = dense_codes((truth * width + predicted + 1) * 2 + usable, 2 * labels * width)
-    true, guess, valid = pairs // (2 * width), pairs // 2 % width - 1, pairs % 2 == 1
-
-    def statistic(counts: FloatArray) -> Values:
-        headline = classification.f1_scores(true, np.where(valid, guess, -1), counts, labels)
-        answered = headline
-        if not valid.all():
-            answered = classification.f1_scores(true[valid], guess[valid], counts[..., valid], labels)
-        return {
-            "headline.weighted_f1": headline.weighted,
-            "headline.macro_f1": headline.macro,
-            "answered.weighted_f1": answered.weighted,
-            "answered.macro_f1": answered.macro,
-        }
-
-    return MetricFamily(rows, codes, pairs.size, statistic)
-
-
-def _distribution_family(
-    rows: IntArray,
-    votes: FloatArray,
-    predicted: FloatArray,
-    answered: BoolArray,
-    labels_per_row: FloatArray,
-    settings: Settings,
-) -> MetricFamily:
-    """Distributional metrics of rows with `votes` (n, L); those without a `predicted` distribution (n, L) take each
-    metric's worst value."""
-    annotators = distributional.distribution(votes, "votes")
-    usable = answered & (np.nan_to_num(predicted).sum(-1) > 0)
-    guess = distributional.distribution(np.where(usable[:, None], predicted, annotators), "distribution")
-    scores = distributional.row_scores(annotators, guess, usable, clip=settings.log_clip)
-    codes, distinct = distinct_rows(np.column_stack((scores, labels_per_row, np.ones(usable.size), usable)))
-    headline = distinct[:, :-1]
-    valid = headline * distinct[:, -1:]
-
-    def statistic(counts: FloatArray) -> Values:
-        sums = {"headline": counts @ headline, "answered": counts @ valid}
-        return {
-            f"{prefix}.{name}": value
-            for prefix, columns in sums.items()
-            for name, value in distributional.values_of_sums(columns).items()
-        }
-
-    return MetricFamily(rows, codes, len(distinct), statistic)
-
-
-def _alignment_family(rows: IntArray, confidence: FloatArray, probability: FloatArray) -> MetricFamily:
-    """Rank correlation and mean gap on the rows that have both. The ranks are those of the sample in every
-    replicate."""
-    products = discrimination.rank_products(confidence, probability)
-    codes, columns = distinct_rows(np.column_stack((products, confidence - probability, np.ones(confidence.size))))
-
-    def statistic(counts: FloatArray) -> Values:
-        sums = counts @ columns
-        means = ratio(sums[..., :-1], sums[..., -1:])
-        values = {
-            "alignment_rank_correlation": discrimination.correlation_of_means(means[..., :5]),
-            "alignment_mean_gap": means[..., 5],
-        }
-        return _prefixed("headline", values) | _prefixed("answered", values)
-
-    return MetricFamily(rows, codes, len(columns), statistic)
 
 
 def _prefixed(prefix: str, values: Values) -> Values:

@@ -18,8 +18,14 @@ from scipy.sparse import csr_array
 from scipy.special import ndtr, ndtri
 
 from emocaliber.evaluation.counts import FloatArray, IntArray
-from emocaliber.evaluation.families import MetricFamily, Statistic, Values
-from emocaliber.evaluation.resampling import Population, dense_codes, population
+from emocaliber.evaluation.resampling import (
+    MetricFamily,
+    Population,
+    Statistic,
+    Values,
+    dense_codes,
+    population,
+)
 from emocaliber.evaluation.scorecard import Difference, Estimate, Settings, estimate
 
 Kind = Literal["bca", "percentile"]

@@ -10,14 +10,17 @@ annotators; invalid rows form their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, unit_interval
+from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray
+
+Values = dict[str, FloatArray]
+Statistic = Callable[[FloatArray], Mapping[str, FloatArray]]
+"""Counts of cells (r, cells) to named values, each (r,)."""
 
 MAX_LEVELS = 1_200
 """Where there are more distinct confidences, replicates are of confidences rounded to multiples of 1/1200: enough for
@@ -28,6 +31,18 @@ CHUNK = 2_000_000
 
 JACKKNIFE_GROUPS = 250
 """With more kinds of unit than this, the jackknife leaves out random groups of units in place of single ones."""
+
+
+@dataclass(frozen=True)
+class MetricFamily:
+    """The table's `rows` (n,) that are measured, their cells, `codes` (n,) below `size`, and the statistic of counts
+    (r, size). `exact` holds the values on the sample itself where the cells are of rounded confidences."""
+
+    rows: IntArray
+    codes: IntArray
+    size: int
+    statistic: Statistic
+    exact: Mapping[str, FloatArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class Cells:
 
 
 def cells(
-    confidence: ArrayLike,
+    confidence: FloatArray,
     right: BoolArray,
     usable: BoolArray,
     agreement: FloatArray | None = None,
@@ -95,8 +110,8 @@ def cells(
     levels: int | None = None,
 ) -> Cells:
     """Cells of n rows. `right` (n,) says whether the label is right, `usable` (n,) whether the row is answered at
-    all; `confidence` (n,) is read only where it is. `levels` rounds confidences to multiples of 1 / levels."""
-    value = unit_interval(np.where(usable, confidence, 0.0), "confidence")
+    all; `confidence` (n,), in [0, 1], is read only where it is. `levels` rounds it to multiples of 1 / levels."""
+    value = np.where(usable, confidence, 0.0)
     if levels is not None:
         value = np.round(value * levels) / levels
     share = np.zeros(value.size) if agreement is None else np.where(usable, agreement, 0.0)
