@@ -109,6 +109,13 @@ def test_every_output_says_first_what_was_judged_and_how_much_was_unusable(singl
         assert 0 < text.index(first) < 200
 
 
+def test_reference_methods_are_called_so_in_the_page(single: Scorecard, tmp_path: Path):
+    html = write_score_report(single, tmp_path).read_text(encoding="utf-8")
+    assert 'tr.reference th span::after { content: " (reference)"' in html
+    assert html.count('<tr class="reference">') >= 2
+    assert "floor" not in html
+
+
 def test_rows_that_are_no_pictures_are_not_called_pictures(single_page: Page):
     assert not re.search(r"pictures?|images?", single_page.text, re.IGNORECASE)
 
