@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="a folder, a table (.csv, .tsv, .jsonl, .json, .parquet; .gz too), or"
                         " hub:OWNER/NAME@REVISION")  # fmt: skip
-    parser.add_argument("--layout", choices=LAYOUTS, help="by default told by the files")
+    parser.add_argument("--layout", choices=LAYOUTS, help="detected automatically by default")
     parser.add_argument("--root", type=Path, help="the folder that all images lie under (default: the source's)")
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument("--taxonomy", choices=tuple(TAXONOMIES), help="the labels of rows that list no candidates")
