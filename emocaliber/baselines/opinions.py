@@ -134,8 +134,8 @@ def stacked(opinions: Sequence[Opinion]) -> tuple[Tensor, Tensor, Tensor]:
     rates = opinions[0].base_rate
     if any(other.base_rate is not rates and not torch.equal(other.base_rate, rates) for other in opinions[1:]):
         raise ValueError("opinions with different base rates cannot be fused; give all the same base rate")
-    beliefs = torch.stack([one.belief for one in opinions])
-    return beliefs, torch.stack([one.uncertainty for one in opinions]), rates
+    beliefs = torch.stack([opinion.belief for opinion in opinions])
+    return beliefs, torch.stack([opinion.uncertainty for opinion in opinions]), rates
 
 
 def checked(opinion: Opinion, tolerance: float = 1e-4) -> Opinion:

@@ -87,7 +87,10 @@ def _devices() -> list[tuple[str, str]]:
     devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return [
         ("torch build", build),
-        *((f"device {index}", f"{one.name}, {one.total_memory / 2**30:.0f} GiB") for index, one in enumerate(devices)),
+        *(
+            (f"device {index}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
+            for index, device in enumerate(devices)
+        ),
     ]
 
 

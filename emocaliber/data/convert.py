@@ -119,11 +119,11 @@ def _path(row: Row, folder: Path) -> str:
     if not isinstance(image, FileImage):
         raise UserError(f"{row.place}: image: it came as bytes and has no path; leave --images paths out")
     _bytes(row)
-    whole, top = (image.root / image.name).resolve(), folder.resolve()
-    if not whole.is_relative_to(top):
+    resolved, top = (image.root / image.name).resolve(), folder.resolve()
+    if not resolved.is_relative_to(top):
         raise UserError(f"{row.place}: image: {image.name} does not lie under {top}; write the Parquet file to the "
                         "data root, or leave --images paths out")  # fmt: skip
-    return whole.relative_to(top).as_posix()
+    return resolved.relative_to(top).as_posix()
 
 
 def _join(parts: list[Path], out: Path, metadata: dict[str, str]) -> None:

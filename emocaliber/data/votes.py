@@ -39,17 +39,17 @@ def read_votes(value: object, raters: int | None = None) -> tuple[Votes | None, 
 
     Raises VotesError for any other form, a count below 0 or not whole, or no vote at all.
     """
-    if isinstance(value, Mapping) and value and all(isinstance(one, Mapping) for one in value.values()):
-        means = {str(label): _mean(str(label), one) for label, one in value.items()}
-        return None, Ratings("means", max(one.raters for one in means.values()), means=means)
+    if isinstance(value, Mapping) and value and all(isinstance(entry, Mapping) for entry in value.values()):
+        means = {str(label): _mean(str(label), entry) for label, entry in value.items()}
+        return None, Ratings("means", max(mean.raters for mean in means.values()), means=means)
     if isinstance(value, Mapping):
         return _counts(value, raters)
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise VotesError(f"{value!r} is not a set of votes")
-    if all(isinstance(one, Mapping) and set(one) == {"label", "count"} for one in value):
-        if len({one["label"] for one in value}) < len(value):
+    if all(isinstance(entry, Mapping) and set(entry) == {"label", "count"} for entry in value):
+        if len({entry["label"] for entry in value}) < len(value):
             raise VotesError("a label is counted twice", "give one count a label")
-        return _counts({one["label"]: one["count"] for one in value}, raters)
+        return _counts({entry["label"]: entry["count"] for entry in value}, raters)
     return _annotations(value)
 
 
@@ -86,7 +86,7 @@ def distribution(sample: Sample) -> tuple[dict[str, float], bool] | None:
     weights: Mapping[str, float] = sample.votes or {}
     fitted = not weights and sample.ratings is not None and bool(sample.ratings.means)
     if fitted and sample.ratings is not None:
-        weights = {label: one.mean for label, one in sample.ratings.means.items()}
+        weights = {label: mean.mean for label, mean in sample.ratings.means.items()}
     total = sum(weights.values())
     if total <= 0:
         return None
@@ -105,13 +105,13 @@ def _counts(value: Mapping[Any, Any], raters: int | None) -> tuple[Votes, Rating
 
 
 def _annotations(value: Sequence[Any]) -> tuple[Votes, Ratings]:
-    answers = tuple(_annotation(number, one) for number, one in enumerate(value, start=1))
-    if len({one.rater for one in answers}) < len(answers):
+    answers = tuple(_annotation(number, rater) for number, rater in enumerate(value, start=1))
+    if len({answer.rater for answer in answers}) < len(answers):
         raise VotesError("one rater is listed twice", "keep one answer a rater")
-    if repeated := next((one for one in answers if len(set(one.labels)) < len(one.labels)), None):
+    if repeated := next((answer for answer in answers if len(set(answer.labels)) < len(answer.labels)), None):
         raise VotesError(f"rater {repeated.rater} chose a label twice", "name each label once")
-    several = any(len(one.labels) != 1 for one in answers)
-    votes = Counter(label for one in answers for label in one.labels)
+    several = any(len(answer.labels) != 1 for answer in answers)
+    votes = Counter(label for answer in answers for label in answer.labels)
     return dict(votes), Ratings("multi-select" if several else "annotations", len(answers), answers)
 
 
@@ -122,7 +122,7 @@ def _annotation(number: int, value: object) -> Annotation:
         labels, rater = value, str(number)
     if isinstance(labels, str):
         return Annotation(rater, (labels,))
-    if isinstance(labels, Sequence) and all(isinstance(one, str) for one in labels):
+    if isinstance(labels, Sequence) and all(isinstance(label, str) for label in labels):
         return Annotation(rater, tuple(labels))
     raise VotesError(f"{value!r} is not a rater's answer")
 

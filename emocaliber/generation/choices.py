@@ -101,10 +101,10 @@ def single_tokens(tokenizer: PreTrainedTokenizerBase, text: str, options: Sequen
     base = token_ids(tokenizer, text)
     tokens = []
     for option in options:
-        whole = token_ids(tokenizer, text + option)
-        if whole[:-1] != base:
+        with_option = token_ids(tokenizer, text + option)
+        if with_option[:-1] != base:
             return None
-        tokens.append(whole[-1])
+        tokens.append(with_option[-1])
     return tokens
 
 

@@ -22,8 +22,8 @@ def fingerprint(model: str | Path | None) -> str:
     files = sorted({file for part in _PARTS for file in directory.glob(part)})
     if not any(file.suffix == ".safetensors" for file in files):
         raise FileNotFoundError(f"{directory} holds no *.safetensors; is it a model's or an adapter's directory?")
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
-            whole.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return whole.hexdigest()[:16]
+            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

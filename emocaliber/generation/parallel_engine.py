@@ -119,7 +119,8 @@ class ParallelEngine:
 
 def _failed(requests: Sequence[Request], reason: str) -> list[Response]:
     return [
-        Response(one.sample_id, "", ENGINE_ERROR, choices=(None,) * len(one.choices), error=reason) for one in requests
+        Response(request.sample_id, "", ENGINE_ERROR, choices=(None,) * len(request.choices), error=reason)
+        for request in requests
     ]
 
 

@@ -148,4 +148,6 @@ class _Asking:
         if self.journal is not None:
             self.journal.append([(question.key, answer) for question, answer in zip(asked, answers, strict=True)])
         following = iter(answers)
-        return [next(following) if isinstance(one.request, Request) else one.request for one in questions]
+        return [
+            next(following) if isinstance(question.request, Request) else question.request for question in questions
+        ]

@@ -150,8 +150,8 @@ class TransformersEngine:
         texts = [self._chat(request.prompt) + start for request, start in zip(requests, prefixes, strict=True)]
         ends = [self._choices.endings(text, tuple(continuations), until) for text in texts]
         alike: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for index, (request, one) in enumerate(zip(requests, ends, strict=True)):
-            alike[request.image.size, len(one.shared), len(one.rows[0])].append(index)
+        for index, (request, end) in enumerate(zip(requests, ends, strict=True)):
+            alike[request.image.size, len(end.shared), len(end.rows[0])].append(index)
         scores = np.empty((len(requests), len(continuations)))
         for indices in alike.values():
             most = max(len(row) for index in indices for row in ends[index].rows)
@@ -169,12 +169,13 @@ class TransformersEngine:
     ) -> NDArray[np.float64]:
         """[texts, rows] for texts and pictures of one length: without padding, the model finds its places by itself."""
         inputs = self._inputs(texts, images)
-        whole = inputs["input_ids"].shape[1]
-        shared = whole - len(token_ids(self.processor.tokenizer, texts[0])) + len(ends[0].shared)
+        prompt_length = inputs["input_ids"].shape[1]
+        shared = prompt_length - len(token_ids(self.processor.tokenizer, texts[0])) + len(ends[0].shared)
         cut = {
-            name: value[:, :shared] if value.shape == (len(texts), whole) else value for name, value in inputs.items()
+            name: value[:, :shared] if value.shape == (len(texts), prompt_length) else value
+            for name, value in inputs.items()
         }
-        rows = [row for one in ends for row in one.rows]
+        rows = [row for end in ends for row in end.rows]
         ids, counted = padded(rows, self.model.device)
         begun = self.model(**cut, use_cache=ids.shape[1] > 1, logits_to_keep=1)
         logits = begun.logits.repeat_interleave(len(ends[0].rows), dim=0)

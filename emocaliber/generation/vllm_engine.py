@@ -160,7 +160,7 @@ class VllmEngine:
             self._choices.endings(self._chat(request.prompt) + start, tuple(continuations), until)
             for request, start in zip(requests, prefixes, strict=True)
         ]
-        asked = [(index, *place) for index, one in enumerate(ends) for place in places(one.rows, _MOST_RECORDED)]
+        asked = [(index, *place) for index, end in enumerate(ends) for place in places(end.rows, _MOST_RECORDED)]
         outputs = self._run(
             [[*ends[index].shared, *begun] for index, begun, _ in asked],
             [requests[index] for index, _, _ in asked],
@@ -173,8 +173,8 @@ class VllmEngine:
         }
         return np.array(
             [
-                [sum(logs[index, row[:n], row[n]] for n in range(len(row))) for row in one.rows]
-                for index, one in enumerate(ends)
+                [sum(logs[index, row[:n], row[n]] for n in range(len(row))) for row in end.rows]
+                for index, end in enumerate(ends)
             ],
             dtype=np.float64,
         )

@@ -1,4 +1,4 @@
-"""Listening to vLLM while it writes: its engine taken step by step, each answer told as it grows.
+"""Listening to vLLM while it writes: its engine taken step by step, each answer on_token as it grows.
 
 Not an engine. `LLM.generate` hands over complete answers only.
 """
@@ -18,9 +18,9 @@ def run_and_tell(
     prompts: Sequence[Any],
     parameters: Sequence[SamplingParams],
     lora: LoRARequest | None,
-    told: Callable[[int, str], bool],
+    on_token: Callable[[int, str], bool],
 ) -> list[Any]:
-    """The prompts' outputs, in order, as `LLM.generate` gives them; `told` hears each one's number and text so far.
+    """The prompts' outputs, in order, as `LLM.generate` gives them; `on_token` hears each one's number and text so far.
 
     Where it returns False, the answer is broken off: its output is the last that came, not finished.
     """
@@ -30,18 +30,18 @@ def run_and_tell(
     places: dict[str, int] = {}
     outputs: dict[int, Any] = {}
     try:
-        for number, (one, parameter) in enumerate(zip(inputs, parameters, strict=True)):
+        for number, (single, parameter) in enumerate(zip(inputs, parameters, strict=True)):
             name = str(next(llm.request_counter))
-            engine.add_request(name, one, parameter, lora_request=lora)
+            engine.add_request(name, single, parameter, lora_request=lora)
             places[name] = number
         while places:
             stepped: list[Any] = engine.step()
             for output in stepped:
                 outputs[number := places[output.request_id]] = output
-                wanted = told(number, output.outputs[0].text)
+                goes_on = on_token(number, output.outputs[0].text)
                 if output.finished:
                     del places[output.request_id]
-                elif not wanted:
+                elif not goes_on:
                     del places[output.request_id]
                     engine.abort_request([output.request_id], internal=False)
     finally:

@@ -109,10 +109,10 @@ def _scorecard(folder: Path | None) -> str:
 def card(stage: Finished, *, merged: bool, scorecard: str) -> str:
     """The model card: what it is, how to ask it, what it was trained on, how it was judged."""
     recipe, template = stage.recipe, load_template(stage.recipe["template"])
-    whole = merged or not stage.is_adapter
+    complete = merged or not stage.is_adapter
     head = {
         "base_model": recipe["model"],
-        "library_name": "transformers" if whole else "peft",
+        "library_name": "transformers" if complete else "peft",
         "pipeline_tag": "image-text-to-text",
         "tags": ["emotion-recognition", "calibration", "verbalized-confidence", "emocaliber"],
     }
@@ -123,7 +123,7 @@ def card(stage: Finished, *, merged: bool, scorecard: str) -> str:
         "---",
         f"# {recipe['model']}, stage {recipe['stage']} of emocaliber",
         "",
-        f"{'A whole model' if whole else 'A LoRA adapter'} that names the feeling a picture shows"
+        f"{'A complete model' if complete else 'A LoRA adapter'} that names the emotion in an image"
         + (" and states how sure it is." if "confidence" in template.fields else "."),
         "The confidence is a claim about data like those below; on other pictures, check it before relying on it.",
         "",

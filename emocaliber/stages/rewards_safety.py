@@ -57,8 +57,8 @@ class Safety:
             "c = {}: malformed output pays more than a wrong answer": self.garbage_pays_when_wrong,
             "c = {}: malformed output pays more than a right answer": self.garbage_pays_when_right,
         }
-        told = [text.format(_spoken(where)) for text, where in sentences.items() if where]
-        return "; ".join(told) or "safe: honesty pays best at every p"
+        findings = [text.format(_spoken(where)) for text, where in sentences.items() if where]
+        return "; ".join(findings) or "safe: honesty pays best at every p"
 
 
 def safety(reward: Reward) -> Safety:

@@ -78,7 +78,7 @@ def train_supervised(
         data_collator=SoftTargetCollator(collator, AnswerPaths(processor, template)),
         callbacks=[Log(out, title), *callbacks],
         level_loss=level_loss,
-        packing=recipe.packing and use_packing(learner, whole=sharding(recipe) == "none"),
+        packing=recipe.packing and use_packing(learner, sharded=sharding(recipe) != "none"),
         lengths=token_lengths(examples, template, processor, recipe.shown_pixels) if grouped else None,
     )
     if reader is not None:

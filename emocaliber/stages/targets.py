@@ -142,10 +142,10 @@ def apportioned(shares: Floats) -> tuple[float, ...]:
     if abs(shares.sum() - 1) > 1e-6 or shares.min() < 0:
         raise ValueError(f"{shares.tolist()} is no distribution")
     steps = len(LEVELS) - 1
-    whole = np.floor(shares * steps + 1e-9).astype(int)
-    order = np.argsort(whole - shares * steps, kind="stable")
-    whole[order[: steps - whole.sum()]] += 1
-    return tuple(LEVELS[n] for n in whole.tolist())
+    counts = np.floor(shares * steps + 1e-9).astype(int)
+    order = np.argsort(counts - shares * steps, kind="stable")
+    counts[order[: steps - counts.sum()]] += 1
+    return tuple(LEVELS[n] for n in counts.tolist())
 
 
 def distributed(samples: Sequence[Sample], shares: Sequence[Floats], template: Template) -> list[TrainingExample]:

@@ -80,15 +80,15 @@ def seen_by(places: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return (rows[:, None] <= places[:, :, None]) & new[:, None]
 
 
-def use_packing(model: Any, *, whole: bool = True) -> bool:
+def use_packing(model: Any, *, sharded: bool = False) -> bool:
     """Make a model of the Qwen-VL family ready for `packed`; another is left alone, said in a line, and False.
 
-    Where a process holds a part of the weights alone (`whole` False), LoRA is not summed with them.
+    Where a process holds a part of the weights alone (`sharded`), LoRA is not summed with them.
     """
     if not use_attention(model, ATTENTION, packed_attention, "packing is off"):
         return False
     look_at_few(model)
-    if whole:
+    if not sharded:
         sum_small_lora(model)
     return True
 
