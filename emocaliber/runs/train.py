@@ -43,6 +43,7 @@ from emocaliber.stages.verbalize import verbalize
 STAGES = {"label": label, "verbalize": verbalize, "calibrate": calibrate}
 BOARDS = "runs"  # tensorboard's folder, which transformers puts among the checkpoints
 COMPLETIONS = "completions"  # where TRL writes sampled answers, with log_completions
+CARD = "README.md"  # TRL's model card among the checkpoints
 
 
 def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | None = None) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
             result = STAGES[recipe.stage](recipe, rows, adapter, folder, open_teacher)
             if processes.is_main_process:
                 keep_boards(folder / CHECKPOINTS)
-                discard(folder / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS)
+                discard(folder / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS, CARD)
                 forget_answers(folder)
             return result
 
