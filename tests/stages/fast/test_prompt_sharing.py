@@ -52,6 +52,7 @@ def trainer_of(
         per_device_train_batch_size=3 * COPIES, num_generations=COPIES, max_completion_length=5,
         gradient_checkpointing=False, **more,
     )  # fmt: skip
+    adapted.double()  # in float32 the smallest gradients carry the rounding of the largest, by machine
     trainer = (ours if sharing else plain)(
         model=adapted,
         reward_funcs=[length],
@@ -97,10 +98,8 @@ def test_draws_losses_and_gradients_are_those_of_trl(family: str, method: str, b
         assert drawn["advantages"].abs().max() > 0
         assert loss_too == pytest.approx(loss, rel=1e-4, abs=1e-6)
         assert gradients_too.keys() == gradients.keys()
-        largest = max(gradient.abs().max() for gradient in gradients.values())
         for name, gradient in gradients.items():
-            rounding = 1e-5 * max(1.0, float(largest))  # a sum's small parts carry the error of its large ones
-            torch.testing.assert_close(gradients_too[name], gradient, rtol=1e-3, atol=rounding, msg=name)
+            torch.testing.assert_close(gradients_too[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("method", METHODS)
