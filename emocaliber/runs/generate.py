@@ -221,7 +221,8 @@ def _engines(arguments: argparse.Namespace) -> Engine:
     """One engine, or as many as there shall be side by side."""
     if arguments.data_parallel == 1:
         return _engine(arguments)
-    settings = argparse.Namespace(**{key: value for key, value in vars(arguments).items() if not callable(value)})
+    of_the_command_line = ("parser", "run", "output")  # none of these can be sent to a process
+    settings = argparse.Namespace(**{k: v for k, v in vars(arguments).items() if k not in of_the_command_line})
     return ParallelEngine(partial(_engine, settings), devices(arguments.data_parallel))
 
 
