@@ -112,7 +112,7 @@ def test_a_run_killed_in_every_step_ends_as_an_uninterrupted_one(
     ("change", "sentence"),
     [
         ({"learning_rat": 1}, "did you mean 'learning_rate'"),
-        ({"data": ["none.parquet"]}, "there is no such file"),
+        ({"data": ["none.parquet"]}, "there is no file 'none.parquet'"),
         ({"splits": ["nowhere"]}, "no row belongs to nowhere"),
     ],
 )
