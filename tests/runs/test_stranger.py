@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def commands() -> list[list[str]]:
     """What the README's section on one's own pictures says to type."""
-    section = (ROOT / "README.md").read_text().partition("## Your own pictures")[2].partition("\n## ")[0]
+    section = (ROOT / "README.md").read_text().partition("## Train on your own pictures")[2].partition("\n## ")[0]
     lines = re.sub(r"\\\n\s*", "", section.partition("```\n")[2].partition("```")[0]).splitlines()
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("emocaliber ")]
 
