@@ -20,8 +20,8 @@ from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Request
 
 LEAST_CHANGE = 5e-5
-"""In nats. Merging an untrained adapter moves a log-probability by a few 1e-6, which is rounding in float32; the first
-step of training moves it by more than 1e-3."""
+"""In nats. Merging an untrained adapter moves a log-probability by a few 1e-6, which is rounding in float32; the
+threshold stands above that by judgement."""
 
 PROBED = ("<answer>", "happy", "sad")
 """The continuations whose log-probabilities are compared."""

@@ -1,8 +1,7 @@
 """JSON as models write it: single or curly quotes, bare keys, trailing commas, comments, percent signs, line breaks and
 quotation marks inside strings, a missing end. One forward scan, never an exception; numbers stay text.
 
-The libraries for lenient JSON were no choice: json5 and demjson are far from linear, json-repair guesses where it
-should refuse. Here nothing is guessed: where a text stops being readable, the object ends with what was complete.
+Nothing is guessed: where a text stops being readable, the object ends with what was complete.
 
     python -c "from emocaliber.reading.lenient_json import objects; print(objects('Sure: {emotion: \\'joy\\',}'))"
 """
