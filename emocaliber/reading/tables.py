@@ -177,7 +177,7 @@ def _objects(path: Path, file: BinaryIO) -> _Raw:
 
 
 def _delimited(path: Path, file: BinaryIO) -> _Raw:
-    csv.field_size_limit(1 << 26)  # a column of responses may be long
+    limit = csv.field_size_limit(1 << 26)  # a column of responses may be long
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     try:
         first = text.readline()
@@ -200,6 +200,7 @@ def _delimited(path: Path, file: BinaryIO) -> _Raw:
         raise UserError(f"{path} cannot be read as a table: {problem}") from None
     finally:
         text.detach()
+        csv.field_size_limit(limit)  # it is the process's own, and data tables rely on the usual one
 
 
 def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zipfile
@@ -193,3 +194,12 @@ def test_rows_in_are_rows_out(tmp_path_factory: pytest.TempPathFactory, rows: li
     else:
         text = "conf,right\n" + "".join(f"{'' if c is None else c / 100},{r}\n" for c, r in rows)
     assert judged(read_table(written(folder, text)).rows) == [(None if c is None else c / 100, r) for c, r in rows]
+
+
+def test_a_long_field_is_read_and_the_limit_is_the_process_own_again_afterwards(tmp_path: Path):
+    before = csv.field_size_limit()
+    path = written(tmp_path, "confidence,correct,explanation
+0.5,1," + "x" * 200_000 + "
+")
+    assert judged(read_table(path).rows) == [(0.5, True)]
+    assert csv.field_size_limit() == before
