@@ -198,8 +198,6 @@ def test_rows_in_are_rows_out(tmp_path_factory: pytest.TempPathFactory, rows: li
 
 def test_a_long_field_is_read_and_the_limit_is_the_process_own_again_afterwards(tmp_path: Path):
     before = csv.field_size_limit()
-    path = written(tmp_path, "confidence,correct,explanation
-0.5,1," + "x" * 200_000 + "
-")
+    path = written(tmp_path, "confidence,correct,explanation\n0.5,1," + "x" * 200_000 + "\n")
     assert judged(read_table(path).rows) == [(0.5, True)]
     assert csv.field_size_limit() == before
