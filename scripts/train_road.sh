@@ -8,7 +8,7 @@ shift 2
 
 train() {
     if [ "${GPUS:-1}" -gt 1 ]; then
-        accelerate launch --config_file recipes/accelerate/ddp.yaml --num_processes "$GPUS" -m emocaliber.cli train "$@"
+        accelerate launch --config_file recipes/accelerate/ddp.yaml --num_processes "$GPUS" -m emocaliber train "$@"
     else
         emocaliber train "$@"
     fi

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 
 Floats = npt.NDArray[np.float64]
@@ -158,6 +157,8 @@ def fit_shared_temperature(groups: Sequence[tuple[Floats, npt.NDArray[np.int64]]
 
 def search_temperature(loss: Callable[[float], float]) -> float:
     """The temperature in [COLDEST, HOTTEST] with the least `loss`, searched on its logarithm by Brent's method."""
+    from scipy.optimize import minimize_scalar  # heavy: commands that fit nothing must not load it
+
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     best = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=bounds, method="bounded")
     return float(np.exp(best.x))
@@ -185,6 +186,8 @@ def _fit_logistic(
     features: Floats, correct: Bools, start: list[float], bounds: list[tuple[float, float]]
 ) -> list[float]:
     """The parameters [d] of sigmoid(features [n, d] @ parameters) with the least negative log-likelihood."""
+    from scipy.optimize import minimize  # heavy, as above
+
     right = correct.astype(float)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:

@@ -1,6 +1,6 @@
 """The command line: groups of commands, one module a group, and what a mistake, a full disk or Ctrl-C becomes.
 
-What is heavy is imported when a command runs, so that `emocaliber --help` loads no torch. Bad input, raised as
+A command's module is imported when the command is named, so that the help answers at once. Bad input, raised as
 `UserError` anywhere below, becomes one sentence on stderr and exit code 2.
 
     emocaliber --help
@@ -14,48 +14,46 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from emocaliber import __version__
-from emocaliber.cli import baselines, compare, data, predict, recalibrate, score, share, training
 from emocaliber.cli.console import silence_libraries
 from emocaliber.cli.parsing import CommandParser
 from emocaliber.core.errors import UserError
 from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import claimed
 from emocaliber.core.stopping import TerminatedError, end_with_parent, exit_code, prompt_stop
-from emocaliber.runs import generate
 
 DESCRIPTION = """\
 Emotion recognition with calibrated confidence: train vision-language models to state how sure they are, query them,
 and evaluate whether the stated confidence is right."""
 
-Arguments = Callable[[argparse.ArgumentParser], None]
-
-GROUPS: dict[str, dict[str, tuple[Arguments, str]]] = {
+GROUPS = {
     "train": {
-        "run": (training.add_run, "Run a folder of recipes: train three stages, predict, evaluate, write the report."),
-        "train": (training.add_train, "Train one stage. Re-run the same command to resume."),
-        "recipe": (training.add_recipe, "Validate, show or copy recipes; estimate memory and time; plot rewards."),
+        "run": "Run a folder of recipes: train three stages, predict, evaluate, write the report.",
+        "train": "Train one stage. Re-run the same command to resume.",
+        "recipe": "Validate, show or copy recipes; estimate memory and time; plot rewards.",
     },
     "predict": {
-        "generate": (generate.add_arguments, "Query a model about a data set; write responses and predictions."),
-        "ask": (predict.add_ask, "Query a model about a few images, in the terminal."),
-        "chat": (predict.add_chat, "Open a page that answers questions about images."),
+        "generate": "Query a model about a data set; write responses and predictions.",
+        "ask": "Query a model about a few images, in the terminal.",
+        "chat": "Open a page that answers questions about images.",
     },
     "evaluate": {
-        "score": (score.add_arguments, "Evaluate predictions: metrics with confidence intervals and comparisons."),
-        "compare": (compare.add_arguments, "Compare a finished run with the baselines on the same samples."),
-        "recalibrate": (recalibrate.add_arguments, "Recalibrate confidences after training (temperature, beta, ...)."),
-        "baseline": (baselines.add_arguments, "Train an evidential or other baseline on the features of a model."),
+        "score": "Evaluate predictions: metrics with confidence intervals and comparisons.",
+        "compare": "Compare a finished run with the baselines on the same samples.",
+        "recalibrate": "Recalibrate confidences after training (temperature, beta, ...).",
+        "baseline": "Train an evidential or other baseline on the features of a model.",
     },
     "data and sharing": {
-        "data": (data.add_arguments, "Check, convert, split and corrupt data; make preference pairs."),
-        "export": (share.add_export, "Export a trained model or adapter with its model card."),
+        "data": "Check, convert, split and corrupt data; make preference pairs.",
+        "export": "Export a trained model or adapter with its model card.",
     },
 }
-"""The commands by group: what adds a command's arguments, and its sentence in the help."""
+"""The commands by group, each with its sentence in the help."""
+ENV = "Print versions and devices, to be pasted into a bug report."
+COMMANDS = {name: sentence for group in GROUPS.values() for name, sentence in group.items()} | {"env": ENV}
 
 INPUT_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
 RESUME = "the same command resumes"
@@ -65,9 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 130 stopped by Ctrl-C, 143
     by SIGTERM."""
     silence_libraries()
-    parsed = build_parser().parse_command(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    command = next((word for word in words[:1] if word in COMMANDS), "")
+    parsed = build_parser(command).parse_command(words)
     try:
-        with prompt_stop(), _claimed(parsed, sys.argv[1:] if arguments is None else list(arguments)):
+        with prompt_stop(), _claimed(parsed, words):
             if "RANK" in os.environ:
                 end_with_parent()
             parsed.run(parsed)
@@ -94,8 +94,8 @@ def _fail(sentence: str) -> int:
     return 2
 
 
-def build_parser() -> CommandParser:
-    """The parser of all commands."""
+def build_parser(command: str | None = None) -> CommandParser:
+    """The parser of all commands, or one that knows the arguments of `command` alone and imports nothing for others."""
     parser = CommandParser(
         prog="emocaliber",
         usage="emocaliber COMMAND ...",
@@ -106,17 +106,44 @@ def build_parser() -> CommandParser:
     parser.add_argument("--version", action="version", version=f"emocaliber {__version__}")
     parser.set_defaults(output=lambda _: None)
     commands = parser.add_subparsers(required=True, prog="emocaliber", metavar="COMMAND", help=argparse.SUPPRESS)
-    for group in GROUPS.values():
-        for name, (add_arguments, sentence) in group.items():
-            add_arguments(commands.add_parser(name, description=sentence))
-    share.add_env(commands.add_parser("env", description=share.ENV))
+    for name, sentence in COMMANDS.items():
+        subparser = commands.add_parser(name, description=sentence)
+        if command in (None, name):
+            _add_arguments(name, subparser)
     return parser
+
+
+def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
+    if command in GROUPS["train"]:
+        from emocaliber.cli import training
+
+        add = {"run": training.add_run, "train": training.add_train, "recipe": training.add_recipe}[command]
+    elif command in GROUPS["predict"]:
+        from emocaliber.cli import predict
+        from emocaliber.runs import generate
+
+        add = {"generate": generate.add_arguments, "ask": predict.add_ask, "chat": predict.add_chat}[command]
+    elif command in ("score", "compare"):
+        from emocaliber.cli import judge
+
+        add = {"score": judge.add_score, "compare": judge.add_compare}[command]
+    elif command == "recalibrate":
+        from emocaliber.cli.recalibrate import add_arguments as add
+    elif command == "baseline":
+        from emocaliber.cli.baselines import add_arguments as add
+    elif command == "data":
+        from emocaliber.cli.data import add_arguments as add
+    else:
+        from emocaliber.cli import share
+
+        add = {"export": share.add_export, "env": share.add_env}[command]
+    add(parser)
 
 
 def _overview() -> str:
     lines = []
     for title, group in GROUPS.items():
-        lines += [f"{title}:", *(f"  {name:<14}{sentence}" for name, (_, sentence) in group.items()), ""]
+        lines += [f"{title}:", *(f"  {name:<14}{sentence}" for name, sentence in group.items()), ""]
     return "\n".join(
         [*lines, "`emocaliber COMMAND --help` lists the options; for a bug report, paste `emocaliber env`."]
     )

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from emocaliber.core.outputs import Output
 
-ENV = "Print versions and devices, to be pasted into a bug report."
-
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The arguments of `export`."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.gpus import take_one_gpu
-from emocaliber.core.outputs import SCORECARD, Output
+from emocaliber.core.outputs import REPORT, SCORECARD, Output
 from emocaliber.core.yaml_files import located
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ PARTS = {
 """What `estimate` prints of a GPU's memory, where there is any of it."""
 STAGE_FILES = ("inputs.json", "done.json", "log.jsonl", "held_out.jsonl", "held_out_start.json", "asked-*.jsonl",
                "profile.png")  # fmt: skip
-REPORT_FILES = ("report/report.*", "report/scorecard.json", "report/inputs.json", "report/done.json")
 EVALUATION_FILES = (*SCORECARD, "rows/*.jsonl", "answers/*/*/*.json*")
 EVALUATION = "evaluate.yaml"
 
@@ -115,7 +114,7 @@ def _add_estimate(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_output(arguments: argparse.Namespace) -> Output:
-    names = EVALUATION_FILES if arguments.recipes.name == EVALUATION else REPORT_FILES
+    names = EVALUATION_FILES if arguments.recipes.name == EVALUATION else REPORT
     return Output(arguments.out, names, in_steps=arguments.recipes.name != EVALUATION)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.samples import Sample
-from emocaliber.data.parquet import read_samples
 
 DATA = Path(__file__).parent
 FILES = {"emoji": DATA / "emoji-sentiment.parquet", "kaomoji": DATA / "kaomoji.parquet"}
@@ -20,6 +19,8 @@ FILES = {"emoji": DATA / "emoji-sentiment.parquet", "kaomoji": DATA / "kaomoji.p
 
 def samples_in(data: Sequence[str], splits: Sequence[str] | None = None) -> list[Sample]:
     """The rows of embedded tasks or Parquet files, in order, that belong to the splits, or all; none may be there."""
+    from emocaliber.data.parquet import read_samples  # heavy: commands take the tasks' names from here for their help
+
     return [sample for name in data for sample in read_samples(FILES.get(name) or Path(name), splits)]
 
 
@@ -28,6 +29,8 @@ def load(task: str, split: str | None = None) -> list[Sample]:
 
     Raises UserError where there is no such task or split.
     """
+    from emocaliber.data.parquet import read_samples  # heavy, as above
+
     if task not in FILES:
         raise UserError(f"there is no embedded data for task {task!r}; there is {' and '.join(FILES)}")
     return read_samples(FILES[task], split)

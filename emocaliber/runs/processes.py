@@ -1,6 +1,6 @@
 """One process's place in its launch, and what is refused there before a model is loaded.
 
-torchrun --nproc_per_node 2 -m emocaliber.cli train RECIPE --out DIR
+torchrun --nproc_per_node 2 -m emocaliber train RECIPE --out DIR
 """
 
 from __future__ import annotations

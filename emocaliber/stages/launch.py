@@ -3,7 +3,7 @@
 `accelerate launch` or `torchrun` starts the processes, accelerate joins them (emocaliber.runs.processes); started by
 itself, a process is alone and everything here is a plain loop.
 
-    torchrun --nproc_per_node 2 -m emocaliber.cli train RECIPE --out DIR
+    torchrun --nproc_per_node 2 -m emocaliber train RECIPE --out DIR
 """
 
 from __future__ import annotations

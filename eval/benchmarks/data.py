@@ -95,7 +95,7 @@ def picture(random: np.random.Generator) -> bytes:
 
 def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tuple[str, float, float, float]]:
     """What was run, its seconds, those of CPU, and its peak memory in megabytes, all processes together."""
-    command = [sys.executable, "-m", "emocaliber.cli", "data"]
+    command = [sys.executable, "-m", "emocaliber", "data"]
     options = [str(source), *([] if source.is_dir() else ["--taxonomy", "mikels-8"]), "--workers", str(workers)]
     check, convert = ([*command, action, *options, "--drop-problems", "--out"] for action in ("check", "convert"))
     results = [("check", *run([*check, str(folder / "check")]))]
@@ -103,7 +103,7 @@ def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tup
     results.append(("convert --drop-problems", *run([*convert, str(folder / "a.parquet")])))
     split = [*command, "split", *options, "--keep-test", "--drop-problems", "--out", str(folder / "s.parquet")]
     results.append(("split --keep-test", *run(split)))
-    recipe = ["emocaliber.cli", "train", "recipes/tiny/1-label.yaml", f"data=[{folder / 's.parquet'}]", "max_steps=1"]
+    recipe = ["emocaliber", "train", "recipes/tiny/1-label.yaml", f"data=[{folder / 's.parquet'}]", "max_steps=1"]
     train = [sys.executable, "-m", *recipe, "--out", str(folder / "1-label")]
     results.append(("train, until its first step is prepared", *run(train, until="1-label:")))
     if kill:

@@ -46,7 +46,7 @@ def run(seed: int, out: Path) -> dict[str, Any]:
         command = [
             sys.executable,
             "-m",
-            "emocaliber.cli",
+            "emocaliber",
             "run",
             "recipes/tiny",
             "--out",

@@ -211,7 +211,7 @@ def command_section() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.jsonl"
         write_predictions(path, _predictions())
-        command = [sys.executable, "-m", "emocaliber.cli", "score", str(path), "--out", folder]
+        command = [sys.executable, "-m", "emocaliber", "score", str(path), "--out", folder]
         start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -94,7 +94,7 @@ def page_url(page_folder: Path, album: Path) -> Iterator[str]:
 @contextmanager
 def page(folder: Path, *options: str) -> Iterator[str]:
     """`emocaliber chat` with these options on a free port; `folder` is where it may leave temporary files."""
-    command = [sys.executable, "-m", "emocaliber.cli", "chat", "--port", "0", *options]
+    command = [sys.executable, "-m", "emocaliber", "chat", "--port", "0", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment

@@ -311,7 +311,7 @@ def test_a_port_that_is_taken_is_a_clear_line():
 
 
 def test_the_command_refuses_to_open_the_page_to_others_without_a_password():
-    command = [sys.executable, "-m", "emocaliber.cli", "chat", "--host", "0.0.0.0", "--model", "x"]
+    command = [sys.executable, "-m", "emocaliber", "chat", "--host", "0.0.0.0", "--model", "x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "set --auth NAME:PASSWORD" in done.stderr

@@ -19,7 +19,7 @@ from tests.chat.test_answer import read
 
 
 def ask(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "emocaliber.cli", "ask", *map(str, arguments)]
+    command = [sys.executable, "-m", "emocaliber", "ask", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -14,7 +14,7 @@ from emocaliber.cli.main import GROUPS
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "emocaliber.cli", *arguments]
+    command = [sys.executable, "-m", "emocaliber", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

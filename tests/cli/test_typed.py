@@ -163,7 +163,7 @@ def test_the_table_has_sixty_lines_and_more() -> None:
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
     """`emocaliber recipe show ... | head -1`"""
-    command = [sys.executable, "-m", "emocaliber.cli", "recipe", "show", TINY]
+    command = [sys.executable, "-m", "emocaliber", "recipe", "show", TINY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
         assert shown.stdout is not None
         assert shown.stderr is not None

@@ -55,7 +55,7 @@ def samples_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def generate(samples: Path, model: Path, out: Path, *options: str) -> list[Record]:
     command = ["generate", "--data", str(samples), "--model", str(model), "--out", str(out), "--dtype", "float32"]
     done = subprocess.run(
-        [sys.executable, "-m", "emocaliber.cli", *command, "--max-new-tokens", "12", *options],
+        [sys.executable, "-m", "emocaliber", *command, "--max-new-tokens", "12", *options],
         env={**os.environ, **VLLM_ON_CPU},
         check=False,
         capture_output=True,

@@ -139,7 +139,7 @@ def test_killed_ten_times_the_files_are_those_of_an_uninterrupted_run(random_mod
 
     def command(out: str) -> list[str]:
         options = ["--data", "samples.parquet", "--model", str(random_model), "--max-new-tokens", "4", "--out", out]
-        return [sys.executable, "-m", "emocaliber.cli", "generate", *options]
+        return [sys.executable, "-m", "emocaliber", "generate", *options]
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = time.monotonic()

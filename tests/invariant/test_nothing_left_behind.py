@@ -100,7 +100,7 @@ def check_journal(out: Path) -> None:
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_parallel_engines_end_with_the_run(number: signal.Signals, tmp_path: Path) -> None:
     options = ["--data-parallel", "2", "--batch-size", "8", "--out", str(tmp_path / "out")]
-    with started("-m", "emocaliber.cli", *GENERATE, *options) as process:
+    with started("-m", "emocaliber", *GENERATE, *options) as process:
         wait_for(lambda: answers(tmp_path / "out") > 0, process)
         stop(process, number, members=3)
     check_journal(tmp_path / "out")
@@ -111,7 +111,7 @@ def test_parallel_engines_end_with_the_run(number: signal.Signals, tmp_path: Pat
 def test_vllms_processes_end_with_the_run(number: signal.Signals, tmp_path: Path) -> None:
     apart = VLLM_ON_CPU | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
     options = ["--engine", "vllm", "--max-model-len", "512", "--out", str(tmp_path / "out")]
-    with started("-m", "emocaliber.cli", *GENERATE, *options, **apart) as process:
+    with started("-m", "emocaliber", *GENERATE, *options, **apart) as process:
         wait_for(lambda: answers(tmp_path / "out") > 0, process)
         stop(process, number, members=3)
     check_journal(tmp_path / "out")
@@ -119,7 +119,7 @@ def test_vllms_processes_end_with_the_run(number: signal.Signals, tmp_path: Path
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_trainers_end_with_the_launcher(number: signal.Signals, tmp_path: Path) -> None:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "emocaliber.cli"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "emocaliber"]
     with started(*torchrun, *TRAIN, "--out", str(tmp_path / "out")) as process:
         wait_for((tmp_path / "out" / "log.jsonl").exists, process)
         stop(process, number, members=3, launcher=True)

@@ -80,7 +80,7 @@ def test_generation_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path
     def command(out: Path) -> list[str]:
         asked = ["--data", "kaomoji", "--split", "test", "--limit", "24", "--model", "tiny", "--batch-size", "4"]
         adapter = ["--adapter", str(Path(load.__code__.co_filename).parent / "tiny-adapter")]
-        return [sys.executable, "-m", "emocaliber.cli", "generate", *asked, *adapter, "--out", str(out)]
+        return [sys.executable, "-m", "emocaliber", "generate", *asked, *adapter, "--out", str(out)]
 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"

@@ -25,7 +25,7 @@ STEPS = ("1-label", "2-verbalize", "3-calibrate", "predictions/stage-1", "predic
 
 
 def command(recipes: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "emocaliber.cli", "run", str(recipes), "--out", str(out)]
+    return [sys.executable, "-m", "emocaliber", "run", str(recipes), "--out", str(out)]
 
 
 def environment() -> dict[str, str]:

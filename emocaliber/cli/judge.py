@@ -1,6 +1,8 @@
-"""The verb `score`: its arguments, and the judgement they ask for.
+"""Commands that judge: `score` (prediction files and tables) and `compare` (a finished run beside the baselines).
 
 emocaliber score predictions.jsonl --calibration calibration.jsonl --out out/score
+emocaliber score mine.csv --confidence-column certainty --correct-column was_right --percent
+emocaliber compare out/demo
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from pathlib import Path
 from emocaliber.cli.columns import add_column_arguments, columns_of
 from emocaliber.cli.console import progress
 from emocaliber.core.errors import UserError
-from emocaliber.core.outputs import SCORECARD, Output
+from emocaliber.core.outputs import REPORT, SCORECARD, Output
+
+BASELINES = tuple(f"baselines/{name}" for name in SCORECARD)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb's options."""
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """The options of `score`."""
     parser.add_argument(
         "predictions",
         nargs="+",
@@ -28,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
     parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
     parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
-    parser.set_defaults(run=run, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
+    parser.set_defaults(run=_score, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
     parser.add_argument(
         "--threshold-on-test",
         action="store_true",
@@ -37,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_column_arguments(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def _score(arguments: argparse.Namespace) -> None:
     """Judge the predictions and print the scorecard."""
     from rich.console import Console
 
@@ -61,3 +65,33 @@ def run(arguments: argparse.Namespace) -> None:
         )
     for part in render_terminal(summary_document(card)):
         console.print(part)
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `compare`."""
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished `emocaliber run`")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PRED",
+        help="another method's predictions on the run's test samples: a prediction file, or a table with their ids",
+    )
+    add_column_arguments(parser)
+    parser.set_defaults(run=_compare, output=lambda a: Output(a.run_folder, (*REPORT, *BASELINES), must_exist=True))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    """Train the baselines, judge them beside the language model, and say where both reports are."""
+    from emocaliber.runs.compare import compare
+
+    with progress("reading") as report_progress:
+        report = compare(
+            arguments.run_folder,
+            report_progress,
+            predictions=arguments.predictions,
+            columns=columns_of(arguments),
+        )
+    print(f"The run's report, baselines beside it: {report}")
+    print(f"All of their figures: {arguments.run_folder / 'baselines' / 'report.html'}")

@@ -1,7 +1,0 @@
-"""`python -m emocaliber.cli`: the command line where the console script is not on the path, as under torchrun."""
-
-import sys
-
-from emocaliber.cli.main import main
-
-sys.exit(main())
