@@ -29,8 +29,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    expected_failure = getattr(report, "wasxfail", None) is not None  # it ran: it is no skipped test
-    if NO_SKIPS and report.skipped and not expected_failure:
+    if NO_SKIPS and report.skipped:
         report.outcome, report.longrepr = "failed", f"skipped, and EMOCALIBER_NO_SKIPS=1: {report.longrepr}"
     return report
 

@@ -36,6 +36,7 @@ PARTS = {
     "gathered": "gathered shards",
     "activations": "activations",
     "vision": "vision tower",
+    "step": "these three at once",
     "cache": "cache of rollouts",
     "vllm": "vLLM",
 }

@@ -26,7 +26,14 @@ SAVED: dict[tuple[str, int], Factors] = {  # bytes by (tuning, bytes of a number
     ("full", HALF): (25.3, 2.7, 2.6, 8.2),  # under autocast, with the norms in float32
 }
 NORMED = 3  # more for each number of queries and keys where these have norms of their own
-VISION_HIDDEN, VISION_MLP = 14, 4  # numbers that a vision layer saves for each patch
+VISION: dict[str, tuple[int, int]] = {  # numbers that a vision layer saves for each patch: of hidden, of MLP width
+    "qwen2_5_vl_vision": (13, 4),  # a gated MLP keeps gate, its activation, up and their product
+    "qwen3_vl_vision": (11, 2),
+    "smolvlm_vision": (8, 2),
+    "internvl_vision": (10, 2),
+}
+VISION_OTHER = (13, 4)
+FRAMES = 2  # a picture stands twice in a patch of Qwen's, as two frames
 
 
 @dataclass(frozen=True)
@@ -51,28 +58,72 @@ def step_tokens(recipe: Recipe, image_tokens: int, rows: int) -> Work:
     return Work(questions * question + sequences * answer, sequences * (answer + 1), questions * image_tokens * PATCHES)
 
 
-def activations(recipe: Recipe, text: Any, work: Work, number: int) -> int:
-    """Of the language model, and of the answers' logits: as they are, in float32, their log and gradient."""
+@dataclass(frozen=True)
+class Activations:
+    """Bytes that the forward pass of a step leaves for the backward pass, and what it makes anew there.
+
+    `language` and `vision` stay from the forward pass on; `language_layer` and `vision_layer` are one layer's, computed
+    again under gradient checkpointing, or passing by in a frozen tower; `logits` those of the answers.
+    """
+
+    pixels: int
+    logits: int
+    language: int
+    language_layer: int
+    vision: int
+    vision_layer: int
+
+    def largest_moment(self, gradients: int, embedding: int, tied: bool, resident: bool) -> int:
+        """The most that activations and gradients take together during a step.
+
+        The backward pass frees activations while it fills gradients: first the head's, then the layers' from the last
+        to the first, then the vision tower's. `embedding` is the gradient of the embedding, 0 where it does not learn;
+        `tied` says that the head is the same matrix, whose second gradient is added to the first in a third.
+        `resident` gradients are there all the time, as with accumulation.
+        """
+        forward = self.vision + self.vision_layer + (gradients if resident else 0)
+        head = gradients if resident else embedding
+        begins = self.vision + self.language + head + max(self.logits, self.language_layer)
+        layers_done = self.vision + gradients + max(self.language_layer, self.vision_layer if self.vision else 0)
+        ends = gradients + (2 * embedding if tied else 0)
+        return self.pixels + max(forward, begins, layers_done, ends)
+
+
+def activations(recipe: Recipe, config: Any, work: Work, number: int) -> Activations:
+    """Of the language model, the vision tower and the answers' logits: as they are, in float32, their log and gradient.
+
+    Gradient checkpointing keeps the inputs of layers, those of a frozen tower too: TRL makes the outputs of every
+    embedding require a gradient.
+    """
+    text, vision = config.get_text_config(), config.vision_config
+    checkpointing, full = bool(recipe.trainer.get("gradient_checkpointing", True)), recipe.tuning == "full"
+    layer = work.tokens * _saved_for_a_token(recipe, text, number)
+    tower_layer = work.patches * _saved_for_a_patch(vision) * number
+    depth = getattr(vision, "depth", None) or vision.num_hidden_layers
+    between = work.tokens * text.hidden_size * number * text.num_hidden_layers
+    between_tower = work.patches * vision.hidden_size * number * depth
+    patch = vision.patch_size if isinstance(vision.patch_size, int) else vision.patch_size[0]
+    return Activations(
+        pixels=work.patches * 3 * FRAMES * patch**2 * FULL,
+        logits=work.answers * text.vocab_size * (number + 3 * FULL),
+        language=round(between if checkpointing else layer * text.num_hidden_layers),
+        language_layer=round(layer) if checkpointing else 0,
+        vision=between_tower if checkpointing else tower_layer * depth if full else 0,
+        vision_layer=tower_layer if checkpointing or not full else 0,
+    )
+
+
+def _saved_for_a_token(recipe: Recipe, text: Any, number: int) -> float:
+    """Bytes of one layer of the language model."""
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     queries, keys = head * text.num_attention_heads, head * text.num_key_value_heads
     hidden, query, key_value, mlp = SAVED[recipe.tuning, number]
     if text.model_type.startswith("qwen3"):
         query, key_value = query + NORMED, key_value + NORMED
-    a_token = hidden * text.hidden_size + query * queries + key_value * keys + mlp * text.intermediate_size
-    logits = work.answers * text.vocab_size * (number + 3 * FULL)
-    if recipe.trainer.get("gradient_checkpointing", True):
-        between = text.hidden_size * number * text.num_hidden_layers
-        return int(work.tokens * (a_token + between) + logits)
-    return int(work.tokens * a_token * text.num_hidden_layers + logits)
+    return float(hidden * text.hidden_size + query * queries + key_value * keys + mlp * text.intermediate_size)
 
 
-def vision_activations(recipe: Recipe, vision: Any, patches: int, number: int) -> int:
-    """Of the vision tower: one layer's while it is frozen, since the next one takes its place; all where it learns."""
-    hidden = vision.hidden_size
-    layers = getattr(vision, "depth", None) or vision.num_hidden_layers
-    in_layer = patches * (VISION_HIDDEN * hidden + VISION_MLP * vision.intermediate_size) * number
-    if recipe.tuning != "full":
-        return int(in_layer)
-    if recipe.trainer.get("gradient_checkpointing", True):
-        return int(in_layer + patches * hidden * number * layers)
-    return int(in_layer * layers)
+def _saved_for_a_patch(vision: Any) -> int:
+    """Numbers of one layer of the vision tower."""
+    hidden, mlp = VISION.get(vision.model_type, VISION_OTHER)
+    return int(hidden * vision.hidden_size + mlp * vision.intermediate_size)

@@ -4,10 +4,10 @@ time.
 No weight is loaded: the model is laid out on the meta device. Memory is counted as torch keeps it on one GPU at the
 largest moment of a step,
 
-    (weights + reference + optimizer + gathered + max(gradients + activations + vision, cache of rollouts)) * 1.1
-        + vLLM's share,
+    (weights + reference + optimizer + gathered + max(step, cache of rollouts)) * 1.1 + vLLM's share,
 
-where the tenth (`OVERHEAD`) is for the allocator and the kernels.
+where `step` is the most that gradients and activations take together, since the backward pass frees activations while
+it fills gradients, and the tenth (`OVERHEAD`) is for the allocator and the kernels.
 
     emocaliber recipe estimate recipes/qwen2.5-vl-7b/1-label.yaml --rows 86067 --memory 80 --launcher fsdp2 --gpus 8
 """
@@ -33,7 +33,6 @@ from emocaliber.runs.activations import (
     PROMPT_TOKENS,
     activations,
     step_tokens,
-    vision_activations,
 )
 from emocaliber.runs.launches import Launcher, launch_of, refuse_launch
 from emocaliber.stages.loading import missing_model
@@ -55,7 +54,7 @@ class Estimate:
     """Counts of parameters; memory of one GPU in bytes while training and while asking; work of one step in FLOPs.
 
     `optimizer` has the float32 master weights where a launcher keeps them; `gathered` what a GPU holds meanwhile of the
-    others' shards; `cache` the keys and values of rollouts by transformers, `vllm` what vLLM takes for its own; `host`
+    others' shards; `step` the most that gradients, activations and the vision tower's take at once; `cache` the keys and values of rollouts by transformers, `vllm` what vLLM takes for its own; `host`
     is the main memory of each process while weights are loaded.
     """
 
@@ -69,6 +68,7 @@ class Estimate:
     gathered: int
     activations: int
     vision: int
+    step: int
     cache: int
     vllm: int
     asking: int
@@ -84,8 +84,8 @@ class Estimate:
     @property
     def counted_bytes(self) -> int:
         """The tensors of the training process alone, without the allocator's share."""
-        held = self.weights + self.reference + self.optimizer + self.gathered
-        return held + max(self.gradients + self.activations + self.vision, self.cache)
+        resident = self.weights + self.reference + self.optimizer + self.gathered
+        return resident + max(self.step, self.cache)
 
     def hours(self, rows: int, epochs: float, tflops: float, efficiency: float) -> float:
         """The time of `rows` pictures on one GPU that reaches `efficiency` of `tflops`."""
@@ -114,6 +114,8 @@ def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memor
     learning = _held_for_learning(recipe, launcher, gpus, number)
     frozen = _frozen_bytes(recipe, parameters, sum(a * b for a, b in linear.values()), number)
     parts = gpus if launcher in ("zero3", "fsdp2") else 1
+    saved = activations(recipe, config, work, number)
+    gradients = round(learning.gradients * trainable)
     start = round(learning.start * parameters) if full else FULL * trainable  # of what learns, as it was at the start
     return Estimate(
         parameters=parameters,
@@ -121,11 +123,17 @@ def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memor
         image_tokens=image_tokens(recipe, config),
         weights=round(learning.weights * trainable) + (0 if full else frozen // parts),
         reference=start // parts if launch_of(recipe, launcher).reference else 0,
-        gradients=round(learning.gradients * trainable),
+        gradients=gradients,
         optimizer=round(learning.optimizer * trainable),
         gathered=_gathered(recipe, launcher, model, number),
-        activations=activations(recipe, config.get_text_config(), work, number),
-        vision=vision_activations(recipe, config.vision_config, work.patches, number),
+        activations=saved.language + saved.language_layer + saved.logits,
+        vision=saved.pixels + saved.vision + saved.vision_layer,
+        step=saved.largest_moment(
+            gradients,
+            embedding=round(learning.gradients * model.get_input_embeddings().weight.numel()) if full else 0,
+            tied=config.tie_word_embeddings,
+            resident=accumulation > 1 or launcher != "single",
+        ),
         cache=_rollout_cache(recipe, config, rows * accumulation),
         vllm=_vllm(recipe, config, parameters, memory),
         asking=0 if recipe.stage == "label" else _asking(recipe, config, parameters),
