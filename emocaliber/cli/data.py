@@ -44,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                             help="leave out what is wrong, and list it (default: stop)")  # fmt: skip
         action.add_argument("--max-dropped", type=float, default=0.1, metavar="SHARE",
                             help="the largest share of the rows that may be left out (default: 0.1)")  # fmt: skip
+    for action in (converter, splitter):
+        action.add_argument("--two-panels", action="store_true",
+                            help="rows with votes on the same picture become one: the second row's votes are those of"
+                            " a second panel, to judge by (default: rows stay apart)")  # fmt: skip
     for action in (checker, converter, splitter, corrupter):
         action.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode pictures")
     for name, action in (("check", checker), ("convert", converter), ("split", splitter), ("corrupt", corrupter)):

@@ -40,8 +40,8 @@ class PredictionTable:
 
     `ids` (n,) are unique. `truth` and `predicted` (n,) index `labels` (in alphabetical order), predicted -1 for none;
     `confidence` and `probability` (n,) are NaN where missing; `states` and `sources` index STATES and SOURCES.
-    `votes` and `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0, one without a
-    distribution all NaN; None where no row has any.
+    `votes`, `second_votes` and `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0,
+    one without a distribution all NaN; None where no row has any. `raters` (n,) is NaN where not said.
     """
 
     method: str
@@ -58,6 +58,8 @@ class PredictionTable:
     probability: NDArray[np.float64]
     votes: NDArray[np.float64] | None
     distributions: NDArray[np.float64] | None
+    second_votes: NDArray[np.float64] | None = None
+    raters: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,6 +89,8 @@ class PredictionTable:
             probability=self.probability[rows],
             votes=None if self.votes is None else self.votes[rows],
             distributions=None if self.distributions is None else self.distributions[rows],
+            second_votes=None if self.second_votes is None else self.second_votes[rows],
+            raters=None if self.raters is None else self.raters[rows],
         )
 
     def usable(self) -> NDArray[np.bool_]:
@@ -168,6 +172,8 @@ class _Columns:
     probability: array[float] = field(default_factory=lambda: array("d"))
     votes: _Shares = field(default_factory=_Shares)
     distributions: _Shares = field(default_factory=_Shares)
+    second_votes: _Shares = field(default_factory=_Shares)
+    raters: array[float] = field(default_factory=lambda: array("d"))
 
     def append(self, row: Prediction) -> None:
         self.ids.append(row.id)
@@ -180,8 +186,10 @@ class _Columns:
         self.states.append(_STATE_CODES[row.state])
         self.sources.append(_SOURCE_CODES[row.source])
         self.probability.append(np.nan if row.probability is None else row.probability)
-        if row.votes is not None:
-            self.votes.append(len(self.ids) - 1, {self._label(name): count for name, count in row.votes.items()})
+        self.raters.append(np.nan if row.raters is None else row.raters)
+        for votes, column in ((row.votes, self.votes), (row.second_votes, self.second_votes)):
+            if votes is not None:
+                column.append(len(self.ids) - 1, {self._label(name): count for name, count in votes.items()})
         if row.distribution is not None:
             shares = {self._label(name): share for name, share in row.distribution.items()}
             self.distributions.append(len(self.ids) - 1, shares)
@@ -211,6 +219,8 @@ class _Columns:
             np.frombuffer(self.probability, np.float64),
             self.votes.matrix(shape, place, 0.0),
             self.distributions.matrix(shape, place, np.nan),
+            self.second_votes.matrix(shape, place, 0.0),
+            np.frombuffer(self.raters, np.float64),
         )
 
     def _refuse_repeated_ids(self) -> None:

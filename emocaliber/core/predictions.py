@@ -54,13 +54,14 @@ class Source(StrEnum):
 
 
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One row per sample. In a file every key but the last three must be there, and no other may.
+    """One row per sample. In a file every key but the last five must be there, and no other may.
 
     `truth` is the dominant label, `votes` the rater counts per label; `predicted` is None where no label could be
     read, and `confidence`, in [0, 1], is None where none could be read; `state` says why: "ok" needs both, any other
     state is judged as a refusal. `distribution` maps labels to shares that need not sum to exactly 1; `probability` is
     the predicted label's token probability where the engine gave one. `method` names who made the row, `group` (may be
-    "") the part of a suite it belongs to, `cluster` what is resampled together.
+    "") the part of a suite it belongs to, `cluster` what is resampled together. `raters` is how many answered `votes`,
+    where some named none of the labels; `second_votes` are all answers of a second panel on the same picture.
     """
 
     id: str
@@ -76,6 +77,8 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     votes: dict[str, Count] | None = None
     distribution: dict[str, Share] | None = None
     probability: Share | None = None
+    raters: Count | None = None
+    second_votes: dict[str, Count] | None = None
 
 
 _MEND = (
@@ -135,6 +138,10 @@ def _problem(row: Prediction) -> str | None:
         return "'state' is 'ok', but 'predicted' or 'confidence' is null; name the state that says what is missing"
     if row.votes is not None and not any(row.votes.values()):
         return "'votes' holds no vote; leave the key out"
+    if row.second_votes is not None and not any(row.second_votes.values()):
+        return "'second_votes' holds no vote; leave the key out"
+    if row.raters is not None and row.raters < max((row.votes or {}).values(), default=0):
+        return f"{row.raters} 'raters' cannot have given the 'votes'"
     if row.distribution is not None and not any(row.distribution.values()):
         return "'distribution' has no positive share; leave the key out"
     return None

@@ -73,7 +73,8 @@ class Sample:
     `group` names the test condition (for example a trained or a held-out style); `cluster` names what must be resampled
     together in a bootstrap (ten drawings of one emoji are one cluster; by default the sample's own id); `ratings` says
     how the votes were asked for; `label_rule` says where the label comes from: `given` by the data, or made of the
-    votes by `plurality` or `majority` (see emocaliber.data.votes).
+    votes by `plurality` or `majority` (see emocaliber.data.votes). `second_votes` are all answers of a second panel of
+    raters on the same picture, "unknown" for those that are no candidate: never learned from, only judged by.
     """
 
     id: str
@@ -88,3 +89,9 @@ class Sample:
     licence: str = ""
     ratings: Ratings | None = None
     label_rule: str = "given"
+    second_votes: dict[str, int] | None = None
+
+    @property
+    def raters(self) -> int | None:
+        """How many gave the votes, where a second panel is compared with them and the data says it."""
+        return self.ratings.raters if self.second_votes and self.ratings else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from emocaliber.data.parquet import stored_rows
 from emocaliber.data.policy import Dropping, Policy
 from emocaliber.data.rows import Row, rows_only
 from emocaliber.data.suite_check import differences
+from emocaliber.data.votes import answers
 from emocaliber.evaluation.suite import load_suite
 
 SENTENCES_SHOWN = 20
@@ -67,13 +68,13 @@ def run_convert(arguments: argparse.Namespace) -> None:
     """Convert, and say how many rows were written."""
     source, policy = _source(arguments), _policy(arguments)
     dropping, key = Dropping(), repr(source)
-    if policy.drop:
+    if policy.drop or source.two_panels:
         report = _checked(source, arguments.workers)
-        dropping = report.dropping(policy)
+        dropping = report.dropping(policy, two_panels=source.two_panels)
         key = repr((source, sorted(dropping.rows)))
         print(_write_dropped(report, dropping, _dropped_file(arguments.out)))
     with _progress("converting", None) as advance:
-        rows = _remaining(source, policy, dropping.rows)
+        rows = _remaining(source, policy, dropping)
         count = _write(rows, arguments.out, key, advance, images=arguments.images)
     print(f"{count:,} rows: {arguments.out}")
 
@@ -94,18 +95,18 @@ def run_split(arguments: argparse.Namespace) -> None:
     source, out, policy = _source(arguments), arguments.out, _policy(arguments)
     shares = _shares(arguments.shares)
     report, dropping = _checked(source, arguments.workers), Dropping()
-    if policy.drop:
-        dropping = report.dropping(policy, overlaps=False)
-        print(_write_dropped(report, dropping, _dropped_file(out)))
-    else:
+    if not policy.drop:
         refuse_faults(report)
+    if policy.drop or source.two_panels:
+        dropping = report.dropping(policy, overlaps=False, two_panels=source.two_panels)
+        print(_write_dropped(report, dropping, _dropped_file(out)))
     assignment = assign(report, shares, arguments.seed, keep_test=arguments.keep_test, without=dropping.rows)
     record = {"source": source.name} | assignment.record
-    if policy.drop:
+    if dropping.rows or dropping.unread:
         record["dropped"] = dict(dropping.counts)
     key = repr((source, shares, arguments.seed, arguments.keep_test, sorted(dropping.rows)))
     with _progress("writing", len(report.seen) - len(dropping.rows)) as advance:
-        rows = assignment.apply(_remaining(source, policy, dropping.rows))
+        rows = assignment.apply(_remaining(source, policy, dropping))
         _write(rows, out, key, advance, metadata={"emocaliber.split": json.dumps(record)})
     out.with_name(f"{out.name}.split.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     sizes = ", ".join(f"{split} {sum(labels.values()):,}" for split, labels in record["rows"].items())
@@ -116,7 +117,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     taxonomy = TAXONOMIES[arguments.taxonomy] if arguments.taxonomy else None
     return Source(
         arguments.source, arguments.layout, arguments.root, taxonomy, arguments.task, arguments.in_split,
-        arguments.licence, arguments.majority, arguments.labels,
+        arguments.licence, arguments.majority, arguments.labels, getattr(arguments, "two_panels", False),
     )  # fmt: skip
 
 
@@ -148,13 +149,22 @@ def _checked(source: Source, workers: int) -> Report:
         return check(source.rows(), store, workers, advance)
 
 
-def _remaining(source: Source, policy: Policy, dropped: Collection[int]) -> Iterator[Row]:
-    """The rows that the policy leaves in. Raises UserError at a problem where it is to stop."""
-    if not policy.drop:
-        yield from rows_only(source.rows())
-        return
-    rows = (entry for entry in source.rows() if isinstance(entry, Row))
-    yield from (row for i, row in enumerate(rows) if i not in dropped)
+def _remaining(source: Source, policy: Policy, dropping: Dropping) -> Iterator[Row]:
+    """The rows that the policy leaves in, with the votes of second panels. Raises UserError at a problem where it is to
+    stop."""
+    wanted = set(dropping.second_panels.values())
+    panels = (
+        {i: answers(row.sample) for i, row in enumerate(_readable(source, policy)) if i in wanted} if wanted else {}
+    )
+    for i, row in enumerate(_readable(source, policy)):
+        if i in dropping.second_panels:
+            yield replace(row, sample=replace(row.sample, second_votes=panels[dropping.second_panels[i]]))
+        elif i not in dropping.rows:
+            yield row
+
+
+def _readable(source: Source, policy: Policy) -> Iterator[Row]:
+    return (e for e in source.rows() if isinstance(e, Row)) if policy.drop else rows_only(source.rows())
 
 
 def _write(

@@ -38,6 +38,7 @@ class Seen:
     cluster: str
     label: str | None
     facts: Facts
+    voted: bool = False
 
     @property
     def item(self) -> Item:
@@ -70,16 +71,20 @@ class Report:
         """Near-duplicates whose rows are on one side, which harms nobody."""
         return sum(side_of(self.seen[i].split) == side_of(self.seen[j].split) for i, j in self.near)
 
-    def dropping(self, policy: Policy, *, overlaps: bool = True) -> Dropping:
+    def dropping(self, policy: Policy, *, overlaps: bool = True, two_panels: bool = False) -> Dropping:
         """What the policy leaves out. Without `overlaps` rows that splits share stay, and so do those of two labels:
-        a new split mends that. Raises UserError where it is too much, or leaving rows out mends nothing."""
+        a new split mends that. With `two_panels` rows on one picture become one, whatever the policy. Raises UserError
+        where it is too much, or leaving rows out mends nothing."""
         dropping = Dropping()
-        dropping.add_unread(self.unread)
-        for i, problem in self.faults.items():
-            dropping.add(i, problem.place, self.seen[i].id, problem.kind, f"{problem.what}; {problem.fix}")
-        if overlaps:
-            items = [seen.item for seen in self.seen]
-            names = [f"{seen.place} ({seen.id})" for seen in self.seen]
+        items = [seen.item for seen in self.seen]
+        names = [f"{seen.place} ({seen.id})" for seen in self.seen]
+        if policy.drop:
+            dropping.add_unread(self.unread)
+            for i, problem in self.faults.items():
+                dropping.add(i, problem.place, self.seen[i].id, problem.kind, f"{problem.what}; {problem.fix}")
+        if two_panels:
+            dropping.add_panels(items, [seen.voted for seen in self.seen], names)
+        if policy.drop and overlaps:
             dropping.add_overlaps(items, self.near, names)
             dropping.add_conflicts(items, [seen.label for seen in self.seen], names)
         dropping.check_share(len(self.seen), policy)
@@ -138,7 +143,17 @@ def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) ->
     ids.setdefault(sample.id, row.place)
     image = None if isinstance(sample.image, bytes) else sample.image
     report.seen.append(
-        Seen(row.place, image, sample.id, sample.task, sample.split, sample.cluster, sample.label, facts)
+        Seen(
+            row.place,
+            image,
+            sample.id,
+            sample.task,
+            sample.split,
+            sample.cluster,
+            sample.label,
+            facts,
+            bool(sample.votes),
+        )  # fmt: skip
     )
 
 

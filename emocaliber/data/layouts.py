@@ -73,7 +73,8 @@ files were not at hand."""
 @dataclass(frozen=True)
 class Source:
     """Where data is, and what the caller says of it: None is what the layout or the data says. `labels` declares them,
-    as in `joy,fear` or `1=joy,2=fear`."""
+    as in `joy,fear` or `1=joy,2=fear`. With `two_panels` rows of the same picture are to be panels of raters (see policy):
+    FER+ is then read by each file's own votes."""
 
     name: str
     layout: str | None = None
@@ -84,6 +85,7 @@ class Source:
     licence: str = ""
     majority: bool = False
     labels: str | None = None
+    two_panels: bool = False
 
     @property
     def path(self) -> Path:
@@ -98,7 +100,7 @@ class Source:
         """The rows, problems and notes. Raises UserError where there is no such source or its layout is not clear."""
         defaults = Defaults(
             self.data_root(), self.task or "emotion", self.taxonomy, (), self.split or "train", self.licence,
-            "majority" if self.majority else "plurality",
+            "majority" if self.majority else "plurality", two_panels=self.two_panels,
         )  # fmt: skip
         hub = self.name.startswith(PREFIX)
         layout = Layout(read_table) if hub else LAYOUTS[self.layout or layout_of(self.path)]

@@ -27,7 +27,7 @@ from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, Sto
 Values = Mapping[str, Any]
 
 REQUIRED = ("id", "image", "task", "candidates", "label", "split", "group", "cluster", "licence")
-OPTIONAL = ("votes", "label_rule", "ratings")
+OPTIONAL = ("votes", "label_rule", "ratings", "second_votes")
 
 
 def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[Sample]:
@@ -159,11 +159,16 @@ def _sample(path: Path, number: int, row: Values, shared: dict[tuple[str, ...], 
         split=intern(row["split"]),
         group=intern(row["group"]),
         cluster=name if row["cluster"] == name else row["cluster"],
-        votes=None if votes is None else {intern(vote["label"]): vote["count"] for vote in votes},
+        votes=_counted(votes),
         licence=intern(row["licence"]),
         ratings=None if ratings is None else msgspec.json.decode(ratings, type=Ratings),
         label_rule=intern(row.get("label_rule") or "given"),
+        second_votes=_counted(row.get("second_votes")),
     )
+
+
+def _counted(votes: Sequence[Values] | None) -> dict[str, int] | None:
+    return None if votes is None else {intern(vote["label"]): vote["count"] for vote in votes}
 
 
 def sample_row(sample: Sample, image: ImageSource | str) -> Values:
@@ -173,21 +178,26 @@ def sample_row(sample: Sample, image: ImageSource | str) -> Values:
     held = {"bytes": image, "path": None} if isinstance(image, bytes) else {"bytes": None, "path": image}
     plain = {name: getattr(sample, name) for name in REQUIRED if name not in ("image", "candidates")}
     return plain | {"image": held, "candidates": list(sample.candidates), "votes": votes,
-                    "label_rule": sample.label_rule, "ratings": ratings}  # fmt: skip
+                    "label_rule": sample.label_rule, "ratings": ratings,
+                    "second_votes": _listed(sample.second_votes)}  # fmt: skip
 
 
 def _schema() -> pa.Schema:
     """REQUIRED and OPTIONAL columns, with the description that Hugging Face datasets reads."""
     text, value = pa.string(), {"dtype": "string", "_type": "Value"}
+    counts = pa.list_(pa.struct([("label", text), ("count", pa.int32())]))
+    described_counts = {"feature": {"label": value, "count": value | {"dtype": "int32"}}, "_type": "List"}
     types = dict.fromkeys((*REQUIRED, *OPTIONAL), text) | {
         "image": pa.struct([("bytes", pa.binary()), ("path", text)]),
         "candidates": pa.list_(text),
-        "votes": pa.list_(pa.struct([("label", text), ("count", pa.int32())])),
+        "votes": counts,
+        "second_votes": counts,
     }
     features: dict[str, object] = dict.fromkeys(types, value) | {
         "image": {"_type": "Image"},
         "candidates": {"feature": value, "_type": "List"},
-        "votes": {"feature": {"label": value, "count": value | {"dtype": "int32"}}, "_type": "List"},
+        "votes": described_counts,
+        "second_votes": described_counts,
     }
     described = {"huggingface": json.dumps({"info": {"features": features}})}
     return pa.schema(list(types.items()), metadata=described)

@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.data.leaks import Item, clashing
+from emocaliber.data.leaks import RANKS, Item, clashing
 from emocaliber.data.rows import Problem
 
 DEFAULT_SHARE = 0.1
+SECOND_PANEL, FURTHER_PANEL = "votes of a second panel", "votes of a further panel"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ class Dropped:
 
 @dataclass
 class Dropping:
-    """What is left out: `rows` by index among the rows that were read, `unread` by place."""
+    """What is left out: `rows` by index among the rows that were read, `unread` by place. `second_panels` names, for a
+    row that stays, the row whose votes are its second panel's."""
 
     rows: dict[int, Dropped] = field(default_factory=dict)
     unread: dict[str, Dropped] = field(default_factory=dict)
+    second_panels: dict[int, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -69,11 +72,31 @@ class Dropping:
                 str(problem.place), Dropped(str(problem.place), "", problem.kind, f"{problem.what}; {problem.fix}")
             )
 
+    def add_panels(self, items: Sequence[Item], voted: Sequence[bool], names: Sequence[str]) -> None:
+        """Of rows with votes on one picture of one task the most test-like stays, and the next is its second panel's.
+
+        Raises UserError where no picture has votes twice.
+        """
+        rows: defaultdict[tuple[str, bytes], list[int]] = defaultdict(list)
+        for i, item in enumerate(items):
+            if i not in self.rows and item.pixels and voted[i]:
+                rows[item.cluster[0], item.pixels].append(i)
+        for same in rows.values():
+            stays, *others = sorted(same, key=lambda i: (-RANKS.get(items[i].side, 0), i))
+            for number, i in enumerate(others, start=2):
+                reason = f"its votes are those of panel {number} on the picture of {names[stays]}, which stays"
+                self.add(i, names[i], names[i], SECOND_PANEL if number == 2 else FURTHER_PANEL, reason)
+            if others:
+                self.second_panels[stays] = others[0]
+        if not self.second_panels:
+            raise UserError("--two-panels: no picture comes twice with votes; leave the option out")
+
     def add_overlaps(self, items: Sequence[Item], near: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
         """Leave out rows that clash with one of a more test-like split."""
         remaining = [i for i in range(len(items)) if i not in self.rows]
-        places = {i: place for place, i in enumerate(remaining)}
-        pairs = [(places[i], places[j]) for i, j in near if i in places and j in places]
+        shown = {items[i].pixels: place for place, i in enumerate(remaining)}
+        looks = [(items[i].pixels, items[j].pixels) for i, j in near]
+        pairs = [(shown[one], shown[other]) for one, other in looks if one in shown and other in shown]
         for place, (stays, kind) in clashing([items[i] for i in remaining], pairs).items():
             i, other = remaining[place], remaining[stays]
             reason = f"shares it with {names[other]}, which is in split {items[other].split} and stays"
@@ -94,7 +117,8 @@ class Dropping:
 
     def check_share(self, rows: int, policy: Policy) -> None:
         """Raise UserError where more would be left out than the policy allows."""
-        total, out = rows + len(self.unread), len(self.rows) + len(self.unread)
+        panels = self.counts[SECOND_PANEL] + self.counts[FURTHER_PANEL]  # nothing is wrong with these
+        total, out = rows + len(self.unread), len(self.rows) + len(self.unread) - panels
         if out > policy.most * total:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.counts.most_common())
             raise UserError(

@@ -7,7 +7,8 @@ Their owners give the pictures out. Each loader reads what the release holds, od
     artphoto   EMOTION_0001.jpg, all in one folder
     abstract   ABSTRACT_groundTruth.csv: counts of raters for each of eight emotions, quoted with '
     emotion6   ground_truth.txt: shares of 15 raters who may split a vote; images/EMOTION/*.jpg
-    ferplus    fer2013new.csv: ten raters' votes; FER2013Train, FER2013Valid and FER2013Test hold the pictures
+    ferplus    fer2013new.csv: ten raters' votes; FER2013Train, FER2013Valid and FER2013Test hold the pictures, and the
+               votes for each file in a label.csv: fer2013new.csv gives identical pictures the votes of one of them
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ EMOTION6_VOTES = 30
 FERPLUS_FILE = "fer2013new.csv"
 FERPLUS_FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 FERPLUS_OTHERS = ("unknown", "NF")
+FERPLUS_VOTES = "label.csv"
 WEBEMO_LIST = re.compile(r"(train|val|test)(\d+)\.txt")
 WEBEMO_TAXONOMIES = {"2": SENTIMENT_2, "25": WEBEMO_25}
 """By the number of classes; the seven classes between were not at hand, and are taken from the data."""
@@ -157,6 +159,9 @@ def read_ferplus(root: Path, defaults: Defaults) -> Iterator[Entry]:
     As released, some lines have no picture's name (removed by the authors), and some names stand twice: with equal
     votes they are one face; with other votes the face has no label, since nobody says which line is meant.
     """
+    if defaults.two_panels:
+        yield from _ferplus_by_file(root, defaults)
+        return
     places: defaultdict[tuple[object, object], list[tuple[Place, dict[str, int]]]] = defaultdict(list)
     nameless = 0
     for record in records(root / FERPLUS_FILE):
@@ -175,6 +180,26 @@ def read_ferplus(root: Path, defaults: Defaults) -> Iterator[Entry]:
                    " by the release, and left out", nameless)  # fmt: skip
     for (usage, name), lines in places.items():
         yield from _ferplus_face(f"{FERPLUS_FOLDERS[str(usage)]}/{name}", str(usage), lines, defaults)
+
+
+def _ferplus_by_file(root: Path, defaults: Defaults) -> Iterator[Entry]:
+    """The faces by the label.csv beside them, which has no header: name, box, and votes in fer2013new.csv's order."""
+    for usage, folder in FERPLUS_FOLDERS.items():
+        path = root / folder / FERPLUS_VOTES
+        if not path.is_file():
+            yield Problem("votes by file missing", Place(str(path)), "", "the votes for each file are not there",
+                          "take it from the release, or leave --two-panels out", droppable=False)  # fmt: skip
+            continue
+        with open_text(path) as file:
+            rows = csv.reader(file)
+            for row in rows:
+                place = Place(str(path), rows.line_num)
+                named = dict(zip((*defaults.labels, *FERPLUS_OTHERS), row[2:], strict=False)) | {"Usage": usage}
+                counts = _ferplus_counts(place, named, defaults)
+                if isinstance(counts, Problem):
+                    yield counts
+                else:
+                    yield from _ferplus_face(f"{folder}/{row[0]}", usage, [(place, counts)], defaults)
 
 
 def _ferplus_counts(place: Place, values: Any, defaults: Defaults) -> dict[str, int] | Problem:

@@ -7,6 +7,7 @@ The layouts hand over mappings. What a record may hold, first name first; case, 
     label | ground_truth | emotion    may be missing where there are votes, or in the split `unlabelled`
     candidates                        a list; by default the taxonomy's labels, or all that the file names
     votes, raters                     see emocaliber.data.votes
+    second_votes                      counts of a second panel on the same picture; "unknown" and the like may have some
     id, split | usage, group, task, licence, cluster | subject | source
 """
 
@@ -32,7 +33,7 @@ from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, Sto
 from emocaliber.core.taxonomy import Taxonomy
 from emocaliber.data.labels import by_fold, class_number, fold, is_missing, is_no_label
 from emocaliber.data.rows import Entry, Place, Problem, Row
-from emocaliber.data.votes import Rule, Votes, VotesError, dominant, read_votes
+from emocaliber.data.votes import UNKNOWN, Rule, Votes, VotesError, dominant, read_votes
 
 IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path", "image_file", "image_name", "img",
          "img_path", "path", "pth", "file", "images")  # fmt: skip
@@ -42,7 +43,7 @@ LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
 SPLIT = ("split", "usage", "subset", "partition")
 CLUSTER = ("cluster", "subject", "source")
 NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *CLUSTER, "pixels", "candidates", "votes", "raters", "id",
-                   "group", "task", "licence", "label_rule", "ratings"})  # fmt: skip
+                   "group", "task", "licence", "label_rule", "ratings", "second_votes"})  # fmt: skip
 
 SPLITS = {
     "train": "train", "training": "train", "unlabelled": "unlabelled", "known": "known", "tied": "tied",
@@ -55,7 +56,8 @@ SPLITS = {
 @dataclass(frozen=True)
 class Defaults:
     """What holds for every record that does not say otherwise. `rule` makes a label of votes where there is none;
-    `class_names` are labels by class number."""
+    `class_names` are labels by class number; `two_panels` asks for each picture's own votes, where a set has merged those
+    of identical ones."""
 
     root: Path
     task: str = "emotion"
@@ -65,6 +67,7 @@ class Defaults:
     licence: str = ""
     rule: Rule = "plurality"
     class_names: Mapping[str, str] = field(default_factory=dict)
+    two_panels: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -140,6 +143,7 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         licence=record.text("licence", default=defaults.licence),
         ratings=ratings,
         label_rule=rule,
+        second_votes=_second_votes(record, candidates),
     )
     if record.problems:
         yield from record.problems
@@ -240,6 +244,29 @@ def _votes(record: _Record, candidates: tuple[str, ...]) -> tuple[Votes | None, 
         return None, None
     means = {str(record.defaults.match(label, candidates)): mean for label, mean in ratings.means.items()}
     return votes and _renamed(votes, record.defaults, candidates), replace(ratings, means=means)
+
+
+def _second_votes(record: _Record, candidates: tuple[str, ...]) -> Votes | None:
+    """All answers of the second panel: those that say "no label" are counted together, as UNKNOWN."""
+    value = record.values.get("second_votes")
+    if is_missing(value):
+        return None
+    try:
+        votes, _ = read_votes(value)
+    except VotesError as error:
+        record.problem("votes malformed", "second_votes", error.what, error.fix)
+        return None
+    if not any((votes or {}).values()):
+        record.problem("no vote", "second_votes", "there is no vote", "leave them out")
+        return None
+    counts: Votes = {}
+    for label, count in (votes or {}).items():
+        candidate = record.defaults.match(label, candidates) or (UNKNOWN if is_no_label(label) else None)
+        if candidate is None:
+            _stranger(record, "second_votes", label, candidates, "vote for a stranger")
+            return None
+        counts[candidate] = counts.get(candidate, 0) + count
+    return counts
 
 
 def _stranger(record: _Record, key: str, written: object, candidates: Sequence[str], kind: str) -> None:

@@ -58,10 +58,12 @@ def assign(
 
     Raises UserError where there are fewer groups than parts.
     """
-    stay = [i for i in range(len(report.seen)) if i not in set(without)]
+    left_out = set(without)
+    stay = [i for i in range(len(report.seen)) if i not in left_out]
     seen = [report.seen[i] for i in stay]
-    places = {i: place for place, i in enumerate(stay)}
-    of_group = _groups(seen, [(places[i], places[j]) for i, j in report.near if i in places and j in places])
+    shown = {row.facts.pixels: place for place, row in enumerate(seen)}
+    looks = [(report.seen[i].facts.pixels, report.seen[j].facts.pixels) for i, j in report.near]
+    of_group = _groups(seen, [(shown[one], shown[other]) for one, other in looks if one in shown and other in shown])
     fixed = {of_group[i] for i, row in enumerate(seen) if row.split == "test"} if keep_test else set()
     free = [i for i, group in enumerate(of_group) if group not in fixed]
     parts = _reduced([*shares[:2], 0] if keep_test else shares)

@@ -45,7 +45,7 @@ Record = tuple[Place, Mapping[str, Any]]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 LONGEST_LINE = 16_000_000
 LARGEST_JSON = 2_000_000_000
-VOTES_PREFIX = "votes."
+VOTES_PREFIX, SECOND_PREFIX = "votes.", "second_votes."
 DELIMITERS = ",;\t|"
 _CODECS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -206,7 +206,7 @@ def _delimiter(header: str) -> str:
         fields = next(csv.reader([header], delimiter=delimiter), [])
         names = [column_name(name) for name in fields]
         known = {*IMAGE, *LABEL, *LABEL_OTHERWISE}
-        return sum(name in known or name.startswith(VOTES_PREFIX) for name in names), len(fields)
+        return sum(name in known or name.startswith((VOTES_PREFIX, SECOND_PREFIX)) for name in names), len(fields)
 
     try:
         return max(DELIMITERS, key=score)
@@ -221,16 +221,17 @@ def _csv_row(place: Place, row: Mapping[str | None, Any]) -> Record | Problem:
     if any(map(_is_no_utf8, row.values())):
         return Problem("not UTF-8", place, "", "it is not UTF-8", "save the file as UTF-8")
     values: dict[str, Any] = {str(key): value for key, value in row.items() if value != ""}
-    for key in ("votes", "candidates", "raters"):
+    for key in ("votes", "second_votes", "candidates", "raters"):
         if key in values and not is_missing(values[key]):
             try:
                 values[key] = msgspec.json.decode(values[key])
             except msgspec.DecodeError:
                 return Problem("cell is not JSON", place, key, f"{values[key]!r} is not JSON",
                                'write {"joy": 3} or ["joy", "fear"], quoted for CSV')  # fmt: skip
-    columns = {key: values.pop(key) for key in list(values) if key.casefold().startswith(VOTES_PREFIX)}
-    if columns:
-        values["votes"] = {key[len(VOTES_PREFIX) :]: count_in(value) for key, value in columns.items()}
+    for name, prefix in (("votes", VOTES_PREFIX), ("second_votes", SECOND_PREFIX)):
+        columns = {key: values.pop(key) for key in list(values) if key.casefold().startswith(prefix)}
+        if columns:
+            values[name] = {key[len(prefix) :]: count_in(value) for key, value in columns.items()}
     return place, values
 
 

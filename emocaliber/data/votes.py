@@ -22,6 +22,8 @@ from emocaliber.core.samples import Annotation, MeanRating, Ratings, Sample
 Rule = Literal["plurality", "majority"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 Votes = dict[str, int]
+UNKNOWN = "unknown"
+"""Under which a panel's answers that name none of the labels are counted."""
 
 _FORMS = 'write counts such as {"joy": 3, "fear": 1}, labels such as ["joy", "fear"], or means with mean, sd and n'
 
@@ -60,6 +62,15 @@ def labels_in(value: object) -> set[str]:
     except VotesError:
         return set()
     return {*(votes or {}), *ratings.means}
+
+
+def answers(sample: Sample) -> Votes | None:
+    """All that a panel of raters answered, those who named none of the candidates included; None without votes."""
+    if not sample.votes:
+        return None
+    raters = sample.ratings.raters if sample.ratings and sample.ratings.kind != "multi-select" else None
+    others = (raters or 0) - sum(sample.votes.values())
+    return sample.votes | ({UNKNOWN: others} if others > 0 else {})
 
 
 def dominant(votes: Mapping[str, int], rule: Rule, raters: int | None = None) -> str | None:

@@ -33,6 +33,7 @@ def score(
     predicted: ArrayLike | None = None,
     labels: Sequence[str] | None = None,
     votes: ArrayLike | None = None,
+    second_votes: ArrayLike | None = None,
     distribution: ArrayLike | None = None,
     probability: ArrayLike | None = None,
     answered: ArrayLike | None = None,
@@ -53,6 +54,8 @@ def score(
             of `labels` (predicted -1 for none). They add F1.
         labels: the L label names in the order of the columns of `votes` and `distribution`.
         votes: (n, L) annotator counts: agreement, its Brier score and ECE, and strata of ambiguity.
+        second_votes: (n, L) counts of a second panel on the same items: the answers are held against its favourite and
+            its shares, beside the human row (the first panel's share as a confidence; needs `votes`).
         distribution: (n, L) predicted probabilities: classwise ECE, and with votes the divergences.
         probability: (n,) token probability of the predicted label: its alignment with the confidence.
         answered: (n,) of bool, False where no label or confidence could be read: such a row counts as wrong with the
@@ -74,8 +77,11 @@ def score(
     values = _column("confidence", confidence, None, np.float64)
     n = values.size
     usable = np.ones(n, bool) if answered is None else _column("answered", answered, n, np.bool_)
-    if (votes is not None or distribution is not None) and (labels is None or truth is None):
-        raise ValueError("votes and distribution need labels (the names of their columns), truth and predicted")
+    matrices = (votes, second_votes, distribution)
+    if any(matrix is not None for matrix in matrices) and (labels is None or truth is None):
+        raise ValueError(
+            "votes, second_votes and distribution need labels (the names of their columns), truth and predicted"
+        )
     vocabulary, truths, named = _labels(correct, truth, predicted, labels, n)
     states = np.where(usable, STATES.index(State.OK), STATES.index(State.MISSING_CONFIDENCE))
     table = PredictionTable(
@@ -93,6 +99,7 @@ def score(
         _unit_where("probability", np.full(n, np.nan) if probability is None else probability, usable, missing=True),
         None if votes is None else _by_label("votes", votes, n, labels or (), vocabulary),
         None if distribution is None else _by_label("distribution", distribution, n, labels or (), vocabulary),
+        None if second_votes is None else _by_label("second_votes", second_votes, n, labels or (), vocabulary),
     )
     settings = replace(DEFAULTS, bins=bins, replicates=replicates, level=level, seed=seed)
     return build_scorecard({method: table}, settings=settings)

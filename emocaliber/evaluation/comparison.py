@@ -84,7 +84,7 @@ def _compared(first: MethodRows, second: MethodRows, subset: Subset, suite: Suit
 
     parts = list(zip(families(first), families(second), strict=True))
     values: dict[str, Difference] = {}
-    for kind in ("confidence", "label", "distribution"):
+    for kind in ("confidence", "label", "distribution", "second panel"):
         if all(kind in left and kind in right for left, right in parts):
             pairs = [(left[kind], right[kind]) for left, right in parts]
             values |= differences(pairs, first.clusters(left.rows for left, _ in pairs), settings)

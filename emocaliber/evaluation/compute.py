@@ -21,10 +21,10 @@ from emocaliber.evaluation import trusted
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
 from emocaliber.evaluation.comparison import compare
 from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_table
-from emocaliber.evaluation.distributional import distribution
+from emocaliber.evaluation.distributional import distribution, favourite
 from emocaliber.evaluation.families import metric_families
 from emocaliber.evaluation.intervals import estimates
-from emocaliber.evaluation.reference_methods import distinct, references
+from emocaliber.evaluation.reference_methods import distinct, human_rows, references
 from emocaliber.evaluation.scorecard import (
     Curves,
     Estimate,
@@ -89,7 +89,8 @@ def build_scorecard(
     settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
     judged = [(method, references(method)) for method in own if subject in (None, method.table.method)]
     scores = []
-    for method in own + distinct(reference for _, fitted in judged for reference in fitted):
+    fitted = distinct(reference for _, of_method in judged for reference in of_method)
+    for method in own + fitted + human_rows(method for method, _ in judged):
         on_progress(f"scoring {method.table.method}")
         scores.append(_method_scores(method, full, settings))
     comparisons = []
@@ -136,6 +137,9 @@ def _notes(methods: Sequence[MethodRows], suite: Suite, *, declared: bool) -> li
             notes.append(f"{name}: no calibration rows, so no trusted threshold and no isotonic reference")
         if invalid := int((~table.usable()).sum()):
             notes.append(f"{name}: {invalid} of {len(table)} answers unusable; headline values count them as wrong")
+        if table.second_votes is not None:
+            judged = int((favourite(table.second_votes) >= 0).sum())
+            notes.append(f"{name}: held against a second panel on {judged:,} rows, where that has a favourite")
         for task, spec in suite.tasks.items() if declared else ():
             rows = int((table.task.codes == table.task.code(task)).sum())
             if spec.rows is not None and rows != spec.rows:
@@ -172,6 +176,7 @@ def _scores(method: MethodRows, subset: Subset, suite: Suite, settings: Settings
     values = _values(method, subset, suite, settings, thresholds) | _classwise(table, subset, suite, settings)
     states = np.bincount(table.states[rows], minlength=len(STATES))
     chosen_on: Literal["test", "calibration"] = "test" if method.calibration is None else "calibration"
+    has_truth = bool((table.truth[rows] >= 0).any())
     return Scores(
         subset.kind,
         subset.name,
@@ -187,7 +192,7 @@ def _scores(method: MethodRows, subset: Subset, suite: Suite, settings: Settings
             Trusted(rule, chosen_on, estimate(at if pooled else np.nan).value, **_under(values, f"trusted.{rule}."))
             for rule, at in thresholds.items()
         ],
-        _curves(count_table(table, rows), settings) if pooled else None,
+        _curves(count_table(table, rows), settings) if pooled and has_truth else None,
     )
 
 

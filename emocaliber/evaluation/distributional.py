@@ -117,6 +117,15 @@ def agreement(votes: ArrayLike, predicted: ArrayLike) -> FloatArray:
     return np.where(label >= 0, np.take_along_axis(share, np.maximum(label, 0)[:, None], 1)[:, 0], 0.0)
 
 
+def favourite(votes: ArrayLike) -> IntArray:
+    """The label with the most votes, (n,) indices into the columns of `votes` (n, L); -1 where two tie or nobody
+    voted."""
+    counts = np.asarray(votes, np.float64)
+    top = counts.max(-1, keepdims=True)
+    alone = ((counts == top).sum(-1) == 1) & (top[:, 0] > 0)
+    return np.where(alone, counts.argmax(-1), -1)
+
+
 def strata(votes: ArrayLike) -> dict[str, BoolArray]:
     """Masks of the rows, (n,), by name, those without a row left out.
 

@@ -10,7 +10,7 @@ values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` res
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -55,12 +55,17 @@ def metric_families(
     agreement = None
     if votes is not None and voted.all():
         agreement = distributional.agreement(votes[rows], table.predicted[rows])
+    truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
+    second = _second_panel_family(table, rows, settings)
+    if truth.max() < 0:  # the human row: only the second panel says what is right
+        return {"second panel": second} if second else {}
     families = {
         "confidence": _confidence_family(
             rows, confidence, right, usable, agreement, thresholds=thresholds, settings=settings, brief=headline_only
         )
     }
-    truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
+    if second is not None:
+        families["second panel"] = second
     if truth.min() < truth.max():
         families["label"] = classification.label_family(rows, truth, predicted, usable, len(table.labels))
     if votes is not None and distributions is not None and np.isfinite(distributions[rows[voted]]).any():
@@ -164,6 +169,49 @@ def _confidence_family(
 
         return statistic
 
+    return _of_cells(rows, confidence, right, usable, agreement, statistic_of)
+
+
+def _second_panel_family(table: PredictionTable, rows: IntArray, settings: Settings) -> MetricFamily | None:
+    """The answers held against a second panel, where that has a favourite; None where it has none in any row."""
+    if table.second_votes is None:
+        return None
+    votes = table.second_votes[rows]
+    chosen = distributional.favourite(votes)
+    judged = chosen >= 0
+    if not judged.any():
+        return None
+    inside, predicted = rows[judged], table.predicted[rows[judged]]
+    agreement = distributional.agreement(votes[judged], predicted)
+
+    def statistic_of(grouped: Cells) -> Statistic:
+        def measured(counts: FloatArray) -> Values:
+            right = grouped.correctness(counts)
+            return {
+                "second_panel_accuracy": classification.accuracy(right),
+                "second_panel_brier": proper_scores.brier_score(right),
+                "second_panel_ece": calibration.ece(right, bins=settings.bins, edges=settings.edges),
+            } | {f"second_panel_{name}": v for name, v in _agreement_values(grouped, counts, settings).items()}
+
+        def statistic(counts: FloatArray) -> Values:
+            answered = measured(grouped.answered(counts))
+            return _prefixed("headline", measured(counts)) | _prefixed("answered", answered)
+
+        return statistic
+
+    right = predicted == chosen[judged]
+    return _of_cells(inside, table.confidence[inside], right, table.usable()[inside], agreement, statistic_of)
+
+
+def _of_cells(
+    rows: IntArray,
+    confidence: FloatArray,
+    right: BoolArray,
+    usable: BoolArray,
+    agreement: FloatArray | None,
+    statistic_of: Callable[[Cells], Statistic],
+) -> MetricFamily:
+    """The family of a statistic of cells; replicates are of rounded confidences where there are many."""
     exact = cells(confidence, right, usable, agreement)
     if exact.values.size <= MAX_LEVELS:
         return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact))

@@ -58,6 +58,13 @@ METRICS: dict[str, Metric] = {
     "agreement": Metric("Agreement", "higher"),
     "agreement_brier": Metric("Brier over annotators", "lower"),
     "agreement_ece": Metric("ECE against agreement", "lower"),
+    # distributional: the same answers held against a second panel of annotators: its favourite, then its shares
+    "second_panel_accuracy": Metric("Accuracy (2nd panel)", "higher"),
+    "second_panel_brier": Metric("Brier (2nd panel)", "lower"),
+    "second_panel_ece": Metric("ECE (2nd panel)", "lower"),
+    "second_panel_agreement": Metric("Agreement (2nd panel)", "higher"),
+    "second_panel_agreement_brier": Metric("Brier over the 2nd panel", "lower"),
+    "second_panel_agreement_ece": Metric("ECE against the 2nd panel's agreement", "lower"),
     # distributional: the predicted distribution against the annotators'
     "bhattacharyya": Metric("Bhattacharyya coefficient", "higher"),
     "hellinger": Metric("Hellinger distance", "lower"),

@@ -1,6 +1,8 @@
 """Reference methods: what anybody can have with the same labels: a constant confidence per task, and isotonic
 recalibration.
 
+Where two panels rated the same pictures, the first is the human row: its share as a confidence in the second's label.
+
 They take nothing but rows; the baselines that are trained are in emocaliber.baselines. A method whose Brier score is
 not below the constant's adds nothing to its labels. Fitted on the test rows they know what no method may know: oracles.
 
@@ -22,6 +24,7 @@ from emocaliber.evaluation.subsets import MethodRows
 
 CONSTANT = "constant per task"
 ISOTONIC = "isotonic"
+HUMAN = "human: the first panel"
 
 
 def references(method: MethodRows) -> list[MethodRows]:
@@ -39,6 +42,32 @@ def references(method: MethodRows) -> list[MethodRows]:
         note = "the method's confidence after isotonic regression on the calibration rows"
         fitted.append(MethodRows(recalibrated, None, "reference", note))
     return fitted
+
+
+def human_rows(methods: Iterable[MethodRows]) -> list[MethodRows]:
+    """The first panel's label, with the share of the panel that chose it as its confidence in the second panel's: once
+    for methods on the same rows."""
+    first: dict[tuple[str, ...], MethodRows] = {}
+    for method in methods:
+        table = method.table
+        if table.votes is None or table.second_votes is None:
+            continue
+        there = (table.votes.sum(-1) > 0) & (table.second_votes.sum(-1) > 0)
+        if there.any():
+            human = _human_row(table.take(np.flatnonzero(there)), named=bool(first))
+            note = "the label of the first panel, and its share as the confidence in the second panel's label"
+            first.setdefault(tuple(human.ids.tolist()), MethodRows(human, None, "reference", note))
+    return list(first.values())
+
+
+def _human_row(table: PredictionTable, *, named: bool) -> PredictionTable:
+    """Rows with votes of two panels. They have no truth of their own: the first panel's label is what it answered."""
+    votes = np.zeros((len(table), 1)) if table.votes is None else table.votes
+    raters = votes.sum(-1) if table.raters is None else np.where(np.isnan(table.raters), votes.sum(-1), table.raters)
+    share = np.take_along_axis(votes, table.truth[:, None].astype(np.int64), 1)[:, 0] / raters
+    human = _with_confidence(table, HUMAN, np.minimum(share, 1.0), np.ones(len(table), bool), Source.SAMPLED)
+    return replace(human, method=human.method if named else HUMAN, predicted=table.truth,
+                   truth=np.full_like(table.truth, -1))  # fmt: skip
 
 
 def distinct(methods: Iterable[MethodRows]) -> list[MethodRows]:

@@ -34,6 +34,7 @@ def _row(records: Sequence[Record], method: str) -> Prediction:
     return Prediction(
         sample.id, sample.task, sample.group, sample.cluster, sample.label, label, shares.get(label or ""),
         State.OK if label else readings[0].state, Source.SAMPLED, method, sample.votes, shares or None,
+        raters=sample.raters, second_votes=sample.second_votes,
     )  # fmt: skip
 
 

@@ -134,7 +134,7 @@ class _Seen:
         probability = self.labels.get(label) if self.labels is not None and label is not None else None
         return Prediction(
             sample.id, sample.task, sample.group, sample.cluster, sample.label, label, confidence, state, source,
-            self.method, sample.votes, distribution, probability,
+            self.method, sample.votes, distribution, probability, sample.raters, sample.second_votes,
         )  # fmt: skip
 
 

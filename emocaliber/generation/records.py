@@ -13,7 +13,7 @@ import msgspec
 
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import decode_lines
-from emocaliber.core.samples import Sample
+from emocaliber.core.samples import Ratings, Sample
 from emocaliber.generation.engine import Response
 
 
@@ -31,20 +31,23 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     response: Response
     votes: dict[str, int] | None = None
     licence: str = ""
+    raters: int | None = None
+    second_votes: dict[str, int] | None = None
 
     @classmethod
     def of(cls, sample: Sample, response: Response, template: str) -> Record:
         """The record of a response to a sample, asked with the template of this hash."""
         kept = {name: getattr(sample, name) for name in _SAMPLE_KEYS}
-        return cls(template=template, response=response, **kept)
+        return cls(template=template, response=response, raters=sample.raters, **kept)
 
     @property
     def sample(self) -> Sample:
         """The sample again, with no bytes for its image."""
-        return Sample(image=b"", **{name: getattr(self, name) for name in _SAMPLE_KEYS})
+        ratings = Ratings("counts", self.raters) if self.raters else None
+        return Sample(image=b"", ratings=ratings, **{name: getattr(self, name) for name in _SAMPLE_KEYS})
 
 
-_SAMPLE_KEYS = ("id", "task", "candidates", "label", "split", "group", "cluster", "votes", "licence")
+_SAMPLE_KEYS = ("id", "task", "candidates", "label", "split", "group", "cluster", "votes", "licence", "second_votes")
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

@@ -25,12 +25,21 @@ from emocaliber.reporting.sections import (
     headline_tiles,
     histogram_figure,
     reliability_figure,
+    second_panel,
     selection,
     settings_of,
     tasks_and_groups,
     unusable,
 )
-from emocaliber.reporting.tables import display_name, headline_table, number, published_table, subset_title
+from emocaliber.reporting.tables import (
+    SECOND_PANEL,
+    display_name,
+    headline_table,
+    number,
+    published_table,
+    second_panel_table,
+    subset_title,
+)
 from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary
 
 TERMINAL_COLUMNS = ("accuracy", "ece", "brier", "brier_skill", "auroc")
@@ -49,6 +58,8 @@ def summary_document(card: Scorecard) -> Document:
     subsets = [scores for scores in card.methods[0].scores if scores.kind in {"all", "group"}]
     blocks: list[Block] = [Paragraph(judged(method)) for method in card.methods if method.role == "method"]
     blocks += [headline_table(card.methods, scores, TERMINAL_COLUMNS, answered=False) for scores in subsets]
+    if beside := second_panel_table(card.methods, subsets[0], SECOND_PANEL[:4]):
+        blocks.append(beside)
     return Document(_title(card), blocks + [Paragraph(f"Note: {note}") for note in card.notes], [])
 
 
@@ -66,6 +77,7 @@ def score_document(card: Scorecard) -> Document:
         selection(methods, every),
         *tasks_and_groups(drawn, card.methods, card, [scores for scores in first.scores if scores.kind == "all"]),
         ambiguity(methods),
+        second_panel(card.methods, every),
         unusable(methods, every),
         _published(card),
         every_metric(card.methods, every),

@@ -31,6 +31,7 @@ from emocaliber.reporting.tables import (
     every_metric_table,
     headline_table,
     scores_in,
+    second_panel_table,
     states_table,
     subset_title,
     trusted_table,
@@ -139,6 +140,17 @@ def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
         " confidence can be calibrated to the majority label or to the next annotator’s, but not to both."
     )
     return Section("By annotator agreement", [words, *tables]) if tables else None
+
+
+def second_panel(methods: Sequence[MethodScores], subset: Scores) -> Section | None:
+    """The answers held against a second panel of annotators, beside the human row; None where there is none."""
+    words = Paragraph(
+        "A second panel of annotators saw the same items, and nobody learned from its answers. Right is here the label"
+        " that most of the panel chose; agreement is the share of the panel that chose the answer. The human row is"
+        " the first panel: its label, and the share of it that chose that label as the confidence."
+    )
+    table = second_panel_table(methods, subset, notes=True)
+    return Section("Against a second panel", [words, table]) if table else None
 
 
 def differences(title: str, caption: str, comparisons: Sequence[Comparison], card: Scorecard) -> Section | None:

@@ -6,6 +6,7 @@ headline_table(card.methods, card.methods[0].find("all"), notes=True)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import (
@@ -22,6 +23,7 @@ COLUMNS = ("accuracy", "weighted_f1", "ece", "brier", "brier_skill", "auroc", "a
 """The metrics of the short tables; the long one has all."""
 
 AMBIGUITY = ("accuracy", "mean_confidence", "ece", "brier", "agreement", "agreement_brier", "agreement_ece")
+SECOND_PANEL = tuple(name for name in METRICS if name.startswith("second_panel_"))
 UNDEFINED = "undefined"
 ABSENT = Cell("n/a")
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
@@ -90,8 +92,8 @@ def headline_table(
     answered: bool = True,
 ) -> Table:
     """The short list of metrics of each method in a subset; `notes` says what each reference method is, `answered`
-    which share of the rows is usable."""
-    own = _in_subset(methods, subset)
+    which share of the rows is usable. Methods that have none of the metrics are left out."""
+    own = [pair for pair in _in_subset(methods, subset) if any(name in pair[1].headline for name in columns)]
     rows = [
         [
             Cell(display_name(method), method.note if notes else ""),
@@ -110,6 +112,16 @@ def without_absent(table: Table) -> Table:
     used = [place for place in range(len(table.header)) if any(row[place] != ABSENT for row in table.rows)]
     rows = [[row[place] for place in used] for row in table.rows]
     return Table(table.caption, [table.header[place] for place in used], rows, table.references)
+
+
+def second_panel_table(
+    methods: Sequence[MethodScores], subset: Scores, columns: Sequence[str] = SECOND_PANEL, *, notes: bool = False
+) -> Table | None:
+    """Each method's answers, and the human row, held against a second panel; None where the rows have none."""
+    if not set(columns) & set(subset.headline):
+        return None
+    table = headline_table(methods, subset, columns, notes=notes, answered=False)
+    return replace(table, caption=f"Against a second panel, where that has a favourite. {table.caption}")
 
 
 def trusted_table(methods: Sequence[MethodScores], subset: Scores) -> Table | None:

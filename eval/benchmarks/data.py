@@ -6,11 +6,13 @@ left to do after kill -9.
 
     python eval/benchmarks/data.py --ferplus ferplus.zip > eval/results/data.md
     python eval/benchmarks/data.py --rows 100000 --kill
+    python eval/benchmarks/data.py --panels ferplus.zip         the human row of FER+'s two panels alone
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 import os
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections import defaultdict
 from datetime import date
 from pathlib import Path
 
@@ -28,7 +31,13 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from emocaliber.core.taxonomy import MIKELS_8
+from emocaliber.core.samples import FileImage
+from emocaliber.core.taxonomy import FERPLUS_8, MIKELS_8
+from emocaliber.data.facts import look
+from emocaliber.data.published import FERPLUS_FOLDERS
+from emocaliber.evaluation import score
+from emocaliber.evaluation.distributional import favourite
+from emocaliber.evaluation.reference_methods import HUMAN
 
 SIDE = 64
 PER_FOLDER = 1000
@@ -42,7 +51,12 @@ def main() -> None:
     parser.add_argument("--kill", action="store_true", help="also kill each command half-way, and run it again")
     parser.add_argument("--ferplus", type=Path, help="FER+ as released, a folder or zip, in the place of noise")
     parser.add_argument("--note", default="", help="a sentence for the result, such as what else ran")
+    parser.add_argument("--panels", type=Path, help="FER+ as released: print how far two panels of ten agree, and end")
     arguments = parser.parse_args()
+    if arguments.panels:
+        with tempfile.TemporaryDirectory() as name:
+            print(human_row(released(arguments.panels, Path(name))))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
@@ -59,6 +73,22 @@ def released(path: Path, folder: Path) -> Path:
     with zipfile.ZipFile(path) as file:
         file.extractall(folder / "ferplus")
     return folder / "ferplus"
+
+
+def human_row(folder: Path) -> str:
+    """The first panel against the second on identical pictures, where all ten answers of both have a favourite."""
+    labels, panels = [*FERPLUS_8.labels, "unknown", "NF"], defaultdict[bytes, list[list[int]]](list)
+    for part in FERPLUS_FOLDERS.values():
+        with (folder / part / "label.csv").open(newline="") as file:
+            for row in csv.reader(file):
+                panels[look(FileImage(folder / part, row[0])).pixels].append([int(count) for count in row[2:12]])
+    pairs = np.array([votes[:2] for votes in panels.values() if len(votes) > 1])
+    pairs = pairs[(favourite(pairs[:, 0]) >= 0) & (favourite(pairs[:, 1]) >= 0)]
+    said = favourite(pairs[:, 0])
+    card = score(pairs[:, 0].max(-1) / pairs[:, 0].sum(-1), truth=said, predicted=said, labels=labels,
+                 votes=pairs[:, 0], second_votes=pairs[:, 1])  # fmt: skip
+    human = card.method(HUMAN).find("all")
+    return "\n".join([f"{HUMAN}, n = {human.n:,}", *(f"  {name}  {value}" for name, value in human.headline.items())])
 
 
 def read_with_pillow(folder: Path) -> tuple[int, float]:

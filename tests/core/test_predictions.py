@@ -30,6 +30,8 @@ PREDICTIONS = st.builds(
     votes=st.none() | st.dictionaries(TEXT, st.integers(1, 99), min_size=1, max_size=3),
     distribution=st.none() | st.dictionaries(TEXT, st.floats(0.1, 1), min_size=1, max_size=3),
     probability=st.none() | SHARE,
+    raters=st.none() | st.integers(99, 999),
+    second_votes=st.none() | st.dictionaries(TEXT, st.integers(1, 99), min_size=1, max_size=3),
 )
 GOOD = json.loads(to_line(predictions(votes=True, distribution=True)[0]))
 
@@ -55,6 +57,8 @@ def test_what_is_written_is_read_back_exactly(tmp_path_factory: pytest.TempPathF
         ({"id": 7}, r"\$\.id"),
         ({"votes": {"joy": -1}}, r"\$\.votes"),
         ({"votes": {"joy": 0}}, "'votes' holds no vote"),
+        ({"votes": {"joy": 3}, "raters": 2}, "2 'raters' cannot have given"),
+        ({"second_votes": {"joy": 0}}, "'second_votes' holds no vote"),
         ({"distribution": {"joy": 1.2}}, r"\$\.distribution"),
         ({"distribution": {"joy": 0.0}}, "no positive share"),
         ({"extra": 1}, "unknown field `extra`; the keys are id, task, .* and optionally votes"),

@@ -156,6 +156,35 @@ def ferplus(folder: Path) -> Path:
     return folder
 
 
+def ferplus_twins(folder: Path) -> Path:
+    """FER+ with one face in train (twice) and test, whose own votes differ, and another face in each."""
+    faces = [("Train", 0, 1, [8, 0, 0, 2, 0, 0, 0, 0, 0, 0]), ("Train", 1, 1, [3, 0, 0, 5, 0, 0, 0, 0, 1, 1]),
+             ("Train", 2, 2, [0, 9, 0, 0, 0, 0, 0, 0, 1, 0]), ("Test", 3, 1, [6, 0, 0, 3, 0, 0, 0, 0, 1, 0]),
+             ("Test", 4, 3, [0, 0, 9, 0, 0, 0, 0, 0, 1, 0])]  # fmt: skip
+    (folder / "FER2013Valid").mkdir(parents=True)
+    (folder / "FER2013Valid" / "label.csv").write_text("")
+    merged = [["Usage", "Image name", *FERPLUS_8.labels, "unknown", "NF"]]
+    for part, number, seed, votes in faces:
+        name = f"fer000000{number}.png"
+        put(folder / f"FER2013{part}" / name, seed)
+        with (folder / f"FER2013{part}" / "label.csv").open("a", newline="") as file:
+            csv.writer(file).writerow([name, "(0, 0, 48, 48)", *votes])
+        same = next(of for _, _, shown, of in faces if shown == seed)
+        merged.append([{"Train": "Training", "Test": "PrivateTest"}[part], name, *map(str, same)])
+    table(folder / "fer2013new.csv", *merged)
+    return folder
+
+
+def ferplus_counts(neutral: int, sadness: int) -> dict[str, int]:
+    """Ten answers, those that are neither under `unknown`."""
+    others = 10 - neutral - sadness
+    return (
+        dict.fromkeys(FERPLUS_8.labels, 0)
+        | {"neutral": neutral, "sadness": sadness}
+        | ({"unknown": others} if others else {})
+    )
+
+
 def with_bytes(sample: Sample) -> Sample:
     """The sample with its picture in memory, to compare with."""
     return replace(sample, image=read_image_bytes(sample.image))

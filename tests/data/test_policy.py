@@ -14,7 +14,7 @@ from emocaliber.data.facts import FactStore
 from emocaliber.data.layouts import Source
 from emocaliber.data.leaks import Item, clashing, exact_leaks
 from emocaliber.data.parquet import read_samples
-from emocaliber.data.policy import Policy
+from emocaliber.data.policy import Dropping, Policy
 from tests.data import layout_files as files
 
 ROWS = 24
@@ -158,3 +158,47 @@ def test_facts_of_converted_pictures_are_known_before_anybody_looks_at_them(
     assert main(["data", "split", str(source), "--out", str(out), "--shares", "1:1:1", "--workers", "1"]) == 0
     monkeypatch.setattr("emocaliber.data.facts.look", lambda image: pytest.fail("decoded again"))
     assert not reported(out).problems
+
+
+@pytest.mark.parametrize("action", ["convert", "split"])
+def test_rows_of_one_picture_become_one_with_the_votes_of_a_second_panel(action: str, tmp_path: Path):
+    source, out = files.ferplus_twins(tmp_path / "ferplus"), tmp_path / "o.parquet"
+    options = ["--two-panels", "--workers", "1", "--out", str(out)]
+    keep = ["--keep-test", "--shares", "1:0:1"] if action == "split" else []
+    assert main(["data", action, str(source), *options, *keep]) == 0
+    rows = {sample.id.rpartition("/")[2]: sample for sample in read_samples(out)}
+    assert set(rows) == {"fer0000002.png", "fer0000003.png", "fer0000004.png"}
+    twin = rows["fer0000003.png"]
+    assert (twin.split, twin.label, twin.raters) == ("test", "neutral", 10)
+    assert twin.votes == {**files.ferplus_counts(8, 2), "neutral": 6, "sadness": 3}
+    assert twin.second_votes == files.ferplus_counts(8, 2)
+    assert rows["fer0000002.png"].second_votes is None
+    assert dropped(tmp_path / "o.parquet.dropped.jsonl") == {
+        "votes of a second panel": 1,
+        "votes of a further panel": 1,
+    }
+    again = tmp_path / "again.parquet"
+    assert main(["data", "convert", str(out), "--out", str(again), "--workers", "1"]) == 0
+    assert {sample.id: sample.second_votes for sample in read_samples(again)} == {
+        sample.id: sample.second_votes for sample in rows.values()}  # fmt: skip
+
+
+def test_without_the_option_a_second_panel_is_an_overlap_and_without_twins_the_option_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["data", "check", str(files.ferplus_twins(tmp_path / "a")), "--out", str(tmp_path / "out")]) == 2
+    assert "same picture in two splits 1" in capsys.readouterr().err
+    source = files.by_class(tmp_path / "photos", "happy", "sad", each=3)
+    assert main(["data", "convert", str(source), "--two-panels", "--out", str(tmp_path / "o.parquet")]) == 2
+    assert "no picture comes twice with votes" in capsys.readouterr().err
+
+
+def test_a_near_duplicate_of_a_twin_that_is_left_out_still_counts(tmp_path: Path):
+    items = [Item("train", b"a", ("t", "0")), Item("test", b"a", ("t", "1")), Item("train", b"b", ("t", "2"))]
+    dropping = Dropping()
+    names = ["0", "1", "2"]
+    dropping.add_panels(items, [True, True, True], names)
+    dropping.add_overlaps(items, [(0, 2)], names)
+    assert dropping.second_panels == {1: 0}
+    assert {i: row.kind for i, row in dropping.rows.items()} == {
+        0: "votes of a second panel", 2: "near-duplicate in two splits"}  # fmt: skip

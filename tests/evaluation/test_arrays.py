@@ -149,3 +149,35 @@ def test_rows_that_were_not_answered_count_as_wrong():
 def test_what_cannot_be_judged_is_an_error_that_says_how_to_correct_it(arguments: dict[str, object], message: str):
     with pytest.raises(ValueError, match=message):
         score(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_second_panel_judges_the_answers_and_the_first_panel_as_a_human_row():
+    labels = ["fear", "joy", "unknown"]
+    first = [[1, 8, 1], [6, 3, 1], [9, 1, 0], [5, 4, 1]]
+    second = [[0, 9, 1], [3, 6, 1], [5, 5, 0], [2, 2, 6]]  # joy, joy, a tie, unknown
+    said = ["joy", "joy", "fear", "joy"]
+    card = score(
+        [0.9, 0.6, 0.5, 0.2], truth=["joy", "fear", "fear", "fear"], predicted=said, labels=labels, votes=first,
+        second_votes=second, replicates=50,
+    )  # fmt: skip
+    assert card["second_panel_accuracy"].value == pytest.approx(2 / 3)
+    assert card["second_panel_brier"].value == pytest.approx((0.1**2 + 0.4**2 + 0.2**2) / 3)
+    assert card["second_panel_agreement"].value == pytest.approx((0.9 + 0.6 + 0.2) / 3)
+    human = card.method("human: the first panel").find("all")
+    assert (human.n, set(human.headline)) == (
+        4,
+        {key for key in card.methods[0].find("all").headline if "panel" in key},
+    )
+    assert human["second_panel_accuracy"].value == pytest.approx(1 / 3)
+    assert human["second_panel_brier"].value == pytest.approx((0.2**2 + 0.6**2 + 0.5**2) / 3)
+    assert human["second_panel_agreement"].value == pytest.approx((0.9 + 0.3 + 0.2) / 3)
+    assert "model: held against a second panel on 3 rows, where that has a favourite" in card.notes
+    assert card.method("human: the first panel").role == "reference"
+
+
+def test_without_a_second_panel_there_is_no_human_row():
+    options = {"truth": ["a", "b"], "predicted": ["a", "a"], "labels": ["a", "b"], "votes": [[2, 1], [0, 3]]}
+    card = score([0.9, 0.4], **options, replicates=50)  # type: ignore[arg-type]
+    assert [method.name for method in card.methods] == ["model", "constant per task (model)"]
+    with pytest.raises(ValueError, match="second_votes has shape"):
+        score([0.9, 0.4], **options, second_votes=[[1], [2]])  # type: ignore[arg-type]

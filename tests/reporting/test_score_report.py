@@ -137,3 +137,19 @@ def test_a_method_that_answers_nothing_has_a_report(tmp_path: Path):
 def test_rows_without_task_or_group_have_a_report(tmp_path: Path):
     rows = [replace(row, task="", group="") for row in predictions("plain", 60)]
     assert "Scorecard: plain" in page_of(build_scorecard({"plain": rows}, settings=FAST), tmp_path).text
+
+
+def test_the_human_row_stands_beside_every_method_held_against_a_second_panel(tmp_path: Path):
+    rows = [replace(row, second_votes=row.votes, raters=10) for row in predictions("model", votes=True)]
+    card = build_scorecard({"model": rows}, settings=FAST)
+    write_score_report(card, tmp_path)
+    text = (tmp_path / "scorecard.md").read_text(encoding="utf-8")
+    section = text.split("## Against a second panel")[1].split("\n## ")[0]
+    assert re.findall(r"^\| \*?(model|constant per task \(model\)|human: the first panel)", section, re.MULTILINE) == [
+        "model", "constant per task (model)", "human: the first panel"]  # fmt: skip
+    results = text.split("## Results")[1].split("\n## ")[0]
+    assert "human" not in results
+    printed = Console(file=io.StringIO(), width=160)
+    for part in render_terminal(summary_document(card)):
+        printed.print(part)
+    assert "human: the first panel" in printed.file.getvalue()  # type: ignore[attr-defined]

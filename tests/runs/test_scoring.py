@@ -11,7 +11,12 @@ from msgspec.structs import replace
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, write_predictions
+from emocaliber.data.parquet import read_samples
+from emocaliber.generation.consistency import consistency_rows
+from emocaliber.generation.engine import Response
+from emocaliber.generation.records import Record, read_records, write_records
 from emocaliber.runs.scoring import read_methods, score_files
+from tests.data.layout_files import ferplus_twins
 from tests.prediction_rows import predictions
 
 EVAL = Path(__file__).parents[2] / "eval"
@@ -143,3 +148,18 @@ def test_columns_are_named_on_the_command_line(tmp_path: Path, capsys: pytest.Ca
     assert main(["score", str(path), *named]) == 2
     assert "add --percent" in capsys.readouterr().err
     assert main(["score", str(path), *named, "--percent"]) == 0
+
+
+def test_a_second_panel_goes_from_the_pictures_to_the_scorecard(tmp_path: Path):
+    out = tmp_path / "o.parquet"
+    assert main(["data", "convert", str(ferplus_twins(tmp_path / "f")), "--two-panels", "--out", str(out)]) == 0
+    samples = read_samples(out)
+    records = [Record.of(sample, Response(sample.id, "<answer>neutral</answer>", "stop"), "t") for sample in samples]
+    write_records(tmp_path / "records.jsonl", records)
+    path = _write(tmp_path / "p.jsonl", list(consistency_rows([read_records(tmp_path / "records.jsonl")], "model")))
+    card = score_files([path], replicates=50)
+    assert card["second_panel_accuracy"].value == 1.0
+    assert card["second_panel_agreement"].value == 0.8
+    human = card.method("human: the first panel").find("all")
+    assert human["second_panel_brier"].value == pytest.approx(0.4**2)
+    assert (human.n, human["second_panel_agreement"].value) == (1, 0.8)
