@@ -40,23 +40,22 @@ _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s{0,3}final\b[^<>]{0,60}<\|message\|
 _CHANNEL = re.compile(r"<\|channel\|>|\A\s{0,5}analysis(?=[A-Z])")
 _OPENING_TURN = re.compile(
     r"(?:\s{0,5}(?:<\|im_start\|>\s?assistant\b|<\|start_header_id\|>assistant<\|end_header_id\|>|<\|assistant\|>|<s>"
-    r"|<start_of_turn>model\b|<bos>|<\|begin_of_text\|>|<\|start\|>assistant|\[/INST\])){1,4}"
+    r"|<start_of_turn>model\b|<bos>|<\|begin_of_text\|>|<\|start\|>assistant|\[/INST\]|(?:assistant|bot|ai|model|response|output):(?=\s))){1,4}",
+    re.IGNORECASE,
 )
 _TURN_END = re.compile(
     r"<\|(?:im_end|im_start|eot_id|eom_id|end_of_text|endoftext|end|return|end_of_turn|eos|user|start_header_id|"
     r"observation|end_of_sentence|call)\|>|</s>|<eos>|<end_of_turn>|<start_of_turn>|<｜(?:end▁of▁sentence|User)｜>"
-    r"|\[INST\]|^User:",
+    r"|\[INST\]|^(?:User|Human|USER|HUMAN):",
     re.MULTILINE,
 )
 _STILL_ANSWER = re.compile(r"\s{0,5}</?(?:answer|confidence|distribution)>", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|unk|bos|eos|end_of_turn)>|\[/?INST\]")
 _ANSWERS = "final_answer answer emotion label sentiment feeling prediction"
-_CONFIDENCES = "score confidence confidence_score confidence_level probability certainty conf"
+_CONFIDENCES = "confidence confidence_score confidence_level probability certainty conf score"
 _ALIASES = {
     **dict.fromkeys(_ANSWERS.split(), "answer"),
-    **dict.fromkeys(
-        ["confidence", "confidence_score", "confidence_level", "probability", "certainty", "conf"], "confidence"
-    ),
+    **dict.fromkeys(_CONFIDENCES.split(), "confidence"),
     **dict.fromkeys(("distribution", "probabilities"), "distribution"),
 }
 _WRITTEN_NAMES = "|".join(sorted(_ALIASES, key=len, reverse=True))
@@ -72,9 +71,8 @@ _ANY_TAG = re.compile(
 _HTML = "a b i u p em strong span div font center br hr h1 h2 h3 h4 ul ol li code pre mark small big"
 _WRAPPERS = "html body table tr td th sub sup s del response output result results final solution end"
 _NO_BLOCKS = frozenset(_ALIASES) | frozenset(f"{_HTML} {_WRAPPERS}".split())
-_ANSWER_END = re.compile(
-    r"</\s{0,3}(?:answer|final_answer|confidence|distribution)\s{0,3}>[\s.]{0,20}\Z", re.IGNORECASE
-)
+_AFTER_ANSWER = re.compile(r"[\s.]*(?:\Z|(?:this is because|because|explanation|note)\b)", re.IGNORECASE)
+_ANNOUNCED = re.compile(r"(?:^\s*|\banswer (?:is|would be)[\s:*]{0,5})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +90,15 @@ def final_answer(text: str, *, ended: bool | None) -> str | None:
     """The response without reasoning, later turns and special tokens; None where the reasoning never ends.
 
     `ended` says whether the model ended by itself (None: unknown). Where it did, complete answer tags at the very end
-    of reasoning that was never closed are an answer; where that is unknown, they must stand on lines of their own.
+    of reasoning that was never closed are an answer; where that is unknown, they must open a line or follow "answer
+    is".
     """
     turn = _first_turn(text)
     if turn is None:
         return None
     rest = _after_reasoning(turn)
-    if rest is None and ended is not False and _ANSWER_END.search(turn[-200:]):
-        rest = _answer_at_end(turn[-4000:], own_line=ended is None)
+    if rest is None and ended is not False:
+        rest = _answer_at_end(turn[-4000:], announced=ended is None)
     return None if rest is None else _SPECIAL.sub("", rest)
 
 
@@ -213,14 +212,11 @@ def _canonical(tag: str) -> str:
     return (f"<{named[1]}{named[2]}>" if named else tag).lower()
 
 
-def _answer_at_end(text: str, *, own_line: bool) -> str | None:
-    """The elements with which the text ends, where an answer is among them."""
-    start = len(text.rstrip(" \n\r\t."))
-    complete = False
-    for element in reversed(elements(text)):
-        between = text[element.end : start]
-        if between.strip() and ("\n" in between or len(between) > 60):
-            break
-        start, complete = element.start, complete or element.name == "answer"
-    line = text[:start].rsplit("\n", 1)[-1]
-    return text[start:] if complete and not (own_line and line.strip()) else None
+def _answer_at_end(text: str, *, announced: bool) -> str | None:
+    """The text from its last answer's tags on, where it ends with these and a confidence's, or explains them."""
+    parts = elements(text)
+    answer = next((part for part in reversed(parts) if part.name == "answer"), None)
+    if answer is None or not _AFTER_ANSWER.match(text, max(part.end for part in parts)):
+        return None
+    line = text[: answer.start].rsplit("\n", 1)[-1]
+    return None if announced and not _ANNOUNCED.search(line) else text[answer.start :]

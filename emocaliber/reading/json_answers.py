@@ -11,89 +11,28 @@ from emocaliber.reading.lenient_json import Object, Value, objects
 from emocaliber.reading.numbers import normal_number_text, read_number
 from emocaliber.reading.scales import Scale, find_scale, scale_of_heading
 from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
+from emocaliber.reading.vocabulary import CONFIDENCE, CONFIDENCE_CJK, LABEL, LABEL_CJK, word_set
 
-_LABELS = frozenset(
-    [
-        "emotion",
-        "label",
-        "answer",
-        "sentiment",
-        "feeling",
-        "prediction",
-        "class",
-        "category",
-        "mood",
-        "choice",
-        "emotions",
-        "name",
-    ]
+_LABEL_WORD = re.compile(rf"{LABEL}|{LABEL_CJK}|name", re.IGNORECASE)
+_LAST_LABELS = word_set("output ans response result verdict expression conclusion")
+_CONFIDENCE_WORD = re.compile(
+    rf"{CONFIDENCE}|{CONFIDENCE_CJK}|prob|conf|scores?|share|weight|percentage|certain", re.IGNORECASE
 )
-_LAST_LABELS = frozenset(["output", "ans", "response", "result", "verdict", "expression"])
-_CONFIDENCES = frozenset(
-    ["confidence", "probability", "certainty", "likelihood", "prob", "conf", "score", "share", "weight", "percentage"]
+_SPREADS = word_set("distribution probabilities scores emotions predictions confidences probs shares")
+_SCALES = word_set("scale range unit units max maximum outof of")
+_QUALIFIED = word_set(
+    "secondary second third runner up alternative alternatives alternate other others next possible candidates"
+    " options intensity valence arousal reason reasoning explanation justification rationale interval comment note"
+    " notes error uncertainty wrong doubt not description opposite true ground truth least unlikely excluded rejected"
+    " example lower upper bound draft initial previous analysis context evidence incorrect raters human threshold"
 )
-_SPREADS = frozenset(
-    ["distribution", "probabilities", "scores", "emotions", "predictions", "confidences", "probs", "shares"]
+_OF_ANSWER = word_set(
+    "my the your our final overall predicted primary main dominant detected model self reported stated estimated"
+    " level value rating percent pct in of out to from scale is correct correctness that this how top first best"
+    " facial verbal verbalized numeric number decimal estimate expressed it am i"
 )
-_SCALES = frozenset(["scale", "range", "unit", "units", "max", "maximum", "outof", "of"])
-_QUALIFIED = frozenset(
-    [
-        "secondary",
-        "second",
-        "third",
-        "runner",
-        "up",
-        "alternative",
-        "alternatives",
-        "alternate",
-        "other",
-        "others",
-        "next",
-        "possible",
-        "candidates",
-        "options",
-        "intensity",
-        "valence",
-        "arousal",
-        "reason",
-        "reasoning",
-        "explanation",
-        "justification",
-        "rationale",
-        "interval",
-        "comment",
-        "note",
-        "notes",
-        "error",
-        "uncertainty",
-        "wrong",
-        "doubt",
-        "not",
-        "description",
-        "opposite",
-        "true",
-        "ground",
-        "truth",
-        "least",
-        "unlikely",
-        "excluded",
-        "rejected",
-        "example",
-        "lower",
-        "upper",
-        "bound",
-        "draft",
-        "initial",
-        "previous",
-        "analysis",
-        "context",
-        "evidence",
-        "incorrect",
-        "raters",
-        "human",
-    ]
-)
-_WORD = re.compile(r"[A-Z]?[a-zé]+|[A-Z]+(?![a-z])|%|[0-9]+")
+"""Words of a key that leave a confidence that of the answer."""
+_WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|%|[0-9]+")
 _MOST_LISTED = 64
 
 
@@ -147,10 +86,14 @@ def _of_object(parsed: Object, names: LabelNames) -> Statement | None:
     labels = [value for words, value, _ in pairs if _is_label(words)]
     texts = [value for value in labels if isinstance(value, str)]
     texts = texts or [value for words, value, _ in pairs if words & _LAST_LABELS and isinstance(value, str)]
-    stated = [(value, key) for words, value, key in pairs if _is_confidence(words)]
+    stated = [(value, key) for words, value, key in pairs if _is_confidence(words, names)]
     lists = _parallel(
         labels,
-        [value for words, value, _ in pairs if _is_confidence(words) or (words & _SPREADS and not _is_label(words))],
+        [
+            value
+            for words, value, _ in pairs
+            if _is_confidence(words, names) or (words & _SPREADS and not _is_label(words))
+        ],
     )
     if lists:
         return Statement(shares=lists)
@@ -158,30 +101,34 @@ def _of_object(parsed: Object, names: LabelNames) -> Statement | None:
         pair
         for words, value, _ in pairs
         if isinstance(value, Object) and not words & _QUALIFIED
-        for pair in _inner_confidences(value)
+        for pair in _inner_confidences(value, names)
     ]
     confidences = [(value, _scale_of_key(key)) for value, key in stated if isinstance(value, str)]
     scale = _scale(pairs)
     inner = [
         matched for words, value, _ in pairs if not words & _QUALIFIED and (matched := _nested(words, value, names))
     ]
-    if texts:
+    if texts and (
+        not inner or not isinstance(names.read(texts[0]), State) or isinstance(_label_of(inner[0], names), State)
+    ):
         spread = next((matched.shares for matched in inner if matched.shares), ())
         return _with_confidence(
             Statement(AMBIGUOUS.join(texts) if len(set(texts)) > 1 else texts[0], shares=spread), confidences, scale
         )
+    if len({_label_of(matched, names) for matched in inner if matched.label}) > 1:
+        return Statement(AMBIGUOUS.join(str(matched.label) for matched in inner[:4]))
     for matched in inner:
         return matched if matched.confidence or matched.shares else _with_confidence(matched, confidences, scale)
     return Statement(shares=shares) if shares else None
 
 
-def _inner_confidences(inner: Object) -> list[tuple[Value, str]]:
+def _inner_confidences(inner: Object, names: LabelNames) -> list[tuple[Value, str]]:
     """The confidences of an object within that names no label of its own."""
     words = [(_words(key), value, key) for key, value in inner.pairs]
     return (
         []
         if any(_is_label(each) for each, _, _ in words)
-        else [(v, key) for each, v, key in words if _is_confidence(each)]
+        else [(v, key) for each, v, key in words if _is_confidence(each, names)]
     )
 
 
@@ -216,7 +163,9 @@ def _of_list(values: list[Value], names: LabelNames) -> Statement | None:
 
 
 def _nested(words: frozenset[str], value: Value, names: LabelNames) -> Statement | None:
-    if isinstance(value, Object) or (isinstance(value, list) and (words & (_LABELS | _SPREADS) or len(value) == 1)):
+    if isinstance(value, Object) or (
+        isinstance(value, list) and ((words & _SPREADS or any(map(_LABEL_WORD.fullmatch, words))) or len(value) == 1)
+    ):
         return _statement(value, names)
     return None
 
@@ -255,14 +204,25 @@ def _words(key: str) -> frozenset[str]:
 
 
 def _is_label(words: frozenset[str]) -> bool:
-    return bool(words & _LABELS) and not words & (_CONFIDENCES | _QUALIFIED | _SCALES)
-
-
-def _is_confidence(words: frozenset[str]) -> bool:
     return (
-        bool(words & _CONFIDENCES)
-        and not words & (_QUALIFIED | (_SCALES - {"of"}))
-        and ("score" not in words or not words & {"sentiment", "polarity"})
+        any(map(_LABEL_WORD.fullmatch, words - _LAST_LABELS))
+        and not any(map(_CONFIDENCE_WORD.fullmatch, words))
+        and not words & (_QUALIFIED | _SCALES)
+    )
+
+
+def _is_confidence(words: frozenset[str], names: LabelNames) -> bool:
+    """Whether a key is the answer's confidence: no word of it speaks of anything else."""
+    if not any(map(_CONFIDENCE_WORD.fullmatch, words)) or ("score" in words and words & {"sentiment", "polarity"}):
+        return False
+    return all(
+        word in _OF_ANSWER
+        or word in _SPREADS
+        or not word.isalpha()
+        or names.is_name(word)
+        or _CONFIDENCE_WORD.fullmatch(word)
+        or _LABEL_WORD.fullmatch(word)
+        for word in words
     )
 
 
@@ -276,7 +236,7 @@ def _scale_of_key(key: str) -> Scale | None:
 def _scale(pairs: list[tuple[frozenset[str], Value, str]]) -> Scale | None:
     """The scale that a key of its own states."""
     for words, value, _ in pairs:
-        if words & _SCALES and not words & (_LABELS | _QUALIFIED) and isinstance(value, str):
+        if words & _SCALES and not words & _QUALIFIED and isinstance(value, str):
             plain = normal_number_text(value[:80])
             number = re.fullmatch(r"\s*[0-9]+(?:\.0+)?\s*", plain)
             return (

@@ -21,25 +21,33 @@ from emocaliber.core.taxonomy import TAXONOMIES
 LONGEST_ANSWER = 2000
 """A longer text is no label; the bound also keeps Unicode normalisation, quadratic in runs of marks, from mattering."""
 
+_ARTICLE = re.compile(r"\s(?:an?|the)\s")
 _GAP = re.compile(r"[\s_\-]+")
-_WORD_START = r"(?<![^\W_])(?<!-)"
-_WORD_END = r"(?![^\W_]|-[^\W_]|[\u0300-\u036f])"
+_LETTERS = r"[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+"""Letters of scripts that part words by spaces, as Chinese and Japanese do not."""
+_WORD_START = rf"(?<!{_LETTERS})(?<!-)"
+_WORD_END = rf"(?!{_LETTERS}|-[^\W_]|[\u0300-\u036f])"
 _IDIOM = re.compile(
     r"\b(?:no|without(?: an?y?)?|beyond(?: an?y?)?) (?:doubt|question)\b|\bnone other than\b|\bnothing (?:else )?but\b"
     r"|\bnot (?:only|just)\b|\bno (?=\W)|\bnever mind\b"
 )
 _DENIED = re.compile(
-    r"\b(?:not|no|never|neither|nor|without|cannot|rather than|instead of|anything but|far from|opposite of|other than"
+    r"\b(?:not|no|never|neither|nor|without|cannot|rather than|instead of|all but"
+    r"|(?:any|every)thing (?:but|except)|as opposed to|far from|opposite of(?!.*\bis\b)|other than"
     r"|except|excluding|excludes?|hardly|barely|scarcely|lack of|lacks|absence of|rules? out|ruled out|unlike|nothing"
-    r"|isnt|cant|doesnt|wasnt|unlikely)\b|n['’]t\b"
+    r"|isnt|cant|doesnt|wasnt|unlikely|nicht|keine?[nrms]?|weder|ohne|pas|aucune?|sans|ningun[ao]?|ninguna?|sin|nem"
+    r"|geen|niet|non|não|не|нет|без)\b|n['’]t\b|\bno\b|[不没沒非无無未别]"
 )
 _DENIED_AFTER = re.compile(
     r"\s{1,2}(?:(?:is|was|does|do|are|seems|appears|can be|could be|would be|has been)\s?)?"
     r"(?:(?:not|never|absent|unlikely|excluded|ruled out|wrong|incorrect|rejected|missing|out of the question)\b"
     r"|n['’]t)"
-    r"|\s?\?\s?no\b|\s?:\s?no\b"
+    r"|\s?\?\s?no\b|\s?:\s?no\b|(?:では|じゃ)(?:な|あり)"
 )
-_CLAUSE = re.compile(r"[.;!?()\[\]\n,]|(?<!anything )\b(?:but|yet|though|although|however)\b")
+_CLAUSE = re.compile(
+    r"[.;!?()\[\]\n,。、；，？！]"
+    r"|(?<!thing )(?<!all )\b(?:but|yet|though|although|however|sondern|mais|sino|но|а)\b|而是"
+)
 _REASON = re.compile(r"\b(?:because|since|due to|as (?:the|there|it|she|he|they|both|well as)|given|based on)\b")
 _FIRST = re.compile(
     r"\b(?:primary|primarily|main|mainly|mostly|dominant|predominant|predominantly|chiefly|most likely|best)"
@@ -50,6 +58,22 @@ _LESS = re.compile(
     r"\b(?:than|over|secondary|runner-?up|followed by|tinged with|second|secondarily|less likely"
     r"|with (?:some|a (?:hint|touch|trace|bit|little|slight)|hints|traces|elements|undertones|slight|mild)(?: of)?"
     r"(?: \w+)?)\W{0,3}$"
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
+_LONGEST_SENTENCE, _MOST_SENTENCES, _FEWEST_OPTIONS, _MOST_OPTIONS = 600, 40, 3, 5
+_SUPPOSED = re.compile(
+    r"\b(?:if|unless|could|might|may|were|had|was|whether|would(?! (?:classify|label|describe|call|say"
+    r"|go|choose|pick|select)))\b|\?"
+)
+_SAYS = re.compile(
+    r"(?:\b(?:is|shows?|showing|expresse[sd]|expressing|conveys?|conveying|evokes?|evoking|displays?|displaying|depicts?"
+    r"|suggests?|indicates?|reflects?|reveals?|looks?|seems?|appears?(?: to be)?|feels?|feeling|experiencing|as|call"
+    r"(?:ing)? (?:it|this)|go(?:ing)? with|choose|pick|select|say)|['’]s)\s"
+    r"(?:(?:a|an|the|this|it|that|of|clear|clearly|strong|sense|feeling|expression|emotion|look|most|likely|best|probably"
+    r"|definitely|described|classified|labell?ed|as|to|be)\s){0,5}[\"'“‘*_(]{0,3}$"
+)
+_SAID = re.compile(
+    r"[\"'”’*_)]{0,3}(?:\s?(?:[.,;:!()—–-]|$)|\s(?:because|since|as|with|due|given|here|and (?:i|my)\b|at\b|in this))"
 )
 _LETTER = re.compile(
     r"\W{0,4}(?i:option|choice|answer|letter)?\W{0,4}(?P<letter>[A-Z]|(?<=\()[a-z](?=\))|[a-z](?=\)))\W{0,4}"
@@ -111,8 +135,35 @@ class LabelNames:
         """The text, folded, with "answer" in place of each name."""
         return self._pattern.sub("answer", _normal(text[:LONGEST_ANSWER]))
 
+    def without_denied(self, text: str) -> str:
+        """The text, folded, without the clauses that deny a name, and without "no doubt" and the like."""
+        folded = _IDIOM.sub(" ", _normal(text[:LONGEST_ANSWER]))
+        parts, at = [], 0
+        for hit in self._pattern.finditer(folded):
+            span = _denial(folded, hit)
+            if span is not None:
+                parts.append(folded[at : max(at, span[0])])
+                at = span[1]
+        return "".join([*parts, folded[at:]])
+
+    def stated(self, text: str) -> tuple[str, ...]:
+        """The candidates that sentences state ("The face shows joy."), with those named beside them."""
+        stated, beside = set(), set()
+        sentences = [_normal(sentence) for sentence in _SENTENCE.split(text) if len(sentence) <= _LONGEST_SENTENCE]
+        for sentence in sentences[:_MOST_SENTENCES] + sentences[_MOST_SENTENCES:][-_MOST_SENTENCES:]:
+            hits = [hit for hit in self._pattern.finditer(sentence) if not _is_denied(sentence, hit)]
+            named = {label for hit in hits for label in self._of(hit)}
+            beside |= named if len(named) < _FEWEST_OPTIONS else set()
+            if not _SUPPOSED.search(sentence):
+                says = [
+                    hit for hit in hits if _SAYS.search(sentence[: hit.start()]) and _SAID.match(sentence, hit.end())
+                ]
+                stated |= {label for hit in says for label in self._of(hit)}
+        return tuple(sorted(stated | beside)) if stated else ()
+
     def _of(self, hit: re.Match[str]) -> set[str]:
-        return self._labels[_GAP.sub(" ", hit[0])]
+        name = _GAP.sub(" ", hit[0])
+        return self._labels.get(name) or self._labels.get(_ARTICLE.sub(" ", name), set())
 
     def _main(self, hits: list[re.Match[str]], folded: str) -> str | State:
         named: set[str] = set().union(*(self._of(hit) for hit in hits)) if hits else set()
@@ -141,8 +192,8 @@ class LabelNames:
             return unknown
         label = self._candidates[place]
         short = [other for other in self._candidates if other.casefold().startswith(letter)]
-        if not shown and short and label not in short and all(len(other.split()) == 1 for other in self._candidates):
-            return State.AMBIGUOUS_LABEL  # "F" may be the sixth label, or short for fear
+        if not shown and short and label not in short and len(self._candidates) > _MOST_OPTIONS:
+            return State.AMBIGUOUS_LABEL  # "F" may be the sixth of eight emotions, or short for fear
         return label
 
     def shown_letters(self, response: str) -> dict[str, set[str]]:
@@ -177,13 +228,19 @@ def _of_taxonomy(candidates: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _is_denied(folded: str, hit: re.Match[str]) -> bool:
-    """Whether the name's own clause denies it."""
-    before = folded[max(0, hit.start() - 120) : hit.start()]
+    return _denial(folded, hit) is not None
+
+
+def _denial(folded: str, hit: re.Match[str]) -> tuple[int, int] | None:
+    """From where to where a name's own clause denies it; None where it does not."""
+    start = max(0, hit.start() - 120)
+    before = folded[start : hit.start()]
     breaks = [matched.end() for matched in _CLAUSE.finditer(before)]
-    clause = before[breaks[-1] :] if breaks else before
-    if breaks and before[: breaks[-1]].endswith(",") and re.search(r"\bneither\b", before):
-        clause = before
-    return bool(_DENIED.search(_IDIOM.sub(" ", clause)) or _DENIED_AFTER.match(folded, hit.end()))
+    if breaks and not (before[: breaks[-1]].endswith(",") and re.search(r"\bneither\b", before)):
+        start += breaks[-1]
+    after = _DENIED_AFTER.match(folded, hit.end())
+    denied = after or _DENIED.search(_IDIOM.sub(" ", folded[start : hit.start()]))
+    return (start, after.end() if after else hit.end()) if denied else None
 
 
 def _is_first(folded: str, hit: re.Match[str]) -> bool:
@@ -192,7 +249,9 @@ def _is_first(folded: str, hit: re.Match[str]) -> bool:
 
 
 def _normal(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    """The text for comparison: compatible forms and case folded, and one spelling of -ise and -yse."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return folded.replace("ize", "ise").replace("yze", "yse")
 
 
 def _fold(text: str) -> str:
@@ -200,4 +259,4 @@ def _fold(text: str) -> str:
 
 
 def _pattern(folded: str) -> str:
-    return r"[\s_\-]+".join(re.escape(word) for word in folded.split(" "))
+    return r"[\s_\-]+(?:(?:an?|the)\s)?".join(re.escape(word) for word in folded.split(" "))

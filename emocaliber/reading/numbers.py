@@ -20,6 +20,7 @@ from functools import lru_cache
 
 from emocaliber.core.predictions import State
 from emocaliber.reading.scales import UNCLEAR, Scale, find_scale, scale_of_context
+from emocaliber.reading.vocabulary import CONFIDENCE, CONFIDENCE_CJK, HIGH, LABEL_WORDS, LOW, MIDDLE, NUMBER_WORDS
 
 LONGEST = 200
 """A longer statement is not understood."""
@@ -77,103 +78,12 @@ _REASON = re.compile(
 )
 _RETRACTED = re.compile(r"[.!?;:,\s]{0,5}(?:not\b|no\b|wait|actually|just kidding|or rather|rather|correction|scratch)")
 _ITEM = re.compile(r"(?:[0-9][.:)]|\.)\s{0,3}[^\W0-9]")
-_HEDGE = "about around approximately approx roughly circa ca ~ ≈"
-_SPEAKER = "i im i'm am we are we're my our me it its it's this that the a an is be of at as in with to and so for"
-_STATES = "say have said put rate estimate estimated give assign stated overall final self-reported now only just still"
-_QUIET = "therefore thus hence here there quite feel fairly pretty then equals answer label prediction choice emotion"
-_MEANT = "model's model classification feeling sentiment response guess right correct accurate being expression face"
-_NOUNS = "confidence confident certain certainty sure probability likelihood chance likely level score rating value"
-_PLAIN = frozenset(f"{_HEDGE} {_SPEAKER} {_STATES} {_QUIET} {_MEANT} {_NOUNS} percentage stars points".split())
 _DASHES = frozenset("-–—→|=")
-_STATING = frozenset(
-    [
-        "think",
-        "believe",
-        "most",
-        "likely",
-        "best",
-        "fits",
-        "fit",
-        "shows",
-        "shown",
-        "show",
-        "clearly",
-        "mainly",
-        "primarily",
-        "dominant",
-        "primary",
-        "main",
-        "probably",
-        "definitely",
-        "looks",
-        "like",
-        "image",
-        "picture",
-        "photo",
-        "go",
-        "choose",
-        "chose",
-        "select",
-        "pick",
-        "final",
-        "which",
-        "one",
-    ]
-)
-_SHOWN = frozenset(
-    [
-        "person",
-        "man",
-        "woman",
-        "boy",
-        "girl",
-        "child",
-        "face",
-        "expresses",
-        "express",
-        "expressed",
-        "expressing",
-        "conveys",
-        "conveyed",
-        "evokes",
-        "evoked",
-        "suggests",
-        "displays",
-        "displayed",
-        "displaying",
-        "depicts",
-        "depicted",
-        "depicting",
-        "showing",
-        "seems",
-        "seem",
-        "appears",
-        "appear",
-        "feels",
-        "he",
-        "she",
-        "his",
-        "her",
-        "facial",
-        "visible",
-        "here's",
-        "there's",
-        "predominantly",
-        "obviously",
-        "certainly",
-        "surely",
-        "mood",
-        "described",
-        "by",
-        "from",
-        "on",
-    ]
-)
-_HIGH = frozenset(
-    ["high", "strong", "very", "extremely", "absolutely", "completely", "fully", "highly", "reasonably", "strongly"]
-)
-_MIDDLE = frozenset(["moderate", "medium", "moderately"])
-_LOW = frozenset(["low", "weak", "slight", "little", "poor", "minimal"])
+_MARKS = frozenset("-–—→|#>•")
+_NOUN = re.compile(rf"\b(?:{CONFIDENCE})\b")
+_NOUN_CJK = re.compile(rf"(?:{CONFIDENCE_CJK})[为為是约約はが]{{0,2}}")
+_FACES = range(0x1F600, 0x1F650)
+_PHRASE = re.compile(r"\b(?:most (?:likely|probably)|best (?:guess|estimate|fit|answer|match|choice|described))\b")
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\s\w.,:;!?()\[\]{}'\"|_]")
 _WRAPPING = " \t\r\n{}[]()\"'*`_|“”‘’"
 _AROUND = str.maketrans({"％": "%", "﹪": "%", "٪": "%", "−": "-", "*": None, "`": None, "$": None, "’": "'"})
@@ -222,11 +132,12 @@ def read_words(text: str, words: Mapping[str, float]) -> float | None:
 def normal_number_text(text: str) -> str:
     """Lower case, one spelling of the percent sign and of the minus, ASCII digits where a number has one script."""
     plain = _SAY.sub(r"\1 ", text.replace("\\%", "%").translate(_AROUND).lower())
+    plain = _NOUN_CJK.sub(" confidence ", _PHRASE.sub(" ", plain))
     return plain if plain.isascii() else _FOREIGN.sub(_ascii_digits, plain)
 
 
 _SAY = re.compile(
-    r"\b(i|we)(?:'d|\swould)\s(?=(?:say|estimate|put|rate|guess|give|assign|choose|pick|select|go|call|describe)\b)"
+    r"\b(i|we)(?:'d|\swould)\s(?=(?:say|estimate|put|rate|guess|give|assign|choose|pick|select|go|call|describe|peg|place|label|settle|judge|classify)\b)"
 )
 _FOREIGN = re.compile(r"\d{1,40}(?:[.,٫．]\d{1,40})?")
 
@@ -248,26 +159,25 @@ def _is_list_item(number: re.Match[str], plain: str) -> bool:
     )
 
 
-def is_plain(text: str, *, numbers: bool = False) -> bool:
-    """Whether a sentence, its label written as "answer", holds nothing but words that state it (and numbers)."""
-    plain = normal_number_text(text)
-    if numbers:
-        plain = _QUANTITY.sub(" ", find_scale(plain)[1])
-    words = _PLAIN | _STATING if numbers else _PLAIN | _STATING | _SHOWN
-    return all(token in words or token in "-–—→|#>•" for token in _TOKEN.findall(plain))
+def is_plain(text: str) -> bool:
+    """Whether a sentence, its label written as "answer", holds nothing but words that state it."""
+    return all(
+        token in LABEL_WORDS or token in _MARKS or ord(token[0]) in _FACES
+        for token in _TOKEN.findall(_NOUN.sub(" ", normal_number_text(text)))
+    )
 
 
 def _leaves(around: str, value: float) -> bool:
     """Whether all that stands around a number leaves it as it is."""
-    for token in _TOKEN.findall(around):
-        if token in _HIGH:
+    for token in _TOKEN.findall(_NOUN.sub(" ", around)):
+        if token in HIGH:
             fits = value >= 0.5
-        elif token in _LOW:
+        elif token in LOW:
             fits = value <= 0.5
-        elif token in _MIDDLE:
+        elif token in MIDDLE:
             fits = 0.25 <= value <= 0.75
         else:
-            fits = token in _PLAIN or token in _DASHES
+            fits = token in NUMBER_WORDS or token in _DASHES
         if not fits:
             return False
     return True

@@ -20,28 +20,22 @@ from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_numbe
 from emocaliber.reading.scales import Scale, scale_of_heading
 from emocaliber.reading.shares import entries, read_line
 from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
+from emocaliber.reading.vocabulary import CONFIDENCE, CONFIDENCE_CJK, LABEL, LABEL_CJK
 
-_LABEL = (
-    r"emotions?|answers?|labels?|sentiment|feelings?|predictions?|choice|category|class(?:ification)?|mood|verdict|guess"
-    r"|expression|response|result|conclusion|[ée]motions?|emoci[óo]n|emozione|emoção|gefühl|эмоция|ответ"
-)
-_CONFIDENCE = (
-    r"confidence|probability|prob(?=\s?[.:=])|conf(?=\s?[.:=])|certainty|likelihood|confiance|certitude|confianza|certeza|konfidenz|sicherheit|fiducia"
-    r"|confiança|уверенность|вероятность"
-)
-_LABEL_CJK, _CONFIDENCE_CJK = "情绪|情感|感情|表情|答案|감정", "置信度|信心|自信度|確信度|신뢰도|확신도"
 _NOUNS = (
     "label|score|level|value|rating|estimate|name|class|category|percentage|percent|type|prediction|shown|expressed"
     "|depicted|displayed|conveyed|evoked|detected|probability|guess"
 )
 _MARK = re.compile(
-    rf"(?:(?<![^\W_])(?<!['’-])(?:(?P<label>{_LABEL})|(?:{_CONFIDENCE}))|(?P<label_cjk>{_LABEL_CJK})|(?:{_CONFIDENCE_CJK}))"
+    rf"(?:(?<![^\W_])(?<!['’-])(?:(?P<label>{LABEL})|(?:{CONFIDENCE})|pr?(?=\s?\([^()\n]{{1,40}}\)\s?[=≈:]))|(?P<label_cjk>{LABEL_CJK})|(?:{CONFIDENCE_CJK}))"
     rf"(?P<noun>(?:[\s_](?:{_NOUNS})\b){{0,2}})(?P<rank>\s?\#?[1-9](?![0-9.%]))?"
     r"(?P<about>\s(?:in|of|for|that|about|from)\s[^\W0-9][^\n:：=|,.;()]{0,40}?)?[\"'”’`]?"
-    r"\s{0,2}(?P<scale>[(\[（][^()（）\[\]\n]{0,40}[)\]）]|in\s?%|%)?[\"'”’]?\s{0,2}"
-    r"(?P<sep>[:：=＝→]|\|(?=[^\n]*\S)|-{1,2}>|[-–—](?=\s)|\bis\b:?|\bare\b|(?:of|at)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
+    r"\s{0,2}(?P<scale>[(\[（][^()（）\[\]\n\"'“]{0,40}[)\]）]|in\s?%|%)?[\"'”’]?\s{0,2}"
+    r"(?P<sep>=>|[:：=＝→]|\|(?=[^\n]*\S)|-{1,2}>|[-–—](?=\s)|\b(?:is|are|est|ist|es|è|é)\b:?|[为為是はが]"
+    r"|(?:of|at|de|von|di|da|à)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
     re.IGNORECASE | re.MULTILINE,
 )
+_WORD = re.compile(r"\w")
 _BOUNDARY = re.compile(r"[\n.;!?,|({\[:：]|\s[-–—]\s|[0-9]{1,2}[.)]\s|\b(?:and|with|but)\b")
 _OWN = re.compile(
     r"(?:[\s#>•\-–—+\d.)\"'“‘`_|]|\b(?:my|the|your|our|final|overall|predicted|primary|main|dominant|detected|facial|most"
@@ -69,6 +63,10 @@ _SURE = re.compile(
     rf"{re.sub(r'[?]P<[a-z]+>', '?:', QUANTITY)}\s(?:confident|confidence|certain|certainty|sure|probability|chance"
     r"|likelihood|likely)\b",
     re.IGNORECASE,
+)
+_RETRACTED = re.compile(
+    r"(?:^|[(.])\W{0,4}(?:correction|update|edit|erratum|revised|scratch that|no, wait)\b(?=[^\n]{0,60}[0-9])",
+    re.IGNORECASE | re.MULTILINE,
 )
 _DENIED = re.compile(
     r"\b(?:not|never|no|nobody|nowhere|none|neither|nor|cannot|can't|would|could|might|if|unless|was|were|had|less|more"
@@ -187,7 +185,7 @@ def _confidence(
         if not m.is_label and not m.secondary and span[0] <= m.start < span[1] and _concerns(m, names, label)
     ]
     for group in ([m for m in stated if m.strong], [m for m in stated if not m.strong]):
-        values = [(mark, mark.value if mark.strong else mark.clause) for mark in group]
+        values = [(mark, mark.value if mark.strong else mark.clause) for mark in group if not _is_denied(mark, text)]
         if not values:
             continue
         read = [
@@ -201,11 +199,19 @@ def _confidence(
         if len(distinct) > 1 and not corrected:
             return Statement(confidence=AMBIGUOUS.join(value[:40] for _, value, _ in numbers))
         mark, value, _ = (numbers or read)[-1]
+        if _RETRACTED.search(text, mark.end):
+            return Statement(confidence=AMBIGUOUS)
         return Statement(confidence=_about_answer(value, names, label), scale=mark.scale)
     sure = _sure(text[span[0] : span[1]], names, label)
     if sure is None and stated:
         return Statement(confidence=stated[-1].clause[:LONGEST])
     return Statement(confidence=sure)
+
+
+def _is_denied(mark: _Mark, text: str) -> bool:
+    """Whether the sentence before a mark within it denies, or only supposes, what it says."""
+    before = text[max(0, mark.start - 160) : mark.start]
+    return not mark.strong and bool(_DENIED.search(normal_number_text(_SENTENCE_END.split(before)[-1])))
 
 
 def _about_answer(value: str, names: LabelNames, label: str | None) -> str:
@@ -270,48 +276,53 @@ def _label_part(value: str) -> str:
 def _marks(text: str) -> list[_Mark]:
     """All marks of the text in order, with their values, outside explanations."""
     matched = _few(_MARK.finditer(text))
+    clauses = [_clause(text, text.rfind("\n", 0, mark.start()) + 1, mark.start()) for mark in matched]
     explained = _explained(text)
     marks = []
-    for number, mark in enumerate(matched):
-        line = text.rfind("\n", 0, mark.start()) + 1
-        clause, prefix = _clause(text, line, mark.start())
-        own = _OWN.fullmatch(prefix) is not None and not mark["sep"].lower().startswith(("is", "are"))
-        is_heading = mark["sep"] == "" and mark.end() == _line_end(text, mark.end())
+    for number, (mark, (line, clause, prefix)) in enumerate(zip(matched, clauses, strict=True)):
         is_label = mark["label"] is not None or mark["label_cjk"] is not None
-        if (is_heading and not (own and clause == line)) or (
-            mark["sep"].strip() in ("", "of", "at") and is_label and not is_heading
-        ):
+        own, sep = _OWN.fullmatch(prefix) is not None and not _WORD.match(mark["sep"]), mark["sep"].strip()
+        is_heading = sep == "" and mark.end() == _line_end(text, mark.end())
+        if (is_heading and not (own and clause == line)) or (is_label and not is_heading and sep in _LINKS):
             continue
-        following = matched[number + 1].start() if number + 1 < len(matched) else len(text)
-        secondary = (
-            bool(SECONDARY.search(text[max(line, mark.start() - _PREFIX) : mark.start()].rpartition(".")[2]))
-            if not own
-            else False
-        )
-        if (mark["rank"] and mark["rank"].strip(" #") != "1") or SECONDARY.search(mark["scale"] or ""):
-            secondary = True
+        bounds = [
+            other.start()
+            for other, (_, start, _) in zip(matched[number + 1 : number + 4], clauses[number + 1 :], strict=False)
+            if start > mark.end() or not _WORD.match(other["sep"])
+        ]
+        following = min(bounds, default=len(text))
+        heading = normal_number_text(f"{mark['noun']} {mark['scale'] or ''}")
+        scale = scale_of_heading(heading) if mark["scale"] or "percent" in mark["noun"] else None
         marks.append(
             _Mark(
                 is_label,
-                own and mark["sep"].strip() not in ("of", "at"),
-                secondary or _is_in(explained, mark.start()),
+                own,
+                _is_secondary(mark, own, text[max(line, mark.start() - _PREFIX) : mark.start()])
+                or _is_in(explained, mark.start()),
                 bool(re.search(r"\bfinal\b", prefix, re.IGNORECASE)),
                 bool(mark["label_cjk"] or (mark["label"] and mark["label"].lower().rstrip("s") in _CORE)),
                 clause,
                 mark.end(),
-                text[
-                    clause : min(following if following > mark.end() else len(text), _statement_end(text, mark.end()))
-                ],
+                text[clause : min(following, _statement_end(text, mark.end()))],
                 _value(text, mark.end(), following),
-                mark["about"] or "",
-                scale_of_heading(normal_number_text(f"{mark['noun']} {mark['scale'] or ''}"))
-                if mark["scale"] or "percent" in mark["noun"]
-                else None,
+                mark["about"] or ("" if scale else (mark["scale"] or "").strip("()[]（） ")),
+                scale,
             )
         )
     return marks
 
 
+def _is_secondary(mark: re.Match[str], own: bool, before: str) -> bool:
+    """Whether the mark is of a runner-up, or of a state of affairs that its bracket names."""
+    if mark["rank"] and mark["rank"].strip(" #") != "1":
+        return True
+    bracket = normal_number_text((mark["scale"] or "").strip("()[]（） "))
+    if SECONDARY.search(bracket):
+        return True
+    return not own and bool(SECONDARY.search(before.rpartition(".")[2]))
+
+
+_LINKS = {"", "of", "at", "de", "von", "di", "da", "à"}
 _CORE = {"emotion", "answer", "label", "sentiment", "feeling", "prediction", "émotion"}
 
 
@@ -321,12 +332,12 @@ def _few(matched: Iterator[re.Match[str]]) -> list[re.Match[str]]:
     return marks if len(marks) <= 2 * _MOST_MARKS else marks[:_MOST_MARKS] + marks[-_MOST_MARKS:]
 
 
-def _clause(text: str, line: int, at: int) -> tuple[int, str]:
-    """Where the clause of a mark begins, and the words between."""
+def _clause(text: str, line: int, at: int) -> tuple[int, int, str]:
+    """Where the line and the clause of a mark begin, and the words between clause and mark."""
     start = max(line, at - _PREFIX)
     bounds = [bound.end() for bound in _BOUNDARY.finditer(text, start, at)]
     clause = bounds[-1] if bounds else start
-    return (line if _BLANK.fullmatch(text[line:clause]) and clause - line < 12 else clause), text[clause:at]
+    return line, (line if _BLANK.fullmatch(text[line:clause]) and clause - line < 12 else clause), text[clause:at]
 
 
 def _value(text: str, at: int, following: int) -> str:

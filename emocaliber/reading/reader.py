@@ -40,11 +40,14 @@ _LATEX_WORDS = re.compile(
     r"\\(?:text|mathrm|textbf|mathbf|textit|mathit|emph|textrm|textsf|operatorname)\s?\{([^{}\n]{0,100})\}"
 )
 _BOXED = re.compile(r"\\boxed\s?\{([^{}\n]{0,200})\}")
+_SYMBOLS = {"\\\\": "\n", "\\quad": " ", "\\qquad": " ", "\\approx": "≈", "\\sim": "≈", "\\to": "→"}
+_SYMBOL = re.compile(r"\\\\(?![a-zA-Z{\[(])|\\(?:q?quad|approx|sim|to)\b")
 _MATHS = re.compile(r"\\[()\[\],;!]|\\(?=[%$#_])|\$")
 _TAG_AS_NAME = re.compile(r"<(answer|emotion|label|confidence|probability)>\s?[:=]", re.IGNORECASE)
 _NO_TAGS = re.compile(r"</?(?!answer|confidence|distribution)[a-z][\w:-]{0,30}(?:\s[^<>]{0,100})?/?>", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?(?:br|p|hr)\s?/?\s?>", re.IGNORECASE)
 _MARKUP = str.maketrans({"*": None, "`": None, "\u200b": None, "\ufeff": None})
+_PAIR_END = re.compile(r".*(?:,(?=[\s\"'])|\})", re.DOTALL)
 _AFTER_TAG = re.compile(r"[\s,:(\[-]{0,5}([^\n]{1,60})")
 
 
@@ -100,7 +103,11 @@ def read_response(
 
 
 def _whole_lines(text: str, cut: bool) -> str:
-    return text[: text.rfind("\n") + 1] if cut else text
+    """The text up to its last whole line or, in JSON, its last whole pair, where it was cut."""
+    if not cut:
+        return text
+    pair = _PAIR_END.match(text) if "{" in text else None
+    return text[: max(text.rfind("\n") + 1, pair.end() if pair else 0)]
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,8 @@ class _Answer:
             else read_prose(plain, self.names, self.response)
         )
         if in_json is None or prose is None:
+            if prose and prose.label is not None and prose.confidence is None and not prose.shares:
+                prose = replace(prose, shares=self._listed(plain))
             return (in_json[1] if in_json else prose) or read_named_shares(plain, self.names) or self._bare(plain)
         return self._either(prose, in_json[1], text[:start])
 
@@ -190,9 +199,17 @@ class _Answer:
             worded,
         )
 
+    def _listed(self, plain: str) -> tuple[tuple[str, str], ...]:
+        """A list of shares beside a marked answer; empty where there is none that can be read."""
+        listed = read_named_shares(plain, self.names)
+        return listed.shares if listed and isinstance(self._distribution(listed.shares), dict) else ()
+
     def _bare(self, plain: str) -> Statement | None:
         """A line that is a label and little else, with the confidence that the text states elsewhere."""
         bare = read_bare(plain, self.names)
+        if bare is None:
+            labels = self.names.stated(plain)
+            bare = Statement(AMBIGUOUS.join(labels)) if labels else None
         if bare is None or bare.confidence is not None or bare.label is None:
             return bare
         stated = read_confidence(plain, self.names, self.names.read(bare.label, self.response))
@@ -230,6 +247,12 @@ class _Answer:
         nested = elements(content)
         if any(part.name == "answer" for part in nested):
             return self.tagged(content)
+        if (
+            len(nested) == 1
+            and nested[0].end == len(content.rstrip())
+            and self.names.is_name(content[: nested[0].start])
+        ):
+            return Statement(content[: nested[0].start], nested[0].content)
         return self.untagged(content) if is_marked(_plain(content)[0]) else None
 
     def _after(self, text: str, answer: Element) -> Statement:
@@ -250,7 +273,11 @@ class _Answer:
                 line = read_line(content, self.names)
                 if line is not None and line.confidence is not None:
                     return line
-                return replace(read_confidence(plain, self.names, label), label=content)
+                stated = read_confidence(plain, self.names, label)
+                numbers = [other for other in boxed if other is not content and isinstance(read_number(other), float)]
+                if stated.confidence is None and len(numbers) == 1:
+                    stated = Statement(confidence=numbers[0])
+                return replace(stated, label=content)
         return None
 
     def _either(self, prose: Statement, in_json: Statement, between: str) -> Statement:
@@ -285,7 +312,9 @@ def _plain(text: str) -> tuple[str, list[str]]:
     """The text without Markdown's and LaTeX's marks, and what stands in boxes."""
     if "<" in text:
         text = _NO_TAGS.sub(" ", _TAG_AS_NAME.sub(r"\1:", _BREAK.sub("\n", text)))
-    plain = normal_spaces(_LATEX_WORDS.sub(r"\1", text) if "\\" in text else text)
+    if "\\" in text:
+        text = _SYMBOL.sub(lambda symbol: _SYMBOLS[symbol[0]], _LATEX_WORDS.sub(r"\1", text))
+    plain = normal_spaces(text)
     boxed = _BOXED.findall(plain) if "\\" in plain else []
     plain = _BOXED.sub(r"\1", plain) if boxed else plain
     return _MATHS.sub("", plain).translate(_MARKUP), boxed

@@ -6,24 +6,33 @@ import re
 
 from emocaliber.core.predictions import State
 from emocaliber.reading.labels import LabelNames
-from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_number_text
-from emocaliber.reading.statement import Statement
+from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_number_text, read_number
+from emocaliber.reading.statement import CORRECTION, Statement
 
 _BULLET = re.compile(r"\s*(?:[-•>#]{1,4}\s|[0-9]{1,2}[.)]\s)?\s*")
 _OPTION = re.compile(r"\s{0,4}\(?[A-Za-z][).]\s{1,3}(?=\S)")
-_ENTRY_END = re.compile(r",(?![0-9])|;|\band\b(?=[^0-9]{2,80}[0-9])")
+_ENTRY_END = re.compile(r",(?![0-9])|[;|]|\s/\s(?![0-9.])|\band\b(?=[^0-9]{2,80}[0-9])")
 _NUMBER = re.sub(r"\?P<\w+>", "?:", QUANTITY)
 _ENTRY = re.compile(
-    rf"(?P<label>[^0-9]{{1,80}}?)[\s:=(\[–—~|-]*(?P<number>{_NUMBER})(?:\s(?:confident|confidence|certain|sure))?[\s)\]]*\.?"
+    rf"(?P<label>[^0-9]{{1,80}}?)[\s:=(\[–—~|,@/→-]*(?P<number>{_NUMBER})(?:\s(?:confident|confidence|certain|sure))?[\s)\]]*\.?"
     rf"|(?P<number_first>{_NUMBER})[\s:=–—-]*(?P<label_last>[^0-9]{{1,80}})",
     re.IGNORECASE,
 )
+_TIGHT = re.compile(r"(?<=[^\W0-9_]),(?=\.?[0-9])")
 _LONGEST_ENTRY = 160
 _BARE_INTEGER = re.compile(r"[-+]?[0-9]{1,20}\.?")
-_ONE_INTEGER = re.compile(r"[^0-9]*[0-9]{1,20}\.?[^0-9%/‰]*")
+_ONE_INTEGER = re.compile(r"[^0-9]*(?<!\.)[0-9]{1,20}\.?[^0-9%/‰]*")
 _HEADING = re.compile(r"(?:distribution|probabilities|answer|emotions?)\s?:\s?", re.IGNORECASE)
 _TABLE_LABEL = re.compile(r"\b(?:emotion|label|answer|feeling|sentiment|prediction)s?\b", re.IGNORECASE)
-_TABLE_SHARE = re.compile(r"\b(?:confidence|probability|certainty|likelihood|score)\b", re.IGNORECASE)
+_TABLE_SHARE = re.compile(r"\b(?:confidence|probability|certainty|likelihood|score|prob|p|share)\b|%", re.IGNORECASE)
+_SEGMENT = re.compile(
+    r",(?![0-9])|(?<![0-9%])(?<![0-9%] )[(\[]|[;:)\]|]|[.!](?:\s|$)|\s[-–—]\s|\b(?:and|with|at|but)\b"
+)
+_REASON = re.compile(r"\b(?:because|since|due to|based on|given)\b")
+_OF_LABEL = re.compile(r"\banswer (?:level|score|rating|value|points|stars)\b")
+_PROBABILITY = re.compile(r"\bpr?\s?[=≈]")
+_HAS_NUMBER = re.compile(r"[0-9]|\b(?:percent|out of)\b")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _RULE = re.compile(r"[\s|:+=-]+")
 _ENTRY_WORD = re.compile(
     r"\b(?:not|no|never|less|more|than|under|over|below|above|at least|at most|up to|almost|nearly|between)\b|[<>≤≥±]"
@@ -48,7 +57,7 @@ def read_shares(text: str) -> tuple[tuple[str, str], ...]:
 def read_named_shares(text: str, names: LabelNames) -> Statement | None:
     """A list of shares, at the text's end or its beginning, of which one at least names a candidate."""
     for shares in (read_shares(text), _leading_shares(text)):
-        if any(not isinstance(names.read(label), State) for label, _ in shares):
+        if len(shares) > 1 and any(not isinstance(names.read(label), State) for label, _ in shares):
             return Statement(shares=shares)
     return None
 
@@ -57,7 +66,7 @@ def entries(line: str) -> list[tuple[str, str]]:
     """The (label, share) pairs of which a line consists; empty where anything else is in it."""
     opening = _BULLET.match(line)
     rest = line[opening.end() if opening else 0 :].rstrip().rstrip(",;")
-    rest = _HEADING.sub("", normal_spaces(rest), count=1)
+    rest = _HEADING.sub("", _TIGHT.sub(" ", normal_spaces(rest)), count=1)
     pairs = []
     for part in _ENTRY_END.split(rest):
         plain = normal_number_text(part.strip()) if len(part) <= _LONGEST_ENTRY else ""
@@ -97,7 +106,11 @@ def read_bare(text: str, names: LabelNames) -> Statement | None:
     ):
         return Statement(*pairs[0])
     ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
-    matched = [statement for line in ends if (statement := read_line(line, names))]
+    if not (matched := [statement for line in ends if (statement := read_line(line, names))]):
+        first, last = _SENTENCE.split(lines[0])[0], _SENTENCE.split(lines[-1].rstrip())[-1]
+        matched = [statement for line in dict.fromkeys((last, first)) if (statement := read_line(line, names))]
+        if len(matched) == 1 and not read_line(last, names) and CORRECTION.search(text, len(first)):
+            return None
     if not matched:
         return None
     labels = {names.read(str(statement.label), text) for statement in matched}
@@ -108,27 +121,35 @@ def read_bare(text: str, names: LabelNames) -> Statement | None:
 
 def read_line(line: str, names: LabelNames) -> Statement | None:
     """A line that is a name, a name with its share, or a sentence of plain words around one name and one number."""
-    line = _OPTION.sub("", line, count=1)
+    option = _OPTION.match(line)
+    line = line[option.end() :] if option else line
     if names.is_name(line) or names.is_own_letter(line):
         return Statement(line)
-    pairs = entries(line)
-    if len(pairs) == 1 and not isinstance(names.read(pairs[0][0]), State):
-        return Statement(*pairs[0])
-    if len(line) > LONGEST or isinstance(names.read(line), State):
+    if len(line) > LONGEST:
         return None
-    rest = names.without_names(line)
-    if any(map(str.isdigit, rest)):
-        label = line_label(line, names)
-        if _ONE_INTEGER.fullmatch(rest):  # a footnote, a rank, a number that was cut off
-            return Statement(label)
-        return Statement(label, rest) if is_plain(rest, numbers=True) else None
-    return Statement(line) if is_plain(rest) else None
+    plain = _REASON.split(names.without_denied(normal_spaces(line)), maxsplit=1)[0]
+    label = names.read(plain)
+    pairs = entries(plain)
+    if isinstance(label, State):
+        return None
+    if len(pairs) == 1 and names.is_name(pairs[0][0]):
+        return Statement(label, pairs[0][1])
+    return _plain_statement(label, _PROBABILITY.sub(" ", names.without_names(plain)))
 
 
-def line_label(line: str, names: LabelNames) -> str:
-    """The name in a line that names one candidate."""
-    label = names.read(line)
-    return line if isinstance(label, State) else label
+def _plain_statement(label: str, rest: str) -> Statement | None:
+    """The statement of a line, its label written as "answer", if its clauses are plain and state one number at most."""
+    if _ONE_INTEGER.fullmatch(rest):  # a footnote, a rank, a number that was cut off
+        return Statement(label)
+    segments = _SEGMENT.split(rest)
+    numbers = [segment for segment in segments if _HAS_NUMBER.search(segment)]
+    values = {read_number(number) for number in numbers}
+    of_label = numbers and _OF_LABEL.search(rest)  # how strong it is, not how sure
+    if of_label or len(values) > 1 or any(isinstance(value, State) for value in values):
+        return None
+    if not all(segment in numbers or is_plain(segment) for segment in segments):
+        return None
+    return Statement(label, numbers[0] if numbers else None)
 
 
 def normal_spaces(text: str) -> str:
@@ -136,7 +157,7 @@ def normal_spaces(text: str) -> str:
     return text.translate(_FULL_WIDTH)
 
 
-_FULL_WIDTH = str.maketrans("：，（）；＝【】", ":,();=[]")
+_FULL_WIDTH = str.maketrans("：，（）；＝【】、", ":,();=[],") | {ord("。"): ". "}
 
 
 def _leading_shares(text: str) -> tuple[tuple[str, str], ...]:

@@ -22,15 +22,15 @@ AMBIGUOUS = " / "
 """Between several labels, or several confidences, of which none is the answer."""
 
 CORRECTION = re.compile(
-    r"\b(?:no|wait|actually|on second thoughts?|on reflection|correction|rather|instead|revis(?:ed?|ing)|reconsider\w*"
-    r"|final(?:ly)?|changed? my mind|let me correct|scratch that|updated?|however)\b",
+    r"\b(?:no(?! doubt| question)|wait|actually|on second thoughts?|on reflection|correction|rather|instead"
+    r"|revis(?:ed?|ing)|reconsider\w*|final(?:ly)?|changed? my mind|let me correct|scratch that|updated?|however)\b",
     re.IGNORECASE,
 )
 """Words before a later statement that takes the earlier one back."""
 
 SECONDARY = re.compile(
     r"\b(?:second(?:ary)?|runner[- ]?up|alternativ\w+|alternate|other|next|another|third|fallback|less likely|least"
-    r"|possible|possibly|rejected|considered|not|un\w+|wrong|incorrect|initial|previous|draft|example|opposite"
+    r"|possible|possibly|rejected|considered|not|un(?![aoe]\b)\w+|wrong|incorrect|initial|previous|draft|example|opposite"
     r"|distractor|true|ground[- ]truth|excluded|otherwise|maybe|perhaps|backup|also|lower)\b",
     re.IGNORECASE,
 )

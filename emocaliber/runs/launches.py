@@ -25,6 +25,8 @@ WITH_BETA: tuple[Work, ...] = ("grpo", "rloo")
 """Where `beta: 0` means that there is no reference model; DPO and KTO always have one."""
 WORKS: tuple[Work, ...] = ("label", "verbalize", *get_args(Method))
 LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
+ON_GPUS_ONLY: tuple[Launcher, ...] = ("zero2", "zero3", "fsdp2")
+"""Launchers that part what they hold among GPUs: two CPU processes without DeepSpeed can try none of them."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,10 @@ def refusal(launch: Launch) -> str | None:
 
 
 def tried_on_two_processes(launch: Launch) -> bool:
-    """Whether the tests run it: all of DDP, but quantized weights in stage 3, which take a CPU minutes for a step."""
-    possible = launch.quantization == "none" or launch.work in ("label", "verbalize")
-    return launch.launcher == "ddp" and possible and refusal(launch) is None
+    """Whether the tests run it: DDP of stages 1 and 2 throughout, of stage 3 by a proper loss with LoRA."""
+    plain = launch.tuning == "lora" and launch.quantization == "none"
+    supervised = launch.work in ("label", "verbalize") or (launch.work == "proper" and plain)
+    return launch.launcher == "ddp" and supervised and refusal(launch) is None
 
 
 def launch_of(recipe: Recipe, launcher: Launcher) -> Launch:
@@ -137,7 +140,9 @@ def _cell(launch: Launch, notes: list[str]) -> str:
         return f"refused ({notes.index(sentence) + 1})"
     if launch.launcher == "single":
         return "supported"
-    return "tested" if tried_on_two_processes(launch) else "GPU"
+    if launch.launcher in ON_GPUS_ONLY:
+        return "GPU"
+    return "tested" if tried_on_two_processes(launch) else "untried"
 
 
 if __name__ == "__main__":

@@ -30,18 +30,26 @@ from emocaliber.reading import read_response
 TEXTS = Path(__file__).parent / "reading_texts.jsonl"
 LABELS = tuple(sorted(FERPLUS_8.labels))
 Read = tuple[str | None, float | None]
+FIRST_LOOKS = {
+    2: ("2026-11-29", 275, 246, 18, 11),
+    3: ("2026-11-29", 437, 375, 49, 13),
+    4: ("2026-11-29", 204, 195, 8, 1),
+}
+"""What each round of texts showed before the reader was changed after them: date, texts, right, lost, wrong."""
 NUMBER = r"(?i)(?:confidence|probability|certainty)\W{0,5}(?:is\s)?(-?[0-9]*\.?[0-9]+)"
 """What a peer's regular-expression filter is given for the confidence."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A text, the readings (label, confidence) that a careful person would give, and how it was produced."""
+    """A text, the readings (label, confidence) that a careful person would give, how it was produced, and in which
+    round it was written."""
 
     kind: str
     text: str
     want: list[tuple[str | None, float | None]]
     candidates: tuple[str, ...] = LABELS
     finish: str | None = None
+    round: int = 1
 
 
 def texts(path: Path = TEXTS) -> list[Line]:
@@ -160,6 +168,15 @@ def page(paths: Sequence[Path]) -> str:
         "",
     ]
     parts += table(lines)
+    parts += [
+        "",
+        "The figures above are in-sample: the reader was mended after these texts. Each round at first look, read by",
+        "the reader as it was when the round had been written:",
+        "",
+        "| round | date | texts | right | lost | silently wrong |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    parts += [f"| {number} | {' | '.join(map(str, look))} |" for number, look in FIRST_LOOKS.items()]
     if paths:
         parts += ["", "Real responses, as `emocaliber score` reads them:", "", *real(paths)]
     return "\n".join(parts) + "\n"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from peft import PeftModel
@@ -23,6 +23,7 @@ from emocaliber.data.parquet import read_samples
 from emocaliber.models.location import embedded_base
 from emocaliber.runs.launches import (
     LAUNCHERS,
+    ON_GPUS_ONLY,
     REFUSALS,
     Launch,
     every_launch,
@@ -33,13 +34,12 @@ from emocaliber.runs.launches import (
     tried_on_two_processes,
 )
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.stages.recipe import Method, Recipe
+from emocaliber.stages.recipe import Recipe
 from tests.runs.few_rows import few_rows
 from tests.runs.short_runs import ON_CPU, losses
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 REFUSED = [launch for launch in every_launch() if refusal(launch) is not None]
-RUN = [launch for launch in every_launch() if tried_on_two_processes(launch)]
 
 
 def recipe_of(launch: Launch) -> Recipe:
@@ -70,7 +70,7 @@ def test_what_the_list_does_not_refuse_is_not_refused() -> None:
 def test_every_refusal_has_a_launch_and_every_launcher_a_supported_one() -> None:
     assert {refusal(launch) for launch in REFUSED} == {rule.sentence for rule in REFUSALS}
     assert {launch.launcher for launch in every_launch() if refusal(launch) is None} == set(LAUNCHERS)
-    assert {path.stem for path in (RECIPES / "accelerate").glob("*.yaml")} == set(LAUNCHERS) - {"single"}
+    assert {path.stem for path in (RECIPES / "accelerate").glob("*.yaml")} == {"ddp", *ON_GPUS_ONLY}
 
 
 def test_validate_refuses_by_the_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,12 +82,6 @@ def test_validate_refuses_by_the_list(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_the_table_in_the_readme_is_that_of_the_list() -> None:
     assert table() in (RECIPES / "accelerate" / "README.md").read_text()
-
-
-def test_two_processes_try_all_of_ddp_but_quantized_weights_in_stage_3() -> None:
-    left = {launch for launch in every_launch() if launch.launcher == "ddp"} - set(REFUSED) - set(RUN)
-    assert left
-    assert all(launch.quantization != "none" and launch.work in get_args(Method) for launch in left)
 
 
 def printed_launches() -> list[tuple[str, str, str]]:
@@ -115,6 +109,7 @@ def test_the_readmes_print_launches() -> None:
 
 
 ADAPTER = Path(emocaliber.__file__).parent / "data" / "tiny-adapter"
+RUN = [launch for launch in every_launch() if tried_on_two_processes(launch)]
 PROGRAM = """
 import json, sys, traceback
 from pathlib import Path
