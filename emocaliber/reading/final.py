@@ -16,6 +16,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+LONGEST_FINAL = 100_000
+"""Of a longer text, its reasoning taken off, the first and the last half of this many characters are read."""
+
 _NAMES = (
     "think thinking thought thoughts reasoning reason reasoning_process analysis reflection rationale justification"
     " explanation scratchpad scratch_pad cot chain_of_thought chain-of-thought"
@@ -99,7 +102,15 @@ def final_answer(text: str, *, ended: bool | None) -> str | None:
     rest = _after_reasoning(turn)
     if rest is None and ended is not False:
         rest = _answer_at_end(turn[-4000:], announced=ended is None)
-    return None if rest is None else _SPECIAL.sub("", rest)
+    return None if rest is None else _SPECIAL.sub("", _ends(rest))
+
+
+def _ends(text: str) -> str:
+    """The beginning and the end of a text too long for an answer, on lines of their own."""
+    if len(text) <= LONGEST_FINAL:
+        return text
+    head, tail = text[: LONGEST_FINAL // 2].rsplit(None, 1), text[-LONGEST_FINAL // 2 :].split(None, 1)
+    return "\n\n".join([*head[:-1], *tail[1:]])  # no word is halved
 
 
 def elements(text: str) -> list[Element]:

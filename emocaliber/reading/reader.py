@@ -102,7 +102,7 @@ def read_response(
     return reading
 
 
-def _whole_lines(text: str, cut: bool) -> str:
+def _complete_part(text: str, cut: bool) -> str:
     """The text up to its last whole line or, in JSON, its last whole pair, where it was cut."""
     if not cut:
         return text
@@ -124,7 +124,7 @@ class _Answer:
         if outside is None:
             return Reading(None, None, None, State.MISSING_LABEL)
         for text in dict.fromkeys([outside, final]):
-            statement = self.tagged(text) or self.untagged(_whole_lines(text, self.cut))
+            statement = self.tagged(text) or self.untagged(_complete_part(text, self.cut))
             reading = self.interpret(statement, words, text)
             if reading.label is not None:
                 break
@@ -151,7 +151,7 @@ class _Answer:
             return inner
         if confidence is not None or spreads:
             return Statement(answer.content, confidence, shares)
-        stated_after = self._after(_whole_lines(final[answer.end :], self.cut), answer)
+        stated_after = self._after(_complete_part(final[answer.end :], self.cut), answer)
         return replace(stated_after, label=answer.content)
 
     def untagged(self, text: str) -> Statement | None:

@@ -279,9 +279,9 @@ class _Reader:
         if self.faults:
             raise UserError(self._all_faults())
         columns = {role: self.raw.header[place] for role, place in self.used.items()}
-        kept = [row for row in rows if row is not None]
+        readable = [row for row in rows if row is not None]
         return Table(
-            kept, columns, self.raw.header, self.raw.cells, self.raw.delimiter, self.percent, self.decimal_comma
+            readable, columns, self.raw.header, self.raw.cells, self.raw.delimiter, self.percent, self.decimal_comma
         )
 
     def _row(self, cells: list[Any], number: int) -> Prediction | None:

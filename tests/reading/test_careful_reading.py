@@ -33,7 +33,7 @@ def test_the_count_of_wrong_readings_is_no_empty_promise() -> None:
     ]
 
 
-def test_reasoning_under_a_name_of_ones_own_is_taken_off_once_it_is_in_the_table() -> None:
+def test_reasoning_under_a_users_own_name_is_taken_off_once_it_is_in_the_table() -> None:
     text = "((Emotion: fear. Confidence: 0.9))\nhappiness (85%)"
     before = read_response(text, ["fear", "happiness"])
     REASONING_TAGS.append(("((", "))"))

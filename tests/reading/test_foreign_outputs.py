@@ -78,7 +78,7 @@ def test_merged_output_comes_with_marks_lists_and_text(tmp_path: Path):
         list(read_merged(path))
 
 
-def test_a_line_that_lacks_a_key_is_told_all_of_them(tmp_path: Path):
+def test_a_line_that_lacks_a_key_gets_an_error_that_lists_them(tmp_path: Path):
     path = tmp_path / "merged.jsonl"
     path.write_text('{"response": "joy", "labels": "joy"}\n')
     with pytest.raises(UserError, match="`ground_truth`; the keys are response, ground_truth, candidates, task"):

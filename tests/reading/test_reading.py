@@ -111,7 +111,7 @@ def test_an_answer_beside_a_distribution_takes_its_confidence_from_it() -> None:
         ("joy", ("Joy", "joy"), State.AMBIGUOUS_LABEL),
     ],
 )
-def test_labels_are_whole_words_and_one_only(answer: str, candidates: tuple[str, ...], expected: str) -> None:
+def test_a_label_is_a_complete_word(answer: str, candidates: tuple[str, ...], expected: str) -> None:
     reading = read_response(tagged(answer, "0.5"), candidates)
     assert (reading.state if reading.label is None else reading.label) == expected
 
@@ -184,7 +184,7 @@ def test_numbers_follow_the_strict_grammar(stated: str, expected: float | State)
 
 
 @pytest.mark.parametrize("words", ["Confidence: 0.8 to 0.9", "Confidence: 0.8–0.9", "Confidence: high"])
-def test_prose_without_one_number_is_not_a_number(words: str) -> None:
+def test_prose_without_a_single_number_is_not_a_number(words: str) -> None:
     assert read_response(f"Emotion: joy\n{words}", EMOTIONS).state == State.NOT_A_NUMBER
 
 
@@ -263,6 +263,6 @@ def test_an_unreadable_label_keeps_the_stated_confidence() -> None:
     assert (reading.label, reading.confidence, reading.state) == (None, 0.8, State.UNKNOWN_LABEL)
 
 
-def test_a_key_given_twice_with_two_labels_is_ambiguous() -> None:
+def test_a_repeated_key_with_two_labels_is_ambiguous() -> None:
     text = '{"emotion": "joy", "emotion": "awe", "confidence": 0.5}'
     assert read_response(text, EMOTIONS).state == State.AMBIGUOUS_LABEL

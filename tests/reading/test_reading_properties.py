@@ -8,6 +8,7 @@ from emocaliber.core.predictions import State
 from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.reading import read_response
+from emocaliber.reading.final import LONGEST_FINAL
 
 LABELS = KAOMOJI_10.labels
 TAGS = [f"<{slash}{name}>" for name in ("answer", "confidence", "think", "distribution") for slash in ("", "/")]
@@ -89,3 +90,12 @@ def test_a_megabyte_of_one_piece_is_read_to_its_end(piece: str, prefix: str) -> 
     """scripts/fuzz_reading.py measures how time grows; a quadratic reader would simply not come back from this."""
     reading = read_response(prefix + piece * (1_000_000 // len(piece)) + prefix.replace("<", "</"), LABELS)
     assert (reading.state == State.OK) == (reading.label is not None and reading.confidence is not None)
+
+
+def test_of_a_long_text_both_ends_are_read_and_no_number_is_halved() -> None:
+    reading = read_response("The face is level. " * 60_000 + "\nEmotion: shy\nConfidence: 0.85", LABELS)
+    assert (reading.label, reading.confidence) == ("shy", 0.85)
+    for shift in range(8):
+        answer = "Emotion: shy Confidence: 0.85"
+        text = " " * (LONGEST_FINAL // 2 - len(answer) + shift) + answer + " and so on" * 20_000
+        assert read_response(text.replace(" ", ".", 1), LABELS).confidence in (None, 0.85)

@@ -72,7 +72,7 @@ def test_parquet_is_read_too(tmp_path: Path):
     assert [row.task for row in rows] == ["a", "a", "b"]
 
 
-def test_every_row_is_kept_and_an_empty_confidence_is_missing(tmp_path: Path):
+def test_no_row_is_dropped_and_an_empty_confidence_is_missing(tmp_path: Path):
     rows = read_table(written(tmp_path, "confidence,correct,task\n0.9,1,a\n,1,a\n1,0,b\n")).rows
     assert judged(rows) == [(0.9, True), (None, True), (1.0, False)]
     assert [row.state for row in rows] == [State.OK, State.MISSING_CONFIDENCE, State.OK]
@@ -96,7 +96,7 @@ def test_each_recognised_header_is_read_in_its_role(tmp_path: Path, role: str):
         assert table.columns[role] == names[0]
 
 
-def test_a_named_column_wins_over_a_recognised_one(tmp_path: Path):
+def test_a_named_column_wins_over_a_recognised_column(tmp_path: Path):
     path = written(tmp_path, "confidence,certainty,correct,mine,picture\n0.1,80,0,1,7\n")
     columns = Columns(confidence="Certainty", correct="mine", id="picture", percent=True)
     [row] = read_table(path, columns).rows
@@ -109,7 +109,7 @@ def test_labels_that_are_named_win_over_a_column_of_correct(tmp_path: Path):
     assert judged(read_table(path, Columns(prediction="answer")).rows) == [(0.1, True)]
 
 
-def test_what_was_read_as_what_is_told(tmp_path: Path):
+def test_the_description_names_the_role_of_each_renamed_column(tmp_path: Path):
     path = written(tmp_path, "model_confidence,is_correct\n90%,1\n")
     assert read_table(path).described == (
         "column 'model_confidence' is the confidence, column 'is_correct' is the correct, confidences are percentages"
@@ -137,7 +137,7 @@ def test_a_file_that_is_no_table_gets_its_own_sentence(tmp_path: Path, content: 
         read_table(written(tmp_path, content))
 
 
-def test_an_excel_file_is_told_from_another_archive(tmp_path: Path):
+def test_an_excel_file_and_another_archive_get_different_errors(tmp_path: Path):
     for inside, sentence in (("xl/workbook.xml", "Excel file: save it as CSV"), ("rows.csv", "zip archive: unpack it")):
         with zipfile.ZipFile(tmp_path / "rows.xlsx", "w") as archive:
             archive.writestr(inside, "content")
