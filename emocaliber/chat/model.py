@@ -26,10 +26,11 @@ from emocaliber.core.images import MAX_PIXELS
 from emocaliber.core.prompting import Template, load_template, template_names
 from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
-from emocaliber.generation.engine import StreamingEngine
+from emocaliber.generation.engine import API_KEY_ENV, StreamingEngine
 from emocaliber.models import question as questions
 from emocaliber.models.location import TINY, check_adapter, check_model, model_folder
 from emocaliber.models.question import Question, read_question
+from emocaliber.reading import add_reasoning_tags
 
 TINY_ADAPTER = Path(__file__).parent.parent / "data" / "tiny-adapter"
 TINY_NOTE = (
@@ -63,6 +64,7 @@ class ModelChoice:
     label_sets: dict[str, tuple[str, ...]]
     record: Record
     record_is_vouched_for: bool
+    api_key_env: str = API_KEY_ENV
 
     @property
     def title(self) -> str:
@@ -98,6 +100,7 @@ class ModelChoice:
                 tokenizer=self.tokenizer,
                 max_new_tokens=self.max_new_tokens,
                 timeout=120.0,
+                api_key_env=self.api_key_env,
             )
         model, adapter = model_folder(self.model or TINY), TINY_ADAPTER if self.model is None else self.adapter
         if self.engine == "vllm":
@@ -176,9 +179,23 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--server", metavar="URL", help="OpenAI-compatible server, for example http://127.0.0.1:8000")
     model.add_argument(
+        "--api-key-env",
+        default=API_KEY_ENV,
+        metavar="NAME",
+        help=f"environment variable with the server's API key (default: {API_KEY_ENV})",
+    )
+    model.add_argument(
         "--tokenizer", type=Path, metavar="DIR", help="with a vLLM server: model folder, to show label probabilities"
     )
     model.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
+    model.add_argument(
+        "--reasoning-tags",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("OPEN", "CLOSE"),
+        help="what opens and closes this model's reasoning, where its name is unusual; may be repeated",
+    )
     model.add_argument("--device", type=_device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
     model.add_argument(
         "--max-new-tokens",
@@ -191,6 +208,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def model_choice(arguments: argparse.Namespace) -> ModelChoice:
     """What the options say, checked. Raises UserError where they do not fit together or name something missing."""
     adapter, question = arguments.adapter, None
+    add_reasoning_tags(arguments.reasoning_tags)
     if arguments.server and not arguments.model:
         raise UserError("--server needs --model, the name under which the server offers the model")
     if arguments.tokenizer and not arguments.tokenizer.is_dir():
@@ -225,6 +243,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         trained | {name: taxonomy.labels for name, taxonomy in TAXONOMIES.items()},
         _record(arguments.calibration, adapter, template, question),
         arguments.calibration is not None,
+        arguments.api_key_env,
     )
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from emocaliber.core.predictions import State
 
+API_KEY_ENV = "OPENAI_API_KEY"
 STOP = "stop"
 LENGTH = "length"
 ENGINE_ERROR = State.ENGINE_ERROR.value

@@ -32,11 +32,10 @@ from PIL import Image
 from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader
-from emocaliber.generation.engine import ENGINE_ERROR, OnToken, Request, Response, seed_of
+from emocaliber.generation.engine import API_KEY_ENV, ENGINE_ERROR, OnToken, Request, Response, seed_of
 from emocaliber.generation.server_replies import STREAMED, ReplyError, ServerAnswer, failure, read_reply, read_stream
 
 ATTEMPTS = 5
-API_KEY_ENV = "OPENAI_API_KEY"
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 

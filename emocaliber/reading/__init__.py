@@ -5,8 +5,8 @@ Not a judge: whether the label is right is not asked here. Pure, total, linear i
     python -c "from emocaliber.reading import read_response as read; print(read('Emotion: joy', ['joy', 'awe']))"
 """
 
-from emocaliber.reading.final import REASONING_TAGS
+from emocaliber.reading.final import REASONING_TAGS, add_reasoning_tags
 from emocaliber.reading.numbers import CONFIDENCE_WORDS
 from emocaliber.reading.reader import Reading, read_response
 
-__all__ = ["CONFIDENCE_WORDS", "REASONING_TAGS", "Reading", "read_response"]
+__all__ = ["CONFIDENCE_WORDS", "REASONING_TAGS", "Reading", "add_reasoning_tags", "read_response"]

@@ -1,10 +1,10 @@
 """The final answer: what a response says once its reasoning, other turns and special tokens are taken off.
 
 Text inside the reasoning never counts, even where it quotes tags from the picture or the prompt. REASONING_TAGS is the
-table of what opens and closes reasoning; add yours to it:
+table of what opens and closes reasoning; a user adds to it with --reasoning-tags, a program so:
 
-    from emocaliber.reading import REASONING_TAGS
-    REASONING_TAGS.append(("<ponder>", "</ponder>"))
+    from emocaliber.reading import add_reasoning_tags
+    add_reasoning_tags([("<musing>", "</musing>")])
 
 All scans go forward once: no pattern spans from an opening to a closing tag, so a megabyte of opening tags costs one
 pass.
@@ -13,8 +13,11 @@ pass.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from emocaliber.core.errors import UserError
 
 LONGEST_FINAL = 100_000
 """Of a longer text, its reasoning taken off, the first and the last half of this many characters are read."""
@@ -38,6 +41,19 @@ REASONING_TAGS: list[tuple[str, str]] = [
     ("<|channel>thought", "<channel|>"),
 ]
 """What opens and what closes reasoning, whatever the case; <names> may have spaces and attributes."""
+
+
+def add_reasoning_tags(pairs: Iterable[Sequence[str]]) -> None:
+    """Take what stands between each pair's opening and closing tag for reasoning, in this process from now on.
+
+    Raises UserError where a tag is blank, or both of a pair are the same.
+    """
+    for opening, closing in pairs:
+        if not opening.strip() or not closing.strip() or opening == closing:
+            raise UserError(f"--reasoning-tags {opening!r} {closing!r}: give what opens reasoning, then what closes it")
+        if (opening, closing) not in REASONING_TAGS:
+            REASONING_TAGS.append((opening, closing))
+
 
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s{0,3}final\b[^<>]{0,60}<\|message\|>|assistantfinal(?=\S)")
 _CHANNEL = re.compile(r"<\|channel\|>|\A\s{0,5}analysis(?=[A-Z])")

@@ -19,7 +19,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.data.embedded import check_source, load
 from emocaliber.data.parquet import read_samples
-from emocaliber.generation.engine import Engine
+from emocaliber.generation.engine import API_KEY_ENV, Engine
 from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
 from emocaliber.generation.harness import FILES, Summary, generate
 from emocaliber.generation.parallel_engine import ParallelEngine, devices
@@ -27,11 +27,11 @@ from emocaliber.generation.retry import RetryingEngine
 from emocaliber.models.location import check_adapter, check_model
 from emocaliber.models.question import FILE as QUESTION_FILE
 from emocaliber.models.question import Question, read_question
+from emocaliber.reading import add_reasoning_tags
 
 _IN_MANIFEST = ("data", "split", "limit", "model", "adapter", "template", "then", "constrain", "engine", "dtype",
-                "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
+                "reasoning_tags", "max_new_tokens", "temperature", "seed", "retry_below", "retries")  # fmt: skip
 ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.json")
-API_KEY_ENV = "OPENAI_API_KEY"
 ENGINES = ("transformers", "vllm", "server")
 DEFAULT_TEMPLATE = "label-confidence"
 
@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template", metavar="NAME",
                         help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}):"
                         f" {', '.join(template_names())}, or a .yaml file of your own")  # fmt: skip
+    parser.add_argument("--reasoning-tags", nargs=2, action="append", default=[], metavar=("OPEN", "CLOSE"),
+                        help="what opens and closes this model's reasoning, where its name is unusual; may be repeated"
+                        )  # fmt: skip
     parser.add_argument("--then", metavar="NAME",
                         help="a second question about the first answer: self-report-confidence")  # fmt: skip
     parser.add_argument("--engine", default="transformers", choices=ENGINES)
@@ -92,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Ask, write the files, print the summary."""
+    add_reasoning_tags(arguments.reasoning_tags)
     question = _question(arguments)
     first = _first_template(arguments, question)
     template = in_two_steps(first, load_template(arguments.then)) if arguments.then else first

@@ -11,10 +11,12 @@ import pytest
 from emocaliber.chat.model import TINY_ADAPTER, TINY_NOTE
 from emocaliber.chat.record import FILE, Record, read_record
 from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import State
 from emocaliber.core.prompting import load_template
 from emocaliber.core.taxonomy import KAOMOJI_10, MIKELS_8
 from emocaliber.models.question import FILE as QUESTION_FILE
 from emocaliber.models.question import question_of, write_question
+from emocaliber.reading import REASONING_TAGS, read_response
 from tests.chat.conftest import choice_of
 
 
@@ -86,6 +88,26 @@ def test_a_servers_model_is_asked_what_its_adapter_was_trained_on(adapter: Path)
     choice = choice_of("--server", "http://127.0.0.1:9", "--model", "tuned", "--adapter", str(adapter))
     assert (choice.model, choice.labels, choice.template.name) == ("tuned", ("full", "empty"), "label")
     assert choice.max_new_tokens == 512
+
+
+def test_a_servers_key_comes_from_the_variable_that_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    choice = choice_of("--server", "http://127.0.0.1:9", "--model", "m", "--api-key-env", "MY_KEY")
+    with pytest.raises(UserError, match="--api-key-env MY_KEY: the environment has no such variable"):
+        choice.load()
+
+
+def test_reasoning_in_tags_that_the_options_name_is_no_answer():
+    text = "<musing>Emotion: sad. Confidence: 0.9</musing>Emotion: happy. Confidence: 0.8"
+    tags = ("<musing>", "</musing>")
+    assert tags not in REASONING_TAGS
+    choice_of("--reasoning-tags", *tags)
+    try:
+        assert tags in REASONING_TAGS
+        assert read_response(text.partition("</")[0], ["sad", "happy"]).state == State.MISSING_LABEL
+        assert read_response(text, ["sad", "happy"]).confidence == 0.8
+    finally:
+        REASONING_TAGS.remove(tags)
 
 
 def test_a_base_that_is_gone_is_said_with_the_file_that_names_it(adapter: Path):

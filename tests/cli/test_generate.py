@@ -23,6 +23,7 @@ REFUSED = {
     "--constrain --engine vllm --template reasoning": "no fixed form",
     "--engine server --data-parallel 2": "several --url",
     "--data-parallel 0": "is a number of",
+    "--reasoning-tags <a> <a>": "give what opens reasoning, then what closes it",
 }
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from emocaliber.reading import REASONING_TAGS, read_response
+from emocaliber.reading import REASONING_TAGS, add_reasoning_tags, read_response
 from eval.benchmarks.reading import Line, ours, texts, verdict
 
 LINES = texts()
@@ -36,7 +36,7 @@ def test_the_count_of_wrong_readings_is_no_empty_promise() -> None:
 def test_reasoning_under_a_users_own_name_is_taken_off_once_it_is_in_the_table() -> None:
     text = "((Emotion: fear. Confidence: 0.9))\nhappiness (85%)"
     before = read_response(text, ["fear", "happiness"])
-    REASONING_TAGS.append(("((", "))"))
+    add_reasoning_tags([("((", "))"), ("((", "))")])
     try:
         after = read_response(text, ["fear", "happiness"])
     finally:
