@@ -153,7 +153,7 @@ def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) ->
             sample.label,
             facts,
             bool(sample.votes),
-        )  # fmt: skip
+        )
     )
 
 

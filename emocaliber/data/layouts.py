@@ -73,7 +73,7 @@ files were not at hand."""
 @dataclass(frozen=True)
 class Source:
     """Where data is, and what the caller says of it: None is what the layout or the data says. `labels` declares them,
-    as in `joy,fear` or `1=joy,2=fear`. With `two_panels` rows of the same picture are to be panels of raters (see policy):
+    as in `joy,fear` or `1=joy,2=fear`. With `two_panels` rows of one picture are to be panels of raters (see policy):
     FER+ is then read by each file's own votes."""
 
     name: str

@@ -56,8 +56,8 @@ SPLITS = {
 @dataclass(frozen=True)
 class Defaults:
     """What holds for every record that does not say otherwise. `rule` makes a label of votes where there is none;
-    `class_names` are labels by class number; `two_panels` asks for each picture's own votes, where a set has merged those
-    of identical ones."""
+    `class_names` are labels by class number; `two_panels` asks for each picture's own votes, where a set has merged
+    those of identical ones."""
 
     root: Path
     task: str = "emotion"
