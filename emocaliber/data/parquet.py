@@ -9,7 +9,8 @@ opens in Hugging Face datasets, pictures decoded, because its schema carries the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -50,10 +51,10 @@ def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[
                     f"{path}: no row has split {splits!r}; there are {', '.join(sorted(present)) or 'no rows at all'}"
                     f"{did_you_mean(splits, present)}"
                 )
-        columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
-        rows = stored_rows(path, columns, wanted)
-        shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-        return [_sample(path, number, row, shared) for number, row in rows]
+            columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+            alike = _Alike()
+            groups = _row_groups(path, file, columns, wanted)
+            return [sample for group in groups for sample in _samples(path, group, alike)]
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from error
 
@@ -67,23 +68,48 @@ def stored_rows(
     bytes are null it is its path. Raises pyarrow's errors.
     """
     with pq.ParquetFile(path) as file:
-        fields = [field for field in file.schema_arrow if columns is None or field.name in columns]
-        pictures = {field.name: leaf for field in fields if (leaf := _bytes_leaf(field))}
-        leaves = [leaf for field in fields for leaf in _light_leaves(field, pictures)]
-        before = 0
-        for group in range(file.num_row_groups):
-            count = file.metadata.row_group(group).num_rows
-            table = file.read_row_group(group, columns=leaves) if leaves else None
-            chosen = _chosen(table, splits, count)
-            if len(chosen):
-                stored = {name: _is_stored(file, group, leaf) for name, leaf in pictures.items()}
-                part = table.take(pa.array(chosen)).to_pylist() if table is not None else [{} for _ in chosen]
-                for row, values in zip(chosen.tolist(), part, strict=True):
-                    for name, leaf in pictures.items():
-                        path_only = (values.get(name) or {}).get("path")
-                        values[name] = StoredImage(path, group, row, leaf) if stored[name][row] else path_only
-                    yield before + row, values
-            before += count
+        for group in _row_groups(path, file, columns, splits):
+            for row, (number, values) in enumerate(zip(group.numbers, group.table.to_pylist(), strict=True)):
+                yield number, values | {name: images[row] for name, images in group.images.items()}
+
+
+@dataclass(frozen=True)
+class _RowGroup:
+    """The chosen rows of a row group: their numbers in the file, all but their pictures, and where those are."""
+
+    numbers: list[int]
+    table: pa.Table
+    images: dict[str, list[StoredImage | str | None]]
+
+
+def _row_groups(
+    path: Path, file: pq.ParquetFile, columns: Sequence[str] | None, splits: Sequence[str] | None
+) -> Iterator[_RowGroup]:
+    fields = [field for field in file.schema_arrow if columns is None or field.name in columns]
+    pictures = {field.name: leaf for field in fields if (leaf := _bytes_leaf(field))}
+    leaves = [leaf for field in fields for leaf in _light_leaves(field, pictures)]
+    before = 0
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=leaves)
+        chosen = _chosen(table, splits)
+        if len(chosen):
+            part = table if len(chosen) == len(table) else table.take(pa.array(chosen))
+            images = {name: _images(path, file, group, leaf, part, chosen) for name, leaf in pictures.items()}
+            yield _RowGroup((chosen + before).tolist(), part, images)
+        before += file.metadata.row_group(group).num_rows
+
+
+def _images(
+    path: Path, file: pq.ParquetFile, group: int, leaf: str, part: pa.Table, chosen: npt.NDArray[np.int64]
+) -> list[StoredImage | str | None]:
+    """For each chosen row where its picture's bytes are, or its path."""
+    stored = _is_stored(file, group, leaf)[chosen]
+    name = leaf.removesuffix(".bytes")
+    paths = [None] * len(chosen) if stored.all() or name not in part.column_names else part[name].to_pylist()
+    return [
+        StoredImage(path, group, row, leaf) if here else (beside or {}).get("path")
+        for row, here, beside in zip(chosen.tolist(), stored.tolist(), paths, strict=True)
+    ]
 
 
 def _bytes_leaf(field: pa.Field) -> str | None:
@@ -103,10 +129,10 @@ def _light_leaves(field: pa.Field, pictures: Mapping[str, str]) -> list[str]:
     return [f"{field.name}.{part.name}" for part in inner if part.name != "bytes"]
 
 
-def _chosen(table: pa.Table | None, splits: Sequence[str] | None, count: int) -> npt.NDArray[np.int64]:
+def _chosen(table: pa.Table, splits: Sequence[str] | None) -> npt.NDArray[np.int64]:
     """The rows of a row group that belong to the splits."""
-    if splits is None or table is None:
-        return np.arange(count)
+    if splits is None:
+        return np.arange(len(table))
     mask = pc.is_in(table["split"], pa.array(splits, pa.string()))
     pairs = [name.split(":") for name in splits if name.count(":") == 1]
     for task, split in pairs:
@@ -142,33 +168,92 @@ def _check_ids(path: Path, file: pq.ParquetFile) -> None:
         seen.add(name)
 
 
-def _sample(path: Path, number: int, row: Values, shared: dict[tuple[str, ...], tuple[str, ...]]) -> Sample:
-    candidates = shared.setdefault(key := tuple(row["candidates"]), key)
-    votes, ratings = row.get("votes"), row.get("ratings")
-    named = [row["label"]] if row["label"] is not None else []
-    named += [vote["label"] for vote in votes or ()]
-    if unknown := [label for label in named if label not in candidates]:
-        raise UserError(f"{path}: row {number} ({row['id']}): {unknown[0]!r} is not among its candidates")
-    name, image = row["id"], row["image"]
-    return Sample(
-        id=name,
-        image=image if isinstance(image, StoredImage) else FileImage(path.parent, image or ""),
-        task=intern(row["task"]),
-        candidates=candidates,
-        label=row["label"] and intern(row["label"]),
-        split=intern(row["split"]),
-        group=intern(row["group"]),
-        cluster=name if row["cluster"] == name else row["cluster"],
-        votes=_counted(votes),
-        licence=intern(row["licence"]),
-        ratings=None if ratings is None else msgspec.json.decode(ratings, type=Ratings),
-        label_rule=intern(row.get("label_rule") or "given"),
-        second_votes=_counted(row.get("second_votes")),
-    )
+class _Alike:
+    """What many rows have alike is one object: a million rows of ten raters name a few thousand sets of votes."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def candidates(self, names: Sequence[str]) -> tuple[str, ...]:
+        key = tuple(names)
+        return self._known.setdefault(key, key)  # type: ignore[no-any-return]
+
+    def votes(self, labels: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
+        key = ("votes", *labels, *counts)
+        if key not in self._known:
+            self._known[key] = dict(zip(map(intern, labels), counts, strict=True))
+        return self._known[key]  # type: ignore[no-any-return]
+
+    def ratings(self, text: str | None) -> Ratings | None:
+        if text is not None and text not in self._known:
+            self._known[text] = msgspec.json.decode(text, type=Ratings)
+        return None if text is None else self._known[text]
 
 
-def _counted(votes: Sequence[Values] | None) -> dict[str, int] | None:
-    return None if votes is None else {intern(vote["label"]): vote["count"] for vote in votes}
+def _lists(column: pa.ChunkedArray, make: Callable[..., Any]) -> list[Any]:
+    """What `make` makes of each row of a column of lists, or of lists of structs by their fields: once for rows that
+    are equal; None for null."""
+    array = column.combine_chunks().cast(pa.list_(column.type.value_type))
+    fields = array.values.flatten() if pa.types.is_struct(array.values.type) else [array.values]
+    coded = [field.dictionary_encode() for field in fields]
+    codes = [field.indices.fill_null(0).to_numpy() for field in coded]
+    names = [field.dictionary.to_pylist() or [None] for field in coded]
+    ends, valid = array.offsets.to_numpy().tolist(), array.is_valid().to_pylist()
+    made, rows = dict[Any, Any](), list[Any]()
+    for start, end, there in zip(ends, ends[1:], valid, strict=False):
+        at = [part[start:end] for part in codes]
+        key = tuple(part.tobytes() for part in at) if there else None
+        if there and key not in made:
+            made[key] = make(*([of[code] for code in part.tolist()] for of, part in zip(names, at, strict=True)))
+        rows.append(made.get(key))
+    return rows
+
+
+def _samples(path: Path, group: _RowGroup, alike: _Alike) -> Iterator[Sample]:
+    nested: dict[str, Callable[..., Any]] = {
+        "candidates": alike.candidates, "votes": alike.votes, "second_votes": alike.votes,
+    }  # fmt: skip
+    columns: dict[str, list[Any]] = {}
+    for name in group.table.column_names:
+        if name in nested:
+            columns[name] = _lists(group.table[name], nested[name])
+        elif name not in group.images:
+            columns[name] = group.table[name].to_pylist()
+    columns |= group.images
+    missing = [None] * len(group.numbers)
+    ordered = [columns.get(name, missing) for name in (*REQUIRED, *OPTIONAL)]
+    for number, (
+        name,
+        image,
+        task,
+        candidates,
+        label,
+        split,
+        of,
+        cluster,
+        licence,
+        votes,
+        rule,
+        ratings,
+        second,
+    ) in zip(group.numbers, zip(*ordered, strict=True), strict=True):
+        if unknown := [each for each in (*([label] if label else ()), *(votes or ())) if each not in candidates]:
+            raise UserError(f"{path}: row {number} ({name}): {unknown[0]!r} is not among its candidates")
+        yield Sample(
+            id=name,
+            image=image if isinstance(image, StoredImage) else FileImage(path.parent, image or ""),
+            task=intern(task),
+            candidates=candidates,
+            label=label and intern(label),
+            split=intern(split),
+            group=intern(of),
+            cluster=name if cluster == name else cluster,
+            votes=votes,
+            licence=intern(licence),
+            ratings=alike.ratings(ratings),
+            label_rule=intern(rule or "given"),
+            second_votes=second,
+        )
 
 
 def sample_row(sample: Sample, image: ImageSource | str) -> Values:

@@ -13,7 +13,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.embedded import FILES, samples_in
-from emocaliber.data.facts import FactStore, facts_of
+from emocaliber.data.facts import Facts, FactStore, facts_of, picture_key
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import model_folder
 from emocaliber.runs.resume import Inputs, file_hash
@@ -38,7 +38,7 @@ def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -
     settings = {key: value for key, value in vars(recipe).items() if key not in SPEED}
     return {
         "recipe": settings,
-        "data": {name: file_hash(FILES.get(name, Path(name))) for name in recipe.data},
+        "data": {name: hash_of_data(FILES.get(name, Path(name))) for name in recipe.data},
         "model": _fingerprint_of_model(recipe),
         "adapter": fingerprint(adapter),
         "template": load_template(recipe.template).hash,
@@ -46,6 +46,17 @@ def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -
         **({"teachers": [fingerprint(Path(folder)) for folder in recipe.teachers]} if recipe.teachers else {}),
         **({} if recipe.pairs is None else {"pairs": _hash_of_pairs(recipe)}),
     }
+
+
+def hash_of_data(path: Path) -> str:
+    """The file's hash as `file_hash` gives it; remembered until the file changes, since it may be of gigabytes."""
+    key = picture_key(FileImage(path.parent, path.name))
+    with FactStore() as store:
+        (known,) = store.find([key])
+        facts = known or Facts(content=bytes.fromhex(file_hash(path)))
+        if known is None:
+            store.keep([(key, facts)])
+    return facts.content.hex()
 
 
 def _fingerprint_of_model(recipe: Recipe) -> str:

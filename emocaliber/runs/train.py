@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from emocaliber.runs.processes import by_main, join
 from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.resume import is_done, refuse_changes, run_step
 from emocaliber.runs.teacher import forget_answers, open_teacher
-from emocaliber.stages.calibrate.stage import calibrate
 from emocaliber.stages.examples import in_splits
 from emocaliber.stages.fast.feature_cache import FEATURES
 from emocaliber.stages.fast.vision_features import STORED
@@ -40,7 +39,6 @@ from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import CHECKPOINTS
 from emocaliber.stages.verbalize import verbalize
 
-STAGES = {"label": label, "verbalize": verbalize, "calibrate": calibrate}
 BOARDS = "runs"  # tensorboard's folder, which transformers puts among the checkpoints
 COMPLETIONS = "completions"  # where TRL writes sampled answers, with log_completions
 CARD = "README.md"  # TRL's model card among the checkpoints
@@ -63,7 +61,7 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
     rows = samples_in(recipe.data)
     dropping = by_main(lambda: _dropping(recipe, rows))
     read, rows = len(rows), [row for i, row in enumerate(rows) if i not in dropping.rows]
-    inputs = inputs_of(recipe, adapter, in_splits(rows, recipe.splits, recipe.data))
+    inputs = by_main(lambda: inputs_of(recipe, adapter, in_splits(rows, recipe.splits, recipe.data)))
 
     def work(folder: Path) -> dict[str, Any]:
         processes.wait_for_everyone()
@@ -71,7 +69,7 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
             dropping.write(folder / "dropped.jsonl")
             print(dropping.sentence(read, folder / "dropped.jsonl"))
         with explained(recipe, out), carried(features, folder / FEATURES):
-            result = STAGES[recipe.stage](recipe, rows, adapter, folder, open_teacher)
+            result = _stage(recipe)(recipe, rows, adapter, folder, open_teacher)
             if processes.is_main_process:
                 keep_boards(folder / CHECKPOINTS)
                 discard(folder / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS, CARD)
@@ -82,6 +80,14 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
         refuse_changes(out, inputs)
         return run_step(out, inputs, work)
     return work(out)
+
+
+def _stage(recipe: Recipe) -> Callable[..., dict[str, Any]]:
+    if recipe.stage == "calibrate":
+        from emocaliber.stages.calibrate.stage import calibrate  # TRL's samplers take seconds that other stages save
+
+        return calibrate
+    return {"label": label, "verbalize": verbalize}[recipe.stage]
 
 
 def _dropping(recipe: Recipe, rows: Sequence[Sample]) -> Dropping:

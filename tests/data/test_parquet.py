@@ -110,6 +110,15 @@ def test_pictures_of_every_row_group_are_read_from_their_own_place(tmp_path: Pat
     assert [read_image_bytes(sample.image) for sample in reversed(samples)] == shades[::-1]
 
 
+def test_rows_that_are_alike_share_what_they_say_and_others_do_not(tmp_path: Path):
+    rows = [row(id=str(n), votes={"bad": n % 2, "good": 2}) for n in range(6)] + [row(id="none", votes=None)]
+    pq.write_table(pq.read_table(written(tmp_path, *rows)), tmp_path / "small.parquet", row_group_size=2)
+    samples = read_samples(tmp_path / "small.parquet")
+    assert [sample.votes for sample in samples] == [*({"bad": n % 2, "good": 2} for n in range(6)), None]
+    assert len({id(sample.votes) for sample in samples}) == 3
+    assert len({id(sample.candidates) for sample in samples}) == 1
+
+
 def test_a_file_with_pictures_and_paths_mixed_is_read_row_by_row(tmp_path: Path):
     (tmp_path / "b.png").write_bytes(picture(2))
     stored, named = {"bytes": picture(1), "path": "a.png"}, {"bytes": None, "path": "b.png"}

@@ -10,8 +10,9 @@ import pytest
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.embedded import load
-from emocaliber.runs.inputs import inputs_of
+from emocaliber.runs.inputs import hash_of_data, inputs_of
 from emocaliber.runs.recipes import read_recipe
+from emocaliber.runs.resume import file_hash
 
 RECIPE = Path("recipes/tiny/1-label.yaml")
 
@@ -44,3 +45,15 @@ def test_pairs_that_are_not_there_are_named():
     recipe = read_recipe(Path("recipes/tiny/3-calibrate-dpo.yaml"), ["pairs=missing.jsonl"])
     with pytest.raises(UserError, match=r"no file missing\.jsonl; make it with `emocaliber data pairs`"):
         inputs_of(recipe, None, [])
+
+
+def test_a_data_file_is_hashed_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = tmp_path / "data.parquet"
+    data.write_bytes(b"one")
+    first = hash_of_data(data)
+    assert first == file_hash(data)
+    with monkeypatch.context() as context:
+        context.setattr("emocaliber.runs.inputs.file_hash", lambda path: pytest.fail("hashed again"))
+        assert hash_of_data(data) == first
+    data.write_bytes(b"others")
+    assert hash_of_data(data) == file_hash(data) != first

@@ -14,7 +14,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import load_image
 from emocaliber.core.prompting import Template, messages
 from emocaliber.core.resolution import SHOWN_PIXELS
-from emocaliber.stages.examples import TrainingExample
+from emocaliber.stages.examples import TrainingExample, made_when_read
 from emocaliber.stages.loading import load_processor
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import Reward
@@ -85,4 +85,4 @@ def questions(examples: Sequence[TrainingExample], template: Template, max_pixel
             "votes": [sample.votes for sample in chosen],
         }
 
-    return Dataset.from_dict({"example": list(range(len(examples)))}).with_transform(rows)
+    return made_when_read("example", range(len(examples)), rows)
