@@ -26,7 +26,7 @@ from emocaliber.evaluation import (
     trusted,
 )
 from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, ratio
-from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, MetricFamily, Statistic, Values, cells
+from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, MetricFamily, Statistic, Values, cells, without_gaps
 from emocaliber.evaluation.scorecard import Settings
 from emocaliber.evaluation.suite import Suite, label_codes
 
@@ -89,21 +89,14 @@ def metric_families(
 
 def confidence_values(counts: Counts, settings: Settings) -> Values:
     """Every metric of confidences, by its key in metric_names."""
-    bins, edges = settings.bins, settings.edges
     parts = proper_scores.corp(counts)
-    return {
+    return _sums_of_gaps(counts, settings) | {
+        "miscalibration": parts.miscalibration,
         "accuracy": classification.accuracy(counts),
         "label_accuracy": classification.label_accuracy(counts),
         "mean_confidence": classification.mean_confidence(counts),
-        "ece": calibration.ece(counts, bins=bins, edges=edges),
-        "ece_equal_mass": calibration.ece(counts, bins=bins, binning="equal mass"),
-        "ece_distinct": calibration.ece(counts, binning="distinct"),
-        "mce": calibration.ece(counts, bins=bins, edges=edges, norm="max"),
-        "ece_l2_debiased": calibration.debiased_l2(counts, bins=bins, edges=edges),
-        "smooth_ece": smooth.smooth_ece(counts),
         "brier": proper_scores.brier_score(counts),
         "log_score": proper_scores.log_score(counts, clip=settings.log_clip),
-        "miscalibration": parts.miscalibration,
         "discrimination": parts.discrimination,
         "uncertainty": parts.uncertainty,
         "brier_skill": proper_scores.brier_skill(counts),
@@ -115,6 +108,19 @@ def confidence_values(counts: Counts, settings: Settings) -> Values:
         "prr": selective.prr(counts),
         "coverage_at_risk": selective.coverage_at_risk(counts, settings.risk),
         "risk_at_coverage": selective.risk_at_coverage(counts, settings.coverage),
+    }
+
+
+def _sums_of_gaps(counts: Counts, settings: Settings) -> Values:
+    """Those of `confidence_values` that chance alone makes positive, CORP's aside."""
+    bins, edges = settings.bins, settings.edges
+    return {
+        "ece": calibration.ece(counts, bins=bins, edges=edges),
+        "ece_equal_mass": calibration.ece(counts, bins=bins, binning="equal mass"),
+        "ece_distinct": calibration.ece(counts, binning="distinct"),
+        "mce": calibration.ece(counts, bins=bins, edges=edges, norm="max"),
+        "ece_l2_debiased": calibration.debiased_l2(counts, bins=bins, edges=edges),
+        "smooth_ece": smooth.smooth_ece(counts),
     }
 
 
@@ -169,7 +175,13 @@ def _confidence_family(
 
         return statistic
 
-    return _of_cells(rows, confidence, right, usable, agreement, statistic_of)
+    def errors(correctness: Counts, shares: Counts) -> Values:
+        values = _sums_of_gaps(correctness, settings)
+        if agreement is not None:
+            values["agreement_ece"] = calibration.ece(shares, bins=settings.bins, edges=settings.edges)
+        return values
+
+    return _of_cells(rows, confidence, right, usable, agreement, statistic_of, errors)
 
 
 def _second_panel_family(table: PredictionTable, rows: IntArray, settings: Settings) -> MetricFamily | None:
@@ -199,8 +211,15 @@ def _second_panel_family(table: PredictionTable, rows: IntArray, settings: Setti
 
         return statistic
 
-    right = predicted == chosen[judged]
-    return _of_cells(inside, table.confidence[inside], right, table.usable()[inside], agreement, statistic_of)
+    def errors(correctness: Counts, shares: Counts) -> Values:
+        bins, edges = settings.bins, settings.edges
+        return {
+            "second_panel_ece": calibration.ece(correctness, bins=bins, edges=edges),
+            "second_panel_agreement_ece": calibration.ece(shares, bins=bins, edges=edges),
+        }
+
+    right, usable = predicted == chosen[judged], table.usable()[inside]
+    return _of_cells(inside, table.confidence[inside], right, usable, agreement, statistic_of, errors)
 
 
 def _of_cells(
@@ -210,14 +229,38 @@ def _of_cells(
     usable: BoolArray,
     agreement: FloatArray | None,
     statistic_of: Callable[[Cells], Statistic],
+    errors: Callable[[Counts, Counts], Values],
 ) -> MetricFamily:
-    """The family of a statistic of cells; replicates are of rounded confidences where there are many."""
+    """The family of a statistic of cells, whose calibration `errors` are functions of the counts of right answers and
+    of those of agreement; replicates are of rounded confidences where there are many."""
+
+    def chance_of(grouped: Cells) -> Statistic:
+        right, shares = grouped.correctness(grouped.sample()), grouped.agreements(grouped.sample())
+
+        def measured(counts: FloatArray) -> Values:
+            return errors(
+                without_gaps(grouped.correctness(counts), right), without_gaps(grouped.agreements(counts), shares)
+            )
+
+        def statistic(counts: FloatArray) -> Values:
+            headline = measured(counts)
+            answered = measured(grouped.answered(counts)) if grouped.invalid else headline
+            return _prefixed("headline", headline) | _prefixed("answered", answered)
+
+        return statistic
+
     exact = cells(confidence, right, usable, agreement)
     if exact.values.size <= MAX_LEVELS:
-        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact))
+        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact), chance=chance_of(exact))
     rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS)
-    sample = np.bincount(exact.codes, minlength=exact.size).astype(np.float64)[None, :]
-    return MetricFamily(rows, rounded.codes, rounded.size, statistic_of(rounded), statistic_of(exact)(sample))
+    return MetricFamily(
+        rows,
+        rounded.codes,
+        rounded.size,
+        statistic_of(rounded),
+        exact=statistic_of(exact)(exact.sample()[None, :]),
+        chance=chance_of(rounded),
+    )
 
 
 def _prefixed(prefix: str, values: Values) -> Values:

@@ -1,7 +1,9 @@
 """Intervals: the values of metric families with bootstrap intervals, and paired differences of two with p-values.
 
 Percentile and BCa (Efron 1987), pooled or as the mean over tasks. `estimates` and `differences` serve the scorecard;
-`replicate` and `interval` are the bootstrap of any statistic of counts.
+`replicate` and `interval` are the bootstrap of any statistic of counts. A calibration error is a sum of absolute gaps,
+which chance alone makes positive and resampling makes larger still: of a calibrated model no BCa interval holds the
+truth, so those errors have an interval of their own (`error_interval`; tests/evaluation/test_intervals.py measures it).
 
     from emocaliber.evaluation.intervals import interval, replicate
     interval(replicate(statistic, population(codes, cells), replicates=1000, seed=0)["ece"])
@@ -10,7 +12,7 @@ Percentile and BCa (Efron 1987), pooled or as the mean over tasks. `estimates` a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,17 +31,21 @@ from emocaliber.evaluation.resampling import (
 from emocaliber.evaluation.scorecard import Difference, Estimate, Settings, estimate
 
 Kind = Literal["bca", "percentile"]
+QUADRATIC = ".miscalibration"
+"""A mean of squares: resampling adds to it what chance has added already, so its growth stands for chance."""
 
 
 @dataclass(frozen=True)
 class Replicated:
     """A statistic on the sample, on `replicates` (R,) of it, and on the sample less each unit (`left_out`,
-    `weights`)."""
+    `weights`). Of a calibration error, also what `chance` alone makes of it (R,), and its least value, `floor`."""
 
     value: float
     replicates: FloatArray
     left_out: FloatArray
     weights: FloatArray
+    chance: FloatArray | None = None
+    floor: float = 0.0
 
 
 def estimates(
@@ -50,14 +56,19 @@ def estimates(
     for name, (bootstrap, exact) in _replicated(families, clusters, settings).items():
         low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
         shift = exact - bootstrap.value
-        values[name] = estimate(exact, low + shift, high + shift)
+        at_floor = bootstrap.chance is not None and low <= bootstrap.floor
+        values[name] = estimate(exact, low if at_floor else low + shift, high + shift)
     return values
 
 
 def differences(
     pairs: Sequence[tuple[MetricFamily, MetricFamily]], clusters: Sequence[IntArray] | None, settings: Settings
 ) -> dict[str, Difference]:
-    """First minus second of each pair, measured on the same rows in the same order, averaged over the pairs."""
+    """First minus second of each pair, measured on the same rows in the same order, averaged over the pairs.
+
+    Of two calibration errors the difference has a BCa interval all the same: their biases largely cancel. Where one
+    method is calibrated and the other far from it they do not, and the interval is too narrow.
+    """
     compared = {}
     for name, (bootstrap, exact) in _replicated([_difference(*pair) for pair in pairs], clusters, settings).items():
         low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
@@ -68,19 +79,35 @@ def differences(
     return compared
 
 
-def replicate(statistic: Statistic, rows: Population, *, replicates: int, seed: int) -> dict[str, Replicated]:
-    """Every value of `statistic` with its bootstrap and jackknife replicates; the former are NaN where a stratum has a
-    single unit, so that no value gets an interval of no width from it."""
+def replicate(
+    statistic: Statistic, rows: Population, *, replicates: int, seed: int, chance: Statistic | None = None
+) -> dict[str, Replicated]:
+    """Every value of `statistic` with its bootstrap and jackknife replicates, and with those of `chance` where it has
+    the value; the bootstrap's are NaN where a stratum has a single unit, so that no value gets an interval of no width
+    from it."""
     sample = statistic(rows.counts()[None, :])
+    floor = {} if chance is None else chance(rows.counts()[None, :])
+    drawn: dict[str, list[FloatArray]] = {name: [] for name in sample}
+    by_chance: dict[str, list[FloatArray]] = {name: [] for name in floor}
     if rows.fewest_units() > 1:
-        chunks = [statistic(counts) for counts in rows.replicates(replicates, seed)]
+        for counts in rows.replicates(replicates, seed):
+            for name, values in statistic(counts).items():
+                drawn[name].append(values)
+            for name, values in ({} if chance is None else chance(counts)).items():
+                by_chance[name].append(values)
     else:
-        chunks = [{name: np.full(replicates, np.nan) for name in sample}]
+        drawn = {name: [np.full(replicates, np.nan)] for name in sample}
+        by_chance = {}
     counts, weights = rows.jackknife(seed)
     left_out = statistic(counts)
     return {
         name: Replicated(
-            float(value[0]), np.concatenate([chunk[name] for chunk in chunks]), np.asarray(left_out[name]), weights
+            float(value[0]),
+            np.concatenate(drawn[name]),
+            np.asarray(left_out[name]),
+            weights,
+            np.concatenate(by_chance[name]) if name in by_chance else None,
+            float(floor[name][0]) if name in floor else 0.0,
         )
         for name, value in sample.items()
     }
@@ -98,10 +125,28 @@ def interval(bootstrap: Replicated, *, kind: Kind = "bca", level: float = 0.95) 
         return np.nan, np.nan
     tail = (1 - level) / 2
     shares = np.array([tail, 1 - tail])
+    if kind == "bca" and bootstrap.chance is not None:
+        return error_interval(bootstrap.value, drawn, bootstrap.chance, bootstrap.floor, level=level)
     if kind == "bca" and np.ptp(drawn) > 0:
         shares = _bca_shares(bootstrap, drawn, shares)
     low, high = np.quantile(drawn, shares)
     return float(low), float(high)
+
+
+def error_interval(
+    value: float, replicates: FloatArray, chance: FloatArray, floor: float, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Bounds of a calibration error, which always hold `value` (ours).
+
+    The lower one is the `floor`, the value of a calibrated model, unless `value` is above the same quantile of what
+    `chance` makes (R,); then it is the basic bootstrap's, 2 value - quantile (Davison & Hinkley 1997, section 5.2),
+    which takes out the bias that resampling adds. The upper one is the replicates' quantile, centred on the value.
+    """
+    upper = (1 + level) / 2
+    high = float(np.quantile(replicates, upper))
+    by_chance = value <= np.quantile(chance[np.isfinite(chance)], upper)
+    low = floor if by_chance else min(value, max(floor, 2 * value - high))
+    return float(min(low, value)), float(min(1.0, max(value, value + high - replicates.mean())))
 
 
 def p_value(differences: FloatArray) -> float:
@@ -152,7 +197,20 @@ def _replicated(
             ]
         )
 
-    bootstraps = replicate(statistic, rows, replicates=settings.replicates, seed=settings.seed)
+    def chance(counts: FloatArray) -> Values:
+        parts = zip(families, offsets[:-1], offsets[1:], strict=True)
+        return _mean([part.chance(counts[:, first:last]) for part, first, last in parts if part.chance is not None])
+
+    bootstraps = replicate(
+        statistic,
+        rows,
+        replicates=settings.replicates,
+        seed=settings.seed,
+        chance=chance if all(family.chance is not None for family in families) else None,
+    )
+    for name in [name for name in bootstraps if name.endswith(QUADRATIC)]:
+        drawn = bootstraps[name]
+        bootstraps[name] = replace(drawn, chance=drawn.replicates - drawn.value)
     exact = _mean([_exact(family) for family in families])
     return {name: (bootstrap, float(exact[name][0])) for name, bootstrap in bootstraps.items()}
 

@@ -11,7 +11,7 @@ annotators; invalid rows form their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -36,13 +36,15 @@ JACKKNIFE_GROUPS = 250
 @dataclass(frozen=True)
 class MetricFamily:
     """The table's `rows` (n,) that are measured, their cells, `codes` (n,) below `size`, and the statistic of counts
-    (r, size). `exact` holds the values on the sample itself where the cells are of rounded confidences."""
+    (r, size). `exact` holds the values on the sample itself where the cells are of rounded confidences. `chance`
+    gives the calibration errors among the values as chance alone makes them: `without_gaps`."""
 
     rows: IntArray
     codes: IntArray
     size: int
     statistic: Statistic
     exact: Mapping[str, FloatArray] | None = None
+    chance: Statistic | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Cells:
     def agreements(self, rows: FloatArray) -> Counts:
         """Rows in each cell (..., C) as counts whose hits are the annotators' shares."""
         return self._counts(rows, self.agreement)
+
+    def sample(self) -> FloatArray:
+        """The rows in each cell, (C,)."""
+        return np.bincount(self.codes, minlength=self.size).astype(np.float64)
 
     def agreement_sum(self, rows: FloatArray) -> FloatArray:
         """Sum of the annotators' shares over all rows, invalid ones without a share, (...)."""
@@ -127,6 +133,14 @@ def cells(
     return Cells(
         codes, values, starts, hit, right[sample].astype(np.float64), share[sample], sample.size - answered.size
     )
+
+
+def without_gaps(replicates: Counts, sample: Counts) -> Counts:
+    """Counts (..., K) of replicates as if the sample (K,) were calibrated: its gaps are taken out of their hits, and
+    what is left of a gap is chance, with the dependence that clusters bring."""
+    size = np.divide(replicates.answered, sample.answered, out=np.zeros(replicates.n.shape), where=sample.answered > 0)
+    gaps = sample.rows * sample.values - sample.hits
+    return replace(replicates, hits=replicates.hits + size[..., None] * gaps)
 
 
 def distinct_rows(columns: FloatArray) -> tuple[IntArray, FloatArray]:

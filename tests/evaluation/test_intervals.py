@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 
-from emocaliber.evaluation.counts import FloatArray, IntArray
+from emocaliber.evaluation import score
+from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray
 from emocaliber.evaluation.intervals import Kind, Replicated, interval, p_value, replicate
-from emocaliber.evaluation.resampling import Population, dense_codes, population
+from emocaliber.evaluation.resampling import Population, cells, dense_codes, population, without_gaps
 
 RNG = np.random.default_rng(1)
 
@@ -96,6 +98,44 @@ def test_a_95_percent_interval_covers_the_truth_about_95_times_in_100():
         low, high = interval(_mean_of(np.array([0.0, 1.0]), population(right.astype(int), 2), 400))
         covered += low <= 0.7 <= high
     assert 0.90 <= covered / 300 <= 0.985
+
+
+def _ece_of(confidence: FloatArray, right: BoolArray, clusters: IntArray | None) -> Replicated:
+    grouped = cells(confidence, right, np.ones(right.size, bool))
+    sample = grouped.correctness(grouped.sample())
+    return replicate(
+        lambda counts: {"ece": ece(grouped.correctness(counts))},
+        population(grouped.codes, grouped.size, clusters=clusters),
+        replicates=300,
+        seed=0,
+        chance=lambda counts: {"ece": ece(without_gaps(grouped.correctness(counts), sample))},
+    )["ece"]
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("gap", [0.0, 0.03, 0.1])
+def test_the_interval_of_a_calibration_error_covers_the_truth_of_a_calibrated_model_too(gap: float, copies: int):
+    covered, rng = 0, np.random.default_rng(7)
+    for _ in range(150):
+        confidence = rng.choice([0.35, 0.55, 0.75, 0.95], 400)
+        right = rng.random(400) < confidence - gap
+        clusters = np.repeat(np.arange(400), copies) if copies > 1 else None
+        error = _ece_of(np.repeat(confidence, copies), np.repeat(right, copies), clusters)
+        low, high = interval(error)
+        assert low <= error.value <= high
+        covered += low <= gap + 1e-9 <= high + 2e-9
+    assert covered / 150 >= 0.90
+
+
+def test_every_calibration_error_of_a_scorecard_lies_in_its_interval_and_rows_without_confidence_are_no_chance():
+    confidence = np.repeat([0.35, 0.55, 0.75, 0.95], 100)
+    correct = np.concatenate([np.arange(100) < 100 * value for value in (0.35, 0.55, 0.75, 0.95)])
+    everything = score(confidence, correct)
+    refused = score(confidence, correct, answered=np.arange(400) % 10 > 0)
+    for name in ("ece", "ece_distinct", "mce", "ece_l2_debiased", "smooth_ece", "miscalibration"):
+        value = everything[name]
+        assert value.low == 0.0 <= value.value <= value.high, name
+    assert refused["ece"].low >= 0.1 - 1e-9
 
 
 def test_an_undefined_value_has_no_interval():
