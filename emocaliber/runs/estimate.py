@@ -54,8 +54,9 @@ class Estimate:
     """Counts of parameters; memory of one GPU in bytes while training and while asking; work of one step in FLOPs.
 
     `optimizer` has the float32 master weights where a launcher keeps them; `gathered` what a GPU holds meanwhile of the
-    others' shards; `step` the most that gradients, activations and the vision tower's take at once; `cache` the keys and values of rollouts by transformers, `vllm` what vLLM takes for its own; `host`
-    is the main memory of each process while weights are loaded.
+    others' shards; `step` the most that gradients, activations and the vision tower's take at once; `cache` the keys
+    and values of rollouts by transformers, `vllm` what vLLM takes for its own; `host` is the main memory of each
+    process while weights are loaded.
     """
 
     parameters: int

@@ -130,7 +130,7 @@ def real_peak(recipe: Recipe, model: str, tokens: int, rows: int) -> int:
 
 
 def tower_of(kind: str, hidden: int, mlp: int, depth: int) -> tuple[torch.nn.Module, Callable[[], object]]:
-    """A vision tower of that kind and its forward pass over 64 patches, of InternVL's with a class token before them."""
+    """A vision tower of that kind and its forward pass over 64 patches; InternVL's has a class token before them."""
     sizes: dict[str, Any] = {"hidden_size": hidden, "intermediate_size": mlp, "attn_implementation": "sdpa"}
     if kind.startswith("qwen"):
         sizes |= {"depth": depth, "num_heads": 4, "out_hidden_size": 64}
