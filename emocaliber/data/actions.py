@@ -46,7 +46,7 @@ def run_check(arguments: argparse.Namespace) -> None:
     disagreements = list(differences(report, suite, arguments.suite)) if suite is not None else []
     report.problems.extend(disagreements)
     out.mkdir(parents=True, exist_ok=True)
-    page = findings_page(report, source.name, _split_command(arguments))
+    page = findings_page(report, source.title, _split_command(arguments))
     (out / "findings.md").write_text(page, encoding="utf-8", errors="backslashreplace")
     _write_report(report, source, out)
     console = Console()
@@ -85,7 +85,7 @@ def run_corrupt(arguments: argparse.Namespace) -> None:
     with _progress("corrupting", None) as advance:
         copies = corrupted_copies(rows_only(source.rows()), arguments.workers)
         count = write_parquet(copies, arguments.out, key=f"corrupted {source!r}", on_progress=advance)
-    print(f"{count:,} copies: {arguments.out}\nTrain on both files: data=[{source.name}, {arguments.out}]")
+    print(f"{count:,} copies: {arguments.out}\nTrain on both files: data=[{source.title}, {arguments.out}]")
 
 
 def run_split(arguments: argparse.Namespace) -> None:
@@ -101,7 +101,7 @@ def run_split(arguments: argparse.Namespace) -> None:
         dropping = report.dropping(policy, overlaps=False, two_panels=source.two_panels)
         print(_write_dropped(report, dropping, _dropped_file(out)))
     assignment = assign(report, shares, arguments.seed, keep_test=arguments.keep_test, without=dropping.rows)
-    record = {"source": source.name} | assignment.record
+    record = {"source": source.title} | assignment.record
     if dropping.rows or dropping.unread:
         record["dropped"] = dict(dropping.counts)
     key = repr((source, shares, arguments.seed, arguments.keep_test, sorted(dropping.rows)))
@@ -116,8 +116,9 @@ def run_split(arguments: argparse.Namespace) -> None:
 def _source(arguments: argparse.Namespace) -> Source:
     taxonomy = TAXONOMIES[arguments.taxonomy] if arguments.taxonomy else None
     return Source(
-        arguments.source, arguments.layout, arguments.root, taxonomy, arguments.task, arguments.in_split,
+        arguments.source[0], arguments.layout, arguments.root, taxonomy, arguments.task, arguments.in_split,
         arguments.licence, arguments.majority, arguments.labels, getattr(arguments, "two_panels", False),
+        tuple(arguments.source[1:]),
     )  # fmt: skip
 
 
@@ -127,12 +128,12 @@ def _policy(arguments: argparse.Namespace) -> Policy:
 
 def _split_command(arguments: argparse.Namespace) -> str:
     """The command that makes splits apart of this source, to copy."""
-    parts = ["emocaliber", "data", "split", arguments.source]
+    parts = ["emocaliber", "data", "split", *arguments.source]
     for name in ("layout", "root", "taxonomy", "labels", "task", "in_split", "licence", "majority"):
         if value := getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
             parts += [option] if value is True else [option, str(value)]
-    name = Path(arguments.source).name.partition(".")[0] or "data"
+    name = Path(arguments.source[0]).name.partition(".")[0] or "data"
     return shlex.join([*parts, "--keep-test", "--drop-problems", "--out", f"{name}-split.parquet"])
 
 
@@ -208,7 +209,7 @@ def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 def _write_report(report: Report, source: Source, out: Path) -> None:
     summary = {
-        "source": source.name,
+        "source": source.title,
         "problems": dict(report.counts),
         "notes": [str(note) for note in report.notes],
         "near-duplicates within a split": report.near_within,

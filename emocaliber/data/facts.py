@@ -14,8 +14,9 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -32,6 +33,7 @@ CHUNK = 64
 THUMBNAIL = 16
 _TABLE = "facts2"
 _COLUMNS = "content BLOB, pixels BLOB, look BLOB, thumbnail BLOB, width INT, height INT, format TEXT"
+_KEPT = attrgetter("content", "pixels", "look", "thumbnail", "width", "height", "format")
 T = TypeVar("T")
 
 
@@ -123,7 +125,7 @@ class FactStore:
 
     def keep(self, learnt: Iterable[tuple[str | None, Facts]]) -> None:
         """Write facts: from here on they survive a kill."""
-        rows = [(key, *astuple(facts)[:7]) for key, facts in learnt if key and not facts.fault]
+        rows = [(key, *_KEPT(facts)) for key, facts in learnt if key and not facts.fault]
         with self._base:
             self._base.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 

@@ -7,6 +7,7 @@ A layout is recognised by files that only it has, or by the keys of a first line
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +30,12 @@ from emocaliber.data.published import (
     read_ferplus,
     read_webemo,
 )
-from emocaliber.data.records import Defaults
-from emocaliber.data.rows import Entry, Problem
+from emocaliber.data.records import SPLITS, Defaults
+from emocaliber.data.rows import Entry, Problem, Row
 from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
+
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ files were not at hand."""
 class Source:
     """Where data is, and what the caller says of it: None is what the layout or the data says. `labels` declares them,
     as in `joy,fear` or `1=joy,2=fear`. With `two_panels` rows of one picture are to be panels of raters (see policy):
-    FER+ is then read by each file's own votes."""
+    FER+ is then read by each file's own votes. `more` are other files or folders, read after it."""
 
     name: str
     layout: str | None = None
@@ -86,6 +90,12 @@ class Source:
     majority: bool = False
     labels: str | None = None
     two_panels: bool = False
+    more: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What to call it."""
+        return ", ".join((self.name, *self.more))
 
     @property
     def path(self) -> Path:
@@ -98,6 +108,8 @@ class Source:
 
     def rows(self) -> Iterator[Entry]:
         """The rows, problems and notes. Raises UserError where there is no such source or its layout is not clear."""
+        if self.more:
+            return self._several()
         defaults = Defaults(
             self.data_root(), self.task or "emotion", self.taxonomy, (), self.split or "train", self.licence,
             "majority" if self.majority else "plurality", two_panels=self.two_panels,
@@ -118,6 +130,25 @@ class Source:
             defaults = replace(defaults, taxonomy=None, candidates=labels, class_names=names)
         return read_hub(self.name, defaults) if hub else layout.read(self.path, defaults)
 
+    def _several(self) -> Iterator[Entry]:
+        """The rows of each file in turn; where rows and the caller name no split, that is the first word of its name.
+
+        What a file names as labels is all labels only if the others name the same.
+        """
+        labels: dict[str, tuple[str, set[str]]] = {}
+        for name in (self.name, *self.more):
+            compared = set[str]()
+            split = self.split or SPLITS.get(re.split(r"[-_.]", Path(name).name)[0].casefold())
+            for entry in replace(self, name=name, more=(), split=split).rows():
+                if isinstance(entry, Row) and entry.sample.task not in compared:
+                    compared.add(task := entry.sample.task)
+                    first, known = labels.setdefault(task, (name, set(entry.sample.candidates)))
+                    if odd := sorted(known ^ set(entry.sample.candidates)):
+                        yield Problem("labels differ between files", entry.place, "label", f"{odd[0]!r} is a label of"
+                                      f" task {task} in one of {first} and {name} alone",
+                                      "name all labels with --labels or --taxonomy", droppable=False)  # fmt: skip
+                yield entry
+
 
 def layout_of(path: Path) -> str:
     """The layout's name. Raises UserError where there is nothing, or nothing that can be told apart."""
@@ -125,6 +156,8 @@ def layout_of(path: Path) -> str:
         return _folder_layout(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file or folder")
+    if kind_of(path) in ARCHIVES:
+        raise UserError(f"{path}: an archive is not read; unpack it, and give its folder")
     if kind_of(path) not in SUFFIXES:
         raise UserError(f"{path}: give a folder, or a file ending in {', '.join(SUFFIXES)}")
     first = next(iter(records(path)), None)

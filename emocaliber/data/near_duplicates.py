@@ -52,7 +52,7 @@ def _close(looks: npt.NDArray[np.uint64]) -> Iterator[tuple[Indices, Indices]]:
             distances = np.bitwise_count(block ^ looks[start : start + TILE[1]])
             if distances.min() > BITS:
                 continue
-            left, right = np.nonzero(distances <= BITS)
+            left, right = np.divmod(np.flatnonzero(distances <= BITS), distances.shape[1])
             left, right = left + top, right + start
             later = right > left
             for part in range(0, int(later.sum()), TILE[1]):

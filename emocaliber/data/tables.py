@@ -237,6 +237,8 @@ def _csv_row(place: Place, row: Mapping[str | None, Any]) -> Record | Problem:
 
 def count_in(cell: str) -> int | str:
     """A count (`3`, or `3.0` as pandas writes it), or the cell as it stands, which the vote reader will name."""
+    if len(cell) <= 15 and cell.isascii() and cell.isdigit():
+        return int(cell)
     return int(float(cell)) if re.fullmatch(r"\s*\d{1,15}(\.0*)?\s*", cell, re.ASCII) else cell
 
 

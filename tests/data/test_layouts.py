@@ -284,3 +284,10 @@ def test_what_cannot_be_told_is_refused_with_what_to_give(tmp_path: Path, name: 
     (tmp_path / "bare").mkdir()
     with pytest.raises(UserError, match=r"no such|ending in|give a folder for each class"):
         layout_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz", "set.TGZ"])
+def test_an_archive_is_to_be_unpacked(name: str, tmp_path: Path):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(UserError, match="unpack it, and give its folder"):
+        layout_of(tmp_path / name)

@@ -133,3 +133,35 @@ def test_the_command_writes_the_rows_and_how_they_were_shared_out(tmp_path: Path
 
 def test_shares_are_three_numbers(tmp_path: Path):
     assert main(["data", "split", str(tmp_path), "--out", str(tmp_path / "o.parquet"), "--shares", "8:2"]) == 2
+
+
+def several(folder: Path, *labels: str) -> list[str]:
+    """A table for each split, each row with a picture of its own."""
+    names = []
+    for start, (split, label) in enumerate(zip(("train", "val", "test"), (labels * 3)[:3], strict=True)):
+        rows = [["image", "label"]]
+        for number in range(6):
+            files.put(folder / f"{split}{number}.png", 100 * start + number)
+            rows.append([f"{split}{number}.png", label if number % 2 else "joy"])
+        names.append(str(files.table(folder / f"{split}.csv", *rows)))
+    return names
+
+
+def test_several_files_are_split_together_and_the_test_file_stays_the_test_split(tmp_path: Path):
+    out = tmp_path / "o.parquet"
+    options = ["--keep-test", "--shares", "1:1:1", "--workers", "1", "--out", str(out)]
+    assert main(["data", "split", *several(tmp_path, "fear"), *options]) == 0
+    splits = {sample.id: sample.split for sample in read_samples(out)}
+    assert len(splits) == 18
+    assert {name for name, split in splits.items() if split == "test"} == {f"test/{n}" for n in range(1, 7)}
+
+
+def test_files_that_name_other_labels_are_not_split_until_all_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    names, out = several(tmp_path, "fear", "awe", "awe"), tmp_path / "o.parquet"
+    assert main(["data", "split", *names, "--workers", "1", "--out", str(out)]) == 2
+    assert "'awe' is a label of task emotion in one of" in capsys.readouterr().err
+    options = ["--labels", "joy,fear,awe", "--shares", "1:1:1", "--workers", "1", "--out", str(out)]
+    assert main(["data", "split", *names, *options]) == 0
+    assert {sample.candidates for sample in read_samples(out)} == {("joy", "fear", "awe")}
