@@ -34,7 +34,6 @@ from emocaliber.data.records import SPLITS, Defaults
 from emocaliber.data.rows import Entry, Problem, Row
 from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
 
-
 ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 
 
