@@ -41,10 +41,13 @@ class F1:
     macro: FloatArray
 
 
-def f1_scores(truth: ArrayLike, predicted: ArrayLike, counts: ArrayLike, labels: int) -> F1:
+def f1_scores(
+    truth: ArrayLike, predicted: ArrayLike, counts: ArrayLike, labels: int, *, valid: ArrayLike = True
+) -> F1:
     """F1 as scikit-learn computes it, from C distinct pairs of label indices, (C,) each, and their counts, (..., C).
 
-    A prediction of -1 is no label: it costs recall and belongs to no label's precision.
+    A prediction of -1 is no label: it costs recall and belongs to no label's precision. A pair that is not `valid`,
+    (C,), is a label without a confidence: it counts as named, and as wrong.
     """
     rows = np.asarray(counts, np.float64)
     true, guess = np.asarray(truth), np.asarray(predicted)
@@ -52,19 +55,20 @@ def f1_scores(truth: ArrayLike, predicted: ArrayLike, counts: ArrayLike, labels:
     is_true = (true[:, None] == index).astype(np.float64)
     is_guess = (guess[:, None] == index).astype(np.float64)
     support, named = rows @ is_true, rows @ is_guess
-    f1 = np.nan_to_num(ratio(2 * (rows @ (is_true * is_guess)), support + named))
+    hits = rows @ (is_true * is_guess * np.asarray(valid, np.float64).reshape(-1, 1))
+    f1 = np.nan_to_num(ratio(2 * hits, support + named))
     occurs = support + named > 0
     return F1(ratio((f1 * support).sum(-1), support.sum(-1)), ratio((f1 * occurs).sum(-1), occurs.sum(-1)))
 
 
 def label_family(rows: IntArray, truth: IntArray, predicted: IntArray, usable: BoolArray, labels: int) -> MetricFamily:
-    """F1 of the labels. Headline values take an invalid row's label away."""
+    """F1 of the labels. In headline values an invalid row's label is named in vain, so that refusing gains nothing."""
     width = labels + 1
     codes, pairs = dense_codes((truth * width + predicted + 1) * 2 + usable, 2 * labels * width)
     true, guess, valid = pairs // (2 * width), pairs // 2 % width - 1, pairs % 2 == 1
 
     def statistic(counts: FloatArray) -> Values:
-        headline = f1_scores(true, np.where(valid, guess, -1), counts, labels)
+        headline = f1_scores(true, guess, counts, labels, valid=valid)
         answered = headline
         if not valid.all():
             answered = f1_scores(true[valid], guess[valid], counts[..., valid], labels)

@@ -33,7 +33,7 @@ ANSWERS = {
     "broken image": ("", IMAGE_ERROR, State.IMAGE_ERROR),
 }
 FAST = dataclasses.replace(DEFAULTS, replicates=2)
-NOT_OF_CONFIDENCE = {"label_accuracy", "mean_confidence", "weighted_f1", "macro_f1", "alignment_rank_correlation"}
+NOT_OF_CONFIDENCE = {"label_accuracy", "mean_confidence", "alignment_rank_correlation"}
 """Of labels alone, or of the answered rows alone by definition."""
 
 
