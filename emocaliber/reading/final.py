@@ -165,7 +165,7 @@ def outside_blocks(text: str) -> str | None:
         elif closes and name:
             segments.append(text[start:opened])
             name, start = "", tag.end()
-    if name and not text[:opened].strip() and not segments and f"</{name}" not in text.lower():
+    if name and text[opened] == "<" and not text[:opened].strip() and not segments and f"</{name}" not in text.lower():
         return None
     return "".join([*segments, text[start:]])
 

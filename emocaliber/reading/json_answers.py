@@ -29,7 +29,8 @@ _QUALIFIED = word_set(
 _OF_ANSWER = word_set(
     "my the your our final overall predicted primary main dominant detected model self reported stated estimated"
     " level value rating percent pct in of out to from scale is correct correctness that this how top first best"
-    " facial verbal verbalized numeric number decimal estimate expressed it am i"
+    " facial verbal verbalized numeric number decimal estimate expressed it am i after review revised updated adjusted"
+    " calibrated corrected"
 )
 """Words of a key that leave a confidence that of the answer."""
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|%|[0-9]+")
@@ -143,10 +144,9 @@ def _with_confidence(statement: Statement, stated: list[tuple[str, Scale | None]
 
 
 def _of_list(values: list[Value], names: LabelNames) -> Statement | None:
-    """A list of objects or pairs with a label and a share each, or of one label."""
+    """A list of objects or pairs with a label and a share each."""
     if len(values) == 1:
-        only = values[0]
-        return (Statement(only) if names.is_name(only) else None) if isinstance(only, str) else _statement(only, names)
+        return _statement(values[0], names)
     pairs = []
     for value in values[:_MOST_LISTED]:
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], str):
@@ -195,7 +195,9 @@ def _as_shares(statements: list[Statement]) -> Statement | None:
 
 
 def _alone(value: Value) -> Value:
-    """What a list of one holds; the value itself otherwise."""
+    """What a list of one, or JSON written as text, holds; the value itself otherwise."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return next((inner for _, _, inner in objects(value)), value)
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from emocaliber.core.predictions import State
 from emocaliber.core.taxonomy import TAXONOMIES
+from emocaliber.reading.numbers import is_plain
 
 LONGEST_ANSWER = 2000
 """A longer text is no label; the bound also keeps Unicode normalisation, quadratic in runs of marks, from mattering."""
@@ -121,7 +122,7 @@ class LabelNames:
 
     def is_name(self, text: str) -> bool:
         """Whether the text is a candidate's name and nothing else but punctuation around it."""
-        return len(text) <= LONGEST_ANSWER and _fold(text.strip(" \t\r\n.!\"'()[]{}*`_:-“”‘’#>•,;")) in self._labels
+        return len(text) <= LONGEST_ANSWER and _fold(text.strip(" \t\r\n.!\"'()[]{}*`_:-→“”‘’#>•,;")) in self._labels
 
     def is_own_letter(self, text: str) -> bool:
         """Whether the text is the letter that a candidate carries, and nothing else."""
@@ -155,10 +156,7 @@ class LabelNames:
             named = {label for hit in hits for label in self._of(hit)}
             beside |= named if len(named) < _FEWEST_OPTIONS else set()
             if not _SUPPOSED.search(sentence):
-                says = [
-                    hit for hit in hits if _SAYS.search(sentence[: hit.start()]) and _SAID.match(sentence, hit.end())
-                ]
-                stated |= {label for hit in says for label in self._of(hit)}
+                stated |= {label for hit in hits if _is_stated(sentence, hit) for label in self._of(hit)}
         return tuple(sorted(stated | beside)) if stated else ()
 
     def _of(self, hit: re.Match[str]) -> set[str]:
@@ -241,6 +239,13 @@ def _denial(folded: str, hit: re.Match[str]) -> tuple[int, int] | None:
     after = _DENIED_AFTER.match(folded, hit.end())
     denied = after or _DENIED.search(_IDIOM.sub(" ", folded[start : hit.start()]))
     return (start, after.end() if after else hit.end()) if denied else None
+
+
+def _is_stated(sentence: str, hit: re.Match[str]) -> bool:
+    """Whether the name ends a clause of plain words with a verb such as "shows"."""
+    before = sentence[: hit.start()]
+    says = _SAYS.search(before) and _SAID.match(sentence, hit.end())
+    return bool(says) and is_plain(_CLAUSE.split(before)[-1])
 
 
 def _is_first(folded: str, hit: re.Match[str]) -> bool:

@@ -31,12 +31,12 @@ _MARK = re.compile(
     rf"(?P<noun>(?:[\s_](?:{_NOUNS})\b){{0,2}})(?P<rank>\s?\#?[1-9](?![0-9.%]))?"
     r"(?P<about>\s(?:in|of|for|that|about|from)\s[^\W0-9][^\n:：=|,.;()]{0,40}?)?[\"'”’`]?"
     r"\s{0,2}(?P<scale>[(\[（][^()（）\[\]\n\"'“]{0,40}[)\]）]|in\s?%|%)?[\"'”’]?\s{0,2}"
-    r"(?P<sep>=>|[:：=＝→]|\|(?=[^\n]*\S)|-{1,2}>|[-–—](?=\s)|\b(?:is|are|est|ist|es|è|é)\b:?|[为為是はが]"
+    r"(?P<sep>[:：=＝→]|\|(?=[^\n]*\S)|[-–—](?=\s)|\b(?:is|are|est|ist|es|è|é)\b:?|[为為是はが]"
     r"|(?:of|at|de|von|di|da|à)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"\w")
-_BOUNDARY = re.compile(r"[\n.;!?,|({\[:：]|\s[-–—]\s|[0-9]{1,2}[.)]\s|\b(?:and|with|but)\b")
+_BOUNDARY = re.compile(r"[\n.;!?,|({\[:：]|\s[-–—]\s|[0-9]{1,2}[.)]\s|\b(?:and|with|but|yet)\b")
 _OWN = re.compile(
     r"(?:[\s#>•\-–—+\d.)\"'“‘`_|]|\b(?:my|the|your|our|final|overall|predicted|primary|main|dominant|detected|facial|most"
     r"|likely|best|top|chosen|selected|estimated|model|model's|self-reported|stated|so|therefore|thus|hence|here|a|an"
@@ -53,6 +53,7 @@ _EXPLANATION = re.compile(
 )
 _SENTENCE_END = re.compile(r"[\n;!?]|\.(?:\s|$)")
 _LABEL_END = re.compile(r"[\n;!]|\.(?:\s|$)")
+_QUOTE = re.compile(r"\s{0,3}>\s")
 _BLANK = re.compile(r"[\s*_#>|\"'“”‘’`:=-]*")
 _WEAK_LEAD = re.compile(
     r"\W{0,4}(?:(?:most likely|probably|clearly|likely|definitely|best described as|that of|an?|one of|the|of|mainly"
@@ -281,6 +282,8 @@ def _marks(text: str) -> list[_Mark]:
     marks = []
     for number, (mark, (line, clause, prefix)) in enumerate(zip(matched, clauses, strict=True)):
         is_label = mark["label"] is not None or mark["label_cjk"] is not None
+        if is_label and _WORD.match(mark["sep"]) and not _is_plain_subject(mark, prefix):
+            continue
         own, sep = _OWN.fullmatch(prefix) is not None and not _WORD.match(mark["sep"]), mark["sep"].strip()
         is_heading = sep == "" and mark.end() == _line_end(text, mark.end())
         if (is_heading and not (own and clause == line)) or (is_label and not is_heading and sep in _LINKS):
@@ -310,6 +313,13 @@ def _marks(text: str) -> list[_Mark]:
             )
         )
     return marks
+
+
+def _is_plain_subject(mark: re.Match[str], prefix: str) -> bool:
+    """Whether nothing in "The emotion of this face is" takes back what follows."""
+    if mark["label_cjk"]:
+        return not re.search(r"[不没沒非无無未别]", prefix)
+    return is_plain(f"{prefix} {mark['about'] or ''}")
 
 
 def _is_secondary(mark: re.Match[str], own: bool, before: str) -> bool:
@@ -348,7 +358,10 @@ def _value(text: str, at: int, following: int) -> str:
     for _ in range(3):
         if end >= len(text):
             break
-        at, end = end + 1, min(following, _line_end(text, end + 1), end + _LONGEST_VALUE)
+        at = end + 1
+        quoted = _QUOTE.match(text, at)
+        at = quoted.end() if quoted else at
+        end = min(following, _line_end(text, at), at + _LONGEST_VALUE)
         if text[at:end].strip(" \t*_#>|\"'“”‘’`:=-"):
             break
     return text[at:end]

@@ -46,7 +46,7 @@ _MATHS = re.compile(r"\\[()\[\],;!]|\\(?=[%$#_])|\$")
 _TAG_AS_NAME = re.compile(r"<(answer|emotion|label|confidence|probability)>\s?[:=]", re.IGNORECASE)
 _NO_TAGS = re.compile(r"</?(?!answer|confidence|distribution)[a-z][\w:-]{0,30}(?:\s[^<>]{0,100})?/?>", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?(?:br|p|hr)\s?/?\s?>", re.IGNORECASE)
-_MARKUP = str.maketrans({"*": None, "`": None, "\u200b": None, "\ufeff": None})
+_MARKUP = str.maketrans({"*": None, "`": None, "\u200b": None, "\ufeff": None} | dict.fromkeys("¹²³⁴⁵⁶⁷⁸⁹⁰"))
 _PAIR_END = re.compile(r".*(?:,(?=[\s\"'])|\})", re.DOTALL)
 _AFTER_TAG = re.compile(r"[\s,:(\[-]{0,5}([^\n]{1,60})")
 

@@ -8,11 +8,13 @@ from emocaliber.core.predictions import State
 from emocaliber.reading.labels import LabelNames
 from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_number_text, read_number
 from emocaliber.reading.statement import CORRECTION, Statement
+from emocaliber.reading.vocabulary import CONFIDENCE
 
 _BULLET = re.compile(r"\s*(?:[-•>#]{1,4}\s|[0-9]{1,2}[.)]\s)?\s*")
 _OPTION = re.compile(r"\s{0,4}\(?[A-Za-z][).]\s{1,3}(?=\S)")
 _ENTRY_END = re.compile(r",(?![0-9])|[;|]|\s/\s(?![0-9.])|\band\b(?=[^0-9]{2,80}[0-9])")
 _NUMBER = re.sub(r"\?P<\w+>", "?:", QUANTITY)
+_QUANTITY = re.compile(_NUMBER)
 _ENTRY = re.compile(
     rf"(?P<label>[^0-9]{{1,80}}?)[\s:=(\[–—~|,@/→-]*(?P<number>{_NUMBER})(?:\s(?:confident|confidence|certain|sure))?[\s)\]]*\.?"
     rf"|(?P<number_first>{_NUMBER})[\s:=–—-]*(?P<label_last>[^0-9]{{1,80}})",
@@ -29,11 +31,14 @@ _SEGMENT = re.compile(
     r",(?![0-9])|(?<![0-9%])(?<![0-9%] )[(\[]|[;:)\]|]|[.!](?:\s|$)|\s[-–—]\s|\b(?:and|with|at|but)\b"
 )
 _REASON = re.compile(r"\b(?:because|since|due to|based on|given)\b")
-_OF_LABEL = re.compile(r"\banswer (?:level|score|rating|value|points|stars)\b")
+_OF_LABEL = re.compile(
+    r"\banswer (?:level|score|rating|value|points|stars|intensity|strength)\b|\b(?:level|degree|intensity) of answer\b"
+)
 _PROBABILITY = re.compile(r"\bpr?\s?[=≈]")
 _HAS_NUMBER = re.compile(r"[0-9]|\b(?:percent|out of)\b")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _RULE = re.compile(r"[\s|:+=-]+")
+_STATES_CONFIDENCE = re.compile(rf"(?:my |the |overall )?(?:{CONFIDENCE})\b", re.IGNORECASE)
 _ENTRY_WORD = re.compile(
     r"\b(?:not|no|never|less|more|than|under|over|below|above|at least|at most|up to|almost|nearly|between)\b|[<>≤≥±]"
 )
@@ -71,7 +76,7 @@ def entries(line: str) -> list[tuple[str, str]]:
     for part in _ENTRY_END.split(rest):
         plain = normal_number_text(part.strip()) if len(part) <= _LONGEST_ENTRY else ""
         entry = _ENTRY.fullmatch(plain)
-        if entry is None or _ENTRY_WORD.search(plain):
+        if entry is None or _ENTRY_WORD.search(plain) or _STATES_CONFIDENCE.match(plain):
             return []
         label, number = entry["label"] or entry["label_last"], entry["number"] or entry["number_first"]
         pairs.append((label.strip(), number))
@@ -125,7 +130,7 @@ def read_line(line: str, names: LabelNames) -> Statement | None:
     line = line[option.end() :] if option else line
     if names.is_name(line) or names.is_own_letter(line):
         return Statement(line)
-    if len(line) > LONGEST:
+    if len(line) > LONGEST or "?" in line:
         return None
     plain = _REASON.split(names.without_denied(normal_spaces(line)), maxsplit=1)[0]
     label = names.read(plain)
@@ -141,11 +146,12 @@ def _plain_statement(label: str, rest: str) -> Statement | None:
     """The statement of a line, its label written as "answer", if its clauses are plain and state one number at most."""
     if _ONE_INTEGER.fullmatch(rest):  # a footnote, a rank, a number that was cut off
         return Statement(label)
+    if _OF_LABEL.search(rest):  # how strong it is, not how sure
+        rest = _QUANTITY.sub(" ", _OF_LABEL.sub("answer", rest))
     segments = _SEGMENT.split(rest)
     numbers = [segment for segment in segments if _HAS_NUMBER.search(segment)]
     values = {read_number(number) for number in numbers}
-    of_label = numbers and _OF_LABEL.search(rest)  # how strong it is, not how sure
-    if of_label or len(values) > 1 or any(isinstance(value, State) for value in values):
+    if len(values) > 1 or any(isinstance(value, State) for value in values):
         return None
     if not all(segment in numbers or is_plain(segment) for segment in segments):
         return None
@@ -153,10 +159,11 @@ def _plain_statement(label: str, rest: str) -> Statement | None:
 
 
 def normal_spaces(text: str) -> str:
-    """The text with each full-width colon, comma and bracket as in ASCII."""
-    return text.translate(_FULL_WIDTH)
+    """The text with each full-width colon, comma and bracket as in ASCII, and one spelling of the arrow."""
+    return _ARROW.sub("→", text.translate(_FULL_WIDTH))
 
 
+_ARROW = re.compile(r"[-=]{1,2}>")
 _FULL_WIDTH = str.maketrans("：，（）；＝【】、", ":,();=[],") | {ord("。"): ". "}
 
 
