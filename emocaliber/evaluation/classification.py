@@ -41,9 +41,7 @@ class F1:
     macro: FloatArray
 
 
-def f1_scores(
-    truth: ArrayLike, predicted: ArrayLike, counts: ArrayLike, labels: int, *, valid: ArrayLike = True
-) -> F1:
+def f1_scores(truth: ArrayLike, predicted: ArrayLike, counts: ArrayLike, labels: int, *, valid: ArrayLike = True) -> F1:
     """F1 as scikit-learn computes it, from C distinct pairs of label indices, (C,) each, and their counts, (..., C).
 
     A prediction of -1 is no label: it costs recall and belongs to no label's precision. A pair that is not `valid`,
