@@ -53,7 +53,9 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Every value of the families, averaged over them, with its interval; `clusters` holds each one's, (n,) each."""
     values = {}
-    for name, (bootstrap, exact) in _replicated(families, clusters, settings).items():
+    for name, (drawn, exact) in _replicated(families, clusters, settings).items():
+        growth = drawn.replicates - drawn.value
+        bootstrap = replace(drawn, chance=growth) if name.endswith(QUADRATIC) else drawn
         low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
         shift = exact - bootstrap.value
         at_floor = bootstrap.chance is not None and low <= bootstrap.floor
@@ -67,7 +69,8 @@ def differences(
     """First minus second of each pair, measured on the same rows in the same order, averaged over the pairs.
 
     Of two calibration errors the difference has a BCa interval all the same: their biases largely cancel. Where one
-    method is calibrated and the other far from it they do not, and the interval is too narrow.
+    method is calibrated and the other far from it they do not, and the interval is too narrow (95 % ones held the truth
+    in about 78 %; combining the two errors' own bounds did no better).
     """
     compared = {}
     for name, (bootstrap, exact) in _replicated([_difference(*pair) for pair in pairs], clusters, settings).items():
@@ -208,9 +211,6 @@ def _replicated(
         seed=settings.seed,
         chance=chance if all(family.chance is not None for family in families) else None,
     )
-    for name in [name for name in bootstraps if name.endswith(QUADRATIC)]:
-        drawn = bootstraps[name]
-        bootstraps[name] = replace(drawn, chance=drawn.replicates - drawn.value)
     exact = _mean([_exact(family) for family in families])
     return {name: (bootstrap, float(exact[name][0])) for name, bootstrap in bootstraps.items()}
 

@@ -157,6 +157,18 @@ def test_paired_differences_are_narrower_than_the_methods_own_intervals():
     assert paired.headline["accuracy"].p_value == 1.0
 
 
+def test_a_difference_of_calibration_errors_may_be_negative_and_lies_in_its_interval():
+    rows = _two_tasks()
+    sure = [structs.replace(row, method="sure", confidence=0.99) for row in rows]
+    [pair] = [
+        pair
+        for pair in _card({"model": rows, "sure": sure}).comparisons
+        if (pair.first, pair.second, pair.kind, pair.aggregation) == ("model", "sure", "all", "pooled")
+    ]
+    for name in ("miscalibration", "ece", "smooth_ece"):
+        assert pair.headline[name].low <= pair.headline[name].value <= pair.headline[name].high < 0, name
+
+
 def test_methods_are_compared_on_the_samples_that_both_have():
     card = _card({"a": predictions("a", 60), "b": list(reversed(predictions("b", 40, 1)))})
     paired = next(item for item in card.comparisons if (item.first, item.second) == ("a", "b"))
