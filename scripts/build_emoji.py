@@ -20,9 +20,10 @@ from PIL import Image
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.taxonomy import SENTIMENT_3
+from emocaliber.data.convert import write_rows
 from emocaliber.data.embedded import FILES
 from emocaliber.data.leaks import check_disjoint
-from emocaliber.data.parquet import read_samples, write_rows
+from emocaliber.data.parquet import read_samples
 
 TRAINED_STYLES = {"noto", "fluent", "fluent-flat", "fluent-3d", "emojione1", "emojione2"}
 ONE_COLOUR_STYLE = "fluent-hc"

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from emocaliber.core.taxonomy import KAOMOJI_10
-from emocaliber.data.parquet import write_rows
+from emocaliber.data.convert import write_rows
 from scripts.tiny_world.rendering import HELD_OUT_STYLES, TRAINED_STYLES, Style, draw
 
 OUT = Path(__file__).parent.parent / "emocaliber" / "data" / "kaomoji.parquet"

@@ -11,7 +11,7 @@ import argparse
 import random
 from pathlib import Path
 
-from emocaliber.data.contact_sheet import described, sheet
+from emocaliber.data.findings import described, sheet
 from emocaliber.data.parquet import read_samples
 
 

@@ -20,16 +20,14 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.samples import ImageSource
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.check import PAIRS_SHOWN, Report, check
-from emocaliber.data.contact_sheet import described, sheet
 from emocaliber.data.convert import Images, write_parquet
 from emocaliber.data.corruption import corrupted_copies
 from emocaliber.data.facts import FactStore, carry_over, picture_key
-from emocaliber.data.findings import findings_page
+from emocaliber.data.findings import described, differences, findings_page, sheet
 from emocaliber.data.layouts import Source
 from emocaliber.data.parquet import stored_rows
 from emocaliber.data.policy import Dropping, Policy
 from emocaliber.data.rows import Row, rows_only
-from emocaliber.data.suite_check import differences
 from emocaliber.data.votes import answers
 from emocaliber.evaluation.suite import load_suite
 

@@ -156,8 +156,8 @@ def _image_in(part: Mapping[str, Any]) -> Any:
 def _conversation(values: Mapping[str, Any]) -> tuple[str, list[_Message] | None]:
     """The key that holds the messages, and the messages."""
     if "instruction" in values:
-        asked = "\n".join(str(values[key]) for key in ("instruction", "input") if values.get(key))
-        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": values.get("output")}]
+        question = "\n".join(str(values[key]) for key in ("instruction", "input") if values.get(key))
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": values.get("output")}]
         return "instruction", _messages(turns)
     if "prompt" in values:
         prompt, completion = values["prompt"], values.get("completion")
@@ -190,8 +190,8 @@ def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Pro
         return Problem("answer is a sentence", place, key, f"{label[:60]!r} is an answer, and no label",
                        "declare the labels, to be read out of it: --labels joy,fear,...")  # fmt: skip
     unused = {"messages", "conversations", "images", "prompt", "completion", "instruction", "input", "output"}
-    kept = {name: value for name, value in values.items() if name not in unused}
-    return place, kept | {"image": image, "label": label}
+    others = {name: value for name, value in values.items() if name not in unused}
+    return place, others | {"image": image, "label": label}
 
 
 def _image(place: Place, values: Mapping[str, Any], messages: list[_Message]) -> Any:

@@ -10,19 +10,21 @@ compressed again, so that one picture is read without reading many.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import FIXES, ImageError, check_image, image_name, read_image_bytes
 from emocaliber.core.outputs import discard
-from emocaliber.core.samples import FileImage
-from emocaliber.data.parquet import SCHEMA, leaf_names, sample_row
+from emocaliber.core.samples import FileImage, ImageSource, Sample
+from emocaliber.data.parquet import OPTIONAL, REQUIRED, Values
 from emocaliber.data.rows import Row
 
 Images = Literal["bytes", "paths"]
@@ -31,6 +33,40 @@ PART_ROWS = 2_000
 PART_BYTES = 64_000_000
 GROUP_BYTES = 4_000_000
 """Of pictures in a row group, about: what is read to have one of them."""
+
+
+def _schema() -> pa.Schema:
+    """REQUIRED and OPTIONAL columns, with the description that Hugging Face datasets reads."""
+    text, value = pa.string(), {"dtype": "string", "_type": "Value"}
+    counts = pa.list_(pa.struct([("label", text), ("count", pa.int32())]))
+    described_counts = {"feature": {"label": value, "count": value | {"dtype": "int32"}}, "_type": "List"}
+    types = dict.fromkeys((*REQUIRED, *OPTIONAL), text) | {
+        "image": pa.struct([("bytes", pa.binary()), ("path", text)]),
+        "candidates": pa.list_(text),
+        "votes": counts,
+        "second_votes": counts,
+    }
+    features: dict[str, object] = dict.fromkeys(types, value) | {
+        "image": {"_type": "Image"},
+        "candidates": {"feature": value, "_type": "List"},
+        "votes": described_counts,
+        "second_votes": described_counts,
+    }
+    described = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema(list(types.items()), metadata=described)
+
+
+SCHEMA = _schema()
+
+
+def leaf_names(schema: pa.Schema) -> list[str]:
+    """The columns that a file of this schema has, as Parquet names them."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), buffer)
+    described = pq.ParquetFile(pa.BufferReader(buffer.getvalue())).schema
+    return [described.column(i).path for i in range(len(described))]
+
+
 COMPRESSION = {name: "none" if name == "image.bytes" else "zstd" for name in leaf_names(SCHEMA)}
 
 
@@ -136,3 +172,36 @@ def _join(parts: list[Path], out: Path, metadata: dict[str, str]) -> None:
             groups = max(1, -(-table["image"].nbytes // GROUP_BYTES))
             writer.write_table(table, row_group_size=max(1, -(-len(table) // groups)))
     partial.replace(out)
+
+
+def sample_row(sample: Sample, image: ImageSource | str) -> Values:
+    """The row of SCHEMA that a sample makes, with its image's bytes or its path under the file's folder."""
+    votes = _listed(sample.votes)
+    ratings = None if sample.ratings is None else msgspec.json.encode(sample.ratings).decode()
+    stored = {"bytes": image, "path": None} if isinstance(image, bytes) else {"bytes": None, "path": image}
+    plain = {name: getattr(sample, name) for name in REQUIRED if name not in ("image", "candidates")}
+    return plain | {"image": stored, "candidates": list(sample.candidates), "votes": votes,
+                    "label_rule": sample.label_rule, "ratings": ratings,
+                    "second_votes": _listed(sample.second_votes)}  # fmt: skip
+
+
+def write_rows(path: Path, rows: Iterable[Values], extra: Mapping[str, str]) -> None:
+    """Write rows with REQUIRED columns, `votes` (a count per label, or None) and `extra` columns, given as name: dtype.
+
+    `image` is a mapping of `bytes` and `path`. Needs the package `datasets` (extra `train`).
+    """
+    from datasets import Features, Image, List, Value
+
+    columns = {name: Value("string") for name in REQUIRED} | {
+        "image": Image(),
+        "candidates": List(Value("string")),
+        "votes": List({"label": Value("string"), "count": Value("int32")}),
+    }
+    schema = Features(columns | {name: Value(dtype) for name, dtype in extra.items()}).arrow_schema
+    table = pa.Table.from_pylist([{**row, "votes": _listed(row.get("votes"))} for row in rows], schema=schema)
+    pq.write_table(table, path, compression="zstd", compression_level=12)
+
+
+def _listed(votes: Mapping[str, int] | None) -> list[dict[str, str | int]] | None:
+    """Arrow has no open-ended mapping that every reader knows: a list of pairs."""
+    return None if votes is None else [{"label": label, "count": count} for label, count in votes.items()]

@@ -29,8 +29,8 @@ from emocaliber.core.images import (
 )
 from emocaliber.core.resolution import shown
 from emocaliber.core.samples import Sample
+from emocaliber.data.facts import map_ahead
 from emocaliber.data.rows import Row
-from emocaliber.data.workers import map_ahead
 
 ImageCorruption = Literal["noise", "occlusion", "blur"]
 IMAGE_CORRUPTIONS: tuple[ImageCorruption, ...] = get_args(ImageCorruption)
@@ -49,11 +49,11 @@ def corrupted_copies(rows: Iterable[Row], workers: int = 1) -> Iterator[Row]:
     """
     wanted = (row for row in rows if row.sample.split != "test")
     chunks = ((None, chunk) for chunk in iter(lambda: list(islice(wanted, CHUNK)), []))
-    found = False
+    any_row = False
     for _, copies in map_ahead(chunks, copies_of, workers):
-        found = True
+        any_row = True
         yield from copies
-    if not found:
+    if not any_row:
         raise UserError("no row may be learned from: all are of split test, which is not corrupted, or there are none")
 
 

@@ -13,13 +13,17 @@ import hashlib
 import os
 import sqlite3
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import get_context
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import imagehash
 from PIL import Image
@@ -27,13 +31,12 @@ from PIL import Image
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, check_image, decode_image, image_name, read_image_bytes
 from emocaliber.core.samples import ImageSource, StoredImage
-from emocaliber.data.workers import map_ahead
 
 CHUNK = 64
 THUMBNAIL = 16
 _TABLE = "facts2"
 _COLUMNS = "content BLOB, pixels BLOB, look BLOB, thumbnail BLOB, width INT, height INT, format TEXT"
-_KEPT = attrgetter("content", "pixels", "look", "thumbnail", "width", "height", "format")
+_STORED = attrgetter("content", "pixels", "look", "thumbnail", "width", "height", "format")
 T = TypeVar("T")
 
 
@@ -118,14 +121,14 @@ class FactStore:
 
     def find(self, keys: Sequence[str | None]) -> list[Facts | None]:
         """What is known of each key."""
-        asked = [key for key in keys if key]
-        query = f"SELECT * FROM {_TABLE} WHERE key IN ({','.join('?' * len(asked))})"
-        known = {row[0]: Facts(*row[1:]) for row in self._base.execute(query, asked)}
+        wanted = [key for key in keys if key]
+        query = f"SELECT * FROM {_TABLE} WHERE key IN ({','.join('?' * len(wanted))})"
+        known = {row[0]: Facts(*row[1:]) for row in self._base.execute(query, wanted)}
         return [known.get(key) if key else None for key in keys]
 
     def keep(self, learnt: Iterable[tuple[str | None, Facts]]) -> None:
         """Write facts: from here on they survive a kill."""
-        rows = [(key, *_KEPT(facts)) for key, facts in learnt if key and not facts.fault]
+        rows = [(key, *_STORED(facts)) for key, facts in learnt if key and not facts.fault]
         with self._base:
             self._base.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -184,3 +187,44 @@ def picture_key(image: ImageSource) -> str | None:
         return None
     place = f"|{image.column}|{image.group}|{image.row}" if isinstance(image, StoredImage) else ""
     return f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}{place}"
+
+
+Local = TypeVar("Local")
+Task = TypeVar("Task", bound=Sequence[Any])
+Result = TypeVar("Result")
+
+_AHEAD = 4  # chunks under way for each process
+_HERE = 4  # chunks worked on here before processes are started
+
+
+def map_ahead(
+    chunks: Iterable[tuple[Local, Task]], work: Callable[[Task], Result], workers: int
+) -> Iterator[tuple[Local, Result]]:
+    """Each pair with its second part, a sequence, worked on; the first stays here. `work` must be importable.
+
+    With fewer than two workers the work stays here, too, and so do empty tasks and the first few, which are done sooner
+    than other processes are started. At most a few chunks a worker are in memory.
+    """
+    context = get_context("forkserver")  # a fork of a process that has threads may wait for ever
+    context.set_forkserver_preload([work.__module__])
+    begun, pool = 0, None
+    waiting: deque[tuple[Local, Future[Result]]] = deque()
+    with ExitStack() as stack:
+        for local, task in chunks:
+            if not task or begun < _HERE or workers < 2:
+                begun += bool(task)
+                waiting.append((local, _done(work(task))))
+            else:
+                pool = pool or stack.enter_context(ProcessPoolExecutor(workers, context))
+                waiting.append((local, pool.submit(work, task)))
+            if len(waiting) >= (_AHEAD * workers if pool else 1):
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for local, future in waiting:
+            yield local, future.result()
+
+
+def _done(result: Result) -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_result(result)
+    return future

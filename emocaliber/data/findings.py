@@ -1,14 +1,26 @@
-"""The page that a check ends with, fit for the appendix of a paper: what is odd in a set, how often, and what mends it.
+"""What a check leaves: the page of what is odd in a set, the differences from a suite, a sheet of pictures to look at.
 
-emocaliber data check ferplus --out out/check; cat out/check/findings.md
+The page is fit for the appendix of a paper: what is odd, how often, and what mends it.
+
+    emocaliber data check ferplus --out out/check; cat out/check/findings.md
+    emocaliber data check DIR --suite eval/suites/emoset.yaml --out out/check
+    python scripts/contact_sheet.py emocaliber/data/emoji-sentiment.parquet sheet.png
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
 
 from emocaliber import __version__
+from emocaliber.core.images import ImageError, load_image
+from emocaliber.core.samples import ImageSource, Sample
 from emocaliber.data.check import Report
+from emocaliber.data.rows import Place, Problem
+from emocaliber.evaluation.suite import Suite
 
 _BY_SPLIT = "`data split` below"
 _REMEDIES = {
@@ -60,3 +72,75 @@ def _without_label(report: Report) -> list[tuple[str, int, str]]:
 
 def _problems(report: Report) -> list[tuple[str, int, str]]:
     return [(kind, count, _REMEDIES.get(kind, _DROPPED)) for kind, count in report.counts.most_common()]
+
+
+def differences(report: Report, suite: Suite, path: Path) -> Iterator[Problem]:
+    """What the data and the suite do not agree on."""
+    place = Place(str(path))
+    rows = Counter((seen.task, seen.split) for seen in report.seen)
+    named: defaultdict[str, set[str]] = defaultdict(set)
+    for seen in report.seen:
+        named[seen.task] |= {seen.label} if seen.label is not None else set()
+    for task in sorted({task for task, _ in rows} - set(suite.tasks)):
+        yield Problem("task not in the suite", place, "tasks", f"the data has a task {task!r}",
+                      "rename it with --task, or name it in the suite")  # fmt: skip
+    for split in sorted({split for _, split in rows} - set(suite.splits)):
+        yield Problem("split not in the suite", place, "splits", f"the data has a split {split!r}",
+                      "name it in the suite, or move its rows")  # fmt: skip
+    for task, spec in suite.tasks.items():
+        if strangers := sorted(named[task] - set(spec.labels)) if spec.labels else []:
+            yield Problem("label not in the suite", place, task, f"the data has a label {strangers[0]!r}",
+                          f"its labels are {', '.join(spec.labels)}")  # fmt: skip
+        if spec.rows is not None and rows[task, "test"] != spec.rows:
+            yield Problem("number of rows", place, task, f"{rows[task, 'test']:,} test rows, {spec.rows:,} published",
+                          "look for rows that are missing, or came twice")  # fmt: skip
+
+
+SHEET_WIDTH = 1500
+MARGIN = 6
+LINE = 11
+CELL = 110
+LARGEST = 280
+FONT_SIZE = 10
+
+Caption = tuple[str, ...]
+
+
+def sheet(pictures: Iterable[tuple[ImageSource, Caption]], columns: int | None = None) -> Image.Image:
+    """All pictures from the left, `columns` in a row (None: as many as fit)."""
+    cells = [_cell(image, caption) for image, caption in pictures]
+    width = max((cell.width for cell in cells), default=CELL) + MARGIN
+    height = max((cell.height for cell in cells), default=CELL) + MARGIN
+    columns = columns or max(1, SHEET_WIDTH // width)
+    page = Image.new("RGB", (columns * width, max(1, -(-len(cells) // columns)) * height), "white")
+    for number, cell in enumerate(cells):
+        page.paste(cell, (number % columns * width, number // columns * height))
+    return page
+
+
+def described(sample: Sample) -> Caption:
+    """A sample's label and votes, and its id."""
+    votes = " " + "/".join(str(count) for count in sample.votes.values()) if sample.votes else ""
+    return (sample.label or "no label") + votes, sample.id.removeprefix(f"{sample.task}-")
+
+
+def _cell(image: ImageSource, caption: Caption) -> Image.Image:
+    """A picture in a thin frame, its caption below; one that cannot be read is a crossed box."""
+    picture = _picture(image)
+    frame = Image.new("RGB", (max(picture.width + 2, CELL), picture.height + 4 + LINE * len(caption)), "white")
+    frame.paste("lightgrey", (0, 0, picture.width + 2, picture.height + 2))
+    frame.paste(picture, (1, 1))
+    draw, font = ImageDraw.Draw(frame), ImageFont.load_default(FONT_SIZE)
+    for number, line in enumerate(caption):
+        draw.text((1, picture.height + 2 + LINE * number), line, fill="dimgrey" if number else "black", font=font)
+    return frame
+
+
+def _picture(image: ImageSource) -> Image.Image:
+    try:
+        picture = load_image(image)
+    except ImageError:
+        picture = Image.new("RGB", (64, 64), "white")
+        ImageDraw.Draw(picture).line((0, 0, 63, 63), fill="red")
+    picture.thumbnail((LARGEST, LARGEST))
+    return picture

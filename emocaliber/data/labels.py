@@ -117,7 +117,7 @@ def class_names(columns: Iterable[str], metadata: Mapping[bytes, bytes] | None, 
     """The names of a Parquet file's label column: from its schema (as Hugging Face datasets writes it), from the card
     README.md, or from dataset_infos.json, beside it or one folder above. Empty where nobody names them."""
     described = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    described = described or next((found for at in (folder, folder.parent) if (found := _card(at))), {})
+    described = described or next((features for at in (folder, folder.parent) if (features := _card(at))), {})
     for column in columns:
         feature = described.get(column)
         if isinstance(feature, dict) and isinstance(feature.get("names"), list):

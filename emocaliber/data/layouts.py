@@ -1,22 +1,25 @@
 """Which layout a source has, and its rows: the one way in for every command.
 
-A layout is recognised by files that only it has, or by the keys of a first line, and can be named.
+A layout is recognised by files that only it has, or by the keys of a first line, and can be named. A Hugging Face data
+set is read by name and revision, or from its folder on the disk; no code of it is run, and only pictures that came as
+bytes are read.
 
     emocaliber data check photos --layout folder
+    emocaliber data check hub:someone/emotions@4f5e...
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.taxonomy import EMOTION6_7, FER2013_7, FERPLUS_8, MIKELS_8, UNBIASEDEMO_6, Taxonomy
 from emocaliber.data.conversations import layout_of_record, read_conversations, read_vecbench
 from emocaliber.data.folders import ENDINGS, read_folder
-from emocaliber.data.hub import PREFIX, read_hub
 from emocaliber.data.labels import read_labels
 from emocaliber.data.published import (
     ABSTRACT_FILE,
@@ -30,8 +33,8 @@ from emocaliber.data.published import (
     read_ferplus,
     read_webemo,
 )
-from emocaliber.data.records import SPLITS, Defaults
-from emocaliber.data.rows import Entry, Problem, Row
+from emocaliber.data.records import LABEL, LABEL_OTHERWISE, SPLITS, Defaults, read_record
+from emocaliber.data.rows import Entry, Place, Problem, Row
 from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
@@ -113,7 +116,7 @@ class Source:
             self.data_root(), self.task or "emotion", self.taxonomy, (), self.split or "train", self.licence,
             "majority" if self.majority else "plurality", two_panels=self.two_panels,
         )  # fmt: skip
-        hub = self.name.startswith(PREFIX)
+        hub = self.name.startswith(HUB)
         layout = Layout(read_table) if hub else LAYOUTS[self.layout or layout_of(self.path)]
         taxonomy = self.taxonomy or layout.taxonomy
         names = {str(n): label for n, label in enumerate(taxonomy.labels)} if taxonomy and layout.numbered else {}
@@ -190,3 +193,53 @@ def _folder_layout(path: Path) -> str:
 def _holds_vecbench(path: Path, names: set[str]) -> bool:
     lists = sorted(name for name in names if name.endswith((".jsonl", ".json")))
     return bool(lists) and all(layout_of(path / name) == "vecbench" for name in lists)
+
+
+HUB = "hub:"
+
+
+def read_hub(source: str, defaults: Defaults) -> Iterator[Entry]:
+    """The rows of every split. Needs the package `datasets` (extra `train`).
+
+    Raises UserError without a revision, or where the data set cannot be had.
+    """
+    name, _, revision = source.removeprefix(HUB).rpartition("@")
+    if not name:
+        raise UserError(f"{source}: name a revision, as in {HUB}OWNER/NAME@REVISION, so that it can be read again")
+    for part, table, names in _hub_splits(name, revision):
+        numbers = {str(number): label for number, label in enumerate(names)}
+        declared = defaults if defaults.labels else replace(defaults, candidates=names, class_names=numbers)
+        for number, values in enumerate(table, start=1):
+            place = Place(f"{HUB}{name} {part}", number, "row")
+            yield from _hub_row(place, {"split": part} | dict(values), declared, f"{part}/{number}")
+
+
+def _hub_splits(name: str, revision: str) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    from datasets import Features, Image, load_dataset
+
+    try:
+        parts = load_dataset(name, revision=revision, streaming=True)
+    except Exception as error:  # its loaders raise nearly every exception there is
+        first = str(error).partition("\n")[0]
+        raise UserError(f"{HUB}{name}@{revision} cannot be read: {first}") from error
+    for part, table in parts.items():
+        features = table.features or {}
+        undecoded = {key: Image(decode=False) for key, feature in features.items() if isinstance(feature, Image)}
+        yield part, table.cast(Features(features | undecoded)) if features else table, _hub_classes(features)
+
+
+def _hub_classes(features: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the label column's classes, where it has any."""
+    from datasets import ClassLabel
+
+    named = (features[key].names for key in (*LABEL, *LABEL_OTHERWISE) if isinstance(features.get(key), ClassLabel))
+    return tuple(next(named, ()))
+
+
+def _hub_row(place: Place, values: Mapping[str, Any], defaults: Defaults, name: str) -> Iterator[Entry]:
+    image = values.get("image")
+    if not (isinstance(image, Mapping) and isinstance(image.get("bytes"), bytes)):
+        yield Problem("image not in the data", place, "image", "the row holds no picture's bytes",
+                      "take a revision whose files hold the pictures")  # fmt: skip
+        return
+    yield from read_record(place, values, defaults, name)

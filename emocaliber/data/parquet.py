@@ -8,8 +8,7 @@ opens in Hugging Face datasets, pictures decoded, because its schema carries the
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -23,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
+from emocaliber.core.samples import FileImage, Ratings, Sample, StoredImage
 
 Values = Mapping[str, Any]
 
@@ -254,68 +253,3 @@ def _samples(path: Path, group: _RowGroup, alike: _Alike) -> Iterator[Sample]:
             label_rule=intern(rule or "given"),
             second_votes=second,
         )
-
-
-def sample_row(sample: Sample, image: ImageSource | str) -> Values:
-    """The row of SCHEMA that a sample makes, with its image's bytes or its path under the file's folder."""
-    votes = _listed(sample.votes)
-    ratings = None if sample.ratings is None else msgspec.json.encode(sample.ratings).decode()
-    held = {"bytes": image, "path": None} if isinstance(image, bytes) else {"bytes": None, "path": image}
-    plain = {name: getattr(sample, name) for name in REQUIRED if name not in ("image", "candidates")}
-    return plain | {"image": held, "candidates": list(sample.candidates), "votes": votes,
-                    "label_rule": sample.label_rule, "ratings": ratings,
-                    "second_votes": _listed(sample.second_votes)}  # fmt: skip
-
-
-def _schema() -> pa.Schema:
-    """REQUIRED and OPTIONAL columns, with the description that Hugging Face datasets reads."""
-    text, value = pa.string(), {"dtype": "string", "_type": "Value"}
-    counts = pa.list_(pa.struct([("label", text), ("count", pa.int32())]))
-    described_counts = {"feature": {"label": value, "count": value | {"dtype": "int32"}}, "_type": "List"}
-    types = dict.fromkeys((*REQUIRED, *OPTIONAL), text) | {
-        "image": pa.struct([("bytes", pa.binary()), ("path", text)]),
-        "candidates": pa.list_(text),
-        "votes": counts,
-        "second_votes": counts,
-    }
-    features: dict[str, object] = dict.fromkeys(types, value) | {
-        "image": {"_type": "Image"},
-        "candidates": {"feature": value, "_type": "List"},
-        "votes": described_counts,
-        "second_votes": described_counts,
-    }
-    described = {"huggingface": json.dumps({"info": {"features": features}})}
-    return pa.schema(list(types.items()), metadata=described)
-
-
-SCHEMA = _schema()
-
-
-def leaf_names(schema: pa.Schema) -> list[str]:
-    """The columns that a file of this schema has, as Parquet names them."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), buffer)
-    described = pq.ParquetFile(pa.BufferReader(buffer.getvalue())).schema
-    return [described.column(i).path for i in range(len(described))]
-
-
-def write_rows(path: Path, rows: Iterable[Values], extra: Mapping[str, str]) -> None:
-    """Write rows with REQUIRED columns, `votes` (a count per label, or None) and `extra` columns, given as name: dtype.
-
-    `image` is a mapping of `bytes` and `path`. Needs the package `datasets` (extra `train`).
-    """
-    from datasets import Features, Image, List, Value
-
-    columns = {name: Value("string") for name in REQUIRED} | {
-        "image": Image(),
-        "candidates": List(Value("string")),
-        "votes": List({"label": Value("string"), "count": Value("int32")}),
-    }
-    schema = Features(columns | {name: Value(dtype) for name, dtype in extra.items()}).arrow_schema
-    table = pa.Table.from_pylist([{**row, "votes": _listed(row.get("votes"))} for row in rows], schema=schema)
-    pq.write_table(table, path, compression="zstd", compression_level=12)
-
-
-def _listed(votes: Mapping[str, int] | None) -> list[dict[str, str | int]] | None:
-    """Arrow has no open-ended mapping that every reader knows: a list of pairs."""
-    return None if votes is None else [{"label": label, "count": count} for label, count in votes.items()]

@@ -1,7 +1,9 @@
 """What to do about problems, the same in check, convert, split and train: stop, or leave out what is wrong.
 
 What is left out is written down with its reason, counted by kind, and never more than a share of the rows. Of rows that
-two splits share, those of the more test-like split stay (test before calibrate before train).
+two splits share, those of the more test-like split stay (test before calibrate before train). What training must not
+learn from is looked at once, by one process, before a stage starts; near-duplicates are judged by `data check` and
+`data split` alone, by a threshold.
 
     emocaliber data convert ferplus --drop-problems --max-dropped 0.05 --out ferplus.parquet
     emocaliber train RECIPE drop_problems=true max_dropped=0.05 --out DIR
@@ -11,12 +13,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.data.leaks import RANKS, Item, clashing
+from emocaliber.core.images import FIXES
+from emocaliber.core.samples import Sample
+from emocaliber.data.facts import FactStore, facts_of
+from emocaliber.data.leaks import RANKS, SIDES, Item, check_disjoint, clashing
 from emocaliber.data.rows import Problem
 
 DEFAULT_SHARE = 0.1
@@ -96,7 +101,7 @@ class Dropping:
         remaining = [i for i in range(len(items)) if i not in self.rows]
         shown = {items[i].pixels: place for place, i in enumerate(remaining)}
         looks = [(items[i].pixels, items[j].pixels) for i, j in near]
-        pairs = [(shown[one], shown[other]) for one, other in looks if one in shown and other in shown]
+        pairs = [(shown[first], shown[other]) for first, other in looks if first in shown and other in shown]
         for place, (stays, kind) in clashing([items[i] for i in remaining], pairs).items():
             i, other = remaining[place], remaining[stays]
             reason = f"shares it with {names[other]}, which is in split {items[other].split} and stays"
@@ -140,3 +145,32 @@ class Dropping:
         out = len(self.rows) + len(self.unread)
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.counts.most_common())
         return f"{out:,} of {rows + len(self.unread):,} rows left out ({kinds}): {path}"
+
+
+def unlearnable(
+    rows: Sequence[Sample], policy: Policy, *, label_needed: Collection[str] = (), workers: int = 1
+) -> Dropping:
+    """What the policy leaves out of these rows, by index: those of `label_needed` splits without a label, too.
+
+    Raises UserError, naming rows, where it is to stop, or more than its share would go.
+    """
+    sided = [i for i, row in enumerate(rows) if row.split in SIDES]
+    dropping = Dropping()
+    if not policy.drop:
+        check_disjoint([rows[i] for i in sided], workers=workers)
+        return dropping
+    items = [Item(row.split, b"", (row.task, row.cluster)) for row in rows]
+    with FactStore() as store:
+        for i, facts in facts_of(sided, lambda i: rows[i].image, store, workers):
+            row = rows[i]
+            items[i] = Item(row.split, facts.pixels, (row.task, row.cluster))
+            if facts.fault:
+                dropping.add(i, row.id, row.id, facts.fault, f"{facts.sentence}; {FIXES[facts.fault]}")
+            elif row.label is None and label_needed and {row.split, f"{row.task}:{row.split}"} & set(label_needed):
+                reason = "labels are learned, and it has none; target=votes learns from its votes, where it has any"
+                dropping.add(i, row.id, row.id, "no label", reason)
+    names = [row.id for row in rows]
+    dropping.add_overlaps(items, [], names)
+    dropping.add_conflicts(items, [row.label for row in rows], names)
+    dropping.check_share(len(sided), policy)
+    return dropping

@@ -107,8 +107,8 @@ class _Record:
 
     def first(self, names: Sequence[str]) -> tuple[str, Any]:
         """The first of these columns that holds something, and what it holds."""
-        held = ((name, self.values.get(name)) for name in names)
-        return next(((name, value) for name, value in held if not is_missing(value)), (names[0], None))
+        pairs = ((name, self.values.get(name)) for name in names)
+        return next(((name, value) for name, value in pairs if not is_missing(value)), (names[0], None))
 
     def text(self, *names: str, default: str = "") -> str:
         """A value that must be text (a number will do). A problem where it is not."""

@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from emocaliber.core.errors import UserError
 from emocaliber.data.check import Report, Seen
-from emocaliber.data.near_duplicates import groups
+from emocaliber.data.leaks import groups
 from emocaliber.data.rows import Row
 
 SPLITS = ("train", "calibrate", "test")
@@ -63,12 +63,14 @@ def assign(
     seen = [report.seen[i] for i in stay]
     shown = {row.facts.pixels: place for place, row in enumerate(seen)}
     looks = [(report.seen[i].facts.pixels, report.seen[j].facts.pixels) for i, j in report.near]
-    of_group = _groups(seen, [(shown[one], shown[other]) for one, other in looks if one in shown and other in shown])
+    of_group = _groups(
+        seen, [(shown[first], shown[other]) for first, other in looks if first in shown and other in shown]
+    )
     fixed = {of_group[i] for i, row in enumerate(seen) if row.split == "test"} if keep_test else set()
     free = [i for i, group in enumerate(of_group) if group not in fixed]
     parts = _reduced([*shares[:2], 0] if keep_test else shares)
-    kept = ["test" if row.label is not None else WITHOUT_LABEL["test"] for row in seen]
-    splits = [split if row.split == "test" else LEAKS for row, split in zip(seen, kept, strict=True)]
+    of_test = ["test" if row.label is not None else WITHOUT_LABEL["test"] for row in seen]
+    splits = [split if row.split == "test" else LEAKS for row, split in zip(seen, of_test, strict=True)]
     for i, split in zip(free, _folds(seen, of_group, free, parts, seed), strict=True):
         splits[i] = split if seen[i].label is not None else WITHOUT_LABEL[split]
     clusters = _clusters(seen, of_group)

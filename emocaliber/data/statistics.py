@@ -55,7 +55,7 @@ class Statistics:
 
     def summary(self) -> dict[str, Any]:
         """Everything, the numbers of raters and sizes as lowest, median and highest; entropy in [0, 1]."""
-        found: dict[str, Any] = {
+        summary: dict[str, Any] = {
             "rows": sum(self.splits.values()),
             "splits": dict(self.splits),
             "labels": {name: dict(counts.most_common()) for name, counts in sorted(self.labels.items())},
@@ -63,17 +63,17 @@ class Statistics:
             "formats": dict(self.formats),
         }
         if self.sides:
-            found |= {"width": _spread(_along(self.sides, 0)), "height": _spread(_along(self.sides, 1))}
+            summary |= {"width": _spread(_along(self.sides, 0)), "height": _spread(_along(self.sides, 1))}
         if self.kinds:
             mean = self.entropy / sum(self.kinds.values())
-            found["votes"] = {
+            summary["votes"] = {
                 "rows": sum(self.kinds.values()),
                 "asked as": dict(self.kinds),
                 "raters": _spread(self.raters),
                 "ties": self.ties,
                 "mean normalised entropy": round(mean, 4),
             }
-        return found
+        return summary
 
 
 def _along(sides: Counter[tuple[int, int]], axis: int) -> Counter[int]:

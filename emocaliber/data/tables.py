@@ -13,6 +13,7 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -259,10 +260,24 @@ def _json_object(place: Place, line: str) -> Record | Problem:
     if _is_no_utf8(line):
         return Problem("not UTF-8", place, "", "it is not UTF-8", "save the file as UTF-8")
     try:
-        values = msgspec.json.decode(line)
+        values = _from_json(line.encode())
     except (msgspec.DecodeError, RecursionError) as error:
         return Problem("not JSON", place, "", f"not JSON ({error})", "write one whole object a line")
     return _object(place, values)
+
+
+def _from_json(text: bytes) -> Any:
+    """The content of JSON text, or of what Python writes for it: NaN is a value that is missing. Raises DecodeError."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        if b"NaN" not in text:
+            raise
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass  # the error of the strict reader says where
+        raise
 
 
 def _object(place: Place, values: object) -> Record | Problem:
@@ -275,7 +290,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises ValueError, UnicodeDecodeError or RecursionError where it is none."""
     with open_text(path) as file:
         text = file.read(LARGEST_JSON)
-    return msgspec.json.decode(text.encode(errors="surrogateescape"))
+    return _from_json(text.encode(errors="surrogateescape"))
 
 
 def _json(path: Path) -> Iterator[Record | Problem]:

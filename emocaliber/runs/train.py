@@ -24,8 +24,7 @@ from emocaliber.core.out_of_space import out_of_space
 from emocaliber.core.outputs import discard
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import samples_in
-from emocaliber.data.learnable import unlearnable
-from emocaliber.data.policy import Dropping, Policy
+from emocaliber.data.policy import Dropping, Policy, unlearnable
 from emocaliber.runs.inputs import inputs_of
 from emocaliber.runs.processes import by_main, join
 from emocaliber.runs.recipes import trackers_of

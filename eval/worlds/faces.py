@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from scipy.stats import truncnorm
 
 from emocaliber.core.samples import Sample
-from emocaliber.data.parquet import SCHEMA, sample_row
+from emocaliber.data.convert import SCHEMA, sample_row
 from eval.worlds.faces_drawing import FEATURES, PARTS, Look, Part, Style, draw_face
 from eval.worlds.faces_truth import FaceTruth, truth_path, write_truths
 

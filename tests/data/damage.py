@@ -138,7 +138,7 @@ def two_splits(second: Callable[[bytes], bytes], **changes: str) -> Callable[[Pa
         (path / "b.png").write_bytes(second(first))
         rows = [{"image": "a.png", "label": "joy", "split": "train"}, {"image": "b.png", "label": "joy",
                 "split": "test"} | changes]  # fmt: skip
-        return files.lines(path / "t.jsonl", [one | {"candidates": ["joy", "fear"]} for one in rows])
+        return files.lines(path / "t.jsonl", [row | {"candidates": ["joy", "fear"]} for row in rows])
 
     return write
 
@@ -222,7 +222,7 @@ CASES = [
            "give their number as n"),
     # lines of files
     Damage("broken JSON", text('{"image": "a.png", \n'), "not JSON", "t.jsonl, line 2", "", "whole object a line"),
-    Damage("NaN in JSON", text('{"image": "a.png", "label": NaN}\n'), "not JSON", "line 2", "", "whole object a line"),
+    Damage("NaN in JSON", text('{"image": "a.png", "label": NaN}\n'), "no label", "line 2", "label", "the label is missing"),
     Damage("a list for an object", text('["a.png", "joy"]\n'), "not an object", "t.jsonl, line 2", "", "write {...}"),
     Damage("JSON not UTF-8", text(b'{"image": "a.png", "label": "\xe9"}\n'), "not UTF-8", "line 2", "", "as UTF-8"),
     Damage("CSV with a field too few", text("b.png\n", "t.csv"), "wrong number of fields", "t.csv, line 3", "",

@@ -192,10 +192,10 @@ def with_bytes(sample: Sample) -> Sample:
 
 def read(source: Path | str, **said: object) -> list[Sample]:
     """The samples of a source without a problem in it."""
-    found = list(Source(str(source), **said).rows())  # type: ignore[arg-type]
-    assert not [str(one) for one in found if isinstance(one, Problem)]
-    return [one.sample for one in found if isinstance(one, Row)]
+    entries = list(Source(str(source), **said).rows())  # type: ignore[arg-type]
+    assert not [str(entry) for entry in entries if isinstance(entry, Problem)]
+    return [entry.sample for entry in entries if isinstance(entry, Row)]
 
 
 def problems(source: Path | str, **said: object) -> list[Problem]:
-    return [one for one in Source(str(source), **said).rows() if isinstance(one, Problem)]  # type: ignore[arg-type]
+    return [entry for entry in Source(str(source), **said).rows() if isinstance(entry, Problem)]  # type: ignore[arg-type]

@@ -61,8 +61,8 @@ class Traced:
 
 def traced(action: str, source: Path, root: Path, out: Path) -> Traced:
     command = [sys.executable, "-c", PROGRAM, str(root), str(out), action, str(source)]
-    kept = os.environ | {"EMOCALIBER_CACHE": str(out.parent if out.suffix else out)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=kept)
+    environment = os.environ | {"EMOCALIBER_CACHE": str(out.parent if out.suffix else out)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=environment)
     trace: dict[str, Any] = json.loads(done.stdout.rpartition("TRACE")[2])
     paths = {os.path.realpath(path) for name, path in trace["opened"] if name == "open" and not path.isdigit()}
     return Traced(trace["code"], paths, {name for name, _ in trace["opened"]}, trace["peak"], done.stderr)
@@ -141,8 +141,8 @@ def test_the_attack_set_is_refused_with_nothing_opened_outside_and_little_memory
     rows = [{"image": name, "label": "joy", "candidates": ["joy", "fear"]} for name in faults]
     source = files.lines(root / "attack.jsonl", rows)
     done = traced("check", source, root, out)
-    found = [json.loads(line) for line in (out / "problems.jsonl").read_text().splitlines()]
-    assert Counter(one["kind"] for one in found) == Counter(fault for fault in faults.values() if fault)
+    listed = [json.loads(line) for line in (out / "problems.jsonl").read_text().splitlines()]
+    assert Counter(entry["kind"] for entry in listed) == Counter(fault for fault in faults.values() if fault)
     assert done.code == 2
     assert "Traceback" not in done.stderr
     strangers = {path for path in done.opened if not path.startswith((str(root), str(out), *PYTHON))}

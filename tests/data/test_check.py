@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 
 from emocaliber.cli import main
+from emocaliber.core.taxonomy import MIKELS_8
 from emocaliber.data import facts
 from emocaliber.data.check import Report, check
 from emocaliber.data.facts import FactStore
+from emocaliber.data.findings import differences
 from emocaliber.data.layouts import Source
+from emocaliber.evaluation.suite import Suite, Task, load_suite
 from tests.data import layout_files as files
 from tests.data.damage import CASES, Damage, encoded, png
 
@@ -132,16 +135,47 @@ def test_what_is_known_of_a_file_is_used_again_until_it_changes(tmp_path: Path):
         store.keep(
             [(key, first.seen[0].facts) for (key,) in store._base.execute(f"SELECT key FROM {facts._TABLE}").fetchall()]
         )
-    assert {one.facts.content for one in checked(path, tmp_path).seen} == {first.seen[0].facts.content}
+    assert {entry.facts.content for entry in checked(path, tmp_path).seen} == {first.seen[0].facts.content}
     files.put(tmp_path / "b.png", 33)
-    assert len({one.facts.content for one in checked(path, tmp_path).seen}) == 2
+    assert len({entry.facts.content for entry in checked(path, tmp_path).seen}) == 2
 
 
 def test_several_processes_find_what_one_finds(tmp_path: Path):
     (tmp_path / "data").mkdir()
     path, _ = mixed(tmp_path / "data")
-    one = checked(path, tmp_path)
+    entry = checked(path, tmp_path)
     with FactStore(tmp_path / "other.sqlite") as store:
         several = check(Source(str(path)).rows(), store, workers=2)
-    assert several.problems == one.problems
-    assert several.seen == one.seen
+    assert several.problems == entry.problems
+    assert several.seen == entry.seen
+
+
+SUITES = Path(__file__).parents[2] / "eval" / "suites"
+ALL_SPLITS = ("train", "calibrate", "test")
+
+
+def report(folder: Path) -> Report:
+    (folder / "data").mkdir()
+    with FactStore(folder / "facts.sqlite") as store:
+        return check(Source(str(files.emoset(folder / "data"))).rows(), store, workers=1)
+
+
+def test_data_that_fits_has_no_difference(tmp_path: Path):
+    suite = Suite("s", {"EmoSet-8": Task(MIKELS_8.labels, 1)}, {}, splits=ALL_SPLITS)
+    assert list(differences(report(tmp_path), suite, Path("s.yaml"))) == []
+
+
+def test_every_difference_is_named(tmp_path: Path):
+    suite = Suite("s", {"EmoSet-8": Task(("awe", "fear"), 5), "FI-8": Task((), 7)}, {}, splits=("train", "test"))
+    checked = report(tmp_path)
+    listed = {entry.kind: str(entry) for entry in differences(checked, suite, Path("s.yaml"))}
+    assert "'calibrate'" in listed["split not in the suite"]
+    assert "'sadness'; its labels are awe, fear" in listed["label not in the suite"]
+    assert "s.yaml: FI-8: 0 test rows, 7 published" in listed["number of rows"]
+    other = Suite("s", {"FI-8": Task(())}, {}, splits=ALL_SPLITS)
+    assert [entry.kind for entry in differences(checked, other, Path("s.yaml"))] == ["task not in the suite"]
+
+
+def test_the_published_number_of_emosets_test_rows_is_asked_for(tmp_path: Path):
+    listed = list(differences(report(tmp_path), load_suite(SUITES / "emoset.yaml"), SUITES / "emoset.yaml"))
+    assert [entry.what for entry in listed] == ["1 test rows, 17,716 published"]

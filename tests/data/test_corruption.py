@@ -33,9 +33,9 @@ PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3),
 @pytest.mark.parametrize("kind", IMAGE_CORRUPTIONS)
 def test_an_image_changes_more_at_a_higher_level_and_keeps_its_size(kind: ImageCorruption):
     def changed(level: float) -> float:
-        found = corrupted_image(PICTURE, kind, level, seed=3)
-        assert found.size == PICTURE.size
-        return float(np.abs(np.asarray(found, float) - np.asarray(PICTURE, float)).mean())
+        corrupted = corrupted_image(PICTURE, kind, level, seed=3)
+        assert corrupted.size == PICTURE.size
+        return float(np.abs(np.asarray(corrupted, float) - np.asarray(PICTURE, float)).mean())
 
     assert changed(0.0) == 0 < changed(0.2) < changed(0.8)
     assert changed(0.2) == changed(0.2)
@@ -43,10 +43,10 @@ def test_an_image_changes_more_at_a_higher_level_and_keeps_its_size(kind: ImageC
 
 def test_a_sample_keeps_everything_but_its_picture_and_a_broken_one_stays_as_it_is():
     sample = load("emoji", "test")[0]
-    found = corrupted_sample(sample, "occlusion", 0.3)
-    assert found.image != sample.image
-    assert replace(found, image=sample.image) == sample
-    assert corrupted_sample(sample, "occlusion", 0.3) == found
+    corrupted = corrupted_sample(sample, "occlusion", 0.3)
+    assert corrupted.image != sample.image
+    assert replace(corrupted, image=sample.image) == sample
+    assert corrupted_sample(sample, "occlusion", 0.3) == corrupted
     broken = replace(sample, image=b"no picture")
     assert corrupted_sample(broken, "blur", 1.0) is broken
 
@@ -67,10 +67,10 @@ def test_copies_are_of_all_rows_but_the_test_split_and_stay_on_their_originals_s
 def test_every_kind_falls_on_a_third_and_a_square_lies_anywhere():
     white = io.BytesIO()
     Image.new("RGB", (60, 40), "white").save(white, "PNG")
-    one = replace(load("emoji", "train")[0], image=white.getvalue())
+    plain = replace(load("emoji", "train")[0], image=white.getvalue())
     kinds: Counter[str] = Counter()
     places = []
-    for copy in corrupted_copies(Row(Place("any"), replace(one, id=f"{n}")) for n in range(600)):
+    for copy in corrupted_copies(Row(Place("any"), replace(plain, id=f"{n}")) for n in range(600)):
         kind = copy.sample.id.rpartition("~")[2]
         kinds[kind] += 1
         covered = np.flatnonzero((np.asarray(load_image(copy.sample.image)) == 128).all(2).any(1))
@@ -98,7 +98,7 @@ def test_copies_are_the_same_from_several_processes_and_photographs_stay_jpeg():
     samples = load("emoji", "train")[:200]
     photo = io.BytesIO()
     PICTURE.save(photo, "JPEG")
-    rows = [Row(Place("any"), one) for one in [*samples, replace(samples[0], id="photo", image=photo.getvalue())]]
+    rows = [Row(Place("any"), plain) for plain in [*samples, replace(samples[0], id="photo", image=photo.getvalue())]]
     copies = list(corrupted_copies(rows, 2))
     assert copies == list(corrupted_copies(rows))
     assert isinstance(copies[-1].sample.image, bytes)

@@ -19,10 +19,10 @@ EMOTIONS = ["happy", "contentment", "value", "trained", "detest", "partying", "c
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_split_by_another_name_is_no_label(tmp_path: Path, name: str, *, nested: bool):
     files.by_class(tmp_path, *(f"{folder}{'/joy' if nested else ''}" for folder in (name, "another")), each=1)
-    found = files.problems(tmp_path)
-    assert {problem.kind for problem in found} == {"split or label?"}
-    assert any(repr(name) in str(problem) for problem in found)
-    assert not any(problem.droppable for problem in found)
+    listed = files.problems(tmp_path)
+    assert {problem.kind for problem in listed} == {"split or label?"}
+    assert any(repr(name) in str(problem) for problem in listed)
+    assert not any(problem.droppable for problem in listed)
 
 
 @pytest.mark.parametrize("name", EMOTIONS)
@@ -33,9 +33,9 @@ def test_an_emotion_is_no_split(name: str):
 @pytest.mark.parametrize("tops", [("a", "b"), ("asian", "caucasian"), ("2019", "2020")])
 def test_class_folders_within_folders_are_asked_about(tmp_path: Path, tops: tuple[str, ...]):
     files.by_class(tmp_path, *(f"{top}/{label}" for top in tops for label in ("joy", "fear")), each=1)
-    found = files.problems(tmp_path)
-    assert {problem.kind for problem in found} == {"split or label?"}
-    assert "'fear', 'joy'" in str(found[0])
+    listed = files.problems(tmp_path)
+    assert {problem.kind for problem in listed} == {"split or label?"}
+    assert "'fear', 'joy'" in str(listed[0])
 
 
 def test_declared_labels_may_have_folders_inside(tmp_path: Path):

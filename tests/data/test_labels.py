@@ -59,9 +59,9 @@ def test_class_numbers_are_named_by_the_card_beside_the_files_of_a_hub_folder(tm
 @pytest.mark.parametrize("labels", [(1, 2), (1.0, 2.0), ("1", "2"), (True, False), ("3.0", "happy")])
 def test_a_class_number_that_nobody_names_is_a_problem_and_no_label(tmp_path: Path, labels: tuple[object, ...]):
     numbers = [label for label in labels if label != "happy"]
-    found = files.problems(labelled(tmp_path, *labels))
-    assert [problem.kind for problem in found] == ["class number without a name"] * len(numbers)
-    assert all("--labels" in problem.fix for problem in found)
+    listed = files.problems(labelled(tmp_path, *labels))
+    assert [problem.kind for problem in listed] == ["class number without a name"] * len(numbers)
+    assert all("--labels" in problem.fix for problem in listed)
 
 
 def test_class_folders_named_by_numbers_are_asked_about_and_named_by_an_option(tmp_path: Path):
@@ -173,3 +173,14 @@ def test_labels_that_are_no_list_are_refused(text: str):
 def test_labels_are_listed_or_numbered():
     assert read_labels("joy, fear") == (("joy", "fear"), {"0": "joy", "1": "fear"})
     assert read_labels("1=joy,2=fear,none") == (("joy", "fear", "none"), {"1": "joy", "2": "fear"})
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+def test_what_python_writes_for_a_missing_label_in_json_is_missing(name: str, tmp_path: Path):
+    rows = [{"image": f"{number}.png", "label": label} for number, label in enumerate(["joy", "fear", float("nan")])]
+    for number in range(3):
+        files.put(tmp_path / f"{number}.png", number)
+    text = json.dumps(rows) if name.endswith(".json") else "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / name).write_text(text)
+    (problem,) = files.problems(tmp_path / name)
+    assert (problem.kind, problem.place.line) == ("no label", 3)

@@ -20,11 +20,11 @@ from tests.data import layout_files as files
 def test_vecbench_is_read_with_its_own_candidates_and_either_spelling_of_its_tasks(tmp_path: Path):
     path = files.vecbench(tmp_path)
     assert layout_of(path) == "vecbench"
-    one, two, three = files.read(path)
-    assert (one.label, one.candidates, one.task, one.split) == ("Awe", tuple(files.CANDIDATES), "FI-8", "test")
-    assert two.label == "Contentment"
-    assert (three.task, three.candidates) == ("UnbiasedEmo-6", UNBIASEDEMO_6.labels)
-    assert [load_image(sample.image).size for sample in (one, two, three)] == [(16, 16)] * 3
+    first, second, third = files.read(path)
+    assert (first.label, first.candidates, first.task, first.split) == ("Awe", tuple(files.CANDIDATES), "FI-8", "test")
+    assert second.label == "Contentment"
+    assert (third.task, third.candidates) == ("UnbiasedEmo-6", UNBIASEDEMO_6.labels)
+    assert [load_image(sample.image).size for sample in (first, second, third)] == [(16, 16)] * 3
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_emobservers_copy_of_vecbench_is_read(tmp_path: Path):
 def test_ms_swift_is_read_with_the_labels_that_its_answers_name(tmp_path: Path):
     path = files.swift(tmp_path)
     assert layout_of(path) == "ms-swift"
-    one, two = files.read(path)
-    assert (one.label, two.label, one.candidates) == ("awe", "fear", ("awe", "fear"))
+    first, second = files.read(path)
+    assert (first.label, second.label, first.candidates) == ("awe", "fear", ("awe", "fear"))
 
 
 def test_an_answer_with_reasoning_is_read_as_every_answer_is(tmp_path: Path):
@@ -103,9 +103,9 @@ def test_artphoto_is_read_by_the_names_of_its_files(tmp_path: Path):
 
 
 def test_abstract_keeps_its_raters_counts_and_its_ties(tmp_path: Path):
-    one, tied = files.read(files.abstract(tmp_path))
-    assert (one.label, one.label_rule) == ("amusement", "plurality")
-    assert one.votes == {"amusement": 5, "awe": 0, "contentment": 2, "excitement": 3,
+    first, tied = files.read(files.abstract(tmp_path))
+    assert (first.label, first.label_rule) == ("amusement", "plurality")
+    assert first.votes == {"amusement": 5, "awe": 0, "contentment": 2, "excitement": 3,
                          "anger": 1, "disgust": 0, "fear": 1, "sadness": 2}  # fmt: skip
     assert tied.label is None
     assert tied.votes is not None
@@ -210,8 +210,8 @@ def test_an_answer_that_is_a_sentence_is_no_label_until_the_labels_are_declared(
 
 def test_a_picture_in_several_tasks_is_one_cluster(tmp_path: Path):
     files.put(tmp_path / "0.jpg", 0)
-    two = {"task": "FI-2", "candidates": ["positive", "negative"]}
-    rows = [files.vecbench_row("0.jpg"), files.vecbench_row("0.jpg", "positive", **two)]
+    second = {"task": "FI-2", "candidates": ["positive", "negative"]}
+    rows = [files.vecbench_row("0.jpg"), files.vecbench_row("0.jpg", "positive", **second)]
     files.lines(tmp_path / "stage1_86k.jsonl", rows[:1])
     files.lines(tmp_path / "test_8k.jsonl", rows[1:])
     assert layout_of(tmp_path) == "vecbench"
@@ -268,9 +268,9 @@ def test_a_hugging_face_data_set_is_read_by_name_and_revision(tmp_path: Path):
     features = Features({"image": Image(), "label": ClassLabel(names=["joy", "fear"])})
     rows = {"image": [{"bytes": files.picture(n), "path": None} for n in range(2)], "label": [1, 0]}
     Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "data" / "train-00000.parquet"))
-    one, two = files.read(f"hub:{tmp_path}@main")
-    assert (one.label, two.label, one.candidates, one.split) == ("fear", "joy", ("joy", "fear"), "train")
-    assert load_image(one.image).size == (16, 16)
+    first, second = files.read(f"hub:{tmp_path}@main")
+    assert (first.label, second.label, first.candidates, first.split) == ("fear", "joy", ("joy", "fear"), "train")
+    assert load_image(first.image).size == (16, 16)
 
 
 def test_a_hub_data_set_without_a_revision_is_refused():

@@ -18,7 +18,8 @@ from emocaliber.core import stored_images
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, read_image_bytes
 from emocaliber.core.samples import FileImage, StoredImage
-from emocaliber.data.parquet import read_samples, write_rows
+from emocaliber.data.convert import write_rows
+from emocaliber.data.parquet import read_samples
 
 
 def row(**changes: object) -> dict[str, Any]:
@@ -46,12 +47,17 @@ def written(folder: Path, *rows: dict[str, Any]) -> Path:
 
 def test_what_is_written_is_read_back_in_order(tmp_path: Path):
     path = written(tmp_path, row(), row(id="two", label=None, votes=None, split="test"))
-    one, two = read_samples(path)
-    assert (one.id, one.label, one.votes, one.candidates) == ("one", "good", {"bad": 1, "good": 2}, ("bad", "good"))
-    assert one.image == StoredImage(path, 0, 0)
-    assert read_image_bytes(one.image) == row()["image"]["bytes"]
-    assert (two.id, two.label, two.votes) == ("two", None, None)
-    assert read_samples(path, "test") == [two]
+    first, second = read_samples(path)
+    assert (first.id, first.label, first.votes, first.candidates) == (
+        "one",
+        "good",
+        {"bad": 1, "good": 2},
+        ("bad", "good"),
+    )
+    assert first.image == StoredImage(path, 0, 0)
+    assert read_image_bytes(first.image) == row()["image"]["bytes"]
+    assert (second.id, second.label, second.votes) == ("two", None, None)
+    assert read_samples(path, "test") == [second]
 
 
 @pytest.mark.slow

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from emocaliber.cli import main
+from emocaliber.core.errors import UserError
+from emocaliber.core.samples import Sample
 from emocaliber.data.check import Report, check
 from emocaliber.data.facts import FactStore
 from emocaliber.data.layouts import Source
 from emocaliber.data.leaks import Item, clashing, exact_leaks
 from emocaliber.data.parquet import read_samples
-from emocaliber.data.policy import Dropping, Policy
+from emocaliber.data.policy import Dropping, Policy, unlearnable
 from tests.data import layout_files as files
+from tests.data.test_leaks import CLEAN, sample
 
 ROWS = 24
 
@@ -202,3 +206,48 @@ def test_a_near_duplicate_of_a_twin_that_is_left_out_still_counts(tmp_path: Path
     assert dropping.second_panels == {1: 0}
     assert {i: row.kind for i, row in dropping.rows.items()} == {
         0: "votes of a second panel", 2: "near-duplicate in two splits"}  # fmt: skip
+
+
+SPARE = [sample(f"spare-{n}", "train", 60 + n) for n in range(16)]
+DROP = Policy(drop=True, most=0.5)
+
+
+def unfit() -> list[Sample]:
+    """Clean rows, then one of each fault."""
+    return [
+        *CLEAN,
+        *SPARE,
+        replace(CLEAN[3], id="leak", split="train", cluster="leak"),
+        replace(SPARE[0], id="broken", image=b"no picture", cluster="broken"),
+        replace(sample("bare", "train", 90), label=None),
+        replace(CLEAN[2], id="kin", image=sample("", "", 91).image, split="unlabelled", cluster="calibrate"),
+    ]
+
+
+def test_by_default_what_is_wrong_stops_training_and_says_what_mends_it():
+    with pytest.raises(UserError, match=r"data split FILE --keep-test --out .*drop_problems=true"):
+        unlearnable([row for row in unfit() if row.id != "broken"], Policy())
+    with pytest.raises(UserError, match=r"broken \(train\)"):
+        unlearnable(unfit(), Policy())
+    assert not unlearnable([*CLEAN, *SPARE], Policy()).rows
+
+
+def test_each_row_that_is_left_out_has_its_reason_and_the_rest_is_clean():
+    rows = unfit()
+    dropping = unlearnable(rows, DROP, label_needed=["train"])
+    assert {row.id: row.kind for row in dropping.rows.values()} == {
+        "leak": "same picture in two splits", "broken": "not an image", "bare": "no label",
+        "kin": "cluster in two splits"}  # fmt: skip
+    assert "test" in next(row.reason for row in dropping.rows.values() if row.id == "leak")
+    assert not unlearnable([row for i, row in enumerate(rows) if i not in dropping.rows], Policy()).rows
+
+
+def test_a_label_is_needed_where_labels_are_learned_alone():
+    rows = [row for row in unfit() if row.id == "bare"] + [*CLEAN, *SPARE]
+    assert not unlearnable(rows, DROP).rows
+    assert len(unlearnable(rows, DROP, label_needed=["t:train"]).rows) == 1
+
+
+def test_more_than_the_share_stops_training():
+    with pytest.raises(UserError, match="max_dropped in a recipe"):
+        unlearnable(unfit(), Policy(drop=True, most=0.05))

@@ -30,7 +30,7 @@ def test_every_form_gives_the_same_counts_and_says_how_it_was_asked(
 
 def test_who_said_what_is_kept():
     _, ratings = read_votes([{"rater": "a", "labels": ["joy", "fear"]}, {"rater": "b", "labels": []}])
-    assert [(one.rater, one.labels) for one in ratings.annotations] == [("a", ("joy", "fear")), ("b", ())]
+    assert [(answer.rater, answer.labels) for answer in ratings.annotations] == [("a", ("joy", "fear")), ("b", ())]
 
 
 @pytest.mark.parametrize(
