@@ -222,7 +222,7 @@ CASES = [
            "give their number as n"),
     # lines of files
     Damage("broken JSON", text('{"image": "a.png", \n'), "not JSON", "t.jsonl, line 2", "", "whole object a line"),
-    Damage("NaN in JSON", text('{"image": "a.png", "label": NaN}\n'), "no label", "line 2", "label", "the label is missing"),
+    Damage("NaN in JSON", text('{"image": "a.png", "label": NaN}\n'), "no label", "line 2", "label", "is missing"),
     Damage("a list for an object", text('["a.png", "joy"]\n'), "not an object", "t.jsonl, line 2", "", "write {...}"),
     Damage("JSON not UTF-8", text(b'{"image": "a.png", "label": "\xe9"}\n'), "not UTF-8", "line 2", "", "as UTF-8"),
     Damage("CSV with a field too few", text("b.png\n", "t.csv"), "wrong number of fields", "t.csv, line 3", "",
