@@ -22,12 +22,13 @@ from emocaliber.core.errors import UserError
 from emocaliber.generation.fingerprint import fingerprint
 from emocaliber.models.location import TINY, embedded_base
 from emocaliber.models.question import read_question, write_question
+from emocaliber.stages.calibrate.split import TRAINED
 
 WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base_model_name_or_path"
 
 
 def pack(run: Path, out: Path) -> None:
-    """Write weights, configuration, emocaliber.json and calibration.json.
+    """Write weights, configuration, emocaliber.json, calibration.json and trained_clusters.json.
 
     Raises UserError where the run is not finished, or of another base.
     """
@@ -39,7 +40,8 @@ def pack(run: Path, out: Path) -> None:
     if question is None:
         raise UserError(f"{stage / 'adapter'}: no emocaliber.json; run `make demo` again")
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(stage / "adapter" / WEIGHTS, out / WEIGHTS)
+    for name in (WEIGHTS, TRAINED):
+        shutil.copyfile(stage / "adapter" / name, out / name)
     config = json.loads((stage / "adapter" / CONFIG).read_text())
     config[BASE] = "emocaliber/data/tiny-base"  # the run wrote the folder of the machine that it ran on
     (out / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")

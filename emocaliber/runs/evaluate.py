@@ -22,7 +22,7 @@ from emocaliber.evaluation.suite import load_suite
 from emocaliber.generation.harness import FILES
 from emocaliber.runs import generate as command
 from emocaliber.runs.scoring import score_files
-from emocaliber.stages.calibrate.split import TRAINED, fresh_rows, read_trained_clusters
+from emocaliber.stages.calibrate.split import fresh_rows, trained_clusters_of
 
 SPLITS = ("calibrate", "test")
 READ_OUTS = {"stated": Source.VERBALIZED, "expected": Source.EXPECTED, "probability": Source.LOGPROB}
@@ -35,8 +35,7 @@ def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
     """
     values = settings(path)
     data, suite = values.pop("data"), values.pop("suite", None)
-    weights = Path(adapter or model)
-    trained = read_trained_clusters(weights) if (weights / TRAINED).is_file() else frozenset[str]()
+    trained = trained_clusters_of(adapter or model)
     asked = ["--model", model, *(["--adapter", adapter] if adapter else [])]
     rows: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for split in SPLITS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from emocaliber.stages.calibrate.split import (
     fresh_rows,
     held_out_clusters,
     read_trained_clusters,
+    trained_clusters_of,
     write_trained_clusters,
 )
 from tests.prediction_rows import LABELS, predictions
@@ -115,6 +117,26 @@ def test_evaluate_keeps_fresh_calibration_rows_alone(tmp_path: Path, capsys: pyt
     [path] = merged([tmp_path / "answers"], Source.VERBALIZED, tmp_path / "rows.jsonl", "stated", trained)
     assert {row.cluster for row in read_predictions(path)} == held_out()
     assert "of 160 calibration rows are fresh" in capsys.readouterr().out
+
+
+def test_weights_of_a_stage_3_without_its_record_are_refused(tmp_path: Path):
+    copy = shutil.copytree(TINY_ADAPTER, tmp_path / "adapter")
+    assert trained_clusters_of(copy) == read_trained_clusters(TINY_ADAPTER)
+    (copy / TRAINED).unlink()
+    with pytest.raises(UserError, match=f"{TRAINED}: No such file.*run stage 3 again"):
+        trained_clusters_of(copy)
+    question = json.loads((copy / "emocaliber.json").read_text())
+    (copy / "emocaliber.json").write_text(json.dumps(question | {"stage": "verbalize"}))
+    assert trained_clusters_of(copy) == trained_clusters_of("a/model/of/the/hub") == frozenset()
+
+
+def test_the_shipped_adapters_record_leaves_the_rows_that_its_stage_3_held_out():
+    tasks = json.loads((TINY_ADAPTER / "calibration.json").read_text())["tasks"]
+    for task in tasks:
+        samples = [sample for sample in embedded.load(task["task"]) if sample.split == "calibrate"]
+        rows = [structs.replace(predictions(n=1)[0], id=sample.id, cluster=sample.cluster) for sample in samples]
+        fresh = fresh_rows(rows, trained_clusters_of(TINY_ADAPTER))
+        assert len(fresh) == sum(level["answers"] for level in task["stated"]) < len(rows)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -35,6 +36,7 @@ from emocaliber.runs.launches import (
 )
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.recipe import Recipe
+from emocaliber.stages.training import read_log
 from tests.runs.few_rows import few_rows
 from tests.runs.short_runs import ON_CPU, losses
 
@@ -120,10 +122,44 @@ for out, command in json.loads(Path(sys.argv[1]).read_text()):
     try:
         result = f"exit code {main(command)}, {dist.get_world_size()} processes"
     except Exception:
-        result = traceback.format_exc()
-    if dist.get_rank() == 0:
+        result = f"process {dist.get_rank()}: {traceback.format_exc()}"
+    if dist.get_rank() == 0 or result.startswith("process"):
         Path(out).with_suffix(".result").write_text(result)
 """
+
+
+SHARDED = """
+import accelerate.accelerator as accelerator, accelerate.state as state
+from torch.distributed.tensor import DTensor
+from emocaliber.runs import processes
+
+made, prepare = state.AcceleratorState.__init__, accelerator.fsdp2_prepare_model
+
+def sharding_on_a_cpu(self, *arguments, fsdp_plugin=None, **named):
+    made(self, *arguments, fsdp_plugin=fsdp_plugin, **named)
+    if fsdp_plugin is not None or "fsdp_plugin" in self._shared_state:
+        self.distributed_type = state.PartialState._shared_state["distributed_type"] = state.DistributedType.FSDP
+        self.fsdp_plugin = fsdp_plugin or self.fsdp_plugin
+
+def halved(*arguments):
+    model = prepare(*arguments)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    assert all(isinstance(weight, DTensor) for weight in weights)
+    share = sum(weight.to_local().numel() for weight in weights) / sum(weight.numel() for weight in weights)
+    assert share < 0.51, f"this process holds {share:.0%} of what learns"
+    return model
+
+state.AcceleratorState.__init__, accelerator.fsdp2_prepare_model = sharding_on_a_cpu, halved
+processes.refuse_here = lambda *arguments, **named: None
+"""
+"""Accelerate leaves FSDP out on a CPU, which `emocaliber train` refuses: here it shards, as on GPUs."""
+
+
+def fsdp2_environment() -> dict[str, str]:
+    """What `accelerate launch` makes of recipes/accelerate/fsdp2.yaml."""
+    keys = yaml.safe_load((RECIPES / "accelerate" / "fsdp2.yaml").read_text())["fsdp_config"]
+    environment = {name.upper(): str(value) for name, value in keys.items()}
+    return {"ACCELERATE_USE_FSDP": "true", **environment}
 
 
 def answers_in_pairs(data: Path, file: Path) -> Path:
@@ -175,13 +211,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (str(folder / str(number)), command_of(launch, folder / str(number), data, pairs, model))
         for number, launch in enumerate(RUN)
     ]
-    (folder / "program.py").write_text(PROGRAM)
-    (folder / "commands.json").write_text(json.dumps(commands))
-    root = RECIPES.parent
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(root)}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*torchrun, str(folder / "program.py"), str(folder / "commands.json")]
-    subprocess.run(command, check=False, env=environment, cwd=root, timeout=1200)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(RECIPES.parent)}
+    for launcher, program, more in (("ddp", PROGRAM, {}), ("fsdp2", SHARDED + PROGRAM, fsdp2_environment())):
+        chosen = [command for launch, command in zip(RUN, commands, strict=True) if launch.launcher == launcher]
+        (folder / f"{launcher}.py").write_text(program)
+        (folder / f"{launcher}.json").write_text(json.dumps(chosen))
+        command = [*torchrun, str(folder / f"{launcher}.py"), str(folder / f"{launcher}.json")]
+        subprocess.run(command, check=False, env=environment | more, cwd=RECIPES.parent, timeout=1200)
     return folder
 
 
@@ -193,3 +230,14 @@ def test_two_processes_run_two_steps_of_what_the_table_calls_tested(launch: Laun
     assert len(losses(out)) == 2
     assert all(map(math.isfinite, losses(out)))
     assert (out / ("adapter" if launch.tuning == "lora" else "model")).is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [launch for launch in RUN if launch.launcher == "fsdp2"], ids=str)
+def test_sharded_weights_learn_what_whole_ones_learn(launch: Launch, runs: Path) -> None:
+    unsharded = replace(launch, launcher="ddp")
+    folders = [runs / str(RUN.index(entry)) for entry in (launch, unsharded)]
+    assert losses(folders[0]) == pytest.approx(losses(folders[1]), abs=1e-4)
+    if launch.work == "proper":
+        sharded, ddp = (read_log(folder / "held_out.jsonl") for folder in folders)
+        assert [line["brier"] for line in sharded] == pytest.approx([line["brier"] for line in ddp], abs=1e-4)

@@ -61,7 +61,7 @@ def _chat(row: dict[str, Any]) -> Any:
     }
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: what FSDP gathers in it, training may not write to
 def greedy_answers(
     model: Any, rows: Sequence[dict[str, Any]], reader: AnswerReader, any_open: Callable[[bool], bool] = bool
 ) -> list[Stated]:

@@ -20,6 +20,7 @@ import numpy as np
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction
+from emocaliber.models.question import read_question
 
 TRAINED = "trained_clusters.json"
 
@@ -49,6 +50,17 @@ def read_trained_clusters(weights: Path) -> frozenset[str]:
         ) from None
     except (ValueError, KeyError, TypeError) as problem:
         raise UserError(f"{path}: {problem!r} is not as stage 3 writes it; run stage 3 again") from None
+
+
+def trained_clusters_of(weights: str | Path) -> frozenset[str]:
+    """Hashes of the clusters that stage 3 learned from; none where the weights are of another stage, or a model whose
+    folder does not say. Raises UserError where stage 3 made them and its record is missing: fresh rows are unknown.
+    """
+    folder = Path(weights)
+    question = read_question(folder)
+    if (question is None or question.stage != "calibrate") and not (folder / TRAINED).is_file():
+        return frozenset()
+    return read_trained_clusters(folder)
 
 
 def fresh_rows(rows: Iterable[Prediction], trained: frozenset[str]) -> list[Prediction]:
