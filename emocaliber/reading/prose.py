@@ -32,7 +32,7 @@ _MARK = re.compile(
     r"(?P<about>\s(?:in|of|for|that|about|from)\s[^\W0-9][^\n:：=|,.;()]{0,40}?)?[\"'”’`]?"
     r"\s{0,2}(?P<scale>[(\[（][^()（）\[\]\n\"'“]{0,40}[)\]）]|in\s?%|%)?[\"'”’]?\s{0,2}"
     r"(?P<sep>[:：=＝→]|\|(?=[^\n]*\S)|[-–—](?=\s)|\b(?:is|are|est|ist|es|è|é)\b:?|[为為是はが]"
-    r"|(?:of|at|de|von|di|da|à)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
+    r"|(?:of|at|de|von|di|da|à|\.)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"\w")
@@ -98,7 +98,11 @@ def read_prose(text: str, names: LabelNames, response: str) -> Statement | None:
     """What the marked values state, or None where no label is marked."""
     marks = _marks(text)
     labels = [mark for mark in marks if mark.is_label and not mark.secondary]
-    for group in ([m for m in labels if m.strong], [m for m in labels if not m.strong and _leads(m.value, names)]):
+    weak = [mark for mark in labels if not mark.strong and _leads(mark.value, names)]
+    correcting = [
+        mark for mark in weak if CORRECTION.search(_SENTENCE_END.split(text[max(0, mark.start - 60) : mark.start])[-1])
+    ]
+    for group in ([mark for mark in labels if mark.strong or mark in correcting], weak):
         read = [(mark, names.read(_label_part(mark.value), response)) for mark in group]
         readable = [(mark, label) for mark, label in read if label not in (State.UNKNOWN_LABEL, State.MISSING_LABEL)]
         if readable:
@@ -332,7 +336,7 @@ def _is_secondary(mark: re.Match[str], own: bool, before: str) -> bool:
     return not own and bool(SECONDARY.search(before.rpartition(".")[2]))
 
 
-_LINKS = {"", "of", "at", "de", "von", "di", "da", "à"}
+_LINKS = {"", ".", "of", "at", "de", "von", "di", "da", "à"}
 _CORE = {"emotion", "answer", "label", "sentiment", "feeling", "prediction", "émotion"}
 
 

@@ -289,7 +289,8 @@ class _Answer:
                 if in_json.confidence or in_json.shares
                 else replace(in_json, confidence=prose.confidence, scale=prose.scale)
             )
-        if labels[1] is None or SECONDARY.search(between[-100:]):
+        single_share = in_json.label is None and len(in_json.shares) == 1
+        if labels[1] is None or single_share or SECONDARY.search(between[-100:]):
             return prose
         return in_json if CORRECTION.search(between[-100:]) else Statement(AMBIGUOUS.join(map(str, labels)))
 

@@ -29,7 +29,7 @@ def word_set(text: str) -> frozenset[str]:
 
 NUMBER_WORDS = word_set(
     "about around approximately approx roughly circa ca ~ ≈ somewhere near close ish i im i'm am we are we're my our"
-    " me it its it's this that the a an is be of at as in with to and so for myself say have said put rate estimate"
+    " me own it its it's this that the a an is be of at as in with to and so for myself say have said put rate estimate"
     " estimated give assign assigned stated state overall final self-reported now only just still call go going peg"
     " settle set lands sits stands comes report reported rated judge place therefore thus hence here there there's"
     " quite feel fairly pretty then equals answer label prediction choice emotion exactly precisely solid simply"
