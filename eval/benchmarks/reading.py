@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def peers() -> dict[str, Callable[[Line], Read]]:
     """The peers that are installed."""
     installed_peers: dict[str, Callable[[Line], Read]] = {}
     if importlib.util.find_spec("lm_eval") is not None:
-        installed_peers["lm-eval"] = lm_eval
+        installed_peers["lm_eval"] = lm_eval
     if importlib.util.find_spec("inspect_ai") is not None:
         installed_peers["inspect_ai"] = inspect_ai
     return installed_peers
@@ -139,8 +140,8 @@ def table(lines: Sequence[Line]) -> Iterator[str]:
     yield _row("emocaliber", Counter(reads))
     installed = peers()
     for name, read in installed.items():
-        yield _row(name, Counter(verdict(line, read(line)) for line in lines))
-    for name in sorted({"lm-eval", "inspect_ai"} - set(installed)):
+        yield _row(f"{name} {version(name)}", Counter(verdict(line, read(line)) for line in lines))
+    for name in sorted({"lm_eval", "inspect_ai"} - set(installed)):
         yield f"| {name} | not installed | | | |"
 
 
