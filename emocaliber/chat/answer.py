@@ -19,7 +19,7 @@ from emocaliber.chat.record import ROUNDING, Selection, SimilarAnswers
 from emocaliber.core.predictions import State
 from emocaliber.core.prompting import Template
 from emocaliber.generation.engine import Response
-from emocaliber.generation.predict import normalised
+from emocaliber.generation.readouts import normalised
 from emocaliber.generation.respond import chosen_fields
 from emocaliber.reading import read_response
 

@@ -28,15 +28,10 @@ from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 from emocaliber.generation.engine import API_KEY_ENV, StreamingEngine
 from emocaliber.models import question as questions
-from emocaliber.models.location import TINY, check_adapter, check_model, model_folder
+from emocaliber.models.location import TINY, TINY_ADAPTER, TINY_NOTE, check_adapter, check_model, model_folder
 from emocaliber.models.question import Question, read_question
 from emocaliber.reading import add_reasoning_tags
 
-TINY_ADAPTER = Path(__file__).parent.parent / "data" / "tiny-adapter"
-TINY_NOTE = (
-    "The tiny model that comes with emocaliber knows drawings only, kaomoji and emoji, and the question it was trained"
-    " on. How often it is right about photographs, or anything else, is unknown: expect little."
-)
 DEFAULT_TEMPLATE, DEFAULT_THRESHOLD = "label-confidence", 0.7
 LONGEST_ANSWER, LONGEST_TINY_ANSWER = 512, 16
 
@@ -196,7 +191,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("OPEN", "CLOSE"),
         help="what opens and closes this model's reasoning, where its name is unusual; may be repeated",
     )
-    model.add_argument("--device", type=_device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
+    model.add_argument("--device", type=device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
     model.add_argument(
         "--max-new-tokens",
         type=_positive,
@@ -309,7 +304,8 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _device(text: str) -> str:
+def device(text: str) -> str:
+    """A device as an option names it. Raises ArgumentTypeError for another text."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a device; give cpu, cuda, cuda:1 or mps")
     return text

@@ -112,7 +112,7 @@ def record_of(rows: Iterable[Prediction]) -> Record:
     answers: dict[str, dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     refused: dict[str, int] = defaultdict(int)
     for row in rows:
-        labels[row.task] |= {row.truth} | ({row.predicted} if row.predicted is not None else set())
+        labels[row.task] |= {label for label in (row.truth, row.predicted) if label is not None}
         if row.state is not State.OK or row.confidence is None:
             refused[row.task] += 1
         else:

@@ -36,7 +36,7 @@ GROUPS = {
         "recipe": "Validate, show or copy recipes; estimate memory and time; plot rewards.",
     },
     "predict": {
-        "generate": "Query a model about a data set; write responses and predictions.",
+        "predict": "Predict on pictures, folders, tables or data sets, labelled or not.",
         "ask": "Query a model about a few images, in the terminal.",
         "chat": "Open a page that answers questions about images.",
     },
@@ -120,9 +120,8 @@ def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         add = {"run": training.add_run, "train": training.add_train, "recipe": training.add_recipe}[command]
     elif command in GROUPS["predict"]:
         from emocaliber.cli import predict
-        from emocaliber.runs import generate
 
-        add = {"generate": generate.add_arguments, "ask": predict.add_ask, "chat": predict.add_chat}[command]
+        add = {"predict": predict.add_predict, "ask": predict.add_ask, "chat": predict.add_chat}[command]
     elif command in ("score", "compare"):
         from emocaliber.cli import judge
 

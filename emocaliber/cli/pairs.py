@@ -2,7 +2,7 @@
 
 Not a trainer. The pairs are JSON Lines of id, task, kind, chosen, rejected and margin; the report stands beside them.
 
-    emocaliber generate --data kaomoji --split calibrate --model DIR --samples 8 --temperature 1 --out draws
+    emocaliber predict kaomoji --split calibrate --model DIR --samples 8 --temperature 1 --out draws
     emocaliber data pairs draws --out pairs.jsonl
 """
 
@@ -19,7 +19,7 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.outputs import Output, literal
-from emocaliber.generation.records import read_records
+from emocaliber.generation.readouts import read_records
 from emocaliber.stages.pairs import Draw, PairReport, preference_pairs, report_path
 from emocaliber.stages.rewards import Reward
 from emocaliber.stages.rewards_safety import chosen_reward
@@ -27,7 +27,7 @@ from emocaliber.stages.rewards_safety import chosen_reward
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("draws", nargs="+", type=Path, help="folders of `emocaliber generate`, or their response files")
+    parser.add_argument("draws", nargs="+", type=Path, help="folders of `emocaliber predict`, or their response files")
     parser.add_argument("--reward", default="brier-1", help="the scoring rule of the margins (default: brier-1)")
     parser.add_argument("--least-margin", type=float, default=0.01, help="leave closer pairs out (default: 0.01)")
     parser.add_argument("--out", type=Path, required=True, help="the file of pairs; its report is written beside it")
@@ -68,7 +68,7 @@ def _draws(paths: Sequence[Path]) -> Iterator[Draw]:
     for path in paths:
         files = sorted(path.glob("responses*.jsonl")) if path.is_dir() else [path]
         if not files:
-            raise UserError(f"{path} holds no responses.jsonl; give a folder that `emocaliber generate` wrote")
+            raise UserError(f"{path} holds no responses.jsonl; give a folder that `emocaliber predict` wrote")
         for file in files:
             for record in read_records(file):
                 if record.label is None:

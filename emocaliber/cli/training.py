@@ -179,9 +179,9 @@ def _validate(arguments: argparse.Namespace) -> None:
     overrides = [argument for argument in arguments.recipes if "=" in argument]
     for path in (path for name in arguments.recipes if name not in overrides for path in files_of(Path(name))):
         if path.name == EVALUATION:
-            from emocaliber.runs.evaluate import settings
+            from emocaliber.runs.evaluate import read_evaluation
 
-            print(f"{path}: an evaluation of {', '.join(settings(path)['data'])}: valid")
+            print(f"{path}: an evaluation of {', '.join(read_evaluation(path).data)}: valid")
         else:
             recipe = read_recipe(path, overrides)
             refuse_launch(recipe, arguments.launcher or "single")

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
     if not encoded:
         raise ImageError(f"{name}: the file is empty", "empty image")
     try:
-        with Image.open(BytesIO(encoded), formats=FORMATS) as opened:
+        with Image.open(BytesIO(encoded), formats=_formats(encoded)) as opened:
             _check_header(opened, name)
             yield opened
     except ImageError:
@@ -133,13 +134,28 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
         detail = f"more than the {MAX_PIXELS:,} pixels allowed: {error}"
         raise ImageError(f"{name}: {detail}", "oversized image") from error
     except UnidentifiedImageError as error:
-        hint = "; it is an HEIC or AVIF picture, as telephones take them: save it as JPEG" if _is_heic(encoded) else ""
+        hint = (
+            "; it is an HEIC or AVIF picture, as telephones take them: save it as JPEG, or for HEIC pip install"
+            " 'emocaliber[heic]'"
+            if _is_heic(encoded)
+            else ""
+        )
         raise ImageError(f"{name}: not a {', '.join(FORMATS)} image{hint}", "not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
         detail = str(error) or type(error).__name__
         if "decompressed data too large" in detail.casefold():  # Pillow speaks of its own constant
             detail = "its text or colour profile is larger than a picture's should be; save it without metadata"
         raise ImageError(f"{name}: cannot be decoded ({detail})", "unreadable image") from error
+
+
+def _formats(encoded: bytes) -> tuple[str, ...]:
+    """Those that are always decoded, and HEIF where it is one and its decoder (extra `heic`) is installed."""
+    if not _is_heic(encoded) or find_spec("pillow_heif") is None:
+        return FORMATS
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
 
 
 def _is_heic(encoded: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Prediction: the one row that every method writes and every judge reads, and its file.
 
-The file is JSON Lines, one Prediction a line, read and written as a stream. A bad line is an error that names file,
-line and key; nothing is skipped. Columns for a million rows are in prediction_table.
+The file is JSON Lines, one Prediction a line, read and written as a stream; Parquet and CSV are in prediction_files. A
+bad line is an error that names file, line and key; nothing is skipped. Columns for a million rows: prediction_table.
 
     rows = list(read_predictions(Path("predictions.jsonl")))
 """
@@ -56,19 +56,20 @@ class Source(StrEnum):
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One row per sample. In a file every key but the last five must be there, and no other may.
 
-    `truth` is the dominant label, `votes` the rater counts per label; `predicted` is None where no label could be
-    read, and `confidence`, in [0, 1], is None where none could be read; `state` says why: "ok" needs both, any other
-    state is judged as a refusal. `distribution` maps labels to shares that need not sum to exactly 1; `probability` is
-    the predicted label's token probability where the engine gave one. `method` names who made the row, `group` (may be
-    "") the part of a suite it belongs to, `cluster` what is resampled together. `raters` is how many answered `votes`,
-    where some named none of the labels; `second_votes` are all answers of a second panel on the same picture.
+    `truth` is the dominant label, None where nobody gave one, `votes` the rater counts per label; `predicted` is None
+    where no label could be read, and `confidence`, in [0, 1], is None where none could be read; `state` says why: "ok"
+    needs both, any other state is judged as a refusal. `distribution` maps labels to shares that need not sum to
+    exactly 1; `probability` is the predicted label's token probability where the engine gave one. `method` names who
+    made the row, `group` (may be "") the part of a suite it belongs to, `cluster` what is resampled together. `raters`
+    is how many answered `votes`, where some named none of the labels; `second_votes` are all answers of a second panel
+    on the same picture.
     """
 
     id: str
     task: str
     group: str
     cluster: str
-    truth: str
+    truth: str | None
     predicted: str | None
     confidence: Share | None
     state: State
@@ -87,11 +88,18 @@ _MEND = (
 )
 
 
-def read_predictions(path: Path) -> Iterator[Prediction]:
-    """The file's rows, in order, one at a time. Raises UserError naming file, line and key."""
-    for number, row in decode_lines(path, Prediction):
+def read_predictions(path: Path, *, unlabelled: bool = False) -> Iterator[Prediction]:
+    """The file's rows, in order, one at a time. Raises UserError naming file, line and key; unless `unlabelled`, also
+    for a row without truth, which cannot be judged."""
+    from emocaliber.core.prediction_files import is_columnar, read_columnar
+
+    columnar = is_columnar(path)
+    where = "row" if columnar else "line"
+    for number, row in read_columnar(path) if columnar else decode_lines(path, Prediction):
         if problem := _problem(row):
-            raise UserError(f"{path}, line {number}: {problem}")
+            raise UserError(f"{path}, {where} {number}: {problem}")
+        if row.truth is None and not unlabelled:
+            raise UserError(f"{path}, {where} {number}: 'truth' is null: a row without a label cannot be judged")
         yield row
 
 
@@ -123,13 +131,18 @@ def write_predictions(path: Path, rows: Iterable[Prediction]) -> None:
 
 def to_line(row: Prediction) -> bytes:
     """One line of the file, newline included. Optional keys that are None are left out."""
+    return msgspec.json.encode(checked(row)) + b"\n"
+
+
+def checked(row: Prediction) -> Prediction:
+    """The row as a reader will find it. Raises ValueError, naming its id, where a reader would refuse it."""
     try:
-        checked = msgspec.convert(msgspec.structs.asdict(row), Prediction)
+        converted = msgspec.convert(msgspec.structs.asdict(row), Prediction)
     except msgspec.ValidationError as problem:
         raise ValueError(f"prediction {row.id!r}: {problem}") from None
-    if wrong := _problem(checked):
+    if wrong := _problem(converted):
         raise ValueError(f"prediction {row.id!r}: {wrong}")
-    return msgspec.json.encode(checked) + b"\n"
+    return converted
 
 
 def _problem(row: Prediction) -> str | None:

@@ -3,7 +3,7 @@
 What a model really wrote is read by `emocaliber.reading`; here is only what a well-trained model should write.
 
     python -m emocaliber.core.prompting          prints every template with its hash
-    emocaliber generate --template mine.yaml ... asks with a file of your own (prompts/README.md says what it holds)
+    emocaliber predict SOURCE --prompt mine.yaml   asks with a file of your own (prompts/README.md says what it holds)
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from emocaliber.core.errors import UserError
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.labels import class_number, is_no_label, one_spelling
 from emocaliber.data.records import SPLITS, Defaults
@@ -23,6 +24,12 @@ from emocaliber.data.rows import Entry, Note, Place, Problem, Row
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp")
 LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
 """What archives and file managers leave behind, beside hidden files."""
+OTHER_PICTURES = (".heic", ".heif", ".hif", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".dng", ".cr2", ".cr3", ".nef",
+                  ".arw", ".raf", ".orf", ".rw2")  # fmt: skip
+"""Rows too, whose state says that they cannot be decoded, where they cannot."""
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".webm")
+THUMBNAILS = (".thm", ".thumbnail")
+THUMBNAIL_FOLDERS = {"thumbnails", "thumbs", "thumb", "@eadir"}
 
 _PART = "train|training|test|testing|val|valid|validation|dev|devel|eval|evaluation|holdout|(public|private)(test)?"
 _SPLIT_NAME = re.compile(
@@ -33,7 +40,7 @@ _SPLIT_NAME = re.compile(
 
 def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
     """A row for each image, a problem for everything else that is not hidden."""
-    tops = _folders(root)
+    tops = folders_in(root)
     splits = [top for top in tops if top.casefold() in SPLITS]
     if splits and len(splits) < len(tops):
         odd = next(top for top in tops if top not in splits)
@@ -45,7 +52,7 @@ def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
     if questions:
         return
     if not defaults.labels:
-        counts = Counter(name for part, _ in parts for name in _folders(part))
+        counts = Counter(name for part, _ in parts for name in folders_in(part))
         labels, sentences = one_spelling(counts)
         defaults = replace(defaults, candidates=labels)
         yield from (Note("spellings of one label", Place(str(root)), sentence) for sentence in sentences)
@@ -58,22 +65,22 @@ def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
         yield from _strays(root, classless=False)
     for part, split in parts:
         yield from _strays(part, classless=True)
-        for name in _folders(part):
+        for name in folders_in(part):
             yield from _class(root, part / name, split, defaults)
 
 
 def _inner(root: Path) -> str:
     """What to give instead of a folder that only wraps the data."""
-    inner = [name for name in _folders(root) if _folders(root / name)]
-    return f"give {root / inner[0]}, which holds {', '.join(_folders(root / inner[0])[:4])}" if len(inner) == 1 else ""
+    inner = [root / name for name in folders_in(root) if folders_in(root / name)]
+    return f"give {inner[0]}, which holds {', '.join(folders_in(inner[0])[:4])}" if len(inner) == 1 else ""
 
 
 def _questions(part: Path, defaults: Defaults, splits: list[str]) -> Iterator[Problem]:
     """Folders in the place of classes that may be something else. Those of declared labels are none."""
-    names = _folders(part)
+    names = folders_in(part)
     wrapper = not splits and len(names) == 1
     for name in names:
-        inside = _folders(part / name)
+        inside = folders_in(part / name)
         if defaults.match(name, defaults.labels) is not None or wrapper:
             continue
         place = Place(str(part / name))
@@ -105,7 +112,8 @@ def _meant(name: str) -> str:
     return next((meant for part, meant in meanings.items() if part in name.casefold()), "train, val or test")
 
 
-def _folders(folder: Path) -> list[str]:
+def folders_in(folder: Path) -> list[str]:
+    """The names of the folders in a folder, sorted; hidden ones and leftovers are left out."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not _left_over(e.name))
 
@@ -161,3 +169,35 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
             yield from _files(Path(entry.path))
         else:
             yield Path(entry.path), entry.is_symlink()
+
+
+def files_below(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
+    """All files below, in order; what is hidden, left over, or a link to a folder is counted."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+    for entry in inside:
+        if entry.name.casefold() in THUMBNAIL_FOLDERS and entry.is_dir(follow_symlinks=False):
+            passed_over["thumbnails"] += _size(entry.path)
+        elif _left_over(entry.name):
+            passed_over["hidden files and leftovers"] += _size(entry.path) if entry.is_dir(follow_symlinks=False) else 1
+        elif entry.is_dir(follow_symlinks=False):
+            yield from files_below(Path(entry.path), passed_over)
+        elif entry.is_symlink() and entry.is_dir():
+            passed_over["links to folders"] += 1
+        else:
+            yield Path(entry.path)
+
+
+def _size(folder: str) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def kind_by_ending(path: Path) -> str | None:
+    """What a file is by its ending: None for a picture, else what it is counted as."""
+    ending = path.suffix.casefold()
+    if ending in ENDINGS or ending in OTHER_PICTURES:
+        return None
+    return "videos" if ending in VIDEOS else "thumbnails" if ending in THUMBNAILS else "other files"

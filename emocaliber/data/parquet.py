@@ -22,9 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.samples import FileImage, Ratings, Sample, StoredImage
+from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
 
 Values = Mapping[str, Any]
+ROWS, ROWS_WITH_PICTURES = 16_384, 256
+"""Rows of a row group in memory at a time, without and with their pictures' bytes."""
+BUFFER = 1 << 20  # bytes of a column that are read at a time, lest all of a row group's pictures are
 
 REQUIRED = ("id", "image", "task", "candidates", "label", "split", "group", "cluster", "licence")
 OPTIONAL = ("votes", "label_rule", "ratings", "second_votes")
@@ -32,6 +35,14 @@ OPTIONAL = ("votes", "label_rule", "ratings", "second_votes")
 
 def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[Sample]:
     """The rows of one split, of several, or all of them, in the file's order. `emoji:train` is a split of one task.
+
+    Raises UserError as `iter_samples` does.
+    """
+    return list(iter_samples(path, splits))
+
+
+def iter_samples(path: Path, splits: str | Sequence[str] | None = None, *, pictures: bool = False) -> Iterator[Sample]:
+    """The same, one at a time; with `pictures` each brings its encoded bytes, for one pass in order.
 
     Raises UserError naming the file, the row and the key where the file is missing or not Parquet, a column is missing,
     an id comes twice, a label or a vote is not among its row's candidates, or the one split named has no row.
@@ -52,57 +63,97 @@ def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[
                 )
             columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
             alike = _Alike()
-            groups = _row_groups(path, file, columns, wanted)
-            return [sample for group in groups for sample in _samples(path, group, alike)]
+        with pq.ParquetFile(path, buffer_size=BUFFER) as file:
+            for part in _parts(path, file, columns, wanted, pictures=pictures):
+                yield from _samples(path, part, alike)
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from error
 
 
 def stored_rows(
-    path: Path, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None
+    path: Path,
+    columns: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    *,
+    pictures: bool = False,
+    opened: pa.NativeFile | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row of any Parquet file with its number from 0; pictures are StoredImages, none of their bytes is read.
 
     A picture is a column of binary values, or of structs with `bytes`, as Hugging Face datasets writes them; where the
-    bytes are null it is its path. Raises pyarrow's errors.
+    bytes are null it is its path. With `pictures` each row brings its own bytes, for one pass in order, in which no
+    more than a few hundred are in memory however large a row group is. `opened` is the file where it is not on this
+    disk. Raises pyarrow's errors.
     """
-    with pq.ParquetFile(path) as file:
-        for group in _row_groups(path, file, columns, splits):
-            for row, (number, values) in enumerate(zip(group.numbers, group.table.to_pylist(), strict=True)):
-                yield number, values | {name: images[row] for name, images in group.images.items()}
+    with pq.ParquetFile(path if opened is None else opened, buffer_size=BUFFER) as file:
+        for part in _parts(path, file, columns, splits, pictures=pictures):
+            for row, (number, values) in enumerate(zip(part.numbers, part.table.to_pylist(), strict=True)):
+                yield number, values | {name: images[row] for name, images in part.images.items()}
 
 
 @dataclass(frozen=True)
-class _RowGroup:
-    """The chosen rows of a row group: their numbers in the file, all but their pictures, and where those are."""
+class _Part:
+    """The chosen rows of a part of a row group: their numbers in the file, all but their pictures, and these or where
+    they are."""
 
     numbers: list[int]
     table: pa.Table
-    images: dict[str, list[StoredImage | str | None]]
+    images: Mapping[str, Sequence[ImageSource | str | None]]
 
 
-def _row_groups(
-    path: Path, file: pq.ParquetFile, columns: Sequence[str] | None, splits: Sequence[str] | None
-) -> Iterator[_RowGroup]:
+def _parts(
+    path: Path, file: pq.ParquetFile, columns: Sequence[str] | None, splits: Sequence[str] | None, *, pictures: bool
+) -> Iterator[_Part]:
     fields = [field for field in file.schema_arrow if columns is None or field.name in columns]
-    pictures = {field.name: leaf for field in fields if (leaf := _bytes_leaf(field))}
-    leaves = [leaf for field in fields for leaf in _light_leaves(field, pictures)]
+    bytes_in = {field.name: leaf for field in fields if (leaf := _bytes_leaf(field))}
+    light = [leaf for field in fields for leaf in _light_leaves(field, bytes_in)]
+    leaves = [field.name for field in fields] if pictures else light
     before = 0
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group, columns=leaves)
-        chosen = _chosen(table, splits)
-        if len(chosen):
-            part = table if len(chosen) == len(table) else table.take(pa.array(chosen))
-            images = {name: _images(path, file, group, leaf, part, chosen) for name, leaf in pictures.items()}
-            yield _RowGroup((chosen + before).tolist(), part, images)
-        before += file.metadata.row_group(group).num_rows
+        start, stored = 0, dict[str, npt.NDArray[np.bool_]]()
+        for table in _tables(file, group, leaves, ROWS_WITH_PICTURES if pictures else ROWS):
+            chosen = _chosen(table, splits)
+            if len(chosen):
+                rows = table if len(chosen) == len(table) else table.take(pa.array(chosen))
+                images: dict[str, Sequence[ImageSource | str | None]]
+                if pictures:
+                    images = {name: _bytes_of(rows[name]) for name in bytes_in}
+                else:
+                    stored = stored or {name: _is_stored(file, group, leaf) for name, leaf in bytes_in.items()}
+                    images = {
+                        name: _images(path, group, leaf, rows, chosen + start, stored[name])
+                        for name, leaf in bytes_in.items()
+                    }
+                light_columns = [name for name in rows.column_names if name not in bytes_in] if pictures else None
+                numbers = (chosen + start + before).tolist()
+                yield _Part(numbers, rows if light_columns is None else rows.select(light_columns), images)
+            start += len(table)
+        before += start
+
+
+def _tables(file: pq.ParquetFile, group: int, leaves: Sequence[str], size: int) -> Iterator[pa.Table]:
+    """The columns of a row group, so many rows at a time."""
+    if not leaves:
+        yield file.read_row_group(group, columns=[])
+        return
+    for batch in file.iter_batches(size, row_groups=[group], columns=leaves):
+        yield pa.Table.from_batches([batch])
+
+
+def _bytes_of(column: pa.ChunkedArray) -> list[bytes | str | None]:
+    """The bytes of each row's picture, or its path."""
+    return [
+        value if value is None or isinstance(value, bytes) else value.get("path") if value["bytes"] is None
+        else value["bytes"]
+        for value in column.to_pylist()
+    ]  # fmt: skip
 
 
 def _images(
-    path: Path, file: pq.ParquetFile, group: int, leaf: str, part: pa.Table, chosen: npt.NDArray[np.int64]
+    path: Path, group: int, leaf: str, part: pa.Table, chosen: npt.NDArray[np.int64], is_stored: npt.NDArray[np.bool_]
 ) -> list[StoredImage | str | None]:
     """For each chosen row where its picture's bytes are, or its path."""
-    stored = _is_stored(file, group, leaf)[chosen]
+    stored = is_stored[chosen]
     name = leaf.removesuffix(".bytes")
     paths = [None] * len(chosen) if stored.all() or name not in part.column_names else part[name].to_pylist()
     return [
@@ -208,7 +259,7 @@ def _lists(column: pa.ChunkedArray, make: Callable[..., Any]) -> list[Any]:
     return rows
 
 
-def _samples(path: Path, group: _RowGroup, alike: _Alike) -> Iterator[Sample]:
+def _samples(path: Path, group: _Part, alike: _Alike) -> Iterator[Sample]:
     nested: dict[str, Callable[..., Any]] = {
         "candidates": alike.candidates, "votes": alike.votes, "second_votes": alike.votes,
     }  # fmt: skip
@@ -218,7 +269,7 @@ def _samples(path: Path, group: _RowGroup, alike: _Alike) -> Iterator[Sample]:
             columns[name] = _lists(group.table[name], nested[name])
         elif name not in group.images:
             columns[name] = group.table[name].to_pylist()
-    columns |= group.images
+    columns |= {name: list(images) for name, images in group.images.items()}
     missing = [None] * len(group.numbers)
     ordered = [columns.get(name, missing) for name in (*REQUIRED, *OPTIONAL)]
     for number, (
@@ -240,7 +291,7 @@ def _samples(path: Path, group: _RowGroup, alike: _Alike) -> Iterator[Sample]:
             raise UserError(f"{path}: row {number} ({name}): {unknown[0]!r} is not among its candidates")
         yield Sample(
             id=name,
-            image=image if isinstance(image, StoredImage) else FileImage(path.parent, image or ""),
+            image=image if isinstance(image, StoredImage | bytes) else FileImage(path.parent, image or ""),
             task=intern(task),
             candidates=candidates,
             label=label and intern(label),

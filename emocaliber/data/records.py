@@ -57,7 +57,7 @@ SPLITS = {
 class Defaults:
     """What holds for every record that does not say otherwise. `rule` makes a label of votes where there is none;
     `class_names` are labels by class number; `two_panels` asks for each picture's own votes, where a set has merged
-    those of identical ones."""
+    those of identical ones; `labelled` is whether a record without a label is a problem."""
 
     root: Path
     task: str = "emotion"
@@ -68,6 +68,7 @@ class Defaults:
     rule: Rule = "plurality"
     class_names: Mapping[str, str] = field(default_factory=dict)
     two_panels: bool = False
+    labelled: bool = True
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -324,7 +325,8 @@ def _label(
         if votes is not None:
             rule = record.defaults.rule
             return dominant(votes, rule, ratings.raters if ratings else None), rule
-        if ratings is None and split != "unlabelled" and is_missing(record.values.get("votes")):
+        needed = record.defaults.labelled and split != "unlabelled"
+        if ratings is None and needed and is_missing(record.values.get("votes")):
             _no_label(record, name, written)
         return None, "given"
     if not isinstance(written, str | int | float):

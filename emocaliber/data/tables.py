@@ -53,7 +53,7 @@ _CODECS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 def read_table(path: Path, defaults: Defaults) -> Iterator[Entry]:
     """Each record's row or problems. Where neither rows nor `defaults` list candidates, all labels of the file are."""
-    files = list(_files(path))
+    files = list(table_files(path))
     if not defaults.labels:
         names = next((names for file in files if (names := _class_names(file))), ())
         numbers = {str(number): name for number, name in enumerate(names)}
@@ -96,7 +96,7 @@ def _no_image_column(file: Path, values: Mapping[str, Any]) -> Problem | None:
                    droppable=False)  # fmt: skip
 
 
-def _files(path: Path) -> Iterator[Path]:
+def table_files(path: Path) -> Iterator[Path]:
     """The tables of a folder in order, or the file itself."""
     if not path.is_dir():
         yield path
@@ -108,7 +108,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 def is_table_folder(path: Path) -> bool:
     """Whether a folder holds tables that name or hold its pictures."""
-    return next(_files(path), None) is not None
+    return next(table_files(path), None) is not None
 
 
 def kind_of(path: Path) -> str:
@@ -137,17 +137,18 @@ def gather_labels(entries: Iterable[Record | Problem]) -> tuple[tuple[str, ...],
     return one_spelling(counts)
 
 
-def records(path: Path, *, values: bool = True) -> Iterator[Record | Problem]:
+def records(path: Path, *, values: bool = True, pictures: bool = False) -> Iterator[Record | Problem]:
     """The file's records in order; without `values` those of Parquet have their label, votes and candidates alone.
 
-    Raises UserError where the file is missing or of an unknown kind.
+    Pictures in Parquet stay there until they are needed, or come along with `pictures`, for one pass in order. Raises
+    UserError where the file is missing or of an unknown kind.
     """
     kind = kind_of(path)
     if kind not in SUFFIXES:
         raise UserError(f"{path}: a table is a file ending in {', '.join(SUFFIXES)}")
     readers = {".csv": _csv, ".tsv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json}
     try:
-        yield from _parquet(path, values=values) if kind == ".parquet" else readers[kind](path)
+        yield from _parquet(path, values=values, pictures=pictures) if kind == ".parquet" else readers[kind](path)
     except UnicodeDecodeError as error:
         yield Problem("not UTF-8", Place(str(path)), "", f"it cannot be decoded as {error.encoding}",
                       "save the file as UTF-8", droppable=False)  # fmt: skip
@@ -313,11 +314,11 @@ def _json(path: Path) -> Iterator[Record | Problem]:
         yield _object(Place(str(path), number, "item"), values)
 
 
-def _parquet(path: Path, *, values: bool) -> Iterator[Record | Problem]:
+def _parquet(path: Path, *, values: bool, pictures: bool) -> Iterator[Record | Problem]:
     try:
         with path.open("rb") as file, pq.ParquetFile(file) as table:
             names = [name for name in table.schema_arrow.names if values or column_name(name) in _LABELLING]
-        for number, row in stored_rows(path, names):
+        for number, row in stored_rows(path, names, pictures=pictures):
             yield Place(str(path), number + 1, "row"), row
     except pa.ArrowException as error:
         first = str(error).partition("\n")[0]

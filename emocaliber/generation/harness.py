@@ -3,7 +3,7 @@
 Not an engine, not a judge. Stop it at any moment and run it again: what is finished is not asked again, and the final
 files are those of an uninterrupted run.
 
-    emocaliber generate --data kaomoji --model DIR --out out/answers
+    emocaliber predict kaomoji --model DIR --out out/answers
 """
 
 from __future__ import annotations
@@ -22,32 +22,26 @@ from rich.text import Text
 from emocaliber import __version__
 from emocaliber.core.environment import describe
 from emocaliber.core.files import write_atomically
-from emocaliber.core.predictions import Source, State, write_predictions
+from emocaliber.core.predictions import State
 from emocaliber.core.prompting import Template
 from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
-from emocaliber.generation.consistency import consistency_rows
-from emocaliber.generation.engine import Engine, Response
+from emocaliber.generation.engine import Engine
 from emocaliber.generation.journal import Journal
-from emocaliber.generation.predict import rows_of
-from emocaliber.generation.records import Record, read_records, write_records
+from emocaliber.generation.readouts import MANIFEST, Record, responses_file, write_predictions_of, write_records
 from emocaliber.generation.respond import respond
+from emocaliber.generation.shards import Shard
 from emocaliber.reading import read_response
 
-JOURNAL, MANIFEST = "journal.jsonl", "manifest.json"
-FILES = {
-    Source.VERBALIZED: "predictions.jsonl",
-    Source.EXPECTED: "predictions-expected.jsonl",
-    Source.LOGPROB: "predictions-logprob.jsonl",
-    Source.SAMPLED: "predictions-sampled.jsonl",
-}
+JOURNAL = "journal.jsonl"
 
 
 @dataclass
 class Summary:
     """What a run did: rows over all draws, and of these what was asked now; `states` are those of the first draw.
 
-    `answered` counts the responses that hold an answer, `first_error` is the first reason why another does not.
+    `answered` counts the responses that hold an answer, `source_rows` the rows gone through, those of other shards
+    included; `first_error` is the first reason why a response holds no answer.
     """
 
     rows: int = 0
@@ -56,6 +50,7 @@ class Summary:
     seconds: float = 0.0
     states: Counter[str] = field(default_factory=Counter)
     answered: int = 0
+    source_rows: int = 0
     first_error: str = ""
 
     @property
@@ -86,13 +81,14 @@ def generate(
     constrain: bool = False,
     max_pixels: int = SHOWN_PIXELS,
     total: int | None = None,
+    shard: Shard | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Summary:
     """Ask about each sample, `draws` times, and write responses, predictions and the manifest under `out`.
 
     A picture of more than `max_pixels` is made smaller. `settings` (data, model, seed and so on, as JSON values) go
-    into the manifest as they are. `samples` is gone through once for each draw, as a stream. Raises UserError where
-    `out` is in use by another run or a sample that is to be judged has no label.
+    into the manifest as they are. `samples` is gone through once for each draw, as a stream; of a `shard`, only its
+    own are asked about. Raises UserError where `out` is in use by another run.
     """
     summary, started = Summary(), time.monotonic()
     with Journal(out / JOURNAL) as journal, _progress() as bar:
@@ -108,11 +104,12 @@ def generate(
                 max_pixels=max_pixels,
                 summary=summary,
                 bar=bar,
+                shard=shard,
             )
             write_records(responses_file(out, draw), _advancing(records, bar, task))
         summary.asked, summary.tokens = journal.added, journal.added_tokens
     summary.seconds = time.monotonic() - started
-    write_rows(out, template, method=method, draws=draws)
+    write_predictions_of(out, template, method=method, draws=draws)
     _write_manifest(
         out,
         engine,
@@ -122,31 +119,12 @@ def generate(
         max_pixels=max_pixels,
         summary=summary,
         settings=settings or {},
+        shard=shard,
     )
     return summary
 
 
-def responses_file(out: Path, draw: int) -> Path:
-    """Where the responses of one draw are written."""
-    return out / ("responses.jsonl" if draw == 0 else f"responses-{draw}.jsonl")
-
-
-def write_rows(out: Path, template: Template, *, method: str, draws: int) -> None:
-    """Read the responses under `out` again and write the prediction files that the template allows."""
-    sources = rows_of(_EXAMPLE, Response("", "", "stop"), template, method=method)
-    for source in sources:
-        rows = (
-            rows_of(record.sample, record.response, template, method=method)[source]
-            for record in read_records(responses_file(out, 0))
-        )
-        write_predictions(out / FILES[source], rows)
-    if draws > 1:
-        streams = [read_records(responses_file(out, draw)) for draw in range(draws)]
-        write_predictions(out / FILES[Source.SAMPLED], consistency_rows(streams, method))
-
-
 _FAILED = (State.ENGINE_ERROR.value, State.IMAGE_ERROR.value)
-_EXAMPLE = Sample("", b"", "", ("a",), "a", "", "", "")
 
 
 def _records(
@@ -160,18 +138,21 @@ def _records(
     max_pixels: int,
     summary: Summary,
     bar: Progress,
+    shard: Shard | None,
 ) -> Iterator[Record]:
-    waiting: deque[Sample] = deque()
+    waiting: deque[tuple[int, Sample]] = deque()
 
     def without_images() -> Iterator[Sample]:
-        for sample in samples:
-            waiting.append(replace(sample, image=b""))
-            yield sample
+        for place, sample in enumerate(samples, 1):
+            summary.source_rows = place
+            if shard is None or shard.holds(sample.id):
+                waiting.append((0 if shard is None else place, replace(sample, image=b"")))
+                yield sample
 
     for response in respond(
         without_images(), engine, template, journal=journal, draw=draw, constrain=constrain, max_pixels=max_pixels
     ):
-        sample = waiting.popleft()
+        place, sample = waiting.popleft()
         summary.rows += 1
         summary.answered += response.finish_reason not in _FAILED
         if response.error and not summary.first_error:
@@ -182,7 +163,7 @@ def _records(
         if draw == 0:
             reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
             summary.states[reading.state] += 1
-        yield Record.of(sample, response, template.hash)
+        yield Record.of(sample, response, template.hash, place)
 
 
 def _advancing(records: Iterable[Record], bar: Progress, task: TaskID) -> Iterator[Record]:
@@ -210,6 +191,7 @@ def _write_manifest(
     max_pixels: int,
     summary: Summary,
     settings: Mapping[str, object],
+    shard: Shard | None,
 ) -> None:
     manifest = {
         "emocaliber": __version__,
@@ -222,5 +204,5 @@ def _write_manifest(
         "settings": dict(settings),
         "rows": summary.rows,
         "states": dict(sorted(summary.states.items())),
-    }
+    } | ({} if shard is None else {"shard": str(shard), "source_rows": summary.source_rows})
     write_atomically(out / MANIFEST, [json.dumps(manifest, indent=2).encode() + b"\n"])

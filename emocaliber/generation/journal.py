@@ -21,10 +21,14 @@ from threading import Lock
 from types import TracebackType
 
 import msgspec
+import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import ENGINE_ERROR, IMAGE_ERROR, Response
 
+MOST_FILES = 1 << 12  # journals that can be read beside each other
+NEWEST = 1 << 16
+READ = 1 << 12
 _RETRIED = {ENGINE_ERROR, IMAGE_ERROR}
 
 
@@ -43,18 +47,17 @@ class Journal:
 
     On opening, a torn last line is cut off and unreadable lines are passed over: those samples are asked again.
     Engine and image errors are not kept, so that the next run tries them again. `added` and `added_tokens` count
-    what was appended since. The journals `beside` it, of other processes, are read as they are now. Memory: the keys
-    and offsets, not the texts.
+    what was appended since. The journals `beside` it, of other processes, are read as they are now. Memory: 16 bytes
+    an answer.
 
     Raises UserError where another run holds the file, or it cannot be opened.
-
     """
 
     def __init__(self, path: Path, beside: Sequence[Path] = ()) -> None:
         self.path = path
         self.added = 0
         self.added_tokens = 0
-        self._places: dict[str, tuple[int, int, int]] = {}  # the file's descriptor, offset and length
+        self._places = _Places()
         self._appending = Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +69,10 @@ class Journal:
         except BlockingIOError:
             os.close(self._file)
             raise UserError(f"{path} is in use by another run; let it end, or write to another folder") from None
-        self._beside = [os.open(other, os.O_RDONLY) for other in beside]
-        for other, file in zip(beside, self._beside, strict=True):
-            self._read_places(other, file)
-        self._end = self._read_places(path, self._file)
+        self._files = [self._file, *(os.open(other, os.O_RDONLY) for other in beside)]
+        for number, other in enumerate(beside, 1):
+            self._read_places(other, number)
+        self._end = self._read_places(path, 0)
         os.ftruncate(self._file, self._end)
 
     def __enter__(self) -> Journal:
@@ -83,16 +86,18 @@ class Journal:
 
     def close(self) -> None:
         """Give the files back."""
-        for file in (self._file, *self._beside):
+        for file in self._files:
             os.close(file)
 
     def find(self, key: str) -> Response | None:
         """The finished response to this question, or None. Safe to call from several threads."""
-        place = self._places.get(key)
+        with self._appending:
+            place = self._places.get(key)
         if place is None:
             return None
-        file, start, length = place
-        return msgspec.json.decode(os.pread(file, length, start), type=_Line).response
+        offset, number = divmod(place, MOST_FILES)
+        line = _line_at(self._files[number], offset)
+        return line.response if line.key == key else None
 
     def append(self, answers: Sequence[tuple[str, Response]]) -> None:
         """Write the answers and wait until they are on the disk; failed requests are left out. Safe in threads."""
@@ -100,27 +105,75 @@ class Journal:
             self._append(answers)
 
     def _append(self, answers: Sequence[tuple[str, Response]]) -> None:
-        kept = [(key, response) for key, response in answers if response.finish_reason not in _RETRIED]
-        lines = [msgspec.json.encode(_Line(key, response)) + b"\n" for key, response in kept]
+        finished = [(key, response) for key, response in answers if response.finish_reason not in _RETRIED]
+        lines = [msgspec.json.encode(_Line(key, response)) + b"\n" for key, response in finished]
         _write_all(self._file, b"".join(lines))
         os.fsync(self._file)
-        for (key, response), line in zip(kept, lines, strict=True):
+        for (key, response), line in zip(finished, lines, strict=True):
             self.added += 1
             self.added_tokens += response.tokens
-            self._places[key] = (self._file, self._end, len(line))
+            self._places.add(key, self._end * MOST_FILES)
             self._end += len(line)
 
-    def _read_places(self, path: Path, file: int) -> int:
-        """Index the complete lines; the offset after the last of them."""
+    def _read_places(self, path: Path, number: int) -> int:
+        """Index the complete lines of a file; the offset after the last of them."""
         offset = 0
         with path.open("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
                 with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                    self._places[msgspec.json.decode(line, type=_Line).key] = (file, offset, len(line))
+                    self._places.add(msgspec.json.decode(line, type=_Line).key, offset * MOST_FILES + number)
                 offset += len(line)
         return offset
+
+
+class _Places:
+    """Where the answer to a question stands: the first 64 bits of its key, and a number; the last one added counts.
+
+    Sorted arrays, and a mapping of the newest, which is merged into them as it grows.
+    """
+
+    def __init__(self) -> None:
+        self._keys, self._values = np.empty(0, np.uint64), np.empty(0, np.int64)
+        self._newest: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        self._merge()
+        return len(self._keys)
+
+    def get(self, key: str) -> int | None:
+        number = _numbered(key)
+        if (value := self._newest.get(number)) is not None:
+            return value
+        place = int(np.searchsorted(self._keys, np.uint64(number)))
+        return int(self._values[place]) if place < len(self._keys) and self._keys[place] == number else None
+
+    def add(self, key: str, value: int) -> None:
+        self._newest[_numbered(key)] = value
+        if len(self._newest) > max(NEWEST, len(self._keys) // 8):
+            self._merge()
+
+    def _merge(self) -> None:
+        keys = np.concatenate([np.fromiter(self._newest, np.uint64, len(self._newest)), self._keys])
+        values = np.concatenate([np.fromiter(self._newest.values(), np.int64, len(self._newest)), self._values])
+        self._keys, first = np.unique(keys, return_index=True)  # of equals the first, which is the newest
+        self._values, self._newest = values[first], {}
+
+
+def _numbered(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
+
+
+def _line_at(file: int, offset: int) -> _Line:
+    """The line that begins at an offset."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.pread(file, READ, offset + len(line))
+        if not part:
+            break
+        line += part[: part.find(b"\n") + 1] or part
+    return msgspec.json.decode(line, type=_Line)
 
 
 def _write_all(file: int, content: bytes) -> None:

@@ -3,7 +3,7 @@
 Not shards: no engine has a share of its own, so a fast one does more, none waits for the slowest, and nothing is lost
 to rounding. An engine process that dies hands its batch to another.
 
-    emocaliber generate --engine vllm --data-parallel 8 --data kaomoji --model DIR --out out/answers
+    emocaliber predict kaomoji --engine vllm --data-parallel 8 --model DIR --out out/answers
 """
 
 from __future__ import annotations

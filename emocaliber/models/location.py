@@ -14,6 +14,11 @@ from pathlib import Path
 from emocaliber.core.errors import UserError
 
 TINY = "tiny"
+TINY_ADAPTER = Path(str(files("emocaliber") / "data" / "tiny-adapter"))
+TINY_NOTE = (
+    "The tiny model that comes with emocaliber knows drawings only, kaomoji and emoji, and the question it was trained"
+    " on. How often it is right about photographs, or anything else, is unknown: expect little."
+)
 MODEL_CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

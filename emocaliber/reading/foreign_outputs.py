@@ -16,6 +16,7 @@ import msgspec
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import open_text
+from emocaliber.core.prediction_files import is_columnar
 from emocaliber.core.predictions import Prediction, Source, decode_lines, read_predictions
 from emocaliber.reading import read_response
 
@@ -31,13 +32,17 @@ class MergedLine(msgspec.Struct, frozen=True):
 
 def is_table(path: Path) -> bool:
     """Whether the file is a table, for `tables.read_table`: neither a prediction file nor merged output."""
+    if is_columnar(path):
+        return False
     keys = _first_keys(path)
     return keys is None or not ("response" in keys or "state" in keys or {"source", "method"} <= keys or not keys)
 
 
-def read_lines(path: Path) -> Iterator[Prediction]:
-    """The rows of a prediction file or of merged output. Raises UserError naming file, line and key."""
-    return read_merged(path) if "response" in (_first_keys(path) or ()) else read_predictions(path)
+def read_lines(path: Path, *, unlabelled: bool = False) -> Iterator[Prediction]:
+    """The rows of a prediction file or of merged output. Raises UserError naming file, line and key; unless
+    `unlabelled`, also for a row without truth."""
+    merged = "response" in (_first_keys(path) or ())
+    return read_merged(path) if merged else read_predictions(path, unlabelled=unlabelled)
 
 
 def _first_keys(path: Path) -> set[str] | None:

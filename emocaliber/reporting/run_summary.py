@@ -162,7 +162,7 @@ def choose_examples(
             row.id,
             row.task,
             row.group,
-            row.truth,
+            str(row.truth),
             str(row.predicted),
             _confidence(row),
             response(row.id),

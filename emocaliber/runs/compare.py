@@ -77,7 +77,7 @@ def _others(paths: Sequence[Path], columns: Columns, run_rows: Sequence[Predicti
     Raises UserError where a table has no labels, an id is not the run's, or a true label differs from it.
     """
     by_id, others = {row.id: row for row in run_rows}, defaultdict(list)
-    spelling = {row.truth.casefold(): row.truth for row in run_rows}
+    spelling = {str(row.truth).casefold(): str(row.truth) for row in run_rows}
     for path in paths:
         if not is_table(path):
             for row in read_lines(path):
@@ -88,7 +88,7 @@ def _others(paths: Sequence[Path], columns: Columns, run_rows: Sequence[Predicti
             raise UserError(f"{path}: the run's rows have labels; name --label-column and --prediction-column")
         for row in table.rows:
             own = by_id.get(row.id)
-            if own is None or own.truth.casefold() != row.truth.casefold():
+            if own is None or str(own.truth).casefold() != str(row.truth).casefold():
                 problem = "is not that of a test sample of the run" if own is None else f"is {own.truth!r} in the run"
                 raise UserError(f"{path}: id {row.id!r} {problem}; give the samples' own ids (--id-column) and labels")
             predicted = None if row.predicted is None else spelling.get(row.predicted.casefold(), row.predicted)

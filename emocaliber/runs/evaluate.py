@@ -1,6 +1,6 @@
 """The end of the road: ask a trained model about calibration and test rows, and judge what it says.
 
-Not an engine and not a metric: `emocaliber generate` asks and `emocaliber score` judges, with the keys that a flat
+Not an engine and not a metric: `emocaliber predict` asks and `emocaliber score` judges, with the keys that a flat
 evaluate.yaml gives them. Stopped and started again, it asks only what is not answered yet.
 
     emocaliber run recipes/qwen2.5-vl-7b/evaluate.yaml --model out/model --out out/evaluation
@@ -8,24 +8,37 @@ evaluate.yaml gives them. Stopped and started again, it asks only what is not an
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.predictions import Source, read_predictions, write_predictions
 from emocaliber.core.yaml_files import read_mapping
 from emocaliber.evaluation.suite import load_suite
-from emocaliber.generation.harness import FILES
-from emocaliber.runs import generate as command
+from emocaliber.generation.readouts import FILES
+from emocaliber.runs.predict import PredictSettings, predict
 from emocaliber.runs.scoring import score_files
 from emocaliber.stages.calibrate.split import fresh_rows, trained_clusters_of
 
 SPLITS = ("calibrate", "test")
 READ_OUTS = {"stated": Source.VERBALIZED, "expected": Source.EXPECTED, "probability": Source.LOGPROB}
+OURS = {"data", "suite"}
+SET_BY_COMMAND = {"source", "split", "model", "adapter"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluate.yaml: the data sets, the suite that declares their tasks, and how each of them is asked about."""
+
+    data: tuple[str, ...]
+    suite: Path | None
+    settings: PredictSettings
 
 
 def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
@@ -33,53 +46,45 @@ def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
 
     Raises UserError where a key is unknown, or rows cannot be asked about.
     """
-    values = settings(path)
-    data, suite = values.pop("data"), values.pop("suite", None)
+    evaluation = read_evaluation(path)
+    settings = dataclasses.replace(evaluation.settings, model=model, adapter=adapter)
     trained = trained_clusters_of(adapter or model)
-    asked = ["--model", model, *(["--adapter", adapter] if adapter else [])]
     rows: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for split in SPLITS:
-        folders = [out / "answers" / split / Path(name).stem for name in data]
-        for name, folder in zip(data, folders, strict=True):
+        folders = [out / "answers" / split / Path(name).stem for name in evaluation.data]
+        for name, folder in zip(evaluation.data, folders, strict=True):
             print(f"{name}, {split}:", flush=True)
-            command.run(parsed(path, values, [*asked, "--data", name, "--split", split, "--out", str(folder)]))
+            predict(dataclasses.replace(settings, source=(name,), split=split), folder)
         for read_out, source in READ_OUTS.items():
             target = out / "rows" / f"{read_out}.{split}.jsonl"
             rows[split] += merged(folders, source, target, read_out, trained if split == "calibrate" else frozenset())
-    score_files(rows["test"], calibration=rows["calibrate"], suite=None if suite is None else Path(suite), out=out)
+    score_files(rows["test"], calibration=rows["calibrate"], suite=evaluation.suite, out=out)
     return out / "report.html"
 
 
-def settings(path: Path) -> dict[str, Any]:
-    """The keys of an evaluate.yaml. Raises UserError where it, its suite or a key is wrong, or it names no data."""
+def read_evaluation(path: Path) -> Evaluation:
+    """An evaluate.yaml. Raises UserError where it, its suite or a key is wrong, or it names no data."""
     values = read_mapping(path)
     if not (isinstance(values.get("data"), list) and values["data"]):
         raise UserError(f"{path}: data: give a list such as [kaomoji, emoji]")
-    if "suite" in values:
-        load_suite(Path(values["suite"]))
-    parsed(
-        path,
-        {k: v for k, v in values.items() if k not in {"data", "suite"}},
-        ["--data", "x", "--model", "x", "--out", "x"],
-    )
-    return values
+    suite = None if "suite" not in values else Path(values["suite"])
+    if suite is not None:
+        load_suite(suite)
+    asked = {key: value for key, value in values.items() if key not in OURS}
+    return Evaluation(tuple(map(str, values["data"])), suite, _settings(path, asked))
 
 
-def parsed(path: Path, values: dict[str, Any], more: list[str]) -> argparse.Namespace:
-    """The keys as `emocaliber generate` takes them. Raises UserError naming a key that it does not know."""
-    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    command.add_arguments(parser)
-    flags = list(more)
-    for key, value in values.items():
-        flag = "--" + str(key).replace("_", "-")
-        flags += [flag] if value is True else [] if value is False else [flag, str(value)]
+def _settings(path: Path, values: Mapping[str, Any]) -> PredictSettings:
+    keys = {field.name for field in dataclasses.fields(PredictSettings)} - SET_BY_COMMAND
+    for key in values:
+        if key not in keys:
+            near = did_you_mean(key, keys) or f"; the keys are data, suite, {', '.join(sorted(keys))}"
+            raise UserError(f"{path}: unknown key {key!r}{near}")
     try:
-        found, unknown = parser.parse_known_args(flags)
-    except argparse.ArgumentError as error:
-        raise UserError(f"{path}: {error}") from error
-    if unknown:
-        raise UserError(f"{path}: unknown key {unknown[0].removeprefix('--')!r}; see `emocaliber generate --help`")
-    return found
+        return msgspec.convert({"source": (), **values}, PredictSettings)
+    except msgspec.ValidationError as error:
+        what, _, key = str(error).partition(" - at `$.")
+        raise UserError(f"{path}: {key.rstrip('`')}: {what[0].lower()}{what[1:]}") from None
 
 
 def merged(folders: list[Path], source: Source, target: Path, read_out: str, trained: frozenset[str]) -> Iterator[Path]:

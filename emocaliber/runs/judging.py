@@ -14,8 +14,8 @@ from emocaliber.core.prompting import ANSWER_TOKENS, load_template
 from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.generation.harness import FILES, generate, responses_file
-from emocaliber.generation.records import read_records
+from emocaliber.generation.harness import generate
+from emocaliber.generation.readouts import FILES, read_records, responses_file
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.resume import file_hash

@@ -84,10 +84,10 @@ def read_methods(
                 _refuse_other_rows(path, table, numbered)
             rows: Iterable[Prediction] = table.rows
         else:
-            rows = read_lines(path)
-        found = split_by_method(_counted(rows, path, on_progress))
+            rows = read_lines(path, unlabelled=True)
+        found = split_by_method(_labelled(_counted(rows, path, on_progress), path, on_note))
         if not found:
-            raise UserError(f"{path} holds no row; a run writes one for every sample, refused ones too")
+            raise UserError(f"{path} holds no row with a label; a run writes one for every sample, refused ones too")
         for name, predictions in found.items():
             unique = name if name not in methods else f"{name} [{path.parent.name}/{path.stem}]"
             if unique in methods:
@@ -119,6 +119,18 @@ def _matched(held: dict[str, PredictionTable], methods: Sequence[str]) -> dict[s
     if unknown := sorted(set(held) - set(methods)):
         raise UserError(f"the calibration rows are of {unknown}, the predictions of {list(methods)}: names must match")
     return held
+
+
+def _labelled(rows: Iterable[Prediction], path: Path, on_note: Progress) -> Iterable[Prediction]:
+    """The rows that can be judged; how many others there are is noted."""
+    unlabelled = 0
+    for row in rows:
+        if row.truth is None:
+            unlabelled += 1
+        else:
+            yield row
+    if unlabelled:
+        on_note(f"{path.name}: {unlabelled:,} rows have no label and are not judged")
 
 
 def _counted(rows: Iterable[Prediction], path: Path, on_progress: Progress) -> Iterable[Prediction]:

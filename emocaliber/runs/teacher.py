@@ -23,7 +23,7 @@ from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import STOP, Request, Response
 from emocaliber.generation.journal import Journal, content_key
-from emocaliber.generation.predict import normalised
+from emocaliber.generation.readouts import normalised
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import model_folder

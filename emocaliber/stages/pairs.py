@@ -2,7 +2,7 @@
 
 Pure functions. Both answers of a pair name the same label, so what is preferred is the confidence alone, and no
 preference is ever for a label that is wrong (the pairs of Leng et al. 2024, arXiv 2410.09724). Not a trainer, and
-nothing is sampled here: `emocaliber generate --samples K` does that.
+nothing is sampled here: `emocaliber predict --samples K` does that.
 
     emocaliber data pairs draws/responses.*.jsonl --out pairs.jsonl
 """

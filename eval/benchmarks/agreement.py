@@ -1,11 +1,11 @@
-"""Do two runs agree? The share of answers in which two folders of `emocaliber generate` differ, and how far apart the
+"""Do two runs agree? The share of answers in which two folders of `emocaliber predict` differ, and how far apart the
 probabilities are.
 
 Not a test (tests/generation/test_engines_agree.py allows one answer in a hundred to differ): the exact figures. Float32
 sums differ in their last bits from engine to engine, and so can an answer whose two best tokens are all but equal.
 
-    emocaliber generate --data kaomoji --model tiny --adapter ADAPTER --out out/plain
-    emocaliber generate --data kaomoji --model tiny --adapter ADAPTER --engine vllm --dtype float32 --out out/served
+    emocaliber predict kaomoji --model tiny --adapter ADAPTER --out out/plain
+    emocaliber predict kaomoji --model tiny --adapter ADAPTER --engine vllm --dtype float32 --out out/served
     python eval/benchmarks/agreement.py out/plain out/served
 """
 
@@ -19,8 +19,7 @@ import numpy as np
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import read_predictions
 from emocaliber.generation.engine import IMAGE_ERROR
-from emocaliber.generation.harness import FILES, responses_file
-from emocaliber.generation.records import read_records
+from emocaliber.generation.readouts import FILES, read_records, responses_file
 
 
 def compare_texts(first: Path, second: Path) -> str:
@@ -57,7 +56,7 @@ def compare_rows(first: Path, second: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Compare the answers of two runs of `emocaliber generate`.")
+    parser = argparse.ArgumentParser(description="Compare the answers of two runs of `emocaliber predict`.")
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     arguments = parser.parse_args()

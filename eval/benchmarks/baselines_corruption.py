@@ -34,7 +34,7 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.baselines.views import Views
-from emocaliber.core.predictions import Prediction, read_predictions
+from emocaliber.core.predictions import Prediction, Source, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.corruption import IMAGE_CORRUPTIONS, corrupted_sample
 from emocaliber.data.embedded import load
@@ -43,7 +43,8 @@ from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.counts import Counts, count_rows
 from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.trusted import best_f1_threshold, trust_all_f1, trusted_at
-from emocaliber.generation.predict import predict
+from emocaliber.generation import readouts
+from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
 from emocaliber.runs.compare import BASELINES, COMPARED
@@ -146,15 +147,17 @@ def picture_points(run: Path) -> Iterator[Point]:
         str(embedded_base()), adapter=run / "3-calibrate" / "adapter", batch_size=96, max_new_tokens=12
     )
     trusted = {SAID: _threshold(run, "stated"), LIKELY: _threshold(run, "probability")}
-    clean: list[Point] = []
+    clean, template = list[Point](), load_template("label-confidence")
     for kind in IMAGE_CORRUPTIONS:
         for level in (0.0, *IMAGE_LEVELS):
             if level or not clean:
                 corrupted = [corrupted_sample(sample, kind, level) for sample in samples]
                 rows = rows_of(corrupted, samples[0].candidates, extractor.views(corrupted))
                 made = [_judged(kind, level, name, estimator, rows, TASK) for name, estimator in fitted.items()]
-                read = predict(corrupted, engine, load_template("label-confidence"), method="language model")
-                for name, readout in ((SAID, read.verbalized), (LIKELY, read.logprob)):
+                answers = zip(corrupted, respond(corrupted, engine, template), strict=True)
+                read = [readouts.rows_of(sample, answer, template, method=LIKELY) for sample, answer in answers]
+                for name, source in ((SAID, Source.VERBALIZED), (LIKELY, Source.LOGPROB)):
+                    readout = [row[source] for row in read]
                     doubt = 1 - float(classification.mean_confidence(tallied(readout)))
                     made.append(point(kind, level, name, readout, trusted[name], doubt))
                 clean = clean or made

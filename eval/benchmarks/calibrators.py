@@ -27,10 +27,12 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 from emocaliber.cli import main as emocaliber
 from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
-from emocaliber.generation.predict import predict
+from emocaliber.generation.readouts import rows_of
+from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import model_folder
 from emocaliber.runs.inputs import samples_of
+from emocaliber.runs.judging import READ_OUTS
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.resume import run_step
 from emocaliber.runs.train import train
@@ -113,8 +115,7 @@ def drawn_pairs(data: Sequence[str], adapter: Path, out: Path) -> Path:
             for n, name in enumerate(data):
                 draws = ["--samples", str(DRAWS), "--temperature", "1", "--batch-size", "96", "--max-new-tokens", "12"]
                 batch = [
-                    "generate",
-                    "--data",
+                    "predict",
                     name,
                     "--split",
                     "calibrate",
@@ -141,13 +142,11 @@ def answered(adapter: Path, data: Sequence[str], splits: Sequence[str], out: Pat
         model = model_folder(recipe("tiny/3-calibrate.yaml", data, 0).model)
         engine = TransformersEngine(model, adapter=adapter, batch_size=96, max_new_tokens=12)
         for split in splits:
-            readouts = predict(samples_of(data, [split]), engine, load_template("label-confidence"), method=out.name)
-            for name, rows in (
-                ("stated", readouts.verbalized),
-                ("expected", readouts.expected),
-                ("probability", readouts.logprob),
-            ):
-                write_predictions(folder / f"{name}.{split}.jsonl", rows)
+            samples, template = samples_of(data, [split]), load_template("label-confidence")
+            answers = zip(samples, respond(samples, engine, template), strict=True)
+            rows = [rows_of(sample, answer, template, method=out.name) for sample, answer in answers]
+            for name, source in READ_OUTS.items():
+                write_predictions(folder / f"{name}.{split}.jsonl", (row[source] for row in rows))
         return {}
 
     run_step(out, {"adapter": str(adapter), "data": list(data)}, work)

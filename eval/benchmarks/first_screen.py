@@ -1,7 +1,7 @@
 """The README's results table and reliability figure, from a finished run of the tiny recipes.
 
 emocaliber run recipes/tiny --out out/demo && emocaliber compare out/demo
-emocaliber generate --data kaomoji --model tiny --template label-confidence --out out/untrained
+emocaliber predict kaomoji --model tiny --template label-confidence --out out/untrained
 python eval/benchmarks/first_screen.py out/demo --untrained out/untrained --figure eval/results/reliability.svg
 """
 
@@ -49,7 +49,7 @@ def rows_of(run: Path, untrained: Path, split: str) -> Rows:
     """Each method's rows of the task's group, under the keys of METHODS."""
     rows, fresh = read_rows(run, split), read_rows(run, "calibrate")
     chosen = {
-        UNTRAINED: list(read_predictions(untrained / "predictions-verbalized.jsonl")) if split == "test" else [],
+        UNTRAINED: list(read_predictions(untrained / "predictions.jsonl")) if split == "test" else [],
         STAGE_1_SCALED: temperature_scaled(rows[STAGE_1], fresh[STAGE_1], STAGE_1_SCALED),
         STAGE_2: rows[STAGE_2],
         STATED: rows[STATED],
@@ -128,7 +128,7 @@ def main() -> None:
     """Print the table, write the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run's folder that `emocaliber compare` has been through")
-    parser.add_argument("--untrained", type=Path, required=True, help="--out of `generate` without an adapter")
+    parser.add_argument("--untrained", type=Path, required=True, help="--out of `predict` without an adapter")
     parser.add_argument("--figure", type=Path, required=True, help="SVG file to write")
     arguments = parser.parse_args()
     test, calibration = (rows_of(arguments.run, arguments.untrained, split) for split in ("test", "calibrate"))

@@ -29,7 +29,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, TrainerCallbac
 from emocaliber.cli import main as command_line  # noqa: E402
 from emocaliber.core.prompting import load_template  # noqa: E402
 from emocaliber.data.parquet import read_samples  # noqa: E402
-from emocaliber.generation.predict import predict  # noqa: E402
+from emocaliber.generation.respond import respond  # noqa: E402
 from emocaliber.generation.transformers_engine import TransformersEngine  # noqa: E402
 from emocaliber.runs.estimate import GIB, estimate  # noqa: E402
 from emocaliber.runs.recipes import read_recipe  # noqa: E402
@@ -121,9 +121,9 @@ def queried(model: Path, data: Path, device: str) -> str:
     """Pictures a second by transformers, without and with the loading of kernels that the first batch pays for."""
     engine = TransformersEngine(model, device=device, batch_size=8, max_new_tokens=8)
     samples, template = read_samples(data, "train"), load_template("label")
-    predict(samples[:8], engine, template, method="gpu")
+    list(respond(samples[:8], engine, template))
     began = time.monotonic()
-    predict(samples, engine, template, method="gpu")
+    list(respond(samples, engine, template))
     return f"Generation by transformers: {len(samples) / (time.monotonic() - began):.1f} pictures/s."
 
 

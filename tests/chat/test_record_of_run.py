@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from emocaliber.chat.model import TINY_ADAPTER
 from emocaliber.chat.record import FILE, held_out_rows, read_record
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
+from emocaliber.models.location import TINY_ADAPTER
 from emocaliber.stages.calibrate.split import held_out_clusters, write_trained_clusters
 from emocaliber.stages.calibrate.stage import held_out_split
 from emocaliber.stages.examples import TrainingExample

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.chat.model import TINY_ADAPTER
 from emocaliber.chat.record import FILE
 from emocaliber.core.images import decode_image
 from emocaliber.core.prompting import load_template
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation.engine import Request
 from emocaliber.generation.server_engine import ServerEngine
-from emocaliber.models.location import embedded_base
+from emocaliber.models.location import TINY_ADAPTER, embedded_base
 from tests.chat.browser import Browser
 from tests.chat.conftest import page
 from tests.chat.test_page import shown_json

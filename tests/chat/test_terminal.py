@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.chat.model import TINY_ADAPTER, ModelChoice
+from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.terminal import lines_of, printable
 from emocaliber.cli import main
+from emocaliber.models.location import TINY_ADAPTER
 from emocaliber.models.question import FILE as QUESTION_FILE
 from tests.chat.conftest import bomb, noisy_jpeg
 from tests.chat.test_answer import read

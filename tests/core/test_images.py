@@ -1,7 +1,9 @@
 """Images: decoded alike whatever their encoding, refused with one sentence where they cannot be trusted."""
 
+import base64
 import struct
 import zlib
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -153,3 +155,25 @@ def test_metadata_that_is_too_large_is_named():
     info.add_text("Comment", "x" * 3_000_000, zip=True)
     with pytest.raises(ImageError, match="save it without metadata"):
         load_image(encoded(GRADIENT, pnginfo=info))
+
+
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
+    "ACJpbG9jAAAAAERAAAEAAQAAAAABegABAAAAAAAAAFEAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRt"
+    "AAAAAAABAAAA1mlwcnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMA"
+    "AAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xy"
+    "bmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAAFlt"
+    "ZGF0AAAATSgBrxOARoW3WMUeaiyWQuLSl8ggqzEkQZ5SEG0hA/eYqhF3sjfRQQtiBdeDuykwP1RAHC7yJYAbBFRp553YZksFjfGz"
+    "YZL+2hXgzWlT"
+)
+"""64 x 64 pixels, white in the corners and black in the middle, as pillow-heif writes them."""
+
+
+def test_a_telephones_picture_is_decoded_where_its_decoder_is_installed_and_else_says_what_to_install():
+    if find_spec("pillow_heif") is None:
+        with pytest.raises(ImageError, match=r"save it as JPEG, or for HEIC pip install 'emocaliber\[heic\]'"):
+            load_image(HEIC)
+        return
+    picture = load_image(HEIC)
+    assert (picture.mode, picture.size) == ("RGB", (64, 64))
+    assert picture.getpixel((0, 0))[0] > picture.getpixel((32, 32))[0] + 150

@@ -1,5 +1,6 @@
 """A random Qwen2.5-VL on disk, small enough for quick tests: its answers mean nothing, its probabilities are exact."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from emocaliber.core.images import load_image
-from emocaliber.core.prompting import LEVELS, load_template, messages
+from emocaliber.core.predictions import Prediction, Source
+from emocaliber.core.prompting import LEVELS, Template, load_template, messages
+from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.data.embedded import load
-from emocaliber.generation.engine import Request
-from emocaliber.generation.respond import choices_of
+from emocaliber.generation.engine import Engine, Request
+from emocaliber.generation.readouts import rows_of
+from emocaliber.generation.respond import choices_of, respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
 from emocaliber.models.tiny import build_tiny
@@ -30,6 +34,14 @@ VLLM_ON_CPU = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "HF_HUB_OFFLINE": "1",
 }
+
+
+def rows_in_memory(
+    samples: Sequence[Sample], engine: Engine, template: Template, *, constrain: bool = False
+) -> list[dict[Source, Prediction]]:
+    """Each sample's read-outs, asked without a file."""
+    responses = respond(samples, engine, template, constrain=constrain)
+    return [rows_of(sample, answer, template, method="m") for sample, answer in zip(samples, responses, strict=True)]
 
 
 @pytest.fixture(scope="session")

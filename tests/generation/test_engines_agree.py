@@ -17,14 +17,13 @@ import pytest
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import read_image_bytes
-from emocaliber.core.predictions import State, read_predictions
+from emocaliber.core.predictions import Source, State, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
-from emocaliber.generation.predict import predict
-from emocaliber.generation.records import Record, read_records
+from emocaliber.generation.readouts import Record, read_records
 from emocaliber.generation.server_engine import ServerEngine
 from emocaliber.models.location import embedded_base
-from tests.generation.conftest import VLLM_ON_CPU
+from tests.generation.conftest import VLLM_ON_CPU, rows_in_memory
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]
 COUNT = 210
@@ -53,7 +52,7 @@ def samples_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generate(samples: Path, model: Path, out: Path, *options: str) -> list[Record]:
-    command = ["generate", "--data", str(samples), "--model", str(model), "--out", str(out), "--dtype", "float32"]
+    command = ["predict", str(samples), "--model", str(model), "--out", str(out), "--dtype", "float32"]
     done = subprocess.run(
         [sys.executable, "-m", "emocaliber", *command, "--max-new-tokens", "12", *options],
         env={**os.environ, **VLLM_ON_CPU},
@@ -138,8 +137,8 @@ def test_a_server_answers_as_transformers_does_with_a_lora_adapter(
         asked = (*options, "--engine", "server", "--url", url, "--url", url, "--tokenizer", str(embedded_base()))
         served = generate(samples_file, Path("base"), tmp_path / "s", "--adapter", "tuned", *asked)
         held = ServerEngine([url], "tuned", max_new_tokens=100)
-        json_rows = predict(load("kaomoji", "test")[:20], held, load_template("json"), method="m", constrain=True)
-        assert {row.state for row in json_rows.verbalized} == {State.OK}
+        json_rows = rows_in_memory(load("kaomoji", "test")[:20], held, load_template("json"), constrain=True)
+        assert {row[Source.VERBALIZED].state for row in json_rows} == {State.OK}
         with pytest.raises(UserError, match="changes no answer"):
             ServerEngine([url], "base", base="base")
         with pytest.raises(UserError, match="does not serve"):

@@ -9,9 +9,9 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Source, State
 from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.core.samples import Sample
+from emocaliber.generation.asking_again import FollowUpEngine, in_two_steps, joined
 from emocaliber.generation.engine import Request, Response
-from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps, joined
-from emocaliber.generation.predict import rows_of
+from emocaliber.generation.readouts import rows_of
 from emocaliber.generation.respond import choices_of
 from emocaliber.generation.transformers_engine import TransformersEngine
 

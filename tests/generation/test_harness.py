@@ -138,8 +138,8 @@ def test_killed_ten_times_the_files_are_those_of_an_uninterrupted_run(random_mod
     samples_file(tmp_path / "samples.parquet", 600)
 
     def command(out: str) -> list[str]:
-        options = ["--data", "samples.parquet", "--model", str(random_model), "--max-new-tokens", "4", "--out", out]
-        return [sys.executable, "-m", "emocaliber", "generate", *options]
+        options = ["samples.parquet", "--model", str(random_model), "--max-new-tokens", "4", "--out", out]
+        return [sys.executable, "-m", "emocaliber", "predict", *options]
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = time.monotonic()

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from emocaliber.core.prompting import load_template
+from emocaliber.generation.asking_again import RetryingEngine, better
 from emocaliber.generation.engine import ENGINE_ERROR, Request, Response
-from emocaliber.generation.retry import RetryingEngine, better
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.reading import read_response
 

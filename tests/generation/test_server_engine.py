@@ -19,7 +19,7 @@ from emocaliber.core.predictions import State
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.engine import ENGINE_ERROR, Request, Response
 from emocaliber.generation.harness import generate
-from emocaliber.generation.records import read_records
+from emocaliber.generation.readouts import read_records
 from emocaliber.generation.server_engine import ServerEngine
 from emocaliber.generation.server_replies import ReplyError, failure
 from emocaliber.reading import read_response
@@ -187,8 +187,8 @@ def test_a_run_in_which_nothing_was_answered_ends_with_exit_code_2_and_the_reaso
 ) -> None:
     server = WrongServer(lambda: "400")
     with serving(server) as url:
-        options = ["--data", "kaomoji", "--limit", "3", "--engine", "server", "--url", url, "--model", "tuned"]
-        assert main(["generate", *options, "--out", str(tmp_path / "out")]) == 2
+        options = ["kaomoji", "--limit", "3", "--engine", "server", "--url", url, "--model", "tuned"]
+        assert main(["predict", *options, "--out", str(tmp_path / "out")]) == 2
     printed = capsys.readouterr().err
     assert "failed, the first so far: status 400: Provider returned error" in printed
     assert "nothing was answered: status 400" in printed

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emocaliber.core.predictions import Prediction, State
+from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.samples import Sample
+from emocaliber.generation.asking_again import FollowUpEngine, in_two_steps
 from emocaliber.generation.engine import Request, StreamingEngine
-from emocaliber.generation.follow_up import FollowUpEngine, in_two_steps
-from emocaliber.generation.predict import predict
 from emocaliber.generation.transformers_engine import TransformersEngine
-from tests.generation.conftest import VLLM_ON_CPU
+from tests.generation.conftest import VLLM_ON_CPU, rows_in_memory
 from tests.generation.test_harness import png
 from tests.generation.test_listening import check_stop, check_stream
 
@@ -34,7 +33,7 @@ def engine(random_model: Path) -> StreamingEngine:
 
 def rows_held_to(template: Template, engine: StreamingEngine) -> list[Prediction]:
     samples = [Sample(str(n), png(n), "t", LABELS, "sad", "test", "g", str(n)) for n in range(12)]
-    return predict(samples, engine, template, method="m", constrain=True).verbalized
+    return [row[Source.VERBALIZED] for row in rows_in_memory(samples, engine, template, constrain=True)]
 
 
 @pytest.mark.parametrize("name", ["label-confidence", "json"])

@@ -21,7 +21,7 @@ from tests.generation.conftest import VLLM_ON_CPU
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ["train", str(ROOT / "recipes" / "tiny" / "1-label.yaml"), "data=[emoji]", "max_steps=1000"]
-GENERATE = ["generate", "--data", "kaomoji", "--model", str(embedded_base()), "--template", "label"]
+PREDICT = ["predict", "kaomoji", "--model", str(embedded_base()), "--template", "label"]
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 SECONDS = 10
 PATIENCE = 240  # for a start on a busy machine
@@ -100,7 +100,7 @@ def check_journal(out: Path) -> None:
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_parallel_engines_end_with_the_run(number: signal.Signals, tmp_path: Path) -> None:
     options = ["--data-parallel", "2", "--batch-size", "8", "--out", str(tmp_path / "out")]
-    with started("-m", "emocaliber", *GENERATE, *options) as process:
+    with started("-m", "emocaliber", *PREDICT, *options) as process:
         wait_for(lambda: answers(tmp_path / "out") > 0, process)
         stop(process, number, members=3)
     check_journal(tmp_path / "out")
@@ -111,7 +111,7 @@ def test_parallel_engines_end_with_the_run(number: signal.Signals, tmp_path: Pat
 def test_vllms_processes_end_with_the_run(number: signal.Signals, tmp_path: Path) -> None:
     apart = VLLM_ON_CPU | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
     options = ["--engine", "vllm", "--max-model-len", "512", "--out", str(tmp_path / "out")]
-    with started("-m", "emocaliber", *GENERATE, *options, **apart) as process:
+    with started("-m", "emocaliber", *PREDICT, *options, **apart) as process:
         wait_for(lambda: answers(tmp_path / "out") > 0, process)
         stop(process, number, members=3)
     check_journal(tmp_path / "out")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.core.predictions import State
+from emocaliber.core.predictions import Source, State
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.generation.engine import STOP, Response
-from emocaliber.generation.predict import read_out
+from emocaliber.generation.readouts import rows_of
 from emocaliber.reading import read_response
 from emocaliber.reading.foreign_outputs import read_merged
 from emocaliber.stages.rewards import stated
@@ -52,7 +52,7 @@ def test_whoever_reads_a_response_reads_the_same(tmp_path: Path):
     for number, text in enumerate(texts(300)):
         reading = read_response(text, SAMPLE.candidates)
         sample = dataclasses.replace(SAMPLE, id=str(number))
-        [row] = read_out([sample], [Response(str(number), text, STOP)], template, method="m").verbalized
+        row = rows_of(sample, Response(str(number), text, STOP), template, method="m")[Source.VERBALIZED]
         harness = read_response(text, SAMPLE.candidates, finish_reason=STOP)
         assert (row.predicted, row.confidence, row.state) == (harness.label, harness.confidence, harness.state)
         expected = (reading.label, reading.confidence) if reading.state is State.OK else None

@@ -17,7 +17,7 @@ import pytest
 from emocaliber.cli import main
 from emocaliber.cli.main import build_parser
 from emocaliber.core.predictions import write_predictions
-from emocaliber.generation.records import write_records
+from emocaliber.generation.readouts import write_records
 from emocaliber.runs.resume import write_json
 from tests.data import layout_files
 from tests.prediction_rows import predictions
@@ -28,7 +28,7 @@ Bytes = dict[str, bytes]
 REQUIRED = {
     "train": "recipes/tiny/1-label.yaml data=[emoji] max_steps=1",
     "run": "recipes/tiny",
-    "generate": "--data kaomoji --model tiny --limit 1",
+    "predict": "kaomoji --model tiny --limit 1",
     "data check": "photos",
     "data convert": "photos",
     "data split": "photos",

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from emocaliber.core.predictions import Prediction, State, read_predictions, write_predictions
+from emocaliber.core.predictions import Prediction, Source, State, read_predictions, write_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.generation.engine import ENGINE_ERROR, IMAGE_ERROR, LENGTH, STOP, Response
-from emocaliber.generation.predict import predict, read_out
+from emocaliber.generation.readouts import rows_of
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
+from tests.generation.conftest import rows_in_memory
 from tests.prediction_rows import predictions
 
 TEMPLATE = load_template("label-confidence")
@@ -42,13 +43,14 @@ def test_every_kind_of_response_keeps_its_row_with_the_state_that_names_it(tmp_p
         Response(sample.id, text.format(label=sample.label), finish)
         for sample, (text, finish, _) in zip(SAMPLES, ANSWERS.values(), strict=True)
     ]
-    rows = read_out(SAMPLES, responses, TEMPLATE, method="m")
-    for own in (rows.verbalized, rows.expected, rows.logprob):
-        assert [row.id for row in own] == [sample.id for sample in SAMPLES]
-    assert [row.state for row in rows.verbalized] == [state for _, _, state in ANSWERS.values()]
-    write_predictions(tmp_path / "rows.jsonl", rows.verbalized)
-    assert list(read_predictions(tmp_path / "rows.jsonl")) == rows.verbalized
-    card = build_scorecard({"m": rows.verbalized}, settings=FAST).method("m").find("all")
+    rows = [rows_of(sample, answer, TEMPLATE, method="m") for sample, answer in zip(SAMPLES, responses, strict=True)]
+    for source in (Source.VERBALIZED, Source.EXPECTED, Source.LOGPROB):
+        assert [row[source].id for row in rows] == [sample.id for sample in SAMPLES]
+    verbalized = [row[Source.VERBALIZED] for row in rows]
+    assert [row.state for row in verbalized] == [state for _, _, state in ANSWERS.values()]
+    write_predictions(tmp_path / "rows.jsonl", verbalized)
+    assert list(read_predictions(tmp_path / "rows.jsonl")) == verbalized
+    card = build_scorecard({"m": verbalized}, settings=FAST).method("m").find("all")
     assert (card.n, card.n_answered) == (len(SAMPLES), 1)
 
 
@@ -61,7 +63,7 @@ def test_a_model_asked_about_broken_images_gives_a_row_for_each():
     samples = [broken[0], SAMPLES[3], broken[1], SAMPLES[4], broken[2]]
     adapter = embedded_base().with_name("tiny-adapter")
     engine = TransformersEngine(embedded_base(), adapter=adapter, device="cpu", max_new_tokens=32)
-    rows = predict(samples, engine, TEMPLATE, method="m").verbalized
+    rows = [row[Source.VERBALIZED] for row in rows_in_memory(samples, engine, TEMPLATE)]
     assert [row.id for row in rows] == [sample.id for sample in samples]
     states = [row.state is State.IMAGE_ERROR for row in rows]
     assert states == [True, False, True, False, True]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.chat.model import TINY_ADAPTER
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
+from emocaliber.models.location import TINY_ADAPTER
 from emocaliber.models.question import FILE, question_of, read_question, write_question
 
 QUESTION = question_of(

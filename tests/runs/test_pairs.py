@@ -11,7 +11,7 @@ from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Response
-from emocaliber.generation.records import Record, write_records
+from emocaliber.generation.readouts import Record, write_records
 from emocaliber.stages.pairs import read_pairs
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
-from emocaliber.runs.evaluate import settings
+from emocaliber.runs.evaluate import read_evaluation
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.trainer_keys import declared, from_trl
 
@@ -23,15 +23,15 @@ def test_every_shipped_recipe_is_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*/evaluate.yaml")), ids=lambda path: path.parent.name)
-def test_every_shipped_evaluation_is_one_that_generate_understands(path: Path) -> None:
-    assert settings(path)["method"] == path.parent.name
+def test_every_shipped_evaluation_is_one_that_predict_understands(path: Path) -> None:
+    assert read_evaluation(path).settings.method == path.parent.name
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("data: [kaomoji]\nengin: vllm\n", "unknown key 'engin'"),
-        ("data: [kaomoji]\nengine: vlm\n", "invalid choice"),
+        ("data: [kaomoji]\nengine: vlm\n", "engine: invalid enum value 'vlm'"),
         ("engine: vllm\n", "data: give a list"),
         ("data: [kaomoji]\nsuite: none.yaml\n", "none.yaml cannot be read"),
     ],
@@ -40,7 +40,7 @@ def test_a_wrong_evaluation_is_told_by_its_key(tmp_path: Path, text: str, senten
     path = tmp_path / "evaluate.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=r"evaluate\.yaml|none\.yaml") as error:
-        settings(path)
+        read_evaluation(path)
     assert sentence in str(error.value)
 
 

@@ -12,9 +12,8 @@ from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, write_predictions
 from emocaliber.data.parquet import read_samples
-from emocaliber.generation.consistency import consistency_rows
 from emocaliber.generation.engine import Response
-from emocaliber.generation.records import Record, read_records, write_records
+from emocaliber.generation.readouts import Record, consistency_rows, read_records, write_records
 from emocaliber.runs.scoring import read_methods, score_files
 from tests.data.layout_files import ferplus_twins
 from tests.prediction_rows import predictions

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emocaliber.chat.model import TINY_ADAPTER
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.models.location import embedded_base
+from emocaliber.models.location import TINY_ADAPTER, embedded_base
 from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.teacher import EngineTeacher

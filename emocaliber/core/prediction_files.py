@@ -1,0 +1,160 @@
+"""Prediction rows as Parquet, CSV or JSON Lines, by the file's name, written and read as a stream.
+
+Columns are the keys of Prediction. In Parquet votes and distributions are lists of a label and its number, in CSV
+they are JSON; what a row lacks is null or empty.
+
+    write_rows(Path("answers.parquet"), rows)
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.files import open_text, write_atomically
+from emocaliber.core.predictions import Prediction, checked, to_line
+
+KEYS = tuple(field.name for field in msgspec.structs.fields(Prediction))
+GROUP = 10_000
+"""Rows in a row group, and at a time in memory."""
+_NUMBERS = {
+    "votes": ("count", pa.int64()),
+    "distribution": ("share", pa.float64()),
+    "second_votes": ("count", pa.int64()),
+}
+_PLAIN = {"confidence": (float, pa.float64()), "probability": (float, pa.float64()), "raters": (int, pa.int64())}
+_TYPES = dict.fromkeys(KEYS, pa.string()) | {key: kind for key, (_, kind) in _PLAIN.items()}
+SCHEMA = pa.schema(
+    _TYPES
+    | {key: pa.list_(pa.struct([("label", pa.string()), (name, kind)])) for key, (name, kind) in _NUMBERS.items()}
+)
+HEADER = ",".join(KEYS)
+
+
+def write_rows(path: Path, rows: Iterable[Prediction]) -> None:
+    """Write the file in full or not at all. Raises ValueError for a suffix that is none of FORMATS."""
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path}: a file of predictions ends in {', '.join(FORMATS)}")
+    write_atomically(path, FORMATS[path.suffix](rows))
+
+
+def is_columnar(path: Path) -> bool:
+    """Whether the file holds prediction rows as Parquet or CSV, as `write_rows` writes them."""
+    with open_text(path) as file:
+        head = file.readline(len(HEADER) + 2)
+    if not head.startswith(b"PAR1"):
+        return head.rstrip(b"\r\n") == HEADER.encode()
+    try:
+        return set(pq.read_schema(path).names) == set(KEYS)
+    except pa.ArrowException:
+        return False
+
+
+def read_columnar(path: Path) -> Iterator[tuple[int, Prediction]]:
+    """Each row with its number, from 1. Raises UserError naming file, row and key."""
+    records = _parquet_records(path) if path.open("rb").read(4) == b"PAR1" else _csv_records(path)
+    for number, record in enumerate(records, 1):
+        try:
+            yield number, msgspec.convert({key: record[key] for key in KEYS}, Prediction)
+        except msgspec.ValidationError as problem:
+            raise UserError(f"{path}, row {number}: {problem}; write the file anew with `emocaliber predict`") from None
+
+
+def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(path, buffer_size=1 << 20) as file:
+        for batch in file.iter_batches(GROUP):
+            for record in batch.to_pylist():
+                for key, (name, _) in _NUMBERS.items():
+                    if record[key] is not None:
+                        record[key] = {entry["label"]: entry[name] for entry in record[key]}
+                yield record
+
+
+def _csv_records(path: Path) -> Iterator[dict[str, Any]]:
+    with open_text(path) as file:
+        for record in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")):
+            values: dict[str, Any] = dict(record)
+            for key in ("truth", "predicted", *_PLAIN, *_NUMBERS):
+                values[key] = values[key] or None
+            for key, (number, _) in _PLAIN.items():
+                values[key] = None if values[key] is None else number(values[key])
+            for key in _NUMBERS:
+                values[key] = None if values[key] is None else msgspec.json.decode(values[key])
+            yield values
+
+
+def _json_lines(rows: Iterable[Prediction]) -> Iterator[bytes]:
+    return map(to_line, rows)
+
+
+def _csv(rows: Iterable[Prediction]) -> Iterator[bytes]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(KEYS)
+    for row in rows:
+        values = msgspec.structs.asdict(checked(row))
+        for key in _NUMBERS:
+            values[key] = None if values[key] is None else msgspec.json.encode(values[key]).decode()
+        writer.writerow(values.values())
+        if text.tell() > GROUP:
+            yield text.getvalue().encode()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue().encode()
+
+
+def _parquet(rows: Iterable[Prediction]) -> Iterator[bytes]:
+    sink, remaining = _Sink(), iter(rows)
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
+        while part := [_arrow_record(row) for row in islice(remaining, GROUP)]:
+            writer.write_table(pa.Table.from_pylist(part, SCHEMA))
+            yield sink.taken()
+    yield sink.taken()
+
+
+def _arrow_record(row: Prediction) -> dict[str, Any]:
+    values = msgspec.structs.asdict(checked(row))
+    for key, (name, _) in _NUMBERS.items():
+        if values[key] is not None:
+            values[key] = [{"label": label, name: number} for label, number in values[key].items()]
+    return values
+
+
+class _Sink(io.RawIOBase):
+    """What the Parquet writer has written since it was last taken."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._parts.append(bytes(content))
+        self._length += len(self._parts[-1])
+        return len(self._parts[-1])
+
+    def tell(self) -> int:
+        return self._length
+
+    def taken(self) -> bytes:
+        content, self._parts = b"".join(self._parts), []
+        return content
+
+
+FORMATS: dict[str, Callable[[Iterable[Prediction]], Iterator[bytes]]] = {
+    ".parquet": _parquet,
+    ".jsonl": _json_lines,
+    ".csv": _csv,
+}
+"""What a file's suffix makes of its rows."""
