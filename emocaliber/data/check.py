@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from emocaliber.core.images import FIXES
 from emocaliber.core.samples import ImageSource, Sample
 from emocaliber.data.facts import Facts, FactStore, facts_of
-from emocaliber.data.leaks import Item, Leak, exact_leaks, near_pairs, side_of
+from emocaliber.data.leaks import Item, Items, Leak, exact_leaks, near_pairs, side_of
 from emocaliber.data.policy import Dropping, Policy
 from emocaliber.data.rows import Entry, Note, Place, Problem, Row
 from emocaliber.data.statistics import Statistics
@@ -101,7 +101,7 @@ def check(
         _check_row(row, facts, ids, report)
         drawn.offer(row.sample)
     report.shown = drawn.chosen
-    report.leaks = list(exact_leaks([seen.item for seen in report.seen]))
+    report.leaks = list(exact_leaks(Items(len(report.seen), lambda i: report.seen[i].item)))
     report.near = list(_near(report.seen))
     report.leaks += [
         Leak("near-duplicate in two splits", i, j)

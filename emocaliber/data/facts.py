@@ -149,7 +149,7 @@ def facts_of(
     def chunks() -> Iterator[tuple[_Chunk[T], list[ImageSource]]]:
         while part := list(islice(source, CHUNK)):
             images = [image(item) for item in part]
-            keys = [picture_key(picture) for picture in images]
+            keys = picture_keys(images)
             known = store.find(keys)
             new = [picture for picture, facts in zip(images, known, strict=True) if facts is None]
             yield (part, keys, known), new
@@ -171,22 +171,35 @@ def carry_over(store: FactStore, keys: Sequence[str | None], written: Sequence[I
     for start in range(0, len(keys), CHUNK):
         known = store.find(keys[start : start + CHUNK])
         places = written[start : start + CHUNK]
-        store.keep((picture_key(place), facts) for place, facts in zip(places, known, strict=True) if facts)
+        store.keep((key, facts) for key, facts in zip(picture_keys(places), known, strict=True) if facts)
+
+
+def picture_keys(images: Sequence[ImageSource]) -> list[str | None]:
+    """What pictures are kept under; a file that several lie in is looked up once."""
+    files = {file: _file_key(file) for file in {image.file for image in images if isinstance(image, StoredImage)}}
+    keys: list[str | None] = []
+    for image in images:
+        if isinstance(image, StoredImage):
+            file = files[image.file]
+            keys.append(file and f"{file}|{image.column}|{image.group}|{image.row}")
+        else:
+            keys.append(picture_key(image))
+    return keys
 
 
 def picture_key(image: ImageSource) -> str | None:
     """What a picture is kept under: None for a link and for what is not there, which are looked at each time."""
     if isinstance(image, bytes):
         return hashlib.sha256(image).hexdigest()
-    path = image.file if isinstance(image, StoredImage) else image.root / image.name
+    return picture_keys([image])[0] if isinstance(image, StoredImage) else _file_key(image.root / image.name)
+
+
+def _file_key(path: Path) -> str | None:
     try:
         state = os.lstat(path)
     except (OSError, ValueError):
         return None
-    if not stat.S_ISREG(state.st_mode):
-        return None
-    place = f"|{image.column}|{image.group}|{image.row}" if isinstance(image, StoredImage) else ""
-    return f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}{place}"
+    return f"{path.absolute()}|{state.st_size}|{state.st_mtime_ns}" if stat.S_ISREG(state.st_mode) else None
 
 
 Local = TypeVar("Local")

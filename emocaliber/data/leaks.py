@@ -10,11 +10,12 @@ cropped at the sides or mirrored, many are not. Every pair is compared: n²/2 op
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ RANKS = {"tested": 3, "calibrated on": 2, "taught": 1}
 """Where one row of a pair must go, the one of the higher side stays."""
 PAIRS_NAMED = 5
 
+_Keyed = Iterable[tuple[Hashable, int]]
 Kind = Literal["same picture in two splits", "cluster in two splits", "near-duplicate in two splits"]
 
 
@@ -62,29 +64,58 @@ def side_of(split: str) -> str:
     return SIDES.get(split, split)
 
 
+class Items(Sequence[Item]):
+    """Items that are made of `make` when they are looked at: of a million rows there is not one of each."""
+
+    def __init__(self, count: int, make: Callable[[int], Item]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self._make(i) for i in range(self._count)[place]]
+        return self._make(range(self._count)[place])
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._make, range(self._count))
+
+
 def exact_leaks(items: Sequence[Item]) -> Iterator[Leak]:
     """The first row of each side, pair by pair, for each picture and then each cluster that two sides share."""
-    pictures: Iterable[tuple[Hashable, int]] = ((item.pixels, i) for i, item in enumerate(items) if item.pixels)
-    clusters: Iterable[tuple[Hashable, int]] = ((t.cluster, i) for i, t in enumerate(items) if t.split in SIDES)
-    kinds: tuple[tuple[Kind, Iterable[tuple[Hashable, int]]], ...] = (
-        ("same picture in two splits", pictures),
-        ("cluster in two splits", clusters),
-    )
-    for kind, keyed in kinds:
-        yield from (Leak(kind, i, j) for i, j in _first_of_each_side(keyed, items))
+
+    def pictures() -> _Keyed:
+        return ((item.pixels, i) for i, item in enumerate(items) if item.pixels)
+
+    def clusters() -> _Keyed:
+        return ((item.cluster, i) for i, item in enumerate(items) if item.split in SIDES)
+
+    for kind, keyed in (("same picture in two splits", pictures), ("cluster in two splits", clusters)):
+        yield from (Leak(kind, i, j) for i, j in _first_of_each_side(keyed, items))  # type: ignore[arg-type]
 
 
-def _first_of_each_side(keyed: Iterable[tuple[Hashable, int]], items: Sequence[Item]) -> Iterator[tuple[int, int]]:
-    """Pairs of indices. Only a key that a second side has costs more than an entry of a dict."""
-    first: dict[Hashable, int] = {}
-    sides: defaultdict[Hashable, dict[str, int]] = defaultdict(dict)
-    for key, i in keyed:
-        j = first.setdefault(key, i)
-        if items[j].side != items[i].side:
-            sides[key].setdefault(items[j].side, j)
-            sides[key].setdefault(items[i].side, i)
-    for of_key in sides.values():
+def _first_of_each_side(keyed: Callable[[], _Keyed], items: Sequence[Item]) -> Iterator[tuple[int, int]]:
+    """Pairs of indices. Rows are gone through twice, so that only keys which two sides have cost more than a number."""
+    shared = _on_two_sides(keyed(), items)
+    first: defaultdict[Hashable, dict[str, int]] = defaultdict(dict)
+    for key, i in keyed() if shared else ():
+        if hash(key) in shared:
+            first[key].setdefault(items[i].side, i)
+    for of_key in first.values():
         yield from combinations(of_key.values(), 2)
+
+
+def _on_two_sides(keyed: _Keyed, items: Sequence[Item]) -> set[int]:
+    """The hashes of the keys that rows of two sides have."""
+    hashes, sides, codes = array("q"), array("h"), dict[str, int]()
+    for key, i in keyed:
+        hashes.append(hash(key))
+        sides.append(codes.setdefault(items[i].side, len(codes)))
+    by_hash, side = np.frombuffer(hashes, np.int64), np.frombuffer(sides, np.int16)
+    order = np.lexsort((side, by_hash))
+    by_hash, side = by_hash[order], side[order]
+    return set(by_hash[1:][(by_hash[1:] == by_hash[:-1]) & (side[1:] != side[:-1])].tolist())
 
 
 def clashing(items: Sequence[Item], near: Sequence[tuple[int, int]]) -> dict[int, tuple[int, Kind]]:
@@ -130,13 +161,13 @@ def check_disjoint(
     `near_duplicates` maps a sample's id to its key, where a cluster does not say already what is nearly the same.
     A picture that cannot be read cannot be compared: UserError too.
     """
-    samples = list(samples)
+    samples = samples if isinstance(samples, list) else list(samples)
     with store or FactStore() as facts:
         items = items_of(samples, facts, workers)
     shared = [_sentence(samples, leak) for leak in exact_leaks(items)]
     if near_duplicates is not None:
         keyed = [(near_duplicates[s.id], i) for i, s in enumerate(samples) if s.id in near_duplicates]
-        pairs = _first_of_each_side(((key, i) for key, i in keyed if samples[i].split in SIDES), items)
+        pairs = _first_of_each_side(lambda: ((key, i) for key, i in keyed if samples[i].split in SIDES), items)
         shared += [_sentence(samples, Leak("near-duplicate in two splits", i, j)) for i, j in pairs]
     if shared:
         named = "; ".join(shared[:PAIRS_NAMED])
@@ -147,17 +178,17 @@ def check_disjoint(
         )
 
 
-def items_of(samples: Sequence[Sample], store: FactStore, workers: int) -> list[Item]:
+def items_of(samples: Sequence[Sample], store: FactStore, workers: int) -> Items:
     """What is compared of each sample. Raises UserError naming a sample whose picture cannot be read."""
-    items = []
+    pixels = []
     for sample, facts in facts_of(samples, lambda sample: sample.image, store, workers):
         if facts.fault:
             raise UserError(
                 f"{sample.id} ({sample.split}): {facts.sentence}; {FIXES[facts.fault]}, or drop the row: it cannot be"
                 " compared"
             )
-        items.append(Item(sample.split, facts.pixels, (sample.task, sample.cluster)))
-    return items
+        pixels.append(facts.pixels)
+    return Items(len(samples), lambda i: Item(samples[i].split, pixels[i], (samples[i].task, samples[i].cluster)))
 
 
 _SHARED = {
