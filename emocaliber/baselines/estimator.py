@@ -86,16 +86,16 @@ class Estimator:
         self.classes = _classes(labels, classes)
         target = self._target(labels, votes, rows)
         scaler = Scaler.fitted(views, self.training.scaling)
-        fitting, held = self._split(scaler, views, target, validation)
+        fitting, held_out = self._split(scaler, views, target, validation)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             model = self.network.build(list(scaler.dims.values()), len(self.classes))
-            train(model, fitting, held, self.training, on_progress)
+            train(model, fitting, held_out, self.training, on_progress)
         self._trained = scaler, model
         self.temperature = 1.0
-        if held is not None and self.training.calibrate:
-            self.temperature = fit_temperature(model, *held)
-        self.trusted_threshold = None if held is None else _threshold(model, self.temperature, *held)
+        if held_out is not None and self.training.calibrate:
+            self.temperature = fit_temperature(model, *held_out)
+        self.trusted_threshold = None if held_out is None else _threshold(model, self.temperature, *held_out)
         return self
 
     @torch.no_grad()
@@ -191,12 +191,12 @@ class Estimator:
             return (inputs, target), (scaler.inputs(views), self._target(labels, votes, count_rows(views)))
         if not self.training.validation:
             return (inputs, target), None
-        held = _stratified(target.argmax(1).numpy(), self.training.validation, self.training.seed)
-        if not held.any():
-            share = self.training.validation
-            raise UserError(f"{len(held)} rows are too few to hold out {share:g} of each label; give validation rows")
-        self.held_out_rows = np.flatnonzero(held)
-        fitting_rows, out = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(self.held_out_rows)
+        held_out = _stratified(target.argmax(1).numpy(), self.training.validation, self.training.seed)
+        if not held_out.any():
+            rows, share = len(held_out), self.training.validation
+            raise UserError(f"{rows} rows are too few to hold out {share:g} of each label; give validation rows")
+        self.held_out_rows = np.flatnonzero(held_out)
+        fitting_rows, out = torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(self.held_out_rows)
         return (inputs.rows(fitting_rows), target[fitting_rows]), (inputs.rows(out), target[out])
 
 
@@ -217,8 +217,8 @@ def _classes(labels: Labels, declared: Sequence[str] | Sequence[int] | None) -> 
 def _stratified(labels: npt.NDArray[np.integer], share: float, seed: int) -> npt.NDArray[np.bool_]:
     """A mask of about `share` of each label's rows; of a label with a single row, none."""
     chance = np.random.default_rng(seed)
-    held = np.zeros(len(labels), bool)
+    held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         rows = chance.permutation(np.flatnonzero(labels == label))
-        held[rows[: round(share * len(rows))]] = True
-    return held
+        held_out[rows[: round(share * len(rows))]] = True
+    return held_out

@@ -41,8 +41,8 @@ def run_baseline(
 
     `seed` replaces the recipe's. Raises UserError for a recipe of another method and for files that must be mended.
     """
-    _, held = train_and_predict(name, _settings(name, recipe, seed), view_files, out, on_progress)
-    calibration = [out / CALIBRATION] if held else []
+    _, held_out = train_and_predict(name, _settings(name, recipe, seed), view_files, out, on_progress)
+    calibration = [out / CALIBRATION] if held_out else []
     return score_files([out / PREDICTIONS], calibration=calibration, suite=suite, out=out, on_progress=on_progress)
 
 
@@ -51,39 +51,39 @@ def train_and_predict(
 ) -> tuple[list[Prediction], list[Prediction]]:
     """Train one network a file; write and return the test rows, and the held-out rows where there are any."""
     test: list[Prediction] = []
-    held: list[Prediction] = []
+    held_out: list[Prediction] = []
     for path in view_files:
         view_set = read_views(path)
         folder = out / ESTIMATOR if len(view_files) == 1 else out / ESTIMATOR / view_set.task
         own_test, own_held = _one_task(name, settings, view_set, folder, on_progress)
-        test, held = test + own_test, held + own_held
+        test, held_out = test + own_test, held_out + own_held
     write_predictions(out / PREDICTIONS, test)
-    if held:
-        write_predictions(out / CALIBRATION, held)
-    return test, held
+    if held_out:
+        write_predictions(out / CALIBRATION, held_out)
+    return test, held_out
 
 
 def fit(settings: BaselineRecipe, view_set: ViewSet, on_progress: Progress = lambda _: None) -> tuple[Estimator, Rows]:
     """An estimator trained on the task's training rows, and the held-out rows that chose its epoch and temperature."""
-    train, held = view_set.splits["train"], view_set.splits.get("calibrate")
+    train, held_out = view_set.splits["train"], view_set.splits.get("calibrate")
     estimator = Estimator(settings.network, settings.training).fit(
         train.views,
         train.labels,
         votes=train.votes,
         classes=view_set.classes,
-        validation=None if held is None else (held.views, held.labels, held.votes),
+        validation=None if held_out is None else (held_out.views, held_out.labels, held_out.votes),
         on_progress=on_progress,
     )
-    return estimator, train.take(estimator.held_out_rows) if held is None else held
+    return estimator, train.take(estimator.held_out_rows) if held_out is None else held_out
 
 
 def _one_task(
     name: str, settings: BaselineRecipe, view_set: ViewSet, folder: Path, on_progress: Progress
 ) -> tuple[list[Prediction], list[Prediction]]:
-    estimator, held = fit(settings, view_set, lambda text: on_progress(f"{name} on {view_set.task}: {text}"))
+    estimator, held_out = fit(settings, view_set, lambda text: on_progress(f"{name} on {view_set.task}: {text}"))
     estimator.save(folder)
     test = predictions(estimator, view_set.splits["test"], view_set.task, name)
-    return test, predictions(estimator, held, view_set.task, name) if len(held.labels) else []
+    return test, predictions(estimator, held_out, view_set.task, name) if len(held_out.labels) else []
 
 
 def _settings(name: str, recipe: Path | None, seed: int | None) -> BaselineRecipe:

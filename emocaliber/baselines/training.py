@@ -44,7 +44,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def train(
     model: Model,
     rows: tuple[Inputs, Tensor],
-    held: tuple[Inputs, Tensor] | None,
+    held_out: tuple[Inputs, Tensor] | None,
     settings: Training,
     on_progress: Progress,
 ) -> None:
@@ -59,10 +59,10 @@ def train(
             optimiser.zero_grad()
             model.loss(inputs.rows(batch), target[batch], epoch).backward()
             optimiser.step()
-        if held is None or settings.patience is None:
+        if held_out is None or settings.patience is None:
             on_progress(f"epoch {epoch} of {settings.epochs}")
             continue
-        score = log_score(model, *held)
+        score = log_score(model, *held_out)
         on_progress(f"epoch {epoch} of at most {settings.epochs}: held-out log score {score:.4f}")
         if score < best:
             best, best_epoch, best_weights = score, epoch, copy.deepcopy(model.state_dict())

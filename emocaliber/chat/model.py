@@ -22,9 +22,8 @@ from tempfile import TemporaryDirectory
 from emocaliber.chat.questions import read_labels
 from emocaliber.chat.record import FILE, Record, read_record
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import MAX_PIXELS
+from emocaliber.core.images import MAX_PIXELS, SHOWN_PIXELS
 from emocaliber.core.prompting import Template, load_template, template_names
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 from emocaliber.generation.engine import API_KEY_ENV, StreamingEngine
 from emocaliber.models import question as questions

@@ -66,8 +66,8 @@ def read_question(text: str) -> str:
 
 def _refuse_markup(text: str) -> None:
     """What a chat template or the answer's grammar would take for its own is not sent to a model."""
-    if found := _SPECIAL.search(text):
-        raise UserError(f"{found[0]!r} has a meaning of its own for the model; leave it out")
+    if special := _SPECIAL.search(text):
+        raise UserError(f"{special[0]!r} has a meaning of its own for the model; leave it out")
     if _CONTROL.search(text):
         raise UserError("the text holds control characters; type it again without them")
 

@@ -24,8 +24,7 @@ from emocaliber.chat.answer import Answer, read_answer
 from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.questions import Exchange, request_of
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import ImageError, decode_image
-from emocaliber.core.resolution import SHOWN_PIXELS, shown
+from emocaliber.core.images import SHOWN_PIXELS, ImageError, decode_image, shown
 from emocaliber.generation.engine import Request, Response
 
 MOST_BYTES = 20_000_000

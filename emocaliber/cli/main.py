@@ -20,8 +20,7 @@ from contextlib import AbstractContextManager, nullcontext
 from emocaliber import __version__
 from emocaliber.cli.console import silence_libraries
 from emocaliber.cli.parsing import CommandParser
-from emocaliber.core.errors import UserError
-from emocaliber.core.out_of_space import out_of_space
+from emocaliber.core.errors import UserError, out_of_space
 from emocaliber.core.outputs import claimed
 from emocaliber.core.stopping import TerminatedError, end_with_parent, exit_code, prompt_stop
 

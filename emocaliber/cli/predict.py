@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from emocaliber.chat.model import add_model_arguments, device, model_choice
 from emocaliber.core.errors import UserError
+from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.outputs import SCORECARD, Output, literal
 from emocaliber.core.prediction_files import FORMATS
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.core.prompting import ANSWER_TOKENS, template_names
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.generation.engine import API_KEY_ENV

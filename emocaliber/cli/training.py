@@ -196,7 +196,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _copy(arguments: argparse.Namespace) -> None:
-    from emocaliber.runs.shipped import copy_recipes, shipped
+    from emocaliber.core.yaml_files import copy_recipes, shipped
 
     if arguments.name is None:
         print("\n".join(shipped()))

@@ -1,7 +1,7 @@
 """Images: an image source opened, checked and turned into an 8-bit RGB picture, or one sentence that says why not.
 
-How many pixels of it a model is shown is emocaliber.core.resolution's business. Nothing is fetched from the network,
-and a name is not permission to read: a file is opened only under its data root.
+`shown` limits the pixels that a model sees. Nothing is fetched from the network, and a name is not permission to read:
+a file is opened only under its data root.
 
     python -c "from emocaliber.core.images import load_image; print(load_image(open('face.png', 'rb').read()).size)"
 """
@@ -14,14 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from emocaliber.core.resolution import SHOWN_PIXELS, shown
 from emocaliber.core.samples import FileImage, ImageSource, StoredImage
 from emocaliber.core.stored_images import read_stored
+
+SHOWN_PIXELS = 576 * 28 * 28
+"""The default: EmoCaliber's MAX_PIXELS in training (arXiv 2512.15528, train/step1_example.sh), 576 patches of 28 by 28,
+451,584. A recipe's `max_pixels` takes its place, and what a model was trained with goes with it in emocaliber.json."""
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 40_000_000
@@ -236,3 +240,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             white.paste(strip, (0, top), mask=strip)
         return white
     return image.convert("RGB")
+
+
+def shown(image: Image.Image, max_pixels: int = SHOWN_PIXELS) -> Image.Image:
+    """The picture, made smaller in proportion where it has more than `max_pixels`; else the very same one."""
+    width, height = image.size
+    if width * height <= max_pixels:
+        return image
+    scale = sqrt(max_pixels / (width * height))
+    smaller = (max(1, int(width * scale)), max(1, int(height * scale)))
+    return image.resize(smaller, Image.Resampling.BICUBIC, reducing_gap=2.0)

@@ -1,4 +1,4 @@
-"""Reading a YAML file, and finding those that ship: recipes and suites, in a clone as in an installation.
+"""Reading a YAML file, and finding those that ship, in a clone as in an installation; a copy of shipped recipes.
 
 Not a schema: what the keys mean is checked by whoever asked for the file.
 
@@ -7,13 +7,15 @@ Not a schema: what the keys mean is checked by whoever asked for the file.
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 import emocaliber
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 
 SHIPPED = {"recipes": "recipes", "eval/suites": "suites", "prompts": "prompts"}
 """Folders of a clone, and where the wheel holds them within the package (pyproject.toml, force-include)."""
@@ -54,3 +56,24 @@ def shipped_folder(name: str) -> Path:
     package = Path(emocaliber.__file__).parent
     inside = package / SHIPPED[name]
     return inside if inside.is_dir() else package.parent / name
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped folders of recipes by name."""
+    return {folder.name: folder for folder in sorted(shipped_folder("recipes").iterdir()) if folder.is_dir()}
+
+
+def copy_recipes(name: str, target: Path) -> list[Path]:
+    """Copy a shipped folder of recipes to `target`, which must not exist yet; returns the files.
+
+    Raises UserError where there is no such folder, or something would be overwritten.
+    """
+    folders = shipped()
+    if name not in folders:
+        raise UserError(
+            f"there are no recipes named {name!r}; choose one of {', '.join(folders)}{did_you_mean(name, folders)}"
+        )
+    if os.path.lexists(target):
+        raise UserError(f"{target} is there already; name a folder that is not")
+    shutil.copytree(folders[name], target)
+    return sorted(target.iterdir())

@@ -26,8 +26,8 @@ from emocaliber.core.images import (
     image_name,
     load_image,
     read_image_bytes,
+    shown,
 )
-from emocaliber.core.resolution import shown
 from emocaliber.core.samples import Sample
 from emocaliber.data.facts import map_ahead
 from emocaliber.data.rows import Row

@@ -22,9 +22,9 @@ from rich.text import Text
 from emocaliber import __version__
 from emocaliber.core.environment import describe
 from emocaliber.core.files import write_atomically
+from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.predictions import State
 from emocaliber.core.prompting import Template
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Engine
 from emocaliber.generation.journal import Journal

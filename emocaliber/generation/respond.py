@@ -12,9 +12,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from emocaliber.core.images import ImageError, decode_image, image_hash, read_image_bytes
+from emocaliber.core.images import SHOWN_PIXELS, ImageError, decode_image, image_hash, read_image_bytes, shown
 from emocaliber.core.prompting import LEVEL_TEXTS, Template
-from emocaliber.core.resolution import SHOWN_PIXELS, shown
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.generation.engine import IMAGE_ERROR, Choice, Engine, Request, Response
 from emocaliber.generation.journal import Journal, content_key

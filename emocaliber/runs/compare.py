@@ -60,13 +60,13 @@ def compare(
     with _one_thread():
         for name in COMPARED:
             _rows(name, views, folder / name, on_progress)
-    test, held = (_language_model(run, split) for split in ("test", "calibrate"))
+    test, calibration = (_language_model(run, split) for split in ("test", "calibrate"))
     for name in COMPARED:
         test[name] = list(read_predictions(folder / name / PREDICTIONS))
         if (folder / name / CALIBRATION).is_file():
-            held[name] = list(read_predictions(folder / name / CALIBRATION))
+            calibration[name] = list(read_predictions(folder / name / CALIBRATION))
     test |= _others(predictions, columns, test[STATED])
-    card = build_scorecard(test, calibration=held, subject=STATED, on_progress=on_progress)
+    card = build_scorecard(test, calibration=calibration, subject=STATED, on_progress=on_progress)
     write_score_report(card, folder)
     return write_run_report(replace(summary, baselines=card), run / "report")
 
@@ -119,15 +119,15 @@ def _rows(name: str, views: list[Path], folder: Path, on_progress: Progress) -> 
     inputs = {"method": name, "network": repr(NETWORKS[name]), "views": [file_hash(path) for path in views]}
 
     def work(out: Path) -> dict[str, Any]:
-        test, held = train_and_predict(name, BaselineRecipe(NETWORKS[name]), views, out, on_progress)
-        return {"test": len(test), "calibrate": len(held)}
+        test, calibration = train_and_predict(name, BaselineRecipe(NETWORKS[name]), views, out, on_progress)
+        return {"test": len(test), "calibrate": len(calibration)}
 
     run_step(folder, inputs, work)
 
 
 def _language_model(run: Path, split: str) -> Rows:
-    found = read_rows(run, split)
-    return {name: found[name] for name in LANGUAGE_MODEL}
+    rows = read_rows(run, split)
+    return {name: rows[name] for name in LANGUAGE_MODEL}
 
 
 @contextmanager

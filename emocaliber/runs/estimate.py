@@ -24,7 +24,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.resolution import SHOWN_PIXELS
+from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.models.location import model_folder
 from emocaliber.runs.activations import (
     ANSWER_TOKENS,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from emocaliber.calibration.fit import isotonic, temperature_scaled
 from emocaliber.core.errors import UserError
+from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.predictions import Prediction, Source, read_predictions
 from emocaliber.core.prompting import ANSWER_TOKENS, load_template
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.generation.harness import generate

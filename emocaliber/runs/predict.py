@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.predictions import Prediction, Source, read_predictions
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.taxonomy import MIKELS_8
 from emocaliber.data.sources import PredictionSource, Rows, Samples
 from emocaliber.generation.asking_again import FollowUpEngine, RetryingEngine, in_two_steps

@@ -85,10 +85,10 @@ def read_methods(
             rows: Iterable[Prediction] = table.rows
         else:
             rows = read_lines(path, unlabelled=True)
-        found = split_by_method(_labelled(_counted(rows, path, on_progress), path, on_note))
-        if not found:
+        by_method = split_by_method(_labelled(_counted(rows, path, on_progress), path, on_note))
+        if not by_method:
             raise UserError(f"{path} holds no row with a label; a run writes one for every sample, refused ones too")
-        for name, predictions in found.items():
+        for name, predictions in by_method.items():
             unique = name if name not in methods else f"{name} [{path.parent.name}/{path.stem}]"
             if unique in methods:
                 raise UserError(f"{path}: method {name!r} was read already; give each file once")
@@ -112,13 +112,13 @@ def _refuse_other_rows(path: Path, table: Table, numbered: dict[Path, Table]) ->
     numbered[path] = table
 
 
-def _matched(held: dict[str, PredictionTable], methods: Sequence[str]) -> dict[str, PredictionTable]:
+def _matched(calibration: dict[str, PredictionTable], methods: Sequence[str]) -> dict[str, PredictionTable]:
     """Calibration rows by the name of their method; one alone belongs to one alone, whatever its name."""
-    if len(held) == 1 and len(methods) == 1:
-        return {methods[0]: next(iter(held.values()))}
-    if unknown := sorted(set(held) - set(methods)):
+    if len(calibration) == 1 and len(methods) == 1:
+        return {methods[0]: next(iter(calibration.values()))}
+    if unknown := sorted(set(calibration) - set(methods)):
         raise UserError(f"the calibration rows are of {unknown}, the predictions of {list(methods)}: names must match")
-    return held
+    return calibration
 
 
 def _labelled(rows: Iterable[Prediction], path: Path, on_note: Progress) -> Iterable[Prediction]:

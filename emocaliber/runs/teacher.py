@@ -17,9 +17,8 @@ import numpy as np
 from accelerate import PartialState
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import ImageError, image_hash, load_image, read_image_bytes
+from emocaliber.core.images import SHOWN_PIXELS, ImageError, image_hash, load_image, read_image_bytes
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import STOP, Request, Response
 from emocaliber.generation.journal import Journal, content_key

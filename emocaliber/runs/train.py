@@ -19,8 +19,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-from emocaliber.core.errors import UserError
-from emocaliber.core.out_of_space import out_of_space
+from emocaliber.core.errors import UserError, out_of_space
 from emocaliber.core.outputs import discard
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import samples_in

@@ -18,9 +18,8 @@ from datasets import Dataset
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import load_image
+from emocaliber.core.images import SHOWN_PIXELS, load_image
 from emocaliber.core.prompting import Template, load_template, messages
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
 from emocaliber.models.question import Question, question_of
 from emocaliber.stages.recipe import Recipe

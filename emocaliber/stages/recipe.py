@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.resolution import SHOWN_PIXELS
+from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.yaml_files import read_mapping
 from emocaliber.stages.folds import fold_of
 

@@ -24,8 +24,7 @@ from emocaliber.chat.session import (
     read_picture,
 )
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import ImageError
-from emocaliber.core.resolution import SHOWN_PIXELS
+from emocaliber.core.images import SHOWN_PIXELS, ImageError
 from emocaliber.generation.engine import Response
 from tests.chat.conftest import bomb, choice_of, noisy_jpeg, png
 

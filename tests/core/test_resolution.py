@@ -6,9 +6,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from emocaliber.core.images import load_image
+from emocaliber.core.images import SHOWN_PIXELS, load_image, shown
 from emocaliber.core.prompting import load_template
-from emocaliber.core.resolution import SHOWN_PIXELS, shown
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.respond import respond

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.prompting import load_template
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.core.samples import Sample
 from emocaliber.stages.calibrate.draws import questions
 from emocaliber.stages.calibrate.reinforcement import rollout_engine

@@ -11,9 +11,8 @@ from typing import Any
 from datasets import Dataset
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import load_image
+from emocaliber.core.images import SHOWN_PIXELS, load_image
 from emocaliber.core.prompting import Template, messages
-from emocaliber.core.resolution import SHOWN_PIXELS
 from emocaliber.stages.examples import TrainingExample, made_when_read
 from emocaliber.stages.loading import load_processor
 from emocaliber.stages.recipe import Recipe

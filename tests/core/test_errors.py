@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from emocaliber.core.out_of_space import out_of_space
+from emocaliber.core.errors import out_of_space
 
 
 @pytest.mark.parametrize(
