@@ -24,7 +24,7 @@ from emocaliber.evaluation.suite import Suite
 
 _BY_SPLIT = "`data split` below"
 _REMEDIES = {
-    "same picture in two splits": _BY_SPLIT,
+    "same picture in two splits": f"{_BY_SPLIT}; --two-panels where each has votes of its own raters",
     "near-duplicate in two splits": _BY_SPLIT,
     "cluster in two splits": _BY_SPLIT,
     "two labels for one picture": f"{_BY_SPLIT} keeps such rows in one split; --drop-problems of check, convert and"

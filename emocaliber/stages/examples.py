@@ -25,7 +25,7 @@ from emocaliber.models.question import Question, question_of
 from emocaliber.stages.recipe import Recipe
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainingExample:
     """One sample with the answer to learn.
 

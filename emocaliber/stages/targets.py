@@ -52,9 +52,10 @@ def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = Fal
         raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
     by_votes = [sample for sample in samples if votes and rated(sample)]
     by_label = [sample for sample in samples if not (votes and rated(sample))]
+    answers = {label: template.write(label=label) for label in {sample.label for sample in by_label}}
     return [
         *voted(by_votes, template, 0.0),
-        *(TrainingExample(sample, template.write(label=sample.label)) for sample in by_label),
+        *(TrainingExample(sample, answers[sample.label]) for sample in by_label),
     ]
 
 

@@ -7,6 +7,7 @@ left to do after kill -9.
     python eval/benchmarks/data.py --ferplus ferplus.zip > eval/results/data.md
     python eval/benchmarks/data.py --rows 100000 --kill
     python eval/benchmarks/data.py --panels ferplus.zip         the human row of FER+'s two panels alone
+    python eval/benchmarks/data.py --known 1000000              training starts on rows that were checked before, alone
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
-from emocaliber.core.samples import FileImage
+from emocaliber.core.samples import FileImage, Ratings, Sample, StoredImage
 from emocaliber.core.taxonomy import FERPLUS_8, MIKELS_8
-from emocaliber.data.facts import look
+from emocaliber.data.convert import SCHEMA, sample_row
+from emocaliber.data.facts import Facts, FactStore, look, picture_keys
 from emocaliber.data.published import FERPLUS_FOLDERS
 from emocaliber.evaluation import score
 from emocaliber.evaluation.distributional import favourite
@@ -52,6 +56,7 @@ def main() -> None:
     parser.add_argument("--ferplus", type=Path, help="FER+ as released, a folder or zip, in the place of noise")
     parser.add_argument("--note", default="", help="a sentence for the result, such as what else ran")
     parser.add_argument("--panels", type=Path, help="FER+ as released: print how far two panels of ten agree, and end")
+    parser.add_argument("--known", type=int, metavar="ROWS", help="print how soon training starts on so many, and end")
     arguments = parser.parse_args()
     if arguments.panels:
         with tempfile.TemporaryDirectory() as name:
@@ -59,6 +64,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.known:
+            print(start_on_known(folder, arguments.known))
+            return
         os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
         source = released(arguments.ferplus, folder) if arguments.ferplus else write_pictures(folder, arguments.rows)
         count, baseline = read_with_pillow(source if source.is_dir() else source.parent)
@@ -89,6 +97,39 @@ def human_row(folder: Path) -> str:
                  votes=pairs[:, 0], second_votes=pairs[:, 1])  # fmt: skip
     human = card.method(HUMAN).find("all")
     return "\n".join([f"{HUMAN}, n = {human.n:,}", *(f"  {name}  {value}" for name, value in human.headline.items())])
+
+
+def start_on_known(folder: Path, rows: int) -> str:
+    """How soon training starts on a Parquet file of pictures whose facts are kept, as after a check; two starts, since
+    the first reads the file once for its hash."""
+    os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
+    random, path = np.random.default_rng(0), folder / "known.parquet"
+    encoded, labels = picture(random), list(MIKELS_8.labels)
+    with pq.ParquetWriter(path, SCHEMA, compression="none") as writer, FactStore() as store:
+        for start in range(0, rows, PER_FOLDER):
+            counts = random.multinomial(20, [0.3] + [0.1] * 7, PER_FOLDER).tolist()
+            samples = [
+                Sample(f"{number:07d}.png", b"", "emotion", MIKELS_8.labels, labels[int(np.argmax(votes))],
+                       ("train", "train", "train", "calibrate", "test")[number % 5], "", f"{number:07d}.png",
+                       dict(zip(labels, votes, strict=True)), ratings=Ratings("counts", 20), label_rule="plurality")
+                for number, votes in enumerate(counts, start)
+            ]  # fmt: skip
+            part = [sample_row(sample, encoded + sample.id.encode()) for sample in samples]
+            writer.write_table(pa.Table.from_pylist(part, schema=SCHEMA))
+        writer.close()
+        for group, start in enumerate(range(0, rows, PER_FOLDER)):
+            keys = picture_keys([StoredImage(path, group, row) for row in range(PER_FOLDER)])
+            facts = [
+                Facts(random.bytes(32), number.to_bytes(16), random.bytes(8), random.bytes(256), SIDE, SIDE, "PNG")
+                for number in range(start, start + PER_FOLDER)
+            ]
+            store.keep(zip(keys, facts, strict=True))
+    command = [sys.executable, "-u", "-m", "emocaliber", "train", "recipes/tiny/1-label.yaml", f"data=[{path}]"]
+    starts = [
+        run([*command, "max_steps=1", "--out", str(folder / f"start-{n}")], until=f"start-{n}:") for n in range(2)
+    ]
+    lines = [f"{seconds:.0f} s, {used:.0f} s of CPU, {megabytes:.0f} MB" for seconds, used, megabytes in starts]
+    return f"{rows:,} rows, load {os.getloadavg()[1]:.1f}, until the first step: " + "; again: ".join(lines)
 
 
 def read_with_pillow(folder: Path) -> tuple[int, float]:
