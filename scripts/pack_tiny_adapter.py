@@ -18,8 +18,7 @@ import msgspec
 
 from emocaliber.chat.record import FILE, read_record, write_record
 from emocaliber.core.errors import UserError
-from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.models.location import TINY, TINY_ADAPTER, embedded_base
+from emocaliber.models.location import TINY, TINY_ADAPTER, embedded_base, fingerprint
 from emocaliber.models.question import read_question, write_question
 from emocaliber.stages.calibrate.split import TRAINED
 

@@ -204,8 +204,8 @@ def _print_rows(rows: Iterable[Prediction], count: int) -> None:
 def _print_summary(outcome: Outcome) -> None:
     summary = outcome.summary
     states = ", ".join(f"{state} {count:,}" for state, count in sorted(summary.states.items()))
-    print(f"{summary.rows:,} rows, {summary.asked:,} asked now: {states}")
-    if summary.asked:
+    print(f"{summary.rows:,} rows, {summary.queried:,} asked now: {states}")
+    if summary.queried:
         print(f"{summary.images_per_second:.1f} images/s, {summary.tokens_per_second:.0f} tokens/s")
 
 

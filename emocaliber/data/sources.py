@@ -151,8 +151,9 @@ class PredictionSource:
                 f" {self.names[0]}` lists them all, `emocaliber data convert --drop-problems` leaves them out"
             )
         if not rows:
-            held = ", ".join(f"{count:,} {what}" for what, count in passed_over.most_common())
-            raise UserError(f"{self._shown}: there is no picture in it{f', only {held}' if held else '; it is empty'}")
+            counted = ", ".join(f"{count:,} {what}" for what, count in passed_over.most_common())
+            only = f", only {counted}" if counted else "; it is empty"
+            raise UserError(f"{self._shown}: there is no picture in it{only}")
 
     def _refuse_repeated(self, ids: array[int]) -> None:
         """Ids by hash: a million take 8 MB. Raises UserError naming the two places of the first that comes twice."""
@@ -189,11 +190,11 @@ class PredictionSource:
             raise UserError(f"{name}: there is no such file or folder{_near(path)}{_alternatives(name)}")
 
     def _glob(self, pattern: str, *, pictures: bool) -> Iterator[Entry]:
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (Path has no absolute patterns)
-        if not found:
+        matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (Path has no absolute patterns)
+        if not matches:
             raise UserError(f"{pattern}: nothing matches; quote the pattern, and write ** for folders in folders")
         others = Counter[str]()
-        for path in map(Path, found):
+        for path in map(Path, matches):
             kind = kind_by_ending(path)
             if path.is_file() and (kind is None or kind_of(path) in SUFFIXES):
                 yield from self._file(path, pictures=pictures)

@@ -53,6 +53,11 @@ class FollowUpEngine:
         """The engine's."""
         return self._engine.concurrency
 
+    @property
+    def requests_per_call(self) -> int:
+        """The engine's."""
+        return self._engine.requests_per_call
+
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order; a first answer without a readable label is not asked about."""
         answers = self._engine.generate(
@@ -89,7 +94,7 @@ def joined(answer: Response, report: Response) -> Response:
         text=f"{answer.text}\n{report.text}",
         tokens=answer.tokens + report.tokens,
         choices=choices,
-        asked=answer.asked + report.asked,
+        questions=answer.questions + report.questions,
     )
 
 
@@ -113,6 +118,11 @@ class RetryingEngine:
         """The engine's."""
         return self._engine.concurrency
 
+    @property
+    def requests_per_call(self) -> int:
+        """The engine's."""
+        return self._engine.requests_per_call
+
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order; its tokens and its count of questions are those of all of them."""
         best = self._engine.generate(requests)
@@ -129,7 +139,7 @@ class RetryingEngine:
 def better(request: Request, best: Response, answer: Response) -> Response:
     """The more confident of two answers, the earlier of equals, with the tokens and questions of both."""
     chosen = answer if _confidence(request, answer) > _confidence(request, best) else best
-    return replace(chosen, tokens=best.tokens + answer.tokens, asked=best.asked + answer.asked)
+    return replace(chosen, tokens=best.tokens + answer.tokens, questions=best.questions + answer.questions)
 
 
 def _confidence(request: Request, response: Response) -> float:

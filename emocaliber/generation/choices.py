@@ -61,15 +61,15 @@ class ChoiceReader:
         None, too, where the record does not hold them and there is no `score` to find them by. What must be scored is
         scored together, so that an engine can make batches of it.
         """
-        found: list[list[tuple[float, ...] | None]] = []
+        choices_of: list[list[tuple[float, ...] | None]] = []
         missing: defaultdict[tuple[tuple[str, ...], str], list[tuple[int, int, str]]] = defaultdict(list)
         for index, answer in enumerate(answers):
-            found.append([])
+            choices_of.append([])
             pieces = self._pieces(answer.row) if answer.request.choices else []
             for number, choice in enumerate(answer.request.choices):
                 place = choice.place(answer.text)
                 logs = None if place is None else self._recorded(choice, answer, pieces, place)
-                found[-1].append(logs)
+                choices_of[-1].append(logs)
                 if place is not None and logs is None:
                     missing[choice.options, choice.until].append((index, number, answer.text[:place]))
         if score is not None:
@@ -77,8 +77,8 @@ class ChoiceReader:
                 requests = [answers[index].request for index, _, _ in places]
                 scores = score(requests, [beginning for _, _, beginning in places], options, until)
                 for (index, number, _), row in zip(places, scores.tolist(), strict=True):
-                    found[index][number] = tuple(row)
-        return [tuple(choices) for choices in found]
+                    choices_of[index][number] = tuple(row)
+        return [tuple(choices) for choices in choices_of]
 
     def _pieces(self, row: Sequence[int]) -> list[str]:
         decode = self._tokenizer.decode
@@ -134,11 +134,11 @@ def places(rows: Iterable[tuple[int, ...]], most: int) -> list[tuple[tuple[int, 
     for row in rows:
         for n, token in enumerate(row):
             following[row[:n]].add(token)
-    found = []
+    listed_places = []
     for begun, tokens in following.items():
         listed = sorted(tokens)
-        found += [(begun, listed[start : start + most]) for start in range(0, len(listed), most)]
-    return found
+        listed_places += [(begun, listed[start : start + most]) for start in range(0, len(listed), most)]
+    return listed_places
 
 
 def _ended(tokenizer: PreTrainedTokenizerBase, text: str, until: str) -> list[int]:

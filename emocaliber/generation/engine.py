@@ -69,7 +69,7 @@ class Response:
     `finish_reason` is "stop", "length", "engine error" or "image error"; `tokens` counts the generated tokens, the
     end token included. `choices` holds, for each Choice of the request, the log-probabilities (natural, not
     normalised over the options) in the order of its options, or None where the text lacks the place. `error` says
-    what went wrong. `asked` counts the questions that this took: more than one where a method asks again.
+    what went wrong. `questions` counts those that this took: more than one where a method asks again.
     """
 
     sample_id: str
@@ -78,14 +78,15 @@ class Response:
     tokens: int = 0
     choices: tuple[tuple[float, ...] | None, ...] = ()
     error: str = ""
-    asked: int = 1
+    questions: int = 1
 
 
 class Engine(Protocol):
     """Anything that answers requests.
 
-    `name` identifies the model, its adapter and its settings in a journal; `concurrency` is how many calls of
-    `generate` may be under way at once, from several threads.
+    `name` identifies the model, its adapter and its settings in a journal. `concurrency` is how many calls of
+    `generate` may be under way at once, from several threads, and `requests_per_call` how many requests each should
+    bring, so that the engine is never without work.
     """
 
     @property
@@ -93,6 +94,9 @@ class Engine(Protocol):
 
     @property
     def concurrency(self) -> int: ...
+
+    @property
+    def requests_per_call(self) -> int: ...
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in the same order. Raises nothing that concerns a single request."""

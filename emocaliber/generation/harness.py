@@ -38,14 +38,14 @@ JOURNAL = "journal.jsonl"
 
 @dataclass
 class Summary:
-    """What a run did: rows over all draws, and of these what was asked now; `states` are those of the first draw.
+    """What a run did: rows over all draws, and of these what was queried now; `states` are those of the first draw.
 
     `answered` counts the responses that hold an answer, `source_rows` the rows gone through, those of other shards
     included; `first_error` is the first reason why a response holds no answer.
     """
 
     rows: int = 0
-    asked: int = 0
+    queried: int = 0
     tokens: int = 0
     seconds: float = 0.0
     states: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Summary:
     @property
     def images_per_second(self) -> float:
         """Questions answered in each second; reused answers are not counted."""
-        return self.asked / self.seconds if self.seconds else 0.0
+        return self.queried / self.seconds if self.seconds else 0.0
 
     @property
     def tokens_per_second(self) -> float:
@@ -107,7 +107,7 @@ def generate(
                 shard=shard,
             )
             write_records(responses_file(out, draw), _advancing(records, bar, task))
-        summary.asked, summary.tokens = journal.added, journal.added_tokens
+        summary.queried, summary.tokens = journal.added, journal.added_tokens
     summary.seconds = time.monotonic() - started
     write_predictions_of(out, template, method=method, draws=draws)
     _write_manifest(

@@ -49,7 +49,8 @@ class ParallelEngine:
     ) -> None:
         self._jobs: Queue[_Job | None] = Queue()
         self._batch_size = batch_size
-        self.concurrency = len(environments) + 1  # so that the queue still holds batches when a call's last is taken
+        self.concurrency = 2 * len(environments)  # so that the queue still holds a batch when one is taken
+        self.requests_per_call = batch_size
         self._lock = Lock()
         workers = [_Worker(build, environment) for environment in environments]
         try:

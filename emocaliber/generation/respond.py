@@ -1,7 +1,7 @@
 """From samples to responses: images are opened and checked in threads ahead of the engine, a broken one is a row.
 
-Not an engine and not a reader. Samples are taken as a stream, a chunk at a time; a million of them need no more
-memory than two chunks, or one more than the engine answers at once. With a journal, what it holds is not asked again.
+Not an engine and not a reader. Samples are taken as a stream, as many at a time as the engine wants in a call; in
+memory are the calls under way and two more. With a journal, what it holds is not asked again.
 """
 
 from __future__ import annotations
@@ -30,38 +30,26 @@ def respond(
     draw: int = 0,
     constrain: bool = False,
     max_pixels: int = SHOWN_PIXELS,
-    chunk_size: int = 256,
 ) -> Iterator[Response]:
-    """One response for each sample, in order. While the engine answers one chunk, the next one's images are read.
+    """One response for each sample, in order. While the engine answers one call, the next one's images are read.
 
     `draw` numbers the answers drawn for the same question by an engine that samples; `constrain` lets an engine
     that can write nothing but what the template could; a picture of more than `max_pixels` is made smaller.
     """
-    stream = iter(samples)
+    stream, size = iter(samples), engine.requests_per_call
     asking = _Asking(engine, template, journal, draw, constrain, max_pixels)
     with ThreadPoolExecutor(READERS) as pool:
-        chunks = (asking.read_ahead(pool, chunk) for chunk in iter(lambda: list(islice(stream, chunk_size)), []))
-        yield from _one_by_one(chunks, asking) if engine.concurrency == 1 else _side_by_side(chunks, asking)
+        calls = (asking.read_ahead(pool, call) for call in iter(lambda: list(islice(stream, size)), []))
+        yield from _side_by_side(calls, asking)
 
 
-def _one_by_one(chunks: Iterable[list[Future[_Question]]], asking: _Asking) -> Iterator[Response]:
-    """In this thread, which Ctrl-C then reaches at once; the next chunk is read meanwhile."""
-    ahead: deque[list[Future[_Question]]] = deque()
-    for chunk in chunks:
-        ahead.append(chunk)
-        if len(ahead) > 1:
-            yield from asking.answer(ahead.popleft())
-    while ahead:
-        yield from asking.answer(ahead.popleft())
-
-
-def _side_by_side(chunks: Iterable[list[Future[_Question]]], asking: _Asking) -> Iterator[Response]:
-    """Several chunks under way, so that the engine is not idle while the last answers of one are finished."""
+def _side_by_side(calls: Iterable[list[Future[_Question]]], asking: _Asking) -> Iterator[Response]:
+    """Several calls under way, so that the engine is not idle while the last answers of one are finished."""
     under_way: deque[Future[list[Response]]] = deque()
     callers = ThreadPoolExecutor(asking.engine.concurrency)
     try:
-        for chunk in chunks:
-            under_way.append(callers.submit(asking.answer, chunk))
+        for call in calls:
+            under_way.append(callers.submit(asking.answer, call))
             if len(under_way) > asking.engine.concurrency:
                 yield from under_way.popleft().result()
         while under_way:
@@ -124,8 +112,8 @@ class _Asking:
             if finished:
                 return _Question(key, replace(finished, sample_id=sample.id))
             image = shown(decode_image(encoded, name), self.max_pixels)
-            asked = Request(sample.id, image, prompt, choices, self.draw, pattern, schema, sample.candidates)
-            return _Question(key, asked)
+            request = Request(sample.id, image, prompt, choices, self.draw, pattern, schema, sample.candidates)
+            return _Question(key, request)
         except ImageError as error:
             failed = Response(sample.id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=str(error))
             return _Question(key, failed)
@@ -140,12 +128,12 @@ class _Asking:
 
     def answer(self, coming: list[Future[_Question]]) -> list[Response]:
         questions = [future.result() for future in coming]
-        asked = [question for question in questions if isinstance(question.request, Request)]
+        unanswered = [question for question in questions if isinstance(question.request, Request)]
         answers = self.engine.generate(
-            [question.request for question in asked if isinstance(question.request, Request)]
+            [question.request for question in unanswered if isinstance(question.request, Request)]
         )
         if self.journal is not None:
-            self.journal.append([(question.key, answer) for question, answer in zip(asked, answers, strict=True)])
+            self.journal.append([(question.key, answer) for question, answer in zip(unanswered, answers, strict=True)])
         following = iter(answers)
         return [
             next(following) if isinstance(question.request, Request) else question.request for question in questions

@@ -52,7 +52,7 @@ class ServerEngine:
     Raises UserError where an address does not answer as such a server does, or the adapter changes nothing.
     """
 
-    concurrency = 2  # the servers begin the next chunk while they end this one
+    concurrency = 2  # the servers begin the next call while they end this one
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class ServerEngine:
         self._free: Queue[str] = Queue()
         for address in self._addresses * concurrent:
             self._free.put(address)
-        self._workers = concurrent * len(urls)
+        self._workers = self.requests_per_call = concurrent * len(urls)
         self._choices = None if tokenizer is None else _choice_reader(tokenizer)
         self._name = f"server {model} {max_new_tokens} {temperature} {seed if temperature else ''}"
         if base is not None:

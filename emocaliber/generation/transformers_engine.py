@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,10 @@ from transformers import (
 from emocaliber.core.prompting import messages
 from emocaliber.generation.adapters import PROBED, check_alive, check_sees, probes
 from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
+from emocaliber.generation.decoding import GumbelNoise, Listening, OptionRecorder, padded, row_log_probabilities
 from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
-from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.generation.listening import Listening
-from emocaliber.generation.logits import GumbelNoise, OptionRecorder, padded, row_log_probabilities
 from emocaliber.models.loading import chosen_device, complete_weights, fp32_logits, release
+from emocaliber.models.location import fingerprint
 
 
 class TransformersEngine:
@@ -50,7 +50,7 @@ class TransformersEngine:
     or the model answers every picture alike.
     """
 
-    concurrency = 1
+    concurrency = 2  # one call's pictures are made into tensors while the model answers the other's
 
     def __init__(
         self,
@@ -99,7 +99,8 @@ class TransformersEngine:
         self.model: Any = model
         fp32_logits(model)
         self.processor: Any = processor
-        self._batch_size = batch_size
+        self._batch_size = self.requests_per_call = batch_size
+        self._device_lock = Lock()
         tokenizer = self.processor.tokenizer
         ends = self.model.generation_config.eos_token_id
         self._ends = set(ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends])
@@ -168,7 +169,7 @@ class TransformersEngine:
         self, texts: Sequence[str], images: Sequence[Image.Image], ends: Sequence[Endings]
     ) -> NDArray[np.float64]:
         """[texts, rows] for texts and pictures of one length: without padding, the model finds its places by itself."""
-        inputs = self._inputs(texts, images)
+        inputs = self._inputs(texts, images).to(self.model.device, self.model.dtype)
         prompt_length = inputs["input_ids"].shape[1]
         shared = prompt_length - len(token_ids(self.processor.tokenizer, texts[0])) + len(ends[0].shared)
         cut = {
@@ -190,15 +191,22 @@ class TransformersEngine:
         inputs: BatchFeature = self.processor(
             text=list(texts), images=nested, padding=True, padding_side="left", return_tensors="pt"
         )
-        return inputs.to(self.model.device, self.model.dtype)
+        return inputs
 
     def _chat(self, prompt: str) -> str:
         text: str = self.processor.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
         return text
 
-    @torch.inference_mode()
     def _answer(self, batch: Sequence[Request], on_token: OnToken | None) -> list[Response]:
         inputs = self._inputs([self._chat(request.prompt) for request in batch], [request.image for request in batch])
+        with self._device_lock:
+            return self._answer_prepared(batch, inputs, on_token)
+
+    @torch.inference_mode()
+    def _answer_prepared(
+        self, batch: Sequence[Request], inputs: BatchFeature, on_token: OnToken | None
+    ) -> list[Response]:
+        inputs = inputs.to(self.model.device, self.model.dtype)
         recorder = OptionRecorder(self._choices.tokens_to_record(batch))
         begun = inputs["input_ids"].shape[1]
         listening = None if on_token is None else Listening(batch, on_token, begun, self._text)
@@ -210,7 +218,7 @@ class TransformersEngine:
         )
         rows = output[:, begun:].tolist()
         if listening is not None:
-            rows = [row[:kept] for row, kept in zip(rows, listening.kept, strict=True)]
+            rows = [row[:ended] for row, ended in zip(rows, listening.ended, strict=True)]
         ends = [self._end(row) for row in rows]
         said = [row if end is None else row[:end] for row, end in zip(rows, ends, strict=True)]
         answers = [

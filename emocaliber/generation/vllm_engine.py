@@ -26,9 +26,8 @@ from emocaliber.core.prompting import messages
 from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights
 from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
-from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.generation.vllm_listening import run_and_tell
-from emocaliber.generation.vllm_processes import end_with_engine
+from emocaliber.generation.vllm_steps import Steps, end_with_engine
+from emocaliber.models.location import fingerprint
 
 _RECORDED_STEPS = 16
 """In longer answers the choices are scored afterwards: to hand over 31 log-probabilities at each step costs more."""
@@ -44,7 +43,7 @@ class VllmEngine:
     has vision weights, which vLLM ignores, or changes nothing.
     """
 
-    concurrency = 1
+    concurrency, requests_per_call = 2, 128  # the batch is filled from one call while the other's last answers end
 
     def __init__(
         self,
@@ -76,6 +75,7 @@ class VllmEngine:
             # guidance takes an added token that looks like <this> for a special one, and aborts the answer
             structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         )
+        self._steps = Steps(self._llm)
         self._processor: Any = _processor(model_dir)
         self._tokenizer = self._processor.tokenizer
         self._choices = ChoiceReader(self._tokenizer)
@@ -105,26 +105,27 @@ class VllmEngine:
 
     def _answer(self, requests: Sequence[Request], on_token: OnToken | None) -> list[Response]:
         tokens = [self._to_record(request) for request in requests]
-        parameters = [
-            SamplingParams(
-                temperature=self._temperature,
-                seed=seed_of(self._seed, request) if self._temperature else None,
-                max_tokens=self._max_new_tokens,
-                logprob_token_ids=recorded or None,
-                skip_special_tokens=False,
-                structured_outputs=_held_to(request),
-            )
-            for request, recorded in zip(requests, tokens, strict=True)
-        ]
+        parameters = [self._sampling(request, recorded) for request, recorded in zip(requests, tokens, strict=True)]
         prompts = {request.prompt for request in requests}
         rows = {prompt: token_ids(self._tokenizer, self._chat(prompt)) for prompt in prompts}
         outputs = self._run([rows[request.prompt] for request in requests], requests, parameters, on_token)
         answers = [self._said(request, output) for request, output in zip(requests, outputs, strict=True)]
-        found = self._choices.read(answers, self.score_continuations)
+        choices_of = self._choices.read(answers, self.score_continuations)
+        ends = [output.outputs[0] for output in outputs]
         return [
-            Response(answer.request.sample_id, answer.text, said.finish_reason or LENGTH, len(said.token_ids), choices)
-            for answer, said, choices in zip(answers, (output.outputs[0] for output in outputs), found, strict=True)
+            Response(answer.request.sample_id, answer.text, end.finish_reason or LENGTH, len(end.token_ids), choices)
+            for answer, end, choices in zip(answers, ends, choices_of, strict=True)
         ]
+
+    def _sampling(self, request: Request, recorded: Sequence[int]) -> SamplingParams:
+        return SamplingParams(
+            temperature=self._temperature,
+            seed=seed_of(self._seed, request) if self._temperature else None,
+            max_tokens=self._max_new_tokens,
+            logprob_token_ids=list(recorded) or None,
+            skip_special_tokens=False,
+            structured_outputs=_constraint(request),
+        )
 
     def _to_record(self, request: Request) -> list[int]:
         if self._max_new_tokens > _RECORDED_STEPS:
@@ -160,15 +161,15 @@ class VllmEngine:
             self._choices.endings(self._chat(request.prompt) + start, tuple(continuations), until)
             for request, start in zip(requests, prefixes, strict=True)
         ]
-        asked = [(index, *place) for index, end in enumerate(ends) for place in places(end.rows, _MOST_RECORDED)]
+        branches = [(index, *place) for index, end in enumerate(ends) for place in places(end.rows, _MOST_RECORDED)]
         outputs = self._run(
-            [[*ends[index].shared, *begun] for index, begun, _ in asked],
-            [requests[index] for index, _, _ in asked],
-            [SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=next_ones) for _, _, next_ones in asked],
+            [[*ends[index].shared, *begun] for index, begun, _ in branches],
+            [requests[index] for index, _, _ in branches],
+            [SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=next_ones) for _, _, next_ones in branches],
         )
         logs = {
             (index, begun, token): output.outputs[0].logprobs[0][token].logprob
-            for (index, begun, next_ones), output in zip(asked, outputs, strict=True)
+            for (index, begun, next_ones), output in zip(branches, outputs, strict=True)
             for token in next_ones
         }
         return np.array(
@@ -193,10 +194,8 @@ class VllmEngine:
             {"prompt_token_ids": list(row), "multi_modal_data": {"image": request.image}}
             for row, request in zip(rows, requests, strict=True)
         ]
-        if on_token is not None:
-            on_text = partial(_pass_on, on_token, requests)
-            return run_and_tell(self._llm, prompts, list(parameters), self._lora, on_text)
-        return list(self._llm.generate(prompts, list(parameters), lora_request=self._lora, use_tqdm=False))
+        on_text = None if on_token is None else partial(_pass_on, on_token, requests)
+        return self._steps.run(prompts, parameters, self._lora, on_text)
 
     def _chat_text(self, prompt: str) -> str:
         text: str = self._processor.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
@@ -212,7 +211,7 @@ def _processor(model_dir: str | Path) -> ProcessorMixin:
     return processor
 
 
-def _held_to(request: Request) -> StructuredOutputsParams | None:
+def _constraint(request: Request) -> StructuredOutputsParams | None:
     if request.schema:
         return StructuredOutputsParams(json=request.schema)
     return StructuredOutputsParams(regex=request.pattern) if request.pattern else None

@@ -1,4 +1,5 @@
-"""Where a model or an adapter lies: checked before anything is loaded, and before a hub is asked for a local path.
+"""Where a model or an adapter lies, and which weights it is: checked before anything is loaded, and before a hub is
+queried for a local path.
 
 check_model("out/model")                     # a folder with config.json, a hub name "owner/model", or "tiny"
 check_adapter(Path("out/stage-1/adapter"))   # a folder with adapter_config.json
@@ -6,6 +7,7 @@ check_adapter(Path("out/stage-1/adapter"))   # a folder with adapter_config.json
 
 from __future__ import annotations
 
+import hashlib
 import re
 from difflib import get_close_matches
 from importlib.resources import files
@@ -20,6 +22,7 @@ TINY_NOTE = (
     " on. How often it is right about photographs, or anything else, is unknown: expect little."
 )
 MODEL_CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+_PARTS = ("*.safetensors", "*.json", "*.jinja", "*.txt")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -85,3 +88,24 @@ def _similar(path: Path, names: list[str] | None = None) -> str:
     if close:
         return f"; did you mean {Path(close[0]) / path.relative_to(missing)}?"
     return "" if missing == path else f" ({missing} is missing)"
+
+
+def fingerprint(model: str | Path | None) -> str:
+    """The first 16 hex digits of the SHA-256 over a local model's or adapter's files, by name and content.
+
+    A hub name stands for itself, no model for "none". Raises FileNotFoundError where a directory holds no
+    safetensors.
+    """
+    if model is None:
+        return "none"
+    directory = Path(model)
+    if not directory.is_dir():
+        return str(model)
+    files = sorted({file for part in _PARTS for file in directory.glob(part)})
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise FileNotFoundError(f"{directory} holds no *.safetensors; is it a model's or an adapter's directory?")
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -24,8 +24,7 @@ from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.evaluation.compute import build_scorecard
-from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.models.location import model_folder
+from emocaliber.models.location import fingerprint, model_folder
 from emocaliber.reading.foreign_outputs import is_table, read_lines
 from emocaliber.reading.tables import RECOGNISED, Columns, read_table
 from emocaliber.reporting.run_report import write_run_report

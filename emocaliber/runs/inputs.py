@@ -14,8 +14,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.embedded import FILES, samples_in
 from emocaliber.data.facts import Facts, FactStore, facts_of, picture_key
-from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.models.location import model_folder
+from emocaliber.models.location import fingerprint, model_folder
 from emocaliber.runs.resume import Inputs, file_hash
 from emocaliber.stages.examples import in_splits
 from emocaliber.stages.loading import missing_model

@@ -20,7 +20,7 @@ from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.predictions import Prediction, Source, read_predictions
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
 from emocaliber.core.taxonomy import MIKELS_8
-from emocaliber.data.sources import PredictionSource, Rows, Samples
+from emocaliber.data.sources import PredictionSource, Rows, Samples, declared_labels
 from emocaliber.generation.asking_again import FollowUpEngine, RetryingEngine, in_two_steps
 from emocaliber.generation.engine import API_KEY_ENV, Engine
 from emocaliber.generation.harness import Summary, generate
@@ -126,7 +126,7 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     _check(settings, template)
     source = PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
     rows = source.checked() if shard is None else source.checked(shard.holds)
-    for line in _first_lines(settings, rows):
+    for line in _first_lines(settings, question, rows):
         print(line, flush=True)
     summary = generate(
         Samples(source, rows.splits),
@@ -230,7 +230,7 @@ def _check_constraint(settings: PredictSettings, template: Template) -> None:
         raise UserError(f"--constrain: {error}") from None
 
 
-def _first_lines(settings: PredictSettings, rows: Rows) -> Iterator[str]:
+def _first_lines(settings: PredictSettings, question: Question | None, rows: Rows) -> Iterator[str]:
     """What answers about what, and where; what the embedded model is good for; what was passed over."""
     adapter = "" if settings.adapter is None or settings.adapter == str(TINY_ADAPTER) else f" with {settings.adapter}"
     model = "the embedded tiny model" if settings.adapter == str(TINY_ADAPTER) else f"{settings.model}{adapter}"
@@ -240,6 +240,9 @@ def _first_lines(settings: PredictSettings, rows: Rows) -> Iterator[str]:
     yield f"{names}: {count}{labelled if rows.count else ''}; {model} on {_place(settings)}"
     if settings.adapter == str(TINY_ADAPTER):
         yield TINY_NOTE
+    if question is not None and settings.labels and declared_labels(settings.labels) not in question.tasks.values():
+        learned = "; ".join(", ".join(labels) for labels in question.tasks.values())
+        yield f"The adapter was trained on other labels than --labels names, and may answer with its own: {learned}"
     if rows.passed_over:
         listed = ", ".join(f"{count:,} {what}" for what, count in rows.passed_over.most_common())
         hint = " (--split NAME, or --split all, asks about them)" if "rows of split" in listed else ""

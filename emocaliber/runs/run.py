@@ -14,8 +14,7 @@ from accelerate import PartialState
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import discard
 from emocaliber.core.prompting import load_template
-from emocaliber.generation.fingerprint import fingerprint
-from emocaliber.models.location import model_folder
+from emocaliber.models.location import fingerprint, model_folder
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.runs.judging import predict_stage, read_responses, read_rows
 from emocaliber.runs.recipes import read_recipe

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from emocaliber.core.environment import describe
 from emocaliber.core.images import read_image_bytes
 from emocaliber.core.predictions import Prediction
-from emocaliber.generation.fingerprint import fingerprint
+from emocaliber.models.location import fingerprint
 from emocaliber.reporting.run_summary import (
     Criterion,
     Curve,

@@ -138,7 +138,7 @@ def compare(count: int) -> None:
 class Echo:
     """No model at all: says the same to every question, so that only the harness uses memory."""
 
-    name, concurrency = "echo", 1
+    name, concurrency, requests_per_call = "echo", 1, 32
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """An answer of the trained form, with choices, for each request."""

@@ -20,7 +20,7 @@ class Scripted:
     """An engine that says joy, and breaks at a picture of this name."""
 
     name = "scripted"
-    concurrency = 1
+    concurrency, requests_per_call = 1, 32
 
     def __init__(self, breaks_at: str = "", text: str = "<answer>joy</answer><confidence>0.90</confidence>") -> None:
         self.breaks_at, self.text, self.answered = breaks_at, text, 0

@@ -29,7 +29,7 @@ def test_a_larger_one_keeps_its_shape_and_nearly_fills_the_limit(size: tuple[int
 class Looks:
     """An engine that says the size of what it is shown."""
 
-    name, concurrency = "looks", 1
+    name, concurrency, requests_per_call = "looks", 1, 32
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         return [Response(one.sample_id, str(one.image.size), "stop") for one in requests]

@@ -39,13 +39,13 @@ def samples_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         {
             "id": str(number),
-            "image": {"bytes": b"broken" if number in (7, 8) else read_image_bytes(one.image), "path": None},
-            "candidates": one.candidates,
-            "label": one.label,
-            "cluster": one.cluster,
-            "licence": one.licence,
+            "image": {"bytes": b"broken" if number in (7, 8) else read_image_bytes(sample.image), "path": None},
+            "candidates": sample.candidates,
+            "label": sample.label,
+            "cluster": sample.cluster,
+            "licence": sample.licence,
         }
-        for number, one in enumerate(chosen)
+        for number, sample in enumerate(chosen)
     ]
     pq.write_table(pa.Table.from_pylist([row | {"task": "t", "split": "test", "group": "g"} for row in rows]), path)
     return path
@@ -87,10 +87,11 @@ def test_vllm_answers_as_transformers_does_with_an_adapter_trained_on_the_shippe
     )
     assert len(plain) == len(served) == COUNT
     assert [record.id for record in plain] == [record.id for record in served]
-    differing = [one.id for one, other in zip(plain, served, strict=True) if one.response.text != other.response.text]
+    pairs = zip(plain, served, strict=True)
+    differing = [first.id for first, other in pairs if first.response.text != other.response.text]
     assert len(differing) <= 0.01 * COUNT, differing
     rows = zip(*(read_predictions(tmp_path / out / "predictions-expected.jsonl") for out in "hv"), strict=True)
-    gaps = [abs(one.confidence - other.confidence) for one, other in rows if one.confidence and other.confidence]
+    gaps = [abs(first.confidence - other.confidence) for first, other in rows if first.confidence and other.confidence]
     assert len(gaps) > 0.9 * COUNT
     assert np.quantile(gaps, 0.98) < 1e-3
     assert [record.id for record in served if record.response.finish_reason == "image error"] == ["7", "8"]
@@ -134,10 +135,10 @@ def test_a_server_answers_as_transformers_does_with_a_lora_adapter(
     options = ("--template", "label-confidence", "--limit", "60")
     plain = generate(samples_file, embedded_base(), tmp_path / "h", "--adapter", str(tuned_adapter), *options)
     with server(embedded_base(), tuned_adapter, tmp_path / "log") as url:
-        asked = (*options, "--engine", "server", "--url", url, "--url", url, "--tokenizer", str(embedded_base()))
-        served = generate(samples_file, Path("base"), tmp_path / "s", "--adapter", "tuned", *asked)
-        held = ServerEngine([url], "tuned", max_new_tokens=100)
-        json_rows = rows_in_memory(load("kaomoji", "test")[:20], held, load_template("json"), constrain=True)
+        options = (*options, "--engine", "server", "--url", url, "--url", url, "--tokenizer", str(embedded_base()))
+        served = generate(samples_file, Path("base"), tmp_path / "s", "--adapter", "tuned", *options)
+        client = ServerEngine([url], "tuned", max_new_tokens=100)
+        json_rows = rows_in_memory(load("kaomoji", "test")[:20], client, load_template("json"), constrain=True)
         assert {row[Source.VERBALIZED].state for row in json_rows} == {State.OK}
         with pytest.raises(UserError, match="changes no answer"):
             ServerEngine([url], "base", base="base")
@@ -145,9 +146,10 @@ def test_a_server_answers_as_transformers_does_with_a_lora_adapter(
             ServerEngine([url], "other")
     with pytest.raises(UserError, match="no OpenAI-compatible server"):
         ServerEngine([url], "base")
-    differing = [one.id for one, other in zip(plain, served, strict=True) if one.response.text != other.response.text]
+    pairs = zip(plain, served, strict=True)
+    differing = [first.id for first, other in pairs if first.response.text != other.response.text]
     assert len(differing) <= 1, differing
     rows = zip(*(read_predictions(tmp_path / out / "predictions-logprob.jsonl") for out in "hs"), strict=True)
-    gaps = [abs(one.confidence - other.confidence) for one, other in rows if one.confidence and other.confidence]
+    gaps = [abs(first.confidence - other.confidence) for first, other in rows if first.confidence and other.confidence]
     assert len(gaps) == 58
     assert max(gaps) < 1e-3

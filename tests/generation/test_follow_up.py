@@ -47,17 +47,17 @@ def test_choices_are_those_of_the_answer_that_has_their_place() -> None:
     report = Response("1", THEN.write(label="sad", confidence=0.0), "stop", 7, ((-9.0, -9.0, -9.0), levels))
     whole = joined(NAMED, report)
     assert whole.choices == (NAMED.choices[0], levels)
-    assert (whole.tokens, whole.asked) == (11, 2)
+    assert (whole.tokens, whole.questions) == (11, 2)
 
 
 def test_an_answer_without_a_label_is_not_asked_about(random_model: Path) -> None:
     engine = FollowUpEngine(TransformersEngine(random_model, max_new_tokens=3), FIRST, THEN)
     picture = Image.new("RGB", (56, 56))
-    asked = Request(
+    question = Request(
         "1", picture, FIRST.render(LABELS), choices_of(in_two_steps(FIRST, THEN), LABELS), candidates=LABELS
     )
-    response = engine.generate([asked])[0]
-    assert (response.asked, response.choices) == (1, (None, None))
+    response = engine.generate([question])[0]
+    assert (response.questions, response.choices) == (1, (None, None))
 
 
 def test_the_questions_cannot_be_given_the_wrong_way_round() -> None:

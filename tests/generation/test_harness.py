@@ -58,25 +58,25 @@ def test_a_second_run_asks_nothing_and_writes_the_same_files(engine: Transformer
     first = generate(samples, engine, BOTH, tmp_path, method="m")
     written = contents(tmp_path)
     second = generate(samples, engine, BOTH, tmp_path, method="m")
-    assert (first.asked, second.asked, second.rows) == (6, 0, 6)
+    assert (first.queried, second.queried, second.rows) == (6, 0, 6)
     assert contents(tmp_path) == written
 
 
 def test_other_settings_find_nothing_to_reuse(engine: TransformersEngine, random_model: Path, tmp_path: Path) -> None:
     samples = [sample(number) for number in range(3)]
     generate(samples, engine, BOTH, tmp_path, method="m")
-    assert generate(samples, engine, LABEL, tmp_path, method="m").asked == 3
+    assert generate(samples, engine, LABEL, tmp_path, method="m").queried == 3
     longer = TransformersEngine(random_model, max_new_tokens=5)
-    assert generate(samples, longer, BOTH, tmp_path, method="m").asked == 3
-    assert generate(samples, engine, BOTH, tmp_path, method="m").asked == 0
+    assert generate(samples, longer, BOTH, tmp_path, method="m").queried == 3
+    assert generate(samples, engine, BOTH, tmp_path, method="m").queried == 0
 
 
 def test_a_changed_image_under_the_same_name_is_asked_about_anew(engine: TransformersEngine, tmp_path: Path) -> None:
     (tmp_path / "face.png").write_bytes(png(1))
     samples = [sample(0, FileImage(tmp_path, "face.png"))]
-    assert generate(samples, engine, BOTH, tmp_path / "out", method="m").asked == 1
+    assert generate(samples, engine, BOTH, tmp_path / "out", method="m").queried == 1
     (tmp_path / "face.png").write_bytes(png(2))
-    assert generate(samples, engine, BOTH, tmp_path / "out", method="m").asked == 1
+    assert generate(samples, engine, BOTH, tmp_path / "out", method="m").queried == 1
 
 
 def ten_broken(root: Path) -> list[ImageSource]:
@@ -106,7 +106,7 @@ def test_ten_kinds_of_broken_image_are_ten_rows(engine: TransformersEngine, tmp_
     usable = {"4", "5", "6", "10"}  # a wrong suffix, CMYK and 16 bits are converted
     assert [row.id for row in rows] == [str(number) for number in range(11)]
     assert {row.id for row in rows if row.state != "image error"} == usable
-    assert summary.asked == 4
+    assert summary.queried == 4
 
 
 def test_draws_are_reproducible_and_their_shares_are_rows(random_model: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from emocaliber.core.prompting import load_template
 from emocaliber.core.taxonomy import KAOMOJI_10
-from emocaliber.generation import listening
+from emocaliber.generation import decoding
 from emocaliber.generation.engine import Request, StreamingEngine
 from emocaliber.generation.server_replies import ReplyError, read_stream
 from emocaliber.generation.transformers_engine import TransformersEngine
@@ -22,7 +22,7 @@ LENGTH = 12
 
 @pytest.fixture(autouse=True)
 def every_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "INTERVAL", 0.0)
+    monkeypatch.setattr(decoding, "INTERVAL", 0.0)
 
 
 @pytest.fixture(scope="module")

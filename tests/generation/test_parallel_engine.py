@@ -21,9 +21,9 @@ from emocaliber.generation.transformers_engine import TransformersEngine
 
 def test_every_engine_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [one["CUDA_VISIBLE_DEVICES"] for one in devices(3)] == ["0", "1", "2"]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in devices(3)] == ["0", "1", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,GPU-5a")
-    assert [one["CUDA_VISIBLE_DEVICES"] for one in devices(2)] == ["4", "7"]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in devices(2)] == ["4", "7"]
     with pytest.raises(UserError, match="names 3"):
         devices(4)
 
@@ -40,15 +40,15 @@ def test_two_processes_answer_as_one_engine_does_and_one_goes_on_alone(
 ) -> None:
     build = partial(TransformersEngine, random_model, max_new_tokens=6, batch_size=1)
     alone = build()
-    expected = [one.text for one in alone.generate(requests)]
+    expected = [answer.text for answer in alone.generate(requests)]
     engine = ParallelEngine(build, [{}, {}], batch_size=4)
     assert engine.name == alone.name
     assert len(set(engine.processes)) == 2
-    assert [one.text for one in engine.generate(requests)] == expected
+    assert [answer.text for answer in engine.generate(requests)] == expected
     Timer(0.2, os.kill, (engine.processes[0], signal.SIGKILL)).start()
     answers = engine.generate(requests * 4)
-    assert [one.text for one in answers] == expected * 4
-    assert [one.sample_id for one in answers] == [one.sample_id for one in requests] * 4
+    assert [answer.text for answer in answers] == expected * 4
+    assert [each.sample_id for each in answers] == [each.sample_id for each in requests] * 4
     os.kill(engine.processes[1], signal.SIGKILL)
     for _ in range(2):  # it may be seen while a batch is under way, or before any is
         with pytest.raises(UserError, match="no engine process is left"):

@@ -25,7 +25,7 @@ FAILED = Response("1", "", ENGINE_ERROR, error="out of memory")
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "kept"),
+    ("first", "second", "expected"),
     [
         (answer(0.4), answer(0.6), answer(0.6)),
         (answer(0.6), answer(0.4), answer(0.6)),
@@ -37,18 +37,18 @@ FAILED = Response("1", "", ENGINE_ERROR, error="out of memory")
     ],
 )
 def test_the_more_confident_answer_is_kept_and_both_are_paid_for(
-    first: Response, second: Response, kept: Response
+    first: Response, second: Response, expected: Response
 ) -> None:
     chosen = better(REQUEST, first, second)
-    assert (chosen.text, chosen.finish_reason) == (kept.text, kept.finish_reason)
-    assert (chosen.tokens, chosen.asked) == (first.tokens + second.tokens, 2)
+    assert (chosen.text, chosen.finish_reason) == (expected.text, expected.finish_reason)
+    assert (chosen.tokens, chosen.questions) == (first.tokens + second.tokens, 2)
 
 
 def test_what_cannot_be_read_is_asked_again_as_often_as_allowed(random_model: Path) -> None:
     drawing = TransformersEngine(random_model, max_new_tokens=3, temperature=1.0)
     once, thrice = drawing.generate([REQUEST])[0], RetryingEngine(drawing, threshold=0.5, retries=2)
     response = thrice.generate([REQUEST])[0]
-    assert (once.asked, response.asked) == (1, 3)
+    assert (once.questions, response.questions) == (1, 3)
     assert response.tokens > once.tokens
     assert thrice.name != drawing.name
 
@@ -63,8 +63,8 @@ def test_only_unsure_answers_are_asked_again_and_none_gets_less_sure(
 
     plain = tuned_engine.generate(asked)
     retried = RetryingEngine(tuned_engine, threshold=0.5, retries=2).generate(asked)
-    assert len({one.asked for one in retried}) > 1
+    assert len({answer.questions for answer in retried}) > 1
     for request, first, last in zip(asked, plain, retried, strict=True):
         before = stated(request, first)
         assert stated(request, last) >= before
-        assert (last == first) if before >= 0.5 else last.asked > 1
+        assert (last == first) if before >= 0.5 else last.questions > 1

@@ -176,8 +176,8 @@ def test_of_two_thousand_requests_in_forty_wrong_ways_each_is_a_row_and_none_is_
     assert [record.id for record in before] == [row.id for row in samples] == [record.id for record in after]
     failed = [record.id for record in before if record.response.finish_reason == ENGINE_ERROR]
     assert all(record.response.error for record in before if record.id in set(failed))
-    assert first.asked == 2_000 - len(failed)
-    assert second.asked <= len(failed)
+    assert first.queried == 2_000 - len(failed)
+    assert second.queried <= len(failed)
     answers = {record.id: record.response for record in before if record.id not in set(failed)}
     assert all(record.response == answers[record.id] for record in after if record.id in answers)
 

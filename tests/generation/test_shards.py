@@ -101,8 +101,8 @@ def test_the_recipes_for_clusters_are_well_formed() -> None:
 @pytest.mark.slow
 def test_four_shards_killed_at_random_and_run_again_are_one_run(tmp_path: Path) -> None:
     def command(out: str, *options: str) -> list[str]:
-        asked = ["kaomoji", "--limit", "48", "--batch-size", "1", "--device", "cpu", *options, "--out", out]
-        return [sys.executable, "-m", "emocaliber", "predict", *asked]
+        options_of = ["kaomoji", "--limit", "48", "--batch-size", "1", "--device", "cpu", *options, "--out", out]
+        return [sys.executable, "-m", "emocaliber", "predict", *options_of]
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     started = time.monotonic()

@@ -82,12 +82,12 @@ def test_choices_of_the_generating_pass_equal_those_of_a_scoring_pass(
         place = response.text.rfind(first) + len(first)
         if "\ufffd" in response.text[:place]:
             continue  # bytes that are no text cannot be asked about as text
-        asked = Request(
+        question = Request(
             request.sample_id, request.image, request.prompt, (Choice(first, LABELS), Choice("absent", LABELS))
         )
-        found, absent = engine.generate([asked])[0].choices
+        stated, absent = engine.generate([question])[0].choices
         assert absent is None
-        assert np.allclose(found, engine.score_continuations([request], response.text[:place], LABELS)[0], atol=1e-4)
+        assert np.allclose(stated, engine.score_continuations([request], response.text[:place], LABELS)[0], atol=1e-4)
         compared += 1
     assert compared >= 3
 
@@ -95,11 +95,11 @@ def test_choices_of_the_generating_pass_equal_those_of_a_scoring_pass(
 def test_long_options_are_scored_with_the_first_token_of_their_ending(
     engine: TransformersEngine, requests: list[Request], random_model: Path
 ) -> None:
-    asked = Request("0", requests[0].image, requests[0].prompt, (Choice("", LONG_LABELS, "</answer>"),))
-    response = engine.generate([asked])[0]
-    for label, found in zip(LONG_LABELS, response.choices[0], strict=True):
-        plain = plain_log_probability(random_model, asked, response.text, f"{label}</answer>")
-        assert found == pytest.approx(plain, abs=1e-3)  # the whole ending is one token of this tokenizer
+    question = Request("0", requests[0].image, requests[0].prompt, (Choice("", LONG_LABELS, "</answer>"),))
+    response = engine.generate([question])[0]
+    for label, scored in zip(LONG_LABELS, response.choices[0], strict=True):
+        plain = plain_log_probability(random_model, question, response.text, f"{label}</answer>")
+        assert scored == pytest.approx(plain, abs=1e-3)  # the whole ending is one token of this tokenizer
 
 
 def test_options_of_several_tokens_score_alike_in_any_batch(
@@ -108,7 +108,7 @@ def test_options_of_several_tokens_score_alike_in_any_batch(
     """Pictures of two sizes and prompts of two lengths side by side: the cached beginnings are never mixed up."""
     roomy = TransformersEngine(random_model, batch_size=64, max_new_tokens=5)
     prefixes = ["<answer>", "It is late. <answer>"] * 3 + [""]
-    scores = [one.score_continuations(requests, prefixes, LONG_LABELS, "</answer>") for one in (engine, roomy)]
+    scores = [each.score_continuations(requests, prefixes, LONG_LABELS, "</answer>") for each in (engine, roomy)]
     assert np.allclose(scores[0], scores[1], atol=1e-4)
     plain = plain_log_probability(random_model, requests[1], prefixes[1], LONG_LABELS[1] + "</answer>")
     assert scores[0][1, 1] == pytest.approx(plain, abs=1e-3)

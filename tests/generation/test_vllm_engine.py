@@ -55,7 +55,7 @@ def test_options_of_several_tokens_score_as_with_transformers(
     requests = [Request(str(n), picture, prompt) for n, picture in enumerate(pictures)]
     prefixes = ["<answer>", "It is late. <answer>"] * 3 + [""]
     plain = TransformersEngine(random_model)
-    scores = [one.score_continuations(requests, prefixes, LABELS, "</answer>") for one in (engine, plain)]
+    scores = [each.score_continuations(requests, prefixes, LABELS, "</answer>") for each in (engine, plain)]
     assert scores[0].shape == (7, 5)
     assert np.allclose(scores[0], scores[1], atol=1e-3)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
-from emocaliber.generation.logits import GumbelNoise
+from emocaliber.generation.decoding import GumbelNoise
 
 TOLD: list[torch.Tensor] = []
 """The pictures of the rows in question where `generate` is not given them, since the model has seen them already."""

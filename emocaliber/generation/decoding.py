@@ -1,17 +1,24 @@
-"""What the transformers engine does with logits: record some, sum some, draw from them. Nothing here changes a
-greedy answer.
+"""What the transformers engine does while it decodes: record probabilities, draw, tell of the answers so far.
 
-Not an engine.
+A recorder changes no greedy answer; noise makes a draw of it. transformers' own streamers take one answer at a time, a
+stopping criterion sees the whole batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, StoppingCriteria
+
+from emocaliber.generation.engine import OnToken, Request
+
+INTERVAL = 0.05
+"""Seconds between two tellings: to decode a long answer anew at every token would cost more than to write it."""
 
 
 class OptionRecorder(LogitsProcessor):
@@ -50,6 +57,31 @@ class GumbelNoise(LogitsProcessor):
         width = scores.shape[-1]
         exponential = [torch.empty(width).exponential_(generator=generator) for generator in self._generators]
         return scores.float() / self._temperature - torch.stack(exponential).log().to(scores.device)
+
+
+class Listening(StoppingCriteria):
+    """Tells `on_token` of each request's text; `begun` is the length of the prompts in tokens.
+
+    `ended` is, of each row, the number of tokens that it had when nobody waited for it any more: padding follows. None
+    for all others.
+    """
+
+    def __init__(
+        self, batch: Sequence[Request], on_token: OnToken, begun: int, decode: Callable[[Sequence[int]], str]
+    ) -> None:
+        self._batch, self._on_token, self._begun, self._decode = batch, on_token, begun, decode
+        self._last = time.monotonic()
+        self.ended: list[int | None] = [None] * len(batch)
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **named: Any) -> torch.Tensor:
+        """Which rows end here: [batch]."""
+        if time.monotonic() - self._last >= INTERVAL:
+            self._last = time.monotonic()
+            for n, row in enumerate(input_ids[:, self._begun :].tolist()):
+                # a character of several tokens may not be complete yet
+                if self.ended[n] is None and not self._on_token(self._batch[n], self._decode(row).rstrip("\ufffd")):
+                    self.ended[n] = len(row)
+        return torch.tensor([ended is not None for ended in self.ended], device=input_ids.device)
 
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
