@@ -25,8 +25,8 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="PRED",
-        help="predictions: a prediction file, EmoCaliber's merged output, or a table with confidence and correct (or"
-        " label and prediction); several files are compared",
+        help="predictions: a prediction file, a folder of Parquet parts, EmoCaliber's merged output, or a table with"
+        " confidence and correct (or label and prediction); several are compared",
     )
     parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")

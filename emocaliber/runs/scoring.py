@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import is_columnar
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
@@ -76,13 +78,15 @@ def read_methods(
     numbered: dict[Path, Table] = {}
     for path in paths:
         on_progress(f"reading {path.name}")
-        if is_table(path):
+        if path.is_dir():
+            rows: Iterable[Prediction] = chain.from_iterable(read_lines(part, unlabelled=True) for part in parts(path))
+        elif is_table(path):
             table = read_table(path, columns)
             if table.described:
                 on_note(f"{path.name}: {table.described}")
             if table.numbered:
                 _refuse_other_rows(path, table, numbered)
-            rows: Iterable[Prediction] = table.rows
+            rows = table.rows
         else:
             rows = read_lines(path, unlabelled=True)
         by_method = split_by_method(_labelled(_counted(rows, path, on_progress), path, on_note))
@@ -94,6 +98,16 @@ def read_methods(
                 raise UserError(f"{path}: method {name!r} was read already; give each file once")
             methods[unique] = predictions
     return methods
+
+
+def parts(folder: Path) -> list[Path]:
+    """The Parquet files of a folder, in order: the parts of one method's predictions. Raises UserError for none."""
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise UserError(f"{folder}: this folder holds no Parquet file of predictions; give a file")
+    if odd := next((file for file in files if not is_columnar(file)), None):
+        raise UserError(f"{odd}: these are no prediction rows; `emocaliber predict --out answers.parquet` writes them")
+    return files
 
 
 def _refuse_other_rows(path: Path, table: Table, numbered: dict[Path, Table]) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.predictions import Prediction, write_predictions
 from emocaliber.data.parquet import read_samples
 from emocaliber.generation.engine import Response
@@ -162,3 +163,15 @@ def test_a_second_panel_goes_from_the_pictures_to_the_scorecard(tmp_path: Path):
     human = card.method("human: the first panel").find("all")
     assert human["second_panel_brier"].value == pytest.approx(0.4**2)
     assert (human.n, human["second_panel_agreement"].value) == (1, 0.8)
+
+
+def test_a_folder_of_parquet_parts_is_one_method(tmp_path: Path) -> None:
+    rows = predictions("m", n=90)
+    write_rows(tmp_path / "parts" / "a.parquet", rows[:40])
+    write_rows(tmp_path / "parts" / "b.parquet", rows[40:])
+    write_predictions(tmp_path / "m.jsonl", rows)
+    single, joined = (score_files([tmp_path / name], replicates=20) for name in ("m.jsonl", "parts"))
+    assert joined.methods == single.methods
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no Parquet file of predictions"):
+        score_files([tmp_path / "empty"])
