@@ -70,8 +70,8 @@ def read_columnar(path: Path) -> Iterator[tuple[int, Prediction]]:
 
 
 def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(path, buffer_size=1 << 20) as file:
-        for batch in file.iter_batches(GROUP):
+    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        for batch in file.iter_batches(GROUP, use_threads=False):
             for record in batch.to_pylist():
                 for key, (name, _) in _NUMBERS.items():
                     if record[key] is not None:

@@ -63,7 +63,7 @@ def iter_samples(path: Path, splits: str | Sequence[str] | None = None, *, pictu
                 )
             columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
             alike = _Alike()
-        with pq.ParquetFile(path, buffer_size=BUFFER) as file:
+        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
             for part in _parts(path, file, columns, wanted, pictures=pictures):
                 yield from _samples(path, part, alike)
     except pa.ArrowException as error:
@@ -85,7 +85,7 @@ def stored_rows(
     more than a few hundred are in memory however large a row group is. `opened` is the file where it is not on this
     disk. Raises pyarrow's errors.
     """
-    with pq.ParquetFile(path if opened is None else opened, buffer_size=BUFFER) as file:
+    with pq.ParquetFile(path if opened is None else opened, buffer_size=BUFFER, pre_buffer=False) as file:
         for part in _parts(path, file, columns, splits, pictures=pictures):
             for row, (number, values) in enumerate(zip(part.numbers, part.table.to_pylist(), strict=True)):
                 yield number, values | {name: images[row] for name, images in part.images.items()}
@@ -136,7 +136,7 @@ def _tables(file: pq.ParquetFile, group: int, leaves: Sequence[str], size: int) 
     if not leaves:
         yield file.read_row_group(group, columns=[])
         return
-    for batch in file.iter_batches(size, row_groups=[group], columns=leaves):
+    for batch in file.iter_batches(size, row_groups=[group], columns=leaves, use_threads=False):  # threads read it all
         yield pa.Table.from_batches([batch])
 
 
