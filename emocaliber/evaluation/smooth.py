@@ -103,9 +103,14 @@ def _secant(
 
 
 def _false_position(rest: Rest, open_: IntArray, low: FloatArray, high: FloatArray, width: FloatArray) -> FloatArray:
-    """The widths with those of these rows found between their bounds, by the Illinois variant."""
-    above, below = np.maximum(rest(open_, low), 0.0), np.minimum(rest(open_, high), 0.0)
-    for _ in range(60):
+    """The widths with those of these rows found between their bounds, by the Illinois variant; a bound where the grid
+    puts the width beyond it."""
+    above, below = rest(open_, low), rest(open_, high)
+    width[open_] = np.where(below >= 0, high, low)
+    between = (above > 0) & (below < 0)
+    open_, low, high = open_[between], low[between], high[between]
+    above, below = above[between], below[between]
+    for _ in range(60 if open_.size else 0):
         slope = above - below
         middle = low + (high - low) * np.divide(above, slope, out=np.zeros_like(slope), where=slope > 0)
         width[open_] = middle
