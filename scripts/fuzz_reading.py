@@ -24,7 +24,7 @@ LABELS = KAOMOJI_10.labels
 FINISH = (None, "stop", "length", State.ENGINE_ERROR.value)
 NAMES = ("answer", "confidence", "think", "distribution", "emotion", "reasoning")
 TAGS = [f"<{slash}{name}>" for name in NAMES for slash in ("", "/")]
-WORDS = [*"{}[:0-*%a;(–ﷺ|\"'#/", '{"emotion":', '\\"', "0.", "0,8", "1/", "85%", ".5", "certain", "not", "n't", "joy,"]
+WORDS = [*"{}[:0-*%a;(–ﷺ|\"'#/９％：，。“$", '{"emotion":', '\\"', "0.", "0,8", "1/", "85%", ".5", "certain", "not", "n't", "joy,"]
 PHRASES = [
     "<answer>happy</answer>",
     "<answer>happy</answer><think>a</think>",
@@ -52,6 +52,12 @@ PHRASES = [
     "<|im_end|>",
     "<|channel|>final<|message|>",
     "because ",
+    "not not not ",
+    "is happy. ",
+    "P(happy) = 0.5 ",
+    "happy，置信度：85％ ",
+    "{[(",
+    "）（",
 ]
 MARKS = [" ", "\n", "\u0316\u0300", "\ud800", "happy ", "happysad", "- ", "1. ", "0 out of ", "about ", "<", "<answer "]
 FRAMES = [

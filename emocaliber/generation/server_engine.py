@@ -216,8 +216,8 @@ class ServerEngine:
         entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
         served = [str(entry.get("id") or entry.get("name")) for entry in entries]
         if not served:
-            words = self._without_key(ValueError(" ".join(reply.text.split())[:200]))
-            raise UserError(f"{url}: no OpenAI-compatible server answers there: its list of models is {words}")
+            words = self._without_key(ReplyError(reply.text, again=False))
+            raise UserError(f"{url}: no OpenAI-compatible server answers there: its list of models is: {words}")
         if self._model not in served:
             near = difflib.get_close_matches(self._model, served, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -157,6 +157,9 @@ def test_an_unreachable_or_mistaken_server_is_named(monkeypatch: pytest.MonkeyPa
             ServerEngine([f"{url}/elsewhere"], "tuned")
         with pytest.raises(UserError, match="begins with http"):
             ServerEngine([url.removeprefix("http://")], "tuned")
+        server.models = None
+        with pytest.raises(UserError, match=r'its list of models is: \{"data": null\}'):
+            ServerEngine([url], "tuned")
     with pytest.raises(UserError, match="no OpenAI-compatible server answers there"):
         ServerEngine([url], "tuned")
 

@@ -93,6 +93,7 @@ class WrongServer:
 
     def __init__(self, kind: Callable[[], str], key: str = "") -> None:
         self.kind, self.key = kind, key
+        self.models: object = [{"id": "tuned"}]
         self.kinds: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.authorizations: set[str] = set()
@@ -131,7 +132,7 @@ def serving(server: WrongServer) -> Iterator[str]:
         def do_GET(self) -> None:
             if self.allowed():
                 is_list = self.path == "/v1/models"
-                listed = {"data": [{"id": "tuned"}]} if is_list else {"detail": "Not Found"}
+                listed = {"data": server.models} if is_list else {"detail": "Not Found"}
                 self.reply(200 if is_list else 404, listed)
 
         def do_POST(self) -> None:
