@@ -24,7 +24,8 @@ LABELS = KAOMOJI_10.labels
 FINISH = (None, "stop", "length", State.ENGINE_ERROR.value)
 NAMES = ("answer", "confidence", "think", "distribution", "emotion", "reasoning")
 TAGS = [f"<{slash}{name}>" for name in NAMES for slash in ("", "/")]
-WORDS = [*"{}[:0-*%a;(–ﷺ|\"'#/９％：，。“$", '{"emotion":', '\\"', "0.", "0,8", "1/", "85%", ".5", "certain", "not", "n't", "joy,"]
+SIGNS = "{}[:0-*%a;(–ﷺ|\"'#/９％：，。“$"
+WORDS = [*SIGNS, '{"emotion":', '\\"', "0.", "0,8", "1/", "85%", ".5", "certain", "not", "n't", "joy,"]
 PHRASES = [
     "<answer>happy</answer>",
     "<answer>happy</answer><think>a</think>",

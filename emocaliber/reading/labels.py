@@ -67,7 +67,8 @@ _SUPPOSED = re.compile(
     r"|go|choose|pick|select)))\b|\?"
 )
 _SAYS = re.compile(
-    r"(?:\b(?:is|shows?|showing|expresse[sd]|expressing|conveys?|conveying|evokes?|evoking|displays?|displaying|depicts?"
+    r"(?:\b(?:is|shows?|showing|expresse[sd]|expressing|conveys?|conveying|evokes?|evoking|inspires?|inspiring|elicits?|provokes?"
+    r"|radiates?|exudes?|portrays?|displays?|displaying|depicts?"
     r"|suggests?|indicates?|reflects?|reveals?|looks?|seems?|appears?(?: to be)?|feels?|feeling|experiencing|as|call"
     r"(?:ing)? (?:it|this)|go(?:ing)? with|choose|pick|select|say)|['’]s)\s"
     r"(?:(?:a|an|the|this|it|that|of|clear|clearly|strong|sense|feeling|expression|emotion|look|most|likely|best|probably"
@@ -75,6 +76,11 @@ _SAYS = re.compile(
 )
 _SAID = re.compile(
     r"[\"'”’*_)]{0,3}(?:\s?(?:[.,;:!()—–-]|$)|\s(?:because|since|as|with|due|given|here|and (?:i|my)\b|at\b|in this))"
+)
+_SUBJECT = re.compile(
+    r"(?:the|this|these|an?|its|and)(?: (?!(?:no|not|least|second|third|opposite|an?other|only|next|last|first|wrong"
+    r"|title|text|caption|sign|word|words|name|song|label|option|correct|true|background|example|rest|previous|earlier|false"
+    r"|man|woman|boy|girl|child|baby|mother|father|other|who|that|which|what|of)\b)[a-z]+){1,3}"
 )
 _LETTER = re.compile(
     r"\W{0,4}(?i:option|choice|answer|letter)?\W{0,4}(?P<letter>[A-Z]|(?<=\()[a-z](?=\))|[a-z](?=\)))\W{0,4}"
@@ -237,15 +243,20 @@ def _denial(folded: str, hit: re.Match[str]) -> tuple[int, int] | None:
     if breaks and not (before[: breaks[-1]].endswith(",") and re.search(r"\bneither\b", before)):
         start += breaks[-1]
     after = _DENIED_AFTER.match(folded, hit.end())
-    denied = after or _DENIED.search(_IDIOM.sub(" ", folded[start : hit.start()]))
-    return (start, after.end() if after else hit.end()) if denied else None
+    denied = _DENIED.search(_IDIOM.sub(lambda idiom: " " * len(idiom[0]), folded[start : hit.start()]))
+    if denied is None and after is None:
+        return None
+    return (start + denied.start() if denied else start), after.end() if after else hit.end()
 
 
 def _is_stated(sentence: str, hit: re.Match[str]) -> bool:
     """Whether the name ends a clause of plain words with a verb such as "shows"."""
     before = sentence[: hit.start()]
-    says = _SAYS.search(before) and _SAID.match(sentence, hit.end())
-    return bool(says) and is_plain(_CLAUSE.split(before)[-1])
+    clause = _CLAUSE.split(before)[-1]
+    says = _SAYS.search(clause)
+    if says is None or not _SAID.match(sentence, hit.end()):
+        return False
+    return is_plain(clause) or _SUBJECT.fullmatch(clause[: says.start()].strip()) is not None
 
 
 def _is_first(folded: str, hit: re.Match[str]) -> bool:

@@ -77,6 +77,7 @@ _REASON = re.compile(
     r"|judging)\b|[.!?](?=\s)|[;:](?=\s)(?!\s{1,3}[~.]?[0-9])|\n"
 )
 _RETRACTED = re.compile(r"[.!?;:,\s]{0,5}(?:not\b|no\b|wait|actually|just kidding|or rather|rather|correction|scratch)")
+_COUNTED = re.compile(r"\b(?:label|class|option|choice|prediction|number)\s\Z")
 _ITEM = re.compile(r"(?:[0-9][.:)]|\.)\s{0,3}[^\W0-9]")
 _DASHES = frozenset("-–—→|=")
 _MARKS = frozenset("-–—→|#>•")
@@ -118,7 +119,8 @@ def _qualified(plain: str, scale: Scale | None, context: str) -> float | State:
         _RETRACTED.match(plain, reason.start()) or plain[reason.start() - 1 : reason.end()].count("?") > 0
     )
     ranges = len(numbers) > 1 and _RANGE.search(plain, numbers[0].start(), end)
-    if retracted or ranges or any(value != values[0] for value in values):
+    counted = _COUNTED.search(plain, 0, numbers[0].start()) and not numbers[0]["percent"]
+    if retracted or ranges or counted or any(value != values[0] for value in values):
         return State.NOT_A_NUMBER
     around = _QUANTITY.sub(" ", plain[:end])
     return values[0] if isinstance(values[0], State) or _leaves(around, values[0]) else State.NOT_A_NUMBER

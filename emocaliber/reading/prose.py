@@ -32,13 +32,13 @@ _MARK = re.compile(
     r"(?P<about>\s(?:in|of|for|that|about|from)\s[^\W0-9][^\n:：=|,.;()]{0,40}?)?[\"'”’`]?"
     r"\s{0,2}(?P<scale>[(\[（][^()（）\[\]\n\"'“]{0,40}[)\]）]|in\s?%|%)?[\"'”’]?\s{0,2}"
     r"(?P<sep>[:：=＝→]|\|(?=[^\n]*\S)|[-–—](?=\s)|\b(?:is|are|est|ist|es|è|é)\b:?|[为為是はが]"
-    r"|(?:of|at|de|von|di|da|à|\.)?\s?(?=[~≈]?\s?\.?[0-9])|$)",
+    r"|(?:of|at|de|von|di|da|à|[.,])?\s?(?=[~≈]?\s?\.?[0-9])|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"\w")
 _BOUNDARY = re.compile(r"[\n.;!?,|({\[:：]|\s[-–—]\s|[0-9]{1,2}[.)]\s|\b(?:and|with|but|yet)\b")
 _OWN = re.compile(
-    r"(?:[\s#>•\-–—+\d.)\"'“‘`_|]|\b(?:my|the|your|our|final|overall|predicted|primary|main|dominant|detected|facial|most"
+    r"(?:[\s\U0001F300-\U0001FAFF\u2600-\u26ff#>•\-–—+\d.)\"'“‘`_|]|\b(?:my|the|your|our|final|overall|predicted|primary|main|dominant|detected|facial|most"
     r"|likely|best|top|chosen|selected|estimated|model|model's|self-reported|stated|so|therefore|thus|hence|here|a|an"
     r"|emotional|perceived|expressed|recognized|recognised|inferred|identified|single|short|closest|at|of|sure|ok|okay"
     r"|certainly|then|this|strongest|one|is)\b)*",
@@ -53,7 +53,6 @@ _EXPLANATION = re.compile(
 )
 _SENTENCE_END = re.compile(r"[\n;!?]|\.(?:\s|$)")
 _LABEL_END = re.compile(r"[\n;!]|\.(?:\s|$)")
-_QUOTE = re.compile(r"\s{0,3}>\s")
 _BLANK = re.compile(r"[\s*_#>|\"'“”‘’`:=-]*")
 _WEAK_LEAD = re.compile(
     r"\W{0,4}(?:(?:most likely|probably|clearly|likely|definitely|best described as|that of|an?|one of|the|of|mainly"
@@ -336,7 +335,7 @@ def _is_secondary(mark: re.Match[str], own: bool, before: str) -> bool:
     return not own and bool(SECONDARY.search(before.rpartition(".")[2]))
 
 
-_LINKS = {"", ".", "of", "at", "de", "von", "di", "da", "à"}
+_LINKS = {"", ".", ",", "of", "at", "de", "von", "di", "da", "à"}
 _CORE = {"emotion", "answer", "label", "sentiment", "feeling", "prediction", "émotion"}
 
 
@@ -363,8 +362,6 @@ def _value(text: str, at: int, following: int) -> str:
         if end >= len(text):
             break
         at = end + 1
-        quoted = _QUOTE.match(text, at)
-        at = quoted.end() if quoted else at
         end = min(following, _line_end(text, at), at + _LONGEST_VALUE)
         if text[at:end].strip(" \t*_#>|\"'“”‘’`:=-"):
             break

@@ -46,6 +46,7 @@ _MATHS = re.compile(r"\\[()\[\],;!]|\\(?=[%$#_])|\$")
 _TAG_AS_NAME = re.compile(r"<(answer|emotion|label|confidence|probability)>\s?[:=]", re.IGNORECASE)
 _NO_TAGS = re.compile(r"</?(?!answer|confidence|distribution)[a-z][\w:-]{0,30}(?:\s[^<>]{0,100})?/?>", re.IGNORECASE)
 _BREAK = re.compile(r"<\s?(?:br|p|hr)\s?/?\s?>", re.IGNORECASE)
+_QUOTED = re.compile(r"^[ ]{0,3}>\s(?=[^\s=>])", re.MULTILINE)
 _MARKUP = str.maketrans({"*": None, "`": None, "\u200b": None, "\ufeff": None} | dict.fromkeys("¹²³⁴⁵⁶⁷⁸⁹⁰"))
 _PAIR_END = re.compile(r".*(?:,(?=[\s\"'])|\})", re.DOTALL)
 _AFTER_TAG = re.compile(r"[\s,:(\[-]{0,5}([^\n]{1,60})")
@@ -315,7 +316,7 @@ def _plain(text: str) -> tuple[str, list[str]]:
         text = _NO_TAGS.sub(" ", _TAG_AS_NAME.sub(r"\1:", _BREAK.sub("\n", text)))
     if "\\" in text:
         text = _SYMBOL.sub(lambda symbol: _SYMBOLS[symbol[0]], _LATEX_WORDS.sub(r"\1", text))
-    plain = normal_spaces(text)
+    plain = _QUOTED.sub("", normal_spaces(text))
     boxed = _BOXED.findall(plain) if "\\" in plain else []
     plain = _BOXED.sub(r"\1", plain) if boxed else plain
     return _MATHS.sub("", plain).translate(_MARKUP), boxed

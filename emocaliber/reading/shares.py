@@ -12,7 +12,7 @@ from emocaliber.reading.vocabulary import CONFIDENCE
 
 _BULLET = re.compile(r"\s*(?:[-•>#]{1,4}\s|[0-9]{1,2}[.)]\s)?\s*")
 _OPTION = re.compile(r"\s{0,4}\(?[A-Za-z][).]\s{1,3}(?=\S)")
-_ENTRY_END = re.compile(r",(?![0-9])|[;|]|\s/\s(?![0-9.])|\band\b(?=[^0-9]{2,80}[0-9])")
+_ENTRY_END = re.compile(r",(?![0-9])|[;|]|\s/\s(?![0-9.])|\band\b(?=[^0-9]{2,80}[0-9]|\s[0-9])")
 _NUMBER = re.sub(r"\?P<\w+>", "?:", QUANTITY)
 _QUANTITY = re.compile(_NUMBER)
 _ENTRY = re.compile(

@@ -29,17 +29,17 @@ def word_set(text: str) -> frozenset[str]:
 
 NUMBER_WORDS = word_set(
     "about around approximately approx roughly circa ca ~ ≈ somewhere near close ish i im i'm am we are we're my our"
-    " me own it its it's this that the a an is be of at as in with to and so for myself say have said put rate estimate"
-    " estimated give assign assigned stated state overall final self-reported now only just still call go going peg"
-    " settle set lands sits stands comes report reported rated judge place therefore thus hence here there there's"
-    " quite feel fairly pretty then equals answer label prediction choice emotion exactly precisely solid simply"
-    " personally honestly frankly gut instinct let's lets think believe likely fits fit shows shown show clearly"
-    " mainly primarily dominant primary main probably definitely looks like choose chose select selected pick which"
-    " guess assessment judgement judgment that's by model's model classification feeling sentiment response right"
-    " correct accurate being expression confidence confident certain certainty sure probability prob likelihood chance"
-    " level score rating value die der das diese dieser esta este cette ce questa questo con una un uno del la el le"
-    " les avec une ein eine einer mit zu bei von de di da um uma com é è est es ist bin je suis c'est estoy etwa env"
-    " environ около equal percentage stars points"
+    " me own it its it's this that the a an is be of at as in with to and so for myself say have said put rate"
+    " estimate estimated give assign assigned stated state overall final self-reported now only just still call go"
+    " going peg settle set lands sits stands comes report reported rated judge place therefore thus hence here there"
+    " there's quite feel fairly pretty then equals answer label prediction choice emotion exactly precisely solid"
+    " simply personally honestly frankly gut instinct let's lets think believe likely fits fit shows shown show"
+    " clearly mainly primarily dominant primary main probably definitely looks like choose chose select selected pick"
+    " which guess assessment judgement judgment that's by model's model classification feeling sentiment response"
+    " right correct accurate being expression confidence confident certain certainty sure probability prob likelihood"
+    " chance level score rating value die der das diese dieser esta este cette ce questa questo con una un uno del la"
+    " el le les avec une ein eine einer mit zu bei von de di da um uma com é è est es ist bin je suis c'est estoy etwa"
+    " env environ около equal percentage stars points"
 )
 """Words around a number that leave it as it is."""
 
@@ -53,8 +53,8 @@ LABEL_WORDS = NUMBER_WORDS | word_set(
     " detected recognized recognised associated consistent corresponds matches image picture photo photograph painting"
     " scene artwork facial face's person's strongly most best very mostly largely strong evident apparent apparently"
     " would i'd we'd term word category class option emotional here's from one somewhat slightly mildly highly truly"
-    " really tone sense based open smile smiling tears frown look looking pr p tl dr sondern mais sino but match"
-    " classify describe"
+    " really tone sense based open smile smiling tears frown look looking viewer viewers makes what choosing wins"
+    " inspires pr p tl dr sondern mais sino but match classify describe"
 )
 """Words around the one label of a sentence that leave it as its answer."""
 

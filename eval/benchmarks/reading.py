@@ -37,6 +37,7 @@ FIRST_LOOKS = {
     4: ("2026-11-29", 204, 195, 8, 1),
     5: ("2026-11-29", 204, 182, 11, 11),
     6: ("2026-11-29", 217, 213, 3, 1),
+    7: ("2026-11-29", 135, 119, 15, 1),
 }
 """What each round of texts showed before the reader was changed after them: date, texts, right, lost, wrong."""
 NUMBER = r"(?i)(?:confidence|probability|certainty)\W{0,5}(?:is\s)?(-?[0-9]*\.?[0-9]+)"
