@@ -39,7 +39,7 @@ def _problem(name: str) -> str:
         return ""  # refused with the picture's own answer: an address is never opened
     if path.is_dir():
         return (
-            f"{name}: this is a folder; for its pictures use `emocaliber ask {name}/*.png`, or"
+            f"{name}: this is a folder; for its pictures use `emocaliber predict {name}`, or"
             f" `emocaliber chat --gallery {name}`"
         )
     return "" if path.is_file() else f"{name}: no such file"

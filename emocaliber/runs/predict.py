@@ -244,7 +244,7 @@ def _first_lines(settings: PredictSettings, question: Question | None, rows: Row
         learned = "; ".join(", ".join(labels) for labels in question.tasks.values())
         yield f"The adapter was trained on other labels than --labels names, and may answer with its own: {learned}"
     if rows.passed_over:
-        listed = ", ".join(f"{count:,} {what}" for what, count in rows.passed_over.most_common())
+        listed = ", ".join(f"{what} ({count:,})" for what, count in rows.passed_over.most_common())
         hint = " (--split NAME, or --split all, asks about them)" if "rows of split" in listed else ""
         yield f"Passed over: {listed}{hint}"
 

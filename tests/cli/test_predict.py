@@ -109,7 +109,7 @@ def test_a_folder_without_labels_is_a_table_by_doubt_and_a_row_for_every_picture
     first, note, passed_over = printed.splitlines()[:3]
     assert first == f"{photos}: 6 rows, none labelled; the embedded tiny model on cpu"
     assert "drawings only" in note
-    assert passed_over == "Passed over: 1 videos"
+    assert passed_over == "Passed over: videos (1)"
     shown = re.findall(r"^ (\S+\.(?:png|jpg)) .*?(\d+|image error)", printed, re.MULTILINE)
     assert shown[0] == ("broken.jpg", "image error")
     confidences = [int(confidence) for _, confidence in shown[1:]]

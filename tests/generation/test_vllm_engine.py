@@ -1,6 +1,7 @@
 """vLLM in process, on the CPU, with an untrained model: what it is held to it writes, and it scores as transformers."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,13 @@ def test_it_tells_what_it_writes_and_stops_where_nobody_waits(
     requests = [Request(str(n), picture, load_template("label").render(LABELS)) for n, picture in enumerate(pictures)]
     check_stream(engine, requests)
     check_stop(engine, requests[:3])
+
+
+def test_calls_of_several_threads_share_the_batches(engine: StreamingEngine, pictures: list[Image.Image]) -> None:
+    requests = [Request(str(number), picture, "Which feeling?") for number, picture in enumerate(pictures)]
+    calls = [requests[:3], requests[3:]] * 3
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(engine.generate, calls))
+    for answers, call in zip(together, calls, strict=True):
+        assert [answer.sample_id for answer in answers] == [request.sample_id for request in call]
+        assert [answer.text for answer in answers] == [answer.text for answer in engine.generate(call)]
