@@ -24,6 +24,7 @@ TRAIN = ["train", str(ROOT / "recipes" / "tiny" / "1-label.yaml"), "data=[emoji]
 PREDICT = ["predict", "kaomoji", "--model", str(embedded_base()), "--template", "label"]
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 SECONDS = 10
+LAUNCHER_SECONDS = 60  # torchrun waits so long for its workers, 30 seconds, and takes leave
 PATIENCE = 240  # for a start on a busy machine
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> Non
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals, members: int, *, launcher: bool = False) -> None:
     """Send the signal to the first process alone; its family of at least `members` must be gone in time. A launcher,
-    which is not ours, takes a time of its own."""
+    which is not ours, takes a time of its own, and ends."""
     family = family_of(process)
     assert len(family) >= members
     process.send_signal(number)
@@ -74,6 +75,7 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals, members: int,
     for member in left:
         member.kill()
     assert not left, f"left behind: {left}"
+    process.wait(LAUNCHER_SECONDS if launcher else SECONDS)
 
 
 def runs(process: psutil.Process) -> bool:

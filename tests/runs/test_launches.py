@@ -20,7 +20,6 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 import emocaliber
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
-from emocaliber.data.parquet import read_samples
 from emocaliber.models.location import embedded_base
 from emocaliber.runs.launches import (
     LAUNCHERS,
@@ -37,7 +36,7 @@ from emocaliber.runs.launches import (
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import read_log
-from tests.runs.few_rows import few_rows
+from tests.runs.few_rows import answers_in_pairs, few_rows
 from tests.runs.short_runs import ON_CPU, losses
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -160,18 +159,6 @@ def fsdp2_environment() -> dict[str, str]:
     keys = yaml.safe_load((RECIPES / "accelerate" / "fsdp2.yaml").read_text())["fsdp_config"]
     environment = {name.upper(): str(value) for name, value in keys.items()}
     return {"ACCELERATE_USE_FSDP": "true", **environment}
-
-
-def answers_in_pairs(data: Path, file: Path) -> Path:
-    """Surer and less sure answers to each question of the calibration split, about right and wrong labels in turn."""
-    with file.open("w") as lines:
-        for number, sample in enumerate(read_samples(data, "calibrate")):
-            wrong = next(label for label in sample.candidates if label != sample.label)
-            label, levels = (sample.label, ("0.90", "0.40")) if number % 2 else (wrong, ("0.10", "0.70"))
-            said = [f"<answer>{label}</answer><confidence>{level}</confidence>" for level in levels]
-            pair = {"id": sample.id, "task": sample.task, "kind": "right" if number % 2 else "wrong", "margin": 0.3}
-            lines.write(json.dumps(pair | {"chosen": said[0], "rejected": said[1]}) + "\n")
-    return file
 
 
 def merged(folder: Path) -> Path:

@@ -40,9 +40,11 @@ PLAIN = ["optim=sgd", "lr_scheduler_type=constant", "warmup_steps=0", "learning_
 PLAIN += ["gradient_accumulation_steps=1"]
 PROGRAM = """
 import json, sys
+import torch
 import torch.distributed as dist
 from transformers import Qwen2_5_VLForConditionalGeneration as Model
 from emocaliber.cli import main
+from emocaliber.runs.processes import PATIENCE
 from emocaliber.stages.fast import prompt_sharing
 from tests.runs.keyed_draws import keyed, telling
 
@@ -51,6 +53,8 @@ prompt_sharing.generate_shared = telling(prompt_sharing.generate_shared)
 for command in json.loads(sys.argv[1]):
     assert main(command) == 0
     assert dist.get_world_size() == 2, f"{dist.get_world_size()} processes"
+    waits = dist.group.WORLD._get_backend(torch.device("cpu")).options._timeout
+    assert waits == PATIENCE, f"a process waits {waits} for the others"
 """
 
 
@@ -153,9 +157,11 @@ import json, sys, time
 from pathlib import Path
 import torch.distributed as dist
 dist.init_process_group("gloo")
+from emocaliber.core.errors import UserError
 from emocaliber.data.embedded import load
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
+from emocaliber.runs.processes import by_main
 from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.stages.launch import any_process, rank, shared_out
 
@@ -167,6 +173,16 @@ dist.barrier()
 done = shared_out(range(12), work)
 assert [number for _, number in done] == list(range(12))
 assert any_process(rank() == 1) and not any_process(False)
+assert by_main(lambda: f"made by {rank()}") == "made by 0"
+def refuses():
+    assert rank() == 0
+    raise UserError("rows.csv: row 3 has no label")
+try:
+    by_main(refuses)
+except UserError as error:
+    assert str(error) == "rows.csv: row 3 has no label"
+else:
+    raise AssertionError(f"process {rank()} goes on after a mistake that the main process met")
 out, model, adapter = map(Path, sys.argv[1:])
 with Journal(out / f"asked-{rank()}.jsonl") as journal:
     teacher = EngineTeacher(TransformersEngine(model, adapter=adapter, device="cpu"), journal, unit=6)

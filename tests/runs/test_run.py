@@ -14,10 +14,18 @@ from typing import Any
 
 import pytest
 import yaml
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from emocaliber.cli import main
 from emocaliber.core.predictions import Source, read_predictions
+from emocaliber.core.prompting import load_template
+from emocaliber.generation.harness import responses_file
+from emocaliber.generation.records import read_records
+from emocaliber.runs.judging import answers_folder, predict_stage
 from tests.runs.conftest import RECIPES, ROWS
+from tests.runs.few_rows import few_rows
+from tests.runs.short_runs import model_of
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +114,21 @@ def test_a_run_killed_in_every_step_ends_as_an_uninterrupted_one(
         assert one.read_bytes() == other.read_bytes(), step
     one, other = (json.loads((run / "report" / "scorecard.json").read_text()) for run in (out, finished))
     assert one == other
+
+
+def test_an_answer_that_a_tokenizer_writes_in_digits_is_not_cut(models: Path, tmp_path: Path) -> None:
+    base, data = model_of("qwen2.5-vl", models), few_rows(tmp_path / "few.parquet", {"calibrate": 2, "test": 4})
+    adapter, out = tmp_path / "adapter", tmp_path / "out"
+    every = r".*language_model.*(q|k|v|o|gate|up|down)_proj"
+    targets = LoraConfig(r=8, lora_alpha=64, target_modules=every, init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForImageTextToText.from_pretrained(base), targets).save_pretrained(adapter)
+    predict_stage(3, str(base), adapter, (str(data),), "label-confidence", "cpu", out)
+    answer = load_template("label-confidence").write(label="disappointment", confidence=0.85)
+    needed = len(AutoProcessor.from_pretrained(base).tokenizer(answer)["input_ids"]) + 1  # and the end of the turn
+    responses = [record.response for record in read_records(responses_file(answers_folder(out, "test"), 0))]
+    assert len(responses) == 4
+    assert all(response.tokens >= needed for response in responses if response.finish_reason == "length")
+    assert max(response.tokens for response in responses) >= needed > 12
 
 
 @pytest.mark.parametrize(
