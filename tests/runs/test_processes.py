@@ -156,7 +156,8 @@ SHARED = """
 import json, sys, time
 from pathlib import Path
 import torch.distributed as dist
-dist.init_process_group("gloo")
+from accelerate import PartialState
+PartialState(cpu=True)
 from emocaliber.core.errors import UserError
 from emocaliber.data.embedded import load
 from emocaliber.generation.journal import Journal

@@ -20,8 +20,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from emocaliber.cli import main
 from emocaliber.core.predictions import Source, read_predictions
 from emocaliber.core.prompting import load_template
-from emocaliber.generation.harness import responses_file
-from emocaliber.generation.records import read_records
+from emocaliber.generation.readouts import read_records, responses_file
 from emocaliber.runs.judging import answers_folder, predict_stage
 from tests.runs.conftest import RECIPES, ROWS
 from tests.runs.few_rows import few_rows
