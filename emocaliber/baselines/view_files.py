@@ -197,6 +197,9 @@ def _rows(part: Mapping[str, npt.NDArray[Any]], split: str, task: str, labels: i
     for name, values in views.items():
         if values.dtype.kind not in "fiu":
             raise UserError(f"key '{name}_{split}' holds {values.dtype}, not numbers")
+        largest = np.abs(values, where=np.isfinite(values), out=np.zeros(values.shape)).max(initial=0)
+        if largest > np.finfo(np.float32).max:
+            raise UserError(f"key '{name}_{split}' holds {largest:g}, too large for 32-bit floats; scale the features")
     try:
         rows = count_rows(views)
     except UserError as problem:

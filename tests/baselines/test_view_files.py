@@ -58,6 +58,7 @@ def test_what_is_written_is_read_again(tmp_path: Path):
         ({"votes_train": np.ones((4, 3))}, "counts for 4 labels"),
         ({"classes": np.array(["0", "1"])}, "label '10' is not in 'classes'"),
         ({"audio_test": np.array([["x", "y"], ["z", "z"]])}, "not numbers"),
+        ({"audio_test": np.array([[1.0, 1e300], [1.0, 2.0]])}, "too large for 32-bit floats"),
         ({"text_train": np.ones((3, 2))}, "split 'train': view 'text' has shape"),
         ({"text_test": np.ones((2, 2))}, "'text_test' has no 'text_train' to learn from"),
         ({"audio_test": np.ones((2, 3))}, "'audio_test' has 3 numbers a row, 'audio_train' has 2"),
