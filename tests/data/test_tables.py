@@ -118,3 +118,14 @@ def test_a_folder_with_metadata_is_read_by_it_and_by_its_splits(tmp_path: Path):
     assert [(s.split, s.label) for s in samples] == [("train", "joy"), ("calibrate", "fear")]
     assert all(read_image_bytes(s.image) for s in samples)
     assert len({s.id for s in samples}) == 2
+
+
+def test_a_table_holds_a_second_panels_votes_and_a_label_that_it_alone_names_is_a_problem(tmp_path: Path):
+    files.put(tmp_path / "a.png", 1)
+    header = ["image", "votes.joy", "votes.fear", "second_votes.joy", "second_votes.fear", "second_votes.unknown"]
+    (sample,) = files.read(files.table(tmp_path / "t.csv", header, ["a.png", 3, 1, 1, 2, 1]))
+    assert (sample.label, sample.votes) == ("joy", {"joy": 3, "fear": 1})
+    assert sample.second_votes == {"joy": 1, "fear": 2, "unknown": 1}
+    rows = [{"image": "a.png", "votes": {"joy": 3, "fear": 1}, "second_votes": {"joy": 2, "feer": 2}}]
+    (problem,) = files.problems(files.lines(tmp_path / "t.jsonl", rows))
+    assert (problem.kind, problem.key) == ("vote for a stranger", "second_votes")
