@@ -121,7 +121,8 @@ def second_panel_table(
     if not set(columns) & set(subset.headline):
         return None
     table = headline_table(methods, subset, columns, notes=notes, answered=False)
-    return replace(table, caption=f"Against a second panel, where that has a favourite. {table.caption}")
+    header = [title.replace(" (2nd panel)", "") for title in table.header]
+    return replace(table, header=header, caption=f"Against a second panel, where that has a favourite. {table.caption}")
 
 
 def trusted_table(methods: Sequence[MethodScores], subset: Scores) -> Table | None:

@@ -149,7 +149,8 @@ def test_the_human_row_stands_beside_every_method_held_against_a_second_panel(tm
         "model", "constant per task (model)", "human: the first panel"]  # fmt: skip
     results = text.split("## Results")[1].split("\n## ")[0]
     assert "human" not in results
-    printed = Console(file=io.StringIO(), width=160)
+    printed = Console(file=io.StringIO(), width=80)
     for part in render_terminal(summary_document(card)):
         printed.print(part)
-    assert "human: the first panel" in printed.file.getvalue()  # type: ignore[attr-defined]
+    shown = printed.file.getvalue().split("Against a second panel")[1]  # type: ignore[attr-defined]
+    assert all(word in shown for word in ("model", "constant", "human", "Accuracy", "Agreement"))
