@@ -40,7 +40,8 @@ from emocaliber.data.tables import SUFFIXES, gather_labels, is_table_folder, kin
 REMOTE = ("s3://", "gs://", "gcs://", "file://")
 TEST, UNLABELLED, ALL = "test", "unlabelled", "all"
 MOST_PROBLEMS = 3
-TABLE_LAYOUTS = {"table", "vecbench", "ms-swift", "trl", "llava", "sharegpt", "alpaca", "fer2013"}
+PASSED_OVER = "passed over"
+"""The kind of note that counts files."""
 
 
 @dataclass
@@ -87,7 +88,7 @@ class PredictionSource:
         if any(name.startswith(HUB) for name in self.names):
             return Rows(None, None if self.split == ALL else (self.split or TEST, UNLABELLED))
         splits, counted, labelled, passed_over = (Counter[str]() for _ in range(4))
-        problems, ids = list[Problem](), array("Q")
+        problems, wrong, ids = list[Problem](), 0, array("Q")
         for entry in self._entries(pictures=False):
             if isinstance(entry, Row):
                 splits[entry.sample.split] += 1
@@ -96,10 +97,11 @@ class PredictionSource:
                     counted[entry.sample.split] += 1
                     labelled[entry.sample.split] += entry.sample.label is not None
             elif isinstance(entry, Problem):
-                problems.append(entry)
-            else:
+                wrong += 1
+                problems += [entry] if wrong <= MOST_PROBLEMS else []
+            elif entry.kind == PASSED_OVER:
                 passed_over[entry.what] += entry.count
-        self._refuse(problems, sum(splits.values()), passed_over)
+        self._refuse(problems, wrong, sum(splits.values()), passed_over)
         chosen = self._chosen(splits)
         self._refuse_repeated(ids)
         for split in sorted(splits.keys() - set(chosen)):
@@ -141,13 +143,13 @@ class PredictionSource:
     def _shown(self) -> str:
         return self.names[0] + (f" and {len(self.names) - 1} more" if len(self.names) > 1 else "")
 
-    def _refuse(self, problems: list[Problem], rows: int, passed_over: Counter[str]) -> None:
+    def _refuse(self, problems: list[Problem], wrong: int, rows: int, passed_over: Counter[str]) -> None:
         if problems:
-            shown = "".join(f"\n  {problem}" for problem in problems[:MOST_PROBLEMS])
-            more = f"\n  and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-            noun = "problem" if len(problems) == 1 else "problems"
+            shown = "".join(f"\n  {problem}" for problem in problems)
+            more = f"\n  and {wrong - len(problems):,} more" if wrong > len(problems) else ""
+            noun = "problem" if wrong == 1 else "problems"
             raise UserError(
-                f"{self._shown}: {len(problems)} {noun}, nothing was asked:{shown}{more}\n  `emocaliber data check"
+                f"{self._shown}: {wrong:,} {noun}, nothing was asked:{shown}{more}\n  `emocaliber data check"
                 f" {self.names[0]}` lists them all, `emocaliber data convert --drop-problems` leaves them out"
             )
         if not rows:
@@ -200,7 +202,7 @@ class PredictionSource:
                 yield from self._file(path, pictures=pictures)
             elif path.is_file():
                 others[str(kind)] += 1
-        yield from (Note("passed over", Place(pattern), what, count) for what, count in others.items())
+        yield from (Note(PASSED_OVER, Place(pattern), what, count) for what, count in others.items())
 
     def _file(self, path: Path, *, pictures: bool) -> Iterator[Entry]:
         if kind_of(path) in SUFFIXES:
@@ -238,7 +240,7 @@ class PredictionSource:
             relative = path.relative_to(root)
             label = defaults.match(relative.parts[0], labels) if by_class and len(relative.parts) > 1 else None
             yield self._picture(root, relative.as_posix(), prefix + _name(relative.as_posix()), label)
-        yield from (Note("passed over", Place(str(root)), what, count) for what, count in passed_over.items())
+        yield from (Note(PASSED_OVER, Place(str(root)), what, count) for what, count in passed_over.items())
 
     def _picture(self, root: Path, file: str, name: str, label: str | None) -> Row:
         sample = Sample(name, FileImage(root, file), "emotion", self._labels(()), label, TEST, "", name)
