@@ -20,7 +20,8 @@ from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.predictions import Prediction, Source, read_predictions
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
 from emocaliber.core.taxonomy import MIKELS_8
-from emocaliber.data.sources import PredictionSource, Rows, Samples, declared_labels
+from emocaliber.data.any_source import declared_labels
+from emocaliber.data.sources import PredictionSource, Rows, Samples
 from emocaliber.generation.asking_again import FollowUpEngine, RetryingEngine, in_two_steps
 from emocaliber.generation.engine import API_KEY_ENV, Engine
 from emocaliber.generation.harness import Summary, generate
