@@ -186,8 +186,8 @@ def _held_for_learning(recipe: Recipe, launcher: Launcher, gpus: int, number: in
     if launcher == "fsdp2":
         return _Learning(number, FULL / gpus, FULL / gpus, moments / gpus)
     if launcher in ("zero2", "zero3"):
-        held = number / gpus if launcher == "zero3" else number
-        return _Learning(number, held, number / gpus, (moments + (FULL if number == HALF else 0)) / gpus)
+        computing = number / gpus if launcher == "zero3" else number
+        return _Learning(number, computing, number / gpus, (moments + (FULL if number == HALF else 0)) / gpus)
     # autocast keeps a shorter copy of each weight through a step, DDP one of the gradients in its buckets
     copy = number if number == HALF and recipe.tuning == "full" else 0
     return _Learning(FULL, FULL + copy, FULL * (2 if launcher == "ddp" else 1), moments)

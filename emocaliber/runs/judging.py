@@ -113,6 +113,4 @@ def judge(test: Rows, calibration: Rows) -> Scorecard:
 
 def chosen(rows: Rows, task: str, group: str | None = None) -> Rows:
     """Each method's rows of one task, and of one group where it is given."""
-    return {
-        name: [row for row in found if row.task == task and group in (None, row.group)] for name, found in rows.items()
-    }
+    return {name: [row for row in own if row.task == task and group in (None, row.group)] for name, own in rows.items()}

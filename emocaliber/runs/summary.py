@@ -67,18 +67,18 @@ def summarise(
 
 
 def _criteria(test: Rows, calibration: Rows) -> list[Criterion]:
-    held = {STATED: calibration[STATED]}
-    shifted = judge(chosen({STATED: test[STATED]}, TASK, HELD_OUT), chosen(held, TASK))
+    fresh = {STATED: calibration[STATED]}
+    shifted = judge(chosen({STATED: test[STATED]}, TASK, HELD_OUT), chosen(fresh, TASK))
     return demo_criteria(judge(chosen(test, TASK, TRAINED), chosen(calibration, TASK)), shifted)
 
 
 def _stage(recipe: Recipe, folder: Path) -> StageLog:
     done: dict[str, Any] = json.loads((folder / "done.json").read_text())
     log = read_log(folder / LOG)
-    held = read_log(folder / "held_out.jsonl")
+    held_out = read_log(folder / "held_out.jsonl")
     curves: dict[str, Curve] = {"loss": [(line["step"], line["loss"]) for line in log if "loss" in line]}
-    if held:
-        curves["held-out Brier"] = [(line["step"], line["brier"]) for line in held]
+    if held_out:
+        curves["held-out Brier"] = [(line["step"], line["brier"]) for line in held_out]
     settings = {k: v for k, v in vars(recipe).items() if k not in {"path", "trainer"}} | recipe.trainer
     return StageLog(
         name=STAGE_NAMES[recipe.stage],
@@ -91,7 +91,7 @@ def _stage(recipe: Recipe, folder: Path) -> StageLog:
         sha256=fingerprint(folder / "adapter"),
         recipe={k: str(v) for k, v in settings.items()},
         curves=curves,
-        selected_step=kept_step(folder) if held else None,
+        selected_step=kept_step(folder) if held_out else None,
     )
 
 
@@ -112,7 +112,7 @@ def _examples(recipe: Recipe, stated: Sequence[Prediction], responses: dict[str,
 
 
 def _provenance(recipes: Sequence[Recipe], folders: Sequence[Path]) -> dict[str, str]:
-    found = {name: str(value) for name, value in describe()}
-    found |= {f"adapter of stage {i}": fingerprint(f / "adapter") for i, f in enumerate(folders, start=1)}
-    found |= {"seed": ", ".join(str(r.seed) for r in recipes), "system": platform.platform()}
-    return found
+    provenance = {name: str(value) for name, value in describe()}
+    provenance |= {f"adapter of stage {i}": fingerprint(f / "adapter") for i, f in enumerate(folders, start=1)}
+    provenance |= {"seed": ", ".join(str(r.seed) for r in recipes), "system": platform.platform()}
+    return provenance

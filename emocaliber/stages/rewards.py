@@ -159,13 +159,13 @@ def named_reward(name: str) -> Reward:
     }
     if name == "emocaliber":
         return emocaliber()
-    found = re.fullmatch(r"([a-z]+)-(\d+(?:\.\d+)?)", name)
-    if found is None or found[1] not in families or not 0 < float(found[2]) <= 100:
+    match = re.fullmatch(r"([a-z]+)-(\d+(?:\.\d+)?)", name)
+    if match is None or match[1] not in families or not 0 < float(match[2]) <= 100:
         raise ValueError(
             f"{name!r} is no reward: write emocaliber, or one of {', '.join(families)} with a weight in (0, 100],"
             " such as brier-1"
         )
-    return families[found[1]](float(found[2]))
+    return families[match[1]](float(match[2]))
 
 
 DRAWN = ("brier-1", "overconfidence-4", "underconfidence-4", "spherical-1", "brier-2", "spherical-2", "log-1", "log-2",

@@ -91,10 +91,10 @@ def _safety_of(name: str) -> Safety:
 
 def chosen_reward(name: str) -> Reward:
     """The reward of that name, with an UnsafeReward warning where it is not safe. Raises ValueError for another."""
-    reward, found = named_reward(name), _safety_of(name)
-    if not found.safe:
+    reward, judged = named_reward(name), _safety_of(name)
+    if not judged.safe:
         warnings.warn(
-            f"reward {name} is not safe, choose it for comparison only; {found}. brier-1 is safe",
+            f"reward {name} is not safe, choose it for comparison only; {judged}. brier-1 is safe",
             UnsafeReward,
             stacklevel=2,
         )

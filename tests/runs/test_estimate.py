@@ -45,9 +45,9 @@ PUBLISHED = {  # millions of parameters, as the hub's pages show them
 
 @pytest.mark.parametrize("folder", PUBLISHED)
 def test_the_shipped_architectures_have_the_published_number_of_parameters(folder: str) -> None:
-    found = estimate(read_recipe(RECIPES / folder / "1-label.yaml"))
-    assert found.parameters / 1e6 == pytest.approx(PUBLISHED[folder], rel=0.01)
-    assert 0.001 < found.trainable / found.parameters < 0.05
+    counted = estimate(read_recipe(RECIPES / folder / "1-label.yaml"))
+    assert counted.parameters / 1e6 == pytest.approx(PUBLISHED[folder], rel=0.01)
+    assert 0.001 < counted.trainable / counted.parameters < 0.05
 
 
 def test_the_learning_parameters_are_those_of_the_real_adapter(tmp_path: Path) -> None:

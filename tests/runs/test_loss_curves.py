@@ -31,7 +31,7 @@ def curve(stage: str, few: Path, models: Path, out: Path) -> list[float]:
     examples = answers(few)
     if stage == "label":
         template = load_template(recipe.template)
-        labels = [TrainingExample(one.sample, template.write(label=one.sample.label)) for one in examples]
+        labels = [TrainingExample(example.sample, template.write(label=example.sample.label)) for example in examples]
         train_supervised(recipe, labels, str(model), None, out, title=stage)
     else:
         calibrate_by_proper_loss(recipe, examples[:6], examples[6:], str(model), None, out)
@@ -40,9 +40,9 @@ def curve(stage: str, few: Path, models: Path, out: Path) -> list[float]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_fifty_steps_go_down_the_committed_curve(stage: str, few: Path, models: Path, tmp_path: Path) -> None:
-    found, committed = curve(stage, few, models, tmp_path), json.loads(CURVES.read_text())
+    measured, committed = curve(stage, few, models, tmp_path), json.loads(CURVES.read_text())
     if os.environ.get("UPDATE_LOSS_CURVES") == "1":
-        committed |= {stage: found}
+        committed |= {stage: measured}
         CURVES.write_text(json.dumps(committed, indent=1) + "\n")
-    assert found == pytest.approx(committed[stage], rel=5e-3, abs=5e-3)
-    assert sum(found[-5:]) < 0.95 * sum(found[:5])
+    assert measured == pytest.approx(committed[stage], rel=5e-3, abs=5e-3)
+    assert sum(measured[-5:]) < 0.95 * sum(measured[:5])

@@ -147,7 +147,7 @@ def test_a_launch_that_cannot_work_is_refused_before_a_model_is_looked_for(
         refuse_here(replace(recipe, method=method, trainer=trainer), gpus=gpus)  # type: ignore[arg-type]
 
 
-def test_parted_weights_learn_by_a_proper_loss() -> None:
+def test_sharded_weights_are_not_refused_for_a_proper_loss() -> None:
     recipe = read_recipe(RECIPES / "tiny" / "3-calibrate.yaml", ['deepspeed={"zero_optimization": {"stage": 3}}'])
     refuse_here(recipe, gpus=0)
 

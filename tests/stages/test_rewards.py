@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emocaliber.stages import rewards
+from emocaliber.stages.calibrate.draws import Completion, correctness_of, rewards_of
 from emocaliber.stages.rewards import DRAWN, Reward, named_reward, never_best
-from emocaliber.stages.rewards_correctness import Completion, correctness_of, rewards_of
 from emocaliber.stages.rewards_safety import UnsafeReward, chosen_reward, safety
 
 SAFE = ("brier-1", "brier-0.5", "overconfidence-0.5", "overconfidence-4", "overconfidence-50", "underconfidence-0.5",

@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 
-from emocaliber.stages.calibrate.draws import completions_of, reward_of
+from emocaliber.stages.calibrate.draws import completions_of, correctness_of, reward_of, rewards_of
 from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import stated
-from emocaliber.stages.rewards_correctness import correctness_of, rewards_of
 
 
 def segment_rewards(recipe: Recipe) -> list[Callable[..., list[float | None]]]:
