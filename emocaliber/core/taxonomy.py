@@ -7,6 +7,7 @@ Not a place for data: the candidates that come with a sample always win over a t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -164,3 +165,23 @@ TAXONOMIES = {
     )
 }  # fmt: skip
 """Those that ship, by name."""
+
+_FAMILIES = (
+    "anger angry", "disgust disgusted", "fear fearful afraid scared frightened", "sadness sad",
+    "happiness happy joy joyful", "surprise surprised", "contempt contemptuous", "amusement amused", "awe awed",
+    "excitement excited",
+)  # fmt: skip
+"""Words for one emotion. "content" is left to the taxonomies that declare it: it mostly means something else."""
+
+
+def synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
+    """What else the candidates are called: the synonyms of the taxonomies with exactly these labels, and other words
+    of an emotion that a single candidate names (of anger and happiness: angry, joy). Fewer than three such
+    candidates are no list of emotions, and have no other words."""
+    declared = [taxonomy.synonyms for taxonomy in TAXONOMIES.values() if set(taxonomy.labels) == set(candidates)]
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    families = [family.split() for family in _FAMILIES]
+    named = [(words, [word for word in words if word in folded]) for words in families]
+    single = [(words, own[0]) for words, own in named if len(own) == 1]
+    synonyms = {word: folded[own] for words, own in single for word in words if word != own} if len(single) > 2 else {}
+    return synonyms | {word: label for table in declared for word, label in table.items()}

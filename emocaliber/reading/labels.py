@@ -2,7 +2,8 @@
 
 `anger` is not in "danger" nor in "non-anger". A denied name ("not joy", "joy is ruled out") does not count; of several
 others the one that is said to be the main one does, or the first where the rest are said to be less ("joy with some
-awe"); else two labels named are ambiguous, not the first. Inflections count only where a taxonomy lists them.
+awe"); else two labels named are ambiguous, not the first. Other words for an emotion ("angry", "scared") count where a
+taxonomy lists them, and where a single candidate has that emotion (`core.taxonomy.synonyms_of`).
 
 An option's letter ("B", "(b)", "B) a word of no candidate") is its place in the list. It counts where the candidates
 or the response itself show the letters, or where it could not be short for another candidate.
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from emocaliber.core.predictions import State
-from emocaliber.core.taxonomy import TAXONOMIES
+from emocaliber.core.taxonomy import synonyms_of
 from emocaliber.reading.numbers import is_plain
 
 LONGEST_ANSWER = 2000
@@ -217,18 +218,13 @@ def _shown_letters(names: LabelNames, response: str) -> dict[str, set[str]]:
 
 @lru_cache(maxsize=256)
 def label_names(candidates: tuple[str, ...], synonyms: tuple[tuple[str, str], ...] | None = None) -> LabelNames:
-    """`LabelNames`, compiled once for each set of candidates; without synonyms those of their taxonomy, if any."""
-    return LabelNames(candidates, _of_taxonomy(candidates) if synonyms is None else synonyms)
+    """`LabelNames`, compiled once for each set of candidates; without synonyms with those of `synonyms_of`."""
+    return LabelNames(candidates, sorted(synonyms_of(candidates).items()) if synonyms is None else synonyms)
 
 
 def hashable(synonyms: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
     """A taxonomy's synonyms as `label_names` takes them."""
     return None if synonyms is None else tuple(sorted(synonyms.items()))
-
-
-def _of_taxonomy(candidates: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    same = [taxonomy for taxonomy in TAXONOMIES.values() if set(taxonomy.labels) == set(candidates)]
-    return tuple(pair for taxonomy in same for pair in sorted(taxonomy.synonyms.items()))
 
 
 def _is_denied(folded: str, hit: re.Match[str]) -> bool:

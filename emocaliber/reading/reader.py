@@ -81,8 +81,8 @@ def read_response(
 
     `candidates` are the labels to choose from. `finish_reason` is the engine's: "length" makes what is missing
     TRUNCATED, and takes an unfinished last line for no answer; "engine error" and "image error" become that state.
-    `synonyms` maps declared inflections to their labels; without it those of the taxonomy that has exactly these
-    candidates count. `words` is a table such as CONFIDENCE_WORDS; without one, a confidence in words is not a number.
+    `synonyms` maps other words to their labels; without it those of `core.taxonomy.synonyms_of` count. `words` is a
+    table such as CONFIDENCE_WORDS; without one, a confidence in words is not a number.
 
     A label without a confidence gives the label with MISSING_CONFIDENCE.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emocaliber.core.taxonomy import KAOMOJI_10, SENTIMENT_3, TAXONOMIES, Taxonomy
+from emocaliber.core.taxonomy import KAOMOJI_10, SENTIMENT_3, TAXONOMIES, Taxonomy, synonyms_of
 from emocaliber.data import embedded
 
 POLARITY = {"sad": "negative", "happy": "positive"}
@@ -38,3 +38,10 @@ def test_every_shipped_taxonomy_is_found_by_its_name_and_counts_what_it_says(nam
     assert taxonomy.name == name
     assert len(taxonomy.labels) == int(name.rpartition("-")[2])
     assert not set(taxonomy.synonyms) & set(taxonomy.labels)
+
+
+def test_other_words_of_an_emotion_are_synonyms_of_the_only_candidate_that_has_it():
+    names = synonyms_of(("Angry", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"))
+    assert (names["anger"], names["scared"], names["joy"]) == ("Angry", "fear", "happiness")
+    assert "happy" not in synonyms_of(("happiness", "joy", "fear", "anger", "sadness"))
+    assert synonyms_of(("joy", "awe")) == {}
