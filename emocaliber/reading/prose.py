@@ -153,12 +153,16 @@ def _parts(stated: Statement) -> tuple[str | None, tuple[tuple[str, str], ...], 
 def _region(
     mark: _Mark, readable: list[tuple[_Mark, str | State]], marks: list[_Mark], text: str, *, alone: bool
 ) -> tuple[int, int]:
-    """Where the confidence of a label may stand: up to the next label, and before it where no other label is named."""
+    """Where the confidence of a label may stand: up to the next label, and before it where no other label is named.
+
+    A runner-up in brackets is an aside: what follows them speaks of the label again.
+    """
     label = dict(readable)[mark]
     others = [
         m.start
         for m in marks
         if m.is_label and m.start > mark.start and (m.secondary or dict(readable).get(m, label) != label)
+        if not (m.secondary and text[: m.start].rstrip().endswith(("(", "[", "（")))
     ]
     return (0 if alone else mark.start, min(others, default=len(text)))
 

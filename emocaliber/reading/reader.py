@@ -42,6 +42,7 @@ _LATEX_WORDS = re.compile(
 _BOXED = re.compile(r"\\boxed\s?\{([^{}\n]{0,200})\}")
 _SYMBOLS = {"\\\\": "\n", "\\quad": " ", "\\qquad": " ", "\\approx": "≈", "\\sim": "≈", "\\to": "→"}
 _SYMBOL = re.compile(r"\\\\(?![a-zA-Z{\[(])|\\(?:q?quad|approx|sim|to)\b")
+_EMPHASIS = re.compile(r"(?<!\w)_(\w[^_\n]{0,40})_(?!\w)")
 _MATHS = re.compile(r"\\[()\[\],;!]|\\(?=[%$#_])|\$")
 _TAG_AS_NAME = re.compile(r"<(answer|emotion|label|confidence|probability)>\s?[:=]", re.IGNORECASE)
 _NO_TAGS = re.compile(r"</?(?!answer|confidence|distribution)[a-z][\w:-]{0,30}(?:\s[^<>]{0,100})?/?>", re.IGNORECASE)
@@ -319,7 +320,7 @@ def _plain(text: str) -> tuple[str, list[str]]:
     plain = _QUOTED.sub("", normal_spaces(text))
     boxed = _BOXED.findall(plain) if "\\" in plain else []
     plain = _BOXED.sub(r"\1", plain) if boxed else plain
-    return _MATHS.sub("", plain).translate(_MARKUP), boxed
+    return _EMPHASIS.sub(r"\1", _MATHS.sub("", plain).translate(_MARKUP)), boxed
 
 
 def _is_secondary(part: Element, final: str) -> bool:

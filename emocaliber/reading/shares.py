@@ -30,6 +30,12 @@ _TABLE_SHARE = re.compile(r"\b(?:confidence|probability|certainty|likelihood|sco
 _SEGMENT = re.compile(
     r",(?![0-9])|(?<![0-9%])(?<![0-9%] )[(\[]|[;:)\]|]|[.!](?:\s|$)|\s[-–—]\s|\b(?:and|with|at|but)\b"
 )
+_NO_EXPRESSION = re.compile(
+    r"(?<=\S)\s?[-–—,;:(]\s?(?:with |there is |showing )?(?:no|without(?: any| an?)?|little)\s(?:\w{2,20}\s){0,2}"
+    r"(?:emotion|expression|feeling|affect)s?\b(?:\s(?:is\s)?(?:visible|shown|present|on (?:the|his|her) face))?\)?",
+    re.IGNORECASE,
+)
+"""What "neutral" means, said beside it."""
 _REASON = re.compile(r"\b(?:because|since|due to|based on|given)\b")
 _OF_LABEL = re.compile(
     r"\banswer (?:level|score|rating|value|points|stars|intensity|strength)\b|\b(?:level|degree|intensity) of answer\b"
@@ -132,7 +138,7 @@ def read_line(line: str, names: LabelNames) -> Statement | None:
         return Statement(line)
     if len(line) > LONGEST or "?" in line:
         return None
-    plain = _REASON.split(names.without_denied(normal_spaces(line)), maxsplit=1)[0]
+    plain = _REASON.split(names.without_denied(normal_spaces(_NO_EXPRESSION.sub(" ", line))), maxsplit=1)[0]
     label = names.read(plain)
     pairs = entries(plain)
     if isinstance(label, State):

@@ -54,7 +54,8 @@ LABEL_WORDS = NUMBER_WORDS | word_set(
     " scene artwork facial face's person's strongly most best very mostly largely strong evident apparent apparently"
     " would i'd we'd term word category class option emotional here's from one somewhat slightly mildly highly truly"
     " really tone sense based open smile smiling tears frown look looking viewer viewers makes what choosing wins"
-    " inspires pr p tl dr sondern mais sino but match classify describe"
+    " inspires visibly plainly evidently noticeably genuinely unmistakably deeply"
+    " pr p tl dr sondern mais sino but match classify describe"
 )
 """Words around the one label of a sentence that leave it as its answer."""
 

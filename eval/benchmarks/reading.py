@@ -41,7 +41,7 @@ FIRST_LOOKS = {
     8: ("2026-11-29", 160, 146, 14, 0),
 }
 """What each round of texts showed before the reader was changed after them: date, texts, right, lost, wrong. Round 8 is
-by somebody who had not seen the reader; of its losses, synonyms for the usual seven labels were mended since."""
+by somebody who had not seen the reader; ten of its losses were mended since."""
 NUMBER = r"(?i)(?:confidence|probability|certainty)\W{0,5}(?:is\s)?(-?[0-9]*\.?[0-9]+)"
 """What a peer's regular-expression filter is given for the confidence."""
 
