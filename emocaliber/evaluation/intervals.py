@@ -69,8 +69,7 @@ def differences(
     """First minus second of each pair, measured on the same rows in the same order, averaged over the pairs.
 
     Of two calibration errors the difference has a BCa interval all the same: their biases largely cancel. Where one
-    method is calibrated and the other far from it they do not, and the interval is too narrow (95 % ones held the truth
-    in about 78 %; combining the two errors' own bounds did no better).
+    method is calibrated and the other far from it they do not, and the interval is too narrow.
     """
     compared = {}
     for name, (bootstrap, exact) in _replicated([_difference(*pair) for pair in pairs], clusters, settings).items():

@@ -33,20 +33,11 @@ def in_two_steps(first: Template, then: Template) -> Template:
     return Template(f"{first.name}, then {then.name}", first.prompt, then.answer)
 
 
-class FollowUpEngine:
-    """Another engine, asked twice: the request's own question, then the second template's about the label it named.
+class _AroundEngine:
+    """What an engine around another takes over from it."""
 
-    A response holds both answers, one after the other on lines of their own; the last complete one counts, as
-    everywhere. Of its choices each is reported from the first of the two answers that has its place.
-    """
-
-    def __init__(self, engine: Engine, first: Template, then: Template) -> None:
-        self._engine, self._first, self._then = engine, first, then
-
-    @property
-    def name(self) -> str:
-        """The engine's name and the second question."""
-        return f"{self._engine.name} then {self._then.hash}"
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     @property
     def concurrency(self) -> int:
@@ -57,6 +48,23 @@ class FollowUpEngine:
     def requests_per_call(self) -> int:
         """The engine's."""
         return self._engine.requests_per_call
+
+
+class FollowUpEngine(_AroundEngine):
+    """Another engine, asked twice: the request's own question, then the second template's about the label it named.
+
+    A response holds both answers, one after the other on lines of their own; the last complete one counts, as
+    everywhere. Of its choices each is reported from the first of the two answers that has its place.
+    """
+
+    def __init__(self, engine: Engine, first: Template, then: Template) -> None:
+        super().__init__(engine)
+        self._first, self._then = first, then
+
+    @property
+    def name(self) -> str:
+        """The engine's name and the second question."""
+        return f"{self._engine.name} then {self._then.hash}"
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order; a first answer without a readable label is not asked about."""
@@ -98,7 +106,7 @@ def joined(answer: Response, report: Response) -> Response:
     )
 
 
-class RetryingEngine:
+class RetryingEngine(_AroundEngine):
     """Another engine, asked again for each answer that states less than `threshold` or cannot be read.
 
     The first answer that reaches the threshold is taken; where none does in `retries` more answers, the most confident
@@ -106,22 +114,13 @@ class RetryingEngine:
     """
 
     def __init__(self, engine: Engine, *, threshold: float, retries: int) -> None:
-        self._engine, self._threshold, self._retries = engine, threshold, retries
+        super().__init__(engine)
+        self._threshold, self._retries = threshold, retries
 
     @property
     def name(self) -> str:
         """The engine's name and what is asked again."""
         return f"{self._engine.name} asked again below {self._threshold} at most {self._retries} times"
-
-    @property
-    def concurrency(self) -> int:
-        """The engine's."""
-        return self._engine.concurrency
-
-    @property
-    def requests_per_call(self) -> int:
-        """The engine's."""
-        return self._engine.requests_per_call
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
         """One response for each request, in order; its tokens and its count of questions are those of all of them."""

@@ -40,8 +40,7 @@ FIRST_LOOKS = {
     7: ("2026-11-29", 135, 119, 15, 1),
     8: ("2026-11-29", 160, 146, 14, 0),
 }
-"""What each round of texts showed before the reader was changed after them: date, texts, right, lost, wrong. Round 8 is
-by somebody who had not seen the reader; ten of its losses were mended since."""
+"""What each round of texts showed before the reader was changed after them: date, texts, right, lost, wrong."""
 NUMBER = r"(?i)(?:confidence|probability|certainty)\W{0,5}(?:is\s)?(-?[0-9]*\.?[0-9]+)"
 """What a peer's regular-expression filter is given for the confidence."""
 
@@ -183,6 +182,7 @@ def page(paths: Sequence[Path]) -> str:
         "|---|---|---:|---:|---:|---:|",
     ]
     parts += [f"| {number} | {' | '.join(map(str, look))} |" for number, look in FIRST_LOOKS.items()]
+    parts += ["", "Round 8 is by somebody who had not seen the reader."]
     if paths:
         parts += ["", "Real responses, as `emocaliber score` reads them:", "", *real(paths)]
     return "\n".join(parts) + "\n"
