@@ -77,7 +77,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _views_of_suite(suite: Path | None, folder: Path, on_progress: Callable[[str], None]) -> list[Path]:
     """The suite's files of features, written where they are not there yet."""
-    from emocaliber.runs.features import suite_data, write_features
+    from emocaliber.runs.compare import suite_data, write_features
 
     if suite is None:
         raise UserError("nothing to train on: give --views or --suite")
@@ -90,7 +90,7 @@ def _views_of_suite(suite: Path | None, folder: Path, on_progress: Callable[[str
 def _features(arguments: argparse.Namespace) -> None:
     from emocaliber.data.embedded import check_source
     from emocaliber.models.location import check_model
-    from emocaliber.runs.features import suite_data, write_features
+    from emocaliber.runs.compare import suite_data, write_features
 
     data = [*arguments.data, *(suite_data(arguments.suite) if arguments.suite else [])]
     if not data:

@@ -21,8 +21,7 @@ from emocaliber.core.files import write_atomically
 from emocaliber.core.outputs import Output, literal
 from emocaliber.generation.readouts import read_records
 from emocaliber.stages.pairs import Draw, PairReport, preference_pairs, report_path
-from emocaliber.stages.rewards import Reward
-from emocaliber.stages.rewards_safety import chosen_reward
+from emocaliber.stages.rewards import Reward, chosen_reward
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

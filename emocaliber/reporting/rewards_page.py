@@ -17,8 +17,7 @@ from emocaliber.reporting.document import Cell, Document, Figure, Panel, Paragra
 from emocaliber.reporting.html import write_page
 from emocaliber.reporting.palette import BAND, BLUE, GREY, INK, ORANGE
 from emocaliber.reporting.svg import draw_svg
-from emocaliber.stages.rewards import DRAWN, Reward, named_reward
-from emocaliber.stages.rewards_safety import GRID, Range, Safety, honest_value, safety
+from emocaliber.stages.rewards import DRAWN, GRID, Range, Reward, Safety, honest_value, named_reward, safety
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

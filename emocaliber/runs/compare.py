@@ -1,16 +1,18 @@
 """A finished run beside the baselines: networks on what its frozen base sees, judged on the same rows in one table.
 
-Not a training of the language model: its rows are read from the run. Under RUN/baselines are written the files of
-views, each baseline's rows and networks, and the scorecard of all; the run's own report is written anew with it.
+The language model is not trained again: its rows are read from the run. Under RUN/baselines are written the files of
+views (what the frozen base sees of each sample, one file a task), each baseline's rows and networks, and the scorecard
+of all; the run's own report is written anew with it.
 
     emocaliber compare out/demo
+    emocaliber baseline features --suite eval/suites/tiny.yaml --out out/features
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +25,17 @@ from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS, Progress, 
 from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, read_predictions
+from emocaliber.core.samples import Sample
+from emocaliber.data.embedded import FILES, load
+from emocaliber.data.parquet import read_samples
 from emocaliber.evaluation.compute import build_scorecard
+from emocaliber.evaluation.suite import load_suite
 from emocaliber.models.location import fingerprint, model_folder
 from emocaliber.reading.foreign_outputs import is_table, read_lines
 from emocaliber.reading.tables import RECOGNISED, Columns, read_table
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.reporting.run_summary import RunSummary, read_run_summary
 from emocaliber.reporting.score_report import write_score_report
-from emocaliber.runs.features import write_features
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_2, STATED, TEMPERATURE, Rows, read_rows
 from emocaliber.runs.resume import file_hash, run_step
 
@@ -138,3 +143,44 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+QUESTIONS = {"kaomoji": "Read the signs."}
+QUESTION = "Describe the drawing."
+"""What the backbone is asked for its caption: the tiny one has learnt to read signs and to describe drawings."""
+
+
+def suite_data(suite: Path) -> list[str]:
+    """The names of a suite's tasks. Raises UserError where one of them does not come with the package."""
+    tasks = list(load_suite(suite).tasks)
+    if unknown := [task for task in tasks if task not in FILES]:
+        missing = f"{suite}: task {unknown[0]!r} does not come with the package"
+        raise UserError(f"{missing}; write its views with `emocaliber baseline features --data FILE.parquet`")
+    return tasks
+
+
+def write_features(
+    data: Sequence[str],
+    model: str,
+    out: Path,
+    question: str | None = None,
+    batch_size: int = 64,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """A file of views for each of the data, each of one task; returns their paths."""
+    from emocaliber.baselines.features import FeatureExtractor, view_set
+    from emocaliber.baselines.view_files import write_views
+    from emocaliber.models.location import embedded_base
+
+    folder = embedded_base() if model == "tiny" else model
+    written = []
+    for name in data:
+        asked = question or QUESTIONS.get(name, QUESTION)
+        found = view_set(_samples(name), FeatureExtractor(folder, asked, batch_size=batch_size), on_progress)
+        written.append(out / f"{found.task}.npz")
+        write_views(written[-1], found)
+    return written
+
+
+def _samples(name: str) -> list[Sample]:
+    return load(name) if name in FILES else read_samples(Path(name))

@@ -1,13 +1,16 @@
-"""What a run tells its report: stages, scorecard, examples, acceptance criteria, and where everything came from.
+"""What a run hands to its report: stages, scorecard, examples, provenance, and the demo's acceptance criteria.
 
-Not a computation of figures and not HTML (see emocaliber.reporting).
+The criteria are what the tiny recipe is expected to reach on its own test rows. Their values are the scorecard's; one
+that is missing is a criterion that is not met.
+
+    summarise(recipes, folders, test, calibration, responses)
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,10 @@ from safetensors import safe_open
 from emocaliber.core.environment import describe
 from emocaliber.core.images import read_image_bytes
 from emocaliber.core.predictions import Prediction
+from emocaliber.evaluation.reference_methods import CONSTANT
+from emocaliber.evaluation.scorecard import Comparison, Estimate, Scorecard
 from emocaliber.models.location import fingerprint
+from emocaliber.reporting.comparisons import find_comparison
 from emocaliber.reporting.run_summary import (
     Criterion,
     Curve,
@@ -27,8 +33,6 @@ from emocaliber.reporting.run_summary import (
     StageLog,
     choose_examples,
 )
-from emocaliber.runs.acceptance import HELD_OUT, TASK, TRAINED, demo_criteria
-from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.judging import (
     EXPECTED,
     ISOTONIC,
@@ -41,6 +45,7 @@ from emocaliber.runs.judging import (
     chosen,
     judge,
 )
+from emocaliber.runs.resume import samples_of
 from emocaliber.stages.calibrate.held_out import kept_step
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import LOG, read_log
@@ -116,3 +121,69 @@ def _provenance(recipes: Sequence[Recipe], folders: Sequence[Path]) -> dict[str,
     provenance |= {f"adapter of stage {i}": fingerprint(f / "adapter") for i, f in enumerate(folders, start=1)}
     provenance |= {"seed": ", ".join(str(r.seed) for r in recipes), "system": platform.platform()}
     return provenance
+
+
+TASK = "kaomoji"
+TRAINED, HELD_OUT = "trained styles", "held-out style"
+NOTHING = Estimate(None)
+ROWS = "kaomoji; trained styles, unless the name says otherwise"
+
+
+def demo_criteria(trained: Scorecard, held_out: Scorecard) -> list[Criterion]:
+    """The criteria, from one scorecard of kaomoji in trained styles and one in the held-out style."""
+    stated, shifted = _figure(trained, STATED), _figure(held_out, STATED)
+    post = min((TEMPERATURE, ISOTONIC), key=lambda name: _figure(trained, name)("brier").value or 1.0)
+    constant = f"{CONSTANT} ({STATED})"
+    subject = trained.method(STATED)
+    readable = subject.find("all").n_answered / subject.find("all").n
+    compared = _comparison(trained)
+    return [
+        _at_least("Accuracy of stage 1", 0.62, _figure(trained, STAGE_1)("accuracy")),
+        _at_least("Accuracy of stage 3 against stage 1", -0.02, _of(compared(STATED, STAGE_1), "label_accuracy")),
+        _at_most("ECE of the stated confidence", 0.05, stated("ece")),
+        _at_most(f"Brier above the best post-hoc map ({post})", 0.012, _of(compared(STATED, post), "brier")),
+        _below_zero("Brier against the constant", _of(compared(STATED, constant), "brier")),
+        _below_zero("Brier against stage 2", _of(compared(STATED, STAGE_2), "brier")),
+        _at_least("AUROC against the label probability's", -0.03, _of(compared(STATED, PROBABILITY), "auroc")),
+        _at_least("Distinct confidences in use", 10, Estimate(float(subject.distinct_confidences))),
+        _at_least("Share of readable responses", 0.995, Estimate(readable)),
+        _at_least("Accuracy in the held-out style", 0.42, shifted("label_accuracy")),
+        _at_most("ECE in the held-out style", 0.12, shifted("ece")),
+    ]
+
+
+def _figure(card: Scorecard, method: str) -> Callable[[str], Estimate]:
+    scores = card.method(method).find("all")
+    return lambda metric: scores.headline.get(metric, NOTHING)
+
+
+def _comparison(card: Scorecard) -> Callable[[str, str], Comparison | None]:
+    every = card.method(STATED).find("all")
+    return lambda first, second: find_comparison(card.comparisons, first, second, every)
+
+
+def _of(comparison: Comparison | None, metric: str) -> Estimate:
+    difference = comparison.headline.get(metric) if comparison else None
+    return NOTHING if difference is None else Estimate(difference.value, difference.low, difference.high)
+
+
+def _at_least(name: str, bound: float, measured: Estimate) -> Criterion:
+    return Criterion(
+        name, f"at least {_signed(bound)}", measured, measured.value is not None and measured.value >= bound, ROWS
+    )
+
+
+def _at_most(name: str, bound: float, measured: Estimate) -> Criterion:
+    return Criterion(
+        name, f"at most {_signed(bound)}", measured, measured.value is not None and measured.value <= bound, ROWS
+    )
+
+
+def _below_zero(name: str, measured: Estimate) -> Criterion:
+    return Criterion(
+        name, "below 0, interval included", measured, measured.high is not None and measured.high < 0, ROWS
+    )
+
+
+def _signed(bound: float) -> str:
+    return f"{bound:g}".replace("-", "−")

@@ -1,7 +1,8 @@
-"""One stage from its recipe: `emocaliber train RECIPE --out DIR`, resumable.
+"""One stage from its recipe: `emocaliber train RECIPE --out DIR`, resumable, by one process or several.
 
 Stages 2 and 3 start from the adapter of the stage before, given by `--adapter`; `emocaliber run` chains all three. What
-is decided here is the folder's bookkeeping: the stages themselves are in emocaliber.stages.
+is decided here is the folder's bookkeeping and each process's place in its launch: the stages themselves are in
+emocaliber.stages.
 
     train(read_recipe(Path("recipes/tiny/1-label.yaml")), None, Path("out/1-label"))
 """
@@ -12,9 +13,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
+import torch.distributed as dist
 from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers.integrations.integration_utils import get_available_reporting_integrations
@@ -24,18 +28,24 @@ from emocaliber.core.outputs import discard
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import samples_in
 from emocaliber.data.policy import Dropping, Policy, unlearnable
-from emocaliber.runs.inputs import inputs_of
-from emocaliber.runs.processes import by_main, join
+from emocaliber.runs.launches import Launcher, refuse_launch
 from emocaliber.runs.recipes import trackers_of
-from emocaliber.runs.resume import is_done, refuse_changes, run_step
+from emocaliber.runs.resume import inputs_of, is_done, refuse_changes, run_step
 from emocaliber.runs.teacher import forget_answers, open_teacher
 from emocaliber.stages.examples import in_splits
 from emocaliber.stages.fast.feature_cache import FEATURES
 from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.label import label
+from emocaliber.stages.launch import sharding
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.training import CHECKPOINTS
 from emocaliber.stages.verbalize import verbalize
+
+Result = TypeVar("Result")
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for the others: querying a teacher takes hours, and one may be far behind (torch's own limit
+is ten minutes)."""
+
 
 BOARDS = "runs"  # tensorboard's folder, which transformers puts among the checkpoints
 COMPLETIONS = "completions"  # where TRL writes sampled answers, with log_completions
@@ -147,3 +157,59 @@ def keep_boards(checkpoints: Path) -> None:
     """Copy tensorboard's files beside the checkpoints, which go when the stage is finished; again after a kill."""
     if (checkpoints / BOARDS).is_dir():
         shutil.copytree(checkpoints / BOARDS, checkpoints.with_name(BOARDS), dirs_exist_ok=True)
+
+
+def join(recipe: Recipe) -> PartialState:
+    """This process's place among those that were launched together: alone, where it was started by itself.
+
+    Raises UserError where the recipe needs a GPU and there is none, where the launch parts what cannot be parted, and
+    where one process sees several GPUs.
+    """
+    on_cpu = bool(recipe.trainer.get("use_cpu", False))
+    if not on_cpu and not torch.cuda.is_available():
+        raise UserError(
+            f"{recipe.path}: there is no GPU here; add use_cpu=true bf16=false (a small model only), or run"
+            " `emocaliber recipe validate` and `emocaliber recipe estimate`, which need none"
+        )
+    refuse_here(recipe, gpus=0 if on_cpu else torch.cuda.device_count())
+    return PartialState(cpu=on_cpu, timeout=PATIENCE)
+
+
+def by_main(work: Callable[[], Result]) -> Result:
+    """What `work` returns to the main process, for every process; the others wait. Its UserError is raised in each."""
+    outcome: list[Any] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            outcome = [work(), None]
+        except UserError as error:
+            outcome = [None, str(error)]
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.broadcast_object_list(outcome)
+    result, sentence = outcome
+    if sentence is not None:
+        raise UserError(sentence)
+    return result  # type: ignore[no-any-return]
+
+
+def refuse_here(recipe: Recipe, *, gpus: int) -> None:
+    """Raises UserError for what would do nothing, fail at its first step, or leave pieces; see the table in
+    recipes/accelerate/README.md.
+    """
+    launcher = launcher_here(recipe)
+    if launcher == "fsdp2" and recipe.trainer.get("use_cpu"):
+        raise UserError(
+            f"{recipe.path}: FSDP parts nothing on a CPU and does not say so; take it out, or give deepspeed=FILE"
+        )
+    refuse_launch(recipe, launcher)
+    if gpus > 1 and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        raise UserError(
+            f"{recipe.path}: one process sees {gpus} GPUs and would train on none of them rightly; set"
+            f" CUDA_VISIBLE_DEVICES=0, or start it by accelerate launch --num_processes {gpus}"
+        )
+
+
+def launcher_here(recipe: Recipe) -> Launcher:
+    """The launcher that started this process, by what it left in the environment and by the recipe's own keys."""
+    if (parted := sharding(recipe)) != "none":
+        return "fsdp2" if parted == "fsdp" else parted
+    return "ddp" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "single"

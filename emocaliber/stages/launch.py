@@ -1,6 +1,6 @@
 """The processes of one launch: who holds which part of the weights, and work that they share out among each other.
 
-`accelerate launch` or `torchrun` starts the processes, accelerate joins them (emocaliber.runs.processes); started by
+`accelerate launch` or `torchrun` starts the processes, accelerate joins them (emocaliber.runs.train); started by
 itself, a process is alone and everything here is a plain loop.
 
     torchrun --nproc_per_node 2 -m emocaliber train RECIPE --out DIR

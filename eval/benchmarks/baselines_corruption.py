@@ -47,8 +47,7 @@ from emocaliber.generation import readouts
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
-from emocaliber.runs.compare import BASELINES, COMPARED
-from emocaliber.runs.features import QUESTIONS
+from emocaliber.runs.compare import BASELINES, COMPARED, QUESTIONS
 
 LEVELS = {"noise": (0.5, 1.0, 2.0, 4.0), "missing": (0.25, 0.5, 0.75, 1.0), "conflict": (0.25, 0.5, 0.75, 1.0)}
 IMAGE_LEVELS = (0.05, 0.1, 0.2, 0.4)

@@ -31,10 +31,9 @@ from emocaliber.generation.readouts import rows_of
 from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import model_folder
-from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.judging import READ_OUTS
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.runs.resume import run_step
+from emocaliber.runs.resume import run_step, samples_of
 from emocaliber.runs.train import train
 from emocaliber.stages.recipe import Recipe
 from eval.worlds.faces import write_faces

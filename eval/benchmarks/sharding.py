@@ -24,9 +24,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from emocaliber.core.prompting import load_template
 from emocaliber.models.location import model_folder
-from emocaliber.runs.inputs import samples_of
-from emocaliber.runs.processes import join
 from emocaliber.runs.recipes import read_recipe
+from emocaliber.runs.resume import samples_of
+from emocaliber.runs.train import join
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.targets import labelled
 from emocaliber.stages.training import MODEL, read_log

@@ -25,7 +25,7 @@ from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.proper_scores import brier_score
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
-from emocaliber.runs.inputs import samples_of
+from emocaliber.runs.resume import samples_of
 from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.stages.teacher import COPIES, DRAWS, agreement, survival
 from eval.worlds.faces_truth import read_truths, truth_path

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.rewards import DRAWN, named_reward
-from emocaliber.stages.rewards_safety import UnsafeReward, chosen_reward, safety
+from emocaliber.stages.rewards import DRAWN, UnsafeReward, chosen_reward, named_reward, safety
 
 GRID = np.linspace(0.0, 1.0, 401)
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -7,8 +7,8 @@ import numpy as np
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.runs.acceptance import demo_criteria
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
+from emocaliber.runs.summary import demo_criteria
 
 LABELS = ("happy", "sad")
 

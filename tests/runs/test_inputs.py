@@ -10,9 +10,8 @@ import pytest
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.embedded import load
-from emocaliber.runs.inputs import hash_of_data, inputs_of
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.runs.resume import file_hash
+from emocaliber.runs.resume import file_hash, hash_of_data, inputs_of
 
 RECIPE = Path("recipes/tiny/1-label.yaml")
 
@@ -53,7 +52,7 @@ def test_a_data_file_is_hashed_once_and_again_when_it_changes(tmp_path: Path, mo
     first = hash_of_data(data)
     assert first == file_hash(data)
     with monkeypatch.context() as context:
-        context.setattr("emocaliber.runs.inputs.file_hash", lambda path: pytest.fail("hashed again"))
+        context.setattr("emocaliber.runs.resume.file_hash", lambda path: pytest.fail("hashed again"))
         assert hash_of_data(data) == first
     data.write_bytes(b"others")
     assert hash_of_data(data) == file_hash(data) != first

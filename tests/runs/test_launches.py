@@ -130,7 +130,7 @@ for out, command in json.loads(Path(sys.argv[1]).read_text()):
 SHARDED = """
 import accelerate.accelerator as accelerator, accelerate.state as state
 from torch.distributed.tensor import DTensor
-from emocaliber.runs import processes
+from emocaliber.runs import train
 
 made, prepare = state.AcceleratorState.__init__, accelerator.fsdp2_prepare_model
 
@@ -149,7 +149,7 @@ def halved(*arguments):
     return model
 
 state.AcceleratorState.__init__, accelerator.fsdp2_prepare_model = sharding_on_a_cpu, halved
-processes.refuse_here = lambda *arguments, **named: None
+train.refuse_here = lambda *arguments, **named: None
 """
 """Accelerate leaves FSDP out on a CPU, which `emocaliber train` refuses: here it shards, as on GPUs."""
 

@@ -23,9 +23,9 @@ from emocaliber.data.embedded import load
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
-from emocaliber.runs.processes import join, refuse_here
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.teacher import EngineTeacher
+from emocaliber.runs.train import join, refuse_here
 from emocaliber.stages.fast import prompt_sharing
 from emocaliber.stages.launch import shared_out
 from emocaliber.stages.training import refuse_pieces
@@ -44,7 +44,7 @@ import torch
 import torch.distributed as dist
 from transformers import Qwen2_5_VLForConditionalGeneration as Model
 from emocaliber.cli import main
-from emocaliber.runs.processes import PATIENCE
+from emocaliber.runs.train import PATIENCE
 from emocaliber.stages.fast import prompt_sharing
 from tests.runs.keyed_draws import keyed, telling
 
@@ -162,7 +162,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.data.embedded import load
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.runs.processes import by_main
+from emocaliber.runs.train import by_main
 from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.stages.launch import any_process, rank, shared_out
 

@@ -9,8 +9,7 @@ import pytest
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.runs.evaluate import read_evaluation
-from emocaliber.runs.recipes import read_recipe
-from emocaliber.runs.trainer_keys import declared, from_trl
+from emocaliber.runs.recipes import declared, from_trl, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 STAGE_FILES = sorted(path for path in RECIPES.glob("*/[123]-*.yaml"))
@@ -73,7 +72,7 @@ def test_each_wrong_override_has_its_sentence(override: str, sentence: str) -> N
 
 @pytest.mark.slow
 def test_the_declared_trainer_keys_are_those_of_trl_as_it_is_installed() -> None:
-    """Recipes are checked without importing TRL; `python -m emocaliber.runs.trainer_keys` writes the file anew."""
+    """Recipes are checked without importing TRL; `python -m emocaliber.runs.recipes` writes the file anew."""
     assert declared() == from_trl()
 
 

@@ -13,8 +13,8 @@ from emocaliber.core.prompting import load_template
 from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import TINY_ADAPTER, embedded_base
-from emocaliber.runs.inputs import samples_of
 from emocaliber.runs.recipes import read_recipe
+from emocaliber.runs.resume import samples_of
 from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.runs.train import train
 from emocaliber.stages.calibrate.stage import held_out_split

@@ -9,7 +9,7 @@ import pytest
 from emocaliber.core.errors import UserError
 from emocaliber.stages.calibrate.draws import reward_function
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.rewards_safety import UnsafeReward
+from emocaliber.stages.rewards import UnsafeReward
 
 COLUMNS = {
     "question": ["1", "1"],

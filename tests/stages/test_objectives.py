@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from emocaliber.core.prompting import LEVELS
-from emocaliber.stages.calibrate.objectives import OBJECTIVES, anchored, mean_brier
+from emocaliber.stages.calibrate.proper import OBJECTIVES, anchored, mean_brier
 from emocaliber.stages.recipe import Objective
 from emocaliber.stages.targets import spread_over_levels
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from emocaliber.stages import rewards
 from emocaliber.stages.calibrate.draws import Completion, correctness_of, rewards_of
-from emocaliber.stages.rewards import DRAWN, Reward, named_reward, never_best
-from emocaliber.stages.rewards_safety import UnsafeReward, chosen_reward, safety
+from emocaliber.stages.rewards import DRAWN, Reward, UnsafeReward, chosen_reward, named_reward, never_best, safety
 
 SAFE = ("brier-1", "brier-0.5", "overconfidence-0.5", "overconfidence-4", "overconfidence-50", "underconfidence-0.5",
         "underconfidence-4", "underconfidence-50", "spherical-1", "spherical-0.3", "log-0.217")  # fmt: skip

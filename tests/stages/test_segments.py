@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.stages.calibrate.draws import reward_function
-from emocaliber.stages.calibrate.segments import confidence_tokens, segment_rewards
+from emocaliber.stages.calibrate.reinforcement import confidence_tokens, segment_rewards
 from emocaliber.stages.recipe import Recipe
 
 TAGS = ("<confidence>", "</confidence>")

@@ -23,8 +23,7 @@ from emocaliber.core.prompting import Template, messages
 from emocaliber.stages.examples import TrainingExample, made_when_read
 from emocaliber.stages.loading import load_processor
 from emocaliber.stages.recipe import Correctness, Recipe
-from emocaliber.stages.rewards import Reward, never_best, stated
-from emocaliber.stages.rewards_safety import chosen_reward
+from emocaliber.stages.rewards import Reward, chosen_reward, never_best, stated
 
 COLUMNS = ("question", "candidates", "truth", "votes")
 """What is known of a question besides its text and picture; TRL hands it to the reward."""
