@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from emocaliber.baselines.losses import jensen_shannon
-from emocaliber.baselines.model import Inputs, Model, Settings, perceptron
 from emocaliber.baselines.opinions import Opinion, agreed
+from emocaliber.baselines.views import Inputs, Model, Settings, perceptron
 
 
 class Amber2(Settings, frozen=True, tag="amber2", kw_only=True):

@@ -23,12 +23,11 @@ from torch import Tensor
 
 from emocaliber.baselines.amber2 import Amber2
 from emocaliber.baselines.evidential import Ecml, Edl, Etmc, Tmc
-from emocaliber.baselines.model import Inputs, Model
 from emocaliber.baselines.opinions import Opinion
 from emocaliber.baselines.softmax import Dropout, Ensemble, Softmax
 from emocaliber.baselines.ter import Ter
 from emocaliber.baselines.training import Progress, Training, fit_temperature, train
-from emocaliber.baselines.views import Scaler, Views, count_rows
+from emocaliber.baselines.views import Inputs, Model, Scaler, Views, count_rows
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation.trusted import best_f1_threshold
 

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from emocaliber.baselines import losses
 from emocaliber.baselines.fusion import Fusion, averaging, mean_conflict, reduced_dempster, running_averaging
-from emocaliber.baselines.model import Inputs, Model, Settings, perceptron
 from emocaliber.baselines.opinions import Opinion, from_dirichlet, from_evidence, to_dirichlet
+from emocaliber.baselines.views import Inputs, Model, Settings, perceptron
 
 OBJECTIVES = {
     "mse": losses.squared_error,

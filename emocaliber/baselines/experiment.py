@@ -1,10 +1,15 @@
-"""Train one baseline on files of views, predict, and score.
+"""Train one baseline on files of views, as its recipe says, predict, and score.
 
-Not the method (see estimator) and not the command's arguments (see command). Written into the folder:
-`predictions.jsonl` and `calibration.jsonl` (rows that no weight was trained on), `estimator/`, `scorecard.json`,
-`scorecard.md` and `report.html`.
+Written into the folder: `predictions.jsonl` and `calibration.jsonl` (rows that no weight was trained on, the same rows
+that the language model writes, so that both are judged alike), `estimator/`, `scorecard.json`, `scorecard.md` and
+`report.html`. A recipe is one YAML file with the network and its training:
 
-    emocaliber baseline train tmc --views FILE.npz --out DIR
+    network: {method: tmc, hidden: [256], evidence: exp}
+    training: {epochs: 100, learning_rate: 0.001}
+
+What is left out has the default of the method's settings (softmax, evidential, ter, amber2) and of `Training`.
+
+    emocaliber baseline train tmc --recipe recipes/baselines/tmc-public.yaml --views FILE.npz --out DIR
 """
 
 from __future__ import annotations
@@ -13,15 +18,50 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from emocaliber.baselines.estimator import Estimator
-from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
-from emocaliber.baselines.rows import predictions
+from emocaliber.baselines.amber2 import Amber2
+from emocaliber.baselines.estimator import Estimator, Network
+from emocaliber.baselines.evidential import Ecml, Edl, Etmc, Tmc
+from emocaliber.baselines.softmax import Dropout, Ensemble, Softmax
+from emocaliber.baselines.ter import Ter
+from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import Prediction, write_predictions
+from emocaliber.core.files import read_yaml
+from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.runs.scoring import score_files
+
+NETWORKS: dict[str, Network] = {
+    "softmax": Softmax(),
+    "edl": Edl(),
+    "tmc": Tmc(),
+    "etmc": Etmc(),
+    "ecml": Ecml(),
+    "ter": Ter(),
+    "amber2": Amber2(),
+    "ensemble": Ensemble(),
+    "dropout": Dropout(),
+}
+"""Each method by the name that the command takes, with the settings that it has without a recipe."""
+
+
+class BaselineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the file holds."""
+
+    network: Network
+    training: Training = Training()
+
+
+def load_recipe(path: Path) -> BaselineRecipe:
+    """Read a recipe. Raises UserError naming the file and the key."""
+    try:
+        return msgspec.convert(read_yaml(path), BaselineRecipe)
+    except msgspec.ValidationError as problem:
+        raise UserError(f"{path}: {problem}") from None
+
 
 Progress = Callable[[str], None]
 PREDICTIONS, CALIBRATION, ESTIMATOR = "predictions.jsonl", "calibration.jsonl", "estimator"
@@ -97,3 +137,55 @@ def _settings(name: str, recipe: Path | None, seed: int | None) -> BaselineRecip
         return settings
     training = msgspec.structs.replace(settings.training, seed=seed)
     return msgspec.structs.replace(settings, training=training)
+
+
+def predictions(estimator: Estimator, rows: Rows, task: str, method: str) -> list[Prediction]:
+    """One row a sample, in order. A sample without any view is a refusal, its state "empty".
+
+    The source is `dirichlet` where uncertainty is part of the opinion, `logprob` where the network is a softmax.
+    Raises UserError where votes are not whole numbers.
+    """
+    softmax = isinstance(estimator.network, Softmax | Ensemble | Dropout | Amber2)
+    source = Source.LOGPROB if softmax else Source.DIRICHLET
+    classes = [str(label) for label in estimator.classes]
+    shares = estimator.predict_proba(rows.views)
+    there = np.any([~np.isnan(view).all(1) for view in rows.views.values()], axis=0)
+    return [
+        _prediction(rows, number, task, method, source, classes, shares[number] if there[number] else None)
+        for number in range(len(rows.labels))
+    ]
+
+
+def _prediction(
+    rows: Rows,
+    number: int,
+    task: str,
+    method: str,
+    source: Source,
+    classes: list[str],
+    shares: npt.NDArray[np.float64] | None,
+) -> Prediction:
+    best = None if shares is None else int(shares.argmax())
+    return Prediction(
+        id=str(rows.ids[number]),
+        task=task,
+        group=str(rows.groups[number]),
+        cluster=str(rows.clusters[number]),
+        truth=str(rows.labels[number]),
+        predicted=None if best is None else classes[best],
+        confidence=None if shares is None else min(1.0, float(shares.max())),
+        state=State.EMPTY if shares is None else State.OK,
+        source=source,
+        method=method,
+        votes=None if rows.votes is None else _votes(rows.votes[number], classes, str(rows.ids[number])),
+        distribution=None if shares is None else dict(zip(classes, np.minimum(shares, 1.0).tolist(), strict=True)),
+    )
+
+
+def _votes(counts: npt.NDArray[np.float64], classes: list[str], name: str) -> dict[str, int] | None:
+    """None where nobody voted."""
+    if (counts != counts.round()).any():
+        raise UserError(f"the votes of {name!r} are no whole numbers; give counts of raters, not shares")
+    if not counts.any():
+        return None
+    return {label: int(count) for label, count in zip(classes, counts, strict=True)}

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emocaliber.baselines.model import Inputs, Model, Settings, perceptron
 from emocaliber.baselines.opinions import Opinion, agreed, dogmatic
+from emocaliber.baselines.views import Inputs, Model, Settings, perceptron
 
 
 class Softmax(Settings, frozen=True, tag="softmax", kw_only=True):

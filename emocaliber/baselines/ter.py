@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from emocaliber.baselines.losses import trusted_cross_entropy
-from emocaliber.baselines.model import Inputs, Model, Settings, perceptron
 from emocaliber.baselines.opinions import Opinion
+from emocaliber.baselines.views import Inputs, Model, Settings, perceptron
 
 
 class Ter(Settings, frozen=True, tag="ter", kw_only=True):

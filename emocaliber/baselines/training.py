@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emocaliber.baselines.model import Inputs, Model
+from emocaliber.baselines.views import Inputs, Model
 from emocaliber.calibration.maps import search_temperature
 
 Progress = Callable[[str], None]

@@ -19,7 +19,7 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Count, Prediction, Share, State, read_predictions
-from emocaliber.stages.calibrate.split import fresh_rows, read_trained_clusters
+from emocaliber.stages.clusters import fresh_rows, read_trained_clusters
 
 FILE, ADAPTER = "calibration.json", "adapter"
 LEAST_ANSWERS = 50

@@ -36,7 +36,7 @@ from emocaliber.chat.controller import Ask, ChatController, Event, InSession, Ju
 from emocaliber.chat.session import MOST_BYTES, read_picture
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError
-from emocaliber.reporting.palette import css_variables
+from emocaliber.reporting.svg import css_variables
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 EVENT_BYTES = 20_000

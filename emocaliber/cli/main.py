@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from emocaliber import __version__
-from emocaliber.cli.console import silence_libraries
-from emocaliber.cli.parsing import CommandParser
+from emocaliber.cli.console import CommandParser, silence_libraries
 from emocaliber.core.errors import UserError, out_of_space
 from emocaliber.core.outputs import claimed
 from emocaliber.core.stopping import TerminatedError, end_with_parent, exit_code, prompt_stop
@@ -121,12 +120,10 @@ def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         from emocaliber.cli import predict
 
         add = {"predict": predict.add_predict, "ask": predict.add_ask, "chat": predict.add_chat}[command]
-    elif command in ("score", "compare"):
+    elif command in ("score", "compare", "recalibrate"):
         from emocaliber.cli import judge
 
-        add = {"score": judge.add_score, "compare": judge.add_compare}[command]
-    elif command == "recalibrate":
-        from emocaliber.cli.recalibrate import add_arguments as add
+        add = {"score": judge.add_score, "compare": judge.add_compare, "recalibrate": judge.add_recalibrate}[command]
     elif command == "baseline":
         from emocaliber.cli.baselines import add_arguments as add
     elif command == "data":

@@ -18,10 +18,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emocaliber.core.environment import take_one_gpu
 from emocaliber.core.errors import UserError
-from emocaliber.core.gpus import take_one_gpu
+from emocaliber.core.files import located
 from emocaliber.core.outputs import REPORT, SCORECARD, Output
-from emocaliber.core.yaml_files import located
 
 if TYPE_CHECKING:
     from emocaliber.runs.launches import Launcher
@@ -196,7 +196,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _copy(arguments: argparse.Namespace) -> None:
-    from emocaliber.core.yaml_files import copy_recipes, shipped
+    from emocaliber.core.files import copy_recipes, shipped
 
     if arguments.name is None:
         print("\n".join(shipped()))

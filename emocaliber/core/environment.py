@@ -1,8 +1,6 @@
-"""What this installation runs on: versions and devices, for bug reports.
+"""What this installation runs on: versions and devices, for bug reports, and the one GPU that a single process takes.
 
-Not a set-up: it reads, and changes or installs nothing.
-
-    emocaliber env
+emocaliber env
 """
 
 from __future__ import annotations
@@ -10,8 +8,10 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import MutableMapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 DISTRIBUTIONS = (
     "emocaliber",
@@ -96,3 +96,22 @@ def _devices() -> list[tuple[str, str]]:
 
 def _variables() -> list[tuple[str, str]]:
     return [(name, os.environ[name]) for name in VARIABLES if name in os.environ]
+
+
+def take_one_gpu(environment: MutableMapping[str, str], devices: Path = Path("/dev")) -> str | None:
+    """Let a process that no launcher started see the first GPU alone, and say so; None where it sees one or none.
+
+    To be called before torch is imported: later, the choice is made.
+    """
+    if int(environment.get("WORLD_SIZE", "1")) > 1:
+        return None
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    here = sorted(devices.glob("nvidia[0-9]*"), key=lambda device: int(device.name.removeprefix("nvidia")))
+    visible = [str(number) for number in range(len(here))] if named is None else [n for n in named.split(",") if n]
+    if len(visible) < 2:
+        return None
+    environment["CUDA_VISIBLE_DEVICES"] = visible[0]
+    return (
+        f"One process takes one GPU, number {visible[0]} of the {len(visible)} here; for all of them start it by"
+        f" accelerate launch --num_processes {len(visible)} (recipes/accelerate)"
+    )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.yaml_files import read_mapping, shipped_folder
+from emocaliber.core.files import read_mapping, shipped_folder
 
 LEVELS: tuple[float, ...] = tuple(level / 20 for level in range(21))
 """The confidence levels that the trained templates state, 0.00 to 1.00 in steps of 0.05."""

@@ -1,6 +1,6 @@
-"""Suite: which tasks, taxonomies and groups make a benchmark, from a YAML file or from the rows themselves.
+"""What a scorecard is held against: a suite (tasks, taxonomies and groups of a benchmark) and published figures.
 
-The keys of the file:
+A suite comes from a YAML file or from the rows themselves. The keys of the file:
 
     name: tiny
     tasks:
@@ -12,7 +12,14 @@ The keys of the file:
     splits: [train, test]                             the splits that it has (default: test), whose `rows` are of
     source: https://...                               the split test, and where it is to be had
 
-    emocaliber score predictions.jsonl --suite eval/suites/tiny.yaml
+Published figures come from files under eval/reference, each with its source:
+
+    system: EmoCaliber
+    source: who published them, where
+    figures:
+      - {kind: task, name: FI-2, aggregation: pooled, metric: accuracy, value: 0.881}
+
+    emocaliber score predictions.jsonl --suite eval/suites/tiny.yaml --reference eval/reference/emocaliber.yaml
     emocaliber data check DIR --suite eval/suites/emoset.yaml --out out/check
 """
 
@@ -21,15 +28,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.files import read_mapping
 from emocaliber.core.prediction_table import Coded, PredictionTable
 from emocaliber.core.taxonomy import TAXONOMIES
-from emocaliber.core.yaml_files import read_mapping
 from emocaliber.evaluation.counts import IntArray
+from emocaliber.evaluation.metric_names import METRICS
+from emocaliber.evaluation.scorecard import Aggregation, PublishedFigure, SubsetKind
 
 
 @dataclass(frozen=True)
@@ -181,3 +190,42 @@ def _require(what: str, names: Sequence[str], allowed: Mapping[str, object] | Se
         raise UserError(
             f"the suite has no {what} {unknown}; it has {list(allowed)}: correct the rows or the suite file"
         )
+
+
+_KEYS = {"kind", "name", "aggregation", "metric", "value"}
+TRUSTED = {"trusted_f1", "trusted_precision", "trusted_recall", "trusted_accuracy"}
+
+
+def load_references(paths: Sequence[Path]) -> list[PublishedFigure]:
+    """The figures of several files, in order. Raises UserError naming file, figure and key."""
+    return [figure for path in paths for figure in load_reference(path)]
+
+
+def load_reference(path: Path) -> list[PublishedFigure]:
+    """The figures of one file. Raises UserError naming file, figure and key."""
+    content = load_mapping(path, {"system", "source", "figures"})
+    if not isinstance(content["figures"], list):
+        raise UserError(f"{path}: 'figures' must be a list")
+    figures = enumerate(content["figures"], 1)
+    return [
+        _figure(f"{path}, figure {number}", str(content["system"]), str(content["source"]), entry)
+        for number, entry in figures
+    ]
+
+
+def _figure(where: str, system: str, source: str, entry: object) -> PublishedFigure:
+    if not isinstance(entry, dict) or set(entry) != _KEYS:
+        raise UserError(f"{where}: its keys must be exactly {sorted(_KEYS)}")
+    if entry["metric"] not in METRICS and entry["metric"] not in TRUSTED:
+        raise UserError(
+            f"{where}: unknown metric {entry['metric']!r}; choose from {sorted(METRICS)} or {sorted(TRUSTED)}"
+        )
+    if entry["kind"] not in get_args(SubsetKind) or entry["aggregation"] not in get_args(Aggregation):
+        raise UserError(
+            f"{where}: 'kind' is one of {get_args(SubsetKind)}, 'aggregation' one of {get_args(Aggregation)}"
+        )
+    if type(entry["value"]) is not float:
+        raise UserError(f"{where}: 'value' must be a fraction such as 0.881, is {entry['value']!r}")
+    return PublishedFigure(
+        system, entry["kind"], str(entry["name"]), entry["aggregation"], entry["metric"], entry["value"], source
+    )

@@ -32,7 +32,7 @@ _PICTURES = 3
 
 def vision_weights(adapter: str | Path) -> list[str]:
     """The adapter's weights that belong to the vision tower. Raises UserError where it holds no sound weights."""
-    from emocaliber.models.adapters import weight_names  # imports torch, which an engine at a server does without
+    from emocaliber.models.loading import weight_names  # imports torch, which an engine at a server does without
 
     return [name for name in weight_names(adapter) if _VISION.search(name)]
 

@@ -255,7 +255,7 @@ class TransformersEngine:
 
 def with_adapter(model: PreTrainedModel, adapter: str | Path, *, merge: bool) -> PreTrainedModel:
     """The model with a PEFT adapter on it, merged into its weights or beside them."""
-    from emocaliber.models.adapters import adapted
+    from emocaliber.models.loading import adapted
 
     beside: Any = adapted(model, adapter)
     result: PreTrainedModel = beside.merge_and_unload() if merge else beside

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from emocaliber.core.files import write_atomically
 from emocaliber.reporting.document import Document
-from emocaliber.reporting.palette import css_variables
+from emocaliber.reporting.svg import css_variables
 
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",

@@ -15,8 +15,7 @@ import numpy as np
 
 from emocaliber.reporting.document import Cell, Document, Figure, Panel, Paragraph, Section, Table
 from emocaliber.reporting.html import write_page
-from emocaliber.reporting.palette import BAND, BLUE, GREY, INK, ORANGE
-from emocaliber.reporting.svg import draw_svg
+from emocaliber.reporting.svg import BAND, BLUE, GREY, INK, ORANGE, draw_svg
 from emocaliber.stages.rewards import DRAWN, GRID, Range, Reward, Safety, honest_value, named_reward, safety
 
 if TYPE_CHECKING:

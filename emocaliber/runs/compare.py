@@ -21,8 +21,14 @@ from typing import Any
 import torch
 from msgspec import structs
 
-from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS, Progress, train_and_predict
-from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
+from emocaliber.baselines.experiment import (
+    CALIBRATION,
+    NETWORKS,
+    PREDICTIONS,
+    BaselineRecipe,
+    Progress,
+    train_and_predict,
+)
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.core.samples import Sample

@@ -18,13 +18,13 @@ import msgspec
 from msgspec.structs import replace
 
 from emocaliber.core.errors import UserError, did_you_mean
+from emocaliber.core.files import read_mapping
 from emocaliber.core.predictions import Source, read_predictions, write_predictions
-from emocaliber.core.yaml_files import read_mapping
 from emocaliber.evaluation.suite import load_suite
 from emocaliber.generation.readouts import FILES
 from emocaliber.runs.predict import PredictSettings, predict
 from emocaliber.runs.scoring import score_files
-from emocaliber.stages.calibrate.split import fresh_rows, trained_clusters_of
+from emocaliber.stages.clusters import fresh_rows, trained_clusters_of
 
 SPLITS = ("calibrate", "test")
 READ_OUTS = {"stated": Source.VERBALIZED, "expected": Source.EXPECTED, "probability": Source.LOGPROB}

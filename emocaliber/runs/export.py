@@ -22,7 +22,7 @@ from emocaliber import __version__
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.models.location import model_folder
-from emocaliber.stages.calibrate.split import TRAINED
+from emocaliber.stages.clusters import TRAINED
 from emocaliber.stages.loading import load_processor
 from emocaliber.stages.training import ADAPTER, MODEL
 

@@ -18,7 +18,7 @@ from emocaliber.generation.harness import generate
 from emocaliber.generation.readouts import FILES, read_records, responses_file
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.resume import file_hash, samples_of
-from emocaliber.stages.calibrate.split import fresh_rows, read_trained_clusters
+from emocaliber.stages.clusters import fresh_rows, read_trained_clusters
 from emocaliber.stages.teacher import LABEL
 from emocaliber.stages.training import ADAPTER
 

@@ -24,8 +24,8 @@ from typing import Any, Literal
 import msgspec
 
 from emocaliber.core.errors import UserError, did_you_mean
+from emocaliber.core.files import located
 from emocaliber.core.prompting import load_template
-from emocaliber.core.yaml_files import located
 from emocaliber.data.embedded import check_source
 from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
 

@@ -21,7 +21,7 @@ from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.resume import file_hash, run_step
 from emocaliber.runs.summary import summarise
 from emocaliber.runs.train import train
-from emocaliber.stages.calibrate.split import TRAINED
+from emocaliber.stages.clusters import TRAINED
 from emocaliber.stages.fast.feature_cache import FEATURES
 from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.recipe import Recipe

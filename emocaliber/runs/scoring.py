@@ -17,9 +17,8 @@ from emocaliber.core.prediction_files import is_columnar
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
-from emocaliber.evaluation.published import load_references
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.evaluation.suite import load_suite
+from emocaliber.evaluation.suite import load_references, load_suite
 from emocaliber.reading.foreign_outputs import is_table, read_lines
 from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
 from emocaliber.reporting.score_report import write_score_report

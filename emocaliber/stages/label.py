@@ -12,8 +12,8 @@ from typing import Any
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.models.location import model_folder
+from emocaliber.stages.clusters import fold_of
 from emocaliber.stages.examples import in_splits
-from emocaliber.stages.folds import fold_of
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.targets import labelled

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.image_utils import SizeDict
 
 from emocaliber.core.errors import UserError
-from emocaliber.models.adapters import adapted
+from emocaliber.models.loading import adapted
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.recipe import Recipe
 

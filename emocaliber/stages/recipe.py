@@ -19,9 +19,9 @@ from typing import Any, Literal, get_args
 import yaml
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.files import read_mapping
 from emocaliber.core.images import SHOWN_PIXELS
-from emocaliber.core.yaml_files import read_mapping
-from emocaliber.stages.folds import fold_of
+from emocaliber.stages.clusters import fold_of
 
 Stage = Literal["label", "verbalize", "calibrate"]
 Target = Literal["own-probability", "agreement", "degraded", "votes"]

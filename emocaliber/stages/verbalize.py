@@ -15,8 +15,8 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.models.location import model_folder
+from emocaliber.stages.clusters import averaged, kept_from, speakers
 from emocaliber.stages.examples import TrainingExample, in_splits
-from emocaliber.stages.folds import averaged, kept_from, speakers
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.targets import distilled, distributed, rated, scaled, temperatures_of, voted

@@ -23,9 +23,7 @@ from msgspec import structs
 
 from emocaliber.baselines.estimator import Estimator
 from emocaliber.baselines.evidential import Tmc
-from emocaliber.baselines.experiment import fit
-from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
-from emocaliber.baselines.rows import predictions
+from emocaliber.baselines.experiment import NETWORKS, BaselineRecipe, fit, load_recipe, predictions
 from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import ViewSet, read_views
 from emocaliber.core.predictions import Prediction, read_predictions, write_predictions

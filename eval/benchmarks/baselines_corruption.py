@@ -28,10 +28,8 @@ from emocaliber.baselines.corruption import (
     without,
 )
 from emocaliber.baselines.estimator import Estimator
-from emocaliber.baselines.experiment import ESTIMATOR, fit
+from emocaliber.baselines.experiment import ESTIMATOR, NETWORKS, BaselineRecipe, fit, predictions
 from emocaliber.baselines.features import FeatureExtractor, rows_of
-from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe
-from emocaliber.baselines.rows import predictions
 from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.baselines.views import Views
 from emocaliber.core.predictions import Prediction, Source, read_predictions

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from emocaliber.reporting.palette import PAGE, series_styles
+from emocaliber.reporting.svg import PAGE, series_styles
 
 METRICS = ("accuracy", "mean confidence", "ECE", "AUROC", "trusted F1", "its floor", "mean uncertainty")
 _STYLE: dict[Any, Any] = {

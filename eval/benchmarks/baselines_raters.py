@@ -23,9 +23,7 @@ import torch
 from msgspec import structs
 
 from emocaliber.baselines.amber2 import Amber2
-from emocaliber.baselines.experiment import fit
-from emocaliber.baselines.recipe import BaselineRecipe
-from emocaliber.baselines.rows import predictions
+from emocaliber.baselines.experiment import BaselineRecipe, fit, predictions
 from emocaliber.baselines.training import Training
 from emocaliber.baselines.view_files import ViewSet, read_views
 from emocaliber.core.predictions import Prediction

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from emocaliber.baselines.amber2 import Amber2, Amber2Model
 from emocaliber.baselines.estimator import Estimator
-from emocaliber.baselines.model import Inputs
+from emocaliber.baselines.views import Inputs
 from emocaliber.evaluation.distributional import bhattacharyya, distribution
 from tests.baselines.synthetic_views import QUICK, views_of
 

@@ -12,8 +12,7 @@ from sklearn.metrics import roc_auc_score
 from emocaliber.baselines.corruption import conflicting
 from emocaliber.baselines.estimator import Estimator, Network
 from emocaliber.baselines.evidential import Tmc
-from emocaliber.baselines.experiment import fit
-from emocaliber.baselines.recipe import BaselineRecipe
+from emocaliber.baselines.experiment import BaselineRecipe, fit
 from emocaliber.baselines.softmax import Softmax
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.counts import count_rows

@@ -13,8 +13,8 @@ import torch
 from emocaliber.baselines.amber2 import Amber2
 from emocaliber.baselines.estimator import Estimator, Network
 from emocaliber.baselines.evidential import Tmc
+from emocaliber.baselines.experiment import NETWORKS
 from emocaliber.baselines.opinions import checked
-from emocaliber.baselines.recipe import NETWORKS
 from emocaliber.core.errors import UserError
 from tests.baselines.synthetic_views import LABELS, QUICK, views_of
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from emocaliber.baselines.evidential import Ecml, Etmc, EvidentialModel, Tmc
 from emocaliber.baselines.fusion import degree_of_conflict, reduced_dempster
 from emocaliber.baselines.losses import digamma_cross_entropy, misleading_evidence
-from emocaliber.baselines.model import Inputs, Model
 from emocaliber.baselines.opinions import to_dirichlet, vacuous
+from emocaliber.baselines.views import Inputs, Model
 
 CHANCE = torch.Generator().manual_seed(1)
 INPUTS = Inputs(

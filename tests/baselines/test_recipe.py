@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.baselines.recipe import NETWORKS, BaselineRecipe, load_recipe
+from emocaliber.baselines.experiment import NETWORKS, BaselineRecipe, load_recipe
 from emocaliber.cli.baselines import METHODS
 from emocaliber.core.errors import UserError
 

@@ -15,8 +15,8 @@ from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
 from emocaliber.models.location import TINY_ADAPTER
-from emocaliber.stages.calibrate.split import held_out_clusters, write_trained_clusters
 from emocaliber.stages.calibrate.stage import held_out_split
+from emocaliber.stages.clusters import held_out_clusters, write_trained_clusters
 from emocaliber.stages.examples import TrainingExample
 from tests.chat.test_record import RIGHT, WRONG
 

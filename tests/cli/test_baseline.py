@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from emocaliber.baselines.estimator import Estimator
-from emocaliber.baselines.experiment import fit
-from emocaliber.baselines.recipe import BaselineRecipe
-from emocaliber.baselines.rows import predictions
+from emocaliber.baselines.experiment import BaselineRecipe, fit, predictions
 from emocaliber.baselines.softmax import Softmax
 from emocaliber.baselines.view_files import read_views
 from emocaliber.cli import main

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emocaliber.core.gpus import take_one_gpu
+from emocaliber.core.environment import take_one_gpu
 
 
 def devices(folder: Path, count: int) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.yaml_files import SHIPPED, copy_recipes, located, read_mapping, shipped
+from emocaliber.core.files import SHIPPED, copy_recipes, located, read_mapping, shipped
 from emocaliber.runs.recipes import read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +21,8 @@ from pathlib import Path
 import emocaliber
 from emocaliber.cli import main
 from emocaliber.evaluation.suite import load_suite
-from emocaliber.core.yaml_files import shipped
-from emocaliber.core.yaml_files import read_mapping
+from emocaliber.core.files import shipped
+from emocaliber.core.files import read_mapping
 assert Path(emocaliber.__file__).is_relative_to(sys.argv[1]), emocaliber.__file__
 assert main(["recipe", "cp", "qwen2.5-vl-7b", "mine"]) == 0
 for folder in shipped().values():

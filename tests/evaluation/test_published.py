@@ -10,8 +10,7 @@ import pytest
 from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.proper_scores import brier_score
-from emocaliber.evaluation.published import load_reference
-from emocaliber.evaluation.suite import load_suite
+from emocaliber.evaluation.suite import load_reference, load_suite
 from emocaliber.evaluation.trusted import trust_all_f1, trusted_at
 
 EVAL = Path(__file__).parents[2] / "eval"

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights, vision_weights
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.models.adapters import WEIGHTS
+from emocaliber.models.loading import WEIGHTS
 
 
 def test_a_live_adapter_changes_the_answers_and_a_dead_one_is_an_error(

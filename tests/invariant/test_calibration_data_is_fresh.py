@@ -26,7 +26,7 @@ from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.runs.evaluate import merged
 from emocaliber.runs.judging import ISOTONIC, STATED, TEMPERATURE, read_rows
-from emocaliber.stages.calibrate.split import (
+from emocaliber.stages.clusters import (
     TRAINED,
     fresh_rows,
     held_out_clusters,

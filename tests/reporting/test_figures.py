@@ -22,7 +22,7 @@ from emocaliber.reporting.figures.curves import (
     trusted_panel,
 )
 from emocaliber.reporting.figures.subsets import subsets_panel
-from emocaliber.reporting.palette import PAGE
+from emocaliber.reporting.svg import PAGE
 from tests.reporting.pages import Page
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emocaliber.reporting.palette import ALL, CARD, PAGE, SERIES, TEXT, Colour, series_styles
+from emocaliber.reporting.svg import ALL, CARD, PAGE, SERIES, TEXT, Colour, series_styles
 
 
 def luminance(colour: str) -> float:

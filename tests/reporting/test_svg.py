@@ -7,8 +7,7 @@ import xml.etree.ElementTree as ET
 
 from matplotlib.axes import Axes
 
-from emocaliber.reporting.palette import BLUE
-from emocaliber.reporting.svg import draw_svg, standalone
+from emocaliber.reporting.svg import BLUE, draw_svg, standalone
 from tests.reporting.pages import Page
 
 

@@ -10,7 +10,7 @@ import pytest
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.data.parquet import read_samples
-from emocaliber.stages.folds import Fold, fold_of, kept_from
+from emocaliber.stages.clusters import Fold, fold_of, kept_from
 
 SHORT = ["max_steps=2", "save_steps=2", "logging_steps=1"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emocaliber.stages.folds import Fold, averaged, fold_of, speakers
+from emocaliber.stages.clusters import Fold, averaged, fold_of, speakers
 
 CLUSTERS = [f"cluster {n}" for n in range(300)]
 THREE = [Fold(n, 3) for n in (1, 2, 3)]

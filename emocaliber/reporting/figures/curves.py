@@ -14,8 +14,7 @@ import numpy as np
 
 from emocaliber.evaluation.scorecard import HistogramBin, ReliabilityBin, RiskCoverage, TrustedCurve
 from emocaliber.reporting.document import Panel
-from emocaliber.reporting.palette import AXIS, BAND, BLUE, INK, MUTED, ORANGE, PAGE, series_styles
-from emocaliber.reporting.svg import draw_svg
+from emocaliber.reporting.svg import AXIS, BAND, BLUE, INK, MUTED, ORANGE, PAGE, draw_svg, series_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from emocaliber.evaluation.scorecard import Estimate
 from emocaliber.reporting.document import Panel
 from emocaliber.reporting.figures.curves import shortened
-from emocaliber.reporting.palette import INK, MUTED, series_styles
-from emocaliber.reporting.svg import draw_svg
+from emocaliber.reporting.svg import INK, MUTED, draw_svg, series_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,7 +22,7 @@ from emocaliber.stages.calibrate.held_out import BEST
 from emocaliber.stages.calibrate.preferences import calibrate_by_preferences
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.calibrate.reinforcement import calibrate_by_grpo, calibrate_by_rloo
-from emocaliber.stages.calibrate.split import held_out_clusters, write_trained_clusters
+from emocaliber.stages.clusters import held_out_clusters, write_trained_clusters
 from emocaliber.stages.examples import TrainingExample, in_splits
 from emocaliber.stages.launch import rank
 from emocaliber.stages.pairs import read_pairs
