@@ -1,6 +1,6 @@
 """Corruption of images at a level, and copies of a data set with corrupted pictures to learn from.
 
-Not of views (see emocaliber.baselines.corruption). Level 0 changes nothing; the same seed gives the same corruption.
+Not of views (see eval.worlds.corrupted_views). Level 0 changes nothing; the same seed gives the same corruption.
 
     emocaliber data corrupt photos.parquet --out photos-corrupted.parquet
 """

@@ -1,1 +1,1 @@
-"""Backbones: the tiny Qwen2.5-VL that ships with the package, loading of others, and their adapters."""
+"""Backbones: where models and adapters lie, how they are loaded, and the question an adapter was trained on."""

@@ -20,13 +20,6 @@ import numpy.typing as npt
 import torch
 from baselines_corruption_curves import METRICS, Point, draw
 
-from emocaliber.baselines.corruption import (
-    VIEW_CORRUPTIONS,
-    ViewCorruption,
-    conflicting,
-    noisy,
-    without,
-)
 from emocaliber.baselines.estimator import Estimator
 from emocaliber.baselines.experiment import ESTIMATOR, NETWORKS, BaselineRecipe, fit, predictions
 from emocaliber.baselines.features import FeatureExtractor, rows_of
@@ -46,6 +39,13 @@ from emocaliber.generation.respond import respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
 from emocaliber.runs.compare import BASELINES, COMPARED, QUESTIONS
+from eval.worlds.corrupted_views import (
+    VIEW_CORRUPTIONS,
+    ViewCorruption,
+    conflicting,
+    noisy,
+    without,
+)
 
 LEVELS = {"noise": (0.5, 1.0, 2.0, 4.0), "missing": (0.25, 0.5, 0.75, 1.0), "conflict": (0.25, 0.5, 0.75, 1.0)}
 IMAGE_LEVELS = (0.05, 0.1, 0.2, 0.4)

@@ -32,8 +32,7 @@ from emocaliber.core.samples import FileImage, Sample
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.harness import generate
-from emocaliber.models.tiny import build_tiny
-from emocaliber.models.tiny_tokenizer import build_processor, build_tokenizer
+from scripts.tiny_world.backbone import build_processor, build_tiny, build_tokenizer
 
 if TYPE_CHECKING:
     from emocaliber.generation.vllm_engine import VllmEngine

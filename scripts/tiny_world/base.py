@@ -34,8 +34,16 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from emocaliber.core.prompting import load_template, messages
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.data.embedded import FILES
-from emocaliber.models.tiny import HIDDEN, build_tiny
-from emocaliber.models.tiny_tokenizer import IMAGE, MERGE, PATCH, TURN_END, build_processor, build_tokenizer
+from scripts.tiny_world.backbone import (
+    HIDDEN,
+    IMAGE,
+    MERGE,
+    PATCH,
+    TURN_END,
+    build_processor,
+    build_tiny,
+    build_tokenizer,
+)
 from scripts.tiny_world.drawings import (
     BAR,
     COLOURS,

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from emocaliber.core.prompting import LEVELS
 from emocaliber.core.taxonomy import KAOMOJI_10, SENTIMENT_3
-from emocaliber.models.tiny_tokenizer import is_sign
+from scripts.tiny_world.backbone import is_sign
 from scripts.tiny_world.rendering import HEIGHT, READING_STYLES, TRAINED_STYLES, WIDTH, Span, draw, fitting_size
 
 READ, BAR, DESCRIBE = "Read the signs.", "How full is the bar?", "Describe the drawing."

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from emocaliber.baselines.corruption import conflicting
 from emocaliber.baselines.estimator import Estimator, Network
 from emocaliber.baselines.evidential import Tmc
 from emocaliber.baselines.experiment import BaselineRecipe, fit
 from emocaliber.baselines.softmax import Softmax
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.counts import count_rows
+from eval.worlds.corrupted_views import conflicting
 from tests.baselines.digits import digits
 
 SWAPPED = ("view1", "view2", "view3", "view5")

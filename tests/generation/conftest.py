@@ -22,8 +22,7 @@ from emocaliber.generation.readouts import rows_of
 from emocaliber.generation.respond import choices_of, respond
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import embedded_base
-from emocaliber.models.tiny import build_tiny
-from emocaliber.models.tiny_tokenizer import build_processor, build_tokenizer
+from scripts.tiny_world.backbone import build_processor, build_tiny, build_tokenizer
 
 VLLM_ON_CPU = {
     "OMP_NUM_THREADS": "1",

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2_5_VLF
 from emocaliber.core.prompting import LEVEL_TEXTS, load_template, messages
 from emocaliber.core.taxonomy import KAOMOJI_10, SENTIMENT_3
 from emocaliber.models.location import embedded_base
-from emocaliber.models.tiny_tokenizer import TAGS
+from scripts.tiny_world.backbone import TAGS
 from scripts.tiny_world.base import patches
 
 MEGABYTE = 1_000_000

@@ -34,8 +34,7 @@ from transformers import (
 
 from emocaliber.core.prompting import LEVEL_TEXTS, load_template
 from emocaliber.core.taxonomy import KAOMOJI_10
-from emocaliber.models.tiny import build_tiny
-from emocaliber.models.tiny_tokenizer import CHAT_TEMPLATE, SPECIAL
+from scripts.tiny_world.backbone import CHAT_TEMPLATE, SPECIAL, build_tiny
 
 QWEN_PIECES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 SMOLVLM_SPECIAL = {

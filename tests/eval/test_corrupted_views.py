@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emocaliber.baselines.corruption import (
+from eval.worlds.corrupted_views import (
     conflicting,
     noisy,
     without,
