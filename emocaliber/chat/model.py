@@ -10,8 +10,6 @@ Nothing is loaded here before `ModelChoice.load`. Labels and prompt come from th
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ from tempfile import TemporaryDirectory
 from emocaliber.chat.questions import read_labels
 from emocaliber.chat.record import FILE, Record, read_record
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import MAX_PIXELS, SHOWN_PIXELS
-from emocaliber.core.prompting import Template, load_template, template_names
+from emocaliber.core.images import SHOWN_PIXELS
+from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 from emocaliber.generation.engine import API_KEY_ENV, StreamingEngine
 from emocaliber.models import question as questions
@@ -75,7 +73,6 @@ class ModelChoice:
 
     def load(self) -> StreamingEngine:
         """Build the engine. Takes from seconds to minutes; raises UserError where the model cannot be loaded."""
-        _silence_libraries()
         try:
             return self._engine()
         except ModuleNotFoundError as missing:
@@ -121,82 +118,6 @@ def _vllm_engine(model: str, adapter: Path | None, max_new_tokens: int) -> Strea
         merged.model.save_pretrained(folder)
         merged.processor.save_pretrained(folder)
         return VllmEngine(folder, dtype="float32", max_new_tokens=max_new_tokens)
-
-
-def _silence_libraries() -> None:
-    """No progress bars and no warnings of other libraries between the answers."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    for name in ("bitsandbytes", "torch", "transformers", "vllm"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `ask` and `chat` that choose the model and the question; without any, the tiny model answers."""
-    asking = parser.add_argument_group("question")
-    asking.add_argument(
-        "--labels",
-        metavar="NAMES",
-        help='emotions to choose from: a list ("joy, sadness, fear"), a taxonomy, or a task of the adapter'
-        f" (default: the adapter's own, or {MIKELS_8.name}). Taxonomies: {', '.join(TAXONOMIES)}",
-    )
-    asking.add_argument(
-        "--template",
-        metavar="NAME",
-        help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}): {', '.join(template_names())}",
-    )
-    asking.add_argument(
-        "--max-pixels",
-        type=_positive,
-        metavar="N",
-        help=f"show the model at most N pixels of a picture (default: the adapter's own, or {SHOWN_PIXELS})",
-    )
-    asking.add_argument(
-        "--threshold",
-        type=_share,
-        default=DEFAULT_THRESHOLD,
-        help=f"trust answers that state at least this confidence, 0 to 1 (default: {DEFAULT_THRESHOLD})",
-    )
-    asking.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="RUN",
-        help="quote how often answers were right on pictures like yours: the folder of a finished run, a file of"
-        f" predictions on held-out pictures, or a {FILE}",
-    )
-    model = parser.add_argument_group("model")
-    model.add_argument("--model", help="model folder or hub name, or tiny; with --server, the served model's name")
-    model.add_argument(
-        "--adapter", type=Path, metavar="DIR", help="LoRA adapter folder; with --server, only its question is read"
-    )
-    model.add_argument("--server", metavar="URL", help="OpenAI-compatible server, for example http://127.0.0.1:8000")
-    model.add_argument(
-        "--api-key-env",
-        default=API_KEY_ENV,
-        metavar="NAME",
-        help=f"environment variable with the server's API key (default: {API_KEY_ENV})",
-    )
-    model.add_argument(
-        "--tokenizer", type=Path, metavar="DIR", help="with a vLLM server: model folder, to show label probabilities"
-    )
-    model.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
-    model.add_argument(
-        "--reasoning-tags",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("OPEN", "CLOSE"),
-        help="what opens and closes this model's reasoning, where its name is unusual; may be repeated",
-    )
-    model.add_argument("--device", type=device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
-    model.add_argument(
-        "--max-new-tokens",
-        type=_positive,
-        metavar="N",
-        help=f"longest answer in tokens (default: {LONGEST_ANSWER}; tiny model: {LONGEST_TINY_ANSWER})",
-    )
 
 
 def model_choice(arguments: argparse.Namespace) -> ModelChoice:
@@ -295,26 +216,3 @@ def _record(path: Path | None, adapter: Path | None, template: Template, questio
     if beside is None or not beside.is_file() or (question is not None and question.prompt.hash != template.hash):
         return Record()  # what was measured with another prompt says nothing about this one
     return read_record(beside)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= MAX_PIXELS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_PIXELS:,}")
-    return int(text)
-
-
-def device(text: str) -> str:
-    """A device as an option names it. Raises ArgumentTypeError for another text."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a device; give cpu, cuda, cuda:1 or mps")
-    return text
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -69,3 +70,16 @@ class CommandParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 action, f"{value!r} is not one of {', '.join(choices)}{did_you_mean(value, choices)}"
             )
+
+
+def no_progress_bars() -> None:
+    """Other libraries' progress bars stay away: ours is one of its own. Before they are imported."""
+    for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")
+
+
+def device(text: str) -> str:
+    """A device as an option names it. Raises ArgumentTypeError for another text."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device; give cpu, cuda, cuda:1 or mps")
+    return text

@@ -112,14 +112,18 @@ def build_parser(command: str | None = None) -> CommandParser:
 
 
 def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
-    if command in GROUPS["train"]:
+    if command in ("run", "train", "export"):
         from emocaliber.cli import training
 
-        add = {"run": training.add_run, "train": training.add_train, "recipe": training.add_recipe}[command]
-    elif command in GROUPS["predict"]:
-        from emocaliber.cli import predict
+        add = {"run": training.add_run, "train": training.add_train, "export": training.add_export}[command]
+    elif command == "recipe":
+        from emocaliber.cli.recipe import add_recipe as add
+    elif command == "predict":
+        from emocaliber.cli.predict import add_predict as add
+    elif command in ("ask", "chat"):
+        from emocaliber.cli import ask
 
-        add = {"predict": predict.add_predict, "ask": predict.add_ask, "chat": predict.add_chat}[command]
+        add = {"ask": ask.add_ask, "chat": ask.add_chat}[command]
     elif command in ("score", "compare", "recalibrate"):
         from emocaliber.cli import judge
 
@@ -129,10 +133,16 @@ def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
     elif command == "data":
         from emocaliber.cli.data import add_arguments as add
     else:
-        from emocaliber.cli import share
-
-        add = {"export": share.add_export, "env": share.add_env}[command]
+        parser.set_defaults(run=_print_environment)
+        return
     add(parser)
+
+
+def _print_environment(_: argparse.Namespace) -> None:
+    from emocaliber.core.environment import describe
+
+    for name, value in describe():
+        print(f"{name:<24}{value}")
 
 
 def _overview() -> str:

@@ -26,9 +26,10 @@ import uvicorn
 
 from emocaliber.chat.batching import Batcher
 from emocaliber.chat.controller import ChatController
-from emocaliber.chat.model import ModelChoice, add_model_arguments, model_choice
+from emocaliber.chat.model import ModelChoice, model_choice
 from emocaliber.chat.server import bind, build_application
 from emocaliber.chat.session import Sessions
+from emocaliber.cli.ask import add_model_arguments
 from emocaliber.core.environment import usable_cores
 from emocaliber.core.images import read_image_bytes
 from emocaliber.core.predictions import State

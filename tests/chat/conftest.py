@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emocaliber.chat.model import ModelChoice, add_model_arguments, model_choice
+from emocaliber.chat.model import ModelChoice, model_choice
+from emocaliber.cli.ask import add_model_arguments
 from emocaliber.core.images import read_image_bytes
 from emocaliber.data.embedded import load
 from tests.chat.browser import Browser

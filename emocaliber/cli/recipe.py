@@ -1,0 +1,161 @@
+"""The command `recipe`: validate recipes, show their keys, copy shipped ones, estimate memory and time, plot rewards.
+
+emocaliber recipe validate recipes/qwen2.5-vl-7b
+emocaliber recipe show recipes/qwen2.5-vl-7b/1-label.yaml learning_rate=1e-4
+emocaliber recipe cp qwen2.5-vl-7b my-recipes
+emocaliber recipe estimate recipes/qwen2.5-vl-7b/1-label.yaml --rows 86067 --memory 40
+emocaliber recipe rewards brier-1 log-2 --out rewards.html
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.outputs import Output
+
+if TYPE_CHECKING:
+    from emocaliber.runs.launches import Launcher
+
+EVALUATION = "evaluate.yaml"
+LAUNCHERS = ("single", "ddp", "zero2", "zero3", "fsdp2")
+PARTS = {
+    "weights": "weights",
+    "reference": "reference model",
+    "gradients": "gradients",
+    "optimizer": "optimizer",
+    "gathered": "gathered shards",
+    "activations": "activations",
+    "vision": "vision tower",
+    "step": "these three at once",
+    "cache": "cache of rollouts",
+    "vllm": "vLLM",
+}
+"""What `estimate` prints of a GPU's memory, where there is any of it."""
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """The commands below `recipe`."""
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    validate = commands.add_parser("validate", help="validate recipes, or a folder of them")
+    validate.add_argument("recipes", nargs="+", metavar="RECIPE|KEY=VALUE")
+    _add_launcher(validate, "refuse what this launcher cannot run")
+    validate.set_defaults(run=_validate)
+    show = commands.add_parser("show", help="print every key with its value; * marks those that are set")
+    add_recipe_arguments(show)
+    show.set_defaults(run=_show)
+    copy = commands.add_parser("cp", help="copy a folder of shipped recipes, to be edited; without NAME, list them")
+    copy.add_argument("name", nargs="?", metavar="NAME")
+    copy.add_argument("target", nargs="?", type=Path, metavar="FOLDER")
+    copy.set_defaults(run=_copy)
+    _add_estimate(commands.add_parser("estimate", help="estimate memory and time of a recipe"))
+    rewards = commands.add_parser("rewards", help="plot the reward functions of stage 3 and where they can be gamed")
+    rewards.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: nine of them)")
+    rewards.add_argument("--out", type=Path, default=Path("rewards.html"), metavar="FILE",
+                         help="HTML page (default: rewards.html)")  # fmt: skip
+    rewards.set_defaults(run=_rewards, output=lambda a: Output(a.out, is_file=True))
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """A recipe, and keys that replace its own."""
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="such as recipes/tiny/1-label.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="replaces a key of the recipe")
+
+
+def _add_launcher(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument("--launcher", choices=LAUNCHERS,
+                        help=f"{purpose}: a file of recipes/accelerate, or single (default: single)")  # fmt: skip
+
+
+def _add_estimate(parser: argparse.ArgumentParser) -> None:
+    add_recipe_arguments(parser)
+    parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="training images (default: 10,000)")
+    parser.add_argument("--tflops", type=float, default=312.0, metavar="X",
+                        help="peak bf16 TFLOPS of the GPU (default: 312, an A100)")  # fmt: skip
+    parser.add_argument("--efficiency", type=float, default=0.35, metavar="X",
+                        help="fraction of the peak that is reached (default: 0.35)")  # fmt: skip
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="number of GPUs (default: 1)")
+    _add_launcher(parser, "how they share a model, ddp where there are several")
+    parser.add_argument("--memory", type=float, metavar="GIB",
+                        help="memory of one GPU: exit code 2 where the stage does not fit")  # fmt: skip
+    parser.set_defaults(run=_estimate)
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    from emocaliber.runs.launches import refuse_launch
+    from emocaliber.runs.recipes import files_of, read_recipe
+
+    overrides = [argument for argument in arguments.recipes if "=" in argument]
+    for path in (path for name in arguments.recipes if name not in overrides for path in files_of(Path(name))):
+        if path.name == EVALUATION:
+            from emocaliber.runs.evaluate import read_evaluation
+
+            print(f"{path}: an evaluation of {', '.join(read_evaluation(path).data)}: valid")
+        else:
+            recipe = read_recipe(path, overrides)
+            refuse_launch(recipe, arguments.launcher or "single")
+            print(f"{path}: stage {recipe.stage}, {recipe.model}, {len(recipe.trainer)} trainer keys: valid")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from emocaliber.runs.recipes import read_recipe, settings
+
+    for key, value, origin in settings(read_recipe(arguments.recipe, arguments.overrides)):
+        print(f"{'*' if origin == 'set' else ' '} {key}: {value}")
+
+
+def _copy(arguments: argparse.Namespace) -> None:
+    from emocaliber.core.files import copy_recipes, shipped
+
+    if arguments.name is None:
+        print("\n".join(shipped()))
+        return
+    for path in copy_recipes(arguments.name, arguments.target or Path(arguments.name)):
+        print(path)
+
+
+def _estimate(arguments: argparse.Namespace) -> None:
+    from emocaliber.runs.recipes import read_recipe
+
+    recipe = read_recipe(arguments.recipe, arguments.overrides)
+    from emocaliber.runs.estimate import GIB, estimate
+
+    launcher: Launcher = arguments.launcher or ("single" if arguments.gpus == 1 else "ddp")
+    if (launcher == "single") != (arguments.gpus == 1):
+        raise UserError(f"--launcher {launcher}: give --gpus N, more than 1, with a launcher, and none with single")
+    estimated = estimate(recipe, launcher, arguments.gpus, arguments.memory)
+    epochs = float(recipe.trainer.get("num_train_epochs", 3))
+    if (steps := int(recipe.trainer.get("max_steps", -1))) > 0:
+        epochs = steps * estimated.rows_per_step / arguments.rows
+    hours = estimated.hours(arguments.rows, epochs, arguments.tflops, arguments.efficiency) / arguments.gpus
+    print(f"{'parameters':<24}{estimated.parameters:>16,}")
+    print(f"{'trainable':<24}{estimated.trainable:>16,}")
+    print(f"{'tokens of an image':<24}{estimated.image_tokens:>16,}")
+    for name, label in PARTS.items():
+        if size := getattr(estimated, name):
+            print(f"{label:<24}{size / GIB:>12.2f} GiB")
+    print(f"{'a GPU while training':<24}{estimated.training_bytes / GIB:>12.2f} GiB, a tenth of it the allocator's")
+    if estimated.asking:
+        print(f"{'a GPU at inference':<24}{estimated.asking / GIB:>12.2f} GiB")
+    print(f"{'main memory':<24}{estimated.host / GIB:>12.2f} GiB for each process while it loads, beside its data")
+    print(f"{'time':<24}{hours:>14.1f} h for {arguments.rows:,} rows, {epochs:g} epochs, without inference")
+    need = max(estimated.training_bytes, estimated.asking) / GIB
+    if arguments.memory is not None and need > arguments.memory:
+        raise UserError(
+            f"{arguments.recipe}: needs about {need:.0f} GiB and the GPU has {arguments.memory:g}; lower"
+            " per_device_train_batch_size, ask_batch_size or max_pixels, or give "
+            + ("quantization=nf4" if recipe.tuning == "lora" else "tuning=lora, or --launcher fsdp2 with more GPUs")
+        )
+
+
+def _rewards(arguments: argparse.Namespace) -> None:
+    from emocaliber.reporting.rewards_page import write_rewards_page
+    from emocaliber.stages.rewards import DRAWN
+
+    try:
+        write_rewards_page(arguments.out, arguments.names or DRAWN)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(f"The rewards: {arguments.out}")
