@@ -27,8 +27,8 @@ from emocaliber.data.folders import ENDINGS, files_below, folders_in, kind_by_en
 from emocaliber.data.labels import read_labels
 from emocaliber.data.layouts import HUB, Source, layout_of, read_hub
 from emocaliber.data.parquet import REQUIRED, iter_samples, stored_rows
-from emocaliber.data.records import Defaults, read_record
-from emocaliber.data.rows import Entry, Note, Place, Problem, Row
+from emocaliber.data.records import read_record
+from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem, Row
 from emocaliber.data.tables import SUFFIXES, gather_labels, is_table_folder, kind_of, records, table_files
 
 REMOTE = ("s3://", "gs://", "gcs://", "file://")

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emocaliber.data.records import Defaults, read_record
-from emocaliber.data.rows import Entry, Note, Place, Problem
-from emocaliber.data.tables import Record, gather_labels, records
+from emocaliber.data.csv_files import Record
+from emocaliber.data.records import read_record
+from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem
+from emocaliber.data.tables import gather_labels, records
 from emocaliber.reading import read_response
 
 TASKS = (

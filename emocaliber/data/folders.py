@@ -18,8 +18,7 @@ from pathlib import Path
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.labels import class_number, is_no_label, one_spelling
-from emocaliber.data.records import SPLITS, Defaults
-from emocaliber.data.rows import Entry, Note, Place, Problem, Row
+from emocaliber.data.rows import SPLITS, Defaults, Entry, Note, Place, Problem, Row
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp")
 LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}

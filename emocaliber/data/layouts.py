@@ -33,8 +33,8 @@ from emocaliber.data.published import (
     read_ferplus,
     read_webemo,
 )
-from emocaliber.data.records import LABEL, LABEL_OTHERWISE, SPLITS, Defaults, read_record
-from emocaliber.data.rows import Entry, Place, Problem, Row
+from emocaliber.data.records import read_record
+from emocaliber.data.rows import LABEL, LABEL_OTHERWISE, SPLITS, Defaults, Entry, Place, Problem, Row
 from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")

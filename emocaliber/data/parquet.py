@@ -272,21 +272,8 @@ def _samples(path: Path, group: _Part, alike: _Alike) -> Iterator[Sample]:
     columns |= {name: list(images) for name, images in group.images.items()}
     missing = [None] * len(group.numbers)
     ordered = [columns.get(name, missing) for name in (*REQUIRED, *OPTIONAL)]
-    for number, (
-        name,
-        image,
-        task,
-        candidates,
-        label,
-        split,
-        of,
-        cluster,
-        licence,
-        votes,
-        rule,
-        ratings,
-        second,
-    ) in zip(group.numbers, zip(*ordered, strict=True), strict=True):
+    for number, row in zip(group.numbers, zip(*ordered, strict=True), strict=True):
+        name, image, task, candidates, label, split, of, cluster, licence, votes, rule, ratings, second = row
         if unknown := [each for each in (*([label] if label else ()), *(votes or ())) if each not in candidates]:
             raise UserError(f"{path}: row {number} ({name}): {unknown[0]!r} is not among its candidates")
         yield Sample(

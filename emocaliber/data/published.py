@@ -23,10 +23,11 @@ from typing import Any
 
 from emocaliber.core.samples import Ratings, Sample
 from emocaliber.core.taxonomy import SENTIMENT_2, WEBEMO_25
+from emocaliber.data.csv_files import count_in, open_text
 from emocaliber.data.folders import ENDINGS
-from emocaliber.data.records import Defaults, read_record
-from emocaliber.data.rows import Entry, Note, Place, Problem, Row
-from emocaliber.data.tables import count_in, open_text, read_json, records
+from emocaliber.data.records import read_record
+from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem, Row
+from emocaliber.data.tables import read_json, records
 
 ABSTRACT_FILE = "ABSTRACT_groundTruth.csv"
 EMOTION6_FILE = "ground_truth.txt"

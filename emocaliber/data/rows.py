@@ -1,17 +1,41 @@
-"""What a reader yields: a row (a sample and its place in a file), a problem, or a note, so that one pass finds all.
+"""What a reader of any layout is told, and what it yields: a row (a sample and its place), a problem, or a note.
 
-A problem says what is wrong and how to mend it; a note says what is odd in a set as published and how it was read.
+Column names and defaults are the same for every layout; one pass finds every problem. A problem says what is wrong and
+how to mend it; a note says what is odd in a set as published and how it was read.
 
     for entry in Source("photos").rows(): ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import Sample
+from emocaliber.core.taxonomy import Taxonomy
+from emocaliber.data.labels import by_fold, class_number, fold, is_no_label
+from emocaliber.data.votes import Rule
+
+IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path", "image_file", "image_name", "img",
+         "img_path", "path", "pth", "file", "images")  # fmt: skip
+LABEL = ("label", "ground_truth", "emotion")
+LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
+"""Columns that hold the label where none of LABEL and no votes do."""
+SPLIT = ("split", "usage", "subset", "partition")
+CLUSTER = ("cluster", "subject", "source")
+NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *CLUSTER, "pixels", "candidates", "votes", "raters", "id",
+                   "group", "task", "licence", "label_rule", "ratings", "second_votes"})  # fmt: skip
+SPLITS = {
+    "train": "train", "training": "train", "unlabelled": "unlabelled", "known": "known", "tied": "tied",
+    "val": "calibrate", "valid": "calibrate", "validation": "calibrate", "dev": "calibrate",
+    "publictest": "calibrate", "calibrate": "calibrate", "test": "test", "testing": "test", "privatetest": "test",
+}  # fmt: skip
+"""Published names of splits, and ours. What others validate on is what we calibrate on."""
 
 
 @dataclass(frozen=True)
@@ -80,3 +104,51 @@ def rows_only(entries: Iterable[Entry]) -> Iterator[Row]:
             )
         if isinstance(entry, Row):
             yield entry
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds for every record that does not say otherwise. `rule` makes a label of votes where there is none;
+    `class_names` are labels by class number; `two_panels` asks for each picture's own votes, where a set has merged
+    those of identical ones; `labelled` is whether a record without a label is a problem."""
+
+    root: Path
+    task: str = "emotion"
+    taxonomy: Taxonomy | None = None
+    candidates: tuple[str, ...] = ()
+    split: str = "train"
+    licence: str = ""
+    rule: Rule = "plurality"
+    class_names: Mapping[str, str] = field(default_factory=dict)
+    two_panels: bool = False
+    labelled: bool = True
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The candidates of a record that lists none."""
+        return self.taxonomy.labels if self.taxonomy else self.candidates
+
+    def match(self, label: object, candidates: Sequence[str]) -> str | None:
+        """The candidate that a written label means: in any spelling, by a declared synonym, or by its class number."""
+        named = by_fold(tuple(candidates))
+        if isinstance(label, str) and (match := named.get(fold(label))) is not None:
+            return match
+        synonyms = self.taxonomy.synonyms if self.taxonomy else {}
+        if isinstance(label, str) and (synonym := synonyms.get(label.strip().casefold())) is not None:
+            return named.get(fold(synonym))
+        number = class_number(label)
+        return named.get(fold(self.class_names[number])) if number is not None and number in self.class_names else None
+
+
+@lru_cache(maxsize=4096)
+def column_name(written: str) -> str:
+    """The name in NAMES that a column's written name means, or the written name."""
+    plain = re.sub(r"[\s-]+", "_", written.strip().casefold())
+    return plain if plain in NAMES else written.strip()
+
+
+def label_of(values: Mapping[str, Any]) -> tuple[str, Any]:
+    """The column of a record that holds its label, and what it says: a text for "missing" too, which may be a label."""
+    names = LABEL if values.get("votes") is not None else (*LABEL, *LABEL_OTHERWISE)
+    named = [(name, values[name]) for name in names if values.get(name) not in (None, "")]
+    return next((pair for pair in named if not is_no_label(pair[1])), named[0] if named else (LABEL[0], None))

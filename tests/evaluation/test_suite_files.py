@@ -9,7 +9,7 @@ import pytest
 from emocaliber.core.errors import UserError
 from emocaliber.data.embedded import load
 from emocaliber.data.layouts import LAYOUTS
-from emocaliber.data.records import SPLITS
+from emocaliber.data.rows import SPLITS
 from emocaliber.evaluation.suite import load_reference, load_suite
 
 EVAL = Path(__file__).parents[2] / "eval"

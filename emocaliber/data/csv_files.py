@@ -1,0 +1,121 @@
+"""Delimited text as any tool writes it, record by record, each with its place.
+
+UTF-8 or UTF-16 with or without a byte-order mark, gzipped or not, lines ended as on any system, columns parted by
+comma, semicolon, tab or bar (Excel's `sep=` line too). Broken lines become problems, and reading goes on.
+
+    for record in csv_records(Path("labels.csv")): ...
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from emocaliber.data.labels import is_missing
+from emocaliber.data.rows import IMAGE, LABEL, LABEL_OTHERWISE, Place, Problem, column_name
+
+Record = tuple[Place, Mapping[str, Any]]
+LONGEST_LINE = 16_000_000
+VOTES_PREFIX, SECOND_PREFIX = "votes.", "second_votes."
+DELIMITERS = ",;\t|"
+_CODECS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def open_text(path: Path) -> TextIO:
+    """The file's text: unzipped where it is gzipped, without its byte-order mark, each line with its own ending.
+
+    A byte that is not UTF-8 becomes a lone surrogate.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    raw: Any = gzip.open(path) if zipped else path.open("rb")  # noqa: SIM115 (the caller closes what is wrapped)
+    start = raw.read(4)
+    raw.seek(0)
+    encoding = next((codec for mark, codec in _CODECS if start.startswith(mark)), "utf-8-sig")
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
+
+
+def csv_records(path: Path) -> Iterator[Record | Problem]:
+    """The lines below the header."""
+    with open_text(path) as file:
+        first, skipped = file.readline(LONGEST_LINE), 0
+        if declared := re.fullmatch(r"\"?sep=(.)\"?\s*", first):
+            first, skipped = file.readline(LONGEST_LINE), 1
+        delimiter = declared[1] if declared else _delimiter(first)
+        spaced = f"{delimiter} " in first and delimiter != "\t"
+        rows = csv.DictReader(chain([first], file), delimiter=delimiter, skipinitialspace=spaced)
+        names = [name.strip() for name in rows.fieldnames or ()]
+        if twice := [name for name, count in Counter(map(column_name, names)).items() if count > 1 and name]:
+            yield Problem("column named twice", Place(str(path), 1 + skipped), twice[0], "two columns have this name",
+                          "rename or remove one", droppable=False)  # fmt: skip
+            return
+        rows.fieldnames = names
+        while True:
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                place = Place(str(path), rows.reader.line_num + skipped)
+                yield Problem("not CSV", place, "", str(error), "mend the quotes")
+                continue
+            if row is None:
+                return
+            yield _csv_row(Place(str(path), rows.line_num + skipped), row)
+
+
+def _delimiter(header: str) -> str:
+    """The delimiter that parts the header into most names that are known, then into most fields."""
+
+    def score(delimiter: str) -> tuple[int, int]:
+        fields = next(csv.reader([header], delimiter=delimiter), [])
+        names = [column_name(name) for name in fields]
+        known = {*IMAGE, *LABEL, *LABEL_OTHERWISE}
+        return sum(name in known or name.startswith((VOTES_PREFIX, SECOND_PREFIX)) for name in names), len(fields)
+
+    try:
+        return max(DELIMITERS, key=score)
+    except csv.Error:
+        return ","
+
+
+def _csv_row(place: Place, row: Mapping[str | None, Any]) -> Record | Problem:
+    if None in row or None in row.values():
+        return Problem("wrong number of fields", place, "", "it does not have as many fields as the header",
+                       "quote a field that holds a comma")  # fmt: skip
+    if any(map(is_no_utf8, row.values())):
+        return Problem("not UTF-8", place, "", "it is not UTF-8", "save the file as UTF-8")
+    values: dict[str, Any] = {str(key): value for key, value in row.items() if value != ""}
+    for key in ("votes", "second_votes", "candidates", "raters"):
+        if key in values and not is_missing(values[key]):
+            try:
+                values[key] = msgspec.json.decode(values[key])
+            except msgspec.DecodeError:
+                return Problem("cell is not JSON", place, key, f"{values[key]!r} is not JSON",
+                               'write {"joy": 3} or ["joy", "fear"], quoted for CSV')  # fmt: skip
+    for name, prefix in (("votes", VOTES_PREFIX), ("second_votes", SECOND_PREFIX)):
+        columns = {key: values.pop(key) for key in list(values) if key.casefold().startswith(prefix)}
+        if columns:
+            values[name] = {key[len(prefix) :]: count_in(value) for key, value in columns.items()}
+    return place, values
+
+
+def count_in(cell: str) -> int | str:
+    """A count (`3`, or `3.0` as pandas writes it), or the cell as it stands, which the vote reader will name."""
+    if len(cell) <= 15 and cell.isascii() and cell.isdigit():
+        return int(cell)
+    return int(float(cell)) if re.fullmatch(r"\s*\d{1,15}(\.0*)?\s*", cell, re.ASCII) else cell
+
+
+def is_no_utf8(text: str) -> bool:
+    """Whether a byte of it was not UTF-8 (see open_text)."""
+    return not text.isascii() and re.search("[\udc80-\udcff]", text) is not None
