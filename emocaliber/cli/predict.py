@@ -24,7 +24,8 @@ from emocaliber.core.prompting import ANSWER_TOKENS, template_names
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.generation.engine import API_KEY_ENV
-from emocaliber.runs.predict import ANSWERS, DEFAULT_TEMPLATE, PredictSettings
+from emocaliber.runs.predict import ANSWERS
+from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings
 
 if TYPE_CHECKING:
     from emocaliber.runs.predict import Outcome

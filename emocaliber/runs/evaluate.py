@@ -22,7 +22,8 @@ from emocaliber.core.files import read_mapping
 from emocaliber.core.predictions import Source, read_predictions, write_predictions
 from emocaliber.evaluation.suite import load_suite
 from emocaliber.generation.readouts import FILES
-from emocaliber.runs.predict import PredictSettings, predict
+from emocaliber.runs.predict import predict
+from emocaliber.runs.prediction_settings import PredictSettings
 from emocaliber.runs.scoring import score_files
 from emocaliber.stages.clusters import fresh_rows, trained_clusters_of
 
