@@ -1,7 +1,8 @@
 """Smooth ECE: calibration error without bins, by a reflected Gaussian kernel whose width is the error itself.
 
 A confidence that moves by a little changes it by a little. The kernel is applied in the cosine domain, where reflection
-at 0 and 1 costs nothing.
+at 0 and 1 costs nothing. The replicates of a bootstrap are much alike: they share a few widths, each of which is one
+matrix product, and the width of each replicate is interpolated between those.
 
     from emocaliber.evaluation import smooth_ece
     smooth_ece(confidence, correct)
@@ -9,21 +10,25 @@ at 0 and 1 costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import dct
 
-from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, metric, ratio
+from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, metric, ratio
 
 GRID = 200
 """Intervals of the evaluation grid on [0, 1]: confidences on a grid of 0.01 or 0.05 fall on its points exactly."""
 
 TOLERANCE = 1e-5
 """How closely the kernel's width is computed."""
-SECANT_STEPS, FEW = 6, 8
-Rest = Callable[[IntArray, FloatArray], FloatArray]
-"""By how much the errors of some rows exceed these widths."""
+FEW = 8
+"""Up to this many sets of rows are computed one by one; more are replicates of one sample."""
+SHARED_WIDTHS = 8
+"""Replicates are interpolated between this many widths: off by about a hundredth of their standard deviation."""
+POINTS = 2.5
+"""Points of the grid within one width of the kernel, for replicates."""
+_STEPS = np.array([1, 2, 4, 5, 8, 10, 20])
 
 
 @metric
@@ -35,81 +40,56 @@ def smooth_ece(counts: Counts) -> FloatArray:
     reflected Gaussian. Invalid rows add 1 each at every width. NaN without rows.
     """
     total = counts.n
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spectrum = _cosines(_on_grid(counts)) / total[..., None]
-        worst = counts.invalid / total
-    low, high = np.abs(spectrum[..., 0]) + worst, _unsmoothed(counts)
-    width = _fixed_point(spectrum.reshape(-1, GRID + 1), worst.ravel(), low.ravel(), high.ravel()).reshape(total.shape)
-    return np.where(total > 0, width, np.nan)
+    width = np.full(total.shape, np.nan)
+    there = total > 0
+    if there.any():
+        solve = _width_of_each if total.size <= FEW else _width_of_replicates
+        width[there] = solve(_shares(counts, there))
+    return width
 
 
 @metric
 def smooth_ece_at(counts: Counts, width: float) -> FloatArray:
     """smECE_s for one kernel width s, (...)."""
-    spectrum = _cosines(_on_grid(counts)) / counts.n[..., None]
+    residual = counts.rows * counts.values - counts.hits
+    spectrum = _cosines(_on_grid(counts.values, residual)) / counts.n[..., None]
     return _smoothed_mass(spectrum, np.full(counts.n.shape, width)) + counts.invalid / counts.n
 
 
-def _unsmoothed(counts: Counts) -> FloatArray:
-    """The limit for a kernel of width 0: the error by distinct value."""
-    return ratio(np.abs(counts.rows * counts.values - counts.hits).sum(-1) + counts.invalid, counts.n)
+@dataclass(frozen=True)
+class _Shares:
+    """R sets of rows: confidence minus right answers at each of the `values` (K,) as shares of a set's rows, (R, K),
+    and the share of invalid rows, `worst` (R,)."""
+
+    values: FloatArray
+    residual: FloatArray
+    worst: FloatArray
 
 
-def _fixed_point(spectrum: FloatArray, worst: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """The width that equals its error, for each of R rows.
+def _shares(counts: Counts, there: BoolArray) -> _Shares:
+    total = counts.n[there]
+    residual = (counts.rows * counts.values - counts.hits)[there] / total[:, None]
+    return _Shares(counts.values, residual, counts.invalid[there] / total)
 
-    The error falls as the kernel widens: that of a very wide one is a lower bound, of a very narrow one an upper
-    bound. Rows of a bootstrap are much alike, so each begins with secant steps from the width of their mean; what these
-    do not reach, false position does.
+
+def _width_of_each(sets: _Shares) -> FloatArray:
+    """The width that equals its error, (R,), by the Illinois variant of false position.
+
+    The error falls as the kernel widens: that of a very wide one is a lower bound, of one of width 0, the error by
+    distinct value, an upper bound. A bound is the answer where the grid puts the width beyond it.
     """
+    spectrum = _cosines(_on_grid(sets.values, sets.residual))
 
     def rest(rows: IntArray, width: FloatArray) -> FloatArray:
-        return _smoothed_mass(spectrum[rows], width) + worst[rows] - width
+        return _smoothed_mass(spectrum[rows], width) + sets.worst[rows] - width
 
-    width = low.copy()
-    open_ = np.flatnonzero(np.isfinite(low))
-    if open_.size > FEW:
-        mean = spectrum[open_].mean(0, keepdims=True), np.array([worst[open_].mean()])
-        start = _false_position(
-            lambda _, middle: _smoothed_mass(mean[0], middle) + mean[1] - middle,
-            np.zeros(1, np.intp), np.array([low[open_].min()]), np.array([high[open_].max()]), np.zeros(1),
-        )  # fmt: skip
-        open_ = _secant(rest, open_, low, high, np.full(open_.size, start[0]), width)
-    return _false_position(rest, open_, low[open_], high[open_], width)
-
-
-def _secant(
-    rest: Rest, rows: IntArray, low: FloatArray, high: FloatArray, guess: FloatArray, width: FloatArray
-) -> IntArray:
-    """Write the widths that a few secant steps find; the rows that they do not."""
-    guess = np.clip(guess, low[rows], high[rows])
-    error, before, error_before = rest(rows, guess), guess, np.full(rows.size, np.nan)
-    for _ in range(SECANT_STEPS):
-        near = np.abs(error) <= TOLERANCE
-        width[rows[near]] = guess[near]
-        rows, guess, before = rows[~near], guess[~near], before[~near]
-        error, error_before = error[~near], error_before[~near]
-        if not rows.size:
-            break
-        with np.errstate(invalid="ignore", divide="ignore"):
-            slope = (error - error_before) / (guess - before)
-        slope = np.where(slope < -1, slope, -1.5)  # it falls by more than 1 everywhere
-        moved = np.clip(guess - error / slope, low[rows], high[rows])
-        before, error_before, guess = guess, error, moved
-        error = rest(rows, guess)
-    near = np.abs(error) <= TOLERANCE
-    width[rows[near]] = guess[near]
-    return rows[~near]
-
-
-def _false_position(rest: Rest, open_: IntArray, low: FloatArray, high: FloatArray, width: FloatArray) -> FloatArray:
-    """The widths with those of these rows found between their bounds, by the Illinois variant; a bound where the grid
-    puts the width beyond it."""
+    low = np.abs(spectrum[:, 0]) + sets.worst
+    high = np.abs(sets.residual).sum(-1) + sets.worst
+    open_ = np.arange(low.size)
     above, below = rest(open_, low), rest(open_, high)
-    width[open_] = np.where(below >= 0, high, low)
-    between = (above > 0) & (below < 0)
-    open_, low, high = open_[between], low[between], high[between]
-    above, below = above[between], below[between]
+    width = np.where(below >= 0, high, low)
+    open_ = np.flatnonzero((above > 0) & (below < 0))
+    low, high, above, below = low[open_], high[open_], above[open_], below[open_]
     for _ in range(60 if open_.size else 0):
         slope = above - below
         middle = low + (high - low) * np.divide(above, slope, out=np.zeros_like(slope), where=slope > 0)
@@ -125,10 +105,49 @@ def _false_position(rest: Rest, open_: IntArray, low: FloatArray, high: FloatArr
     return width
 
 
-def _on_grid(counts: Counts) -> FloatArray:
-    """Confidence minus right answers, shared between the two grid points around each value, (..., GRID + 1)."""
-    residual = counts.rows * counts.values - counts.hits
-    position = counts.values * GRID
+def _width_of_replicates(sets: _Shares) -> FloatArray:
+    """The width that equals its error, (R,), of replicates of one sample.
+
+    Between a width and its error lies the one that equals its error: so the errors at the width of their mean bound
+    what is sought, and the errors at a few widths within show where each falls below the width. The mean goes through
+    the same, and how far it comes off its own width is taken out of all.
+    """
+    mean = _Shares(sets.values, sets.residual.mean(0, keepdims=True), sets.worst.mean(keepdims=True))
+    middle = float(_width_of_each(mean)[0])
+    both = _Shares(
+        sets.values, np.concatenate((sets.residual, mean.residual)), np.concatenate((sets.worst, mean.worst))
+    )
+    step = _STEPS[np.searchsorted(_STEPS, max(1.0, GRID * middle / POINTS), side="right") - 1]
+    first = _errors(both, np.array([middle]), step)[0]
+    widths = np.linspace(min(middle, first.min()), max(middle, first.max()), SHARED_WIDTHS)
+    rest = _errors(both, widths, step) - widths[:, None]
+    last = np.clip((rest > 0).sum(0) - 1, 0, SHARED_WIDTHS - 2)  # the last width that is below its error
+    above, below = np.take_along_axis(rest, np.stack((last, last + 1)), 0)
+    fraction = np.clip(np.nan_to_num(ratio(above, above - below)), 0.0, 1.0)
+    solved = widths[last] + (widths[1] - widths[0]) * fraction
+    return np.asarray(solved[:-1] + (middle - solved[-1]))
+
+
+def _errors(sets: _Shares, widths: FloatArray, step: int) -> FloatArray:
+    """smECE_s of every set for every width s, (widths, R), on each `step`-th point of the grid."""
+    reach = min(GRID, int(5 / (np.pi * max(float(widths.min()), 1e-3)))) + 1  # the cosines beyond are below e^-12
+    orders = np.arange(reach)
+    cosines = np.cos(np.pi * np.outer(sets.values, orders)) * np.where(orders == 0, 1, 2)
+    waves = np.cos(np.pi * np.outer(orders, np.arange(0, GRID + 1, step)) / GRID)
+    few_values = sets.values.size <= reach
+    products = sets.residual if few_values else sets.residual @ cosines
+    weights = np.full(GRID // step + 1, step / GRID)
+    weights[[0, -1]] /= 2
+    errors = []
+    for damped in np.exp(-np.square(np.pi * np.outer(widths, orders)) / 2):
+        kernel = (cosines * damped) @ waves if few_values else damped[:, None] * waves
+        errors.append(np.abs(products @ kernel) @ weights + sets.worst)
+    return np.stack(errors)
+
+
+def _on_grid(values: FloatArray, residual: FloatArray) -> FloatArray:
+    """What is at each of the values (..., K), shared between the two grid points around it, (..., GRID + 1)."""
+    position = values * GRID
     below = np.minimum(position.astype(np.int64), GRID - 1)
     upper = position - below
     upper[np.isclose(upper, 0.0, atol=1e-9)] = 0.0

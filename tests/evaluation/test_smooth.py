@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from relplot.metrics import smECE, smECE_sigma
 
-from emocaliber.evaluation.counts import count_rows
+from emocaliber.evaluation.counts import Counts, count_rows
 from emocaliber.evaluation.smooth import smooth_ece, smooth_ece_at
 from tests.evaluation.rows import tie_free
 
@@ -42,7 +42,7 @@ def test_a_small_move_of_a_confidence_moves_it_little():
     assert near[0] == pytest.approx(float(near[1]), abs=1e-3)
 
 
-def test_replicates_are_solved_alike_one_by_one_and_together():
+def test_a_few_sets_are_solved_alike_one_by_one_and_together():
     rows = [count_rows([0.2, 0.6, 0.9], right) for right in ([1, 0, 1], [0, 0, 0], [1, 1, 1])]
     batch = type(rows[0])(
         rows[0].values,
@@ -52,3 +52,22 @@ def test_replicates_are_solved_alike_one_by_one_and_together():
         np.zeros(3),
     )
     assert smooth_ece(batch) == pytest.approx([float(smooth_ece(each)) for each in rows], abs=2e-5)
+
+
+@pytest.mark.parametrize(("levels", "n", "power", "unread"), [(10, 300, 1.4, 40), (20, 300, 1.0, 0), (700, 4000, 1.4, 9)])
+def test_replicates_are_interpolated_to_a_small_part_of_their_spread(levels: int, n: int, power: float, unread: int):
+    rng = np.random.default_rng(0)
+    values = np.arange(levels + 1) / levels
+    sizes = rng.multinomial(n, rng.dirichlet(np.ones(values.size)))
+    hits = rng.binomial(sizes, values**power)
+    cells = np.concatenate((hits, sizes - hits, [unread])).astype(float)
+    drawn = rng.multinomial(n + unread, cells / cells.sum(), size=300).astype(float)
+    right, wrong, invalid = drawn[:, : values.size], drawn[:, values.size : -1], drawn[:, -1]
+    together = smooth_ece(Counts(values, right + wrong, right, invalid, invalid * 0))
+    alone = [
+        float(smooth_ece(Counts(values, a + b, a, np.float64(c), np.zeros(()))))
+        for a, b, c in zip(right, wrong, invalid, strict=True)
+    ]
+    spread = np.std(alone)
+    assert np.sqrt(np.mean((together - alone) ** 2)) < 0.05 * spread
+    assert np.quantile(together, [0.025, 0.975]) == pytest.approx(np.quantile(alone, [0.025, 0.975]), abs=0.06 * spread)
