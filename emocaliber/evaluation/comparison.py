@@ -13,14 +13,10 @@ import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation.counts import IntArray
-from emocaliber.evaluation.families import metric_families
-from emocaliber.evaluation.intervals import differences
-from emocaliber.evaluation.resampling import MetricFamily
-from emocaliber.evaluation.scorecard import Comparison, Difference, Settings
-from emocaliber.evaluation.subsets import MethodRows, Subset, subsets
+from emocaliber.evaluation.panel import Panel
+from emocaliber.evaluation.scorecard import Comparison, Settings
+from emocaliber.evaluation.subsets import MethodRows, subsets
 from emocaliber.evaluation.suite import Suite
-
-_PREFIX = "headline."
 
 
 def compare(first: MethodRows, second: MethodRows, suite: Suite, settings: Settings) -> list[Comparison]:
@@ -33,9 +29,23 @@ def compare(first: MethodRows, second: MethodRows, suite: Suite, settings: Setti
         return []
     first, second = _taken(first, shared[0]), _taken(second, shared[1])
     _refuse_contradictions(first, second)
+    return compare_within(Panel([first, second], suite, settings, headline_only=True), 0, 1)
+
+
+def compare_within(panel: Panel, first: int, second: int) -> list[Comparison]:
+    """First minus second of a panel's methods, in every subset but the strata."""
+    left, right = panel.methods[first].table, panel.methods[second].table
     return [
-        _compared(first, second, subset, suite, settings)
-        for subset in subsets(first.table, suite)
+        Comparison(
+            left.method,
+            right.method,
+            subset.kind,
+            subset.name,
+            subset.aggregation,
+            int(subset.rows.size),
+            panel.differences(first, second, subset),
+        )
+        for subset in subsets(left, panel.suite)
         if subset.kind != "stratum"
     ]
 
@@ -73,28 +83,3 @@ def _refuse_contradictions(first: MethodRows, second: MethodRows) -> None:
                 f"sample {a.ids[row]!r} has {key} {left[0][left[1][row]]!r} in {a.method!r} and"
                 f" {right[0][right[1][row]]!r} in {b.method!r}: the files are not of the same samples"
             )
-
-
-def _compared(first: MethodRows, second: MethodRows, subset: Subset, suite: Suite, settings: Settings) -> Comparison:
-    def families(method: MethodRows) -> list[dict[str, MetricFamily]]:
-        return [
-            metric_families(method.table, rows, tasks, suite, thresholds={}, settings=settings, headline_only=True)
-            for rows, tasks in subset.parts
-        ]
-
-    parts = list(zip(families(first), families(second), strict=True))
-    values: dict[str, Difference] = {}
-    for kind in ("confidence", "label", "distribution", "second panel"):
-        if all(kind in left and kind in right for left, right in parts):
-            pairs = [(left[kind], right[kind]) for left, right in parts]
-            values |= differences(pairs, first.clusters(left.rows for left, _ in pairs), settings)
-    headline = {name.removeprefix(_PREFIX): value for name, value in values.items() if name.startswith(_PREFIX)}
-    return Comparison(
-        first.table.method,
-        second.table.method,
-        subset.kind,
-        subset.name,
-        subset.aggregation,
-        int(subset.rows.size),
-        headline,
-    )

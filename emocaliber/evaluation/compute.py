@@ -1,6 +1,6 @@
 """Computing a scorecard: loops over methods, subsets of rows and metric families.
 
-rows -> PredictionTable -> suite -> reference methods -> subsets -> metric families -> intervals -> Scorecard
+rows -> PredictionTable -> suite -> a panel of each method and its references -> subsets -> intervals -> Scorecard
 
 card = build_scorecard({"model": rows}, calibration={"model": calibration_rows})
 """
@@ -19,11 +19,10 @@ from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation import trusted
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
-from emocaliber.evaluation.comparison import compare
-from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_table
+from emocaliber.evaluation.comparison import compare, compare_within
+from emocaliber.evaluation.counts import Counts, FloatArray, count_table
 from emocaliber.evaluation.distributional import distribution, favourite
-from emocaliber.evaluation.families import metric_families
-from emocaliber.evaluation.intervals import estimates
+from emocaliber.evaluation.panel import Panel, thresholds
 from emocaliber.evaluation.reference_methods import distinct, human_rows, references
 from emocaliber.evaluation.scorecard import (
     Curves,
@@ -87,16 +86,24 @@ def build_scorecard(
     for method in own:
         _require_clusters(method)
     settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
-    judged = [(method, references(method)) for method in own if subject in (None, method.table.method)]
+    judged = [method for method in own if subject in (None, method.table.method)]
+    panels = [Panel([method, *(references(method) if method in judged else ())], full, settings) for method in own]
+    fitted = distinct(reference for panel in panels for reference in panel.methods[1:])
+    places = [(panel, number) for panel in panels for number in range(len(panel.methods))]
+    human = [(Panel([method], full, settings), 0) for method in human_rows(judged)]
     scores = []
-    fitted = distinct(reference for _, of_method in judged for reference in of_method)
-    for method in own + fitted + human_rows(method for method, _ in judged):
-        on_progress(f"scoring {method.table.method}")
-        scores.append(_method_scores(method, full, settings))
+    for panel, number in sorted(places, key=lambda place: place[1] > 0) + human:
+        method = panel.methods[number]
+        if number == 0 or any(method is reference for reference in fitted):
+            on_progress(f"scoring {method.table.method}")
+            scores.append(_method_scores(panel, number))
     comparisons = []
-    for first, second in _pairs(own, judged):
-        on_progress(f"comparing {first.table.method} with {second.table.method}")
-        comparisons += compare(first, second, full, settings)
+    for first, second in combinations(own, 2):
+        if first in judged or second in judged:
+            on_progress(f"comparing {first.table.method} with {second.table.method}")
+            comparisons += compare(first, second, full, settings)
+    for panel, number in places:
+        comparisons += compare_within(panel, 0, number) if number else []
     notes = _notes(own, full, declared=suite is not None) + _notes_on_intervals(scores)
     return Scorecard(
         full.name, list(full.tasks), list(full.groups), settings, scores, comparisons, list(published), notes
@@ -115,15 +122,6 @@ def _require_clusters(method: MethodRows) -> None:
             f"method {method.table.method!r}: all {rows:,} rows name one cluster, so there is nothing to resample and"
             " no interval; leave 'cluster' empty where every row is a unit of its own, or name what belongs together"
         )
-
-
-def _pairs(
-    own: Sequence[MethodRows], judged: Sequence[tuple[MethodRows, list[MethodRows]]]
-) -> list[tuple[MethodRows, MethodRows]]:
-    """Every two methods of which one has references, and each of those with each of its references."""
-    subjects = {method.table.method for method, _ in judged}
-    among = [(a, b) for a, b in combinations(own, 2) if subjects & {a.table.method, b.table.method}]
-    return among + [(method, reference) for method, fitted in judged for reference in fitted]
 
 
 def _notes(methods: Sequence[MethodRows], suite: Suite, *, declared: bool) -> list[str]:
@@ -156,8 +154,9 @@ def _notes_on_intervals(methods: Sequence[MethodScores]) -> list[str]:
     return notes
 
 
-def _method_scores(method: MethodRows, suite: Suite, settings: Settings) -> MethodScores:
+def _method_scores(panel: Panel, number: int) -> MethodScores:
     """Every subset of one method."""
+    method = panel.methods[number]
     table = method.table
     return MethodScores(
         table.method,
@@ -165,15 +164,15 @@ def _method_scores(method: MethodRows, suite: Suite, settings: Settings) -> Meth
         method.note,
         [SOURCES[code].value for code in np.unique(table.sources)],
         int(np.unique(table.confidence[table.usable()]).size),
-        [_scores(method, subset, suite, settings) for subset in subsets(table, suite)],
+        [_scores(panel, number, subset) for subset in subsets(table, panel.suite)],
         method.oracle,
     )
 
 
-def _scores(method: MethodRows, subset: Subset, suite: Suite, settings: Settings) -> Scores:
+def _scores(panel: Panel, number: int, subset: Subset) -> Scores:
+    method, suite, settings = panel.methods[number], panel.suite, panel.settings
     table, rows, pooled = method.table, subset.rows, subset.aggregation == "pooled"
-    thresholds = _thresholds(method, rows, subset.tasks, settings)
-    values = _values(method, subset, suite, settings, thresholds) | _classwise(table, subset, suite, settings)
+    values = panel.estimates(number, subset) | _classwise(table, subset, suite, settings)
     states = np.bincount(table.states[rows], minlength=len(STATES))
     chosen_on: Literal["test", "calibration"] = "test" if method.calibration is None else "calibration"
     has_truth = bool((table.truth[rows] >= 0).any())
@@ -190,46 +189,10 @@ def _scores(method: MethodRows, subset: Subset, suite: Suite, settings: Settings
         _under(values, "answered."),
         [
             Trusted(rule, chosen_on, estimate(at if pooled else np.nan).value, **_under(values, f"trusted.{rule}."))
-            for rule, at in thresholds.items()
+            for rule, at in thresholds(method, rows, subset.tasks, settings).items()
         ],
         _curves(count_table(table, rows), settings) if pooled and has_truth else None,
     )
-
-
-def _values(
-    method: MethodRows, subset: Subset, suite: Suite, settings: Settings, thresholds: Mapping[str, float]
-) -> dict[str, Estimate]:
-    """Every value that all parts of the subset have, averaged over them, with its interval."""
-    parts = []
-    for rows, tasks in subset.parts:
-        own = thresholds if subset.aggregation == "pooled" else _thresholds(method, rows, tasks, settings)
-        parts.append(metric_families(method.table, rows, tasks, suite, thresholds=own, settings=settings))
-    values: dict[str, Estimate] = {}
-    for kind in parts[0]:
-        if all(kind in part for part in parts):
-            families = [part[kind] for part in parts]
-            values |= estimates(families, method.clusters(family.rows for family in families), settings)
-    return values
-
-
-def _thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], settings: Settings) -> dict[str, float]:
-    """Each rule's threshold: on the calibration rows of these tasks, on all where they have none; infinity for
-    none."""
-    if method.calibration is None:
-        if not method.threshold_on_test:
-            return {}
-        chosen = count_table(method.table, rows)
-    else:
-        codes = [method.calibration.task.code(task) for task in tasks]
-        own = np.flatnonzero(np.isin(method.calibration.task.codes, codes))
-        chosen = count_table(method.calibration, own if own.size else np.arange(len(method.calibration)))
-    answered = chosen.answered_only()
-    bound = f"risk at most {settings.risk:g} with confidence {settings.level:g}"
-    return {
-        "best F1": trusted.best_f1_threshold(answered),
-        "precision-recall crossing": trusted.crossing_threshold(answered),
-        bound: trusted.risk_threshold(answered, risk=settings.risk, level=settings.level),
-    }
 
 
 def _under(values: Mapping[str, Estimate], prefix: str) -> dict[str, Estimate]:

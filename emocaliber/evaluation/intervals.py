@@ -1,9 +1,10 @@
 """Intervals: the values of metric families with bootstrap intervals, and paired differences of two with p-values.
 
-Percentile and BCa (Efron 1987), pooled or as the mean over tasks. `estimates` and `differences` serve the scorecard;
-`replicate` and `interval` are the bootstrap of any statistic of counts. A calibration error is a sum of absolute gaps,
-which chance alone makes positive and resampling makes larger still: of a calibrated model no BCa interval holds the
-truth, so those errors have an interval of their own (`error_interval`; tests/evaluation/test_intervals.py measures it).
+Percentile and BCa (Efron 1987), pooled or as the mean over tasks. `measured` draws the replicates of metric families,
+`estimates` and `differences` judge by them; `replicate` and `interval` are the bootstrap of any statistic of counts. A
+calibration error is a sum of absolute gaps, which chance alone makes positive and resampling makes larger still: of a
+calibrated model no BCa interval holds the truth, so those errors have an interval of their own (`error_interval`;
+tests/evaluation/test_intervals.py measures it).
 
     from emocaliber.evaluation.intervals import interval, replicate
     interval(replicate(statistic, population(codes, cells), replicates=1000, seed=0)["ece"])
@@ -11,12 +12,11 @@ truth, so those errors have an interval of their own (`error_interval`; tests/ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.sparse import csr_array
 from scipy.special import ndtr, ndtri
 
 from emocaliber.evaluation.counts import FloatArray, IntArray
@@ -25,7 +25,6 @@ from emocaliber.evaluation.resampling import (
     Population,
     Statistic,
     Values,
-    dense_codes,
     population,
 )
 from emocaliber.evaluation.scorecard import Difference, Estimate, Settings, estimate
@@ -48,41 +47,75 @@ class Replicated:
     floor: float = 0.0
 
 
-def estimates(
-    families: Sequence[MetricFamily], clusters: Sequence[IntArray] | None, settings: Settings
-) -> dict[str, Estimate]:
-    """Every value of the families, averaged over them, with its interval; `clusters` holds each one's, (n,) each."""
-    values = {}
-    for name, (drawn, exact) in _replicated(families, clusters, settings).items():
+Measured = Mapping[str, tuple[Replicated, float]]
+"""Each value's replicates on the cells, and the exact value."""
+
+
+def estimates(values: Measured, settings: Settings) -> dict[str, Estimate]:
+    """Every value with its interval."""
+    bounded = {}
+    for name, (drawn, exact) in values.items():
         growth = drawn.replicates - drawn.value
         bootstrap = replace(drawn, chance=growth) if name.endswith(QUADRATIC) else drawn
         low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
         shift = exact - bootstrap.value
         at_floor = bootstrap.chance is not None and low <= bootstrap.floor
-        values[name] = estimate(exact, low if at_floor else low + shift, high + shift)
-    return values
+        bounded[name] = estimate(exact, low if at_floor else low + shift, high + shift)
+    return bounded
 
 
-def differences(
-    pairs: Sequence[tuple[MetricFamily, MetricFamily]], clusters: Sequence[IntArray] | None, settings: Settings
-) -> dict[str, Difference]:
-    """First minus second of each pair, measured on the same rows in the same order, averaged over the pairs.
+def differences(first: Measured, second: Measured, settings: Settings) -> dict[str, Difference]:
+    """First minus second of every value that both have, which must have been drawn alike.
 
-    Of two calibration errors the difference has a BCa interval all the same: their biases largely cancel. Where one
-    method is calibrated and the other far from it they do not, and the interval is too narrow.
+    Of two calibration errors the replicates are centred on the difference and their quantiles taken: where one method
+    is calibrated and the other far from it, the biases that resampling adds do not cancel, and a BCa interval may lie
+    beside the difference.
     """
     compared = {}
-    for name, (bootstrap, exact) in _replicated([_difference(*pair) for pair in pairs], clusters, settings).items():
-        low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
-        shift = exact - bootstrap.value
-        bounds = estimate(exact, low + shift, high + shift)
+    for name in (name for name in first if name in second):
+        (left, exact), (right, exact_right) = first[name], second[name]
+        bootstrap = Replicated(
+            left.value - right.value, left.replicates - right.replicates, left.left_out - right.left_out, left.weights
+        )
+        kind = settings.interval
+        if left.chance is not None and right.chance is not None:
+            kind, centre = "percentile", bootstrap.value - np.nanmean(bootstrap.replicates)
+            bootstrap = replace(bootstrap, replicates=bootstrap.replicates + centre)
+        low, high = interval(bootstrap, kind=kind, level=settings.level)
+        shift = exact - exact_right - bootstrap.value
+        bounds = estimate(exact - exact_right, low + shift, high + shift)
         p = estimate(p_value(bootstrap.replicates + shift)).value
         compared[name] = Difference(bounds.value, bounds.low, bounds.high, p)
     return compared
 
 
+def mean_over(parts: Sequence[Measured]) -> Measured:
+    """The mean over parts that were drawn independently, of every value that all of them have; undefined where it is
+    undefined in any. A unit that is left out is left out of one part."""
+    values = {}
+    for name in (name for name in parts[0] if all(name in part for part in parts)):
+        drawn = [part[name][0] for part in parts]
+        value = float(np.mean([part.value for part in drawn]))
+        chances = [part.chance for part in drawn if part.chance is not None]
+        mean = Replicated(
+            value,
+            np.mean([part.replicates for part in drawn], 0),
+            np.concatenate([value + (part.left_out - part.value) / len(drawn) for part in drawn]),
+            np.concatenate([part.weights for part in drawn]),
+            np.mean(chances, 0) if len(chances) == len(drawn) else None,
+            float(np.mean([part.floor for part in drawn])),
+        )
+        values[name] = mean, float(np.mean([part[name][1] for part in parts]))
+    return values
+
+
 def replicate(
-    statistic: Statistic, rows: Population, *, replicates: int, seed: int, chance: Statistic | None = None
+    statistic: Statistic,
+    rows: Population,
+    *,
+    replicates: int,
+    seed: int | Sequence[int],
+    chance: Statistic | None = None,
 ) -> dict[str, Replicated]:
     """Every value of `statistic` with its bootstrap and jackknife replicates, and with those of `chance` where it has
     the value; the bootstrap's are NaN where a stratum has a single unit, so that no value gets an interval of no width
@@ -180,10 +213,8 @@ def _acceleration(bootstrap: Replicated) -> float:
     return float(weights @ influence**3) / (6 * spread**1.5) if spread > 1e-30 else 0.0
 
 
-def _replicated(
-    families: Sequence[MetricFamily], clusters: Sequence[IntArray] | None, settings: Settings
-) -> dict[str, tuple[Replicated, float]]:
-    """Each value's replicates on the families' cells, and the exact value."""
+def measured(families: Sequence[MetricFamily], clusters: Sequence[IntArray] | None, settings: Settings) -> Measured:
+    """Every value of the families, drawn together and averaged over them; `clusters` holds each one's, (n,) each."""
     offsets = np.concatenate(([0], np.cumsum([family.size for family in families])))
     codes = np.concatenate([family.codes + offset for family, offset in zip(families, offsets, strict=False)])
     strata = np.repeat(np.arange(len(families)), [family.codes.size for family in families])
@@ -207,17 +238,11 @@ def _replicated(
         statistic,
         rows,
         replicates=settings.replicates,
-        seed=settings.seed,
+        seed=[settings.seed, families[0].stream],
         chance=chance if all(family.chance is not None for family in families) else None,
     )
-    exact = _mean([_exact(family) for family in families])
+    exact = _mean([family.exact or family.statistic(family.sample()) for family in families])
     return {name: (bootstrap, float(exact[name][0])) for name, bootstrap in bootstraps.items()}
-
-
-def _exact(family: MetricFamily) -> Mapping[str, FloatArray]:
-    if family.exact is not None:
-        return family.exact
-    return family.statistic(np.bincount(family.codes, minlength=family.size).astype(np.float64)[None, :])
 
 
 def _mean(values: Sequence[Mapping[str, FloatArray]]) -> Values:
@@ -226,28 +251,3 @@ def _mean(values: Sequence[Mapping[str, FloatArray]]) -> Values:
         return dict(values[0])
     shared = [name for name in values[0] if all(name in other for other in values)]
     return {name: np.asarray(sum(each[name] for each in values) / len(values)) for name in shared}
-
-
-def _difference(first: MetricFamily, second: MetricFamily) -> MetricFamily:
-    """A family whose cells are the distinct pairs of cells, and whose values are first minus second."""
-    codes, pairs = dense_codes(first.codes * second.size + second.codes, first.size * second.size)
-    of_first = _pooling(pairs // second.size, first.size)
-    of_second = _pooling(pairs % second.size, second.size)
-
-    def subtract(left: Mapping[str, FloatArray], right: Mapping[str, FloatArray]) -> Values:
-        return {name: left[name] - right[name] for name in left if name in right}
-
-    def statistic(counts: FloatArray) -> Values:
-        return subtract(first.statistic(of_first(counts)), second.statistic(of_second(counts)))
-
-    rounded = first.exact is not None or second.exact is not None
-    exact = subtract(_exact(first), _exact(second)) if rounded else None
-    return MetricFamily(first.rows, codes, pairs.size, statistic, exact)
-
-
-def _pooling(cell: IntArray, size: int) -> Callable[[FloatArray], FloatArray]:
-    """Counts of pairs (r, pairs) summed into counts of the cells that they belong to, (r, size)."""
-    if cell.size == size and (cell == np.arange(size)).all():
-        return lambda counts: counts
-    matrix = csr_array((np.ones(cell.size), (cell, np.arange(cell.size))), shape=(size, cell.size))
-    return lambda counts: np.ascontiguousarray((matrix @ counts.T).T)

@@ -10,7 +10,7 @@ annotators; invalid rows form their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +37,8 @@ JACKKNIFE_GROUPS = 250
 class MetricFamily:
     """The table's `rows` (n,) that are measured, their cells, `codes` (n,) below `size`, and the statistic of counts
     (r, size). `exact` holds the values on the sample itself where the cells are of rounded confidences. `chance`
-    gives the calibration errors among the values as chance alone makes them: `without_gaps`."""
+    gives the calibration errors among the values as chance alone makes them: `without_gaps`. Families of another
+    `stream` are drawn independently; those on the same cells and of the same stream are drawn alike."""
 
     rows: IntArray
     codes: IntArray
@@ -45,6 +46,11 @@ class MetricFamily:
     statistic: Statistic
     exact: Mapping[str, FloatArray] | None = None
     chance: Statistic | None = None
+    stream: int = 0
+
+    def sample(self) -> FloatArray:
+        """The rows in each cell, (1, size)."""
+        return np.bincount(self.codes, minlength=self.size).astype(np.float64)[None, :]
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,33 @@ def dense_codes(codes: IntArray, size: int) -> tuple[IntArray, IntArray]:
     return (np.cumsum(present) - 1)[codes], np.flatnonzero(present)
 
 
+def on_common_cells(families: Sequence[MetricFamily]) -> list[MetricFamily]:
+    """Families on the same rows with the distinct combinations of their cells as cells; others as they are."""
+    first = families[0]
+    if len(families) == 1 or not all(np.array_equal(family.rows, first.rows) for family in families):
+        return list(families)
+    codes, of_each = first.codes, [np.arange(first.size)]
+    size = first.size
+    for family in families[1:]:
+        codes, pairs = dense_codes(codes * family.size + family.codes, size * family.size)
+        of_each = [*(cells[pairs // family.size] for cells in of_each), pairs % family.size]
+        size = pairs.size
+    return [_finer(family, codes, cells) for family, cells in zip(families, of_each, strict=True)]
+
+
+def _finer(family: MetricFamily, codes: IntArray, cell: IntArray) -> MetricFamily:
+    """The family on finer cells, `codes` (n,), each a part of the `cell` (finer,) of its own."""
+    if np.array_equal(cell, np.arange(family.size)):
+        return replace(family, codes=codes)
+    pooling = csr_array((np.ones(cell.size), (cell, np.arange(cell.size))), shape=(family.size, cell.size))
+
+    def pooled(statistic: Statistic) -> Statistic:
+        return lambda counts: statistic(np.ascontiguousarray((pooling @ counts.T).T))
+
+    chance = None if family.chance is None else pooled(family.chance)
+    return replace(family, codes=codes, size=cell.size, statistic=pooled(family.statistic), chance=chance)
+
+
 @dataclass(frozen=True)
 class Population:
     """The units to draw from: `multiplicity` (U,) how many there are of each kind, `stratum` (U,) which are drawn
@@ -182,7 +215,7 @@ class Population:
         units = np.bincount(self.stratum, weights=self.multiplicity)
         return int(units[units > 0].min()) if units.any() else 0
 
-    def replicates(self, number: int, seed: int) -> Iterator[FloatArray]:
+    def replicates(self, number: int, seed: int | Sequence[int]) -> Iterator[FloatArray]:
         """`number` bootstrap replicates in chunks of (some, cells). The same for every order of the rows."""
         rng = np.random.default_rng(seed)
         units = int(self.multiplicity.sum())
@@ -190,7 +223,7 @@ class Population:
         for first in range(0, number, rows):
             yield self._rows_of(self._draw(rng, min(rows, number - first)))
 
-    def jackknife(self, seed: int) -> tuple[FloatArray, FloatArray]:
+    def jackknife(self, seed: int | Sequence[int]) -> tuple[FloatArray, FloatArray]:
         """The sample with one unit, or one random group of units, left out: (left out, cells) and their weights."""
         kinds = np.flatnonzero(self.multiplicity)
         if kinds.size <= JACKKNIFE_GROUPS:

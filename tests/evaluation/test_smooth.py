@@ -54,7 +54,9 @@ def test_a_few_sets_are_solved_alike_one_by_one_and_together():
     assert smooth_ece(batch) == pytest.approx([float(smooth_ece(each)) for each in rows], abs=2e-5)
 
 
-@pytest.mark.parametrize(("levels", "n", "power", "unread"), [(10, 300, 1.4, 40), (20, 300, 1.0, 0), (700, 4000, 1.4, 9)])
+@pytest.mark.parametrize(
+    ("levels", "n", "power", "unread"), [(10, 300, 1.4, 40), (20, 300, 1.0, 0), (700, 4000, 1.4, 9)]
+)
 def test_replicates_are_interpolated_to_a_small_part_of_their_spread(levels: int, n: int, power: float, unread: int):
     rng = np.random.default_rng(0)
     values = np.arange(levels + 1) / levels

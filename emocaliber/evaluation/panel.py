@@ -1,0 +1,129 @@
+"""Panel: methods on the same rows, measured on the same bootstrap draws.
+
+Their metric families are brought onto common cells, so that one seed draws the same rows for all of them, which is what
+makes a difference paired. A task's draws are made once: they serve the task, and the mean over tasks.
+
+    panel = Panel([method, *references(method)], suite, DEFAULTS)
+    panel.estimates(0, subset)["headline.ece"], panel.differences(0, 1, subset)["headline.ece"]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from emocaliber.evaluation import trusted
+from emocaliber.evaluation.counts import IntArray, count_table
+from emocaliber.evaluation.families import metric_families
+from emocaliber.evaluation.intervals import Measured, differences, estimates, mean_over, measured
+from emocaliber.evaluation.resampling import MetricFamily, on_common_cells
+from emocaliber.evaluation.scorecard import Difference, Estimate, Settings
+from emocaliber.evaluation.subsets import MethodRows, Subset
+from emocaliber.evaluation.suite import Suite
+
+COMPARED = ("confidence", "label", "distribution", "second panel")
+"""The families of which differences are taken."""
+Families = dict[str, MetricFamily]
+
+
+@dataclass
+class Panel:
+    """`methods` whose tables have the same samples in the same order. `headline_only` leaves out the other values."""
+
+    methods: Sequence[MethodRows]
+    suite: Suite
+    settings: Settings
+    headline_only: bool = False
+    _families: dict[bytes, list[Families]] = field(default_factory=dict)
+    _measured: dict[tuple[int, ...], Measured] = field(default_factory=dict)
+
+    def estimates(self, method: int, subset: Subset) -> dict[str, Estimate]:
+        """Every value that all parts of the subset have, averaged over them, with its interval."""
+        values: dict[str, Estimate] = {}
+        for families in self._shared_by_parts(method, subset).values():
+            values |= estimates(self._values(families), self.settings)
+        return values
+
+    def differences(self, first: int, second: int, subset: Subset) -> dict[str, Difference]:
+        """First minus second of every headline value that both have in all parts of the subset."""
+        left, right = (self._shared_by_parts(number, subset) for number in (first, second))
+        values: dict[str, Difference] = {}
+        for kind in COMPARED:
+            if kind in left and kind in right:
+                of_first, of_second = (_headline(self._values(side[kind])) for side in (left, right))
+                values |= differences(of_first, of_second, self.settings)
+        return values
+
+    def _shared_by_parts(self, method: int, subset: Subset) -> dict[str, list[MetricFamily]]:
+        """The families that all parts of the subset have, by name, one for each part."""
+        parts = [self._of_rows(rows, tasks)[method] for rows, tasks in subset.parts]
+        return {kind: [part[kind] for part in parts] for kind in parts[0] if all(kind in part for part in parts)}
+
+    def _of_rows(self, rows: IntArray, tasks: Sequence[str]) -> list[Families]:
+        """Each method's families on these rows, which are of these tasks."""
+        key = hashlib.sha256(rows.tobytes()).digest()
+        if key not in self._families:
+            of_methods = [
+                metric_families(
+                    method.table,
+                    rows,
+                    tasks,
+                    self.suite,
+                    thresholds=thresholds(method, rows, tasks, self.settings),
+                    settings=self.settings,
+                    headline_only=self.headline_only,
+                )
+                for method in self.methods
+            ]
+            stream = 1 + list(self.suite.tasks).index(tasks[0]) if len(tasks) == 1 else 0
+            for kind in dict.fromkeys(kind for families in of_methods for kind in families):
+                holders = [families for families in of_methods if kind in families]
+                common = on_common_cells([families[kind] for families in holders])
+                for families, family in zip(holders, common, strict=True):
+                    families[kind] = replace(family, stream=stream)
+            self._families[key] = of_methods
+        return self._families[key]
+
+    def _values(self, families: Sequence[MetricFamily]) -> Measured:
+        """Every value of the families, averaged over them. Tasks are drawn apart, unless a cluster lies in two."""
+        clusters = self.methods[0].clusters(family.rows for family in families)
+        if len(families) > 1 and (clusters is None or not _cross(clusters)):
+            return mean_over([self._values([family]) for family in families])
+        key = tuple(map(id, families))
+        if key not in self._measured:
+            self._measured[key] = measured(families, clusters, self.settings)
+        return self._measured[key]
+
+
+def thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], settings: Settings) -> dict[str, float]:
+    """Each rule's threshold: on the calibration rows of these tasks, on all where they have none; infinity for
+    none."""
+    if method.calibration is None:
+        if not method.threshold_on_test:
+            return {}
+        chosen = count_table(method.table, rows)
+    else:
+        codes = [method.calibration.task.code(task) for task in tasks]
+        own = np.flatnonzero(np.isin(method.calibration.task.codes, codes))
+        chosen = count_table(method.calibration, own if own.size else np.arange(len(method.calibration)))
+    answered = chosen.answered_only()
+    bound = f"risk at most {settings.risk:g} with confidence {settings.level:g}"
+    return {
+        "best F1": trusted.best_f1_threshold(answered),
+        "precision-recall crossing": trusted.crossing_threshold(answered),
+        bound: trusted.risk_threshold(answered, risk=settings.risk, level=settings.level),
+    }
+
+
+def _cross(clusters: Sequence[IntArray]) -> bool:
+    """Whether a cluster has rows in two parts."""
+    distinct = [np.unique(part) for part in clusters]
+    return np.unique(np.concatenate(distinct)).size < sum(part.size for part in distinct)
+
+
+def _headline(values: Measured) -> Measured:
+    prefix = "headline."
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
