@@ -29,6 +29,7 @@ SHARED_WIDTHS = 8
 POINTS = 2.5
 """Points of the grid within one width of the kernel, for replicates."""
 _STEPS = np.array([1, 2, 4, 5, 8, 10, 20])
+_WAVES = np.cos(np.pi * np.outer(np.arange(GRID + 1), np.arange(GRID + 1)) / GRID)
 
 
 @metric
@@ -117,10 +118,9 @@ def _width_of_replicates(sets: _Shares) -> FloatArray:
     both = _Shares(
         sets.values, np.concatenate((sets.residual, mean.residual)), np.concatenate((sets.worst, mean.worst))
     )
-    step = _STEPS[np.searchsorted(_STEPS, max(1.0, GRID * middle / POINTS), side="right") - 1]
-    first = _errors(both, np.array([middle]), step)[0]
+    first = _errors(both, np.array([middle]))[0]
     widths = np.linspace(min(middle, first.min()), max(middle, first.max()), SHARED_WIDTHS)
-    rest = _errors(both, widths, step) - widths[:, None]
+    rest = _errors(both, widths) - widths[:, None]
     last = np.clip((rest > 0).sum(0) - 1, 0, SHARED_WIDTHS - 2)  # the last width that is below its error
     above, below = np.take_along_axis(rest, np.stack((last, last + 1)), 0)
     fraction = np.clip(np.nan_to_num(ratio(above, above - below)), 0.0, 1.0)
@@ -128,21 +128,23 @@ def _width_of_replicates(sets: _Shares) -> FloatArray:
     return np.asarray(solved[:-1] + (middle - solved[-1]))
 
 
-def _errors(sets: _Shares, widths: FloatArray, step: int) -> FloatArray:
-    """smECE_s of every set for every width s, (widths, R), on each `step`-th point of the grid."""
-    reach = min(GRID, int(5 / (np.pi * max(float(widths.min()), 1e-3)))) + 1  # the cosines beyond are below e^-12
-    orders = np.arange(reach)
+def _errors(sets: _Shares, widths: FloatArray) -> FloatArray:
+    """smECE_s of every set for every width s, ascending, (widths, R): the wider, the fewer cosines and points."""
+    reaches = np.minimum(GRID, 5 / (np.pi * np.maximum(widths, 1e-3))).astype(int) + 1  # those beyond are below e^-12
+    steps = _STEPS[np.searchsorted(_STEPS, np.maximum(1.0, GRID * widths / POINTS), side="right") - 1]
+    orders = np.arange(reaches[0])
     cosines = np.cos(np.pi * np.outer(sets.values, orders)) * np.where(orders == 0, 1, 2)
-    waves = np.cos(np.pi * np.outer(orders, np.arange(0, GRID + 1, step)) / GRID)
-    few_values = sets.values.size <= reach
+    few_values = sets.values.size <= orders.size
     products = sets.residual if few_values else sets.residual @ cosines
-    weights = np.full(GRID // step + 1, step / GRID)
-    weights[[0, -1]] /= 2
     errors = []
-    for damped in np.exp(-np.square(np.pi * np.outer(widths, orders)) / 2):
-        kernel = (cosines * damped) @ waves if few_values else damped[:, None] * waves
-        near = np.abs(kernel).max(0) > 1e-6  # a narrow kernel reaches no point far from a value
-        errors.append(np.abs(products @ kernel[:, near]) @ weights[near] + sets.worst)
+    for width, reach, step in zip(widths, reaches, steps, strict=True):
+        damped = np.exp(-np.square(np.pi * width * orders[:reach]) / 2)[:, None] * _WAVES[:reach, ::step]
+        kernel = cosines[:, :reach] @ damped if few_values else damped
+        near = np.abs(kernel).max(0, initial=0.0) > 1e-6  # a narrow kernel reaches no point far from a value
+        weights = np.where(np.arange(near.size) % (near.size - 1) == 0, 0.5, 1.0)[near] * step / GRID
+        errors.append(
+            np.abs((products if few_values else products[:, :reach]) @ kernel[:, near]) @ weights + sets.worst
+        )
     return np.stack(errors)
 
 
