@@ -10,10 +10,11 @@ rows (AUROC where every answer is right), never zero.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 SCHEMA = 2
 
@@ -276,7 +277,7 @@ class Scorecard:
 
     def to_json(self) -> str:
         """Strict JSON (no NaN), keys as in the dataclasses, indented by one space."""
-        return json.dumps(_finite(asdict(self)), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
 
 def estimate(value: float, low: float = math.nan, high: float = math.nan) -> Estimate:
@@ -286,11 +287,3 @@ def estimate(value: float, low: float = math.nan, high: float = math.nan) -> Est
 
 def _defined(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return _defined(value) if isinstance(value, float) else value

@@ -5,7 +5,7 @@ subsets_panel("ece", "ECE", "ECE (0 to 1)", {"Task “FI-8”": {"model": Estima
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from emocaliber.evaluation.scorecard import Estimate
@@ -33,6 +33,7 @@ def subsets_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping
 
     def draw(axes: Axes) -> None:
         at = 0.0
+        places: dict[str, list[tuple[float, Estimate]]] = {method: [] for method in methods}
         for heading, own in values.items():
             axes.annotate(
                 shortened(heading, 56),
@@ -45,8 +46,10 @@ def subsets_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping
             )
             at += GAP
             for method, value in own.items():
-                _bar(axes, -(at + ROW / 2), value, styles[method].colour, styles[method].marker)
+                places[method].append((-(at + ROW / 2), value))
                 at += ROW
+        for method, bars in places.items():
+            _bars(axes, bars, styles[method].colour, styles[method].marker)
         axes.set_ylim(-at - 4, 0)
         axes.set_xlim(left=0)
         axes.set_yticks([])
@@ -66,14 +69,19 @@ def subsets_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping
     return Panel(name, title, svg)
 
 
-def _bar(axes: Axes, y: float, estimate: Estimate, colour: str, marker: str) -> None:
-    if estimate.value is None:
-        axes.annotate("undefined here", (0, y), (4, 0), textcoords="offset points", va="center", color=MUTED.light)
-        return
-    axes.barh(y, estimate.value, height=ROW * 0.42, color=colour, alpha=0.32)
-    if estimate.low is not None and estimate.high is not None:
-        axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6)
-    axes.plot(estimate.value, y, marker, color=colour, markersize=6)
+def _bars(axes: Axes, bars: Sequence[tuple[float, Estimate]], colour: str, marker: str) -> None:
+    """One method's estimates, each at its height."""
+    for y, estimate in bars:
+        if estimate.value is None:
+            axes.annotate("undefined here", (0, y), (4, 0), textcoords="offset points", va="center", color=MUTED.light)
+    defined = [(y, estimate.value, estimate) for y, estimate in bars if estimate.value is not None]
+    heights, values = [y for y, _, _ in defined], [value for _, value, _ in defined]
+    axes.barh(heights, values, height=ROW * 0.42, color=colour, alpha=0.32)
+    bounded = [(y, own.low, own.high) for y, _, own in defined if own.low is not None and own.high is not None]
+    axes.hlines(
+        [y for y, _, _ in bounded], [low for _, low, _ in bounded], [high for _, _, high in bounded], colour, lw=1.6
+    )
+    axes.plot(values, heights, marker, color=colour, markersize=6, linestyle="none")
 
 
 def _legend(axes: Axes, methods: list[str]) -> None:
