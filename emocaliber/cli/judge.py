@@ -190,6 +190,10 @@ def _apply(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.recalibration import AFTER, BEFORE, BINS, apply_file
 
     card = apply_file(arguments.map, arguments.predictions, arguments.out, columns_of(arguments))
+    print(f"The recalibrated rows: {arguments.out}")
+    if card is None:
+        print("No row says what is correct, so that nothing is judged.")
+        return
     shown = {"brier": "Brier", "ece": "ECE"}
     for name in (BEFORE, AFTER):
         values = card.method(name).find("all").headline
@@ -208,4 +212,3 @@ def _apply(arguments: argparse.Namespace) -> None:
     print(f"{'change':<7} " + "  ".join(parts))
     n = card.method(AFTER).find("all").n
     print(f"({n} rows; ECE with {BINS} bins; 95 % intervals of the paired difference)")
-    print(f"The recalibrated rows: {arguments.out}")

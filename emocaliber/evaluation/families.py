@@ -67,7 +67,8 @@ def metric_families(
     if second is not None:
         families["second panel"] = second
     if truth.min() < truth.max():
-        families["label"] = classification.label_family(rows, truth, predicted, usable, len(table.labels))
+        known = len({label for name in tasks for label in suite.tasks[name].labels})
+        families["label"] = classification.label_family(rows, truth, predicted, usable, len(table.labels), known)
     if votes is not None and distributions is not None and np.isfinite(distributions[rows[voted]]).any():
         inside, columns = rows[voted], label_codes(table, suite, tasks)
         labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)

@@ -110,14 +110,17 @@ class _Raw:
     delimiter: str = ","
 
 
-def read_table(path: Path, columns: Columns = RECOGNISED) -> Table:
-    """The rows of a table. Raises UserError that names the file, and all faults of its cells with line and column."""
+def read_table(path: Path, columns: Columns = RECOGNISED, *, unlabelled: bool = False) -> Table:
+    """The rows of a table; `unlabelled` rows, which do not say what is correct, are let through on request.
+
+    Raises UserError that names the file, and all faults of its cells with line and column.
+    """
     with open_text(path) as file:
         raw = _raw(path, file)
     if not raw.cells:
         raise UserError(f"{path} holds a header line and no row")
-    used = _used(path, raw, columns)
-    return _Reader(path, raw, used, columns.percent).table()
+    used = _used(path, raw, columns, unlabelled)
+    return _Reader(path, raw, used, columns.percent, unlabelled).table()
 
 
 def _raw(path: Path, file: BinaryIO) -> _Raw:
@@ -213,7 +216,7 @@ def _delimiter(header: str) -> str:
     return max(",;\t|", key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
 
 
-def _used(path: Path, raw: _Raw, columns: Columns) -> dict[str, int]:
+def _used(path: Path, raw: _Raw, columns: Columns, unlabelled: bool) -> dict[str, int]:
     """The position of each role's column. Raises UserError where one that is needed, or was named, is not there."""
     plain = [_plain(name) for name in raw.header]
     used: dict[str, int] = {}
@@ -225,7 +228,7 @@ def _used(path: Path, raw: _Raw, columns: Columns) -> dict[str, int]:
     if columns.correct is None and {"label", "prediction"} <= used.keys() and (columns.label or columns.prediction):
         used.pop("correct", None)
     needs_labels = not {"label", "prediction"} <= used.keys()
-    if "confidence" in used and ("correct" in used or not needs_labels):
+    if "confidence" in used and ("correct" in used or not needs_labels or unlabelled):
         return used
     raise UserError(f"{path}, {raw.place} 1: {_no_header(raw.header, used)}")
 
@@ -258,8 +261,8 @@ def _no_header(header: list[str], used: Mapping[str, int]) -> str:
 class _Reader:
     """One table's cells, read with all their faults."""
 
-    def __init__(self, path: Path, raw: _Raw, used: dict[str, int], percent: bool) -> None:
-        self.path, self.raw, self.used = path, raw, used
+    def __init__(self, path: Path, raw: _Raw, used: dict[str, int], percent: bool, unlabelled: bool) -> None:
+        self.path, self.raw, self.used, self.unlabelled = path, raw, used, unlabelled
         self.faults: list[str] = []
         self.signs = [str(cells[used["confidence"]]).rstrip().endswith("%") for cells in raw.cells
                       if len(cells) > used["confidence"] and not _missing(cells[used["confidence"]])]  # fmt: skip
@@ -315,18 +318,20 @@ class _Reader:
             return ""
         return str(value).strip()
 
-    def _labels(self, cells: Sequence[Any], where: str) -> tuple[str, str | None]:
+    def _labels(self, cells: Sequence[Any], where: str) -> tuple[str | None, str | None]:
         """Truth and predicted label, in the spelling that the table used first."""
-        if "correct" in self.used:
+        if "correct" in self.used or "prediction" not in self.used:
             text = self._text(cells, "correct").casefold()
+            if not text and self.unlabelled:
+                return None, RIGHT
             if text not in TRUE | FALSE:
                 self._fault(where, "correct", f"must be 1 or 0, true or false, yes or no; it is {text!r}")
             return RIGHT, RIGHT if text in TRUE else WRONG
         truth, predicted = self._text(cells, "label"), self._text(cells, "prediction")
-        if not truth:
+        if not truth and not self.unlabelled:
             self._fault(where, "label", "is empty; every row needs its true label")
-        spelled = [self.spelling.setdefault(label.casefold(), label) for label in (truth, predicted)]
-        return spelled[0], spelled[1] if predicted else None
+        spelled = [self.spelling.setdefault(label.casefold(), label) or None for label in (truth, predicted)]
+        return spelled[0], spelled[1]
 
     def _confidence(self, cell: Any, where: str) -> float | None:
         if _missing(cell):

@@ -89,14 +89,15 @@ def fit_file(
     return Fit(fitted, len(usable), tried, notes + _at_bounds(fitted))
 
 
-def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> Scorecard:
-    """Map the rows of a file of predictions, write them, and judge them before and after, on the same rows.
+def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> Scorecard | None:
+    """Map the rows of a file of predictions, write them, and judge those that have a label before and after; None where
+    none has one.
 
     A table is written as it was, with a column `recalibrated_confidence` in the unit of its confidences. Raises
     UserError where a row was used to fit the map: its figures would flatter it.
     """
     recalibrator, fitted_on = read_map(path)
-    file = _File.read(predictions, columns)
+    file = _File.read(predictions, columns, unlabelled=True)
     if not file.rows:
         raise UserError(f"{predictions} holds no row; a run writes one for every sample, refused ones too")
     reused = next((row.id for row, mark in zip(file.rows, file.hashes, strict=True) if mark in fitted_on), None)
@@ -110,7 +111,8 @@ def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECO
         write_predictions(out, mapped)
     else:
         write_atomically(out, [_with_column(file.table, mapped)])
-    return _judged(file.rows, mapped)
+    labelled = [pair for pair in zip(file.rows, mapped, strict=True) if pair[0].truth is not None]
+    return _judged(*zip(*labelled, strict=True)) if labelled else None
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,12 @@ class _File:
     table: Table | None
 
     @classmethod
-    def read(cls, path: Path, columns: Columns) -> _File:
-        """Raises UserError for a file that cannot be read."""
+    def read(cls, path: Path, columns: Columns, *, unlabelled: bool = False) -> _File:
+        """Raises UserError for a file that cannot be read; unless `unlabelled`, also for a row without a label."""
         if not is_table(path):
-            rows = list(read_lines(path))
+            rows = list(read_lines(path, unlabelled=unlabelled))
             return cls(path, rows, [row_hash(row) for row in rows], None)
-        table = read_table(path, columns)
+        table = read_table(path, columns, unlabelled=unlabelled)
         content = hashlib.sha256(path.read_bytes()).hexdigest() if table.numbered else ""
         return cls(path, table.rows, [row_hash(row, content) for row in table.rows], table)
 

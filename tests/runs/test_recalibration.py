@@ -52,6 +52,7 @@ def test_the_scorecard_after_is_better_than_before(files: tuple[Path, Path], tmp
     held, test = files
     fit_file([held], "confidence", "beta", tmp_path / "map.json", per_task=True)
     card = apply_file(tmp_path / "map.json", test, tmp_path / "mapped.jsonl")
+    assert card is not None
     assert value(card, AFTER, "brier") < value(card, BEFORE, "brier") - 0.01
     assert value(card, AFTER, "ece") < value(card, BEFORE, "ece") / 2
     other = score_files([test, tmp_path / "mapped.jsonl"], replicates=20)
@@ -144,6 +145,7 @@ def test_the_map_chosen_for_saturated_confidences_lowers_the_brier_score_of_unse
 ):
     fit = fit_file([certain[0]], "confidence", None, tmp_path / "map.json", per_task=True)
     card = apply_file(tmp_path / "map.json", certain[1], tmp_path / "out.jsonl")
+    assert card is not None
     assert value(card, AFTER, "brier") < value(card, BEFORE, "brier")
     assert value(card, AFTER, "ece") < value(card, BEFORE, "ece")
     assert [result.after for result in fit.tried] == sorted(result.after for result in fit.tried)
@@ -238,3 +240,29 @@ def test_a_table_becomes_a_prediction_file_where_out_says_so(tmp_path: Path):
     fit_file([table(tmp_path / "held.csv", 800, 0)], "confidence", None, tmp_path / "map.json", per_task=True)
     apply_file(tmp_path / "map.json", table(tmp_path / "test.csv", 50, 1), tmp_path / "out.jsonl")
     assert len(list(read_predictions(tmp_path / "out.jsonl"))) == 50
+
+
+def test_rows_without_a_label_are_mapped_and_not_judged(files: tuple[Path, Path], tmp_path: Path):
+    fitted = fit_file([files[0]], "confidence", "beta", tmp_path / "map.json", per_task=True).recalibrator
+    rows = list(read_predictions(files[1]))
+    mixed = [replace(row, truth=None) if number % 2 else row for number, row in enumerate(rows)]
+    write_predictions(tmp_path / "mixed.jsonl", mixed)
+    card = apply_file(tmp_path / "map.json", tmp_path / "mixed.jsonl", tmp_path / "out.jsonl")
+    mapped = list(read_predictions(tmp_path / "out.jsonl", unlabelled=True))
+    assert [row.confidence for row in mapped] == [row.confidence for row in fitted.apply(rows, "m")]
+    assert card is not None
+    assert card.method(AFTER).find("all").n == len(rows) / 2
+    write_predictions(tmp_path / "none.jsonl", [replace(row, truth=None) for row in rows])
+    assert apply_file(tmp_path / "map.json", tmp_path / "none.jsonl", tmp_path / "out.jsonl") is None
+
+
+@pytest.mark.parametrize("header", ["confidence", "confidence;correct", "confidence;label;prediction"])
+def test_a_table_without_what_is_correct_is_mapped(tmp_path: Path, header: str, capsys: pytest.CaptureFixture[str]):
+    fit_file([table(tmp_path / "held.csv", 800, 0)], "confidence", None, tmp_path / "map.json", per_task=True)
+    cells = {"confidence": "0.9", "confidence;correct": "0.9;", "confidence;label;prediction": "0.9;;joy"}[header]
+    (tmp_path / "new.csv").write_text(f"{header}\n{cells}\n")
+    assert main(["recalibrate", "apply", str(tmp_path / "map.json"), str(tmp_path / "new.csv"), "--out",
+                 str(tmp_path / "out.csv")]) == 0  # fmt: skip
+    mapped = (tmp_path / "out.csv").read_text().splitlines()
+    assert 0.4 < float(mapped[1].replace(";", ",").split(",")[-1]) < 0.8
+    assert "nothing is judged" in capsys.readouterr().out
