@@ -10,22 +10,25 @@ BIN = .venv/bin
 export OMP_NUM_THREADS ?= 1
 demo: export OMP_NUM_THREADS = 2
 
-.PHONY: help demo check test python
+.PHONY: help demo lint check test python
 
 help:
 	@echo "make demo    train the tiny model through the three stages on embedded data; report in out/demo"
-	@echo "make check   lint, formatting, types and the quick tests"
+	@echo "make lint    linter, formatter and strict types"
+	@echo "make check   the same and the quick tests"
 	@echo "make test    every test, those that train, serve or start processes included"
 
 demo: python
 	@$(PYTHON) scripts/setup_environment.py train
 	$(BIN)/emocaliber run recipes/tiny --out out/demo
 
-check: python
+lint: python
 	@$(PYTHON) scripts/setup_environment.py test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/pytest -m "not slow"
 
 # A test that waits for ever is named after ten minutes (pyproject.toml), and ends its process; the other goes on.

@@ -57,6 +57,6 @@ def _row(
         source=Source.VERBALIZED,
         method=method,
         votes=counted if votes else None,
-        distribution={one: confidence if one == label else rest for one in LABELS} if distribution else None,
+        distribution={other: confidence if other == label else rest for other in LABELS} if distribution else None,
         probability=None if refused else min(1.0, confidence / 2 + 0.3),
     )

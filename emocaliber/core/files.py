@@ -102,8 +102,8 @@ def located(path: Path) -> Path:
     """`path` where it is there; a path of the clone ("recipes/tiny/1-label.yaml") else as it ships with the package."""
     if not path.exists():
         for name in SHIPPED:
-            if path.is_relative_to(name) and (found := shipped_folder(name) / path.relative_to(name)).exists():
-                return found
+            if path.is_relative_to(name) and (beside := shipped_folder(name) / path.relative_to(name)).exists():
+                return beside
     return path
 
 

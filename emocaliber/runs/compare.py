@@ -181,10 +181,10 @@ def write_features(
     folder = embedded_base() if model == "tiny" else model
     written = []
     for name in data:
-        asked = question or QUESTIONS.get(name, QUESTION)
-        found = view_set(_samples(name), FeatureExtractor(folder, asked, batch_size=batch_size), on_progress)
-        written.append(out / f"{found.task}.npz")
-        write_views(written[-1], found)
+        prompt = question or QUESTIONS.get(name, QUESTION)
+        views = view_set(_samples(name), FeatureExtractor(folder, prompt, batch_size=batch_size), on_progress)
+        written.append(out / f"{views.task}.npz")
+        write_views(written[-1], views)
     return written
 
 

@@ -71,8 +71,8 @@ def read_evaluation(path: Path) -> Evaluation:
     suite = None if "suite" not in values else Path(values["suite"])
     if suite is not None:
         load_suite(suite)
-    asked = {key: value for key, value in values.items() if key not in OURS}
-    return Evaluation(tuple(map(str, values["data"])), suite, _settings(path, asked))
+    settings = {key: value for key, value in values.items() if key not in OURS}
+    return Evaluation(tuple(map(str, values["data"])), suite, _settings(path, settings))
 
 
 def _settings(path: Path, values: Mapping[str, Any]) -> PredictSettings:

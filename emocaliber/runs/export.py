@@ -116,7 +116,7 @@ def card(stage: Finished, *, merged: bool, scorecard: str) -> str:
         "pipeline_tag": "image-text-to-text",
         "tags": ["emotion-recognition", "calibration", "verbalized-confidence", "emocaliber"],
     }
-    kept = {key: value for key, value in recipe.items() if key != "trainer"} | recipe["trainer"]
+    settings = {key: value for key, value in recipe.items() if key != "trainer"} | recipe["trainer"]
     lines = [
         "---",
         *(f"{key}: {json.dumps(value)}" for key, value in head.items()),
@@ -136,10 +136,10 @@ def card(stage: Finished, *, merged: bool, scorecard: str) -> str:
         "",
         "## How it was trained",
         f"emocaliber {__version__}; data: "
-        + ", ".join(f"{name} ({found})" for name, found in stage.inputs["data"].items())
+        + ", ".join(f"{name} ({digest})" for name, digest in stage.inputs["data"].items())
         + f"; splits: {', '.join(recipe['splits'])}.",
         "```yaml",
-        *(f"{key}: {json.dumps(value)}" for key, value in kept.items()),
+        *(f"{key}: {json.dumps(value)}" for key, value in settings.items()),
         "```",
     ]
     return "\n".join(lines) + "\n"

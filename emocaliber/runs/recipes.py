@@ -118,10 +118,12 @@ def _text(keys: dict[str, Key]) -> str:
 
 def main() -> None:
     """Write the file anew, a key a line."""
-    found = from_trl()
-    own = ",\n ".join(f"{json.dumps(name)}: {{\n  {_text(keys)}\n }}" for name, keys in found.own.items())
-    trackers = json.dumps(found.trackers)
-    FILE.write_text(f'{{"trackers": {trackers},\n"shared": {{\n  {_text(found.shared)}\n}},\n"own": {{\n {own}\n}}}}\n')
+    current = from_trl()
+    own = ",\n ".join(f"{json.dumps(name)}: {{\n  {_text(keys)}\n }}" for name, keys in current.own.items())
+    trackers = json.dumps(current.trackers)
+    FILE.write_text(
+        f'{{"trackers": {trackers},\n"shared": {{\n  {_text(current.shared)}\n}},\n"own": {{\n {own}\n}}}}\n'
+    )
     print(FILE)
 
 
@@ -192,8 +194,8 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
 
 def files_of(path: Path) -> list[Path]:
     """The recipes of a folder, its evaluate.yaml among them, or the one file. Raises UserError where there is none."""
-    found = located(path)
-    files = sorted(found.glob("*.yaml")) if found.is_dir() else [found]
+    place = located(path)
+    files = sorted(place.glob("*.yaml")) if place.is_dir() else [place]
     if not files:
         raise UserError(f"{path}: no *.yaml lies in this folder")
     return files

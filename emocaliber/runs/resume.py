@@ -88,8 +88,8 @@ def _flat(inputs: Any, name: str = "") -> dict[str, Any]:
         return {name: inputs}
     return {
         key: value
-        for part, found in inputs.items()
-        for key, value in _flat(found, f"{name}.{part}" if name else str(part)).items()
+        for part, content in inputs.items()
+        for key, value in _flat(content, f"{name}.{part}" if name else str(part)).items()
     }
 
 

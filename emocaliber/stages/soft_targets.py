@@ -91,7 +91,7 @@ def field_tensors(
     """One field's paths and targets as tensors; rows without them are zeros.
 
     `places`, `tokens`, `counts` [n, options, steps]; `shares` [n, options], the targets; `rest` [n, options], the log
-    of each option's part of what its companions share; `given` [n].
+    of each option's part of what its companions share; `has_target` [n].
     """
     options = max((len(options_of.steps) for options_of in paths if options_of), default=1)
     longest = max((len(step) for options_of in paths if options_of for step in options_of.steps), default=1)
@@ -108,8 +108,15 @@ def field_tensors(
                 places[n, k, b], tokens[n, k, b], counts[n, k, b] = int(first[n]) + place, token, True
             parts = torch.tensor([max(target[other], _FLOOR) for other in options_of.companions[k]])
             rest[n, k] = (max(target[k], _FLOOR) / parts.sum()).log()
-    given = torch.tensor([options_of is not None for options_of in paths])
-    return {"places": places, "tokens": tokens, "counts": counts, "shares": shares, "rest": rest, "given": given}
+    has_target = torch.tensor([options_of is not None for options_of in paths])
+    return {
+        "places": places,
+        "tokens": tokens,
+        "counts": counts,
+        "shares": shares,
+        "rest": rest,
+        "has_target": has_target,
+    }
 
 
 def answer_places(goal: torch.Tensor) -> torch.Tensor:
@@ -175,13 +182,13 @@ class SoftTargetTrainer(SFTTrainer):
         places = answer_places(goal)
         if self.packing:
             line = packed(self.accelerator.unwrap_model(model), inputs)
-            asked = line[ROWS].gather(1, places)
-            outputs = model(**line, **{LOOKED_AT: asked}, use_cache=False, logits_to_keep=asked.flatten())
+            looked_at = line[ROWS].gather(1, places)
+            outputs = model(**line, **{LOOKED_AT: looked_at}, use_cache=False, logits_to_keep=looked_at.flatten())
             logits = outputs.logits.view(*places.shape, -1)
         else:
-            kept = int(places.min())
-            places = torch.arange(kept, goal.shape[1], device=goal.device).expand(len(goal), -1)
-            outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - kept + 1)
+            first = int(places.min())
+            places = torch.arange(first, goal.shape[1], device=goal.device).expand(len(goal), -1)
+            outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - first + 1)
             logits = outputs.logits[:, :-1]
         logs = F.log_softmax(logits.float(), -1)
         loss = self._row_losses(logs, goal, places, **soft).mean()
@@ -202,7 +209,7 @@ class SoftTargetTrainer(SFTTrainer):
         written = logs.gather(-1, goal.gather(1, places).clamp(min=0).unsqueeze(-1)).squeeze(-1)
         rows = -(written * plain.gather(1, places)).sum(1)
         rows = rows - (label_field["shares"] * option_logs(logs, label_field, first)).sum(-1)
-        if not bool(level_field["given"].any()):
+        if not bool(level_field["has_target"].any()):
             return rows
         levels = self.level_loss(option_logs(logs, level_field, first), level_field["shares"], correct)
-        return rows + torch.where(level_field["given"], levels, 0.0)
+        return rows + torch.where(level_field["has_target"], levels, 0.0)

@@ -12,17 +12,17 @@ LABELS = 4
 def opinions(count: int, rows: int = 200, seed: int = 0, dtype: torch.dtype = torch.float64) -> list[Opinion]:
     """Opinions of evidence between none and about 10⁶, many labels without any."""
     chance = torch.Generator().manual_seed(seed)
-    found = []
+    drawn = []
     for _ in range(count):
         size = 10 ** (torch.rand(rows, LABELS, generator=chance, dtype=torch.float64) * 6)
-        kept = torch.rand(rows, LABELS, generator=chance) < 0.6
-        found.append(from_evidence((size * kept).to(dtype)))
-    return found
+        nonzero = torch.rand(rows, LABELS, generator=chance) < 0.6
+        drawn.append(from_evidence((size * nonzero).to(dtype)))
+    return drawn
 
 
-def close(one: Opinion, other: Opinion, tolerance: float = 1e-9) -> bool:
-    return torch.allclose(one.belief, other.belief, atol=tolerance) and torch.allclose(
-        one.uncertainty, other.uncertainty, rtol=1e-5, atol=tolerance
+def close(first: Opinion, other: Opinion, tolerance: float = 1e-9) -> bool:
+    return torch.allclose(first.belief, other.belief, atol=tolerance) and torch.allclose(
+        first.uncertainty, other.uncertainty, rtol=1e-5, atol=tolerance
     )
 
 

@@ -38,11 +38,13 @@ TARGET = torch.tensor([[0.6, 0.4, 0.0], [0.2, 0.2, 0.6]]).repeat(3, 1)
 
 def test_it_is_nearer_to_the_raters_than_cross_entropy_on_the_majority():
     shares = distribution(NEW_VOTES, "votes")
-    found = {
+    trained = {
         target: Estimator(msgspec.structs.replace(SETTINGS, target=target), QUICK).fit(VIEWS, TRUTH, votes=VOTES)
         for target in ("shares", "majority")
     }
-    close = {target: bhattacharyya(shares, one.predict_proba(NEW)).mean() for target, one in found.items()}
+    close = {
+        target: bhattacharyya(shares, estimator.predict_proba(NEW)).mean() for target, estimator in trained.items()
+    }
     assert close["shares"] > close["majority"] + 0.005
 
 
@@ -77,6 +79,9 @@ def test_both_divergences_are_least_at_the_raters_shares():
 
 
 def test_uncertainty_is_what_student_and_experts_do_not_agree_on():
-    one = Estimator(SETTINGS, QUICK).fit(VIEWS, TRUTH, votes=VOTES)
+    estimator = Estimator(SETTINGS, QUICK).fit(VIEWS, TRUTH, votes=VOTES)
     contradicting = {"clear": VIEWS["clear"], "noisy": np.roll(VIEWS["noisy"], 1, axis=0)}
-    assert one.predict_opinion(contradicting).uncertainty.mean() > one.predict_opinion(VIEWS).uncertainty.mean()
+    assert (
+        estimator.predict_opinion(contradicting).uncertainty.mean()
+        > estimator.predict_opinion(VIEWS).uncertainty.mean()
+    )

@@ -68,9 +68,9 @@ def test_where_half_the_rows_clash_fused_confidence_tells_right_from_wrong_bette
     gains = []
     for view in SWAPPED:
         clash = conflicting(test.views, [view], test.labels.tolist(), 0.5)
-        found = [
+        values = [
             auroc(shares, classes[shares.argmax(1)] == test.labels)
             for shares in (fused().predict_proba(clash), averaged(clash))
         ]
-        gains.append(found[0] - found[1])
+        gains.append(values[0] - values[1])
     assert np.mean(gains) > 0.02

@@ -76,8 +76,8 @@ def test_without_any_view_nothing_is_known(name: str):
 
 @pytest.mark.parametrize("name", ["tmc", "etmc"])
 def test_a_missing_view_leaves_more_uncertainty(name: str):
-    whole = fitted(name).predict_opinion(NEW).uncertainty
-    assert fitted(name).predict_opinion({"noisy": NEW["noisy"]}).uncertainty.mean() > 1.5 * whole.mean()
+    complete = fitted(name).predict_opinion(NEW).uncertainty
+    assert fitted(name).predict_opinion({"noisy": NEW["noisy"]}).uncertainty.mean() > 1.5 * complete.mean()
 
 
 def test_held_out_rows_are_a_share_of_each_label():
@@ -88,38 +88,38 @@ def test_held_out_rows_are_a_share_of_each_label():
 
 def test_held_out_rows_teach_nothing():
     still = msgspec.structs.replace(QUICK, calibrate=False, scaling="minmax")
-    one = Estimator(SMALL["tmc"], still).fit(VIEWS, TRUTH)
+    estimator = Estimator(SMALL["tmc"], still).fit(VIEWS, TRUTH)
     order = np.arange(len(TRUTH))
-    order[one.held_out_rows] = one.held_out_rows[::-1]
+    order[estimator.held_out_rows] = estimator.held_out_rows[::-1]
     other = Estimator(SMALL["tmc"], still).fit({name: view[order] for name, view in VIEWS.items()}, TRUTH)
-    assert np.array_equal(one.predict_proba(NEW), other.predict_proba(NEW))
+    assert np.array_equal(estimator.predict_proba(NEW), other.predict_proba(NEW))
 
 
 def test_validation_rows_that_are_given_are_used_and_none_are_held_out():
-    one = Estimator(SMALL["tmc"], QUICK).fit(VIEWS, TRUTH, validation=(NEW, NEW_TRUTH, None))
-    assert not len(one.held_out_rows)
-    assert one.trusted_threshold is not None
+    estimator = Estimator(SMALL["tmc"], QUICK).fit(VIEWS, TRUTH, validation=(NEW, NEW_TRUTH, None))
+    assert not len(estimator.held_out_rows)
+    assert estimator.trusted_threshold is not None
 
 
 def test_early_stopping_keeps_the_best_epoch_not_the_last():
     patient = msgspec.structs.replace(QUICK, patience=3, epochs=60, learning_rate=0.05, calibrate=False)
     noisy = {"noisy": VIEWS["noisy"]}
     lines: list[str] = []
-    one = Estimator(SMALL["softmax"], patient).fit(noisy, TRUTH, on_progress=lines.append)
+    estimator = Estimator(SMALL["softmax"], patient).fit(noisy, TRUTH, on_progress=lines.append)
     scores = [float(line.rsplit(" ", 1)[1]) for line in lines]
-    held = one.held_out_rows
+    held = estimator.held_out_rows
     right = np.searchsorted(LABELS, TRUTH[held])
-    kept = -np.log(one.predict_proba({"noisy": VIEWS["noisy"][held]})[np.arange(len(held)), right]).mean()
+    least = -np.log(estimator.predict_proba({"noisy": VIEWS["noisy"][held]})[np.arange(len(held)), right]).mean()
     assert len(lines) < 60
     assert scores.index(min(scores)) == len(scores) - 4
-    assert kept == pytest.approx(min(scores), abs=1e-4)
+    assert least == pytest.approx(min(scores), abs=1e-4)
 
 
 def test_without_validation_rows_nothing_is_fitted_on_them():
     bare = msgspec.structs.replace(QUICK, validation=0.0)
-    one = Estimator(SMALL["tmc"], bare).fit(VIEWS, TRUTH)
-    assert one.temperature == 1.0
-    assert one.trusted_threshold is None
+    estimator = Estimator(SMALL["tmc"], bare).fit(VIEWS, TRUTH)
+    assert estimator.temperature == 1.0
+    assert estimator.trusted_threshold is None
 
 
 def test_the_temperature_changes_confidences_not_the_order_of_labels():
@@ -131,8 +131,8 @@ def test_the_temperature_changes_confidences_not_the_order_of_labels():
 @pytest.mark.parametrize("network", [Tmc(hidden=(16,)), Amber2(hidden=(16,))])
 def test_a_feature_that_never_varies_does_no_harm(network: Network):
     flat = {**VIEWS, "flat": np.ones((len(TRUTH), 2))}
-    one = Estimator(network, QUICK).fit(flat, TRUTH, votes=VOTES)
-    assert np.isfinite(one.predict_proba(flat)).all()
+    estimator = Estimator(network, QUICK).fit(flat, TRUTH, votes=VOTES)
+    assert np.isfinite(estimator.predict_proba(flat)).all()
 
 
 def test_integers_may_be_labels():
@@ -164,7 +164,7 @@ def test_votes_that_do_not_fit_are_refused():
 
 
 def test_what_is_not_trained_says_so(tmp_path: Path):
-    for ask in (lambda one: one.predict(VIEWS), lambda one: one.save(tmp_path)):
+    for ask in (lambda estimator: estimator.predict(VIEWS), lambda estimator: estimator.save(tmp_path)):
         with pytest.raises(UserError, match="not trained; call fit"):
             ask(Estimator(SMALL["tmc"]))
 

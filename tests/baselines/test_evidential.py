@@ -32,16 +32,16 @@ def _term(concentration: Tensor, weight: float) -> Tensor:
 
 def test_tmc_s_loss_is_the_paper_s_over_views_and_what_they_say_together():
     model = _model(Tmc(hidden=(), evidence="softplus", objective="digamma", kl_weight=1.0, annealing=50))
-    one, two = model.opinions(INPUTS)
-    terms = [_term(to_dirichlet(each), 5 / 50) for each in (one, two, reduced_dempster([one, two]))]
+    first, second = model.opinions(INPUTS)
+    terms = [_term(to_dirichlet(each), 5 / 50) for each in (first, second, reduced_dempster([first, second]))]
     assert torch.allclose(model.loss(INPUTS, TARGET, epoch=5), torch.stack(terms).sum())
 
 
 def test_ecml_s_conflict_weighs_as_if_the_terms_were_averaged():
     with_conflict, without = (_model(Ecml(hidden=(), conflict_weight=weight)) for weight in (2.0, 0.0))
-    one, two = without.opinions(INPUTS)
+    first, second = without.opinions(INPUTS)
     added = with_conflict.loss(INPUTS, TARGET, 1) - without.loss(INPUTS, TARGET, 1)
-    assert torch.allclose(added, 3 * 2.0 * degree_of_conflict(one, two).mean(), atol=1e-5)
+    assert torch.allclose(added, 3 * 2.0 * degree_of_conflict(first, second).mean(), atol=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 3.0])

@@ -37,7 +37,7 @@ def test_a_batch_changes_nothing(extractor: FeatureExtractor):
     together = extractor.views(samples)
     alone = [extractor.views([sample]) for sample in samples]
     for name, values in together.items():
-        assert np.allclose(values, np.concatenate([one[name] for one in alone]), atol=1e-3)
+        assert np.allclose(values, np.concatenate([views[name] for views in alone]), atol=1e-3)
 
 
 @pytest.mark.slow
@@ -72,14 +72,14 @@ def test_every_familys_architecture_gives_finite_views_of_every_picture(family: 
 def test_labels_votes_and_clusters_survive_the_file(extractor: FeatureExtractor, tmp_path: Path):
     samples = _few()
     write_views(tmp_path / "emoji.npz", view_set(samples, extractor))
-    found = read_views(tmp_path / "emoji.npz")
+    stored = read_views(tmp_path / "emoji.npz")
     test = [sample for sample in samples if sample.split == "test"]
-    rows = found.splits["test"]
-    assert (found.task, found.classes) == ("emoji", samples[0].candidates)
+    rows = stored.splits["test"]
+    assert (stored.task, stored.classes) == ("emoji", samples[0].candidates)
     assert rows.ids.tolist() == [sample.id for sample in test]
     assert rows.clusters.tolist() == [sample.cluster for sample in test]
     assert rows.votes is not None
-    assert rows.votes[0].tolist() == [(test[0].votes or {}).get(label, 0) for label in found.classes]
+    assert rows.votes[0].tolist() == [(test[0].votes or {}).get(label, 0) for label in stored.classes]
 
 
 def test_a_sample_without_a_label_is_named():

@@ -92,10 +92,10 @@ def test_a_confidence_is_best_at_the_true_class_s_probability_and_does_not_pull_
 
 def test_the_trusted_cross_entropy_of_an_honest_confidence_is_the_cross_entropy():
     logs = torch.tensor([[0.7, 0.3]]).log()
-    found = trusted_cross_entropy(logs, torch.tensor([0.7]), torch.tensor([[1.0, 0.0]]))
-    assert found.item() == pytest.approx(-logs[0, 0].item())
+    loss = trusted_cross_entropy(logs, torch.tensor([0.7]), torch.tensor([[1.0, 0.0]]))
+    assert loss.item() == pytest.approx(-logs[0, 0].item())
 
 
 def test_the_jensen_shannon_divergence_is_zero_for_equals_and_ln_2_for_opposites():
-    one, other = torch.tensor([[1.0, 0.0], [0.3, 0.7]]), torch.tensor([[0.0, 1.0], [0.3, 0.7]])
-    assert jensen_shannon(one, other).tolist() == pytest.approx([0.6931, 0.0], abs=1e-4)
+    first, other = torch.tensor([[1.0, 0.0], [0.3, 0.7]]), torch.tensor([[0.0, 1.0], [0.3, 0.7]])
+    assert jensen_shannon(first, other).tolist() == pytest.approx([0.6931, 0.0], abs=1e-4)

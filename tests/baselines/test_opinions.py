@@ -31,9 +31,9 @@ def test_evidence_survives_the_way_there_and_back_in_float32(size: float):
 
 
 def test_the_projected_probability_is_the_mean_of_the_dirichlet():
-    one = opinions(1)[0]
-    alpha = to_dirichlet(one)
-    assert torch.allclose(one.projected, alpha / alpha.sum(-1, keepdim=True))
+    sample = opinions(1)[0]
+    alpha = to_dirichlet(sample)
+    assert torch.allclose(sample.projected, alpha / alpha.sum(-1, keepdim=True))
 
 
 def test_a_dirichlet_survives_the_way_there_and_back_with_another_base_rate_and_prior_weight():
@@ -58,16 +58,16 @@ def test_the_evidence_of_a_dogmatic_opinion_is_finite_and_huge():
 
 
 def test_full_trust_changes_nothing_and_no_trust_leaves_nothing():
-    one = opinions(1)[0]
-    rows = one.uncertainty
-    assert close(discounted(one, torch.ones_like(rows)), one)
-    assert close(discounted(one, torch.zeros_like(rows)), vacuous(one))
+    sample = opinions(1)[0]
+    rows = sample.uncertainty
+    assert close(discounted(sample, torch.ones_like(rows)), sample)
+    assert close(discounted(sample, torch.zeros_like(rows)), vacuous(sample))
 
 
 def test_trust_in_a_chain_multiplies():
-    one = opinions(1)[0]
-    trust = torch.full_like(one.uncertainty, 0.5)
-    assert close(discounted(discounted(one, trust), trust), discounted(one, trust**2))
+    sample = opinions(1)[0]
+    trust = torch.full_like(sample.uncertainty, 0.5)
+    assert close(discounted(discounted(sample, trust), trust), discounted(sample, trust**2))
 
 
 def test_members_that_agree_leave_no_uncertainty():
@@ -77,9 +77,9 @@ def test_members_that_agree_leave_no_uncertainty():
 
 def test_members_that_contradict_each_other_leave_uncertainty_and_project_as_wanted():
     members = torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]])
-    found = agreed(members, members.mean(0))
-    assert found.uncertainty.item() == pytest.approx(0.8)
-    assert torch.allclose(found.projected, members.mean(0))
+    fused = agreed(members, members.mean(0))
+    assert fused.uncertainty.item() == pytest.approx(0.8)
+    assert torch.allclose(fused.projected, members.mean(0))
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,13 @@ def _file(folder: Path, **changed: Any) -> Path:
 
 
 def test_the_keys_of_an_npz_become_views_labels_votes_and_ids(tmp_path: Path):
-    found = read_views(_file(tmp_path))
-    assert found.classes == ("0", "1", "2", "10")
-    assert list(found.splits["train"].views) == ["audio"]
-    assert found.splits["test"].ids.tolist() == ["a", "b"]
-    assert found.splits["train"].ids[0] == "views/train/0"
-    assert found.splits["train"].votes is not None
-    assert found.splits["test"].votes is None
+    view_set = read_views(_file(tmp_path))
+    assert view_set.classes == ("0", "1", "2", "10")
+    assert list(view_set.splits["train"].views) == ["audio"]
+    assert view_set.splits["test"].ids.tolist() == ["a", "b"]
+    assert view_set.splits["train"].ids[0] == "views/train/0"
+    assert view_set.splits["train"].votes is not None
+    assert view_set.splits["test"].votes is None
 
 
 def test_what_is_written_is_read_again(tmp_path: Path):
@@ -105,9 +105,9 @@ def test_a_corpus_in_parquet_is_read_with_its_votes_and_missing_views(tmp_path: 
         _utterance("s01_2", "train", "sad", None),
         _utterance("s02_1", "test", "sad", [3.0, 4.0]),
     ]
-    found = read_views(_parquet(tmp_path, rows))
-    train = found.splits["train"]
-    assert found.classes == ("happy", "neutral", "sad")
+    view_set = read_views(_parquet(tmp_path, rows))
+    train = view_set.splits["train"]
+    assert view_set.classes == ("happy", "neutral", "sad")
     assert np.isnan(train.views["text"]).tolist() == [[False, False], [True, True]]
     assert train.votes is not None
     assert train.votes.tolist() == [[2, 1, 0], [0, 1, 2]]
@@ -116,8 +116,8 @@ def test_a_corpus_in_parquet_is_read_with_its_votes_and_missing_views(tmp_path: 
 
 def test_a_view_that_a_whole_split_lacks_is_left_out_of_it(tmp_path: Path):
     rows = [_utterance("1", "train", "happy", [1.0]), _utterance("2", "train", "sad", [2.0])]
-    found = read_views(_parquet(tmp_path, [*rows, _utterance("3", "test", "sad", None)]))
-    assert list(found.splits["test"].views) == ["audio"]
+    view_set = read_views(_parquet(tmp_path, [*rows, _utterance("3", "test", "sad", None)]))
+    assert list(view_set.splits["test"].views) == ["audio"]
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_a_column_of_another_type_is_named(tmp_path: Path, column: dict[str, Any
 def test_labels_of_any_kind_are_read_as_text(tmp_path: Path, labels: list[Any]):
     tests = np.array(labels[:2]) if not isinstance(labels[0], float) else np.array([1, 2])
     changed = {"label_train": np.array(labels), "label_test": tests, "votes_train": None}
-    found = read_views(_file(tmp_path, **changed))
-    assert len(found.classes) == 3
-    assert set(found.classes) in ({"joy", "fear", "awe"}, {"1", "2", "3"})
-    assert set(found.splits["test"].labels) <= set(found.classes)
+    view_set = read_views(_file(tmp_path, **changed))
+    assert len(view_set.classes) == 3
+    assert set(view_set.classes) in ({"joy", "fear", "awe"}, {"1", "2", "3"})
+    assert set(view_set.splits["test"].labels) <= set(view_set.classes)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_a_matlab_file_is_read_with_the_names_of_tmc(tmp_path: Path):
     joy = np.array(["joy", "fear"], dtype=object)
     content = {"x1_train": np.eye(2), "x1_test": np.ones((2, 2)), "gt_train": joy[:, None], "gt_test": joy[:, None]}
     savemat(tmp_path / "views.mat", content)
-    found = read_views(tmp_path / "views.mat")
-    assert found.classes == ("fear", "joy")
-    assert found.splits["train"].labels.tolist() == ["joy", "fear"]
+    view_set = read_views(tmp_path / "views.mat")
+    assert view_set.classes == ("fear", "joy")
+    assert view_set.splits["train"].labels.tolist() == ["joy", "fear"]
     savemat(tmp_path / "views.mat", content | {"gt_train": np.array([[1], [40]]), "gt_test": np.array([[40], [1]])})
     assert read_views(tmp_path / "views.mat").classes == ("1", "40")

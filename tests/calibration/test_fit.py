@@ -58,8 +58,8 @@ def test_a_task_has_its_own_map_where_it_has_rows_enough_and_the_common_one_else
     assert set(fitted.tasks) == {"sharp", "flat"}
     assert fitted.tasks["sharp"].temperature == pytest.approx(3.0, rel=0.15)  # type: ignore[union-attr]
     assert fitted.tasks["flat"].temperature == pytest.approx(0.5, rel=0.15)  # type: ignore[union-attr]
-    [one] = drawn(1, 3, "unseen")
-    assert fitted.apply([one], "m")[0].confidence == fitted.apply([replace(one, task="small")], "m")[0].confidence
+    [row] = drawn(1, 3, "unseen")
+    assert fitted.apply([row], "m")[0].confidence == fitted.apply([replace(row, task="small")], "m")[0].confidence
 
 
 def test_a_row_without_the_signal_stays_and_does_not_gain_by_it():

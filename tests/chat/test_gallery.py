@@ -104,10 +104,10 @@ def test_the_gallery_is_asked_viewed_and_exported_for_each_session_by_itself(alb
     controller = replace(controller_of(Scripted(text=HAPPY)), gallery=Gallery(album, files_of(album)))
     session, other = (controller.open()["session"] for _ in range(2))
 
-    async def asked() -> list[str]:
+    async def statuses() -> list[str]:
         return [event["status"] async for event in controller.ask_gallery(InSession(session))]
 
-    assert asyncio.run(asked())[-1] == "20 of 20 answered."
+    assert asyncio.run(statuses())[-1] == "20 of 20 answered."
     everything = View(session, EVERY_LABEL, False, 0.7)
     turns = controller.gallery_answers(everything)
     shown = controller.view(turns, everything)

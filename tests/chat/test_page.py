@@ -245,8 +245,8 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, faces: list[
     browser.open()
     browser.give(faces[0])
     browser.ask()
-    asked = {urlsplit(url) for url in browser.requested()}
-    assert {part.netloc for part in asked if part.scheme not in ("data", "blob")} == {urlsplit(page_url).netloc}
+    requests = {urlsplit(url) for url in browser.requested()}
+    assert {part.netloc for part in requests if part.scheme not in ("data", "blob")} == {urlsplit(page_url).netloc}
     assert not browser.errors()
 
 
@@ -259,8 +259,8 @@ def test_the_gallery_shows_the_doubtful_first_and_exports_what_is_chosen(browser
     browser.wait(lambda: "20 of 20 answered" in browser.text("#gallery-status"))
     browser.shoot("gallery")
     stated = [re.search(r"(\d+) %", element.text) for element in browser.all("#gallery li .value")]
-    assert [found is None for found in stated] == [True, True, *[False] * 18]
-    values = [int(found[1]) for found in stated if found]
+    assert [match is None for match in stated] == [True, True, *[False] * 18]
+    values = [int(match[1]) for match in stated if match]
     assert values == sorted(values)
     browser.find("#untrusted").click()
     browser.wait(lambda: "20 of 20" not in browser.text("#gallery-count"))

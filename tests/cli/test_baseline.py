@@ -60,10 +60,10 @@ def test_it_writes_every_row_a_scorecard_and_the_estimator(views: Path):
 
 
 def test_a_softmax_s_confidence_is_not_called_a_dirichlet_s(views: Path):
-    found = read_views(views)
+    view_set = read_views(views)
     recipe = BaselineRecipe(Softmax(hidden=(8,)), QUICK)
-    estimator, held = fit(recipe, found)
-    rows = predictions(estimator, held, found.task, "softmax")
+    estimator, held = fit(recipe, view_set)
+    rows = predictions(estimator, held, view_set.task, "softmax")
     assert {row.source for row in rows} == {Source.LOGPROB}
     assert len(rows) == len(estimator.held_out_rows)
 
@@ -101,7 +101,7 @@ def test_a_suite_without_views_is_looked_at_once_and_judged_by_group(tmp_path: P
     seen = views.stat().st_mtime_ns
     first = (out / "predictions.jsonl").read_bytes()
     card = json.loads((out / "scorecard.json").read_text())
-    groups = [one["name"] for one in card["methods"][0]["scores"] if one["kind"] == "group"]
+    groups = [scores["name"] for scores in card["methods"][0]["scores"] if scores["kind"] == "group"]
     assert (card["suite"], groups) == ("emoji alone", ["new emoji", "new emoji, held-out style"])
     samples = [sample for sample in load("emoji") if sample.split == "test"]
     rows = list(read_predictions(out / "predictions.jsonl"))

@@ -32,7 +32,7 @@ class Looks:
     name, concurrency, requests_per_call = "looks", 1, 32
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        return [Response(one.sample_id, str(one.image.size), "stop") for one in requests]
+        return [Response(request.sample_id, str(request.image.size), "stop") for request in requests]
 
 
 def test_training_and_generation_show_the_same_pixels() -> None:

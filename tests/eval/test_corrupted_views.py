@@ -16,19 +16,19 @@ VIEWS, TRUTH, _ = views_of()
 
 
 def test_level_nought_changes_nothing():
-    for found in (
+    for corrupted in (
         noisy(VIEWS, ["clear"], 0.0),
         without(VIEWS, ["clear"], 0.0),
         conflicting(VIEWS, ["clear"], TRUTH.tolist(), 0.0),
     ):
-        assert all(np.array_equal(found[name], VIEWS[name]) for name in VIEWS)
+        assert all(np.array_equal(corrupted[name], VIEWS[name]) for name in VIEWS)
 
 
 def test_noise_is_of_the_level_s_deviation_and_on_the_named_view_alone():
-    found = noisy(VIEWS, ["clear"], 2.0)
-    added = (found["clear"] - VIEWS["clear"]) / VIEWS["clear"].std(0)
+    corrupted = noisy(VIEWS, ["clear"], 2.0)
+    added = (corrupted["clear"] - VIEWS["clear"]) / VIEWS["clear"].std(0)
     assert added.std() == pytest.approx(2.0, rel=0.1)
-    assert np.array_equal(found["noisy"], VIEWS["noisy"])
+    assert np.array_equal(corrupted["noisy"], VIEWS["noisy"])
 
 
 def test_a_share_of_the_rows_misses_the_view_and_more_do_at_a_higher_level():
@@ -38,11 +38,11 @@ def test_a_share_of_the_rows_misses_the_view_and_more_do_at_a_higher_level():
 
 
 def test_a_conflict_is_the_view_of_a_row_with_another_label():
-    found = conflicting(VIEWS, ["clear"], TRUTH.tolist(), 1.0)
-    for row, values in enumerate(found["clear"]):
+    corrupted = conflicting(VIEWS, ["clear"], TRUTH.tolist(), 1.0)
+    for row, values in enumerate(corrupted["clear"]):
         donor = int(np.flatnonzero((VIEWS["clear"] == values).all(1))[0])
         assert TRUTH[donor] != TRUTH[row]
-    assert np.array_equal(found["noisy"], VIEWS["noisy"])
+    assert np.array_equal(corrupted["noisy"], VIEWS["noisy"])
 
 
 def test_a_conflict_needs_two_labels():

@@ -43,7 +43,7 @@ def test_the_posterior_is_calibrated_against_the_labels_that_faces_were_drawn_fr
 def test_covering_a_part_never_helps_on_average():
     world, random = World(), np.random.default_rng(0)
     features = world.draw_features(random.integers(0, 6, 5000), random)
-    seen, upper, lower = (world.posterior(features, one).max(1).mean() for one in (None, "upper", "lower"))
+    seen, upper, lower = (world.posterior(features, part).max(1).mean() for part in (None, "upper", "lower"))
     assert min(seen - upper, seen - lower) > 0.05
 
 
@@ -58,7 +58,7 @@ def test_a_cover_hides_its_features_to_the_last_pixel_and_no_other(style: str, c
                 features = [rest if FEATURES[k] in PARTS[covered] else base[k] for k in range(5)]  # type: ignore[index]
                 features[i] = value
                 pictures.append(pixels(Look(tuple(features), covered, style)))  # type: ignore[arg-type]
-        same = all((one == pictures[0]).all() for one in pictures)
+        same = all((picture == pictures[0]).all() for picture in pictures)
         assert same == (name in PARTS[covered])  # type: ignore[index]
 
 
@@ -100,19 +100,19 @@ def row(truth: FaceTruth, predicted: str | None, confidence: float | None, state
 
 def test_the_regret_of_the_truth_is_nothing_and_of_a_constant_what_it_costs():
     truths = {str(i): FaceTruth(str(i), {"happy": p, "sad": 1 - p}) for i, p in enumerate((0.9, 0.6, 0.3))}
-    honest = regret([row(one, one.label, one.accuracy()) for one in truths.values()], truths)
+    honest = regret([row(truth, truth.label, truth.accuracy()) for truth in truths.values()], truths)
     assert honest.regret == 0.0
     assert honest.brier == pytest.approx((0.09 + 0.24 + 0.21) / 3)
     assert honest.accuracy == honest.bayes_accuracy == pytest.approx((0.9 + 0.6 + 0.7) / 3)
-    constant = regret([row(one, "happy", 0.6) for one in truths.values()], truths)
+    constant = regret([row(truth, "happy", 0.6) for truth in truths.values()], truths)
     assert constant.regret == pytest.approx((0.09 + 0.0 + 0.09) / 3)
     assert constant.brier == pytest.approx(constant.own_brier + constant.regret)
 
 
 def test_refusing_is_the_worst_that_can_be_said():
     truth = FaceTruth("1", {"happy": 0.5, "sad": 0.5})
-    found = regret([row(truth, None, None, State.EMPTY)], {"1": truth})
-    assert (found.accuracy, found.brier, found.regret) == (0.0, 1.0, 1.0)
+    scored = regret([row(truth, None, None, State.EMPTY)], {"1": truth})
+    assert (scored.accuracy, scored.brier, scored.regret) == (0.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="the truth of '1' is not known"):
         regret([row(truth, "sad", 0.5)], {})
 

@@ -104,9 +104,9 @@ def test_the_order_of_the_labels_does_not_matter():
 
 def test_groups_and_tasks_are_subsets():
     card = score(CONFIDENCE, CORRECT, groups=["web"] * 120 + ["film"] * 80, tasks=["a", "b"] * 100, replicates=20)
-    found = card.method("model").find("group", "web", "macro")
-    assert found.n == 120
-    assert found["accuracy"].value == pytest.approx(np.mean([CORRECT[:120:2].mean(), CORRECT[1:120:2].mean()]))
+    macro = card.method("model").find("group", "web", "macro")
+    assert macro.n == 120
+    assert macro["accuracy"].value == pytest.approx(np.mean([CORRECT[:120:2].mean(), CORRECT[1:120:2].mean()]))
 
 
 def test_rows_that_were_not_answered_count_as_wrong():

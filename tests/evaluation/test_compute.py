@@ -41,8 +41,8 @@ def _card(rows: dict[str, list[Prediction]], **options: object) -> Scorecard:
 
 def test_every_subset_is_there_and_labelled():
     card = _card({"model": _two_tasks()}, suite=SUITE)
-    found = [(item.kind, item.name, item.aggregation) for item in card.method("model").scores]
-    assert found == [
+    subsets = [(item.kind, item.name, item.aggregation) for item in card.method("model").scores]
+    assert subsets == [
         ("all", "all", "pooled"),
         ("all", "all", "macro"),
         ("group", "known", "pooled"),

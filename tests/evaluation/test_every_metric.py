@@ -46,11 +46,11 @@ def test_every_value_is_named_and_within_its_bounds(rows: list[tuple[float, bool
 def test_refusing_to_state_a_confidence_never_improves_a_score(rows: list[tuple[float, bool]], data: st.DataObject):
     invalid = data.draw(st.integers(0, 3))
     gone = data.draw(st.integers(0, len(rows) - 1))
-    kept = rows[:gone] + rows[gone + 1 :]
+    others = rows[:gone] + rows[gone + 1 :]
     stated = _values(of(rows, invalid))
     right = int(rows[gone][1])
     withheld = _values(
-        count_rows([row[0] for row in kept], [row[1] for row in kept], invalid=invalid + 1, invalid_right=right)
+        count_rows([row[0] for row in others], [row[1] for row in others], invalid=invalid + 1, invalid_right=right)
     )
     for name in stated.keys() - DESCRIPTIONS - {ANSWERED_ONLY}:
         if np.isnan(stated[name]) or np.isnan(withheld[name]):

@@ -142,7 +142,7 @@ def tuned_engine(tuned_adapter: Path) -> TransformersEngine:
 
 
 @pytest.fixture(scope="session")
-def asked() -> list[Request]:
+def questions() -> list[Request]:
     """Forty questions about kaomoji, with their choices."""
     template = load_template("label-confidence")
     return [

@@ -45,9 +45,9 @@ def test_a_changed_mind_is_the_final_answer() -> None:
 def test_choices_are_those_of_the_answer_that_has_their_place() -> None:
     levels = tuple(-float(n) for n in range(len(LEVELS)))
     report = Response("1", THEN.write(label="sad", confidence=0.0), "stop", 7, ((-9.0, -9.0, -9.0), levels))
-    whole = joined(NAMED, report)
-    assert whole.choices == (NAMED.choices[0], levels)
-    assert (whole.tokens, whole.questions) == (11, 2)
+    combined = joined(NAMED, report)
+    assert combined.choices == (NAMED.choices[0], levels)
+    assert (combined.tokens, combined.questions) == (11, 2)
 
 
 def test_an_answer_without_a_label_is_not_asked_about(random_model: Path) -> None:

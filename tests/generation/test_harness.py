@@ -152,6 +152,6 @@ def test_killed_ten_times_the_files_are_those_of_an_uninterrupted_run(random_mod
         run.send_signal(signal.SIGKILL)
         run.wait()
     subprocess.run(command("killed"), cwd=tmp_path, env=environment, check=True, capture_output=True)
-    whole, killed = (contents(tmp_path / out) for out in ("whole", "killed"))
-    assert killed == whole
+    uninterrupted, killed = (contents(tmp_path / out) for out in ("whole", "killed"))
+    assert killed == uninterrupted
     assert not list((tmp_path / "killed").glob(".*.part.*"))

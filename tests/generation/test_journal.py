@@ -24,12 +24,12 @@ def test_a_file_cut_at_any_byte_keeps_its_whole_lines_and_takes_new_ones(tmp_pat
     path = tmp_path / "j.jsonl"
     with Journal(path) as journal:
         journal.append([("k1", FIRST), ("k2", SECOND)])
-    whole = path.read_bytes()
-    first_line = whole.index(b"\n") + 1
-    for cut in range(len(whole) + 1):
-        path.write_bytes(whole[:cut])
+    content = path.read_bytes()
+    first_line = content.index(b"\n") + 1
+    for cut in range(len(content) + 1):
+        path.write_bytes(content[:cut])
         with Journal(path) as journal:
-            assert len(journal) == (cut >= first_line) + (cut == len(whole))
+            assert len(journal) == (cut >= first_line) + (cut == len(content))
             journal.append([("k3", SECOND)])
         with Journal(path) as journal:
             assert journal.find("k3") == SECOND

@@ -37,33 +37,33 @@ def requests(pictures: list[Image.Image]) -> list[Request]:
 
 def check_stream(engine: StreamingEngine, requests: list[Request]) -> None:
     """What any engine promises to those who listen."""
-    told: defaultdict[str, list[str]] = defaultdict(list)
+    streamed: defaultdict[str, list[str]] = defaultdict(list)
 
     def on_token(request: Request, text: str) -> bool:
-        told[request.sample_id].append(text)
+        streamed[request.sample_id].append(text)
         return True
 
     streamed = engine.stream(requests, on_token)
     assert streamed == engine.generate(requests)
     for response in streamed:
-        texts = told[response.sample_id]
+        texts = streamed[response.sample_id]
         assert len(texts) > 1
         assert all(later.startswith(sooner) for sooner, later in zip(texts, [*texts[1:], response.text], strict=True))
 
 
 def check_stop(engine: StreamingEngine, requests: list[Request]) -> None:
     """One answer that nobody waits for ends early, the others do not."""
-    whole = engine.generate(requests)
-    told: list[str] = []
+    complete = engine.generate(requests)
+    streamed: list[str] = []
 
     def on_token(request: Request, text: str) -> bool:
-        told.append(request.sample_id)
-        return request.sample_id != whole[0].sample_id
+        streamed.append(request.sample_id)
+        return request.sample_id != complete[0].sample_id
 
     stopped = engine.stream(requests, on_token)
-    assert stopped[1:] == whole[1:]
-    assert stopped[0].tokens < whole[0].tokens
-    assert told.count(whole[0].sample_id) == 1
+    assert stopped[1:] == complete[1:]
+    assert stopped[0].tokens < complete[0].tokens
+    assert streamed.count(complete[0].sample_id) == 1
 
 
 def test_transformers_tells_what_it_writes_and_writes_the_same(
@@ -92,9 +92,9 @@ def reply(content: str, kind: str = "text/event-stream; charset=utf-8") -> httpx
 
 
 def test_the_parts_of_a_streamed_reply_make_the_reply_in_one_piece():
-    told: list[str] = []
-    read = read_stream(reply(EVENTS), lambda text: told.append(text) is None)
-    assert told == ["<answer>", "<answer>joy"]
+    streamed: list[str] = []
+    read = read_stream(reply(EVENTS), lambda text: streamed.append(text) is None)
+    assert streamed == ["<answer>", "<answer>joy"]
     assert (read.text, read.finish_reason, read.tokens) == ("<answer>joy", "stop", 3)
     assert read.steps == ({"token": "token_id:7"},)
 
@@ -105,8 +105,8 @@ def test_a_streamed_reply_that_nobody_waits_for_is_cut_off():
 
 
 def test_a_server_that_does_not_stream_is_read_whole():
-    whole = '{"choices":[{"finish_reason":"stop","message":{"content":"joy"}}],"usage":{"completion_tokens":1}}'
-    assert read_stream(reply(whole, "application/json"), lambda text: True).text == "joy"
+    complete = '{"choices":[{"finish_reason":"stop","message":{"content":"joy"}}],"usage":{"completion_tokens":1}}'
+    assert read_stream(reply(complete, "application/json"), lambda text: True).text == "joy"
 
 
 @pytest.mark.parametrize("bad", ['data: {"error": {"message": "out of memory"}}\n\n', "data: {\n\n"])

@@ -55,16 +55,16 @@ def test_what_cannot_be_read_is_asked_again_as_often_as_allowed(random_model: Pa
 
 @pytest.mark.slow
 def test_only_unsure_answers_are_asked_again_and_none_gets_less_sure(
-    tuned_engine: TransformersEngine, asked: list[Request]
+    tuned_engine: TransformersEngine, questions: list[Request]
 ) -> None:
     def stated(request: Request, response: Response) -> float:
         reading = read_response(response.text, request.candidates, finish_reason=response.finish_reason)
         return reading.confidence or 0.0 if reading.label else 0.0
 
-    plain = tuned_engine.generate(asked)
-    retried = RetryingEngine(tuned_engine, threshold=0.5, retries=2).generate(asked)
+    plain = tuned_engine.generate(questions)
+    retried = RetryingEngine(tuned_engine, threshold=0.5, retries=2).generate(questions)
     assert len({answer.questions for answer in retried}) > 1
-    for request, first, last in zip(asked, plain, retried, strict=True):
+    for request, first, last in zip(questions, plain, retried, strict=True):
         before = stated(request, first)
         assert stated(request, last) >= before
         assert (last == first) if before >= 0.5 else last.questions > 1

@@ -33,15 +33,15 @@ def plain_log_probability(directory: Path, request: Request, prefix: str, contin
     processor = AutoProcessor.from_pretrained(directory)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(directory, dtype=torch.float32)
     chat = processor.apply_chat_template(messages(request.prompt), tokenize=False, add_generation_prompt=True)
-    before, whole = (
+    before, answered = (
         processor(text=[chat + text], images=[request.image], return_tensors="pt")
         for text in (prefix, prefix + continuation)
     )
     start = before["input_ids"].shape[1]
-    assert torch.equal(whole["input_ids"][:, :start], before["input_ids"])
+    assert torch.equal(answered["input_ids"][:, :start], before["input_ids"])
     with torch.inference_mode():
-        logs = torch.log_softmax(model(**whole).logits[0], dim=-1)
-    ids = whole["input_ids"][0]
+        logs = torch.log_softmax(model(**answered).logits[0], dim=-1)
+    ids = answered["input_ids"][0]
     return float(sum(logs[place - 1, ids[place]] for place in range(start, len(ids))))
 
 

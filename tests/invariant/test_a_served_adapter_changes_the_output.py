@@ -25,7 +25,7 @@ def with_b(folder: Path, scale: float) -> Path:
     """The tiny adapter with its B matrices multiplied; 0 is what an untrained adapter holds."""
     shutil.copytree(ADAPTER, folder)
     file = folder / "adapter_model.safetensors"
-    save_file({name: one * scale if "lora_B" in name else one for name, one in load_file(file).items()}, file)
+    save_file({name: weight * scale if "lora_B" in name else weight for name, weight in load_file(file).items()}, file)
     return folder
 
 
@@ -46,6 +46,6 @@ def test_an_untrained_adapter_is_refused(tmp_path: Path):
 def test_weights_that_fit_nowhere_are_refused(tmp_path: Path):
     folder = with_b(tmp_path / "renamed", 1.0)
     file = folder / "adapter_model.safetensors"
-    save_file({name.replace("layers.", "other."): one for name, one in load_file(file).items()}, file)
+    save_file({name.replace("layers.", "other."): weight for name, weight in load_file(file).items()}, file)
     with pytest.raises(UserError, match="fit"):
         TransformersEngine(BASE, adapter=folder, device="cpu")

@@ -193,8 +193,8 @@ def test_the_second_writer_is_told_who_writes_and_a_killed_one_holds_nothing(
 ) -> None:
     holder = hold(work / "out")
     assert main(["score", "predictions.jsonl", "--out", "out"]) == 2
-    told = capsys.readouterr().err
-    assert f"`emocaliber score x` (process {holder.pid} on {os.uname().nodename} since 20" in told
+    message = capsys.readouterr().err
+    assert f"`emocaliber score x` (process {holder.pid} on {os.uname().nodename} since 20" in message
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert main(["score", "predictions.jsonl", "--out", "out"]) == 0

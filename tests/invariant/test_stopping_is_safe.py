@@ -78,9 +78,9 @@ def test_a_write_that_stops_leaves_the_old_file(tmp_path: Path):
 @pytest.mark.slow
 def test_generation_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path: Path):
     def command(out: Path) -> list[str]:
-        asked = ["kaomoji", "--split", "test", "--limit", "24", "--model", "tiny", "--batch-size", "4"]
+        options = ["kaomoji", "--split", "test", "--limit", "24", "--model", "tiny", "--batch-size", "4"]
         adapter = ["--adapter", str(Path(load.__code__.co_filename).parent / "tiny-adapter")]
-        return [sys.executable, "-m", "emocaliber", "predict", *asked, *adapter, "--out", str(out)]
+        return [sys.executable, "-m", "emocaliber", "predict", *options, *adapter, "--out", str(out)]
 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"

@@ -103,10 +103,10 @@ def test_a_bfloat16_model_has_float32_logits_and_a_float32_model_is_left_alone()
     fp32_logits(short)
     assert before > 0.01
     assert logits(short) < 1e-4
-    whole = load(embedded_base(), dtype=torch.float32)
-    forward = whole.lm_head.forward
-    fp32_logits(whole)
-    assert whole.lm_head.forward == forward
+    model = load(embedded_base(), dtype=torch.float32)
+    forward = model.lm_head.forward
+    fp32_logits(model)
+    assert model.lm_head.forward == forward
 
 
 def test_a_bfloat16_engine_tells_probabilities_apart_that_the_grid_of_bfloat16_does_not() -> None:

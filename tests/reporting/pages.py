@@ -26,7 +26,7 @@ class Page(HTMLParser):
         self._open: list[str] = []
         self.feed(html)
         self.close()
-        self.requests += [found for style in self.styles for found in re.findall(r"url\(([^)]*)\)|@import", style)]
+        self.requests += [address for style in self.styles for address in re.findall(r"url\(([^)]*)\)|@import", style)]
         self.unbalanced += self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

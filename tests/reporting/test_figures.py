@@ -88,9 +88,9 @@ def test_every_method_and_every_scope_is_named():
 
 
 def test_a_million_points_are_thinned_and_keep_their_ends():
-    kept = thinned(1_000_000)
-    assert len(kept) == POINTS
-    assert (kept[0], kept[-1]) == (0, 999_999)
+    points = thinned(1_000_000)
+    assert len(points) == POINTS
+    assert (points[0], points[-1]) == (0, 999_999)
     assert thinned(3) == [0, 1, 2]
     curve = RiskCoverage([n / 50_000 for n in range(1, 50_001)], [0.3] * 50_000)
     assert len(risk_coverage_panel("a", "m", {"m": curve}).svg) < 60_000

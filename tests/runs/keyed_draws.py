@@ -54,7 +54,7 @@ def keyed(plain: Callable[..., Any]) -> Callable[..., Any]:
             eos_token_id=generation_config.eos_token_id,
             pad_token_id=generation_config.pad_token_id,
         )
-        noise = LogitsProcessorList([GumbelNoise([seed(one) for one in pictures], 1.0)])
+        noise = LogitsProcessorList([GumbelNoise([seed(picture) for picture in pictures], 1.0)])
         return plain(self, *args, generation_config=config, logits_processor=noise, **inputs)
 
     return generate

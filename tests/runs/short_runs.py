@@ -65,12 +65,12 @@ def answers(few: Path) -> list[TrainingExample]:
 def three_stages(family: str, model: Path, few: Path, out: Path, *more: str) -> tuple[Path, Path, Path]:
     """Two steps of each stage by the family's recipes, the third from answers that a trained model might have given."""
     recipes = RECIPES / FOLDER[family]
-    one, two, three = out / "1", out / "2", out / "3"
+    first, second, third = out / "1", out / "2", out / "3"
     own = [] if read_recipe(recipes / "1-label.yaml").max_pixels is None else ["max_pixels=3136"]
     changes = overrides(model, few, *own, *more)
-    assert main(["train", str(recipes / "1-label.yaml"), *changes, "--out", str(one)]) == 0
+    assert main(["train", str(recipes / "1-label.yaml"), *changes, "--out", str(first)]) == 0
     verbalize = ["train", str(recipes / "2-verbalize.yaml"), *changes, "splits=[unlabelled]"]
-    assert main([*verbalize, "--adapter", str(one / "adapter"), "--out", str(two)]) == 0
+    assert main([*verbalize, "--adapter", str(first / "adapter"), "--out", str(second)]) == 0
     recipe, examples = read_recipe(recipes / "3-calibrate.yaml", changes), answers(few)
-    calibrate_by_proper_loss(recipe, examples[:4], examples[4:], str(model), two / "adapter", three)
-    return one, two, three
+    calibrate_by_proper_loss(recipe, examples[:4], examples[4:], str(model), second / "adapter", third)
+    return first, second, third

@@ -16,8 +16,8 @@ SHORT = ["max_steps=2", "save_steps=2", "logging_steps=1"]
 
 
 def result(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((folder / "done.json").read_text())["result"]
-    return found
+    result: dict[str, object] = json.loads((folder / "done.json").read_text())["result"]
+    return result
 
 
 @pytest.mark.slow
@@ -33,10 +33,10 @@ def test_teachers_of_folds_teach_stage_2_and_a_missing_fold_is_told(
         adapters.append(out / "adapter")
     assert kept_from(adapters[1]) == Fold(2, 2)
     stage_2, start = [str(small_recipes / "2-verbalize.yaml"), *SHORT], ["--adapter", str(adapters[0])]
-    both, one = (f"teachers=[{', '.join(map(str, some))}]" for some in (adapters, adapters[:1]))
+    both, single = (f"teachers=[{', '.join(map(str, some))}]" for some in (adapters, adapters[:1]))
     assert main(["train", *stage_2, both, *start, "--out", str(tmp_path / "two")]) == 0
     assert result(tmp_path / "two")["examples"] == 48 + 32
-    assert main(["train", *stage_2, one, *start, "--out", str(tmp_path / "one")]) == 2
+    assert main(["train", *stage_2, single, *start, "--out", str(tmp_path / "one")]) == 2
     assert "no teacher was kept from cluster" in capsys.readouterr().err
 
 

@@ -237,11 +237,11 @@ def test_a_vllm_that_would_not_start_is_refused() -> None:
 
 def test_sharding_divides_what_it_shards() -> None:
     recipe = read_recipe(RECIPES / "qwen2.5-vl-7b" / "1-label.yaml", ["tuning=full"])
-    one, eight = estimate(recipe, "fsdp2", 2), estimate(recipe, "fsdp2", 16)
-    assert (one.weights, one.gradients, one.optimizer) == pytest.approx(
-        (8 * eight.weights, 8 * eight.gradients, 8 * eight.optimizer), rel=1e-6
+    two_gpus, sixteen_gpus = estimate(recipe, "fsdp2", 2), estimate(recipe, "fsdp2", 16)
+    assert (two_gpus.weights, two_gpus.gradients, two_gpus.optimizer) == pytest.approx(
+        (8 * sixteen_gpus.weights, 8 * sixteen_gpus.gradients, 8 * sixteen_gpus.optimizer), rel=1e-6
     )
-    assert one.activations == eight.activations
+    assert two_gpus.activations == sixteen_gpus.activations
     zero2, zero3 = estimate(recipe, "zero2", 8), estimate(recipe, "zero3", 8)
     assert zero2.weights == pytest.approx(8 * zero3.weights, rel=1e-6)
     assert zero2.optimizer == zero3.optimizer

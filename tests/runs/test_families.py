@@ -41,14 +41,14 @@ pytestmark = pytest.mark.slow
 def test_the_three_stages_run_on_each_familys_architecture(
     family: str, few: Path, models: Path, tmp_path: Path
 ) -> None:
-    one, two, three = three_stages(family, model_of(family, models), few, tmp_path)
-    for out in (one, two, three):
+    stage_1, stage_2, stage_3 = three_stages(family, model_of(family, models), few, tmp_path)
+    for out in (stage_1, stage_2, stage_3):
         assert len(losses(out)) == 2
         assert all(map(math.isfinite, losses(out)))
         assert vision_weights(out / "adapter") == []
-    first, second = (load_file(out / "adapter" / "adapter_model.safetensors") for out in (two, three))
+    first, second = (load_file(out / "adapter" / "adapter_model.safetensors") for out in (stage_2, stage_3))
     assert any(not torch.equal(first[name], second[name]) for name in first)
-    assert [json.loads(line)["step"] for line in (three / "held_out.jsonl").read_text().splitlines()] == [0, 1, 2]
+    assert [json.loads(line)["step"] for line in (stage_3 / "held_out.jsonl").read_text().splitlines()] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,9 @@ def test_the_variants_run_two_steps(variant: str, few: Path, models: Path, tmp_p
 @pytest.mark.parametrize("family", FOLDER)
 def test_the_language_model_alone_is_quantised(family: str, quantization: str, models: Path) -> None:
     recipe = read_recipe(RECIPES / FOLDER[family] / "1-label.yaml", [*ON_CPU, f"quantization={quantization}"])
-    kinds = {name: type(one).__name__ for name, one in load_base(recipe, str(model_of(family, models))).named_modules()}
+    kinds = {
+        name: type(module).__name__ for name, module in load_base(recipe, str(model_of(family, models))).named_modules()
+    }
     held = [name for name, kind in kinds.items() if kind in {"Linear4bit", "Linear8bitLt"}]
     assert held
     assert all(re.search(r"(language_model|text_model)\.layers\.", name) for name in held)
@@ -109,10 +111,10 @@ def learned(few: Path, models: Path, out: Path, *changes: str) -> tuple[list[flo
 
 
 def test_accumulating_8_rows_is_a_batch_of_8(few: Path, models: Path, tmp_path: Path) -> None:
-    one = learned(few, models, tmp_path / "a", "per_device_train_batch_size=1", "gradient_accumulation_steps=8")
-    other = learned(few, models, tmp_path / "b", "per_device_train_batch_size=8", "gradient_accumulation_steps=1")
-    assert one[0] == pytest.approx(other[0], abs=1e-4)
-    assert all(torch.allclose(one[1][name], other[1][name], atol=1e-5) for name in one[1])
+    batch_of_1 = learned(few, models, tmp_path / "a", "per_device_train_batch_size=1", "gradient_accumulation_steps=8")
+    batch_of_8 = learned(few, models, tmp_path / "b", "per_device_train_batch_size=8", "gradient_accumulation_steps=1")
+    assert batch_of_1[0] == pytest.approx(batch_of_8[0], abs=1e-4)
+    assert all(torch.allclose(batch_of_1[1][name], batch_of_8[1][name], atol=1e-5) for name in batch_of_1[1])
 
 
 def test_a_merged_model_answers_as_base_and_adapter_do(few: Path, models: Path, tmp_path: Path) -> None:
@@ -126,9 +128,9 @@ def test_a_merged_model_answers_as_base_and_adapter_do(few: Path, models: Path, 
         base: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32)
         before = base(input_ids=ids).logits
         beside = PeftModel.from_pretrained(base, str(tmp_path / "1" / "adapter"))(input_ids=ids).logits
-        whole = AutoModelForImageTextToText.from_pretrained(merged, dtype=torch.float32)(input_ids=ids).logits
-    assert torch.allclose(beside, whole, atol=1e-5)
-    assert not torch.allclose(before, whole, atol=1e-5)
+        combined = AutoModelForImageTextToText.from_pretrained(merged, dtype=torch.float32)(input_ids=ids).logits
+    assert torch.allclose(beside, combined, atol=1e-5)
+    assert not torch.allclose(before, combined, atol=1e-5)
     card = (merged / "README.md").read_text()
     assert "Not judged yet" in card
     assert "learning_rate: 0.01" in card
@@ -177,8 +179,8 @@ def test_changed_data_between_a_stop_and_its_resumption_are_refused(
     else:
         pq.write_table(pq.read_table(data).slice(1), data)
     assert main(command) == 2
-    told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.search(r"(pictures|data\..*few\.parquet): '[0-9a-f]{16}' is now '[0-9a-f]{16}'", told)
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"(pictures|data\..*few\.parquet): '[0-9a-f]{16}' is now '[0-9a-f]{16}'", message)
     assert sorted(path for path in (tmp_path / "1").rglob("*")) == left
 
 
@@ -234,7 +236,7 @@ def test_what_is_missing_is_one_sentence(
     text = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
     (shutil.copytree(model_of("qwen3-vl", models), tmp_path / "text") / "config.json").write_text(json.dumps(text))
     places = {"BROKEN": str(broken.parent), "TEXT": str(tmp_path / "text")}
-    changes = [re.sub("BROKEN|TEXT", lambda found: places[found.group()], change) for change in changes]
-    told = overrides(model_of("qwen3-vl", models), few, "max_pixels=4096", *changes)
-    assert main(["train", recipe, *told, "--out", str(tmp_path / "1")]) == 2
+    changes = [re.sub("BROKEN|TEXT", lambda match: places[match.group()], change) for change in changes]
+    options = overrides(model_of("qwen3-vl", models), few, "max_pixels=4096", *changes)
+    assert main(["train", recipe, *options, "--out", str(tmp_path / "1")]) == 2
     assert sentence in capsys.readouterr().err.strip().splitlines()[-1]

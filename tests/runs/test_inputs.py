@@ -21,13 +21,13 @@ def beside(folder: Path) -> list[Sample]:
 
 
 def test_a_picture_that_changes_beside_its_data_file_is_other_input(tmp_path: Path):
-    found = []
+    inputs = []
     for content in (b"one picture", b"another"):
         (tmp_path / "face.png").write_bytes(content)
-        found.append(inputs_of(read_recipe(RECIPE), None, beside(tmp_path)))
+        inputs.append(inputs_of(read_recipe(RECIPE), None, beside(tmp_path)))
     (tmp_path / "face.png").unlink()
-    found.append(inputs_of(read_recipe(RECIPE), None, beside(tmp_path)))
-    assert len({one["pictures"] for one in found}) == 3
+    inputs.append(inputs_of(read_recipe(RECIPE), None, beside(tmp_path)))
+    assert len({each["pictures"] for each in inputs}) == 3
 
 
 @pytest.mark.parametrize("key", ["packing=false", "keep_features=false", "share_questions=false"])

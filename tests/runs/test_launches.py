@@ -94,7 +94,7 @@ def printed_launches() -> list[tuple[str, str, str]]:
             **dict(re.findall(r"\b([A-Z])=([^\s\";]+)", text)),
             **dict(re.findall(r'\b([A-Z])="([^"]+)"', text)),
         }
-        text = re.sub(r"\$([A-Z])\b", lambda found, known=variables: known.get(found[1], found[0]), text)
+        text = re.sub(r"\$([A-Z])\b", lambda match, known=variables: known.get(match[1], match[0]), text)
         pattern = r"recipes/accelerate/(\w+)\.yaml[^\n]*emocaliber train\s+(recipes/\S+\.yaml)"
         lines += [(readme.parent.name, launcher, recipe) for launcher, recipe in re.findall(pattern, text)]
     return lines

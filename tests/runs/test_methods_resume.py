@@ -48,7 +48,7 @@ def written(method: str, small_recipes: Path, folder: Path) -> Path:
             Pair(row.id, row.task, "right", *(template.write(label=row.label, confidence=c) for c in (0.9, 0.3)), 0.4)
             for row in rows
         ]
-        pairs.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in made))
+        pairs.write_bytes(b"".join(msgspec.json.encode(pair) + b"\n" for pair in made))
         recipe |= {"pairs": str(pairs)}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
@@ -78,9 +78,9 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(method: str, small_recip
     assert again.exitcode == 0
     assert not (tmp_path / "killed" / "asked-0.jsonl").exists()
     for file in ("held_out.jsonl", "adapter/adapter_model.safetensors"):
-        one, other = (tmp_path / out / file for out in ("whole", "killed"))
-        assert one.read_bytes() == other.read_bytes(), file
+        uninterrupted, killed = (tmp_path / out / file for out in ("whole", "killed"))
+        assert uninterrupted.read_bytes() == killed.read_bytes(), file
     # The best step's adapter may be one from before the kill; the last step's loss and gradient cannot.
-    one, other = (steps(tmp_path / out) for out in ("whole", "killed"))
-    assert one == other
-    assert len(one) == 4
+    uninterrupted, killed = (steps(tmp_path / out) for out in ("whole", "killed"))
+    assert uninterrupted == killed
+    assert len(uninterrupted) == 4

@@ -89,9 +89,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_two_processes_learn_as_one_with_twice_the_batch(runs: Path) -> None:
-    two, one = (losses(runs / f"sft-{size}") for size in (2, 1))
-    assert len(one) == 4
-    assert two == pytest.approx(one, abs=1e-4)
+    together, alone = (losses(runs / f"sft-{size}") for size in (2, 1))
+    assert len(alone) == 4
+    assert together == pytest.approx(alone, abs=1e-4)
     weights = [load_file(runs / f"sft-{size}" / "adapter" / "adapter_model.safetensors") for size in (2, 1)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-5) for name in weights[0])
 
@@ -104,9 +104,9 @@ def logged(out: Path, file: str, *keys: str) -> list[float]:
 @pytest.mark.slow
 def test_two_processes_learn_by_grpo_as_one_with_twice_the_batch(runs: Path) -> None:
     for file, keys in (("log.jsonl", ("loss", "reward", "kl", "grad_norm")), ("held_out.jsonl", ("brier", "mean"))):
-        two, one = (logged(runs / f"grpo-{size}", file, *keys) for size in (2, 1))
-        assert len(one) == (3 if file == "log.jsonl" else 4) * len(keys)
-        assert two == pytest.approx(one, abs=1e-4, rel=1e-3)
+        together, alone = (logged(runs / f"grpo-{size}", file, *keys) for size in (2, 1))
+        assert len(alone) == (3 if file == "log.jsonl" else 4) * len(keys)
+        assert together == pytest.approx(alone, abs=1e-4, rel=1e-3)
     assert min(logged(runs / "grpo-1", "log.jsonl", "reward_std")) > 0, "paid alike, nothing would be learned"
 
 
@@ -217,8 +217,8 @@ def test_processes_share_the_asking_out_as_they_are_free_and_one_alone_asks_noth
 
 
 def test_zero_3_that_would_leave_pieces_is_refused_before_it_trains() -> None:
-    whole = {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}
-    for zero in (whole, {"stage": 2}):
+    gathering = {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}
+    for zero in (gathering, {"stage": 2}):
         refuse_pieces(HfDeepSpeedConfig({"zero_optimization": zero}))
     with pytest.raises(UserError, match="zero3_save_16bit_model: true"):
         refuse_pieces(HfDeepSpeedConfig({"zero_optimization": {"stage": 3}}))

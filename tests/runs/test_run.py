@@ -62,8 +62,8 @@ def test_the_report_is_one_file_that_names_its_bars(finished: Path) -> None:
 
 def test_the_report_names_the_step_whose_adapter_was_kept(finished: Path) -> None:
     stages = json.loads((finished / "report" / "report.json").read_text())["stages"]
-    kept = json.loads((finished / "3-calibrate" / "adapter" / "step.json").read_text())["step"]
-    assert [stage["selected_step"] for stage in stages] == [None, None, kept]
+    selected = json.loads((finished / "3-calibrate" / "adapter" / "step.json").read_text())["step"]
+    assert [stage["selected_step"] for stage in stages] == [None, None, selected]
 
 
 def test_baselines_are_set_beside_it_in_its_report_on_the_same_rows(
@@ -109,10 +109,10 @@ def test_a_run_killed_in_every_step_ends_as_an_uninterrupted_one(
         assert not (out / step / "done.json").exists()
     subprocess.run(command(small_recipes, out), check=True, env=environment())
     for step in STEPS[:3]:
-        one, other = (run / step / "adapter" / "adapter_model.safetensors" for run in (out, finished))
-        assert one.read_bytes() == other.read_bytes(), step
-    one, other = (json.loads((run / "report" / "scorecard.json").read_text()) for run in (out, finished))
-    assert one == other
+        first, again = (run / step / "adapter" / "adapter_model.safetensors" for run in (out, finished))
+        assert first.read_bytes() == again.read_bytes(), step
+    first, again = (json.loads((run / "report" / "scorecard.json").read_text()) for run in (out, finished))
+    assert first == again
 
 
 def test_an_answer_that_a_tokenizer_writes_in_digits_is_not_cut(models: Path, tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
     assert main(["train", str(path), "--out", str(tmp_path / "out")]) == 2
-    told = capsys.readouterr().err
-    assert sentence in told
-    assert len(told.strip().splitlines()) == 1
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert len(message.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 

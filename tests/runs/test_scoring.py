@@ -44,14 +44,16 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.Captur
 def test_several_files_are_compared(tmp_path: Path):
     paths = [_write(tmp_path / f"{name}.jsonl", predictions(name, seed=seed)) for seed, name in enumerate("ab")]
     card = score_files(paths, replicates=50, out=tmp_path)
-    assert ("a", "b") in {(one.first, one.second) for one in card.comparisons}
+    assert ("a", "b") in {(comparison.first, comparison.second) for comparison in card.comparisons}
     assert "First minus second" in (tmp_path / "scorecard.md").read_text()
 
 
 def test_a_threshold_chosen_on_the_test_rows_is_marked_in_every_output(tmp_path: Path):
     path = _write(tmp_path / "a.jsonl", predictions())
     card = score_files([path], threshold_on_test=True, replicates=50, out=tmp_path)
-    assert {one.chosen_on for method in card.methods for scores in method.scores for one in scores.trusted} <= {"test"}
+    assert {trusted.chosen_on for method in card.methods for scores in method.scores for trusted in scores.trusted} <= {
+        "test"
+    }
     assert "the test rows (oracle)" in (tmp_path / "scorecard.md").read_text()
     assert "flatters" in (tmp_path / "scorecard.md").read_text()
 
@@ -133,7 +135,7 @@ def test_two_tables_without_ids_must_be_of_the_same_rows(tmp_path: Path, capsys:
     assert f"give it as --calibration {held}" in refusal
     assert score_files([test], calibration=[held], replicates=20).method("test").find("all").n == 40
     card = score_files([test, _copy(test, tmp_path / "other.csv")], replicates=20)
-    assert any({one.first, one.second} == {"test", "other"} for one in card.comparisons)
+    assert any({comparison.first, comparison.second} == {"test", "other"} for comparison in card.comparisons)
 
 
 def _copy(source: Path, target: Path) -> Path:

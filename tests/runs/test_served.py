@@ -33,10 +33,12 @@ def test_vllm_serves_what_a_stage_left_as_transformers_does(few: Path, models: P
     adapter = tmp_path / "1" / "adapter"
     samples = load("kaomoji", "test")[:8]
     labels, prompt = samples[0].candidates, load_template("label").render(samples[0].candidates)
-    requests = [Request(one.id, load_image(one.image), prompt) for one in samples]
+    requests = [Request(sample.id, load_image(sample.image), prompt) for sample in samples]
     plain = TransformersEngine(base, adapter=adapter, max_new_tokens=4)
     served = VllmEngine(base, adapter=adapter, dtype="float32", max_model_len=512, max_new_tokens=4)
-    texts = [[one.text for one in engine.generate(requests)] for engine in (plain, served)]
-    assert sum(one != other for one, other in zip(*texts, strict=True)) <= 1  # all but equal tokens may fall otherwise
+    texts = [[response.text for response in engine.generate(requests)] for engine in (plain, served)]
+    assert (
+        sum(first != other for first, other in zip(*texts, strict=True)) <= 1
+    )  # all but equal tokens may fall otherwise
     scores = [engine.score_continuations(requests, "<answer>", labels, "</answer>") for engine in (plain, served)]
     assert np.allclose(scores[0], scores[1], atol=1e-3)

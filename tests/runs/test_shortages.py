@@ -35,7 +35,7 @@ def command(few: Path, models: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def uninterrupted(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The adapter of an uninterrupted run."""
     out = tmp_path_factory.mktemp("whole") / "1"
     assert main([*command, "--out", str(out)]) == 0
@@ -44,7 +44,7 @@ def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> bytes
 
 @pytest.mark.parametrize("kilobytes", [0, 8, 64, 100])
 def test_a_full_disk_is_one_sentence_and_the_next_run_ends_as_an_uninterrupted_one(
-    kilobytes: int, command: list[str], whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kilobytes: int, command: list[str], uninterrupted: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No file may grow beyond the limit: it strikes at the inputs, the weights, or the optimiser's state."""
     with limited(resource.RLIMIT_FSIZE, 1024 * kilobytes):
@@ -52,7 +52,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_ends_as_an_uninterrupted_o
     assert "the disk is full; free some" in capsys.readouterr().err.strip().splitlines()[-1]
     assert not (tmp_path / "1" / "done.json").exists()
     assert main([*command, "--out", str(tmp_path / "1")]) == 0
-    assert (tmp_path / "1" / WEIGHTS).read_bytes() == whole
+    assert (tmp_path / "1" / WEIGHTS).read_bytes() == uninterrupted
 
 
 @pytest.mark.skipif(not IN_PAGES.exists(), reason="the size of a process is read from /proc")

@@ -36,12 +36,14 @@ def test_a_split_that_nobody_has_is_refused() -> None:
 
 def test_stage_1_learns_from_votes_where_there_are_any_and_from_the_label_elsewhere() -> None:
     samples = [*samples_of(["kaomoji"], ["train"])[:3], *samples_of(["emoji"], ["train"])[:3]]
-    examples = {one.sample.id: one for one in labelled(samples, load_template("label"), votes=True)}
-    assert examples.keys() == {one.id for one in samples}
-    for one in samples:
-        told = examples[one.id].label_target
-        assert told == (one.votes and tuple(one.votes.get(c, 0) / sum(one.votes.values()) for c in one.candidates))
-    assert {one.label_target for one in labelled(samples, load_template("label"))} == {None}
+    examples = {example.sample.id: example for example in labelled(samples, load_template("label"), votes=True)}
+    assert examples.keys() == {sample.id for sample in samples}
+    for sample in samples:
+        target = examples[sample.id].label_target
+        assert target == (
+            sample.votes and tuple(sample.votes.get(c, 0) / sum(sample.votes.values()) for c in sample.candidates)
+        )
+    assert {example.label_target for example in labelled(samples, load_template("label"))} == {None}
     with pytest.raises(UserError, match="no row has rater votes"):
         labelled(samples[:3], load_template("label"), votes=True)
 
@@ -69,7 +71,7 @@ def test_what_was_asked_is_not_asked_again_and_is_the_same_to_the_last_digit(tmp
     template = load_template("label-confidence")
     with Journal(tmp_path / "asked.jsonl") as journal:
         teacher = EngineTeacher(engine, journal)
-        first = teacher.label_probabilities(samples)
+        beliefs = teacher.label_probabilities(samples)
         examples = own_answers(samples, teacher.answers(samples, template), template, 0.01)
         assert journal.added == 2 * len(samples)
     with Journal(tmp_path / "asked.jsonl") as journal:
@@ -77,9 +79,9 @@ def test_what_was_asked_is_not_asked_again_and_is_the_same_to_the_last_digit(tmp
         again = teacher.label_probabilities(samples)
         assert own_answers(samples, teacher.answers(samples, template), template, 0.01) == examples
         assert journal.added == 0
-    for one, other, alone in zip(first, again, EngineTeacher(engine).label_probabilities(samples), strict=True):
-        assert np.array_equal(one, other)
-        assert np.array_equal(one, alone)
+    for belief, other, alone in zip(beliefs, again, EngineTeacher(engine).label_probabilities(samples), strict=True):
+        assert np.array_equal(belief, other)
+        assert np.array_equal(belief, alone)
 
 
 def test_a_task_without_a_label_is_refused_by_name() -> None:
@@ -96,12 +98,12 @@ def test_an_answer_to_an_unlabelled_picture_is_as_right_as_it_is_believed_and_ne
     template, both = load_template("label-confidence"), [*labelled, *bare]
     examples = own_answers(both, EngineTeacher(engine).answers(both, template), template, spread=0.01)
     known, unknown = examples[: len(examples) // 2], examples[len(examples) // 2 :]
-    assert {one.correct for one in known} <= {0.0, 1.0}
-    assert all(one.correct is not None and 0 < one.correct < 1 for one in unknown)
-    assert [one.level_target for one in known] == [one.level_target for one in unknown]
+    assert {example.correct for example in known} <= {0.0, 1.0}
+    assert all(example.correct is not None and 0 < example.correct < 1 for example in unknown)
+    assert [example.level_target for example in known] == [example.level_target for example in unknown]
     _, held = held_out_split(examples, [*labelled, *bare], 0.5, 0)
     assert held
-    assert all(one.sample.label is not None for one in held)
+    assert all(example.sample.label is not None for example in held)
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo", "dpo", "kto"])

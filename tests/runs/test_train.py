@@ -15,16 +15,16 @@ def written(file: Path, text: str) -> Path:
 
 
 def test_features_go_from_stage_to_stage_and_those_of_a_stage_done_again_do_not_stop_the_next(tmp_path: Path) -> None:
-    between, kept = tmp_path / "features", tmp_path / "2-verbalize" / "features"
+    between, features = tmp_path / "features", tmp_path / "2-verbalize" / "features"
     written(between / NUMBERS, "stage 1")
-    kept.parent.mkdir()
-    with carried(between, kept):
-        assert (kept / NUMBERS).read_text() == "stage 1"
+    features.parent.mkdir()
+    with carried(between, features):
+        assert (features / NUMBERS).read_text() == "stage 1"
         assert not between.exists()
         written(between / NUMBERS, "stage 1 again")
-        written(kept / INDEX, "stage 2")
+        written(features / INDEX, "stage 2")
     assert {file.name: file.read_text() for file in between.iterdir()} == {NUMBERS: "stage 1", INDEX: "stage 2"}
-    assert not kept.exists()
+    assert not features.exists()
     with carried(None, between):
         pass
     assert not between.exists()
@@ -36,4 +36,4 @@ def test_a_trackers_files_are_kept_by_a_run_that_was_killed_after_keeping_them_o
     keep_boards(checkpoints)
     written(checkpoints / BOARDS / "events.2", "second")
     keep_boards(checkpoints)
-    assert sorted(one.name for one in (tmp_path / BOARDS).iterdir()) == ["events.1", "events.2"]
+    assert sorted(file.name for file in (tmp_path / BOARDS).iterdir()) == ["events.1", "events.2"]

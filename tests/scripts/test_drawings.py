@@ -11,8 +11,8 @@ from scripts.tiny_world.rendering import HELD_OUT_STYLES, READING_STYLES
 
 
 def rows() -> list[dict[str, str]]:
-    found: list[dict[str, str]] = pq.read_table(FILES["kaomoji"], columns=["text", "shows", "split"]).to_pylist()
-    return found
+    rows: list[dict[str, str]] = pq.read_table(FILES["kaomoji"], columns=["text", "shows", "split"]).to_pylist()
+    return rows
 
 
 def test_no_text_that_is_calibrated_or_tested_on_is_read() -> None:

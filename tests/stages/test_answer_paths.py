@@ -91,8 +91,8 @@ def test_the_options_share_what_the_model_gives_them_and_no_more(digits: AnswerP
     assert float(probabilities[eights[1]].log()) == pytest.approx(float(sum(steps)), abs=1e-5)
     sixes = [k for k, text in enumerate(LEVEL_TEXTS) if text.startswith("0.6")]
     first = paths.steps[sixes[0]][-1]
-    given = float(logs[0, 10, tokens[10]] + logs[0, first[0], first[1]])
-    assert math.log(float(probabilities[sixes].sum())) == pytest.approx(given, abs=1e-5)
+    expected = float(logs[0, 10, tokens[10]] + logs[0, first[0], first[1]])
+    assert math.log(float(probabilities[sixes].sum())) == pytest.approx(expected, abs=1e-5)
     shares = field["shares"][0, sixes]
     assert torch.allclose(probabilities[sixes] / probabilities[sixes].sum(), shares / shares.sum(), atol=1e-5)
 
@@ -118,7 +118,9 @@ def test_where_the_mean_is_learned_0_95_is_written_for_1_and_greedy_levels_are_w
     rows = [row(ANSWER.replace("0.85", text), sample) for text in ("1.00", "0.85", "0.10")]
     batch = collator(rows)
     assert "0.95" in processor.tokenizer.decode(batch["input_ids"][0])
-    stated = [one.confidence for one in greedy_answers(model.eval(), rows, AnswerReader(processor, collator.paths))]
+    stated = [
+        answer.confidence for answer in greedy_answers(model.eval(), rows, AnswerReader(processor, collator.paths))
+    ]
     assert len(set(stated)) == 1  # what is written before the level is the same in all rows
     scores = [level_score(model, processor, ANSWER.replace("0.85", text)) for text in LEVEL_TEXTS]
     assert f"{stated[0]:.2f}" == LEVEL_TEXTS[max(range(21), key=scores.__getitem__)]

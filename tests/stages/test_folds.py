@@ -12,14 +12,14 @@ THREE = [Fold(n, 3) for n in (1, 2, 3)]
 
 
 def test_every_cluster_is_in_one_fold_and_folds_are_about_even():
-    holding = np.array([[fold.holds(one) for one in CLUSTERS] for fold in THREE])
+    holding = np.array([[fold.holds(cluster) for cluster in CLUSTERS] for fold in THREE])
     assert (holding.sum(0) == 1).all()
     assert holding.sum(1).min() > 70
 
 
 def test_a_teacher_speaks_for_the_rows_that_it_was_kept_from():
     for fold, rows in zip(THREE, speakers(CLUSTERS, THREE), strict=True):
-        assert [CLUSTERS[i] for i in rows] == [one for one in CLUSTERS if fold.holds(one)]
+        assert [CLUSTERS[i] for i in rows] == [cluster for cluster in CLUSTERS if fold.holds(cluster)]
 
 
 def test_teachers_that_were_kept_from_nothing_speak_for_every_row():
@@ -33,8 +33,8 @@ def test_a_fold_without_a_teacher_is_an_error():
 
 def test_beliefs_are_averaged_over_those_who_spoke():
     sure, unsure = np.array([1.0, 0.0]), np.array([0.5, 0.5])
-    found = averaged(2, [([0, 1], [sure, sure]), ([1], [unsure])])
-    np.testing.assert_allclose(found, [[1.0, 0.0], [0.75, 0.25]])
+    means = averaged(2, [([0, 1], [sure, sure]), ([1], [unsure])])
+    np.testing.assert_allclose(means, [[1.0, 0.0], [0.75, 0.25]])
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/1", "1", "a/b", "1/3 "])

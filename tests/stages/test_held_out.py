@@ -116,19 +116,19 @@ def test_an_evaluation_costs_little_more_than_a_pass_and_the_recipes_have_few(tm
     assert looks == 3, "at the start, after half of the steps, at the end"
     per_row = (counts[False] / (looks * 8)) / (counts[True] / trained)
     assert per_row < 3, "a short answer is read again, its question is not"
-    asked = sum(len([s for s in load(task, "calibrate") if s.label]) for task in ("kaomoji", "emoji"))
+    queried = sum(len([s for s in load(task, "calibrate") if s.label]) for task in ("kaomoji", "emoji"))
     question = 576 + 60  # picture and words of the 7B recipes
     answer = (per_row - 1) * (counts[True] / trained)  # what the readings add to a question's tokens
     for name in BIG:
         settings_of = yaml.safe_load((RECIPES / name).read_text())
         share, most = settings_of["held_out_steps"], settings_of["held_out_rows"]
-        evaluated = (1 + round(1 / share)) * min(most, settings_of["held_out"] * asked) * (question + answer)
+        evaluated = (1 + round(1 / share)) * min(most, settings_of["held_out"] * queried) * (question + answer)
         if settings_of["method"] == "proper":
-            learned = (1 - settings_of["held_out"]) * asked * settings_of["num_train_epochs"] * question
+            learned = (1 - settings_of["held_out"]) * queried * settings_of["num_train_epochs"] * question
         else:  # each question for its draws, for their log-probabilities, and for the reference
             batch = settings_of["per_device_train_batch_size"] * settings_of["gradient_accumulation_steps"]
             learned = 3 * settings_of["max_steps"] * batch / settings_of["num_generations"] * question
-        assert evaluated <= 0.15 * (asked * question + learned), name
+        assert evaluated <= 0.15 * (queried * question + learned), name
 
 
 @pytest.mark.slow

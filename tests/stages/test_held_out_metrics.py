@@ -98,10 +98,10 @@ def look(step: int, brier: float, accuracy: float, error: float = 0.01) -> dict[
 
 
 def kept_of(*lines: dict[str, float]) -> int:
-    kept = 0
+    best = 0
     for n, now in enumerate(lines[1:], 1):
-        kept = n if preferred(now, kept, lines[:n]) else kept
-    return kept
+        best = n if preferred(now, best, lines[:n]) else best
+    return best
 
 
 def test_of_steps_that_cannot_be_told_from_the_least_brier_the_one_that_is_right_most_often_is_kept():

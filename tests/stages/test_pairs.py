@@ -14,8 +14,8 @@ BRIER = named_reward("brier-1")
 
 def draws(name: str, *said: tuple[str, float] | str) -> list[Draw]:
     texts = [
-        one if isinstance(one, str) else f"<answer>{one[0]}</answer><confidence>{one[1]:.2f}</confidence>"
-        for one in said
+        answer if isinstance(answer, str) else f"<answer>{answer[0]}</answer><confidence>{answer[1]:.2f}</confidence>"
+        for answer in said
     ]
     return [Draw(name, "t", CANDIDATES, "happy", text) for text in texts]
 
@@ -35,7 +35,7 @@ def test_margins_are_the_scoring_rules():
 
 
 def test_both_answers_of_every_pair_name_one_label():
-    answers = [one for n in range(40) for one in draws(str(n), *((CANDIDATES[(n + k) % 3], ((7 * n + k) % 11) / 10)
+    answers = [draw for n in range(40) for draw in draws(str(n), *((CANDIDATES[(n + k) % 3], ((7 * n + k) % 11) / 10)
                                                                  for k in range(6)))]  # fmt: skip
     pairs, report = preference_pairs(answers, BRIER, 0.01)
     assert pairs
@@ -67,11 +67,11 @@ def test_the_report_says_why_samples_gave_no_pair():
 
 
 def test_pairs_of_one_kind_alone_are_warned_of():
-    right = [one for n in range(20) for one in draws(str(n), ("happy", 0.3), ("happy", 0.9))]
+    right = [draw for n in range(20) for draw in draws(str(n), ("happy", 0.3), ("happy", 0.9))]
     assert "0 of 20 pairs are about wrong answers: they teach overconfidence" in str(
         preference_pairs(right, BRIER, 0.01)[1].one_sided
     )
-    wrong = [one for n in range(20, 40) for one in draws(str(n), ("sad", 0.3), ("sad", 0.9))]
+    wrong = [draw for n in range(20, 40) for draw in draws(str(n), ("sad", 0.3), ("sad", 0.9))]
     assert preference_pairs(right + wrong, BRIER, 0.01)[1].one_sided is None
 
 

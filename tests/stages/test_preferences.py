@@ -36,24 +36,24 @@ def recipe(method: Method) -> Recipe:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "told"), [("dpo", "rewards/margins"), ("kto", "rewards/chosen")])
-def test_the_chosen_answers_become_likelier(tmp_path: Path, method: Method, told: str):
+@pytest.mark.parametrize(("method", "metric"), [("dpo", "rewards/margins"), ("kto", "rewards/chosen")])
+def test_the_chosen_answers_become_likelier(tmp_path: Path, method: Method, metric: str):
     template, samples = load_template("label-confidence"), load("kaomoji", "calibrate")[:6]
     pairs = [
-        Pair(one.id, one.task, "right", template.write(label=str(one.label), confidence=0.9),
-             template.write(label=str(one.label), confidence=0.3), 0.4)
-        for one in samples[:3]
+        Pair(sample.id, sample.task, "right", template.write(label=str(sample.label), confidence=0.9),
+             template.write(label=str(sample.label), confidence=0.3), 0.4)
+        for sample in samples[:3]
     ]  # fmt: skip
     held = [
         TrainingExample(
-            one, template.write(label=str(one.label), confidence=0.5), None, spread_over_levels(0.5, 0.05), 1.0
+            sample, template.write(label=str(sample.label), confidence=0.5), None, spread_over_levels(0.5, 0.05), 1.0
         )
-        for one in samples[3:]
+        for sample in samples[3:]
     ]
-    by_key = {(one.task, one.id): one for one in samples}
+    by_key = {(sample.task, sample.id): sample for sample in samples}
     calibrate_by_preferences(recipe(method), pairs, by_key, held, str(embedded_base()), None, tmp_path)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    margins = [line[told] for line in log if told in line]
+    margins = [line[metric] for line in log if metric in line]
     assert margins[0] == pytest.approx(0.0, abs=1e-4)
     assert margins[-1] > 0.05
     assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()

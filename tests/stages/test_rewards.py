@@ -22,7 +22,7 @@ CANDIDATES = ("happy", "sad")
 GRID = np.linspace(0.0, 1.0, 201)
 
 
-def asked(text: str, **named: object) -> Completion:
+def completion(text: str, **named: object) -> Completion:
     return Completion(text, named.pop("question", 1), CANDIDATES, "happy", **named)  # type: ignore[arg-type]
 
 
@@ -60,15 +60,18 @@ def test_an_unsafe_reward_warns_with_the_range_of_p_where_it_fails(name: str):
 @pytest.mark.parametrize("name", ["brier-2", "spherical-2", "log-1", "log-2", "emocaliber"])
 def test_the_docstring_of_an_unsafe_reward_names_that_range_too(name: str):
     [(_, until)] = safety(named_reward(name)).error_pays
-    told = getattr(rewards, name.partition("-")[0]).__doc__
-    assert any(abs(float(one) - until) <= 0.0011 for one in re.findall(r"p <\s+(0\.\d{3})", told)), (until, told)
+    doc = getattr(rewards, name.partition("-")[0]).__doc__
+    assert any(abs(float(number) - until) <= 0.0011 for number in re.findall(r"p <\s+(0\.\d{3})", doc)), (
+        until,
+        doc,
+    )
 
 
 def test_emocalibers_reward_is_hacked_below_p_849_and_garbage_beats_a_sure_error():
-    found = safety(named_reward("emocaliber"))
-    assert found.error_pays[0][1] == pytest.approx(0.849, abs=0.001)
-    assert found.garbage_pays_when_wrong[0][0] == pytest.approx(1 - math.exp(-3), abs=0.001)
-    assert found.garbage_pays_when_right[0][1] == pytest.approx(math.exp(-3.5), abs=0.001)
+    checked = safety(named_reward("emocaliber"))
+    assert checked.error_pays[0][1] == pytest.approx(0.849, abs=0.001)
+    assert checked.garbage_pays_when_wrong[0][0] == pytest.approx(1 - math.exp(-3), abs=0.001)
+    assert checked.garbage_pays_when_right[0][1] == pytest.approx(math.exp(-3.5), abs=0.001)
     assert named_reward("emocaliber")(0.8, 1.0) == pytest.approx(2 + 2 * math.log(0.8))
 
 
@@ -91,7 +94,7 @@ def test_every_reward_of_every_stated_confidence_is_finite(name: str, confidence
 @settings(max_examples=50, deadline=None)
 def test_every_reward_of_every_text_is_finite(text: str):
     for name in DRAWN:
-        [earned] = rewards_of(named_reward(name), [asked(text)], "label")
+        [earned] = rewards_of(named_reward(name), [completion(text)], "label")
         assert math.isfinite(earned)
 
 
@@ -111,29 +114,30 @@ def test_what_is_not_a_number_is_the_worst_reward_never_the_best():
     ],
 )
 def test_malformed_text_earns_the_malformed_reward(text: str):
-    assert rewards_of(named_reward("brier-1"), [asked(text)], "label") == [-1.0]
+    assert rewards_of(named_reward("brier-1"), [completion(text)], "label") == [-1.0]
 
 
 def test_a_right_and_sure_answer_earns_the_most():
     text = "<answer>happy</answer><confidence>1.00</confidence>"
-    assert rewards_of(named_reward("brier-1"), [asked(text)], "label") == [1.0]
-    assert rewards_of(named_reward("emocaliber"), [asked(text)], "label") == [-5.0]
+    assert rewards_of(named_reward("brier-1"), [completion(text)], "label") == [1.0]
+    assert rewards_of(named_reward("emocaliber"), [completion(text)], "label") == [-5.0]
 
 
 def test_agreement_is_the_raters_share_and_the_honest_confidence_is_that_share():
     votes = {"happy": 3, "sad": 1}
     texts = {c: f"<answer>happy</answer><confidence>{c:.2f}</confidence>" for c in GRID}
-    earned = {c: rewards_of(named_reward("brier-1"), [asked(t, votes=votes)], "agreement")[0] for c, t in texts.items()}
+    brier = named_reward("brier-1")
+    earned = {c: rewards_of(brier, [completion(text, votes=votes)], "agreement")[0] for c, text in texts.items()}
     assert max(earned, key=lambda c: earned[c]) == pytest.approx(0.75)
 
 
 def test_agreement_without_votes_is_refused():
     with pytest.raises(ValueError, match="needs rater votes"):
-        rewards_of(named_reward("brier-1"), [asked("x")], "agreement")
+        rewards_of(named_reward("brier-1"), [completion("x")], "agreement")
 
 
 def test_group_correctness_mixes_the_answer_with_its_own_group_alone():
-    group = [asked("", question=name) for name in ("a", "a", "b", "b")]
+    group = [completion("", question=name) for name in ("a", "a", "b", "b")]
     assert correctness_of(group, ["happy", "sad", "sad", None], "group") == [0.75, 0.25, 0.0, 0.0]
 
 

@@ -30,7 +30,7 @@ def recipe(**keys: str) -> Recipe:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "found"),
+    ("tokens", "expected"),
     [
         (["<answer>", "happy", "</answer>", "<confidence>", "0.90", "</confidence>", "<end>"], "...xxx."),
         (["<answer>happy</answer", "><", "confidence", ">0", ".9", "</confidence><end>"], ".xxxxx"),
@@ -39,17 +39,17 @@ def recipe(**keys: str) -> Recipe:
         ([], ""),
     ],
 )
-def test_the_confidence_segment_is_what_reaches_into_the_last_tags(tokens: list[str], found: str):
-    assert "".join(".x"[one] for one in confidence_tokens(tokens, *TAGS)) == found
+def test_the_confidence_segment_is_what_reaches_into_the_last_tags(tokens: list[str], expected: str):
+    assert "".join(".x"[inside] for inside in confidence_tokens(tokens, *TAGS)) == expected
 
 
 @pytest.mark.parametrize("correctness", ["label", "agreement", "group"])
 @pytest.mark.parametrize("reward", ["brier-1", "spherical-1", "overconfidence-4"])
 def test_what_the_segments_earn_sums_to_the_reward(correctness: str, reward: str):
     chosen = recipe(correctness=correctness, reward=reward)
-    whole = reward_function(chosen)(TEXTS, **COLUMNS)
+    rewards = reward_function(chosen)(TEXTS, **COLUMNS)
     parts = [part(TEXTS, **COLUMNS) for part in segment_rewards(chosen)]
-    assert [sum(pair) for pair in zip(*parts, strict=True)] == pytest.approx(whole)
+    assert [sum(pair) for pair in zip(*parts, strict=True)] == pytest.approx(rewards)
 
 
 def test_the_score_of_a_segment_is_that_of_the_confidence_alone():

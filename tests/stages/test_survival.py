@@ -28,21 +28,21 @@ class Believer:
 
 def of_brightness(samples: Sequence[Sample]) -> list[np.ndarray]:
     """Believes in the first candidate of a bright picture, in the second of a dark one."""
-    found = []
+    beliefs = []
     for sample in samples:
         bright = float(np.asarray(load_image(sample.image)).mean()) / 255
-        found.append(np.array([bright, 1 - bright, *[0.0] * (len(sample.candidates) - 2)]))
-    return found
+        beliefs.append(np.array([bright, 1 - bright, *[0.0] * (len(sample.candidates) - 2)]))
+    return beliefs
 
 
 def of_detail(samples: Sequence[Sample]) -> list[np.ndarray]:
     """Believes in the first candidate where neighbouring pixels differ little."""
-    found = []
+    beliefs = []
     for sample in samples:
         pixels = np.asarray(load_image(sample.image), dtype=float)
         smooth = float(np.abs(np.diff(pixels, axis=1)).mean() < 20)
-        found.append(np.array([smooth, 1 - smooth, *[0.0] * (len(sample.candidates) - 2)]))
-    return found
+        beliefs.append(np.array([smooth, 1 - smooth, *[0.0] * (len(sample.candidates) - 2)]))
+    return beliefs
 
 
 def test_an_answer_that_nothing_changes_survives_every_copy() -> None:
@@ -62,14 +62,14 @@ def test_an_answer_that_hangs_on_detail_survives_some_of_them() -> None:
 
 def test_rows_beyond_one_chunk_have_their_own_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher, "CHUNK", 2)
-    [one, *_] = load("kaomoji", "calibrate")
-    many = [replace(one, id=str(n)) for n in range(5)]
-    asked: list[str] = []
+    [sample, *_] = load("kaomoji", "calibrate")
+    many = [replace(sample, id=str(n)) for n in range(5)]
+    queried: list[str] = []
 
     def ask(rows: Sequence[Sample]) -> list[np.ndarray]:
-        asked.extend(row.id for row in rows)
+        queried.extend(row.id for row in rows)
         return [np.eye(len(row.candidates))[int(row.id) % 2] for row in rows]
 
     shares = survival(many, Believer(ask)).stated
     assert [int(share.argmax()) for share in shares] == [n % 2 for n in range(5)]
-    assert all(asked.count(str(n)) == COPIES + 1 for n in range(5))
+    assert all(queried.count(str(n)) == COPIES + 1 for n in range(5))

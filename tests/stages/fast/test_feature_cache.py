@@ -29,8 +29,8 @@ def recipe(*overrides: str) -> Recipe:
 
 def examples(count: int) -> list[TrainingExample]:
     template = load_template("label")
-    chosen = [one for task in ("kaomoji", "emoji") for one in [s for s in load(task) if s.label][: count // 2]]
-    return [TrainingExample(one, template.write(label=one.label)) for one in chosen]
+    chosen = [sample for task in ("kaomoji", "emoji") for sample in [s for s in load(task) if s.label][: count // 2]]
+    return [TrainingExample(sample, template.write(label=sample.label)) for sample in chosen]
 
 
 @pytest.mark.slow
@@ -39,15 +39,15 @@ def test_every_loss_is_that_of_the_run_without(
     workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs = {}
-    for kept in ("true", "false"):
-        chosen = recipe(f"keep_features={kept}", f"dataloader_num_workers={workers}")
-        out = tmp_path / kept
+    for keep in ("true", "false"):
+        chosen = recipe(f"keep_features={keep}", f"dataloader_num_workers={workers}")
+        out = tmp_path / keep
         out.mkdir()
-        train_supervised(chosen, examples(12), str(embedded_base()), None, out, title=kept)
-        logs[kept] = [(line["loss"], line["grad_norm"]) for line in read_log(out / "log.jsonl") if "loss" in line]
+        train_supervised(chosen, examples(12), str(embedded_base()), None, out, title=keep)
+        logs[keep] = [(line["loss"], line["grad_norm"]) for line in read_log(out / "log.jsonl") if "loss" in line]
     assert len(logs["true"]) == 4
-    for one, other in zip(logs["true"], logs["false"], strict=True):
-        assert one == pytest.approx(other, rel=1e-4)
+    for first, other in zip(logs["true"], logs["false"], strict=True):
+        assert first == pytest.approx(other, rel=1e-4)
     assert "one pass through the frozen vision tower for 12 pictures" in capsys.readouterr().out
 
 

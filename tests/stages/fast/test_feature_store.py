@@ -22,12 +22,12 @@ def store(folder: Path, maker: str = "me", limit: int = 10_000, dtype: torch.dty
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_features_are_read_back_in_the_order_asked_for(tmp_path: Path, dtype: torch.dtype) -> None:
-    kept = store(tmp_path / "kept", dtype=dtype)
-    assert kept.add(FEATURES)
-    read = kept.read(["two", "one", "two"])
-    two, one = FEATURES["two"][0], FEATURES["one"][0]
-    assert torch.equal(read, torch.cat([two, one, two]).to(dtype))
-    assert kept.grid("one") == (1, 2, 4)
+    features = store(tmp_path / "kept", dtype=dtype)
+    assert features.add(FEATURES)
+    read = features.read(["two", "one", "two"])
+    second, first = FEATURES["two"][0], FEATURES["one"][0]
+    assert torch.equal(read, torch.cat([second, first, second]).to(dtype))
+    assert features.grid("one") == (1, 2, 4)
 
 
 def test_a_sealed_store_is_there_for_the_next_run(tmp_path: Path) -> None:
@@ -58,11 +58,11 @@ def test_what_other_weights_made_is_not_taken(tmp_path: Path) -> None:
 
 
 def test_nothing_is_added_beyond_the_limit(tmp_path: Path) -> None:
-    kept = store(tmp_path / "kept", limit=100)
-    assert kept.add({"one": FEATURES["one"]})
-    assert not kept.add({"two": FEATURES["two"]})
-    assert "two" not in kept
-    assert kept.size == 96
+    features = store(tmp_path / "kept", limit=100)
+    assert features.add({"one": FEATURES["one"]})
+    assert not features.add({"two": FEATURES["two"]})
+    assert "two" not in features
+    assert features.size == 96
 
 
 def test_pictures_of_the_same_bytes_but_another_shape_differ() -> None:

@@ -31,7 +31,7 @@ METHODS: dict[str, Any] = {
 
 
 def length(completions: list[Any], **columns: Any) -> list[float]:
-    return [float(sum(map(ord, text_of(one))) % 7) for one in completions]
+    return [float(sum(map(ord, text_of(completion))) % 7) for completion in completions]
 
 
 def trainer_of(
@@ -82,8 +82,10 @@ def step(trainer: Any, seed: int) -> tuple[dict[str, Any], float, dict[str, torc
     trainer.current_gradient_accumulation_steps = 1
     loss = trainer.compute_loss(trainer.model, mixed)
     loss.backward()
-    found = {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.grad is not None}
-    return drawn, float(loss.detach()), found
+    gradients = {
+        name: weight.grad.clone() for name, weight in trainer.model.named_parameters() if weight.grad is not None
+    }
+    return drawn, float(loss.detach()), gradients
 
 
 @pytest.mark.parametrize("family", QWEN)
@@ -146,11 +148,11 @@ def test_an_answer_sees_its_own_question_and_itself_alone(family: str) -> None:
         return_tensors="pt",
     )
     answer = torch.randint(20, 200, (4, 3))
-    whole = {key: batch[key] for key in ("pixel_values", "image_grid_thw")} | {"group": torch.tensor([0, 0, 1, 1])}
-    whole["input_ids"] = torch.cat([batch["input_ids"], answer], dim=1)
-    whole["attention_mask"] = torch.cat([batch["attention_mask"], torch.ones_like(answer)], dim=1)
-    whole["mm_token_type_ids"] = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(answer)], dim=1)
-    line, _ = shared_line(model, whole, 3)
+    inputs = {key: batch[key] for key in ("pixel_values", "image_grid_thw")} | {"group": torch.tensor([0, 0, 1, 1])}
+    inputs["input_ids"] = torch.cat([batch["input_ids"], answer], dim=1)
+    inputs["attention_mask"] = torch.cat([batch["attention_mask"], torch.ones_like(answer)], dim=1)
+    inputs["mm_token_type_ids"] = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(answer)], dim=1)
+    line, _ = shared_line(model, inputs, 3)
     embedded = model.get_input_embeddings()(line.pop("input_ids")).detach().requires_grad_()
     del line["pixel_values"], line["image_grid_thw"]
     model(inputs_embeds=embedded, use_cache=False, **line).logits[0, -4].sum().backward()
