@@ -19,10 +19,9 @@ from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation import trusted
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
-from emocaliber.evaluation.comparison import compare, compare_within
 from emocaliber.evaluation.counts import Counts, FloatArray, count_table
 from emocaliber.evaluation.distributional import distribution, favourite
-from emocaliber.evaluation.panel import Panel, thresholds
+from emocaliber.evaluation.panel import Panel, compare, compare_within, thresholds
 from emocaliber.evaluation.reference_methods import distinct, human_rows, references
 from emocaliber.evaluation.scorecard import (
     Curves,

@@ -41,7 +41,7 @@ def test_calibrated_shares_keep_a_temperature_of_one() -> None:
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.floats(0.1, 10.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tempering_keeps_the_order_and_the_sum(weights: list[float], temperature: float) -> None:
     shares = np.array([weights]) / sum(weights)
     scaled = tempered(shares, temperature)

@@ -40,7 +40,7 @@ def test_with_ties_auroc_is_scikit_learns():
 
 
 @given(FEW.filter(lambda rows: 0 < sum(row[1] for row in rows) < len(rows)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ties_count_as_the_mean_over_all_orders(rows: list[tuple[float, bool]]):
     assert auroc(of(rows)) == pytest.approx(over_orders(rows, _auroc))
     assert average_precision(of(rows)) == pytest.approx(over_orders(rows, _average_precision))

@@ -25,7 +25,6 @@ def _values(rows: Counts) -> dict[str, float]:
 
 
 @given(ANY_ROWS, st.randoms(use_true_random=False), st.integers(0, 3))
-@settings(deadline=None)
 def test_no_order_of_the_rows_changes_any_value(rows: list[tuple[float, bool]], random, invalid: int):  # noqa: ANN001
     shuffled = list(rows)
     random.shuffle(shuffled)
@@ -33,7 +32,6 @@ def test_no_order_of_the_rows_changes_any_value(rows: list[tuple[float, bool]], 
 
 
 @given(ANY_ROWS, st.integers(0, 3))
-@settings(deadline=None)
 def test_every_value_is_named_and_within_its_bounds(rows: list[tuple[float, bool]], invalid: int):
     for name, value in _values(of(rows, invalid)).items():
         assert name in METRICS
@@ -42,7 +40,7 @@ def test_every_value_is_named_and_within_its_bounds(rows: list[tuple[float, bool
 
 
 @given(ROWS, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_refusing_to_state_a_confidence_never_improves_a_score(rows: list[tuple[float, bool]], data: st.DataObject):
     invalid = data.draw(st.integers(0, 3))
     gone = data.draw(st.integers(0, len(rows) - 1))

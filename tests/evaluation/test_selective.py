@@ -29,7 +29,7 @@ def _augrc(ranking: list[bool]) -> float:
 
 
 @given(FEW)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ties_count_as_the_mean_over_all_orders(rows: list[tuple[float, bool]]):
     best = _aurc(sorted((row[1] for row in rows), reverse=True))
     assert selective.aurc(of(rows)) == pytest.approx(over_orders(rows, _aurc))

@@ -43,9 +43,9 @@ def check_stream(engine: StreamingEngine, requests: list[Request]) -> None:
         streamed[request.sample_id].append(text)
         return True
 
-    streamed = engine.stream(requests, on_token)
-    assert streamed == engine.generate(requests)
-    for response in streamed:
+    responses = engine.stream(requests, on_token)
+    assert responses == engine.generate(requests)
+    for response in responses:
         texts = streamed[response.sample_id]
         assert len(texts) > 1
         assert all(later.startswith(sooner) for sooner, later in zip(texts, [*texts[1:], response.text], strict=True))

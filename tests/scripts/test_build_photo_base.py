@@ -61,9 +61,9 @@ def test_the_model_that_is_written_sees_what_the_tower_saw_and_says_what_the_lan
     words = tokenizer("which joy ? fear", return_tensors="pt")
     with torch.inference_mode():
         assert torch.allclose(loaded(**words).logits, language(**words).logits, atol=1e-5)
-    processor = AutoProcessor.from_pretrained(tmp_path)
-    text = processor.apply_chat_template(messages("which ?"), add_generation_prompt=True)
-    inputs = processor(images=[Image.fromarray(np.zeros((40, 90, 3), np.uint8))], text=[text], return_tensors="pt")
+    reader = AutoProcessor.from_pretrained(tmp_path)
+    text = reader.apply_chat_template(messages("which ?"), add_generation_prompt=True)
+    inputs = reader(images=[Image.fromarray(np.zeros((40, 90, 3), np.uint8))], text=[text], return_tensors="pt")
     assert int((inputs["input_ids"] == loaded.config.image_token_id).sum()) == 4
     with torch.inference_mode():
         assert torch.isfinite(loaded(**inputs).logits).all()

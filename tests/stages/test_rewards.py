@@ -85,13 +85,13 @@ def test_the_checker_finds_a_rule_that_is_not_proper():
 
 @pytest.mark.parametrize("name", [*SAFE, *UNSAFE])
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_reward_of_every_stated_confidence_is_finite(name: str, confidence: float, correctness: float):
     assert math.isfinite(named_reward(name)(confidence, correctness))
 
 
 @given(st.text(max_size=80))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_reward_of_every_text_is_finite(text: str):
     for name in DRAWN:
         [earned] = rewards_of(named_reward(name), [completion(text)], "label")
