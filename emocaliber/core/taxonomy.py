@@ -174,6 +174,23 @@ _FAMILIES = (
 """Words for one emotion. "content" is left to the taxonomies that declare it: it mostly means something else."""
 
 
+ENGLISH = {word for family in _FAMILIES for word in family.split()} | {
+    label for taxonomy in TAXONOMIES.values() for label in taxonomy.labels
+}
+"""English words for an emotion."""
+_MORE_WORDS = {
+    "anger": "furious fury enraged rage outraged irate angered",
+    "disgust": "revolted revulsion repulsed repulsion",
+    "fear": "terrified terror frightened petrified",
+    "sadness": "sorrow sorrowful grief grieving mournful melancholy gloomy dejected miserable heartbroken",
+    "happiness": "cheerful cheerfulness delighted delight joyous gleeful elated glad",
+    "surprise": "astonished astonishment startled shocked",
+    "contempt": "scornful scorn disdain disdainful",
+    "neutral": "expressionless impassive emotionless",
+}
+"""What people write for an emotion of which they use no usual name."""
+
+
 def synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
     """What else the candidates are called: the synonyms of the taxonomies with exactly these labels, and other words
     of an emotion that a single candidate names (of anger and happiness: angry, joy). Fewer than three such
@@ -185,3 +202,16 @@ def synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
     single = [(words, own[0]) for words, own in named if len(own) == 1]
     synonyms = {word: folded[own] for words, own in single for word in words if word != own} if len(single) > 2 else {}
     return synonyms | {word: label for table in declared for word, label in table.items()}
+
+
+def more_synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
+    """`synonyms_of`, with the rarer words for an emotion that a single candidate names ("furious" for anger)."""
+    usual = synonyms_of(candidates)
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    more: dict[str, str] = {}
+    for emotion, words in _MORE_WORDS.items():
+        family = next((family.split() for family in _FAMILIES if family.startswith(emotion)), [emotion])
+        own = {folded[word] for word in family if word in folded}
+        if len(own) == 1 and (usual or len(candidates) > 2):
+            more |= {word: next(iter(own)) for word in words.split() if word not in folded}
+    return more | usual

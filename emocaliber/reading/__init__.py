@@ -6,7 +6,8 @@ Not a judge: whether the label is right is not asked here. Pure, total, linear i
 """
 
 from emocaliber.reading.final import REASONING_TAGS, add_reasoning_tags
+from emocaliber.reading.interpretation import Reading
 from emocaliber.reading.numbers import CONFIDENCE_WORDS
-from emocaliber.reading.reader import Reading, read_response
+from emocaliber.reading.reader import read_response
 
 __all__ = ["CONFIDENCE_WORDS", "REASONING_TAGS", "Reading", "add_reasoning_tags", "read_response"]

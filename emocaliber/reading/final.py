@@ -38,6 +38,7 @@ REASONING_TAGS: list[tuple[str, str]] = [
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|thought_start|>", "<|thought_end|>"),
     ("<unused94>", "<unused95>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|channel>thought", "<channel|>"),
 ]
 """What opens and what closes reasoning, whatever the case; <names> may have spaces and attributes."""
@@ -67,6 +68,10 @@ _TURN_END = re.compile(
     r"observation|end_of_sentence|call)\|>|</s>|<eos>|<end_of_turn>|<start_of_turn>|<｜(?:end▁of▁sentence|User)｜>"
     r"|\[INST\]|^(?:User|Human|USER|HUMAN):",
     re.MULTILINE,
+)
+_FENCED = re.compile(
+    r"```\s?(?:think|thinking|thoughts?|reasoning|analysis|scratchpad)[ \t]*\n.*?(?:\n```|\Z)",
+    re.IGNORECASE | re.DOTALL,
 )
 _STILL_ANSWER = re.compile(r"\s{0,5}</?(?:answer|confidence|distribution)>", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|unk|bos|eos|end_of_turn)>|\[/?INST\]")
@@ -112,7 +117,7 @@ def final_answer(text: str, *, ended: bool | None) -> str | None:
     of reasoning that was never closed are an answer; where that is unknown, they must open a line or follow "answer
     is".
     """
-    turn = _first_turn(text)
+    turn = _first_turn(_FENCED.sub("", text) if "```" in text else text)
     if turn is None:
         return None
     rest = _after_reasoning(turn)
@@ -188,12 +193,12 @@ def _first_turn(text: str) -> str | None:
 def _after_reasoning(text: str) -> str | None:
     """The text without its reasoning; None where some is never closed.
 
-    What precedes a block of reasoning is a draft and is dropped with it, unless it holds a complete answer: such a
-    block explains the answer. A closing tag alone belongs to a block that the prompt opened.
+    What precedes a block of reasoning is a draft and is dropped with it, unless it holds a complete answer or nothing
+    follows: such a block explains the answer. A closing tag alone belongs to a block that the prompt opened.
     """
     pattern, ends = _reasoning(tuple(REASONING_TAGS))
     segments: list[str] = []
-    start, inside, stray = 0, "", -1
+    start, inside, stray, draft = 0, "", -1, ""
     for tag in pattern.finditer(text):
         name = _canonical(tag[0])
         opening = ends.get(name)
@@ -208,10 +213,11 @@ def _after_reasoning(text: str) -> str | None:
             if any(element.name == "answer" for element in elements(before)):
                 segments.append(before)
             else:
-                segments = []
+                segments, draft = [], before
             inside = name
     if not inside:
-        return "".join([*segments, text[start:]])
+        rest = "".join([*segments, text[start:]])
+        return rest if rest.strip() else draft
     rest = text[stray:]
     return None if stray < 0 or any(_canonical(tag[0]) not in ends for tag in pattern.finditer(rest)) else rest
 

@@ -10,15 +10,18 @@ from emocaliber.reading.labels import LabelNames
 from emocaliber.reading.lenient_json import Object, Value, objects
 from emocaliber.reading.numbers import normal_number_text, read_number
 from emocaliber.reading.scales import Scale, find_scale, scale_of_heading
-from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, Statement
+from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, SUPPOSED, Statement
 from emocaliber.reading.vocabulary import CONFIDENCE, CONFIDENCE_CJK, LABEL, LABEL_CJK, word_set
 
 _LABEL_WORD = re.compile(rf"{LABEL}|{LABEL_CJK}|name", re.IGNORECASE)
+_FIRST_LABELS = word_set("primary dominant main")
 _LAST_LABELS = word_set("output ans response result verdict expression conclusion")
 _CONFIDENCE_WORD = re.compile(
     rf"{CONFIDENCE}|{CONFIDENCE_CJK}|prob|conf|scores?|share|weight|percentage|certain", re.IGNORECASE
 )
 _SPREADS = word_set("distribution probabilities scores emotions predictions confidences probs shares")
+_SCALE_KEYS = word_set("scale range unit units max maximum")
+_ENDS = re.compile(r"[0-9]\s?(?:-|–|to)\s?[0-9]|%|percent")
 _SCALES = word_set("scale range unit units max maximum outof of")
 _QUALIFIED = word_set(
     "secondary second third runner up alternative alternatives alternate other others next possible candidates"
@@ -34,7 +37,9 @@ _OF_ANSWER = word_set(
 )
 """Words of a key that leave a confidence that of the answer."""
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|%|[0-9]+")
+_EXAMPLE = re.compile(r"\b(?:format|example|template|schema|e\.g\.|such as|for instance)\b[^.\n]{0,40}$", re.IGNORECASE)
 _MOST_LISTED = 64
+_TRUTHS = ("true", "false", "yes", "no")
 
 
 def read_json(text: str, names: LabelNames) -> tuple[int, Statement] | None:
@@ -49,12 +54,13 @@ def read_json(text: str, names: LabelNames) -> tuple[int, Statement] | None:
         if statement is not None:
             read.append((start, end, statement))
     named = [entry for entry in read if not isinstance(_label_of(entry[2], names), State)] or read
+    named = [entry for entry in named if not _EXAMPLE.search(text[max(0, entry[0] - 80) : entry[0]])] or named
     if not named:
         return None
     start, end, chosen = named[0]
     for later_start, later_end, later in named[1:]:
         between = text[end:later_start][-200:]
-        if SECONDARY.search(between) or _label_of(later, names) == _label_of(chosen, names):
+        if SECONDARY.search(between) or SUPPOSED.search(between) or _label_of(later, names) == _label_of(chosen, names):
             continue
         if CORRECTION.search(between):
             start, end, chosen = later_start, later_end, later
@@ -87,7 +93,11 @@ def _of_object(parsed: Object, names: LabelNames) -> Statement | None:
     labels = [value for words, value, _ in pairs if _is_label(words)]
     texts = [value for value in labels if isinstance(value, str)]
     texts = texts or [value for words, value, _ in pairs if words & _LAST_LABELS and isinstance(value, str)]
-    stated = [(value, key) for words, value, key in pairs if _is_confidence(words, names)]
+    stated = [
+        (value, key)
+        for words, value, key in pairs
+        if _is_confidence(words, names) and not (words & _SCALE_KEYS and isinstance(value, str) and _ENDS.search(value))
+    ]
     lists = _parallel(
         labels,
         [
@@ -120,7 +130,10 @@ def _of_object(parsed: Object, names: LabelNames) -> Statement | None:
         return Statement(AMBIGUOUS.join(str(matched.label) for matched in inner[:4]))
     for matched in inner:
         return matched if matched.confidence or matched.shares else _with_confidence(matched, confidences, scale)
-    return Statement(shares=shares) if shares else None
+    if shares:
+        return Statement(shares=shares)
+    ticked = _ticked(parsed, names)
+    return _with_confidence(Statement(ticked), confidences, scale) if ticked else None
 
 
 def _inner_confidences(inner: Object, names: LabelNames) -> list[tuple[Value, str]]:
@@ -147,6 +160,8 @@ def _of_list(values: list[Value], names: LabelNames) -> Statement | None:
     """A list of objects or pairs with a label and a share each."""
     if len(values) == 1:
         return _statement(values[0], names)
+    if len(values) == 2 and isinstance(values[0], str) and isinstance(values[1], str) and names.is_name(values[0]):
+        return Statement(values[0], values[1]) if isinstance(read_number(values[1]), float) else None
     pairs = []
     for value in values[:_MOST_LISTED]:
         if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], str):
@@ -179,6 +194,13 @@ def _named_shares(parsed: Object, names: LabelNames) -> tuple[tuple[str, str], .
     return tuple(numbers) if named else ()
 
 
+def _ticked(parsed: Object, names: LabelNames) -> str | None:
+    """The one candidate that an object calls true, where it calls at least one other false."""
+    said = [(key, value.lower()) for key, value in parsed.pairs if isinstance(value, str) and names.is_name(key)]
+    true = [key for key, value in said if value in ("true", "yes")]
+    return true[0] if len(true) == 1 and len(said) > 1 and all(value in _TRUTHS for _, value in said) else None
+
+
 def _parallel(labels: list[Value], stated: list[Value]) -> tuple[tuple[str, str], ...]:
     """The pairs of a list of labels and a list of confidences of the same length."""
     if len(labels) != 1 or len(stated) != 1 or not isinstance(labels[0], list) or not isinstance(stated[0], list):
@@ -206,7 +228,7 @@ def _words(key: str) -> frozenset[str]:
 
 
 def _is_label(words: frozenset[str]) -> bool:
-    return (
+    return (len(words) == 1 and words <= _FIRST_LABELS) or (
         any(map(_LABEL_WORD.fullmatch, words - _LAST_LABELS))
         and not any(map(_CONFIDENCE_WORD.fullmatch, words))
         and not words & (_QUALIFIED | _SCALES)

@@ -14,19 +14,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from emocaliber.core.predictions import State
-from emocaliber.core.taxonomy import synonyms_of
-from emocaliber.reading.numbers import is_plain
+from emocaliber.core.taxonomy import ENGLISH, more_synonyms_of, synonyms_of
 
 LONGEST_ANSWER = 2000
 """A longer text is no label; the bound also keeps Unicode normalisation, quadratic in runs of marks, from mattering."""
 
 _ARTICLE = re.compile(r"\s(?:an?|the)\s")
 _GAP = re.compile(r"[\s_\-]+")
-_LETTERS = r"[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
-"""Letters of scripts that part words by spaces, as Chinese and Japanese do not."""
+_LETTERS = r"[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]"
+"""Letters of scripts that part words by spaces, as Chinese and Japanese do not, and that add no particles to them, as
+Korean does."""
 _WORD_START = rf"(?<!{_LETTERS})(?<!-)"
 _WORD_END = rf"(?!{_LETTERS}|-[^\W_]|[\u0300-\u036f])"
 _IDIOM = re.compile(
@@ -47,7 +48,7 @@ _DENIED_AFTER = re.compile(
     r"|\s?\?\s?no\b|\s?:\s?no\b|(?:では|じゃ)(?:な|あり)"
 )
 _CLAUSE = re.compile(
-    r"[.;!?()\[\]\n,。、；，？！]"
+    r"[.;!?()\[\]\n,。、；，？！]|:(?=\s(?:it|this|the|i|he|she)\b)"
     r"|(?<!thing )(?<!all )\b(?:but|yet|though|although|however|sondern|mais|sino|но|а)\b|而是"
 )
 _REASON = re.compile(r"\b(?:because|since|due to|as (?:the|there|it|she|he|they|both|well as)|given|based on)\b")
@@ -61,33 +62,31 @@ _LESS = re.compile(
     r"|with (?:some|a (?:hint|touch|trace|bit|little|slight)|hints|traces|elements|undertones|slight|mild)(?: of)?"
     r"(?: \w+)?)\W{0,3}$"
 )
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-_LONGEST_SENTENCE, _MOST_SENTENCES, _FEWEST_OPTIONS, _MOST_OPTIONS = 600, 40, 3, 5
-_SUPPOSED = re.compile(
-    r"\b(?:if|unless|could|might|may|were|had|was|whether|would(?! (?:classify|label|describe|call|say"
-    r"|go|choose|pick|select)))\b|\?"
+_NEW_CLAUSE = re.compile(r"\s(?:so|i|it|this|the|instead|rather)\b")
+_NO_EMOTION = re.compile(
+    r"\bi(?:['’]m| am) afraid\b(?! of)"
+    r"|\b(?:happy|glad) to (?:help|assist|answer|analy[sz]e|describe|take a look|do so)\b"
+    r"|\bamusement (?:park|arcade|ride)s?\b|\bsurprise part(?:y|ies)\b"
 )
-_SAYS = re.compile(
-    r"(?:\b(?:is|shows?|showing|expresse[sd]|expressing|conveys?|conveying|evokes?|evoking|inspires?|inspiring|elicits?|provokes?"
-    r"|radiates?|exudes?|portrays?|displays?|displaying|depicts?"
-    r"|suggests?|indicates?|reflects?|reveals?|looks?|seems?|appears?(?: to be)?|feels?|feeling|experiencing|as|call"
-    r"(?:ing)? (?:it|this)|go(?:ing)? with|choose|pick|select|say)|['’]s)\s"
-    r"(?:(?:a|an|the|this|it|that|of|clear|clearly|strong|sense|feeling|expression|emotion|look|most|likely|best|probably"
-    r"|definitely|described|classified|labell?ed|as|to|be)\s){0,5}[\"'“‘*_(]{0,3}$"
-)
-_SAID = re.compile(
-    r"[\"'”’*_)]{0,3}(?:\s?(?:[.,;:!()—–-]|$)|\s(?:because|since|as|with|due|given|here|and (?:i|my)\b|at\b|in this))"
-)
-_SUBJECT = re.compile(
-    r"(?:the|this|these|an?|its|and)(?: (?!(?:no|not|least|second|third|opposite|an?other|only|next|last|first|wrong"
-    r"|title|text|caption|sign|word|words|name|song|label|option|correct|true|background|example|rest|previous|earlier|false"
-    r"|man|woman|boy|girl|child|baby|mother|father|other|who|that|which|what|of)\b)[a-z]+){1,3}"
-)
+"""Idioms and things with an emotion's name that speak of no emotion."""
+_MOST_OPTIONS, _LONG_NAME = 5, 6
 _LETTER = re.compile(
     r"\W{0,4}(?i:option|choice|answer|letter)?\W{0,4}(?P<letter>[A-Z]|(?<=\()[a-z](?=\))|[a-z](?=\)))\W{0,4}"
 )
-_LETTER_FIRST = re.compile(r"\W{0,4}(?:[Oo]ption |[Aa]nswer )?\(?(?P<letter>[A-Z])[).:]\s")
+_LETTER_FIRST = re.compile(r"\W{0,4}(?:[Oo]ption |[Aa]nswer )?\(?(?P<letter>[A-Z])(?:[).:]\s|,?\s(?:because|since)\b)")
 _LETTERED = re.compile(r"\s{0,3}\(?(?P<letter>[A-Za-z]|[0-9]{1,2})[).:]\s{0,3}(?P<rest>\S.{0,200})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A name in a folded text: its offsets, the candidates that it may mean, and whether its clause denies it or says
+    that it is less than another ("with a hint of")."""
+
+    start: int
+    end: int
+    labels: tuple[str, ...]
+    denied: bool
+    lesser: bool
 
 
 class LabelNames:
@@ -96,6 +95,7 @@ class LabelNames:
     def __init__(self, candidates: tuple[str, ...], synonyms: Iterable[tuple[str, str]] = ()) -> None:
         self._labels: dict[str, set[str]] = {}
         self._candidates = candidates
+        self.are_english = 2 * sum(label.casefold() in ENGLISH for label in candidates) >= len(candidates)
         own = [_LETTERED.fullmatch(candidate) for candidate in candidates]
         letters = [letter["letter"].casefold() for letter in own if letter]
         self.own_letters: dict[str, str] = {}
@@ -122,10 +122,18 @@ class LabelNames:
         folded = _normal(text)
         hits = list(self._pattern.finditer(folded))
         if not hits:
-            return self._by_letter(text, response, folded)
+            letter = self._by_letter(text, response, folded)
+            return self._misspelt(folded) or letter if letter is State.UNKNOWN_LABEL else letter
         reason = _REASON.search(folded, hits[0].end())
         hits = [hit for hit in hits if not reason or hit.start() < reason.start()]
         return self._main([hit for hit in hits if not _is_denied(folded, hit)], folded)
+
+    def _misspelt(self, folded: str) -> str | None:
+        """The only candidate of which the text is a name but for one letter; None where it is not."""
+        word = folded.strip(" \t\r\n.!\"'()[]{}*`_:-,;")
+        near = [labels for name, labels in self._labels.items() if _is_misspelt(word, name)]
+        named = set().union(*near) if near and word.isalpha() else set()
+        return named.pop() if len(named) == 1 else None
 
     def is_name(self, text: str) -> bool:
         """Whether the text is a candidate's name and nothing else but punctuation around it."""
@@ -134,6 +142,10 @@ class LabelNames:
     def is_own_letter(self, text: str) -> bool:
         """Whether the text is the letter that a candidate carries, and nothing else."""
         return text.strip(" \t\r\n.()[]*").casefold() in self.own_letters
+
+    def are_in(self, text: str) -> bool:
+        """Whether a text of any length holds a name."""
+        return self._pattern.search(_normal(text)) is not None
 
     def named(self, text: str) -> set[str]:
         """All candidates of which the text holds a name, denied or not."""
@@ -154,17 +166,13 @@ class LabelNames:
                 at = span[1]
         return "".join([*parts, folded[at:]])
 
-    def stated(self, text: str) -> tuple[str, ...]:
-        """The candidates that sentences state ("The face shows joy."), with those named beside them."""
-        stated, beside = set(), set()
-        sentences = [_normal(sentence) for sentence in _SENTENCE.split(text) if len(sentence) <= _LONGEST_SENTENCE]
-        for sentence in sentences[:_MOST_SENTENCES] + sentences[_MOST_SENTENCES:][-_MOST_SENTENCES:]:
-            hits = [hit for hit in self._pattern.finditer(sentence) if not _is_denied(sentence, hit)]
-            named = {label for hit in hits for label in self._of(hit)}
-            beside |= named if len(named) < _FEWEST_OPTIONS else set()
-            if not _SUPPOSED.search(sentence):
-                stated |= {label for hit in hits if _is_stated(sentence, hit) for label in self._of(hit)}
-        return tuple(sorted(stated | beside)) if stated else ()
+    def mentions(self, text: str) -> tuple[str, list[Mention]]:
+        """The folded text, and where it names candidates."""
+        folded = _normal(text)
+        hits = self._pattern.finditer(folded)
+        return folded, [
+            Mention(*hit.span(), tuple(self._of(hit)), _is_denied(folded, hit), _is_lesser(folded, hit)) for hit in hits
+        ]
 
     def _of(self, hit: re.Match[str]) -> set[str]:
         name = _GAP.sub(" ", hit[0])
@@ -177,7 +185,7 @@ class LabelNames:
         firsts = set().union(*(self._of(hit) for hit in hits if _is_first(folded, hit))) if hits else set()
         if len(firsts) == 1:
             return firsts.pop()
-        rest = [hit for hit in hits if not _LESS.search(folded[max(0, hit.start() - 60) : hit.start()])]
+        rest = [hit for hit in hits if not _is_lesser(folded, hit)]
         leading = set().union(*(self._of(hit) for hit in rest)) if rest else set()
         return leading.pop() if len(leading) == 1 and rest[0] is hits[0] else State.AMBIGUOUS_LABEL
 
@@ -222,6 +230,12 @@ def label_names(candidates: tuple[str, ...], synonyms: tuple[tuple[str, str], ..
     return LabelNames(candidates, sorted(synonyms_of(candidates).items()) if synonyms is None else synonyms)
 
 
+@lru_cache(maxsize=256)
+def more_label_names(candidates: tuple[str, ...]) -> LabelNames:
+    """`LabelNames` with the rarer words of `more_synonyms_of`, for a response that names no candidate by another."""
+    return LabelNames(candidates, sorted(more_synonyms_of(candidates).items()))
+
+
 def hashable(synonyms: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
     """A taxonomy's synonyms as `label_names` takes them."""
     return None if synonyms is None else tuple(sorted(synonyms.items()))
@@ -236,7 +250,8 @@ def _denial(folded: str, hit: re.Match[str]) -> tuple[int, int] | None:
     start = max(0, hit.start() - 120)
     before = folded[start : hit.start()]
     breaks = [matched.end() for matched in _CLAUSE.finditer(before)]
-    if breaks and not (before[: breaks[-1]].endswith(",") and re.search(r"\bneither\b", before)):
+    goes_on = breaks and before[: breaks[-1]].endswith(",") and not _NEW_CLAUSE.match(before, breaks[-1])
+    if breaks and not (goes_on and re.search(r"\bneither\b", before)):
         start += breaks[-1]
     after = _DENIED_AFTER.match(folded, hit.end())
     denied = _DENIED.search(_IDIOM.sub(lambda idiom: " " * len(idiom[0]), folded[start : hit.start()]))
@@ -245,14 +260,8 @@ def _denial(folded: str, hit: re.Match[str]) -> tuple[int, int] | None:
     return (start + denied.start() if denied else start), after.end() if after else hit.end()
 
 
-def _is_stated(sentence: str, hit: re.Match[str]) -> bool:
-    """Whether the name ends a clause of plain words with a verb such as "shows"."""
-    before = sentence[: hit.start()]
-    clause = _CLAUSE.split(before)[-1]
-    says = _SAYS.search(clause)
-    if says is None or not _SAID.match(sentence, hit.end()):
-        return False
-    return is_plain(clause) or _SUBJECT.fullmatch(clause[: says.start()].strip()) is not None
+def _is_lesser(folded: str, hit: re.Match[str]) -> bool:
+    return _LESS.search(folded[max(0, hit.start() - 60) : hit.start()]) is not None
 
 
 def _is_first(folded: str, hit: re.Match[str]) -> bool:
@@ -260,9 +269,20 @@ def _is_first(folded: str, hit: re.Match[str]) -> bool:
     return bool(_FIRST.search(before) or _FIRST_AFTER.match(folded, hit.end()))
 
 
+def _is_misspelt(word: str, name: str) -> bool:
+    """Whether one letter too many, too few, wrong or swapped makes the word of the name."""
+    if len(name) < _LONG_NAME or abs(len(word) - len(name)) > 1 or word == name:
+        return False
+    start = next((n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name)))
+    rest, other = word[start:], name[start:]
+    swapped = len(rest) > 1 and len(other) > 1 and rest[1] + rest[0] + rest[2:] == other
+    return rest[1:] == other[1:] or rest[1:] == other or rest == other[1:] or swapped
+
+
 def _normal(text: str) -> str:
     """The text for comparison: compatible forms and case folded, and one spelling of -ise and -yse."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = _NO_EMOTION.sub("something", folded)
     return folded.replace("ize", "ise").replace("yze", "yse")
 
 

@@ -60,21 +60,32 @@ _UNIT = (
 )
 _MILLE = r"(?:‰|per ?mille?\b|permil\b)"
 _DIGITS = r"[0-9]{1,20}+"
-_DECIMAL = rf"(?:0,[0-9]{{1,20}}+|[0-9]{{1,2}},[0-9]{{1,2}}(?=\s?{_UNIT})|{_DIGITS}(?:\.[0-9]{{0,20}}+)?|\.{_DIGITS})"
+_DECIMAL = (
+    rf"(?:0,[0-9]{{1,20}}+|[0-9]{{1,2}},[0-9]{{1,2}}(?=\s?{_UNIT})"
+    rf"|{_DIGITS}(?:\.[0-9]{{0,20}}+)?(?:e[+-]?[0-9]{{1,2}}(?![0-9]))?|\.{_DIGITS})"
+)
 _BOTTOM = rf"(?P<bottom>{_DIGITS}(?:\.0+(?![0-9]))?|{_SPELLED}\b)"
 _END = r"(?![\w%‰/]|[.,][0-9]|-(?:\s|$))"
 QUANTITY = (
     rf"(?<![\w.,/%+-])(?P<sign>[-+]?)(?:(?P<top>{_DECIMAL})|(?P<spelled>{_SPELLED})\b)"
-    rf"(?:\s{{0,2}}(?:/|out of|of|in)\s{{0,2}}(?:a (?:possible|total of)\s)?{_BOTTOM}"
+    rf"(?:\s{{0,2}}(?:/|out of|of|in|su|sur|de|von|из)\s{{0,2}}(?:a (?:possible|total of)\s)?{_BOTTOM}"
     rf"|\s?(?P<percent>{_UNIT})|\s?(?P<mille>{_MILLE}))?{_END}"
 )
-"""A number as text with its own scale or unit, ended where it ends: 0.8_5 and 1e-3 do not match."""
+"""A number as text with its own scale or unit, ended where it ends: 0.8_5 does not match."""
 
 _QUANTITY = re.compile(QUANTITY)
+_ANY = re.sub(r"[?]P<[a-z]+>", "?:", QUANTITY)
+_CHANGED = re.compile(
+    r"\(?\b(?:lowered|reduced|raised|increased|revised|adjusted|changed|down|up) from (?:about )?"
+    rf"{_ANY}[^()\n]{{0,80}}\)?|\bnot {_ANY},? (?=(?:but|it is|it's)\b)"
+)
+"""What a number was before, or is not."""
 _RANGE = re.compile(r"[0-9]\s?%?\s?(?:[-–—~]|\.\.|…|to\b|or\b|and\b)\s?\.?[0-9]")
 _REASON = re.compile(
     r"\b(?:because|since|as (?=the|there|it|both|she|he|they)|given|due to|based on|considering|owing to|thanks to"
-    r"|judging)\b|[.!?](?=\s)|[;:](?=\s)(?!\s{1,3}[~.]?[0-9])|\n"
+    r"|judging)\b"
+    r"|,\s(?:so|hence|thus|therefore|the (?:picture|image|photo|face|lighting|eyes|mouth|expression))\b"
+    r"|[.!?](?=\s)|[;:](?=\s)(?!\s{1,3}[~.]?[0-9])|\n"
 )
 _RETRACTED = re.compile(r"[.!?;:,\s]{0,5}(?:not\b|no\b|wait|actually|just kidding|or rather|rather|correction|scratch)")
 _COUNTED = re.compile(r"\b(?:label|class|option|choice|prediction|number)\s\Z")
@@ -87,7 +98,21 @@ _FACES = range(0x1F600, 0x1F650)
 _PHRASE = re.compile(r"\b(?:most (?:likely|probably)|best (?:guess|estimate|fit|answer|match|choice|described))\b")
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\s\w.,:;!?()\[\]{}'\"|_]")
 _WRAPPING = " \t\r\n{}[]()\"'*`_|“”‘’"
-_AROUND = str.maketrans({"％": "%", "﹪": "%", "٪": "%", "−": "-", "*": None, "`": None, "$": None, "’": "'"})
+_AROUND = str.maketrans(
+    {
+        "％": "%",
+        "﹪": "%",
+        "٪": "%",
+        "−": "-",
+        "*": None,
+        "`": None,
+        "$": None,
+        "’": "'",
+        "★": None,
+        "☆": None,
+        "⭐": None,
+    }
+)
 
 
 def read_number(text: str, scale: Scale | None = None, context: str = "") -> float | State:
@@ -100,6 +125,7 @@ def read_number(text: str, scale: Scale | None = None, context: str = "") -> flo
         return State.NOT_A_NUMBER
     plain = normal_number_text(text).strip(_WRAPPING)
     plain += ")" * (plain.count("(") - plain.count(")")) + "]" * (plain.count("[") - plain.count("]"))
+    plain = _CHANGED.sub(" ", plain).strip()
     if not plain:
         return State.MISSING_CONFIDENCE
     own, plain = find_scale(plain)
@@ -135,12 +161,31 @@ def normal_number_text(text: str) -> str:
     """Lower case, one spelling of the percent sign and of the minus, ASCII digits where a number has one script."""
     plain = _SAY.sub(r"\1 ", text.replace("\\%", "%").translate(_AROUND).lower())
     plain = _NOUN_CJK.sub(" confidence ", _PHRASE.sub(" ", plain))
-    return plain if plain.isascii() else _FOREIGN.sub(_ascii_digits, plain)
+    return plain if plain.isascii() else _CJK_AFTER.sub(" ", usual_percents(_FOREIGN.sub(_ascii_digits, plain)))
+
+
+def usual_percents(text: str) -> str:
+    """The text with Chinese, Japanese and Korean spellings of percentages as "80%": 百分之八十, 8割, 80퍼센트."""
+    text = _PERCENT_ZH.sub(lambda matched: f" {_chinese_number(matched[1])}% ", text)
+    return _TENTHS.sub(r"\g<1>0%", text.replace("퍼센트", "%").replace("パーセント", "%"))
+
+
+def _chinese_number(text: str) -> str:
+    """A number below 101 in Chinese numerals, or digits, as digits; as it is where it is neither."""
+    if text.isascii():
+        return text
+    tens, ten, ones = text.partition("十")
+    values = [_CHINESE.find(sign) for sign in (tens or "一", ones or "零")] if ten else [0, _CHINESE.find(text)]
+    return "100" if text == "百" else text if min(values) < 0 else str(10 * values[0] + values[1])
 
 
 _SAY = re.compile(
     r"\b(i|we)(?:'d|\swould)\s(?=(?:say|estimate|put|rate|guess|give|assign|choose|pick|select|go|call|describe|peg|place|label|settle|judge|classify)\b)"
 )
+_CHINESE = "零一二三四五六七八九"
+_PERCENT_ZH = re.compile(r"百分之([零一二三四五六七八九十百]{1,3}|[0-9]{1,3}(?:\.[0-9]{1,4})?)")
+_TENTHS = re.compile(r"(?<![0-9.])([1-9])\s?割(?!引)")
+_CJK_AFTER = re.compile(r"(?<=[0-9%])(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3])")
 _FOREIGN = re.compile(r"\d{1,40}(?:[.,٫．]\d{1,40})?")
 
 

@@ -22,7 +22,7 @@ _SCALE = re.compile(
     rf"(?:(?:on|in|using|with|from)\s)?(?:(?:a|the|my)\s)?\b(?:scale|range|rating|ranging|rate[sd]?|score[sd]?)\b{_SIGNS}"
     rf"(?:(?:is|was|of|from|between|goes|runs)\s){{0,3}}{_ENDS}\)?"
     rf"|(?:on\s)?(?:(?:a|the)\s)?{_ENDS.replace('low', 'low_2').replace('high', 'high_2')}[\s-](?:point\s)?scale"
-    r"|\(\s?(?:(?:from|between|scale|range|of|on|a|:)\s){0,4}"
+    r"|\(\s?(?:(?:from|between|scale|range|number|value|score|decimal|of|on|a|:)\s){0,4}"
     rf"{_ENDS.replace('low', 'low_3').replace('high', 'high_3')}"
     r"[^()\n0-9]{0,40}\)"
     rf"|(?:on\s)?(?:a|the|my)\sscale\sof\s(?P<high_4>{_END})(?!\s?(?:-|–|to\b))"

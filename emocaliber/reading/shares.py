@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from emocaliber.core.predictions import State
-from emocaliber.reading.labels import LabelNames
+from emocaliber.reading.labels import LabelNames, Mention
 from emocaliber.reading.numbers import LONGEST, QUANTITY, is_plain, normal_number_text, read_number
-from emocaliber.reading.statement import CORRECTION, Statement
+from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, Statement
 from emocaliber.reading.vocabulary import CONFIDENCE
 
-_BULLET = re.compile(r"\s*(?:[-•>#]{1,4}\s|[0-9]{1,2}[.)]\s)?\s*")
+_BULLET = re.compile(r"\s*(?:[-•>#\u2600-\u27bf\U0001F300-\U0001FAFF]{1,4}\s|[0-9]{1,2}[.)]\s)?\s*")
 _OPTION = re.compile(r"\s{0,4}\(?[A-Za-z][).]\s{1,3}(?=\S)")
 _ENTRY_END = re.compile(r",(?![0-9])|[;|]|\s/\s(?![0-9.])|\band\b(?=[^0-9]{2,80}[0-9]|\s[0-9])")
 _NUMBER = re.sub(r"\?P<\w+>", "?:", QUANTITY)
@@ -21,7 +21,19 @@ _ENTRY = re.compile(
     re.IGNORECASE,
 )
 _TIGHT = re.compile(r"(?<=[^\W0-9_]),(?=\.?[0-9])")
-_LONGEST_ENTRY = 160
+_NUMBER_BEFORE = re.compile(
+    rf"(?P<number>{_NUMBER})\s(?:(?:chance|probability|likelihood|weight)\s)?"
+    r"(?:(?:on|of|for|to|in|that it is|that it's|it is|it's)\s)?(?:the\s)?$"
+)
+_NUMBER_AFTER = re.compile(rf"\s(?:(?:with|at|by|about)\s)?\(?(?P<number>{_NUMBER})")
+_ROUNDING = 0.011
+_LONGEST_ENTRY, _MOST_LINES, _MOST_WORDS = 160, 40, 6
+_LETTER_ALONE = re.compile(r"(?i:(?:the |my )?(?:option|choice|answer|letter)\s)?(?:[A-Z]|\(?[A-Za-z]\))\.?")
+_TICKED = re.compile(r"\s{0,4}(?:[-*•]\s)?(?:\[[xX✓✔]\]|☑|✅|✔)\s{0,3}(\S.{0,100})")
+_UNTICKED = re.compile(r"\s{0,4}(?:[-*•]\s)?(?:\[\s?\]|☐|⬜|❌|✗)")
+_ITEM = re.compile(r"\s{0,4}(?:[0-9]{1,2}[.)]|[-•])\s{1,3}(\S.{0,80})")
+_RANKING = re.compile(r"\b(?:rank\w*|most (?:to least )?likely|likelihood|order(?:ed)?|probab\w*|top)\b", re.IGNORECASE)
+_ONLY_NAMES = re.compile(r"(?:answer\W{0,5}){2,8}")
 _BARE_INTEGER = re.compile(r"[-+]?[0-9]{1,20}\.?")
 _ONE_INTEGER = re.compile(r"[^0-9]*(?<!\.)[0-9]{1,20}\.?[^0-9%/‰]*")
 _HEADING = re.compile(r"(?:distribution|probabilities|answer|emotions?)\s?:\s?", re.IGNORECASE)
@@ -66,11 +78,48 @@ def read_shares(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def read_named_shares(text: str, names: LabelNames) -> Statement | None:
-    """A list of shares, at the text's end or its beginning, of which one at least names a candidate."""
-    for shares in (read_shares(text), _leading_shares(text)):
-        if len(shares) > 1 and any(not isinstance(names.read(label), State) for label, _ in shares):
+    """A list of shares, at the text's end, its beginning or the only one within, that names a candidate."""
+    blocks = _blocks(text)
+    for shares in (read_shares(text), _leading_shares(text), *(blocks if len(blocks) == 1 else ())):
+        short = all(len(label.split()) <= _MOST_WORDS for label, _ in shares)
+        if len(shares) > 1 and short and any(not isinstance(names.read(label), State) for label, _ in shares):
             return Statement(shares=shares)
     return None
+
+
+def read_spoken_shares(text: str, names: LabelNames) -> Statement | None:
+    """A sentence in which each candidate has its number, and that sum to one: "60% on fear and 40% on surprise"."""
+    for sentence in _SENTENCE.split(text)[:_MOST_LINES]:
+        if len(sentence) > LONGEST or _ENTRY_WORD.search(sentence.lower()):
+            continue
+        folded, mentions = names.mentions(sentence)
+        numbers = sum(any(map(str.isdigit, matched[0])) for matched in _QUANTITY.finditer(folded))
+        pairs = [(mention.labels[0], number) for mention in mentions if (number := _number_at(folded, mention))]
+        if 1 < len(pairs) == len(mentions) == numbers and not any(mention.denied for mention in mentions):
+            values = [value for _, text in pairs if isinstance(value := read_number(text), float)]
+            if len(values) == len(pairs) and abs(sum(values) - 1) <= _ROUNDING:
+                return Statement(shares=tuple(pairs))
+    return None
+
+
+def _number_at(folded: str, mention: Mention) -> str | None:
+    """The number right before or behind a name in a sentence; None where there is none, or both have one."""
+    before = _NUMBER_BEFORE.search(folded[: mention.start])
+    after = _NUMBER_AFTER.match(folded, mention.end)
+    chosen = before or after
+    return None if chosen is None else chosen["number"]
+
+
+def _blocks(text: str) -> list[tuple[tuple[str, str], ...]]:
+    """The lists of two shares or more, a share a line, within a text."""
+    blocks: list[list[tuple[str, str]]] = [[]]
+    for line in text.splitlines():
+        pairs = entries(line) if any(map(str.isdigit, line)) else []
+        if len(pairs) == 1:
+            blocks[-1] += pairs
+        elif blocks[-1]:
+            blocks.append([])
+    return [tuple(block) for block in blocks if len(block) > 1]
 
 
 def entries(line: str) -> list[tuple[str, str]]:
@@ -106,28 +155,63 @@ def read_table(text: str, names: LabelNames) -> Statement | None:
 
 
 def read_bare(text: str, names: LabelNames) -> Statement | None:
-    """A first or last line that is a candidate's name and little else; two that differ are ambiguous."""
+    """A letter, a ticked or ranked list, or a first or last line that is a candidate's name and little else.
+
+    Lines that name different candidates are ambiguous.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return None
-    if (
-        len(lines) == 2
-        and names.is_name(lines[0])
-        and len(pairs := entries(f"{lines[0].strip(' *.')} {lines[1]}")) == 1
-    ):
-        return Statement(*pairs[0])
-    ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
-    if not (matched := [statement for line in ends if (statement := read_line(line, names))]):
-        first, last = _SENTENCE.split(lines[0])[0], _SENTENCE.split(lines[-1].rstrip())[-1]
-        matched = [statement for line in dict.fromkeys((last, first)) if (statement := read_line(line, names))]
-        if len(matched) == 1 and not read_line(last, names) and CORRECTION.search(text, len(first)):
-            return None
+    if len(lines) == 1 and _LETTER_ALONE.fullmatch(lines[0].strip()):
+        return Statement(lines[0])
+    if listed := _ticked(lines) or _ranked(lines, names) or _name_and_number(lines, names):
+        return listed
+    matched = _at_the_ends(lines, text, names)
     if not matched:
         return None
+    matched += [statement for line in lines[1:-1][:_MOST_LINES] if (statement := read_line(line, names))]
     labels = {names.read(str(statement.label), text) for statement in matched}
     if len(labels) > 1:
-        return Statement(" / ".join(str(statement.label) for statement in matched))
+        return Statement(AMBIGUOUS.join(str(statement.label) for statement in matched[:10]))
     return next((statement for statement in matched if statement.confidence is not None), matched[0])
+
+
+def _name_and_number(lines: list[str], names: LabelNames) -> Statement | None:
+    """A name on the first of two lines, its number on the second."""
+    if len(lines) != 2 or not names.is_name(lines[0]):
+        return None
+    pairs = entries(f"{lines[0].strip(' *.')} {lines[1]}")
+    return Statement(*pairs[0]) if len(pairs) == 1 else None
+
+
+def _at_the_ends(lines: list[str], text: str, names: LabelNames) -> list[Statement]:
+    """What the first and the last line state, or else their first and last sentence."""
+    ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
+    if matched := [statement for line in ends if (statement := read_line(line, names))]:
+        return matched
+    first, last = _SENTENCE.split(lines[0])[0], _SENTENCE.split(lines[-1].rstrip())[-1]
+    matched = [statement for line in dict.fromkeys((last, first)) if (statement := read_line(line, names))]
+    taken_back = len(matched) == 1 and not read_line(last, names) and CORRECTION.search(text, len(first))
+    return [] if taken_back else matched
+
+
+def _ticked(lines: list[str]) -> Statement | None:
+    """The one option of a list that is ticked."""
+    ticked = [matched[1] for line in lines if (matched := _TICKED.fullmatch(line))]
+    return Statement(ticked[0]) if len(ticked) == 1 and any(map(_UNTICKED.match, lines)) else None
+
+
+def _ranked(lines: list[str], names: LabelNames) -> Statement | None:
+    """Of a list of candidates alone the first where it is ranked, otherwise all of them."""
+    order = [part.strip(" .") for part in lines[-1].split(">")]
+    if len(order) > 2 and all(map(names.is_name, order)):
+        return Statement(order[0])
+    items = [matched[1] for line in lines if (matched := _ITEM.fullmatch(line)) and names.is_name(matched[1])]
+    if len(items) < 2 or len({names.read(item) for item in items}) < 2:
+        return None
+    first = next(line for line in lines if _ITEM.fullmatch(line))
+    before = " ".join(lines[: lines.index(first)][-2:])
+    return Statement(items[0]) if _RANKING.search(before) else Statement(AMBIGUOUS.join(items[:10]))
 
 
 def read_line(line: str, names: LabelNames) -> Statement | None:
@@ -140,6 +224,8 @@ def read_line(line: str, names: LabelNames) -> Statement | None:
         return None
     plain = _REASON.split(names.without_denied(normal_spaces(_NO_EXPRESSION.sub(" ", line))), maxsplit=1)[0]
     label = names.read(plain)
+    if _ONLY_NAMES.fullmatch(names.without_names(line)) and not isinstance(label, State):
+        return Statement(label)
     pairs = entries(plain)
     if isinstance(label, State):
         return None

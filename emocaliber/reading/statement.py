@@ -35,3 +35,10 @@ SECONDARY = re.compile(
     re.IGNORECASE,
 )
 """Words before a statement that is not the answer."""
+
+SUPPOSED = re.compile(
+    r"\b(?:(?<!as )if|unless|would (?:have|look|be|read)|might|could|may|hypothetical\w*|suppose\w*|instead of"
+    r"|for (?:instance|comparison)|e\.g|had (?:it|the))\b",
+    re.IGNORECASE,
+)
+"""Words before a statement that is only supposed."""

@@ -7,17 +7,19 @@ is missing here costs an answer, a word too many makes a wrong number.
 from __future__ import annotations
 
 LABEL = (
-    r"emotions?|answers?|labels?|sentiment|feelings?|predictions?|choice|category|class(?:ification)?|mood|verdict|guess"
+    r"emotions?|answers?|labels?|sentiment|feelings?|predictions?|pred(?=\s?[.:=→])|choice|category|class(?:ification)?|mood|verdict|guess"
     r"|expression|response|result|conclusion|option|winner|[ée]motions?|sentiments?|réponse|emoci[óo]n|sentimiento"
     r"|respuesta|emozione|risposta|emoção|resposta|gefühl|stimmung|antwort|emotie|antwoord|эмоция|чувство|ответ|emocja"
-    r"|odpowiedź|duygu|cevap"
+    r"|odpowiedź|duygu|cevap|final(?=\s?:)|correction(?=\s?:)|emosi"
+    r"|cảm xúc|emoce|känsla|емоція|العاطفة|الانفعال|المشاعر|भावना|อารมณ์"
 )
-LABEL_CJK = "情绪(?:类别|標籤|标签)?|情緒|情感(?:类别|标签)?|感情|表情|答案|答え|回答|감정|정답|답"
+LABEL_CJK = "情绪(?:类别|標籤|标签)?|情緒|情感(?:类别|标签)?|标签|標籤|感情|表情|答案|答え|回答|감정|정답|답"
 CONFIDENCE = (
-    r"(?:niveau de |degré de |nivel de |grado de |livello di |nível de |grau de |уровень |степень )?"
-    r"(?:confidence|probability|prob(?=\s?[.:=])|conf(?=\s?[.:=])|certainty|likelihood|confiance|certitude|probabilité"
-    r"|confianza|certeza|probabilidad|konfidenz|sicherheit|wahrscheinlichkeit|gewissheit|fiducia|confidenza|probabilità"
-    r"|confiança|probabilidade|zekerheid|waarschijnlijkheid|уверенност[ьи]|вероятность|pewność|güven|الثقة)"
+    r"(?:niveau de |degré de |nivel de |grado de |livello di |nível de |grau de |уровень |степень |مستوى |درجة )?"
+    r"(?:confidence|probability|prob(?=\s?[.:=→])|conf(?=\s?[.:=→])|certainty|likelihood|confiance|certitude|probabilité"
+    r"|confianza|certeza|probabilidad|konfidenz|sicherheit|wahrscheinlichkeit|gewissheit|fiducia|confidenza|sicurezza|probabilità"
+    r"|confiança|probabilidade|zekerheid|waarschijnlijkheid|уверенност[ьи]|вероятность|pewność|güven|الثقة"
+    r"|विश्वास(?: स्तर)?|आत्मविश्वास|độ tin cậy|keyakinan|kepercayaan|jistota|säkerhet|впевненість|ความมั่นใจ)"
 )
 CONFIDENCE_CJK = "置信度|信心(?:度|水平|分数)?|自信度|可信度|概率|機率|確信度|信頼度|確率|신뢰도|확신도|확률"
 
@@ -39,7 +41,8 @@ NUMBER_WORDS = word_set(
     " right correct accurate being expression confidence confident certain certainty sure probability prob likelihood"
     " chance level score rating value die der das diese dieser esta este cette ce questa questo con una un uno del la"
     " el le les avec une ein eine einer mit zu bei von de di da um uma com é è est es ist bin je suis c'est estoy etwa"
-    " env environ около equal percentage stars points"
+    " pred env environ около 我有 有 约有 的把握 的信心 の自信 です だ 입니다 yo nous wir"
+    " noi equal percentage stars points"
 )
 """Words around a number that leave it as it is."""
 
@@ -55,7 +58,7 @@ LABEL_WORDS = NUMBER_WORDS | word_set(
     " would i'd we'd term word category class option emotional here's from one somewhat slightly mildly highly truly"
     " really tone sense based open smile smiling tears frown look looking viewer viewers makes what choosing wins"
     " inspires visibly plainly evidently noticeably genuinely unmistakably deeply"
-    " pr p tl dr sondern mais sino but match classify describe"
+    " pr p tl dr winner sondern mais sino but match classify describe"
 )
 """Words around the one label of a sentence that leave it as its answer."""
 

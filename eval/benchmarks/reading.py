@@ -39,6 +39,10 @@ FIRST_LOOKS = {
     6: ("2026-11-29", 217, 213, 3, 1),
     7: ("2026-11-29", 135, 119, 15, 1),
     8: ("2026-11-29", 160, 146, 14, 0),
+    9: ("2026-11-30", 220, 181, 36, 3),
+    10: ("2026-11-30", 220, 179, 38, 3),
+    11: ("2026-11-30", 250, 216, 32, 2),
+    12: ("2026-11-30", 200, 175, 22, 3),
 }
 """What each round of texts showed before the reader was changed after them: date, texts, right, lost, wrong."""
 NUMBER = r"(?i)(?:confidence|probability|certainty)\W{0,5}(?:is\s)?(-?[0-9]*\.?[0-9]+)"
@@ -182,7 +186,7 @@ def page(paths: Sequence[Path]) -> str:
         "|---|---|---:|---:|---:|---:|",
     ]
     parts += [f"| {number} | {' | '.join(map(str, look))} |" for number, look in FIRST_LOOKS.items()]
-    parts += ["", "Round 8 is by somebody who had not seen the reader."]
+    parts += ["", "Rounds 8 to 12 are by people who had not seen the reader."]
     if paths:
         parts += ["", "Real responses, as `emocaliber score` reads them:", "", *real(paths)]
     return "\n".join(parts) + "\n"

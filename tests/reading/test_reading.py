@@ -155,7 +155,7 @@ def test_inflections_count_only_where_declared() -> None:
         ("7/0", State.NOT_A_NUMBER),
         ("nan", State.NOT_A_NUMBER),
         ("inf", State.NOT_A_NUMBER),
-        ("1e-3", State.NOT_A_NUMBER),
+        ("1e-3", 0.001),
         ("0.8_5", State.NOT_A_NUMBER),
         ("０.８５", 0.85),
         ("0.8５", State.NOT_A_NUMBER),
