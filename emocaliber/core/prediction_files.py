@@ -59,6 +59,14 @@ def is_columnar(path: Path) -> bool:
         return False
 
 
+def parquet_rows(path: Path) -> int:
+    """The number of prediction rows of a Parquet file; 0 for any other file."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return 0
+    return int(pq.read_metadata(path).num_rows) if is_columnar(path) else 0
+
+
 def read_columnar(path: Path) -> Iterator[tuple[int, Prediction]]:
     """Each row with its number, from 1. Raises UserError naming file, row and key."""
     records = _parquet_records(path) if path.open("rb").read(4) == b"PAR1" else _csv_records(path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ class PredictionTable:
     `ids` (n,) are unique. `truth` and `predicted` (n,) index `labels` (in alphabetical order), predicted -1 for none;
     `confidence` and `probability` (n,) are NaN where missing; `states` and `sources` index STATES and SOURCES.
     `votes`, `second_votes` and `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0,
-    one without a distribution all NaN; None where no row has any. `raters` (n,) is NaN where not said.
+    one without a distribution all NaN; None where no row has any. `raters` (n,) is NaN where not said. In a tally each
+    row stands for `weight` (n,) rows that are alike, and `cluster` is a group of clusters.
     """
 
     method: str
@@ -60,9 +62,20 @@ class PredictionTable:
     distributions: NDArray[np.float64] | None
     second_votes: NDArray[np.float64] | None = None
     raters: NDArray[np.float64] | None = None
+    weight: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def number(self, rows: NDArray[Any]) -> int:
+        """How many rows these are, by their numbers (k,) or as a mask (n,): the sum of their weights."""
+        if self.weight is not None:
+            return int(self.weight[rows].sum())
+        return int(rows.sum() if rows.dtype == np.bool_ else rows.size)
+
+    def weights(self, rows: NDArray[np.intp]) -> NDArray[np.int64] | None:
+        """How many each of these stands for, (k,); None where each stands for itself."""
+        return None if self.weight is None else self.weight[rows]
 
     @classmethod
     def from_predictions(cls, rows: Iterable[Prediction]) -> PredictionTable:
@@ -91,6 +104,7 @@ class PredictionTable:
             distributions=None if self.distributions is None else self.distributions[rows],
             second_votes=None if self.second_votes is None else self.second_votes[rows],
             raters=None if self.raters is None else self.raters[rows],
+            weight=self.weights(rows),
         )
 
     def usable(self) -> NDArray[np.bool_]:

@@ -132,13 +132,14 @@ def _notes(methods: Sequence[MethodRows], suite: Suite, *, declared: bool) -> li
             notes.append(f"{name}: trusted thresholds were chosen on the test rows, which flatters them")
         elif method.calibration is None:
             notes.append(f"{name}: no calibration rows, so no trusted threshold and no isotonic reference")
-        if invalid := int((~table.usable()).sum()):
-            notes.append(f"{name}: {invalid} of {len(table)} answers unusable; headline values count them as wrong")
+        if invalid := table.number(~table.usable()):
+            total = table.number(np.arange(len(table)))
+            notes.append(f"{name}: {invalid} of {total} answers unusable; headline values count them as wrong")
         if table.second_votes is not None:
             judged = int((favourite(table.second_votes) >= 0).sum())
             notes.append(f"{name}: held against a second panel on {judged:,} rows, where that has a favourite")
         for task, spec in suite.tasks.items() if declared else ():
-            rows = int((table.task.codes == table.task.code(task)).sum())
+            rows = table.number(table.task.codes == table.task.code(task))
             if spec.rows is not None and rows != spec.rows:
                 notes.append(f"{name}: task {task} has {rows} rows, the suite {spec.rows}")
     return notes
@@ -172,7 +173,7 @@ def _scores(panel: Panel, number: int, subset: Subset) -> Scores:
     method, suite, settings = panel.methods[number], panel.suite, panel.settings
     table, rows, pooled = method.table, subset.rows, subset.aggregation == "pooled"
     values = panel.estimates(number, subset) | _classwise(table, subset, suite, settings)
-    states = np.bincount(table.states[rows], minlength=len(STATES))
+    states = np.bincount(table.states[rows], table.weights(rows), len(STATES))
     chosen_on: Literal["test", "calibration"] = "test" if method.calibration is None else "calibration"
     has_truth = bool((table.truth[rows] >= 0).any())
     return Scores(
@@ -180,9 +181,9 @@ def _scores(panel: Panel, number: int, subset: Subset) -> Scores:
         subset.name,
         subset.aggregation,
         subset.tasks,
-        int(rows.size),
-        int(table.usable()[rows].sum()),
-        int(np.unique(table.cluster[rows]).size) if method.clustered else int(rows.size),
+        table.number(rows),
+        table.number(rows[table.usable()[rows]]),
+        int(np.unique(table.cluster[rows]).size) if method.clustered else table.number(rows),
         {state.value: int(count) for state, count in zip(STATES, states, strict=True) if count},
         _under(values, "headline."),
         _under(values, "answered."),

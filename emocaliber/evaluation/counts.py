@@ -19,9 +19,12 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overloa
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma
 
 from emocaliber.core.prediction_table import PredictionTable
 
+LONGEST_SUM = 1 << 22
+"""Harmonic numbers up to here are summed and held; those beyond come from the digamma function."""
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -86,8 +89,16 @@ class RankedBlocks:
     harmonic: FloatArray
 
 
-def count_rows(confidence: ArrayLike, correct: ArrayLike, *, invalid: int = 0, invalid_right: int = 0) -> Counts:
-    """Group rows by confidence: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1 (or shares in [0, 1]).
+def count_rows(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    *,
+    invalid: int = 0,
+    invalid_right: int = 0,
+    weight: IntArray | None = None,
+) -> Counts:
+    """Group rows by confidence: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1 (or shares in [0, 1]); `weight`
+    (n,) is how many rows each stands for, 1 unless given.
 
     Raises ValueError for no rows at all, for shapes that differ, and for NaN, infinity or a value outside [0, 1],
     naming the row (counted from 0).
@@ -100,16 +111,20 @@ def count_rows(confidence: ArrayLike, correct: ArrayLike, *, invalid: int = 0, i
         raise ValueError("no rows: a metric of nothing is undefined")
     if not 0 <= invalid_right <= invalid:
         raise ValueError(f"invalid_right ({invalid_right}) must be from 0 to invalid ({invalid})")
-    distinct, rows, hits = _group(values, right)
+    distinct, rows, hits = _group(values, right, np.ones(values.size) if weight is None else weight.astype(np.float64))
     return Counts(distinct, rows, hits, np.float64(invalid) * np.ones(()), np.float64(invalid_right) * np.ones(()))
 
 
 def count_table(table: PredictionTable, rows: IntArray) -> Counts:
     """These rows of a method's table."""
     usable, right = table.usable()[rows], table.label_right()[rows]
-    invalid = int((~usable).sum())
-    invalid_right = int((right & ~usable).sum())
-    return count_rows(table.confidence[rows][usable], right[usable], invalid=invalid, invalid_right=invalid_right)
+    return count_rows(
+        table.confidence[rows][usable],
+        right[usable],
+        invalid=table.number(rows[~usable]),
+        invalid_right=table.number(rows[right & ~usable]),
+        weight=table.weights(rows[usable]),
+    )
 
 
 class Metric(Protocol[Options, Result_co]):
@@ -171,6 +186,8 @@ def harmonic_gap(start: ArrayLike, size: ArrayLike) -> FloatArray:
     if not (length > 1).any():
         return np.where(length == 1, 1 / (first + 1), 0.0)
     last = (first + length).astype(np.int64)
+    if last.max(initial=0) > LONGEST_SUM:
+        return np.where(length == 1, 1 / (first + 1), digamma(first + length + 1) - digamma(first + 1))
     table = _harmonic_numbers(1 << int(last.max(initial=0)).bit_length())
     # A single term is exact as it stands; as a difference of two sums near 14 it would lose nine digits.
     return np.where(length == 1, 1 / (first + 1), table[last] - table[first.astype(np.int64)])
@@ -182,10 +199,11 @@ def _harmonic_numbers(size: int) -> FloatArray:
     return np.concatenate(([0.0], np.cumsum(1 / np.arange(1, size + 1))))
 
 
-def _group(values: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _group(values: FloatArray, right: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     order = np.argsort(values)
     ascending = values[order]
     starts = np.flatnonzero(np.concatenate(([True], ascending[1:] != ascending[:-1])))[: values.size]
-    rows = np.diff(starts, append=values.size).astype(np.float64)
-    hits = np.add.reduceat(right[order], starts) if values.size else right
-    return ascending[starts], rows, hits
+    if not values.size:
+        return values, values, values
+    weight = weight[order]
+    return ascending[starts], np.add.reduceat(weight, starts), np.add.reduceat(right[order] * weight, starts)

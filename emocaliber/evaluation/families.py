@@ -11,6 +11,7 @@ values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,14 +62,23 @@ def metric_families(
         return {"second panel": second} if second else {}
     families = {
         "confidence": _confidence_family(
-            rows, confidence, right, usable, agreement, thresholds=thresholds, settings=settings, brief=headline_only
+            rows,
+            confidence,
+            right,
+            usable,
+            agreement,
+            thresholds=thresholds,
+            settings=settings,
+            brief=headline_only,
+            weight=table.weights(rows),
         )
     }
     if second is not None:
         families["second panel"] = second
     if truth.min() < truth.max():
         known = len({label for name in tasks for label in suite.tasks[name].labels})
-        families["label"] = classification.label_family(rows, truth, predicted, usable, len(table.labels), known)
+        label = classification.label_family(rows, truth, predicted, usable, len(table.labels), known)
+        families["label"] = replace(label, weight=table.weights(rows))
     if votes is not None and distributions is not None and np.isfinite(distributions[rows[voted]]).any():
         inside, columns = rows[voted], label_codes(table, suite, tasks)
         labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
@@ -157,6 +167,7 @@ def _confidence_family(
     thresholds: Mapping[str, float],
     settings: Settings,
     brief: bool,
+    weight: IntArray | None,
 ) -> MetricFamily:
     """The metrics of confidences (arrays as in `resampling.cells`)."""
 
@@ -182,7 +193,7 @@ def _confidence_family(
             values["agreement_ece"] = calibration.ece(shares, bins=settings.bins, edges=settings.edges)
         return values
 
-    return _of_cells(rows, confidence, right, usable, agreement, statistic_of, errors)
+    return _of_cells(rows, confidence, right, usable, agreement, statistic_of, errors, weight)
 
 
 def _second_panel_family(table: PredictionTable, rows: IntArray, settings: Settings) -> MetricFamily | None:
@@ -231,6 +242,7 @@ def _of_cells(
     agreement: FloatArray | None,
     statistic_of: Callable[[Cells], Statistic],
     errors: Callable[[Counts, Counts], Values],
+    weight: IntArray | None = None,
 ) -> MetricFamily:
     """The family of a statistic of cells, whose calibration `errors` are functions of the counts of right answers and
     of those of agreement; replicates are of rounded confidences where there are many."""
@@ -250,10 +262,10 @@ def _of_cells(
 
         return statistic
 
-    exact = cells(confidence, right, usable, agreement)
+    exact = cells(confidence, right, usable, agreement, weight=weight)
     if exact.values.size <= MAX_LEVELS:
-        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact), chance=chance_of(exact))
-    rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS)
+        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact), chance=chance_of(exact), weight=weight)
+    rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS, weight=weight)
     return MetricFamily(
         rows,
         rounded.codes,
@@ -261,6 +273,7 @@ def _of_cells(
         statistic_of(rounded),
         exact=statistic_of(exact)(exact.sample()[None, :]),
         chance=chance_of(rounded),
+        weight=weight,
     )
 
 

@@ -218,8 +218,13 @@ def measured(families: Sequence[MetricFamily], clusters: Sequence[IntArray] | No
     offsets = np.concatenate(([0], np.cumsum([family.size for family in families])))
     codes = np.concatenate([family.codes + offset for family, offset in zip(families, offsets, strict=False)])
     strata = np.repeat(np.arange(len(families)), [family.codes.size for family in families])
+    weights = [family.weight for family in families if family.weight is not None]
     rows = population(
-        codes, int(offsets[-1]), clusters=None if clusters is None else np.concatenate(clusters), strata=strata
+        codes,
+        int(offsets[-1]),
+        clusters=None if clusters is None else np.concatenate(clusters),
+        strata=strata,
+        weight=np.concatenate(weights) if weights else None,
     )
 
     def statistic(counts: FloatArray) -> Values:

@@ -154,7 +154,7 @@ def compare_within(panel: Panel, first: int, second: int) -> list[Comparison]:
             subset.kind,
             subset.name,
             subset.aggregation,
-            int(subset.rows.size),
+            left.number(subset.rows),
             panel.differences(first, second, subset),
         )
         for subset in subsets(left, panel.suite)

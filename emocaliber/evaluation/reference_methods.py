@@ -84,12 +84,14 @@ def constant_per_task(table: PredictionTable, calibration: PredictionTable | Non
     """Every label with the accuracy of its task on the calibration rows; where they have none of the task, with their
     overall accuracy; without calibration rows, with the test rows' own accuracy (an oracle)."""
     source = table if calibration is None else calibration
-    right = source.label_right()
-    confidence = np.full(len(table), float(right.mean()))
+    right, weight = source.label_right(), source.weight
+    confidence = np.full(len(table), float(np.average(right, weights=weight)))
     for task in table.task.names:
         rows = source.task.codes == source.task.code(task)
         if rows.any():
-            confidence[table.task.codes == table.task.code(task)] = float(right[rows].mean())
+            confidence[table.task.codes == table.task.code(task)] = float(
+                np.average(right[rows], weights=None if weight is None else weight[rows])
+            )
     return _with_confidence(table, CONSTANT, confidence, table.predicted >= 0, Source.CONSTANT)
 
 

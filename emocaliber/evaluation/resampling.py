@@ -32,13 +32,17 @@ CHUNK = 2_000_000
 JACKKNIFE_GROUPS = 250
 """With more kinds of unit than this, the jackknife leaves out random groups of units in place of single ones."""
 
+MANY_UNITS = 4_000_000
+"""With more units than this, each is put into a group by itself, so that their sizes differ by chance."""
+
 
 @dataclass(frozen=True)
 class MetricFamily:
     """The table's `rows` (n,) that are measured, their cells, `codes` (n,) below `size`, and the statistic of counts
     (r, size). `exact` holds the values on the sample itself where the cells are of rounded confidences. `chance`
     gives the calibration errors among the values as chance alone makes them: `without_gaps`. Families of another
-    `stream` are drawn independently; those on the same cells and of the same stream are drawn alike."""
+    `stream` are drawn independently; those on the same cells and of the same stream are drawn alike. `weight` (n,) is
+    how many rows each stands for, None for 1."""
 
     rows: IntArray
     codes: IntArray
@@ -47,10 +51,11 @@ class MetricFamily:
     exact: Mapping[str, FloatArray] | None = None
     chance: Statistic | None = None
     stream: int = 0
+    weight: IntArray | None = None
 
     def sample(self) -> FloatArray:
         """The rows in each cell, (1, size)."""
-        return np.bincount(self.codes, minlength=self.size).astype(np.float64)[None, :]
+        return np.bincount(self.codes, self.weight, self.size).astype(np.float64)[None, :]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Cells:
     label_right: FloatArray
     agreement: FloatArray
     invalid: int
+    weight: IntArray | None = None
 
     @property
     def size(self) -> int:
@@ -84,7 +90,7 @@ class Cells:
 
     def sample(self) -> FloatArray:
         """The rows in each cell, (C,)."""
-        return np.bincount(self.codes, minlength=self.size).astype(np.float64)
+        return np.bincount(self.codes, self.weight, self.size).astype(np.float64)
 
     def agreement_sum(self, rows: FloatArray) -> FloatArray:
         """Sum of the annotators' shares over all rows, invalid ones without a share, (...)."""
@@ -120,9 +126,11 @@ def cells(
     agreement: FloatArray | None = None,
     *,
     levels: int | None = None,
+    weight: IntArray | None = None,
 ) -> Cells:
     """Cells of n rows. `right` (n,) says whether the label is right, `usable` (n,) whether the row is answered at
-    all; `confidence` (n,), in [0, 1], is read only where it is. `levels` rounds it to multiples of 1 / levels."""
+    all; `confidence` (n,), in [0, 1], is read only where it is. `levels` rounds it to multiples of 1 / levels; each row
+    stands for `weight` (n,)."""
     value = np.where(usable, confidence, 0.0)
     if levels is not None:
         value = np.round(value * levels) / levels
@@ -137,7 +145,7 @@ def cells(
     values, starts = np.unique(value[answered], return_index=True)
     hit = (right & usable)[sample].astype(np.float64)
     return Cells(
-        codes, values, starts, hit, right[sample].astype(np.float64), share[sample], sample.size - answered.size
+        codes, values, starts, hit, right[sample].astype(np.float64), share[sample], sample.size - answered.size, weight
     )
 
 
@@ -231,6 +239,9 @@ class Population:
             left_out[np.arange(kinds.size), kinds] = 1.0
             return self.counts() - self._rows_of(left_out), self.multiplicity[kinds].astype(np.float64)
         rng = np.random.default_rng(seed)
+        if self.multiplicity.sum() > MANY_UNITS:
+            groups = rng.multinomial(self.multiplicity, np.full(JACKKNIFE_GROUPS, 1 / JACKKNIFE_GROUPS))
+            return self.counts() - self._rows_of(groups.T.astype(np.float64)), np.ones(JACKKNIFE_GROUPS)
         unit = rng.permutation(np.repeat(np.arange(self.multiplicity.size), self.multiplicity))
         group = np.arange(unit.size) * JACKKNIFE_GROUPS // unit.size
         flat = np.bincount(
@@ -250,22 +261,30 @@ class Population:
 
 
 def population(
-    codes: IntArray, cells: int, *, clusters: IntArray | None = None, strata: IntArray | None = None
+    codes: IntArray,
+    cells: int,
+    *,
+    clusters: IntArray | None = None,
+    strata: IntArray | None = None,
+    weight: IntArray | None = None,
 ) -> Population:
-    """Units of the rows whose cells are `codes` (n,): rows, or `clusters` (n,) of them.
+    """Units of the rows whose cells are `codes` (n,): rows, or `clusters` (n,) of them; `weight` (n,) is how many rows
+    each stands for.
 
     `strata` (n,) are drawn separately, unless a cluster lies in two: then all are drawn together, and the overlap
     counts. Rows of one cell must share a stratum.
     """
     level = np.zeros(codes.size, np.int64) if strata is None else strata
     if clusters is None:
-        multiplicity = np.bincount(codes, minlength=cells)
+        multiplicity = np.bincount(codes, weight, cells).astype(np.int64)
         stratum = np.zeros(cells, np.int64)
         stratum[codes] = level
         return Population(cells, multiplicity, stratum, None)
     _, unit = np.unique(clusters, return_inverse=True)
     units = int(unit.max()) + 1
-    contents = csr_array((np.ones(codes.size), (unit, codes)), shape=(units, cells))
+    contents = csr_array(
+        (np.ones(codes.size) if weight is None else weight.astype(np.float64), (unit, codes)), shape=(units, cells)
+    )
     order = _canonical(contents)
     first = np.zeros(units, np.int64)
     first[unit] = level

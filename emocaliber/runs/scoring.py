@@ -13,9 +13,10 @@ from itertools import chain
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_files import is_columnar
+from emocaliber.core.prediction_files import is_columnar, parquet_rows
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
 from emocaliber.core.predictions import Prediction
+from emocaliber.core.tally import tally
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import load_references, load_suite
@@ -24,6 +25,8 @@ from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
 from emocaliber.reporting.score_report import write_score_report
 
 Progress = Callable[[str], None]
+LARGE = 1_000_000
+"""Rows of Parquet beyond which they are counted as they stream by."""
 _STEP = 100_000
 
 
@@ -47,7 +50,7 @@ def score_files(
     declared = load_suite(suite) if suite else None
     published = load_references(references)
     notes: list[str] = []
-    methods = read_methods(paths, columns, on_progress, notes.append)
+    methods = read_methods(paths, columns, on_progress, notes.append, tallied=True)
     card = build_scorecard(
         methods,
         suite=declared,
@@ -68,27 +71,37 @@ def read_methods(
     columns: Columns = RECOGNISED,
     on_progress: Progress = lambda _: None,
     on_note: Progress = lambda _: None,
+    *,
+    tallied: bool = False,
 ) -> dict[str, PredictionTable]:
     """Every method of every file, by name. Raises UserError for a file that cannot be read or holds no row.
 
-    `on_note` is told which columns of a table were read as what.
+    `on_note` is told which columns of a table were read as what. `tallied` counts Parquet of more than LARGE rows as
+    it streams by, rather than holding every row.
     """
     methods: dict[str, PredictionTable] = {}
     numbered: dict[Path, Table] = {}
     for path in paths:
         on_progress(f"reading {path.name}")
-        if path.is_dir():
-            rows: Iterable[Prediction] = chain.from_iterable(read_lines(part, unlabelled=True) for part in parts(path))
-        elif is_table(path):
+        large = columnar_parts(path) if tallied else []
+        rows: Iterable[Prediction] = ()
+        if path.is_dir() and not large:
+            rows = chain.from_iterable(read_lines(part, unlabelled=True) for part in parts(path))
+        elif not large and is_table(path):
             table = read_table(path, columns)
             if table.described:
                 on_note(f"{path.name}: {table.described}")
             if table.numbered:
                 _refuse_other_rows(path, table, numbered)
             rows = table.rows
-        else:
+        elif not large:
             rows = read_lines(path, unlabelled=True)
-        by_method = split_by_method(_labelled(_counted(rows, path, on_progress), path, on_note))
+        if large:
+            by_method, notes = tally(large, on_progress)
+            for note in notes:
+                on_note(f"{path.name}: {note}")
+        else:
+            by_method = split_by_method(_labelled(_counted(rows, path, on_progress), path, on_note))
         if not by_method:
             raise UserError(f"{path} holds no row with a label; a run writes one for every sample, refused ones too")
         for name, predictions in by_method.items():
@@ -97,6 +110,12 @@ def read_methods(
                 raise UserError(f"{path}: method {name!r} was read already; give each file once")
             methods[unique] = predictions
     return methods
+
+
+def columnar_parts(path: Path) -> list[Path]:
+    """The Parquet files of a path whose rows are too many to be held; none where they are not."""
+    files = parts(path) if path.is_dir() else [path]
+    return files if sum(map(parquet_rows, files)) > LARGE else []
 
 
 def parts(folder: Path) -> list[Path]:
