@@ -153,7 +153,6 @@ def _rank(item: Item) -> int:
 def check_disjoint(
     samples: Iterable[Sample],
     near_duplicates: Mapping[str, str] | None = None,
-    store: FactStore | None = None,
     workers: int = 1,
 ) -> None:
     """Raise UserError, naming up to five pairs, where two sides share a picture, a cluster or a near-duplicate key.
@@ -162,7 +161,7 @@ def check_disjoint(
     A picture that cannot be read cannot be compared: UserError too.
     """
     samples = samples if isinstance(samples, list) else list(samples)
-    with store or FactStore() as facts:
+    with FactStore() as facts:
         items = items_of(samples, facts, workers)
     shared = [_sentence(samples, leak) for leak in exact_leaks(items)]
     if near_duplicates is not None:

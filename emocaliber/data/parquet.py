@@ -73,7 +73,6 @@ def iter_samples(path: Path, splits: str | Sequence[str] | None = None, *, pictu
 def stored_rows(
     path: Path,
     columns: Sequence[str] | None = None,
-    splits: Sequence[str] | None = None,
     *,
     pictures: bool = False,
     opened: pa.NativeFile | None = None,
@@ -86,7 +85,7 @@ def stored_rows(
     disk. Raises pyarrow's errors.
     """
     with pq.ParquetFile(path if opened is None else opened, buffer_size=BUFFER, pre_buffer=False) as file:
-        for part in _parts(path, file, columns, splits, pictures=pictures):
+        for part in _parts(path, file, columns, None, pictures=pictures):
             for row, (number, values) in enumerate(zip(part.numbers, part.table.to_pylist(), strict=True)):
                 yield number, values | {name: images[row] for name, images in part.images.items()}
 

@@ -15,12 +15,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from emocaliber.core.samples import Annotation, MeanRating, Ratings, Sample
 
 Rule = Literal["plurality", "majority"]
-RULES: tuple[Rule, ...] = get_args(Rule)
 Votes = dict[str, int]
 UNKNOWN = "unknown"
 """Under which a panel's answers that name none of the labels are counted."""

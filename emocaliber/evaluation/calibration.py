@@ -47,16 +47,14 @@ def ece(
 
 
 @metric
-def debiased_l2(
-    counts: Counts, *, bins: int = 10, binning: Binning = "equal width", edges: Edges = "right"
-) -> FloatArray:
+def debiased_l2(counts: Counts, *, bins: int = 10, edges: Edges = "right") -> FloatArray:
     """Root of the debiased squared calibration error (Kumar et al. 2019, section 5), (...); 0 where the estimate is
     negative.
 
     Each bin's squared gap less the sampling variance p(1 - p)/(size - 1) of its share of right answers p. A bin of
     one row has no variance estimate and keeps its squared gap, where the authors' code counts it as perfect.
     """
-    rights, gaps, sizes = _bin_sums(counts, bins, binning, edges)
+    rights, gaps, sizes = _bin_sums(counts, bins, "equal width", edges)
     share = np.divide(rights, sizes, out=np.zeros_like(rights), where=sizes > 0)
     squares = np.divide(gaps**2, sizes, out=np.zeros_like(gaps), where=sizes > 0)
     noise = np.divide(sizes * share * (1 - share), sizes - 1, out=np.zeros_like(rights), where=sizes > 1)

@@ -35,12 +35,11 @@ def log_score(counts: Counts, *, clip: float = 0.001) -> FloatArray:
 
 
 @metric
-def brier_skill(counts: Counts, reference: FloatArray | float | None = None) -> FloatArray:
-    """1 - Brier / reference, (...). The reference is another Brier score; by default that of the constant A for these
-    rows, A(1 - A), with A the label accuracy, which leaving out a confidence cannot change."""
+def brier_skill(counts: Counts) -> FloatArray:
+    """1 - Brier / reference, (...). The reference is the Brier score of the constant A for these rows, A(1 - A), with A
+    the label accuracy, which leaving out a confidence cannot change."""
     share = label_accuracy(counts)
-    against = share * (1 - share) if reference is None else np.asarray(reference)
-    return 1 - ratio(brier_score(counts), against)
+    return 1 - ratio(brier_score(counts), share * (1 - share))
 
 
 @dataclass(frozen=True)

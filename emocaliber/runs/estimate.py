@@ -220,10 +220,10 @@ def _adapted(recipe: Recipe, model: torch.nn.Module) -> dict[str, tuple[int, int
     }
 
 
-def _cache_of(text: Any, tokens: int, number: int = HALF) -> int:
+def _cache_of(text: Any, tokens: int) -> int:
     """The keys and values of so many tokens."""
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return int(tokens * text.num_hidden_layers * 2 * text.num_key_value_heads * width * number)
+    return int(tokens * text.num_hidden_layers * 2 * text.num_key_value_heads * width * HALF)
 
 
 def _asking(recipe: Recipe, config: Any, parameters: int) -> int:

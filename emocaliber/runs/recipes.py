@@ -31,7 +31,6 @@ from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
 
 FILE = Path(__file__).with_name("trainer_keys.json")
 TRAINERS = {"sft": "SFTConfig", "grpo": "GRPOConfig", "rloo": "RLOOConfig", "dpo": "DPOConfig", "kto": "KTOConfig"}
-SHARED = "TrainingArguments"
 _PLAIN = (bool, int, float, str)
 _KINDS = {kind.__name__: kind for kind in (*_PLAIN, dict, list)} | {"Any": Any, "Literal": Literal}
 

@@ -23,8 +23,6 @@ REST, ASKING, DATA, VISION = "the rest", "asking the model before", "data", "vis
 FORWARD, BACKWARD, OPTIMISER = "language model, forward", "loss and backward", "optimiser"
 GENERATION, REWARD, RECORDS = "generation", "reward", "checkpoints and logs"
 WATCHING = "watching held-out rows"
-WHOLE = {GENERATION, ASKING, WATCHING}
-"""Parts within which nothing else is told apart."""
 PICTURE = "profile.png"
 TOWERS = ("visual", "vision_tower", "vision_model")
 """What the families call their vision towers."""
