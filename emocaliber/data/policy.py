@@ -148,9 +148,10 @@ class Dropping:
 
 
 def unlearnable(
-    rows: Sequence[Sample], policy: Policy, *, label_needed: Collection[str] = (), workers: int = 1
+    rows: Sequence[Sample], policy: Policy, *, label_needed: Collection[str] = (), votes: bool = False, workers: int = 1
 ) -> Dropping:
-    """What the policy leaves out of these rows, by index: those of `label_needed` splits without a label, too.
+    """What the policy leaves out of these rows, by index: those of `label_needed` splits without a label, too,
+    or with `votes` without label and votes.
 
     Raises UserError, naming rows, where it is to stop, or more than its share would go.
     """
@@ -159,6 +160,10 @@ def unlearnable(
     if not policy.drop:
         check_disjoint([rows[i] for i in sided], workers=workers)
         return dropping
+
+    def taught(row: Sample) -> bool:
+        return bool({row.split, f"{row.task}:{row.split}"} & set(label_needed))
+
     items = [Item(row.split, b"", (row.task, row.cluster)) for row in rows]
     with FactStore() as store:
         for i, facts in facts_of(sided, lambda i: rows[i].image, store, workers):
@@ -166,7 +171,7 @@ def unlearnable(
             items[i] = Item(row.split, facts.pixels, (row.task, row.cluster))
             if facts.fault:
                 dropping.add(i, row.id, row.id, facts.fault, f"{facts.sentence}; {FIXES[facts.fault]}")
-            elif row.label is None and label_needed and {row.split, f"{row.task}:{row.split}"} & set(label_needed):
+            elif taught(row) and row.label is None and not (votes and any((row.votes or {}).values())):
                 reason = "labels are learned, and it has none; target=votes learns from its votes, where it has any"
                 dropping.add(i, row.id, row.id, "no label", reason)
     names = [row.id for row in rows]

@@ -100,9 +100,9 @@ def _stage(recipe: Recipe) -> Callable[..., dict[str, Any]]:
 
 def _dropping(recipe: Recipe, rows: Sequence[Sample]) -> Dropping:
     """The rows that may not be learned from, by the recipe's policy."""
-    labels = recipe.splits if recipe.stage == "label" and recipe.target != "votes" else ()
+    labels = recipe.splits if recipe.stage == "label" else ()
     policy = Policy(recipe.drop_problems, recipe.max_dropped)
-    return unlearnable(rows, policy, label_needed=labels, workers=os.cpu_count() or 1)
+    return unlearnable(rows, policy, label_needed=labels, votes=recipe.target == "votes", workers=os.cpu_count() or 1)
 
 
 @contextmanager

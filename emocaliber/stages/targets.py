@@ -172,24 +172,26 @@ def rated(sample: Sample) -> bool:
 
 def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[TrainingExample]:
     """Training examples for samples with rater votes: the label with the share of raters who chose it, which may be
-    none of them where the label is not the raters' own.
+    none of them where the label is not the raters' own. Where votes tie and no label is given, the first of the
+    favourites is written; what is learned of the label is the distribution.
 
     The label's soft target is the raters' distribution; a template that states a distribution states theirs, one
-    without a confidence states the label alone. Raises ValueError for a sample without votes or label.
+    without a confidence states the label alone. Raises ValueError for a sample without votes.
     """
     examples = []
     for sample in samples:
-        if not sample.votes or not rated(sample) or sample.label is None:
+        if not sample.votes or not rated(sample):
             raise ValueError(f"{sample.id}: the target 'votes' needs rater votes")
         total = sum(sample.votes.values())
         shares = tuple(sample.votes.get(candidate, 0) / total for candidate in sample.candidates)
+        label = sample.label or sample.candidates[int(np.argmax(shares))]
         if "distribution" in template.fields:
             examples += distributed([sample], [np.array(shares)], template)
             continue
         if "confidence" not in template.fields:
-            examples.append(TrainingExample(sample, template.write(label=sample.label), shares))
+            examples.append(TrainingExample(sample, template.write(label=label), shares))
             continue
-        share = sample.votes.get(sample.label, 0) / total
-        text = template.write(label=sample.label, confidence=nearest_level(share))
+        share = sample.votes.get(label, 0) / total
+        text = template.write(label=label, confidence=nearest_level(share))
         examples.append(TrainingExample(sample, text, shares, spread_over_levels(share, spread)))
     return examples

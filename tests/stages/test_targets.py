@@ -68,6 +68,13 @@ def test_votes_teach_stage_1_their_distribution_and_no_confidence() -> None:
     assert (example.label_target, example.level_target) == ((0.25, 0.75, 0.0), None)
 
 
+def test_of_raters_who_tie_the_first_favourite_is_written_and_the_distribution_learned() -> None:
+    [example] = voted([sample(label=None, votes={"sad": 2, "happy": 1, "angry": 2})], TEMPLATE, 0.0)
+    reading = read_response(example.completion, example.sample.candidates)
+    assert (reading.label, reading.confidence) == ("sad", 0.4)
+    assert example.label_target == (0.2, 0.4, 0.4)
+
+
 def test_a_label_that_no_rater_chose_is_said_without_confidence() -> None:
     [example] = voted([sample(label="happy", votes={"sad": 4})], TEMPLATE, 0.05)
     assert example.completion == TEMPLATE.write(label="happy", confidence=0.0)
