@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
 from emocaliber.core.errors import UserError
@@ -130,16 +129,45 @@ def answer_places(goal: torch.Tensor) -> torch.Tensor:
     return first.clamp(max=goal.shape[1] - few)[:, None] + torch.arange(few, device=goal.device)
 
 
-def option_logs(logs: torch.Tensor, field: dict[str, torch.Tensor], first: torch.Tensor) -> torch.Tensor:
-    """The options' log-probabilities [n, options] from those of all tokens [n, few, vocabulary], row n's from place
-    `first` [n, 1] on.
+def option_logs(
+    logits: torch.Tensor, whole: torch.Tensor, field: dict[str, torch.Tensor], first: torch.Tensor
+) -> torch.Tensor:
+    """The options' log-probabilities [n, options] from the logits of all tokens [n, few, vocabulary], row n's from
+    place `first` [n, 1] on, and the log of their sum `whole` [n, few].
 
     Normalised over the whole vocabulary: over the options alone, mass could leak to other tokens unpunished.
     """
-    rows = torch.arange(len(logs), device=logs.device)[:, None, None]
-    steps = logs[rows, (field["places"] - first[:, None]).clamp(min=0), field["tokens"]]
+    rows = torch.arange(len(logits), device=logits.device)[:, None, None]
+    places = (field["places"] - first[:, None]).clamp(min=0)
+    steps = logits[rows, places, field["tokens"]].float() - whole[rows, places]
     summed: torch.Tensor = (steps * field["counts"]).sum(-1) + field["rest"]
     return summed
+
+
+class LogSumExp(torch.autograd.Function):
+    """The log of the sum of the vocabulary's exponentials in float32, [n, few, vocabulary] to [n, few], by parts that
+    fit a processor's cache: as a whole, a vocabulary of 49,000 would be copied several times through main memory."""
+
+    ROWS = 16
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor) -> torch.Tensor:
+        """In float32 whatever the logits' type."""
+        flat = logits.flatten(0, 1)
+        found = torch.cat([part.float().logsumexp(-1) for part in flat.split(LogSumExp.ROWS)])
+        ctx.save_for_backward(logits, found)
+        return found.view(logits.shape[:2])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        """Their softmax, in the logits' type."""
+        logits, found = ctx.saved_tensors
+        back, flat, given = torch.empty_like(logits), logits.flatten(0, 1), gradients[0].flatten()
+        parts = zip(flat.split(LogSumExp.ROWS), back.flatten(0, 1).split(LogSumExp.ROWS), strict=True)
+        for n, (part, into) in enumerate(parts):
+            at = slice(n * LogSumExp.ROWS, n * LogSumExp.ROWS + len(part))
+            into.copy_((part.float() - found[at, None]).exp_().mul_(given[at, None]))
+        return back
 
 
 class SoftTargetTrainer(SFTTrainer):
@@ -190,13 +218,12 @@ class SoftTargetTrainer(SFTTrainer):
             places = torch.arange(first, goal.shape[1], device=goal.device).expand(len(goal), -1)
             outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - first + 1)
             logits = outputs.logits[:, :-1]
-        logs = F.log_softmax(logits.float(), -1)
-        loss = self._row_losses(logs, goal, places, **soft).mean()
+        loss = self._row_losses(logits, goal, places, **soft).mean()
         return (loss, outputs) if return_outputs else loss
 
     def _row_losses(
         self,
-        logs: torch.Tensor,
+        logits: torch.Tensor,
         goal: torch.Tensor,
         places: torch.Tensor,
         *,
@@ -205,11 +232,11 @@ class SoftTargetTrainer(SFTTrainer):
         plain: torch.Tensor,
         correct: torch.Tensor,
     ) -> torch.Tensor:
-        first = places[:, :1]
-        written = logs.gather(-1, goal.gather(1, places).clamp(min=0).unsqueeze(-1)).squeeze(-1)
-        rows = -(written * plain.gather(1, places)).sum(1)
-        rows = rows - (label_field["shares"] * option_logs(logs, label_field, first)).sum(-1)
+        first, whole = places[:, :1], LogSumExp.apply(logits)  # type: ignore[no-untyped-call]
+        written = logits.gather(-1, goal.gather(1, places).clamp(min=0).unsqueeze(-1)).squeeze(-1).float() - whole
+        rows: torch.Tensor = -(written * plain.gather(1, places)).sum(1)
+        rows = rows - (label_field["shares"] * option_logs(logits, whole, label_field, first)).sum(-1)
         if not bool(level_field["has_target"].any()):
             return rows
-        levels = self.level_loss(option_logs(logs, level_field, first), level_field["shares"], correct)
+        levels = self.level_loss(option_logs(logits, whole, level_field, first), level_field["shares"], correct)
         return rows + torch.where(level_field["has_target"], levels, 0.0)

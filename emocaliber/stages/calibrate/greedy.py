@@ -22,7 +22,7 @@ from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.held_out_metrics import Stated
 from emocaliber.stages.examples import TrainingExample
-from emocaliber.stages.fast.qwen import is_known, vision_holder
+from emocaliber.stages.fast.families import is_qwen, vision_holder
 
 MOST_READINGS = 12  # ties that flip with the batch could otherwise go on for ever
 
@@ -74,7 +74,7 @@ def greedy_answers(
     inputs = reader.questions(rows, model)
     mask = inputs["attention_mask"]
     # The Qwen-VL family finds its three-dimensional places from the mask; the others would count the padding.
-    places = {} if is_known(model) else {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+    places = {} if is_qwen(model) else {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
     begun = model(**inputs, **places, use_cache=True, logits_to_keep=1)
     cache, first = begun.past_key_values, begun.logits[:, -1:]
     examples: list[TrainingExample] = [row["example"] for row in rows]
@@ -103,7 +103,7 @@ def _answer_logits(model: Any, mask: torch.Tensor, tokens: Sequence[Sequence[int
     ids = pad_sequence([torch.tensor(row[:-1]) for row in tokens], batch_first=True).to(mask.device)
     seen = torch.cat([mask, torch.ones_like(ids)], dim=1)
     places = (seen.cumsum(-1) - 1)[:, mask.shape[1] :]
-    if is_known(model):
+    if is_qwen(model):
         places = (places + vision_holder(model).rope_deltas.to(places.device))[None].expand(3, -1, -1)
     logits: torch.Tensor = model(
         input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, use_cache=True

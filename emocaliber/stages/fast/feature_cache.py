@@ -19,8 +19,16 @@ from accelerate import PartialState
 
 from emocaliber.core.images import load_image
 from emocaliber.core.samples import Sample
-from emocaliber.stages.fast.qwen import is_known, vision_holder
-from emocaliber.stages.fast.vision_features import BATCH, FeatureProcessor, feature_processor, picture_key
+from emocaliber.stages.fast.families import QWEN, is_qwen, vision_holder
+from emocaliber.stages.fast.internvl_features import LAST, InternVLFeatures, InternVLTower
+from emocaliber.stages.fast.vision_features import (
+    BATCH,
+    FeatureProcessor,
+    FeatureStore,
+    FeatureTower,
+    maker_of,
+    picture_key,
+)
 from emocaliber.stages.recipe import Recipe
 
 FEATURES = "features"
@@ -45,17 +53,40 @@ def remembering(recipe: Recipe, model: Any, processor: Any, out: Path) -> Featur
 
 
 def _why_not(recipe: Recipe, model: Any) -> str | None:
-    if not is_known(model):
-        return f"features of {model.config.model_type} cannot be kept"
+    family = model.config.model_type
+    if family not in (*QWEN, "internvl") or (family == "internvl" and model.config.vision_feature_layer != LAST):
+        return f"features of {family} cannot be kept"
     if PartialState().num_processes > 1:
         return "several processes train"
-    names = [name for name, _ in vision_holder(model).visual.named_modules(prefix="model.visual")]
+    place = _place(model)
+    names = [name for name, _ in getattr(vision_holder(model), place).named_modules(prefix=f"model.{place}")]
     if recipe.tuning == "full" or any(re.fullmatch(recipe.lora_target, name) for name in names):
         return "it learns"
     # An adapter of a stage before goes on learning wherever it reaches, whatever this recipe's lora_target says.
-    if any(name.endswith(".lora_A") for name in names):
+    if any(name.endswith((".lora_A", ".modules_to_save")) for name in names):
         return "the adapter changes it"
     return None
+
+
+def _place(model: Any) -> str:
+    """The name of the vision tower."""
+    return "visual" if is_qwen(model) else "vision_tower"
+
+
+def feature_processor(model: Any, processor: Any, folder: Path, limit: int) -> FeatureProcessor:
+    """Put a tower that takes kept features into the model, and give the processor that goes with it; `limit` is the
+    store's, in bytes."""
+    holder, place = vision_holder(model), _place(model)
+    tower = getattr(holder, place)
+    if not isinstance(tower, FeatureTower | InternVLTower):
+        tower = FeatureTower(tower) if is_qwen(model) else InternVLTower(tower)
+        setattr(holder, place, tower)
+    config = tower.tower.config
+    width = config.hidden_size
+    if isinstance(tower, FeatureTower):
+        width = tower.layers * config.out_hidden_size // tower.spatial_merge_size**2
+    store = FeatureStore(folder, maker_of(tower.tower, processor.image_processor), width, tower.dtype, limit)
+    return (FeatureProcessor if is_qwen(model) else InternVLFeatures)(processor, tower, store)
 
 
 def passes(recipe: Recipe, examples: int) -> float:

@@ -1,12 +1,15 @@
-"""Less work in a training step of the Qwen-VL family, with the same loss and gradients: the recipe key `packing`.
+"""Less work in a training step, with the same loss and gradients: the recipe key `packing`. For the families that
+`families` knows.
 
 Batches without padding: all rows' tokens in one line, each attending to its own row alone, what all rows begin with
-computed once. The rows of a batch, their places (Qwen's three-dimensional rotary ones, found for each row before the
-rows are joined) and their loss stay what they are. TRL's own packing knows no pictures.
+computed once: little where the picture comes first, the question where it comes first. The rows of a batch, their
+places (found for each row before the rows are joined) and their loss stay what they are. TRL's own packing knows no
+pictures.
 
 The last layer where the loss looks: behind its attention nothing mixes tokens, so that its other tokens' queries,
-outputs and feed-forward go nowhere. And LoRA as one sum, (W + s B A) x = W x + s B (A x), where W is small: one product
-of matrices and their gradients are less work than three.
+outputs and feed-forward go nowhere. LoRA as one sum, (W + s B A) x = W x + s B (A x), where W is small and float32: one
+product of matrices and their gradients are less work than three. Where autocast computes in bfloat16, LoRA without a
+way through float32 and back.
 
     packing: true
 """
@@ -20,7 +23,15 @@ from peft.tuners.lora.layer import Linear
 from torch.nn import functional as F
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from emocaliber.stages.fast.qwen import use_attention, vision_holder
+from emocaliber.stages.fast.families import (
+    PLAIN,
+    QWEN,
+    image_token,
+    is_qwen,
+    language_model,
+    use_attention,
+    vision_holder,
+)
 
 ATTENTION = "emocaliber_packed"
 ROWS = "rows_of_line"  # the named argument of a model's forward that says how the line is made of rows
@@ -48,13 +59,33 @@ def packed_attention(
     asking, seen = rows_of_line, None
     if asked_of_line is not None:
         asking, seen = asked_of_line, seen_by(asked_of_line, rows_of_line)[:, None]
-    # What pads a row stands behind it, so that a causal row never sees it and needs no mask.
-    attended, _ = sdpa_attention_forward(
-        module, spread(query, asking), spread(key, rows_of_line), spread(value, rows_of_line), seen,
-        is_causal=seen is None, **named,
-    )  # fmt: skip
+    parts = spread(query, asking), spread(key, rows_of_line), spread(value, rows_of_line)
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        attended = short_attention(*parts, seen, named.get("scaling") or query.shape[-1] ** -0.5)
+    else:
+        # What pads a row stands behind it, so that a causal row never sees it and needs no mask.
+        attended, _ = sdpa_attention_forward(module, *parts, seen, is_causal=seen is None, **named)
     line: torch.Tensor = joined(attended, asking, query.shape[2])
     return line[None], None
+
+
+def short_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor | None, scaling: float
+) -> torch.Tensor:
+    """Causal attention of short rows by products of matrices, [rows, heads, length, width] to [rows, length, heads,
+    width]; `seen` [rows, 1, asking, length] where not every token asks.
+
+    torch 2.13's fused attention on a CPU takes several times as long in bfloat16, backward above all.
+    """
+    rows, heads, asking, width = query.shape
+    groups, length = key.shape[1:3]
+    if seen is None:
+        seen = torch.ones(asking, length, dtype=torch.bool).tril().expand(rows, 1, -1, -1)
+    scores = query.reshape(rows, groups, -1, width) @ key.transpose(2, 3)
+    scores = scores.view(rows, heads, asking, length).float() * scaling
+    weights = scores.masked_fill(~seen, float("-inf")).softmax(-1).to(value.dtype)
+    attended = weights.view(rows, groups, -1, length) @ value
+    return attended.view(rows, heads, asking, width).transpose(1, 2)
 
 
 def spread(line: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -81,15 +112,18 @@ def seen_by(places: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def use_packing(model: Any, *, sharded: bool = False) -> bool:
-    """Make a model of the Qwen-VL family ready for `packed`; another is left alone, said in a line, and False.
+    """Make a model of a known family ready for `packed`; another is left alone, said in a line, and False.
 
     Where a process holds a part of the weights alone (`sharded`), LoRA is not summed with them.
     """
-    if not use_attention(model, ATTENTION, packed_attention, "packing is off"):
+    if not use_attention(model, ATTENTION, packed_attention, (*QWEN, *PLAIN), "packing is off"):
         return False
     look_at_few(model)
+    if model.config.model_type == "internvl" and model.device.type == "cpu" and model.dtype == torch.bfloat16:
+        vision_holder(model).vision_tower.config._attn_implementation = "eager"  # as short_attention
     if not sharded:
         sum_small_lora(model)
+        shorten_lora(model)
     return True
 
 
@@ -100,16 +134,21 @@ def packed(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """
     inputs = dict(batch)
     mask = inputs.pop("attention_mask").bool()
-    ids, kinds = inputs.pop("input_ids"), inputs.pop("mm_token_type_ids")
-    places, _ = vision_holder(model).get_rope_index(
-        ids, kinds, image_grid_thw=inputs["image_grid_thw"], attention_mask=mask
-    )
+    ids, kinds = inputs.pop("input_ids"), inputs.pop("mm_token_type_ids", None)
+    if is_qwen(model):
+        places, _ = vision_holder(model).get_rope_index(
+            ids, kinds, image_grid_thw=inputs["image_grid_thw"], attention_mask=mask
+        )
+    else:
+        places = (mask.cumsum(-1) - 1)[None]
     computed = mask.clone()
-    shared = common_beginning(ids, mask & (kinds == 0))
+    shared = common_beginning(ids, mask & (ids != image_token(model)))
     computed[1:, :shared] = False
     rows = computed.flatten().cumsum(0).view_as(ids) - 1
     rows[1:, :shared] = rows[0, :shared]
-    line = {"input_ids": ids[computed][None], "position_ids": places[:, computed][:, None]}
+    line = {"input_ids": ids[computed][None], "position_ids": places[:, computed]}
+    if is_qwen(model):
+        line["position_ids"] = line["position_ids"][:, None]
     return inputs | line | {ROWS: rows}
 
 
@@ -120,8 +159,8 @@ def common_beginning(ids: torch.Tensor, text: torch.Tensor) -> int:
 
 
 def look_at_few(model: Any) -> None:
-    """Let a Qwen-VL model take `looked_at`: its hidden states are right at those places of the line alone."""
-    layer = vision_holder(model).language_model.layers[-1]
+    """Let a model of a known family take `looked_at`: its hidden states are right at those places of the line alone."""
+    layer = language_model(model).layers[-1]
     if any(isinstance(hook, _Few) for hook in layer._forward_pre_hooks.values()):
         return
     few = _Few()
@@ -168,12 +207,18 @@ def sum_small_lora(model: torch.nn.Module) -> None:
             layer.forward = _Sum(layer)
 
 
-def _is_small(layer: Linear) -> bool:
+def _is_plain(layer: Linear, dtype: torch.dtype) -> bool:
+    """LoRA on a matrix of this type, without dropout or a variant, and no second adapter."""
     weight: Any = layer.get_base_layer().weight
-    if weight.dtype != torch.float32 or weight.dim() != 2 or layer.lora_variant or list(layer.lora_A) != ["default"]:
+    if weight.dtype != dtype or weight.dim() != 2 or layer.lora_variant or list(layer.lora_A) != ["default"]:
         return False
-    if not isinstance(layer.lora_dropout["default"], torch.nn.Identity):
+    return isinstance(layer.lora_dropout["default"], torch.nn.Identity)
+
+
+def _is_small(layer: Linear) -> bool:
+    if not _is_plain(layer, torch.float32):
         return False
+    weight: Any = layer.get_base_layer().weight
     rank = layer.r["default"]
     return bool(weight.numel() <= 3 * rank * sum(weight.shape))  # forward, and backward to the input and the weights
 
@@ -192,3 +237,30 @@ class _Sum:
         a: Any = layer.lora_A["default"].weight
         b: Any = layer.lora_B["default"].weight
         return F.linear(x, torch.addmm(base.weight, b, a, alpha=layer.scaling["default"]), base.bias)
+
+
+def shorten_lora(model: torch.nn.Module) -> None:
+    """Let LoRA's layers on weights in bfloat16 compute in it as autocast would have them, with one sum at the end."""
+    for layer in model.modules():
+        if isinstance(layer, Linear) and _is_plain(layer, torch.bfloat16) and not isinstance(layer.forward, _Short):
+            layer.forward = _Short(layer)  # type: ignore[method-assign]
+
+
+class _Short:
+    """In the place of a LoRA layer's forward, which goes on without autocast and where the adapter is off or merged."""
+
+    def __init__(self, layer: Linear) -> None:
+        self.layer, self.alone = layer, layer.forward
+
+    def __call__(self, x: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        layer = self.layer
+        off = layer.disable_adapters or layer.merged or layer.active_adapters != ["default"]
+        if arguments or named or off or not torch.is_autocast_enabled(x.device.type):
+            return self.alone(x, *arguments, **named)
+        base: Any = layer.get_base_layer()
+        a: Any = layer.lora_A["default"].weight
+        b: Any = layer.lora_B["default"].weight
+        found = base(x)
+        low = F.linear(x, a)
+        added = torch.addmm(found.flatten(0, -2), low.flatten(0, -2), b.t(), alpha=layer.scaling["default"])
+        return added.view_as(found)

@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_trainer import RLOOTrainer
 
-from emocaliber.stages.fast.qwen import use_attention, vision_holder
+from emocaliber.stages.fast.families import QWEN, use_attention, vision_holder
 
 ATTENTION = "emocaliber_shared"
 
@@ -71,7 +71,7 @@ def shared_attention(
 
 def use_sharing(model: Any) -> bool:
     """Make a model of the Qwen-VL family ready for `shared_line`; another is left alone, said in a line, and False."""
-    return use_attention(model, ATTENTION, shared_attention, "each answer computes its question again")
+    return use_attention(model, ATTENTION, shared_attention, QWEN, "each answer computes its question again")
 
 
 def answer_log_probabilities(

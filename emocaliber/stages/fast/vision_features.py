@@ -1,5 +1,5 @@
-"""One pass of a frozen vision tower for each picture: features on disk by the picture's content, a tower that takes
-them, a processor that brings them.
+"""One pass of a frozen vision tower for each picture: features on disk by the picture's content; and for the Qwen-VL
+family a tower that takes them, a processor that brings them.
 
 For a tower that is frozen: one that learns would change them. Where pixels would stand in a batch (`pixel_values`, one
 row a patch), the stored features stand, cut into as many rows, with an axis between that tells them from pixels;
@@ -7,7 +7,7 @@ whatever slices pixels by pictures slices them alike, and generation and trainin
 file, of which a batch reads its own part. A store counts from the moment that it is sealed; what a stopped run left
 unsealed is dropped, so that a run that resumes sees the very bits that an uninterrupted one does.
 
-    reader = feature_processor(model, processor, Path("out/features"), limit=2**30)
+    reader = feature_processor(model, processor, Path("out/features"), limit=2**30)  # of feature_cache
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from emocaliber.core.outputs import discard
-from emocaliber.stages.fast.qwen import vision_holder
 
 NUMBERS, INDEX = "numbers.bin", "index.json"
 STORED = (NUMBERS, INDEX, f"{INDEX}.partial")
@@ -150,7 +149,7 @@ class FeatureProcessor:
     Adding is for one process alone. A data loader's workers only read, and so must come when it is `closed`.
     """
 
-    def __init__(self, processor: Any, tower: FeatureTower, store: FeatureStore) -> None:
+    def __init__(self, processor: Any, tower: Any, store: FeatureStore) -> None:
         self.processor, self.store = processor, store
         self.tokenizer, self.image_processor = processor.tokenizer, processor.image_processor
         self.closed = False
@@ -205,18 +204,7 @@ class FeatureProcessor:
         }
 
 
-def feature_processor(model: Any, processor: Any, folder: Path, limit: int) -> FeatureProcessor:
-    """Put a FeatureTower into the model, and give the processor that goes with it; `limit` is the store's, in bytes."""
-    holder = vision_holder(model)
-    tower = holder.visual
-    if not isinstance(tower, FeatureTower):
-        tower = holder.visual = FeatureTower(tower)
-    width = tower.layers * tower.tower.config.out_hidden_size // tower.spatial_merge_size**2
-    store = FeatureStore(folder, _maker(tower.tower, processor.image_processor), width, tower.dtype, limit)
-    return FeatureProcessor(processor, tower, store)
-
-
-def _maker(tower: nn.Module, image_processor: Any) -> str:
+def maker_of(tower: nn.Module, image_processor: Any) -> str:
     """The SHA-256 of the tower's weights and of how pictures are made ready for it."""
     settings = json.dumps(image_processor.to_dict(), sort_keys=True, default=str)
     digest = hashlib.sha256(settings.encode())

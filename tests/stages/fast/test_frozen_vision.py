@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from emocaliber.core.prompting import messages
-from emocaliber.stages.fast.qwen import vision_holder
-from emocaliber.stages.fast.vision_features import feature_processor
+from emocaliber.stages.fast.families import vision_holder
+from emocaliber.stages.fast.feature_cache import feature_processor
 from tests.stages.families import FAMILIES
 
 LIMIT = 10_000_000
@@ -32,7 +32,7 @@ def asked(processor: Any, images: list[Image.Image]) -> Any:
     return processor(text=texts, images=[[one] for one in images], padding=True, return_tensors="pt")
 
 
-@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl"])
+@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl", "internvl"])
 def test_the_same_logits_and_the_same_answer_come_from_features_as_from_pixels(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
@@ -45,9 +45,10 @@ def test_the_same_logits_and_the_same_answer_come_from_features_as_from_pixels(f
         kept = asked(reader, pictures())
         assert kept.keys() == plain.keys()
         assert torch.equal(kept["input_ids"], plain["input_ids"])
-        assert torch.equal(kept["mm_token_type_ids"], plain["mm_token_type_ids"])
-        assert torch.equal(kept["image_grid_thw"], plain["image_grid_thw"])
-        assert kept["pixel_values"].shape[:2] == (len(plain["pixel_values"]), 1)
+        for key in plain.keys() & {"attention_mask", "mm_token_type_ids", "image_grid_thw"}:
+            assert torch.equal(kept[key], plain[key])
+        assert len(kept["pixel_values"]) == len(plain["pixel_values"])
+        assert kept["pixel_values"].dim() == 3, "features, not pixels"
         torch.testing.assert_close(model(**kept).logits, wanted, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(model(**plain).logits, wanted, rtol=1e-4, atol=1e-4)
         assert torch.equal(model.generate(**kept, max_new_tokens=4, do_sample=False), said)

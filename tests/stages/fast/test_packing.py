@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from PIL import Image
+from PIL import Image, ImageOps
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
@@ -18,12 +19,13 @@ from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset
-from emocaliber.stages.fast.packing import ROWS, packed, use_packing
-from emocaliber.stages.fast.qwen import vision_holder
+from emocaliber.stages.fast.families import image_token, language_model
+from emocaliber.stages.fast.packing import ROWS, packed, short_attention, use_packing
 from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, answer_places, cross_entropy
 from tests.stages.families import FAMILIES
 
 QWEN = ["qwen2.5-vl", "qwen3-vl"]
+EVERY = [*QWEN, "internvl", "smolvlm"]
 LABELS = ("happy", "sad", "angry", "cute", "surprised", "shy")
 
 
@@ -52,7 +54,7 @@ def trainer_of(family: str, out: Path, taught: list[TrainingExample], tuning: st
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
     if tuning == "lora":
-        targets = r".*language_model.*proj"
+        targets = r".*(language|text)_model.*proj"
         model = get_peft_model(model, LoraConfig(r=16, lora_alpha=24, target_modules=targets, task_type="CAUSAL_LM"))
         for name, weight in model.named_parameters():
             if "lora_" in name:
@@ -81,8 +83,19 @@ def loss_and_gradients(trainer: SoftTargetTrainer, batch: dict[str, Any]) -> tup
     return float(loss.detach()), found
 
 
+def processor_keys(batch: dict[str, Any]) -> list[str]:
+    """What the model is called with; the rest says what is to be learned."""
+    return [key for key in batch if key not in {"labels", "label_field", "level_field", "plain", "correct"}]
+
+
+def shared_by_all(batch: dict[str, Any], model: Any) -> int:
+    """With how many tokens before a picture all rows begin alike."""
+    rows = batch["input_ids"].tolist()
+    return next(n for n, tokens in enumerate(zip(*rows, strict=True)) if len({*tokens, image_token(model)}) != 2)
+
+
 @pytest.mark.parametrize("tuning", ["full", "lora"])
-@pytest.mark.parametrize("family", QWEN)
+@pytest.mark.parametrize("family", EVERY)
 def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tuning: str, tmp_path: Path) -> None:
     random = np.random.default_rng(7)
     taught = examples(random, 24)
@@ -101,7 +114,7 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tuning: s
             torch.testing.assert_close(packed_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("family", QWEN)
+@pytest.mark.parametrize("family", EVERY)
 def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
     taught = examples(np.random.default_rng(3), 3)
     trainer = trainer_of(family, tmp_path, taught)
@@ -109,35 +122,93 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
     assert use_packing(model)
     rows = [as_dataset(taught, load_template("label-confidence"))[n] for n in range(3)]
     batch = trainer.data_collator(rows)
-    inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "mm_token_type_ids", "image_grid_thw")}
-    line = packed(model, inputs | {"pixel_values": batch["pixel_values"]})
+    line = packed(model, {key: batch[key] for key in processor_keys(batch)})
     embedded = model.get_input_embeddings()(line.pop("input_ids")).detach().requires_grad_()
-    del line["pixel_values"], line["image_grid_thw"]
+    line = {key: line[key] for key in ("position_ids", ROWS)}
     own = line[ROWS][1].unique()
     model(inputs_embeds=embedded, use_cache=False, **line).logits[0, own].sum().backward()
     reach = embedded.grad[0].abs().sum(1)
     assert reach.nonzero().flatten().tolist() == own.tolist()
-    beginning = batch["input_ids"][0].tolist().index(trainer.processing_class.image_token_id)
+    beginning = shared_by_all(batch, model)
     assert own.tolist()[: beginning + 1] == [*range(beginning), int(line[ROWS][0, -1]) + 1], "the beginning is shared"
 
 
-@pytest.mark.parametrize("family", QWEN)
+@pytest.mark.parametrize("family", EVERY)
+def test_another_picture_in_one_row_changes_no_bit_of_the_others_losses(family: str, tmp_path: Path) -> None:
+    taught = examples(np.random.default_rng(5), 4)
+    trainer = trainer_of(family, tmp_path, taught)
+    assert use_packing(trainer.model)
+    trainer.packing = True
+    losses: list[torch.Tensor] = []
+    alone = trainer._row_losses
+    trainer._row_losses = lambda *given, **named: losses.append(alone(*given, **named)) or losses[-1]  # type: ignore[func-returns-value]
+    other = dataclasses.replace(taught[1], sample=dataclasses.replace(taught[1].sample, image=inverted(taught[1])))
+    for rows in (taught, [taught[0], other, *taught[2:]]):
+        made = as_dataset(rows, load_template("label-confidence"))
+        trainer.compute_loss(trainer.model, dict(trainer.data_collator([made[n] for n in range(4)])))
+    assert losses[0][1] != losses[1][1]
+    assert torch.equal(losses[0][[0, 2, 3]], losses[1][[0, 2, 3]])
+
+
+def inverted(example: TrainingExample) -> bytes:
+    """The example's picture, of the same size, with its colours inverted."""
+    stream = BytesIO()
+    ImageOps.invert(Image.open(BytesIO(bytes(example.sample.image)))).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("family", EVERY)
 def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: str, tmp_path: Path) -> None:
     taught = examples(np.random.default_rng(4), 5)
     trainer = trainer_of(family, tmp_path, taught)
     assert use_packing(trainer.model)
     trainer.packing = True
     batch = trainer.data_collator([as_dataset(taught, load_template("label-confidence"))[n] for n in range(5)])
-    layers = vision_holder(trainer.model).language_model.layers
+    layers = language_model(trainer.model).layers
     seen: list[int] = []
     for layer in layers:
         layer.mlp.gate_proj.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
     trainer.compute_loss(trainer.model, dict(batch))
     answers = int((batch["labels"] != -100).sum())
-    beginning = batch["input_ids"][0].tolist().index(trainer.processing_class.image_token_id)
+    beginning = shared_by_all(batch, trainer.model)
     assert beginning > 1
     assert seen[:-1] == [int(batch["attention_mask"].sum()) - 4 * beginning] * (len(layers) - 1)
     assert answers <= seen[-1] < seen[0] / 2
+
+
+def test_in_bfloat16_short_attention_is_that_of_float32_up_to_rounding() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 4, 6, 8), torch.randn(3, 2, 6, 8), torch.randn(3, 2, 6, 8)
+    wanted = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+    exact = short_attention(query, key, value, None, 8**-0.5)
+    torch.testing.assert_close(exact, wanted.transpose(1, 2))
+    few = torch.tensor([[1, 4], [0, 5], [2, 3]])  # asked of each row: it sees no more than when all are asked
+    asked = torch.stack([query[n][:, few[n]] for n in range(3)])
+    seen = (torch.arange(6) <= few[:, :, None])[:, None]
+    of_few = short_attention(asked, key, value, seen, 8**-0.5)
+    torch.testing.assert_close(of_few, torch.stack([exact[n][few[n]] for n in range(3)]))
+    short = short_attention(query.bfloat16(), key.bfloat16(), value.bfloat16(), None, 8**-0.5)
+    torch.testing.assert_close(short.float(), exact, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("family", ["internvl", "qwen2.5-vl"])
+def test_under_autocast_lora_in_bfloat16_has_the_loss_and_gradients_of_pefts_own(family: str, tmp_path: Path) -> None:
+    taught = examples(np.random.default_rng(6), 6)
+    plain, trainer = (trainer_of(family, tmp_path, taught, "lora") for _ in range(2))
+    for each in (plain, trainer):
+        each.model.get_base_model().to(torch.bfloat16)
+        for name, weight in each.model.named_parameters():
+            if "lora_" in name:
+                weight.data = weight.data.float()
+    assert use_packing(trainer.model)
+    trainer.packing = True
+    batch = trainer.data_collator([as_dataset(taught, load_template("label-confidence"))[n] for n in range(6)])
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted, gradients = loss_and_gradients(plain, batch)
+        loss, short = loss_and_gradients(trainer, batch)
+    assert loss == pytest.approx(wanted, rel=0.02)
+    flat, other = (torch.cat([each[name].flatten() for name in gradients]) for each in (gradients, short))
+    assert torch.nn.functional.cosine_similarity(flat, other, dim=0) > 0.98
 
 
 def test_a_loss_is_looked_for_where_each_row_is_answered_and_not_from_the_first_answer_of_the_batch_on() -> None:
