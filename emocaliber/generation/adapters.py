@@ -37,13 +37,25 @@ def vision_weights(adapter: str | Path) -> list[str]:
     return [name for name in weight_names(adapter) if _VISION.search(name)]
 
 
-def refuse_vision_weights(adapter: str | Path, engine: str) -> None:
-    """Raises UserError where the adapter changes the vision tower, which the engine would silently ignore."""
-    if names := vision_weights(adapter):
-        raise UserError(
-            f"{adapter}: {len(names)} weights belong to the vision tower ({names[0]}), which {engine} ignores; merge"
-            " the adapter into the model first (peft's merge_and_unload), or use the transformers engine"
-        )
+def projector_weights(adapter: str | Path) -> list[str]:
+    """The adapter's weights that belong to the projector between vision tower and language model, learned beside
+    LoRA's. Raises UserError where it holds no sound weights."""
+    from emocaliber.models.loading import weight_names
+    from emocaliber.models.projectors import PROJECTOR
+
+    return [name for name in weight_names(adapter) if PROJECTOR.match(name)]
+
+
+def refuse_unserved(adapter: str | Path, engine: str) -> None:
+    """Raises UserError where the adapter changes more than the language model: the engine would serve it in part."""
+    parts = {"vision tower": vision_weights(adapter), "projector": projector_weights(adapter)}
+    for part, names in parts.items():
+        if names:
+            raise UserError(
+                f"{adapter}: {len(names)} weights belong to the {part} ({names[0]}), which {engine} does not serve from"
+                f" an adapter; merge it into the model (`emocaliber export {Path(adapter).parent} --merge --out DIR`)"
+                " and serve DIR, or use the transformers engine"
+            )
 
 
 def probes() -> list[Request]:

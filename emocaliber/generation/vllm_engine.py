@@ -23,7 +23,7 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import StructuredOutputsParams
 
 from emocaliber.core.prompting import messages
-from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights
+from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_unserved
 from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.vllm_steps import Steps, end_with_engine
@@ -40,7 +40,7 @@ class VllmEngine:
 
     `model_dir` is a local directory or a hub name; `adapter` a PEFT LoRA directory on the language model.
     `max_model_len` bounds prompt and answer together, None for the model's own. Raises UserError where the adapter
-    has vision weights, which vLLM ignores, or changes nothing.
+    has weights of vision tower or projector, which vLLM does not serve, or changes nothing.
     """
 
     concurrency, requests_per_call = 2, 128  # the batch is filled from one call while the other's last answers end
@@ -57,7 +57,7 @@ class VllmEngine:
         seed: int = 0,
     ) -> None:
         if adapter is not None:
-            refuse_vision_weights(adapter, "vLLM")
+            refuse_unserved(adapter, "vLLM")
         end_with_engine()
         self._llm = LLM(
             str(model_dir),

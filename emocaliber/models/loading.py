@@ -31,6 +31,7 @@ from transformers import PreTrainedModel
 
 from emocaliber.core.errors import UserError
 from emocaliber.models.location import check_adapter
+from emocaliber.models.projectors import read_without_rounding
 
 SHARDED_LOADING = ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING")
 """With both set, transformers reads the weights on one process of a node and leaves zeros on the others, for FSDP to
@@ -114,6 +115,7 @@ def adapted(model: PreTrainedModel, adapter: str | Path, *, trainable: bool = Fa
             f"{adapter}: {len(surplus)} of its weights fit nowhere in the model, the first is {surplus[0]}; was it"
             " trained for this model?"
         )
+    read_without_rounding(loaded, Path(adapter) / WEIGHTS)
     return loaded
 
 

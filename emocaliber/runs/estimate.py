@@ -26,6 +26,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConf
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.models.location import model_folder
+from emocaliber.models.projectors import projectors
 from emocaliber.runs.activations import (
     ANSWER_TOKENS,
     FULL,
@@ -108,6 +109,10 @@ def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memor
     parameters = sum(weight.numel() for weight in model.parameters())
     full = recipe.tuning == "full"
     trainable = parameters if full else sum(recipe.lora_r * (a + b) for a, b in linear.values())
+    if recipe.train_projector:
+        trainable += sum(
+            weight.numel() for name in projectors(model) for weight in model.get_submodule(name).parameters()
+        )
     rows = int(recipe.trainer.get("per_device_train_batch_size", 8))
     accumulation = int(recipe.trainer.get("gradient_accumulation_steps", 1))
     number = HALF if recipe.trainer.get("bf16", True) else FULL
@@ -212,11 +217,16 @@ def _gathered(recipe: Recipe, launcher: Launcher, model: torch.nn.Module, number
 
 
 def _adapted(recipe: Recipe, model: torch.nn.Module) -> dict[str, tuple[int, int]]:
-    """Inputs and outputs of each matrix that LoRA stands beside."""
+    """Inputs and outputs of each matrix that LoRA stands beside: none in a projector that learns as a whole."""
+    learned = tuple(f"{name}." for name in projectors(model)) if recipe.train_projector else ()
+
+    def whole(name: str) -> bool:
+        return name.startswith(learned) if learned else False
+
     return {
         name: (module.in_features, module.out_features)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and re.fullmatch(recipe.lora_target, name)
+        if isinstance(module, torch.nn.Linear) and re.fullmatch(recipe.lora_target, name) and not whole(name)
     }
 
 

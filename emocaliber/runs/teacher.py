@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import PartialState
 
 from emocaliber.core.errors import UserError
@@ -43,8 +44,8 @@ def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[En
     """The model of the stage before, on this process's device, seeing pictures as large as the learner does.
 
     What its vision tower makes of them is kept in `out` for the learner, where that is the same tower. A teacher lives
-    no longer than the querying: beside the model that learns from it, it would take its memory twice. Raises UserError
-    where it cannot be loaded.
+    no longer than the querying: beside the model that learns from it, it would take its memory twice. On a CPU too it
+    answers in bfloat16 where the recipe trains in it. Raises UserError where it cannot be loaded.
     """
     model = model_folder(recipe.model)
     try:
@@ -52,6 +53,7 @@ def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[En
             model,
             adapter=adapter,
             device=str(PartialState().device),
+            dtype=torch.bfloat16 if recipe.trainer.get("bf16") else None,
             batch_size=recipe.ask_batch_size,
             max_new_tokens=ANSWER_TOKENS,
             temperature=1.0 if recipe.stage == "verbalize" and recipe.target == "agreement" else 0.0,

@@ -24,6 +24,7 @@ from transformers.image_utils import SizeDict
 
 from emocaliber.core.errors import UserError
 from emocaliber.models.loading import adapted
+from emocaliber.models.projectors import learned_projectors, projector_in_float32, projectors
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.recipe import Recipe
 
@@ -63,14 +64,15 @@ def limit_pixels(processor: Any, max_pixels: int) -> None:
 def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PreTrainedModel | PeftModel:
     """The model with the adapter to be trained on: the given one goes on, or a fresh one as the recipe says.
 
-    With `tuning: full` there is none, and every weight learns. Raises UserError where the model cannot be loaded, is
-    no vision-language model, or `lora_target` names none of its modules.
+    With `tuning: full` there is none, and every weight learns. A projector that the given adapter holds is kept, and
+    learns on where the recipe says so. Raises UserError where the model cannot be loaded, is no vision-language model,
+    `lora_target` names none of its modules, or a projector is to learn that is not there.
     """
     base = load_base(recipe, model)
     if recipe.tuning == "full":
         return base
     if adapter is not None:
-        return adapted(base, adapter, trainable=True)
+        return _going_on(recipe, adapted(base, adapter, trainable=True), adapter)
     if not any(re.fullmatch(recipe.lora_target, name) for name, _ in base.named_modules()):
         raise UserError(
             f"{recipe.path}: lora_target matches no module of {model} ({type(base).__name__});"
@@ -81,10 +83,34 @@ def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PreTrain
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
         target_modules=recipe.lora_target,
+        modules_to_save=_projectors(recipe, base) if recipe.train_projector else None,
         task_type="CAUSAL_LM",
     )
     fresh: PeftModel = get_peft_model(base, config)
+    projector_in_float32(fresh)
     return fresh
+
+
+def _going_on(recipe: Recipe, learner: PeftModel, adapter: Path) -> PeftModel:
+    held = learned_projectors(learner)
+    if recipe.train_projector and not held:
+        raise UserError(
+            f"{recipe.path}: train_projector: {adapter} holds no projector to go on with; train stage 1 with the key"
+        )
+    for wrapper in held:
+        wrapper.requires_grad_(False)
+        if recipe.train_projector:
+            wrapper.modules_to_save.requires_grad_(True)
+    return learner
+
+
+def _projectors(recipe: Recipe, base: PreTrainedModel) -> list[str]:
+    if names := projectors(base):
+        return names
+    raise UserError(
+        f"{recipe.path}: train_projector: {type(base).__name__} has no projector by a known name"
+        " (multi_modal_projector, connector, visual.merger)"
+    )
 
 
 def load_base(recipe: Recipe, model: str) -> PreTrainedModel:

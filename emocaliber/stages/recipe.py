@@ -56,17 +56,19 @@ class Recipe:
     counts as right: the dominant label, the raters' share, or half the group's accuracy; `advantages` (GRPO) whether
     every token of an answer learns from the reward, or the label's from correctness and the confidence's from the
     score; `pairs` the file that `emocaliber data pairs` wrote, which DPO and KTO learn from.
-    `tuning` says what learns: LoRA's matrices or every weight; `quantization` how the frozen weights beneath LoRA are
-    held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in 8; `max_pixels` the size above
-    which a picture is scaled down (as the model's processor says where it is not given); `ask_batch_size` how many
-    pictures the teacher of stages 2 and 3 is asked at a time; `keep_features` whether what a frozen vision tower makes
-    of a picture is kept while the stage runs; `packing` whether the padding of a batch and what its loss does
-    not look at are left out (Qwen-VL; stages 1 and 2, and 3 by a proper loss); `share_questions` whether GRPO and RLOO
-    compute a question once for all its answers (Qwen-VL); `held_out_steps` (stage 3) after how many steps, or which
-    share of them, the held-out rows are evaluated (where not given: at each checkpoint), and `held_out_rows` how many
-    of them, drawn by the seed (where not given: all); `drop_problems` whether rows that cannot be learned from (no
-    readable picture, shared with a more test-like split, in stage 1 without a label) are left out and listed, and
-    `max_dropped` the share of the rows above which it stops all the same. `trainer` holds the keys of TRL's own class.
+    `train_projector` says whether what stands between vision tower and language model learns as well, all its
+    weights, saved with the adapter; `tuning` what else: LoRA's matrices or every weight; `quantization` how the
+    frozen weights beneath LoRA are held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in
+    8; `max_pixels` the size above which a picture is scaled down (as the model's processor says where it is not
+    given); `ask_batch_size` how many pictures the teacher of stages 2 and 3 is asked at a time; `keep_features`
+    whether what a frozen vision tower makes of a picture is kept while the stage runs; `packing` whether the padding
+    of a batch and what its loss does not look at are left out (Qwen-VL, InternVL, SmolVLM; stages 1 and 2, and 3 by a
+    proper loss); `share_questions` whether GRPO and RLOO compute a question once for all its answers (Qwen-VL);
+    `held_out_steps` (stage 3) after how many steps, or which share of them, the held-out rows are evaluated (where
+    not given: at each checkpoint), and `held_out_rows` how many of them, drawn by the seed (where not given: all);
+    `drop_problems` whether rows that cannot be learned from (no readable picture, shared with a more test-like split,
+    in stage 1 without a label) are left out and listed, and `max_dropped` the share of the rows above which it stops
+    all the same. `trainer` holds the keys of TRL's own class.
     """
 
     path: Path
@@ -91,6 +93,7 @@ class Recipe:
     correctness: Correctness = "label"
     advantages: Advantages = "answer"
     pairs: str | None = None
+    train_projector: bool = False
     tuning: Tuning = "lora"
     quantization: Quantization = "none"
     max_pixels: int | None = None
@@ -132,6 +135,13 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
     recipe = Recipe(path=path, trainer={key: value for key, value in values.items() if key not in ours}, **own)
     if recipe.tuning == "full" and recipe.quantization != "none":
         raise UserError(f"{path}: quantised weights cannot be trained themselves; give tuning: lora")
+    if recipe.train_projector and recipe.tuning == "full":
+        raise UserError(f"{path}: train_projector: with tuning: full every weight learns; take the key out")
+    if recipe.train_projector and recipe.trainer.get("use_vllm"):
+        raise UserError(
+            f"{path}: train_projector: vLLM cannot take a projector that learns over from the trainer; give"
+            " use_vllm: false"
+        )
     if recipe.quantization != "none" and recipe.trainer.get("use_vllm"):
         raise UserError(
             f"{path}: quantization: vLLM cannot take quantised weights over from the trainer; give use_vllm: false, or"
@@ -208,7 +218,9 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(integers, int)
     kinds |= dict.fromkeys(("spread", "held_out", "anchor", "held_out_steps", "max_dropped"), (int, float))
-    if key in {"keep_features", "packing", "share_questions", "drop_problems"} and not isinstance(value, bool):
+    if key in {"train_projector", "keep_features", "packing", "share_questions", "drop_problems"} and not isinstance(
+        value, bool
+    ):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
     kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs", "fold"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):

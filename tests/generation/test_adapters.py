@@ -8,12 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from emocaliber.core.errors import UserError
-from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_vision_weights, vision_weights
+from emocaliber.generation.adapters import (
+    PROBED,
+    check_alive,
+    probes,
+    projector_weights,
+    refuse_unserved,
+    vision_weights,
+)
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.loading import WEIGHTS
+from emocaliber.models.projectors import learned_projectors, projectors
 
 
 def test_a_live_adapter_changes_the_answers_and_a_dead_one_is_an_error(
@@ -37,11 +47,56 @@ def test_merged_and_unmerged_adapters_answer_alike(random_model: Path, live_adap
 def test_vision_weights_are_named_and_refused(live_adapter: Path, vision_adapter: Path, tmp_path: Path) -> None:
     assert vision_weights(live_adapter) == []
     assert all("visual" in name for name in vision_weights(vision_adapter))
-    refuse_vision_weights(live_adapter, "vLLM")
+    refuse_unserved(live_adapter, "vLLM")
     with pytest.raises(UserError, match="merge"):
-        refuse_vision_weights(vision_adapter, "vLLM")
+        refuse_unserved(vision_adapter, "vLLM")
     with pytest.raises(UserError, match=r"no adapter_config\.json"):
         vision_weights(tmp_path)
+
+
+@pytest.fixture
+def projector_adapter(random_model: Path, tmp_path: Path) -> Callable[[float], Path]:
+    """An adapter whose LoRA does nothing, and whose projector is the base's with noise of this scale."""
+
+    def save(scale: float) -> Path:
+        torch.manual_seed(0)
+        base = Qwen2_5_VLForConditionalGeneration.from_pretrained(random_model)
+        config = LoraConfig(r=4, target_modules=["q_proj"], modules_to_save=projectors(base), task_type="CAUSAL_LM")
+        adapted = get_peft_model(base, config)
+        for wrapper in learned_projectors(adapted):
+            for weight in wrapper.modules_to_save.parameters():
+                weight.data += scale * torch.randn_like(weight)
+        adapted.save_pretrained(tmp_path / "projector")
+        return tmp_path / "projector"
+
+    return save
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_projector_that_learned_is_served_with_the_adapter(
+    random_model: Path, projector_adapter: Callable[[float], Path], dtype: torch.dtype
+) -> None:
+    base, engine = (
+        TransformersEngine(random_model, adapter=adapter, dtype=dtype) for adapter in (None, projector_adapter(0.1))
+    )
+    scores = [each.score_continuations(probes(), "", PROBED) for each in (base, engine)]
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3
+
+
+def test_a_projector_that_learned_nothing_is_dead(
+    random_model: Path, projector_adapter: Callable[[float], Path]
+) -> None:
+    with pytest.raises(UserError, match="changes no answer"):
+        TransformersEngine(random_model, adapter=projector_adapter(0.0))
+
+
+def test_a_projector_in_an_adapter_is_refused_with_the_command_that_merges_it(
+    projector_adapter: Callable[[float], Path],
+) -> None:
+    adapter = projector_adapter(0.1)
+    assert projector_weights(adapter)
+    with pytest.raises(UserError, match=rf"`emocaliber export {adapter.parent} --merge --out DIR`"):
+        refuse_unserved(adapter, "vLLM")
 
 
 def test_the_transformers_engine_serves_a_vision_adapter(random_model: Path, vision_adapter: Path) -> None:

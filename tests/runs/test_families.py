@@ -69,6 +69,40 @@ def test_grpo_runs_two_steps_on_each_familys_architecture(
     assert [json.loads(line)["step"] for line in (tmp_path / "held_out.jsonl").read_text().splitlines()] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("family", FOLDER)
+def test_a_projector_learns_in_every_stage_and_goes_into_the_merged_model(
+    family: str, few: Path, models: Path, tmp_path: Path
+) -> None:
+    model = model_of(family, models)
+    outs = three_stages(family, model, few, tmp_path, "train_projector=true", "packing=true", "learning_rate=0.01")
+    learned = [load_file(out / "adapter" / "adapter_model.safetensors") for out in outs]
+    names = [name for name in learned[0] if "lora_" not in name]
+    assert names
+    base = AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32).state_dict()
+    weights = [{name.removeprefix("base_model.model."): each[name] for name in names} for each in learned]
+    for before, after in zip([base, *weights[:-1]], weights, strict=True):
+        assert any(not torch.equal(before[name], after[name]) for name in after)
+    merged = export(finished_stage(outs[1]), tmp_path / "merged", merge=True, scorecard=None)
+    whole = AutoModelForImageTextToText.from_pretrained(merged, dtype=torch.float32).state_dict()
+    assert all(torch.equal(whole[name], weight) for name, weight in weights[1].items())
+
+
+@pytest.mark.parametrize("family", ["internvl", "qwen3-vl"])
+def test_a_projector_learns_by_grpo_beside_its_frozen_start(
+    family: str, few: Path, models: Path, tmp_path: Path
+) -> None:
+    path, model = RECIPES / FOLDER[family] / "3-calibrate-grpo.yaml", model_of(family, models)
+    own = [] if read_recipe(path).max_pixels is None else ["max_pixels=4096"]
+    short = ["use_vllm=false", "num_generations=2", "max_completion_length=4", "train_projector=true"]
+    recipe, examples = (
+        read_recipe(path, overrides(model, few, *own, *short, "beta=0.1", "temperature=2.0")),
+        answers(few),
+    )
+    calibrate_by_grpo(recipe, examples[:4], examples[4:], str(model), None, tmp_path)
+    assert all(map(math.isfinite, losses(tmp_path)))
+    assert any("lora_" not in name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors"))
+
+
 @pytest.mark.parametrize("variant", ["quantization=nf4", "quantization=int8", "optim=adamw_bnb_8bit", "tuning=full"])
 def test_the_variants_run_two_steps(variant: str, few: Path, models: Path, tmp_path: Path) -> None:
     recipe = RECIPES / FOLDER["qwen2.5-vl"] / "1-label.yaml"
