@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.core.taxonomy import TAXONOMIES, Taxonomy
+from emocaliber.data.archives import is_zip, unpacked
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.data.folders import ENDINGS, files_below, folders_in, kind_by_ending
 from emocaliber.data.labels import read_labels
@@ -65,6 +66,9 @@ class AnySource:
             yield from self._remote(name, pictures=pictures)
         elif path.is_dir():
             yield from self._folder(path, pictures=pictures)
+        elif is_zip(path):
+            held = unpacked(path)
+            yield from (self._folder if held.is_dir() else self._file)(held, pictures=pictures)
         elif path.is_file():
             yield from self._file(path, pictures=pictures)
         elif glob.has_magic(name):

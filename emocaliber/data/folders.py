@@ -114,10 +114,11 @@ def _meant(name: str) -> str:
 def folders_in(folder: Path) -> list[str]:
     """The names of the folders in a folder, sorted; hidden ones and leftovers are left out."""
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not _left_over(e.name))
+        return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not is_left_over(e.name))
 
 
-def _left_over(name: str) -> bool:
+def is_left_over(name: str) -> bool:
+    """Whether a file or folder is hidden, or what archives and file managers leave behind."""
     return name.startswith(".") or name.casefold() in LEFTOVERS
 
 
@@ -126,7 +127,7 @@ def _strays(folder: Path, *, classless: bool) -> Iterator[Problem]:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
     for name in names:
-        if name.casefold().endswith(ENDINGS) and not _left_over(name):
+        if name.casefold().endswith(ENDINGS) and not is_left_over(name):
             level = "a class" if classless else "a split and a class"
             yield Problem("image without a class", Place(str(folder / name)), "", f"it is in no folder of {level}",
                           "move it into one")  # fmt: skip
@@ -162,7 +163,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
     with os.scandir(folder) as entries:
         inside = sorted(entries, key=lambda entry: entry.name)
     for entry in inside:
-        if _left_over(entry.name):
+        if is_left_over(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path))
@@ -180,7 +181,7 @@ def files_below(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
     for entry in inside:
         if entry.name.casefold() in THUMBNAIL_FOLDERS and entry.is_dir(follow_symlinks=False):
             passed_over["thumbnails"] += _size(entry.path)
-        elif _left_over(entry.name):
+        elif is_left_over(entry.name):
             passed_over["hidden files and leftovers"] += _size(entry.path) if entry.is_dir(follow_symlinks=False) else 1
         elif entry.is_dir(follow_symlinks=False):
             yield from files_below(Path(entry.path), passed_over)

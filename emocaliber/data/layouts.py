@@ -18,6 +18,7 @@ from typing import Any
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.taxonomy import EMOTION6_7, FER2013_7, FERPLUS_8, MIKELS_8, UNBIASEDEMO_6, Taxonomy
+from emocaliber.data.archives import is_zip, unpacked
 from emocaliber.data.conversations import layout_of_record, read_conversations, read_vecbench
 from emocaliber.data.folders import ENDINGS, read_folder
 from emocaliber.data.labels import read_labels
@@ -101,12 +102,13 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The file or folder."""
-        return Path(self.name)
+        """The file or folder; of a zip archive, what it holds."""
+        return unpacked(Path(self.name)) if is_zip(Path(self.name)) else Path(self.name)
 
     def data_root(self) -> Path:
         """The folder that every image must lie under."""
-        return self.root or (self.path if self.path.is_dir() else self.path.parent)
+        path = self.path
+        return self.root or (path if path.is_dir() else path.parent)
 
     def rows(self) -> Iterator[Entry]:
         """The rows, problems and notes. Raises UserError where there is no such source or its layout is not clear."""

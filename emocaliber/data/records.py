@@ -8,7 +8,8 @@ The layouts hand over mappings. What a record may hold, first name first; case, 
     candidates                        a list; by default the taxonomy's labels, or all that the file names
     votes, raters                     see emocaliber.data.votes
     second_votes                      counts of a second panel on the same picture; "unknown" and the like may have some
-    id, split | usage, group, task, licence, cluster | subject | source
+    id, split | usage, group, task, licence
+    cluster | subject | source        where the row names its task, by default the picture's path: several tasks are one
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import binascii
 import difflib
 import io
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,7 +92,7 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         label=label,
         split=split,
         group=record.text("group"),
-        cluster=record.text(*CLUSTER, default=name),
+        cluster=record.text(*CLUSTER, default=_picture(record, image) or name),
         votes=votes,
         licence=record.text("licence", default=defaults.licence),
         ratings=ratings,
@@ -101,6 +103,11 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         yield from record.problems
     else:
         yield Row(place, sample)
+
+
+def _picture(record: _Record, image: ImageSource) -> str:
+    """What several tasks about one picture share: its path, where the row names its task; else ""."""
+    return image.name if isinstance(image, FileImage) and not is_missing(record.values.get("task")) else ""
 
 
 def _image(record: _Record) -> ImageSource:
@@ -125,10 +132,13 @@ def _image(record: _Record) -> ImageSource:
 
 
 def _file_name(root: Path, written: str) -> str:
-    """The name; where it was written on Windows (backslashes, and no file of that very name), with slashes."""
-    if "\\" not in written or "\0" in written or (root / written).exists():
+    """The name; where there is no file of that very name, with slashes for the backslashes of Windows, and with its
+    letters composed (NFC), or apart from their accents (NFD) as on a Mac, if there is one of that name."""
+    if ("\\" not in written and written.isascii()) or "\0" in written or (root / written).exists():
         return written
-    return written.replace("\\", "/").removeprefix("./")
+    name = written.replace("\\", "/").removeprefix("./")
+    forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return name if name.isascii() else next((form for form in forms if (root / form).exists()), name)
 
 
 def _from_address(record: _Record, name: str, address: str) -> bytes:

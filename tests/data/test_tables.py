@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from emocaliber.core.images import ImageError, read_image_bytes
+from emocaliber.core.samples import FileImage
 from emocaliber.data.layouts import layout_of
+from emocaliber.data.rows import Defaults, Row
+from emocaliber.data.tables import read_table
 from tests.data import layout_files as files
 
 ROWS = [("0.png", "happy"), ("1.png", "sad")]
@@ -129,3 +133,21 @@ def test_a_table_holds_a_second_panels_votes_and_a_label_that_it_alone_names_is_
     rows = [{"image": "a.png", "votes": {"joy": 3, "fear": 1}, "second_votes": {"joy": 2, "feer": 2}}]
     (problem,) = files.problems(files.lines(tmp_path / "t.jsonl", rows))
     assert (problem.kind, problem.key) == ("vote for a stranger", "second_votes")
+
+
+def test_tasks_about_one_picture_are_one_cluster(tmp_path: Path):
+    asked = {"label": "joy", "candidates": ["joy", "fear"]}
+    lines = [{"image": f"{number // 2}.png", "task": f"task {number % 2}"} | asked for number in range(4)]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows = [row for row in read_table(tmp_path / "x.jsonl", Defaults(tmp_path)) if isinstance(row, Row)]
+    assert [row.sample.cluster for row in rows] == ["0.png", "0.png", "1.png", "1.png"]
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_found_in_either_unicode_form(tmp_path: Path, written: str, stored: str):
+    name = "é.png"
+    (tmp_path / unicodedata.normalize(stored, name)).write_bytes(b"x")
+    (tmp_path / "x.csv").write_text(f"image,label\n{unicodedata.normalize(written, name)},joy\nb.png,fear\n")
+    first = next(row for row in read_table(tmp_path / "x.csv", Defaults(tmp_path)) if isinstance(row, Row))
+    assert isinstance(first.sample.image, FileImage)
+    assert (first.sample.image.root / first.sample.image.name).exists()
