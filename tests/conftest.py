@@ -61,3 +61,12 @@ def vllm_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pytest.skip("vLLM is not installed: `make test` installs its CPU build beside a +cpu build of torch only")
     with FileLock(tmp_path_factory.getbasetemp().parent / "vllm.lock"):
         yield
+
+
+@pytest.fixture(scope="module")
+def ray_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """To be asked for by every file that starts Ray: one at a time, as for vLLM."""
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: `make test` installs it")
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        yield

@@ -105,8 +105,11 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", type=device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
     group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="precision")
     group.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
-    group.add_argument("--data-parallel", type=int, default=1, metavar="N",
-                       help="for vllm, transformers: N engines, a process and a GPU each, over one queue")  # fmt: skip
+    group.add_argument("--data-parallel", type=int, metavar="N",
+                       help="for vllm, transformers: N engines on Ray, a process and a GPU each")  # fmt: skip
+    group.add_argument("--cluster", metavar="ray[:HOST:PORT]",
+                       help="engines on Ray, one for each GPU: on this machine, or on a cluster, run from one of its"
+                       " machines (ray:auto finds its address)")  # fmt: skip
     group.add_argument("--max-model-len", type=int, help="for vllm: longest prompt and answer together, in tokens")
 
 

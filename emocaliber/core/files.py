@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -133,3 +133,10 @@ def copy_recipes(name: str, target: Path) -> list[Path]:
         raise UserError(f"{target} is there already; name a folder that is not")
     shutil.copytree(folders[name], target)
     return sorted(target.iterdir())
+
+
+def path_text(path: str) -> str:
+    """A path as UTF-8 can hold it: other bytes are written as \\xe9, so that names that differ stay apart."""
+    with suppress(UnicodeEncodeError):
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return path.encode("utf-8", "backslashreplace").decode()  # half a character, out of a JSON file

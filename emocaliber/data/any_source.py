@@ -8,7 +8,6 @@ Of a folder every picture is a row, whatever else lies there. Nothing is held in
 from __future__ import annotations
 
 import glob
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError, did_you_mean
+from emocaliber.core.files import path_text
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.core.taxonomy import TAXONOMIES, Taxonomy
 from emocaliber.data.archives import is_zip, unpacked
@@ -93,14 +93,17 @@ class AnySource:
         if kind_of(path) in SUFFIXES:
             yield from self._table(path, pictures=pictures)
         elif kind_by_ending(path) is None:
-            yield self._picture(path.parent, path.name, _name(str(path)), None)
+            yield self._picture(path.parent, path.name, path_text(str(path)), None)
         else:
             raise UserError(
                 f"{path}: this is neither a picture ({', '.join(ENDINGS)}) nor a table ({', '.join(SUFFIXES)})"
             )
 
     def _folder(self, root: Path, *, pictures: bool) -> Iterator[Entry]:
-        layout = _layout(root)
+        try:
+            layout, tops = _layout(root), folders_in(root)
+        except OSError as error:
+            raise UserError(f"{root}: cannot be read ({error.strerror})") from None
         if layout == "table":
             yield from self._table(root, pictures=pictures)
         elif layout is not None:
@@ -108,15 +111,14 @@ class AnySource:
             labels = None if declared else self.labels
             yield from Source(str(root), layout, taxonomy=declared, labels=labels).rows()
         else:
-            yield from self._pictures(root)
+            yield from self._pictures(root, tops)
 
-    def _pictures(self, root: Path) -> Iterator[Entry]:
-        """Every picture below, in order. Where each folder at the top is one of the labels, it is that of its
-        pictures."""
+    def _pictures(self, root: Path, tops: list[str]) -> Iterator[Entry]:
+        """Every picture below, in order. Where each folder at the top, `tops`, is one of the labels, it is that of
+        its pictures."""
         defaults, labels = self._defaults(root, ()), self.label_names(())
-        tops = folders_in(root)
         by_class = bool(tops) and all(defaults.match(name, labels) for name in tops)
-        prefix = f"{_name(root.as_posix())}/" if len(self.names) > 1 else ""
+        prefix = f"{path_text(root.as_posix())}/" if len(self.names) > 1 else ""
         passed_over = Counter[str]()
         for path in files_below(root, passed_over):
             if (kind := kind_by_ending(path)) is not None:
@@ -124,7 +126,7 @@ class AnySource:
                 continue
             relative = path.relative_to(root)
             label = defaults.match(relative.parts[0], labels) if by_class and len(relative.parts) > 1 else None
-            yield self._picture(root, relative.as_posix(), prefix + _name(relative.as_posix()), label)
+            yield self._picture(root, relative.as_posix(), prefix + path_text(relative.as_posix()), label)
         yield from (Note(PASSED_OVER, Place(str(root)), what, count) for what, count in passed_over.items())
 
     def _picture(self, root: Path, file: str, name: str, label: str | None) -> Row:
@@ -142,7 +144,7 @@ class AnySource:
         files = tuple(table_files(path))
         named = () if self.labels else _labels_of(files)
         for file in files:
-            prefix = file.relative_to(path).with_suffix("").as_posix() if file != path else _name(file.stem)
+            prefix = file.relative_to(path).with_suffix("").as_posix() if file != path else path_text(file.stem)
             defaults = self._defaults(file.parent, named)
             for number, record in enumerate(records(file, pictures=pictures), 1):
                 yield from self._record(record, defaults, f"{prefix}/{number}")
@@ -242,11 +244,6 @@ def _columns(path: Path) -> list[str]:
         return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
         return []  # the reader of its rows says what is wrong
-
-
-def _name(path: str) -> str:
-    """A path as text: bytes that are not UTF-8 become a mark."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _near(path: Path) -> str:

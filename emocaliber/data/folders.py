@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from emocaliber.core.errors import UserError
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.labels import class_number, is_no_label, one_spelling
 from emocaliber.data.rows import SPLITS, Defaults, Entry, Note, Place, Problem, Row
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp")
-LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini"}
-"""What archives and file managers leave behind, beside hidden files."""
+LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
+"""What archives, file managers and systems leave behind, beside hidden files."""
 OTHER_PICTURES = (".heic", ".heif", ".hif", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".dng", ".cr2", ".cr3", ".nef",
                   ".arw", ".raf", ".orf", ".rw2")  # fmt: skip
 """Rows too, whose state says that they cannot be decoded, where they cannot."""
@@ -172,20 +171,30 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def files_below(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
-    """All files below, in order; what is hidden, left over, or a link to a folder is counted."""
-    try:
-        with os.scandir(folder) as entries:
-            inside = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+    """All files below, in order; what is hidden, left over, or a link to a folder is counted, and so are folders below
+    that cannot be read. Raises OSError where this one cannot be."""
+    yield from _below(_inside(folder), passed_over)
+
+
+def _inside(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _below(inside: list[os.DirEntry[str]], passed_over: Counter[str]) -> Iterator[Path]:
     for entry in inside:
         if entry.name.casefold() in THUMBNAIL_FOLDERS and entry.is_dir(follow_symlinks=False):
             passed_over["thumbnails"] += _size(entry.path)
         elif is_left_over(entry.name):
             passed_over["hidden files and leftovers"] += _size(entry.path) if entry.is_dir(follow_symlinks=False) else 1
         elif entry.is_dir(follow_symlinks=False):
-            yield from files_below(Path(entry.path), passed_over)
-        elif entry.is_symlink() and entry.is_dir():
+            try:
+                within = _inside(Path(entry.path))
+            except OSError:
+                passed_over["folders that cannot be read"] += 1
+                continue
+            yield from _below(within, passed_over)
+        elif entry.is_symlink() and Path(entry.path).is_dir():  # the entry's own is_dir fails for a link to itself
             passed_over["links to folders"] += 1
         else:
             yield Path(entry.path)

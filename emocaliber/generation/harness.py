@@ -28,6 +28,7 @@ from emocaliber.core.prompting import Template
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Engine
 from emocaliber.generation.journal import Journal
+from emocaliber.generation.questions import RemoteEngine
 from emocaliber.generation.readouts import MANIFEST, Record, responses_file, write_predictions_of, write_records
 from emocaliber.generation.respond import respond
 from emocaliber.generation.shards import Shard
@@ -72,7 +73,7 @@ class Summary:
 
 def generate(
     samples: Iterable[Sample],
-    engine: Engine,
+    engine: Engine | RemoteEngine,
     template: Template,
     out: Path,
     *,
@@ -129,7 +130,7 @@ _FAILED = (State.ENGINE_ERROR.value, State.IMAGE_ERROR.value)
 
 def _records(
     samples: Iterable[Sample],
-    engine: Engine,
+    engine: Engine | RemoteEngine,
     template: Template,
     journal: Journal,
     *,
@@ -183,7 +184,7 @@ def _progress() -> Progress:
 
 def _write_manifest(
     out: Path,
-    engine: Engine,
+    engine: Engine | RemoteEngine,
     template: Template,
     *,
     method: str,

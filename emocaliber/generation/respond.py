@@ -7,23 +7,30 @@ memory are the calls under way and two more. With a journal, what it holds is no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from typing import Generic, TypeVar
 
-from emocaliber.core.images import SHOWN_PIXELS, ImageError, decode_image, image_hash, read_image_bytes, shown
+from emocaliber.core.images import SHOWN_PIXELS, ImageError, image_hash, read_image_bytes
 from emocaliber.core.prompting import LEVEL_TEXTS, Template
 from emocaliber.core.samples import FileImage, Sample
-from emocaliber.generation.engine import IMAGE_ERROR, Choice, Engine, Request, Response
+from emocaliber.generation.engine import Choice, Engine, Request, Response
 from emocaliber.generation.journal import Journal, content_key
+from emocaliber.generation.questions import Question, RemoteEngine, image_error, prepared
 
 READERS = 4
 
 
+_Asked = TypeVar("_Asked")
+"""What is handed to an engine: a request, or where the engine is elsewhere, a question with its picture encoded."""
+
+
 def respond(
     samples: Iterable[Sample],
-    engine: Engine,
+    engine: Engine | RemoteEngine,
     template: Template,
     *,
     journal: Journal | None = None,
@@ -36,26 +43,29 @@ def respond(
     `draw` numbers the answers drawn for the same question by an engine that samples; `constrain` lets an engine
     that can write nothing but what the template could; a picture of more than `max_pixels` is made smaller.
     """
-    stream, size = iter(samples), engine.requests_per_call
-    asking = _Asking(engine, template, journal, draw, constrain, max_pixels)
-    with ThreadPoolExecutor(READERS) as pool:
-        calls = (asking.read_ahead(pool, call) for call in iter(lambda: list(islice(stream, size)), []))
-        yield from _side_by_side(calls, asking)
+    reading = _Reading(engine.name, template, journal, draw, constrain, max_pixels)
+    if isinstance(engine, RemoteEngine):
+        yield from _side_by_side(samples, engine, _Asking(reading, lambda question: question, engine.answer))
+    else:
+        yield from _side_by_side(samples, engine, _Asking(reading, prepared, engine.generate))
 
 
-def _side_by_side(calls: Iterable[list[Future[_Question]]], asking: _Asking) -> Iterator[Response]:
+def _side_by_side(
+    samples: Iterable[Sample], engine: Engine | RemoteEngine, asking: _Asking[_Asked]
+) -> Iterator[Response]:
     """Several calls under way, so that the engine is not idle while the last answers of one are finished."""
-    under_way: deque[Future[list[Response]]] = deque()
-    callers = ThreadPoolExecutor(asking.engine.concurrency)
-    try:
-        for call in calls:
-            under_way.append(callers.submit(asking.answer, call))
-            if len(under_way) > asking.engine.concurrency:
+    stream, under_way = iter(samples), deque[Future[list[Response]]]()
+    callers = ThreadPoolExecutor(engine.concurrency)
+    with ThreadPoolExecutor(READERS) as pool:
+        try:
+            while call := list(islice(stream, engine.requests_per_call)):
+                under_way.append(callers.submit(asking.answer, asking.read_ahead(pool, call)))
+                if len(under_way) > engine.concurrency:
+                    yield from under_way.popleft().result()
+            while under_way:
                 yield from under_way.popleft().result()
-        while under_way:
-            yield from under_way.popleft().result()
-    finally:
-        callers.shutdown(cancel_futures=True)
+        finally:
+            callers.shutdown(cancel_futures=True)
 
 
 def choices_of(template: Template, candidates: Sequence[str]) -> tuple[Choice, ...]:
@@ -71,52 +81,49 @@ def chosen_fields(template: Template) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A request with its key, or the response that stands in its place: finished before, or without a usable image."""
+class _Reading:
+    """From a sample to a question, and to the response that stands in its place where it is known already."""
 
-    key: str
-    request: Request | Response
-
-
-@dataclass(frozen=True)
-class _Asking:
-    engine: Engine
+    engine: str
     template: Template
     journal: Journal | None
     draw: int
     constrain: bool
     max_pixels: int
 
-    def read_ahead(self, pool: Executor, samples: list[Sample]) -> list[Future[_Question]]:
-        return [pool.submit(self.question, sample) for sample in samples]
-
-    def question(self, sample: Sample) -> _Question:
+    def question(self, sample: Sample) -> Question | Response:
+        """The question; or the finished response from before, or that of a picture that cannot be read."""
         choices = choices_of(self.template, sample.candidates)
         prompt = self.template.render(sample.candidates)
         pattern, schema = self.constraint(sample.candidates)
-        name = sample.image.name if isinstance(sample.image, FileImage) else sample.id
-        key = ""
         try:
             encoded = read_image_bytes(sample.image)
-            key = content_key(
-                image_hash(encoded),
-                prompt,
-                pattern or schema,
-                self.template.hash,
-                sample.candidates,
-                self.engine.name,
-                self.draw,
-                self.max_pixels,
-            )
-            finished = self.journal.find(key) if self.journal is not None else None
-            if finished:
-                return _Question(key, replace(finished, sample_id=sample.id))
-            image = shown(decode_image(encoded, name), self.max_pixels)
-            request = Request(sample.id, image, prompt, choices, self.draw, pattern, schema, sample.candidates)
-            return _Question(key, request)
         except ImageError as error:
-            failed = Response(sample.id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=str(error))
-            return _Question(key, failed)
+            return image_error(sample.id, choices, error)
+        key = content_key(
+            image_hash(encoded),
+            prompt,
+            pattern or schema,
+            self.template.hash,
+            sample.candidates,
+            self.engine,
+            self.draw,
+            self.max_pixels,
+        )
+        if self.journal is not None and (finished := self.journal.find(key)):
+            return replace(finished, sample_id=sample.id)
+        name = sample.image.name if isinstance(sample.image, FileImage) else sample.id
+        asked = partial(
+            Request,
+            sample.id,
+            prompt=prompt,
+            choices=choices,
+            draw=self.draw,
+            pattern=pattern,
+            schema=schema,
+            candidates=sample.candidates,
+        )
+        return Question(key, sample.id, choices, encoded, name, self.max_pixels, asked)
 
     def constraint(self, candidates: Sequence[str]) -> tuple[str, str]:
         """The pattern or the JSON Schema that the answer is held to; both empty where it is free."""
@@ -126,15 +133,26 @@ class _Asking:
             ("", self.template.schema(candidates)) if self.template.is_json else (self.template.pattern(candidates), "")
         )
 
-    def answer(self, coming: list[Future[_Question]]) -> list[Response]:
+
+@dataclass(frozen=True)
+class _Asking(Generic[_Asked]):
+    reading: _Reading
+    prepare: Callable[[Question], _Asked | Response]
+    ask: Callable[[Sequence[_Asked]], list[Response]]
+
+    def read_ahead(self, pool: Executor, samples: list[Sample]) -> list[Future[tuple[str, _Asked | Response]]]:
+        return [pool.submit(self.read, sample) for sample in samples]
+
+    def read(self, sample: Sample) -> tuple[str, _Asked | Response]:
+        """What to ask, with its key in the journal; or the response that stands in its place."""
+        question = self.reading.question(sample)
+        return ("", question) if isinstance(question, Response) else (question.key, self.prepare(question))
+
+    def answer(self, coming: list[Future[tuple[str, _Asked | Response]]]) -> list[Response]:
         questions = [future.result() for future in coming]
-        unanswered = [question for question in questions if isinstance(question.request, Request)]
-        answers = self.engine.generate(
-            [question.request for question in unanswered if isinstance(question.request, Request)]
-        )
-        if self.journal is not None:
-            self.journal.append([(question.key, answer) for question, answer in zip(unanswered, answers, strict=True)])
+        unanswered = [(key, asked) for key, asked in questions if not isinstance(asked, Response)]
+        answers = self.ask([asked for _, asked in unanswered])
+        if self.reading.journal is not None:
+            self.reading.journal.append([(key, answer) for (key, _), answer in zip(unanswered, answers, strict=True)])
         following = iter(answers)
-        return [
-            next(following) if isinstance(question.request, Request) else question.request for question in questions
-        ]
+        return [asked if isinstance(asked, Response) else next(following) for _, asked in questions]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.files import path_text
 from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.predictions import Prediction, Source, read_predictions
@@ -24,11 +25,12 @@ from emocaliber.generation.asking_again import in_two_steps
 from emocaliber.generation.harness import Summary, generate
 from emocaliber.generation.readouts import FILES, sources_of
 from emocaliber.generation.shards import Shard, merge
-from emocaliber.models.location import TINY, TINY_ADAPTER, TINY_NOTE, check_adapter, check_model
+from emocaliber.models.location import TINY_ADAPTER, TINY_NOTE, check_adapter, check_model
 from emocaliber.models.question import FILE as QUESTION_FILE
 from emocaliber.models.question import Question, read_question
 from emocaliber.reading import add_reasoning_tags
-from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings, check_settings, described, engine_of
+from emocaliber.runs.engines import answering, place, with_embedded
+from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings, check_settings, described
 
 ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.json")
 """What `predict` writes in its folder."""
@@ -61,27 +63,30 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     where nothing at all was answered.
     """
     add_reasoning_tags(settings.reasoning_tags)
+    is_embedded = settings.is_embedded
     settings, question = _resolved(settings)
     first = _first_template(settings, question)
-    template = in_two_steps(first, load_template(settings.then)) if settings.then else first
+    then = load_template(settings.then) if settings.then else None
+    template = first if then is None else in_two_steps(first, then)
     check_settings(settings, template)
     source = PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
     rows = source.checked() if shard is None else source.checked(shard.holds)
     for line in _first_lines(settings, question, rows):
         print(line, flush=True)
-    summary = generate(
-        Samples(source, rows.splits),
-        engine_of(settings, first),
-        template,
-        out,
-        method=settings.method,
-        draws=settings.samples,
-        constrain=settings.constrain,
-        max_pixels=settings.max_pixels or (question.max_pixels if question is not None else None) or SHOWN_PIXELS,
-        total=rows.count,
-        shard=shard,
-        settings=described(settings) | {"template": first.name},
-    )
+    with answering(settings, first, then, is_embedded=is_embedded) as engine:
+        summary = generate(
+            Samples(source, rows.splits),
+            engine,
+            template,
+            out,
+            method=settings.method,
+            draws=settings.samples,
+            constrain=settings.constrain,
+            max_pixels=settings.max_pixels or (question.max_pixels if question is not None else None) or SHOWN_PIXELS,
+            total=rows.count,
+            shard=shard,
+            settings=described(settings) | {"template": first.name},
+        )
     if summary.rows and not summary.answered:
         raise UserError(f"nothing was answered: {summary.first_error}; the reasons are in {out}")
     return Outcome(out, template, summary, rows)
@@ -101,8 +106,7 @@ def write_file(outcome: Outcome, path: Path) -> None:
 
 def _resolved(settings: PredictSettings) -> tuple[PredictSettings, Question | None]:
     """With the model that answers named, and what its adapter was trained to be asked."""
-    if settings.is_embedded:
-        settings = replace(settings, model=TINY, adapter=str(TINY_ADAPTER))
+    settings = with_embedded(settings)
     question = _question(settings)
     if settings.model is None and settings.engine_name == "server":
         raise UserError("--url needs --model, the name under which the server offers the model")
@@ -147,8 +151,8 @@ def _first_lines(settings: PredictSettings, question: Question | None, rows: Row
     model = "the embedded tiny model" if settings.adapter == str(TINY_ADAPTER) else f"{settings.model}{adapter}"
     count = "rows" if rows.count is None else f"{rows.count:,} {'row' if rows.count == 1 else 'rows'}"
     labelled = f", {rows.labelled:,} of them labelled" if rows.labelled else ", none labelled"
-    names = ", ".join(settings.source[:3]) + (" …" if len(settings.source) > 3 else "")
-    yield f"{names}: {count}{labelled if rows.count else ''}; {model} on {_place(settings)}"
+    names = ", ".join(map(path_text, settings.source[:3])) + (" …" if len(settings.source) > 3 else "")
+    yield f"{names}: {count}{labelled if rows.count else ''}; {model} on {place(settings)}"
     if settings.adapter == str(TINY_ADAPTER):
         yield TINY_NOTE
     if question is not None and settings.labels and declared_labels(settings.labels) not in question.tasks.values():
@@ -158,13 +162,3 @@ def _first_lines(settings: PredictSettings, question: Question | None, rows: Row
         listed = ", ".join(f"{what} ({count:,})" for what, count in rows.passed_over.most_common())
         hint = " (--split NAME, or --split all, asks about them)" if "rows of split" in listed else ""
         yield f"Passed over: {listed}{hint}"
-
-
-def _place(settings: PredictSettings) -> str:
-    if settings.engine_name == "server":
-        return " and ".join(settings.url)
-    if settings.engine_name == "vllm":
-        return "vLLM"
-    from emocaliber.models.loading import chosen_device
-
-    return chosen_device(settings.device)

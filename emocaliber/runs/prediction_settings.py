@@ -1,22 +1,21 @@
-"""What a prediction asks, of what, and how; whether that goes together; and the engine that it describes.
+"""What a prediction asks, of what, and how; and whether that goes together. Its engine: see engines.
 
 settings = PredictSettings(("photos",), model="DIR", engine="vllm", data_parallel=8)
 check_settings(settings, template)          # before a model is loaded
-engine_of(settings, template)
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
-from functools import partial
+from importlib.util import find_spec
 from typing import Literal
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
-from emocaliber.generation.asking_again import FollowUpEngine, RetryingEngine
-from emocaliber.generation.engine import API_KEY_ENV, Engine
-from emocaliber.generation.parallel_engine import ParallelEngine, devices
-from emocaliber.models.location import check_model, model_folder
+from emocaliber.core.prompting import ANSWER_TOKENS, Template
+from emocaliber.generation.engine import API_KEY_ENV
+from emocaliber.generation.ray_cluster import INSTALL, LOCAL
+from emocaliber.models.location import check_model
 
 DEFAULT_TEMPLATE = "label-confidence"
 
@@ -30,7 +29,9 @@ class PredictSettings:
     a GPU where there is one. `samples` above 1 draws as many answers each; `retry_below` asks again, `retries` times at
     most, where less confidence is stated; `then` is a second question about the answer. `constrain` lets an engine
     write nothing but what the template could. `reasoning_tags` are what opens and closes an unusual model's reasoning.
-    `method` is the name that the rows carry.
+    `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray that is started on this machine,
+    or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are (default: one, or on Ray as many as
+    GPUs), and more than one are on Ray.
     """
 
     source: tuple[str, ...]
@@ -47,7 +48,8 @@ class PredictSettings:
     tokenizer: str | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
-    data_parallel: int = 1
+    cluster: str | None = None
+    data_parallel: int | None = None
     batch_size: int = 32
     max_model_len: int | None = None
     max_new_tokens: int = ANSWER_TOKENS
@@ -71,9 +73,19 @@ class PredictSettings:
         """The engine that answers."""
         return self.engine or ("server" if self.url else "transformers")
 
+    @property
+    def is_on_ray(self) -> bool:
+        """Whether the engines are processes of Ray, and not in this one."""
+        return self.cluster is not None or (self.data_parallel or 1) > 1
 
-NOT_IN_MANIFEST = {"url", "api_key_env", "tokenizer", "device", "data_parallel", "batch_size", "method", "samples",
-                   "max_pixels", "max_model_len"}  # fmt: skip
+    @property
+    def ray_address(self) -> str:
+        """Of the cluster, or for a Ray of this machine's own."""
+        return (self.cluster or "").partition(":")[2] or LOCAL
+
+
+NOT_IN_MANIFEST = {"url", "api_key_env", "tokenizer", "device", "cluster", "data_parallel", "batch_size", "method",
+                   "samples", "max_pixels", "max_model_len"}  # fmt: skip
 """Where the answers are computed and what the manifest says by itself."""
 
 
@@ -86,8 +98,8 @@ def check_settings(settings: PredictSettings, template: Template) -> None:
         raise UserError("--retry-below and --samples are two methods; run them one after the other")
     if settings.retry_below is not None and not {"confidence", "distribution"} & set(template.fields):
         raise UserError(f"--retry-below needs a prompt that asks for a confidence; {template.name} does not")
-    if settings.data_parallel < 1 or (settings.data_parallel > 1 and settings.engine_name == "server"):
-        raise UserError("--data-parallel is a number of vllm or transformers engines; for servers give several --url")
+    if settings.is_on_ray or settings.data_parallel is not None:
+        _check_engines(settings)
     if settings.engine_name == "server" and not settings.url:
         raise UserError("--engine server needs --url, for instance --url http://127.0.0.1:8000")
     if "{label}" in template.prompt:
@@ -96,6 +108,18 @@ def check_settings(settings: PredictSettings, template: Template) -> None:
         _check_constraint(settings, template)
     if settings.engine_name != "server":
         check_model(str(settings.model))
+
+
+def _check_engines(settings: PredictSettings) -> None:
+    """Raises UserError where several engines, or Ray, are not possible."""
+    if not re.fullmatch(r"ray(:.+)?", settings.cluster or "ray"):
+        raise UserError(f"--cluster {settings.cluster}: write ray, for this machine, or ray:HOST:PORT, for a cluster")
+    if settings.data_parallel is not None and settings.data_parallel < 1:
+        raise UserError(f"--data-parallel {settings.data_parallel}: give the number of engines, 1 or more")
+    if settings.engine_name == "server":
+        raise UserError("--cluster and --data-parallel are for other engines; for servers give several --url")
+    if settings.is_on_ray and find_spec("ray") is None:
+        raise UserError(f"engines in processes of their own are run by Ray, which is not installed: {INSTALL}")
 
 
 def _check_constraint(settings: PredictSettings, template: Template) -> None:
@@ -110,67 +134,3 @@ def _check_constraint(settings: PredictSettings, template: Template) -> None:
 def described(settings: PredictSettings) -> dict[str, object]:
     """What the manifest says of the settings."""
     return {name: value for name, value in asdict(settings).items() if name not in NOT_IN_MANIFEST}
-
-
-def engine_of(settings: PredictSettings, first: Template) -> Engine:
-    """The engine, with what is asked again around it."""
-    engine = _engines(settings)
-    if settings.then:
-        engine = FollowUpEngine(engine, first, load_template(settings.then))
-    if settings.retry_below is not None:
-        engine = RetryingEngine(engine, threshold=settings.retry_below, retries=settings.retries)
-    return engine
-
-
-def _engines(settings: PredictSettings) -> Engine:
-    """One engine, or as many as there shall be side by side."""
-    if settings.data_parallel == 1:
-        return _engine(settings)
-    return ParallelEngine(partial(_engine, settings), devices(settings.data_parallel))
-
-
-def _engine(settings: PredictSettings) -> Engine:
-    if settings.engine_name == "server":
-        return _server(settings)
-    model = model_folder(str(settings.model))
-    if settings.engine_name == "vllm":
-        from emocaliber.generation.vllm_engine import VllmEngine
-
-        return VllmEngine(
-            model,
-            adapter=settings.adapter,
-            dtype=settings.dtype,
-            max_new_tokens=settings.max_new_tokens,
-            max_model_len=settings.max_model_len,
-            temperature=settings.temperature,
-            seed=settings.seed,
-        )
-    import torch
-
-    from emocaliber.generation.transformers_engine import TransformersEngine
-
-    return TransformersEngine(
-        model,
-        adapter=settings.adapter,
-        device=settings.device,
-        dtype=None if settings.dtype == "auto" else getattr(torch, settings.dtype),
-        batch_size=settings.batch_size,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )
-
-
-def _server(settings: PredictSettings) -> Engine:
-    from emocaliber.generation.server_engine import ServerEngine
-
-    return ServerEngine(
-        settings.url,
-        str(settings.adapter or settings.model).partition("=")[0],
-        base=settings.model if settings.adapter else None,
-        tokenizer=settings.tokenizer,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        seed=settings.seed,
-        api_key_env=settings.api_key_env,
-    )

@@ -3,8 +3,12 @@
 An engine of this file's own answers at once, so that reading, checking, decoding, the journal and the files are what is
 measured: pictures a second, and the memory above that of a run of 1,000 rows. Each size is a process of its own.
 
+With `--ray`, the embedded model instead: an engine of this process, and one and two on Ray, answer the same rows in
+turn, a tenth of them at a time, so that what else the machine does falls on all of them alike.
+
     python eval/benchmarks/scale.py --rows 10000 100000 1000000
     python eval/benchmarks/scale.py --rows 1000 10000 --tiny          the embedded model instead
+    python eval/benchmarks/scale.py --ray 5000
 """
 
 from __future__ import annotations
@@ -14,12 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from statistics import median
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -31,10 +38,12 @@ from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.data.sources import PredictionSource, Samples
 from emocaliber.generation.engine import Engine, Request, Response
 from emocaliber.generation.harness import generate
+from emocaliber.generation.questions import RemoteEngine
 from emocaliber.models.location import TINY, TINY_ADAPTER, model_folder
 
 TEMPLATE = load_template("label-confidence")
 WARM_UP = 1_000
+TURNS = 10
 ROW_GROUP = 100_000
 """Rows in a row group: as pandas and others write them, far more than may be in memory at once."""
 
@@ -103,11 +112,59 @@ def measure(source: Path, rows: int, tiny: bool) -> None:
     )
 
 
-def run(source: Path, rows: int, engine: Engine, out: Path) -> None:
+def run(source: Path, rows: int, engine: Engine | RemoteEngine, out: Path) -> None:
     """What `emocaliber predict` does, with an engine of one's own."""
     wanted = PredictionSource((str(source),), KAOMOJI_10.labels, limit=rows)
     checked = wanted.checked()
     generate(Samples(wanted, checked.splits), engine, TEMPLATE, out, method="scale", total=checked.count)
+
+
+def compare(rows: int) -> None:
+    """Pictures/s and CPU time of each way, and its ratio to an engine of this process, turn by turn."""
+    from emocaliber.generation.ray_cluster import LOCAL, engines_on_ray
+    from emocaliber.generation.transformers_engine import TransformersEngine
+
+    build = partial(TransformersEngine, model_folder(TINY), adapter=TINY_ADAPTER)
+    with tempfile.TemporaryDirectory() as folder:
+        write_source(source := Path(folder) / "rows.parquet", max(rows // TURNS, WARM_UP))
+        here = build()
+        for count in (1, 2):
+            with engines_on_ray(LOCAL, build, count=count) as there:
+                ways: dict[str, Engine | RemoteEngine] = {"in this process": here, f"Ray, {count}": there}
+                _print_turns(_turns(ways, source, rows // TURNS, Path(folder) / str(count)))
+
+
+def _turns(
+    ways: Mapping[str, Engine | RemoteEngine], source: Path, rows: int, out: Path
+) -> Mapping[str, list[tuple[float, float]]]:
+    """Seconds, of the clock and of all CPUs, of each way in each turn; the first, which warms up, is left out."""
+    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    for turn in range(TURNS + 1):
+        for way in sorted(ways, reverse=turn % 2 == 0):
+            started, cpu = time.monotonic(), _cpu_seconds()
+            run(source, rows, ways[way], out / f"{way}, {turn}")
+            taken[way] += [(time.monotonic() - started, _cpu_seconds() - cpu)] if turn else []
+    return {way: [(rows / seconds, 1000 * cpu / rows) for seconds, cpu in pairs] for way, pairs in taken.items()}
+
+
+def _cpu_seconds() -> float:
+    """Of this process and all that it started."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(sum(member.cpu_times()[:2]) for member in family)
+
+
+def _print_turns(taken: Mapping[str, list[tuple[float, float]]]) -> None:
+    print("| way | pictures/s: lowest, median, highest | ms of CPU a picture | ratio to the first, quartiles |")
+    print("|---|---|---|---|")
+    first = next(iter(taken.values()))
+    for way, pairs in taken.items():
+        rates = [rate for rate, _ in pairs]
+        ratios = np.quantile([rate / other for rate, (other, _) in zip(rates, first, strict=True)], [0.25, 0.5, 0.75])
+        print(
+            f"| {way} | {min(rates):.0f}, {median(rates):.0f}, {max(rates):.0f} | {median(cpu for _, cpu in pairs):.1f}"
+            f" | {', '.join(f'{ratio:.2f}' for ratio in ratios)} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -115,10 +172,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--tiny", action="store_true", help="the embedded tiny model answers")
+    parser.add_argument("--ray", type=int, metavar="ROWS", help="compare engines on Ray with one of this process")
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.source:
         return measure(arguments.source, arguments.rows[0], arguments.tiny)
+    if arguments.ray:
+        print(f"{date.today()}, {usable_cores()} CPU cores, the tiny model, {arguments.ray} rows in {TURNS} turns")
+        return compare(arguments.ray)
     print(f"{date.today()}, {usable_cores()} CPU cores, {'the tiny model' if arguments.tiny else 'an instant engine'}")
     print(
         "| rows | pictures/s | ms of CPU a picture | MiB at 1,000 rows | MiB above |\n|---|---|---|---|---|", flush=True

@@ -28,7 +28,9 @@ REFUSED = {
     "--constrain": "--engine vllm or server",
     "--constrain --engine vllm --template reasoning": "no fixed form",
     "--engine server --data-parallel 2": "several --url",
-    "--data-parallel 0": "is a number of",
+    "--data-parallel 0": "the number of engines, 1 or more",
+    "--cluster slurm": "write ray, for this machine, or ray:HOST:PORT",
+    "--cluster ray --url http://127.0.0.1:1": "several --url",
     "--reasoning-tags <a> <a>": "give what opens reasoning, then what closes it",
 }
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -16,10 +18,14 @@ from PIL import Image
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import read_image_bytes
+from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
 from emocaliber.data.parquet import ROWS_WITH_PICTURES, stored_rows
 from emocaliber.data.sources import PredictionSource, Rows
+from emocaliber.generation.engine import STOP, Request, Response
+from emocaliber.generation.readouts import Record, read_records, write_records
+from emocaliber.generation.respond import respond
 
 OWN = ("happy", "sad", "angry")
 
@@ -59,6 +65,62 @@ def test_of_a_memory_card_every_picture_is_a_row_and_everything_else_is_counted(
     }  # fmt: skip
     assert {sample.label for sample in samples} == {None}
     assert {sample.candidates for sample in samples} == {OWN}
+
+
+def test_files_that_are_odd_in_a_folder_are_rows_too_and_none_ends_the_run(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", png())
+    put(tmp_path / "empty.jpg", b"")
+    put(tmp_path / "in.jpg" / "new\nline.png", png())
+    put(tmp_path / "$RECYCLE.BIN" / "deleted.jpg")
+    for name, target in {"self.jpg": "self.jpg", "dangling.jpg": "nowhere", "link.png": "a.png", "up": ".."}.items():
+        (tmp_path / name).symlink_to(target)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in (b"latin-\xe8.png", b"latin-\xe9.png"):
+        put(tmp_path / os.fsdecode(name), png())
+    rows, samples = read(tmp_path)
+    assert [sample.id for sample in samples] == [
+        "a.png", "dangling.jpg", "empty.jpg", "in.jpg/new\nline.png", r"latin-\xe8.png", r"latin-\xe9.png", "link.png",
+        "pipe.jpg", "self.jpg",
+    ]  # fmt: skip
+    assert dict(rows.passed_over) == {"hidden files and leftovers": 1, "links to folders": 1}
+    broken = {response.sample_id for response in respond(samples, Echo(), load_template("label")) if response.error}
+    assert broken == {"dangling.jpg", "empty.jpg", "pipe.jpg", "self.jpg"}
+
+
+def test_a_folder_that_cannot_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "a.png", png())
+    put(tmp_path / "lost+found" / "b.png", png())
+    scandir = os.scandir
+
+    def refusing(path: Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path).name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    rows, samples = read(tmp_path)
+    assert [sample.id for sample in samples] == ["a.png"]
+    assert dict(rows.passed_over) == {"folders that cannot be read": 1}
+    with pytest.raises(UserError, match=r"lost\+found: cannot be read \(Permission denied\)"):
+        read(tmp_path / "lost+found")
+
+
+def test_what_is_wrong_with_a_file_whose_name_is_not_utf8_can_be_written(tmp_path: Path) -> None:
+    put(tmp_path / os.fsdecode(b"latin-\xe8.jpg"), b"no picture")
+    _, samples = read(tmp_path)
+    (response,) = respond(samples, Echo(), load_template("label"))
+    assert response.error.startswith(r"latin-\xe8.jpg: not a PNG")
+    write_records(tmp_path / "out.jsonl", [Record.of(samples[0], response, "template")])
+    assert [record.response for record in read_records(tmp_path / "out.jsonl")] == [response]
+
+
+class Echo:
+    """Answers every question with its picture's size."""
+
+    name, concurrency, requests_per_call = "echo", 1, 4
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        return [Response(request.sample_id, str(request.image.size), STOP) for request in requests]
 
 
 def test_folders_named_after_the_labels_say_what_their_pictures_are(tmp_path: Path) -> None:

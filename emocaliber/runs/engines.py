@@ -1,0 +1,117 @@
+"""From settings to what answers: an engine of this process, of a server, or engines on Ray.
+
+with answering(settings, template, None, is_embedded=False) as engine: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from emocaliber.core.prompting import Template
+from emocaliber.generation.asking_again import FollowUpEngine, RetryingEngine
+from emocaliber.generation.engine import Engine
+from emocaliber.generation.questions import RemoteEngine
+from emocaliber.generation.ray_cluster import LOCAL, engines_on_ray
+from emocaliber.models.location import TINY, TINY_ADAPTER, model_folder
+from emocaliber.reading import add_reasoning_tags
+from emocaliber.runs.prediction_settings import PredictSettings
+
+
+def with_embedded(settings: PredictSettings) -> PredictSettings:
+    """With the embedded model, where nothing else was named."""
+    return replace(settings, model=TINY, adapter=str(TINY_ADAPTER)) if settings.is_embedded else settings
+
+
+def place(settings: PredictSettings) -> str:
+    """Where it is answered: a device, servers, or Ray."""
+    if settings.engine_name == "server":
+        return " and ".join(settings.url)
+    if settings.is_on_ray:
+        return "Ray on this machine" if settings.ray_address == LOCAL else f"Ray at {settings.ray_address}"
+    if settings.engine_name == "vllm":
+        return "vLLM"
+    from emocaliber.models.loading import chosen_device
+
+    return chosen_device(settings.device)
+
+
+@contextmanager
+def answering(
+    settings: PredictSettings, first: Template, then: Template | None, *, is_embedded: bool
+) -> Iterator[Engine | RemoteEngine]:
+    """What answers: an engine of this process, or those on Ray, which end with the block."""
+    if not settings.is_on_ray:
+        yield _method(settings, first, then)
+        return
+    model, adapter = (None, None) if is_embedded else (_absolute(settings.model), _absolute(settings.adapter))
+    build = partial(_method, replace(settings, model=model, adapter=adapter), first, then)
+    with engines_on_ray(settings.ray_address, build, count=settings.data_parallel, device=settings.device) as engine:
+        print(f"Ray: {engine.place}", flush=True)
+        yield engine
+
+
+def _absolute(name: str | None) -> str | None:
+    """A folder's place for a process that may be elsewhere; a name on a hub stays."""
+    return str(Path(name).absolute()) if name is not None and Path(name).exists() else name
+
+
+def _method(settings: PredictSettings, first: Template, then: Template | None) -> Engine:
+    """The engine, with what is asked again around it. Elsewhere, the embedded model is that of the package there."""
+    add_reasoning_tags(settings.reasoning_tags)
+    engine = _engine(with_embedded(settings))
+    if then is not None:
+        engine = FollowUpEngine(engine, first, then)
+    if settings.retry_below is not None:
+        engine = RetryingEngine(engine, threshold=settings.retry_below, retries=settings.retries)
+    return engine
+
+
+def _engine(settings: PredictSettings) -> Engine:
+    if settings.engine_name == "server":
+        return _server(settings)
+    model = model_folder(str(settings.model))
+    if settings.engine_name == "vllm":
+        from emocaliber.generation.vllm_engine import VllmEngine
+
+        return VllmEngine(
+            model,
+            adapter=settings.adapter,
+            dtype=settings.dtype,
+            max_new_tokens=settings.max_new_tokens,
+            max_model_len=settings.max_model_len,
+            temperature=settings.temperature,
+            seed=settings.seed,
+        )
+    import torch
+
+    from emocaliber.generation.transformers_engine import TransformersEngine
+
+    return TransformersEngine(
+        model,
+        adapter=settings.adapter,
+        device=settings.device,
+        dtype=None if settings.dtype == "auto" else getattr(torch, settings.dtype),
+        batch_size=settings.batch_size,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
+
+
+def _server(settings: PredictSettings) -> Engine:
+    from emocaliber.generation.server_engine import ServerEngine
+
+    return ServerEngine(
+        settings.url,
+        str(settings.adapter or settings.model).partition("=")[0],
+        base=settings.model if settings.adapter else None,
+        tokenizer=settings.tokenizer,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        seed=settings.seed,
+        api_key_env=settings.api_key_env,
+    )
