@@ -79,7 +79,10 @@ def connected(address: str, engines: int) -> Iterator[bool]:
         with _own_signal_handlers():
             ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise UserError(f"--cluster ray:{address}: {first_line(error)}") from None
+        raise UserError(
+            f"--cluster ray:{address}: {first_line(error)}; Ray {ray.__version__} is here, and needs the same there, and"
+            " its token (RAY_AUTH_MODE=token on both sides)"
+        ) from None
     try:
         yield address == LOCAL
     finally:
@@ -116,7 +119,7 @@ def _check_installation(ray: Any) -> None:
     except ray.exceptions.RayError as error:
         raise UserError(
             "the machines of the cluster need emocaliber, of the version here, in the Python that Ray runs there:"
-            f" {INSTALL} ({first_line(getattr(error, 'cause', None) or error)})"
+            f" {INSTALL} ({str(error).strip().rpartition(chr(10))[2]})"
         ) from None
     if there != __version__:
         raise UserError(f"the cluster has emocaliber {there}, this is {__version__}: install the same on all machines")
