@@ -80,7 +80,7 @@ def connected(address: str, engines: int) -> Iterator[bool]:
             ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise UserError(
-            f"--cluster ray:{address}: {first_line(error)}; Ray {ray.__version__} is here, and needs the same there, and"
+            f"--cluster ray:{address}: {first_line(error)}; Ray {ray.__version__} needs the same version there, and"
             " its token (RAY_AUTH_MODE=token on both sides)"
         ) from None
     try:
