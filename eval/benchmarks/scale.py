@@ -24,6 +24,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -44,6 +45,7 @@ from emocaliber.models.location import TINY, TINY_ADAPTER, model_folder
 TEMPLATE = load_template("label-confidence")
 WARM_UP = 1_000
 TURNS = 10
+QUARTILES = (0.25, 0.5, 0.75)
 ROW_GROUP = 100_000
 """Rows in a row group: as pandas and others write them, far more than may be in memory at once."""
 
@@ -134,17 +136,24 @@ def compare(rows: int) -> None:
                 _print_turns(_turns(ways, source, rows // TURNS, Path(folder) / str(count)))
 
 
-def _turns(
-    ways: Mapping[str, Engine | RemoteEngine], source: Path, rows: int, out: Path
-) -> Mapping[str, list[tuple[float, float]]]:
-    """Seconds, of the clock and of all CPUs, of each way in each turn; the first, which warms up, is left out."""
-    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+class Turn(NamedTuple):
+    """What a way took: pictures a second, and ms of CPU for each, of all processes and of this one alone."""
+
+    rate: float
+    cpu: float
+    cpu_here: float
+
+
+def _turns(ways: Mapping[str, Engine | RemoteEngine], source: Path, rows: int, out: Path) -> Mapping[str, list[Turn]]:
+    """Each way's turns, in alternating order; the first, which warms up, is left out."""
+    taken: dict[str, list[Turn]] = {way: [] for way in ways}
     for turn in range(TURNS + 1):
         for way in sorted(ways, reverse=turn % 2 == 0):
-            started, cpu = time.monotonic(), _cpu_seconds()
+            started, cpu, here = time.monotonic(), _cpu_seconds(), time.process_time()
             run(source, rows, ways[way], out / f"{way}, {turn}")
-            taken[way] += [(time.monotonic() - started, _cpu_seconds() - cpu)] if turn else []
-    return {way: [(rows / seconds, 1000 * cpu / rows) for seconds, cpu in pairs] for way, pairs in taken.items()}
+            took, cpu, here = time.monotonic() - started, _cpu_seconds() - cpu, time.process_time() - here
+            taken[way] += [Turn(rows / took, 1000 * cpu / rows, 1000 * here / rows)] if turn else []
+    return taken
 
 
 def _cpu_seconds() -> float:
@@ -153,16 +162,16 @@ def _cpu_seconds() -> float:
     return sum(sum(member.cpu_times()[:2]) for member in family)
 
 
-def _print_turns(taken: Mapping[str, list[tuple[float, float]]]) -> None:
-    print("| way | pictures/s: lowest, median, highest | ms of CPU a picture | ratio to the first, quartiles |")
-    print("|---|---|---|---|")
+def _print_turns(taken: Mapping[str, list[Turn]]) -> None:
+    print("| way | pictures/s: lowest, median, highest | ms of CPU a picture | of it here | ratio, quartiles |")
+    print("|---|---|---|---|---|")
     first = next(iter(taken.values()))
-    for way, pairs in taken.items():
-        rates = [rate for rate, _ in pairs]
-        ratios = np.quantile([rate / other for rate, (other, _) in zip(rates, first, strict=True)], [0.25, 0.5, 0.75])
+    for way, turns in taken.items():
+        rates = [turn.rate for turn in turns]
+        ratios = np.quantile([turn.rate / other.rate for turn, other in zip(turns, first, strict=True)], QUARTILES)
         print(
-            f"| {way} | {min(rates):.0f}, {median(rates):.0f}, {max(rates):.0f} | {median(cpu for _, cpu in pairs):.1f}"
-            f" | {', '.join(f'{ratio:.2f}' for ratio in ratios)} |",
+            f"| {way} | {min(rates):.0f}, {median(rates):.0f}, {max(rates):.0f} | {median(t.cpu for t in turns):.1f}"
+            f" | {median(t.cpu_here for t in turns):.1f} | {', '.join(f'{ratio:.2f}' for ratio in ratios)} |",
             flush=True,
         )
 
