@@ -60,7 +60,9 @@ def is_columnar(path: Path) -> bool:
 
 
 def parquet_rows(path: Path) -> int:
-    """The number of prediction rows of a Parquet file; 0 for any other file."""
+    """The number of prediction rows of a Parquet file; 0 for any other file, or none."""
+    if not path.is_file():
+        return 0
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
             return 0

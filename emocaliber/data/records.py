@@ -132,11 +132,13 @@ def _image(record: _Record) -> ImageSource:
 
 
 def _file_name(root: Path, written: str) -> str:
-    """The name; where there is no file of that very name, with slashes for the backslashes of Windows, and with its
-    letters composed (NFC), or apart from their accents (NFD) as on a Mac, if there is one of that name."""
-    if ("\\" not in written and written.isascii()) or "\0" in written or (root / written).exists():
+    """The name; where there is no file of that very name, without spaces about it, with slashes for the backslashes of
+    Windows, and with its letters composed (NFC), or apart from their accents (NFD) as on a Mac, if there is one of that
+    name."""
+    plain = "\\" not in written and written.isascii() and written == written.strip()
+    if plain or "\0" in written or (root / written).exists():
         return written
-    name = written.replace("\\", "/").removeprefix("./")
+    name = written.strip().replace("\\", "/").removeprefix("./")
     forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
     return name if name.isascii() else next((form for form in forms if (root / form).exists()), name)
 

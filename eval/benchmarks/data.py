@@ -17,7 +17,6 @@ import csv
 import io
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -68,8 +67,8 @@ def main() -> None:
             print(start_on_known(folder, arguments.known))
             return
         os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
-        source = released(arguments.ferplus, folder) if arguments.ferplus else write_pictures(folder, arguments.rows)
-        count, baseline = read_with_pillow(source if source.is_dir() else source.parent)
+        source = arguments.ferplus or write_pictures(folder, arguments.rows)
+        count, baseline = read_with_pillow(released(source, folder) if arguments.ferplus else source.parent)
         results = measure(source, folder, arguments.workers, kill=arguments.kill)
         print_results(results, count, baseline, arguments)
 
@@ -133,13 +132,13 @@ def start_on_known(folder: Path, rows: int) -> str:
 
 
 def read_with_pillow(folder: Path) -> tuple[int, float]:
-    """How many pictures lie below the folder, and the seconds that opening and decoding each once takes."""
-    started, count = time.monotonic(), 0
+    """How many pictures lie below the folder, and the CPU seconds that opening and decoding each once takes."""
+    started, count = time.process_time(), 0
     for path in folder.rglob("*.png"):
         with Image.open(path) as opened:
             opened.convert("RGB").load()
         count += 1
-    return count, time.monotonic() - started
+    return count, time.process_time() - started
 
 
 def write_pictures(folder: Path, rows: int) -> Path:
@@ -167,7 +166,8 @@ def picture(random: np.random.Generator) -> bytes:
 def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tuple[str, float, float, float]]:
     """What was run, its seconds, those of CPU, and its peak memory in megabytes, all processes together."""
     command = [sys.executable, "-m", "emocaliber", "data"]
-    options = [str(source), *([] if source.is_dir() else ["--taxonomy", "mikels-8"]), "--workers", str(workers)]
+    declared = ["--taxonomy", "mikels-8"] if source.suffix == ".jsonl" else []
+    options = [str(source), *declared, "--workers", str(workers)]
     check, convert = ([*command, action, *options, "--drop-problems", "--out"] for action in ("check", "convert"))
     results = [("check", *run([*check, str(folder / "check")]))]
     results.append(("check again", *run([*check, str(folder / "check")])))
@@ -193,7 +193,7 @@ def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tup
 def run(command: list[str], kill_after: float | None = None, until: str | None = None) -> tuple[float, float, float]:
     """Seconds, CPU seconds and megabytes of a command; it must end well, or is killed by SIGKILL with its children,
     after some seconds or as soon as it prints a line."""
-    started, peak, before = time.monotonic(), 0.0, cpu()
+    started, peak, used = time.monotonic(), 0.0, dict[int, float]()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, start_new_session=True)
         while process.poll() is None:
@@ -204,16 +204,20 @@ def run(command: list[str], kill_after: float | None = None, until: str | None =
                 process.wait()
                 break
             peak = max(peak, memory(process.pid))
+            used |= cpu(process.pid)
             time.sleep(0.2)
     assert process.returncode == (0 if kill_after is None and until is None else -signal.SIGKILL), process.returncode
-    return time.monotonic() - started, cpu() - before, peak
+    return time.monotonic() - started, sum(used.values()), peak
 
 
-def cpu() -> float:
-    """CPU seconds of all children so far; of a killed command its own processes' children are missing, and
-    always those of the fork server that decode pictures."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def cpu(pid: int) -> dict[int, float]:
+    """CPU seconds so far of a process and of each below it, those that decode pictures too; what a process uses in
+    its last fifth of a second is missing."""
+    try:
+        root = psutil.Process(pid)
+        return {each.pid: sum(each.cpu_times()[:2]) for each in (root, *root.children(recursive=True))}
+    except psutil.Error:
+        return {}
 
 
 def memory(pid: int) -> float:
@@ -235,12 +239,12 @@ def print_results(
     print(f"`python eval/benchmarks/data.py {options}`, {date.today()}, {os.cpu_count()} CPU cores (load of the last")
     print(f"15 minutes: {os.getloadavg()[2]:.1f}), {arguments.workers} workers, n = 1 run. {count:,} pictures:")
     print(f"{pictures}. Reading")
-    print(f"each once with Pillow, in one process: {baseline:.1f} s, the unit of the third column.")
+    print(f"each once with Pillow takes {baseline:.1f} s of CPU, the unit of the third column.")
     print(f"\n{arguments.note}\n" if arguments.note else "")
-    print("| command | seconds | of reading once | CPU seconds, without decoding | peak memory (MB, all processes) |")
+    print("| command | CPU seconds, all processes | of reading once | seconds | peak memory (MB, all processes) |")
     print("|---|---|---|---|---|")
     for what, seconds, cpu_seconds, megabytes in results:
-        print(f"| {what} | {seconds:.0f} | {seconds / baseline:.1f} | {cpu_seconds:.0f} | {megabytes:.0f} |")
+        print(f"| {what} | {cpu_seconds:.0f} | {cpu_seconds / baseline:.1f} | {seconds:.0f} | {megabytes:.0f} |")
 
 
 if __name__ == "__main__":

@@ -151,3 +151,11 @@ def test_a_name_is_found_in_either_unicode_form(tmp_path: Path, written: str, st
     first = next(row for row in read_table(tmp_path / "x.csv", Defaults(tmp_path)) if isinstance(row, Row))
     assert isinstance(first.sample.image, FileImage)
     assert (first.sample.image.root / first.sample.image.name).exists()
+
+
+def test_spaces_about_a_name_are_none_of_it(tmp_path: Path):
+    files.put(tmp_path / "a.png", 1)
+    (tmp_path / "x.csv").write_text(" Image ; Label \n a.png ; joy \na.png;fear\n")
+    rows = [row for row in read_table(tmp_path / "x.csv", Defaults(tmp_path)) if isinstance(row, Row)]
+    assert [row.sample.image for row in rows] == [FileImage(tmp_path, "a.png")] * 2
+    assert [row.sample.label for row in rows] == ["joy", "fear"]
