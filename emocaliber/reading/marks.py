@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from emocaliber.reading.numbers import LONGEST, is_plain, normal_number_text
 from emocaliber.reading.scales import Scale, scale_of_heading
@@ -47,6 +48,8 @@ _EXPLANATION = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 SENTENCE_END = re.compile(r"[\n;!?]|\.(?:\s|$)")
+_LESSER = re.compile(r"\W{0,8}(?:alternativ|runner|other|option|candidate)", re.IGNORECASE)
+_EXAMPLE = re.compile(r"^\W{0,4}(?:for )?example\b[^\n]{0,60}:[ \t]*\n(?:[^\n]*\S[^\n]*(?:\n|\Z)){1,6}", re.I | re.M)
 _BLANK = re.compile(r"[\s*_#>|\"'“”‘’`:=-]*")
 _LONGEST_VALUE, _PREFIX, _MOST_MARKS = 300, 70, 60
 _LINKS = {"", ".", ",", "of", "at", "de", "von", "di", "da", "à"}
@@ -71,7 +74,13 @@ class Mark:
 
 
 def marks_of(text: str) -> list[Mark]:
-    """All marks of the text in order, with their values, outside explanations."""
+    """All marks of the text in order, with their values; those of explanations are secondary."""
+    return list(_marks(text))
+
+
+@lru_cache(maxsize=2)
+def _marks(text: str) -> tuple[Mark, ...]:
+    """`marks_of`, once for a text that label and confidence are read from."""
     matched = few(_MARK.finditer(text))
     clauses = [_clause(text, text.rfind("\n", 0, mark.start()) + 1, mark.start()) for mark in matched]
     explained = _explained(text)
@@ -108,7 +117,7 @@ def marks_of(text: str) -> list[Mark]:
                 scale,
             )
         )
-    return marks
+    return tuple(marks)
 
 
 def _is_plain_subject(mark: re.Match[str], prefix: str) -> bool:
@@ -172,7 +181,14 @@ def _explained(text: str) -> list[tuple[int, int]]:
     stretches: list[tuple[int, int]] = []
     for matched in _EXPLANATION.finditer(text):
         if not stretches or matched.start() >= stretches[-1][1]:
-            stretches.append((matched.start(), _line_end(text, matched.end() - 1)))
+            end = _line_end(text, matched.end() - 1)
+            if _LESSER.match(matched[0]):
+                sentence = SENTENCE_END.search(text, matched.end(), end)
+                end = sentence.end() if sentence else end
+            stretches.append((matched.start(), end))
+    for example in _EXAMPLE.finditer(text):
+        stretches.append(example.span())
+    stretches.sort()
     return stretches
 
 

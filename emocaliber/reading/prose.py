@@ -25,6 +25,10 @@ _WEAK_LEAD = re.compile(
     r"|primarily)\s){0,3}",
     re.IGNORECASE,
 )
+_LESSER_LINE = re.compile(
+    r"^\W{0,4}(?:alternatives?|runner-?ups?|second (?:choice|guess)|other (?:candidates?|options?))\b[^\n]{0,20}[:：]",
+    re.IGNORECASE | re.MULTILINE,
+)
 _ITEM = re.compile(r"^(?:[0-9]{1,2}[.)]|[-•])\s{1,3}(?=[^\W0-9])")
 _MOST_SHARES = 30
 
@@ -35,7 +39,9 @@ def read_prose(text: str, names: LabelNames, response: str) -> Statement | None:
     labels = [mark for mark in marks if mark.is_label and not mark.secondary]
     weak = [mark for mark in labels if not mark.strong and _leads(mark.value, names)]
     correcting = [
-        mark for mark in weak if CORRECTION.search(SENTENCE_END.split(text[max(0, mark.start - 60) : mark.start])[-1])
+        mark
+        for mark in weak
+        if mark.is_final or CORRECTION.search(SENTENCE_END.split(text[max(0, mark.start - 60) : mark.start])[-1])
     ]
     for group in ([mark for mark in labels if mark.strong or mark in correcting], weak):
         read = [(mark, names.read(_label_part(mark.value), response)) for mark in group]
@@ -96,6 +102,7 @@ def _region(
         if m.is_label and m.start > mark.start and (m.secondary or dict(readable).get(m, label) != label)
         if not (m.secondary and text[: m.start].rstrip().endswith(("(", "[", "（")))
     ]
+    others += [matched.start() for matched in [_LESSER_LINE.search(text, mark.end)] if matched]
     if alone and len(headings) == 1:
         return (0, len(text))
     return (0 if alone else mark.start, min(others, default=len(text)))

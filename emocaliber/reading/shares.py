@@ -26,6 +26,7 @@ _NUMBER_BEFORE = re.compile(
     r"(?:(?:on|of|for|to|in|that it is|that it's|it is|it's)\s)?(?:the\s)?$"
 )
 _NUMBER_AFTER = re.compile(rf"\s(?:(?:with|at|by|about)\s)?\(?(?P<number>{_NUMBER})")
+_TOP_FEW = re.compile(r"\btop[- ]?(?:[2-5]|two|three|few)\b")
 _ROUNDING = 0.011
 _LONGEST_ENTRY, _MOST_LINES, _MOST_WORDS = 160, 40, 6
 _LETTER_ALONE = re.compile(r"(?i:(?:the |my )?(?:option|choice|answer|letter)\s)?(?:[A-Z]|\(?[A-Za-z]\))\.?")
@@ -93,11 +94,12 @@ def read_spoken_shares(text: str, names: LabelNames) -> Statement | None:
         if len(sentence) > LONGEST or _ENTRY_WORD.search(sentence.lower()):
             continue
         folded, mentions = names.mentions(sentence)
-        numbers = sum(any(map(str.isdigit, matched[0])) for matched in _QUANTITY.finditer(folded))
+        numbers = sum(any(map(str.isdigit, number[0])) for number in _QUANTITY.finditer(_TOP_FEW.sub("", folded)))
         pairs = [(mention.labels[0], number) for mention in mentions if (number := _number_at(folded, mention))]
         if 1 < len(pairs) == len(mentions) == numbers and not any(mention.denied for mention in mentions):
             values = [value for _, text in pairs if isinstance(value := read_number(text), float)]
-            if len(values) == len(pairs) and abs(sum(values) - 1) <= _ROUNDING:
+            complete = abs(sum(values) - 1) <= _ROUNDING or (sum(values) < 1 and _TOP_FEW.search(folded))
+            if len(values) == len(pairs) and complete:
                 return Statement(shares=tuple(pairs))
     return None
 

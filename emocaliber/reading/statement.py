@@ -37,8 +37,9 @@ SECONDARY = re.compile(
 """Words before a statement that is not the answer."""
 
 SUPPOSED = re.compile(
-    r"\b(?:(?<!as )if|unless|would (?:have|look|be|read)|might|could|may|hypothetical\w*|suppose\w*|instead of"
-    r"|for (?:instance|comparison)|e\.g|had (?:it|the))\b",
+    r"\b(?:(?<!as )if|unless|might|could|may|would (?:have|look|be|read|give|return|yield)"
+    r"|hypothetical\w*|suppose\w*|instead of"
+    r"|for (?:instance|comparison|reference)|e\.g|had (?:it|the))\b",
     re.IGNORECASE,
 )
 """Words before a statement that is only supposed."""
