@@ -130,7 +130,7 @@ def _sure(text: str, names: LabelNames, label: str | None) -> str | None:
         sentence = text[ends[-1] if ends else start : sure.start()]
         clause = _ADVERBIAL.sub("", re.split(r"[,(:—–|]|\band\b|\bbut\b", sentence)[-1])
         ranges = _RANGE_OPENS.search(sentence) is not None
-        sentence = re.split(r"(?<!anything )(?<!nothing )\bbut\b", sentence)[-1]
+        sentence = re.split(r"(?<!anything )(?<!nothing )\bbut\b|,\sso\b", sentence)[-1]
         end = SENTENCE_END.search(text, sure.end())
         asks = end is not None and end[0] == "?"
         after = text[sure.end() : min(end.start() if end else len(text), sure.end() + 120)]

@@ -246,10 +246,10 @@ def _value(number: re.Match[str], scale: Scale | None, context: str) -> float | 
         return State.NOT_A_NUMBER
     elif scale is not None:
         return scale.share(value, is_integer=_is_integer(number)) if not negative else State.OUT_OF_RANGE
-    elif _is_integer(number) and context:
+    elif context and (_is_integer(number) or value > 1):
         stated = _context_scale(context)
         if stated is not None:
-            return stated.share(value, is_integer=True)
+            return stated.share(value, is_integer=_is_integer(number))
     return State.OUT_OF_RANGE if negative or value > 1 else value
 
 

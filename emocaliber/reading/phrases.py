@@ -16,7 +16,8 @@ def _any(phrases: str) -> str:
 
 _AFTER_NAME = r"[\"'”’*_)]{0,3}"
 _SMALL_WORDS = _any(r"""
-    a, an, the, of, like, most, very, so, quite, rather, best, clear, strong, one of, as, to, be, being, that of, this
+    a, an, the, of, closest to, like
+    most, very, so, quite, rather, best, clear, strong, one of, as, to, be, being, that of, this
     it, him, her, them, he, she, is, someone who, someone who['’]s, a person who, described, classified, labell?ed
     emotion, expression, feeling, sense, face, image, picture, person, with, \w{3,14}ly""")
 _FILLER = rf"(?:(?:{_SMALL_WORDS})\s){{0,6}}[\"'“‘*_(]{{0,3}}$"
@@ -44,7 +45,8 @@ NAMES_ANSWER = re.compile(
 """Before a name: the sentence says that it is the answer."""
 
 _SEEN = _any("""
-    is, are, looks?, seems?, appears?, feels?, shows?, showing, expresse[sd], expressing, exhibits?, exhibiting
+    see, has, have, wears?, bears?, is, are, looks?, seems?, appears?, feels?, shows?, showing, expresse[sd]
+    expressing, exhibits?, exhibiting
     feel, conveys?, conveying, evokes?, evoking, inspires?, inspiring, elicits?, provokes?
     radiates?, exudes?, portrays?, displays?, displaying, depicts?
     suggests?, indicates?, reflects?, reveals?, feeling, experiencing, signals?, points? to""")
@@ -53,7 +55,8 @@ DESCRIBES = re.compile(rf"(?:\b(?:{_SEEN})|['’]s)\s(?:(?:clear |some |visible 
 
 _GOES_ON = _any(r"""
     because, since, as, with, due, given, here, and\b, at\b, in\b, on\b, to\b, that\b, about\b, rather than\b
-    over\b, for\b, when\b, too\b, instead\b, it is\b, then\b, now\b, from\b, by\b, label\b, category\b, emotion\b""")
+    over\b, for\b, when\b, too\b, instead\b, it is\b, then\b, now\b, from\b, by\b, label\b, category\b, emotion\b
+    expression\b, face\b, look\b, mood\b""")
 ENDS_CLAUSE = re.compile(rf"{_AFTER_NAME}(?:\s?(?:[.,;:!()—–-]|$)|\s(?:{_GOES_ON}))")
 """After a name: it is not part of a longer one ("surprise party")."""
 
@@ -62,7 +65,7 @@ IS_ANSWER = re.compile(
     r"|most likely|likely|most plausible|best|dominant|main|primary|final|correct|overall|predominant"
     r"|prevailing|closest|strongest)){0,4}"
     r"(?:\s(?:most appropriate|most fitting|most accurate"
-    r"|emotion|answer|label|feeling|choice|match|fit|guess|mood|expression|interpretation)|\s?[.!]|$)"
+    r"|emotion|answer|label|feeling|choice|match|fit|guess|mood|expression|interpretation|pick)|\s?[.!]|$)"
 )
 """After a name: "is the most likely emotion"."""
 
@@ -110,7 +113,7 @@ ELSEWHERE = re.compile(
     annotators?, your, options?, previous, earlier, example, user, question, prompt
     some (?:people|viewers|would|may|might), most people, people (?:often|would|might|usually|tend|may), candidates?
     choices, list, second, third, runner-?up, least, alternative\w*, opposite, wrong, absence, lack, next, only, maybe
-    perhaps, possibly""")
+    perhaps, possibly, remaining, remainder""")
     + rf"|{_UNLIKELY})\b"
 )
 """Before a name: the clause speaks of something or somebody else, or of a lesser candidate."""

@@ -23,9 +23,9 @@ _ENTRY = re.compile(
 _TIGHT = re.compile(r"(?<=[^\W0-9_]),(?=\.?[0-9])")
 _NUMBER_BEFORE = re.compile(
     rf"(?P<number>{_NUMBER})\s(?:(?:chance|probability|likelihood|weight)\s)?"
-    r"(?:(?:on|of|for|to|in|that it is|that it's|it is|it's)\s)?(?:the\s)?$"
+    r"(?:(?:on|of|for|to|in|(?:that )?(?:it is|it's|this is)|is)\s)?(?:just\s)?(?:the\s|an?\s)?$"
 )
-_NUMBER_AFTER = re.compile(rf"\s(?:(?:with|at|by|about)\s)?\(?(?P<number>{_NUMBER})")
+_NUMBER_AFTER = re.compile(rf"\s(?:(?:with|at|by|about|makes up|accounts for)\s)?\(?(?P<number>{_NUMBER})")
 _TOP_FEW = re.compile(r"\btop[- ]?(?:[2-5]|two|three|few)\b")
 _ROUNDING = 0.011
 _LONGEST_ENTRY, _MOST_LINES, _MOST_WORDS = 160, 40, 6

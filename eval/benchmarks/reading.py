@@ -44,6 +44,7 @@ FIRST_LOOKS = {
     11: ("2026-11-30", 250, 216, 32, 2),
     12: ("2026-11-30", 200, 175, 22, 3),
     13: ("2026-11-30", 200, 193, 6, 1),
+    14: ("2026-11-30", 200, 190, 9, 1),
 }
 """What each round of texts showed before the reader was changed after them: date, texts, right, lost, wrong."""
 NUMBER = r"(?i)(?:confidence|probability|certainty)\W{0,5}(?:is\s)?(-?[0-9]*\.?[0-9]+)"
@@ -189,9 +190,9 @@ def page(paths: Sequence[Path]) -> str:
     parts += [f"| {number} | {' | '.join(map(str, look))} |" for number, look in FIRST_LOOKS.items()]
     parts += [
         "",
-        "Rounds 8 to 13 are by people who had not seen the reader. Those of 12 and 13 had seen some of the",
+        "Rounds 8 to 14 are by people who had not seen the reader. Those of 12 to 14 had seen some of the",
         "public reports that the reader was first mended after, and wrote other texts of their kinds: a third of 12",
-        "are traps, a quarter of 13.",
+        "are traps, a quarter of 13 and 14.",
     ]
     if paths:
         parts += ["", "Real responses, as `emocaliber score` reads them:", "", *real(paths)]
