@@ -173,7 +173,9 @@ def unit_interval(values: ArrayLike, name: str) -> FloatArray:
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
     """numerator / denominator, NaN where the denominator is 0: an undefined value is never 0."""
-    top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
+    top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    if top.shape != bottom.shape:
+        top, bottom = np.broadcast_arrays(top, bottom)
     return np.asarray(np.divide(top, bottom, out=np.full(bottom.shape, np.nan), where=bottom != 0))
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from emocaliber.evaluation.counts import FloatArray, IntArray
@@ -164,7 +165,7 @@ def interval(bootstrap: Replicated, *, kind: Kind = "bca", level: float = 0.95) 
         return error_interval(bootstrap.value, drawn, bootstrap.chance, bootstrap.floor, level=level)
     if kind == "bca" and np.ptp(drawn) > 0:
         shares = _bca_shares(bootstrap, drawn, shares)
-    low, high = np.quantile(drawn, shares)
+    low, high = _quantiles(drawn, shares)
     return float(low), float(high)
 
 
@@ -178,10 +179,16 @@ def error_interval(
     which takes out the bias that resampling adds. The upper one is the replicates' quantile, centred on the value.
     """
     upper = (1 + level) / 2
-    high = float(np.quantile(replicates, upper))
-    by_chance = value <= np.quantile(chance[np.isfinite(chance)], upper)
+    high = float(_quantiles(replicates, upper))
+    by_chance = value <= _quantiles(chance[np.isfinite(chance)], upper)
     low = floor if by_chance else min(value, max(floor, 2 * value - high))
     return float(min(low, value)), float(min(1.0, max(value, value + high - replicates.mean())))
+
+
+def _quantiles(values: FloatArray, shares: ArrayLike) -> FloatArray:
+    """NumPy's (linear) quantiles of values (n,), in a fifth of its time for a thousand of them."""
+    ascending = np.sort(values)
+    return np.asarray(np.interp(np.asarray(shares) * (values.size - 1), np.arange(values.size), ascending))
 
 
 def p_value(differences: FloatArray) -> float:
