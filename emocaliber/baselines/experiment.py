@@ -1,8 +1,8 @@
-"""Train one baseline on files of views, as its recipe says, predict, and score.
+"""Train one baseline on files of views, as its recipe says, and predict.
 
 Written into the folder: `predictions.jsonl` and `calibration.jsonl` (rows that no weight was trained on, the same rows
-that the language model writes, so that both are judged alike), `estimator/`, `scorecard.json`, `scorecard.md` and
-`report.html`. A recipe is one YAML file with the network and its training:
+that the language model writes, so that both are judged alike), and `estimator/`. A recipe is one YAML file with the
+network and its training:
 
     network: {method: tmc, hidden: [256], evidence: exp}
     training: {epochs: 100, learning_rate: 0.001}
@@ -31,8 +31,6 @@ from emocaliber.baselines.view_files import Rows, ViewSet, read_views
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import read_yaml
 from emocaliber.core.predictions import Prediction, Source, State, write_predictions
-from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.runs.scoring import score_files
 
 NETWORKS: dict[str, Network] = {
     "softmax": Softmax(),
@@ -65,25 +63,6 @@ def load_recipe(path: Path) -> BaselineRecipe:
 
 Progress = Callable[[str], None]
 PREDICTIONS, CALIBRATION, ESTIMATOR = "predictions.jsonl", "calibration.jsonl", "estimator"
-
-
-def run_baseline(
-    name: str,
-    view_files: list[Path],
-    out: Path,
-    *,
-    recipe: Path | None = None,
-    seed: int | None = None,
-    suite: Path | None = None,
-    on_progress: Progress = lambda _: None,
-) -> Scorecard:
-    """Train `name` on each file of views (one a task), write everything under `out`, and return the scorecard.
-
-    `seed` replaces the recipe's. Raises UserError for a recipe of another method and for files that must be mended.
-    """
-    _, held_out = train_and_predict(name, _settings(name, recipe, seed), view_files, out, on_progress)
-    calibration = [out / CALIBRATION] if held_out else []
-    return score_files([out / PREDICTIONS], calibration=calibration, suite=suite, out=out, on_progress=on_progress)
 
 
 def train_and_predict(
@@ -126,7 +105,8 @@ def _one_task(
     return test, predictions(estimator, held_out, view_set.task, name) if len(held_out.labels) else []
 
 
-def _settings(name: str, recipe: Path | None, seed: int | None) -> BaselineRecipe:
+def settings_of(name: str, recipe: Path | None, seed: int | None) -> BaselineRecipe:
+    """A recipe's settings, or the method's own, with the `seed`. Raises UserError for a recipe of another method."""
     if recipe is None:
         settings = BaselineRecipe(NETWORKS[name])
     else:

@@ -55,9 +55,9 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from emocaliber.baselines.experiment import run_baseline
     from emocaliber.reporting.score_report import summary_document
     from emocaliber.reporting.terminal import render_terminal
+    from emocaliber.runs.compare import run_baseline
 
     console = Console()
     with progress("reading") as report:

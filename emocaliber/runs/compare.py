@@ -27,6 +27,7 @@ from emocaliber.baselines.experiment import (
     PREDICTIONS,
     BaselineRecipe,
     Progress,
+    settings_of,
     train_and_predict,
 )
 from emocaliber.core.errors import UserError
@@ -35,6 +36,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import FILES, load
 from emocaliber.data.parquet import read_samples
 from emocaliber.evaluation.compute import build_scorecard
+from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import load_suite
 from emocaliber.models.location import fingerprint, model_folder
 from emocaliber.reading.foreign_outputs import is_table, read_lines
@@ -44,6 +46,7 @@ from emocaliber.reporting.run_summary import RunSummary, read_run_summary
 from emocaliber.reporting.score_report import write_score_report
 from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_2, STATED, TEMPERATURE, Rows, read_rows
 from emocaliber.runs.resume import file_hash, run_step
+from emocaliber.runs.scoring import score_files
 
 BASELINES = "baselines"
 LANGUAGE_MODEL = (STAGE_2, STATED, PROBABILITY, TEMPERATURE, ISOTONIC)
@@ -190,3 +193,22 @@ def write_features(
 
 def _samples(name: str) -> list[Sample]:
     return load(name) if name in FILES else read_samples(Path(name))
+
+
+def run_baseline(
+    name: str,
+    view_files: list[Path],
+    out: Path,
+    *,
+    recipe: Path | None = None,
+    seed: int | None = None,
+    suite: Path | None = None,
+    on_progress: Progress = lambda _: None,
+) -> Scorecard:
+    """Train `name` on each file of views (one a task), write everything under `out`, and return the scorecard.
+
+    `seed` replaces the recipe's. Raises UserError for a recipe of another method and for files that must be mended.
+    """
+    _, held_out = train_and_predict(name, settings_of(name, recipe, seed), view_files, out, on_progress)
+    calibration = [out / CALIBRATION] if held_out else []
+    return score_files([out / PREDICTIONS], calibration=calibration, suite=suite, out=out, on_progress=on_progress)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,32 +36,39 @@ DIFFERENCES_SHOWN = 6
 
 
 def run_step(folder: Path, inputs: Inputs, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Do `work(folder)` unless it is done for these inputs; return its result, which must be JSON.
+    """Do `work(folder)` unless it is done for these inputs; return its result, which must be JSON. Raises as `step`."""
+    if (result := done_result(folder, inputs)) is None:
+        with step(folder, inputs) as result:
+            result.update(work(folder))
+    return result
+
+
+@contextmanager
+def step(folder: Path, inputs: Inputs) -> Iterator[dict[str, Any]]:
+    """A step's work is done inside, which puts its result, JSON values, into the mapping: then it is done.
 
     A folder that was started with the same inputs is handed over as it is, so that the work resumes. Raises UserError
     for a folder that was started with others, or that holds files and was not started as a step: nothing is removed.
     """
-    inputs = json.loads(json.dumps(inputs))
-    done = _read(folder / DONE)
-    if done is not None and done["inputs"] == inputs:
-        print(f"{folder.name}: already done")
-        return dict(done["result"])
+    inputs, result = json.loads(json.dumps(inputs)), dict[str, Any]()
     refuse_changes(folder, inputs)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / INPUTS, inputs)
     print(f"{folder.name}:", flush=True)
     began = time.monotonic()
-    result = work(folder)
+    yield result
     seconds = round(time.monotonic() - began, 1)
     write_json(folder / DONE, {"inputs": inputs, "result": result, "seconds": seconds})
     print(f"{folder.name}: done in {seconds:.0f} s", flush=True)
-    return result
 
 
-def is_done(folder: Path, inputs: Inputs) -> bool:
-    """Whether the step was finished for these inputs."""
+def done_result(folder: Path, inputs: Inputs) -> dict[str, Any] | None:
+    """The result of a step that was finished for these inputs; None where it was not."""
     done = _read(folder / DONE)
-    return done is not None and bool(done["inputs"] == json.loads(json.dumps(inputs)))
+    if done is None or done["inputs"] != json.loads(json.dumps(inputs)):
+        return None
+    print(f"{folder.name}: already done")
+    return dict(done["result"])
 
 
 def refuse_changes(folder: Path, inputs: Inputs) -> None:

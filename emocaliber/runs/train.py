@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from emocaliber.data.embedded import samples_in
 from emocaliber.data.policy import Dropping, Policy, unlearnable
 from emocaliber.runs.launches import Launcher, refuse_launch
 from emocaliber.runs.recipes import trackers_of
-from emocaliber.runs.resume import inputs_of, is_done, refuse_changes, run_step
+from emocaliber.runs.resume import done_result, inputs_of, step
 from emocaliber.runs.teacher import forget_answers, open_teacher
 from emocaliber.stages.examples import in_splits
 from emocaliber.stages.fast.feature_cache import FEATURES
@@ -70,24 +70,20 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
     dropping = by_main(lambda: _dropping(recipe, rows))
     read, rows = len(rows), [row for i, row in enumerate(rows) if i not in dropping.rows]
     inputs = by_main(lambda: inputs_of(recipe, adapter, in_splits(rows, recipe.splits, recipe.data)))
-
-    def work(folder: Path) -> dict[str, Any]:
+    if (result := done_result(out, inputs)) is not None:
+        return result
+    with step(out, inputs) if processes.is_main_process else nullcontext(dict[str, Any]()) as result:
         processes.wait_for_everyone()
         if dropping.rows and processes.is_main_process:
-            dropping.write(folder / "dropped.jsonl")
-            print(dropping.sentence(read, folder / "dropped.jsonl"))
-        with explained(recipe, out), carried(features, folder / FEATURES):
-            result = _stage(recipe)(recipe, rows, adapter, folder, open_teacher)
+            dropping.write(out / "dropped.jsonl")
+            print(dropping.sentence(read, out / "dropped.jsonl"))
+        with explained(recipe, out), carried(features, out / FEATURES):
+            result.update(_stage(recipe)(recipe, rows, adapter, out, open_teacher))
             if processes.is_main_process:
-                keep_boards(folder / CHECKPOINTS)
-                discard(folder / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS, CARD)
-                forget_answers(folder)
-            return result
-
-    if is_done(out, inputs) or processes.is_main_process:
-        refuse_changes(out, inputs)
-        return run_step(out, inputs, work)
-    return work(out)
+                keep_boards(out / CHECKPOINTS)
+                discard(out / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS, CARD)
+                forget_answers(out)
+    return result
 
 
 def _stage(recipe: Recipe) -> Callable[..., dict[str, Any]]:

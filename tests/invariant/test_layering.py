@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,17 @@ def test_nobody_imports_the_command_line_or_the_chat():
         faces = {"__main__.py": (), "cli": (), "chat": ("cli",)}.get(room, ("cli", "chat"))
         above = tuple(f"emocaliber.{name}" for name in faces)
         assert not (above and any(name.startswith(above) for name in _imports(path))), path
+
+
+def test_no_room_imports_a_room_that_imports_it():
+    rooms = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file())
+    named = {room: {name for path in _files(room) for name in _imports(path)} for room in rooms}
+    imports = {
+        room: {other for other in rooms if other != room and any(n.startswith(f"emocaliber.{other}.") for n in names)}
+        for room, names in named.items()
+    }
+    graph = graphlib.TopologicalSorter(imports)
+    assert list(graph.static_order())[-1] == "cli"
 
 
 @pytest.mark.slow
