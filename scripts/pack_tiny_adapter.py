@@ -18,8 +18,7 @@ import msgspec
 
 from emocaliber.chat.record import FILE, read_record, write_record
 from emocaliber.core.errors import UserError
-from emocaliber.models.location import TINY, TINY_ADAPTER, embedded_base, fingerprint
-from emocaliber.models.question import read_question, write_question
+from emocaliber.models.location import TINY, TINY_ADAPTER, embedded_base, fingerprint, read_question, write_question
 from emocaliber.stages.clusters import TRAINED
 
 WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base_model_name_or_path"

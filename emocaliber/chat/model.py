@@ -1,7 +1,7 @@
 """Which model answers, what it is asked, and what is known of it: the options of `ask` and `chat`, checked.
 
 Nothing is loaded here before `ModelChoice.load`. Labels and prompt come from the options, or from the adapter's own
-`emocaliber.json` (see models.question); the record from `--calibration`, or from beside the adapter.
+`emocaliber.json` (see models.location); the record from `--calibration`, or from beside the adapter.
 
     emocaliber ask --adapter out/stage-1/adapter PICTURE
     emocaliber ask --model DIR --adapter DIR --labels "joy, sadness, fear" --template label --calibration RUN PICTURE
@@ -24,9 +24,17 @@ from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 from emocaliber.generation.engine import API_KEY_ENV, StreamingEngine
-from emocaliber.models import question as questions
-from emocaliber.models.location import TINY, TINY_ADAPTER, TINY_NOTE, check_adapter, check_model, model_folder
-from emocaliber.models.question import Question, read_question
+from emocaliber.models.location import (
+    QUESTION_FILE,
+    TINY,
+    TINY_ADAPTER,
+    TINY_NOTE,
+    Question,
+    check_adapter,
+    check_model,
+    model_folder,
+    read_question,
+)
 from emocaliber.reading import add_reasoning_tags
 
 DEFAULT_TEMPLATE, DEFAULT_THRESHOLD = "label-confidence", 0.7
@@ -165,9 +173,9 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
 def _base_of(adapter: Path, question: Question | None) -> str:
     if question is None:
         raise UserError(
-            f"--adapter {adapter}: give --model too, the base that it was trained on (no {questions.FILE} there says)"
+            f"--adapter {adapter}: give --model too, the base that it was trained on (no {QUESTION_FILE} there says)"
         )
-    check_model(question.base, f"{adapter / questions.FILE}: give --model, for its base is not here:")
+    check_model(question.base, f"{adapter / QUESTION_FILE}: give --model, for its base is not here:")
     return question.base
 
 
@@ -181,7 +189,7 @@ def _template(name: str | None, adapter: Path | None, question: Question | None)
         template = question.template
     elif adapter is not None:
         raise UserError(
-            f"{adapter}: no {questions.FILE} there says what the adapter was trained to be asked;"
+            f"{adapter}: no {QUESTION_FILE} there says what the adapter was trained to be asked;"
             " give --template and --labels"
         )
     else:
@@ -198,7 +206,7 @@ def _labels(text: str | None, adapter: Path | None, question: Question | None) -
             return next(iter(tasks.values()))
         if adapter is None:
             return MIKELS_8.labels
-        raise UserError(f"{adapter}: no {questions.FILE} there names the adapter's labels; give --labels")
+        raise UserError(f"{adapter}: no {QUESTION_FILE} there names the adapter's labels; give --labels")
     named = {name: taxonomy.labels for name, taxonomy in TAXONOMIES.items()} | tasks
     if text in named:
         return named[text]

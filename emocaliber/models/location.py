@@ -1,8 +1,13 @@
-"""Where a model or an adapter lies, and which weights it is: checked before anything is loaded, and before a hub is
-queried for a local path.
+"""The folder of a model or an adapter: where it lies, which weights it is, and the question it was trained on.
 
-check_model("out/model")                     # a folder with config.json, a hub name "owner/model", or "tiny"
-check_adapter(Path("out/stage-1/adapter"))   # a folder with adapter_config.json
+What is named is checked before anything is loaded, and before a hub is queried for a local path. The question (labels,
+prompt and pixel limit) is stored beside an adapter as `emocaliber.json`: training writes it, whatever queries the
+adapter reads it, so that nobody types labels or prompt again. Imports no torch.
+
+    check_model("out/model")                     # a folder with config.json, a hub name "owner/model", or "tiny"
+    check_adapter(Path("out/stage-1/adapter"))   # a folder with adapter_config.json
+    question = read_question("out/stage-1/adapter")
+    question.template.render(question.tasks["kaomoji"])
 """
 
 from __future__ import annotations
@@ -13,7 +18,10 @@ from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
+
 from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import Template
 
 TINY = "tiny"
 TINY_ADAPTER = Path(str(files("emocaliber") / "data" / "tiny-adapter"))
@@ -109,3 +117,72 @@ def fingerprint(model: str | Path | None) -> str:
         with file.open("rb") as stream:
             digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+QUESTION_FILE = "emocaliber.json"
+
+
+class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A prompt as `core.prompting.Template` has it, with its hash."""
+
+    name: str
+    hash: str
+    prompt: str
+    answer: str
+
+
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an adapter was trained to answer.
+
+    `tasks` maps each task to its labels, in the order of the training data; `max_pixels` is the recipe's limit on what
+    the model sees of a picture, or None; `stage` and `base` name the training stage and the model under the adapter.
+    """
+
+    tasks: dict[str, tuple[str, ...]]
+    prompt: Prompt
+    max_pixels: int | None
+    stage: str
+    base: str
+
+    @property
+    def template(self) -> Template:
+        """The prompt to ask with."""
+        return Template(self.prompt.name, self.prompt.prompt, self.prompt.answer)
+
+
+def question_of(
+    tasks: dict[str, tuple[str, ...]], template: Template, *, max_pixels: int | None, stage: str, base: str
+) -> Question:
+    """The question of a training run."""
+    prompt = Prompt(template.name, template.hash, template.prompt, template.answer)
+    return Question(tasks, prompt, max_pixels, stage, base)
+
+
+def write_question(adapter: str | Path, question: Question) -> None:
+    """Write `emocaliber.json` into the adapter's folder."""
+    text = msgspec.json.format(msgspec.json.encode(question), indent=1) + b"\n"
+    (Path(adapter) / QUESTION_FILE).write_bytes(text)
+
+
+def read_question(adapter: str | Path) -> Question | None:
+    """The question stored in an adapter's folder; None where there is no such file.
+
+    Raises UserError where the file is not as `write_question` writes it, or its prompt no longer has its hash.
+    """
+    path = Path(adapter) / QUESTION_FILE
+    try:
+        question = msgspec.json.decode(path.read_bytes(), type=Question)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as problem:
+        raise UserError(f"{path} cannot be read: {problem.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path}: {problem}; take the file that training wrote beside the adapter") from None
+    if question.template.hash != question.prompt.hash:
+        raise UserError(
+            f"{path}: the prompt was edited after training (its hash is {question.template.hash}, not"
+            f" {question.prompt.hash}); restore the file, or give another prompt with --template"
+        )
+    if not question.tasks:
+        raise UserError(f"{path}: tasks is empty; take the file that training wrote beside the adapter")
+    return question

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emocaliber.reporting.document import Cell, Document, Figure, Panel, Paragraph, Section, Table
-from emocaliber.reporting.html import write_page
+from emocaliber.reporting.pages import write_page
 from emocaliber.reporting.svg import BAND, BLUE, GREY, INK, ORANGE, draw_svg
 from emocaliber.stages.rewards import DRAWN, GRID, Range, Reward, Safety, honest_value, named_reward, safety
 

@@ -12,10 +12,9 @@ from emocaliber.core.files import write_atomically
 from emocaliber.evaluation.reference_methods import CONSTANT
 from emocaliber.evaluation.scorecard import MethodScores, Scores
 from emocaliber.reporting.comparisons import against_constant, constant_of, find_comparison
+from emocaliber.reporting.curves import AGAIN_READING, reliability_reading
 from emocaliber.reporting.document import Block, Document, Gallery, Paragraph, Section
-from emocaliber.reporting.figures.curves import AGAIN_READING, reliability_reading
-from emocaliber.reporting.html import write_page
-from emocaliber.reporting.markdown import write_markdown
+from emocaliber.reporting.pages import write_markdown, write_page
 from emocaliber.reporting.run_sections import beside_baselines, criteria, provenance, training
 from emocaliber.reporting.run_summary import RunSummary
 from emocaliber.reporting.sections import (

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from emocaliber.evaluation.scorecard import MethodScores, Scorecard, Scores
 from emocaliber.reporting.comparisons import difference_table
+from emocaliber.reporting.curves import TRAINING_READING, training_panel
 from emocaliber.reporting.document import Block, Cell, Figure, Panel, Paragraph, Section, Table
-from emocaliber.reporting.figures.curves import TRAINING_READING, training_panel
-from emocaliber.reporting.html import anchor
+from emocaliber.reporting.pages import anchor
 from emocaliber.reporting.run_summary import RunSummary, StageLog
 from emocaliber.reporting.tables import (
     ABSENT,

@@ -13,10 +13,9 @@ from emocaliber.core.files import write_atomically
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import MethodScores, Scorecard, Scores
 from emocaliber.reporting.comparisons import COMPARED, against_constant, constant_of, find_comparison, verdict
+from emocaliber.reporting.curves import AGAIN_READING, reliability_reading
 from emocaliber.reporting.document import Block, Document, Figure, Paragraph, Section
-from emocaliber.reporting.figures.curves import AGAIN_READING, reliability_reading
-from emocaliber.reporting.html import write_page
-from emocaliber.reporting.markdown import render_markdown
+from emocaliber.reporting.pages import render_markdown, write_page
 from emocaliber.reporting.sections import (
     CURVES,
     ambiguity,

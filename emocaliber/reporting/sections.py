@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import Comparison, Curves, Estimate, MethodScores, Scorecard, Scores
 from emocaliber.reporting.comparisons import difference_table
-from emocaliber.reporting.document import Block, Figure, Panel, Paragraph, Section, Tile, Tiles
-from emocaliber.reporting.figures.curves import (
+from emocaliber.reporting.curves import (
     HISTOGRAM_READING,
     RISK_READING,
     TRUSTED_READING,
@@ -23,7 +22,8 @@ from emocaliber.reporting.figures.curves import (
     risk_coverage_panel,
     trusted_panel,
 )
-from emocaliber.reporting.figures.subsets import SUBSETS_READING, subsets_panel
+from emocaliber.reporting.document import Block, Figure, Panel, Paragraph, Section, Tile, Tiles
+from emocaliber.reporting.subset_figures import SUBSETS_READING, subsets_panel
 from emocaliber.reporting.tables import (
     ambiguity_table,
     answered_table,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from emocaliber.core.predictions import Source
 from emocaliber.evaluation.scorecard import Difference, MethodScores, Scores, Settings
 from emocaliber.reporting.comparisons import verdict
+from emocaliber.reporting.curves import inside_band
 from emocaliber.reporting.document import Section, Terms
-from emocaliber.reporting.figures.curves import inside_band
 from emocaliber.reporting.tables import UNDEFINED
 
 FEWEST = 20

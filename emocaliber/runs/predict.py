@@ -25,9 +25,15 @@ from emocaliber.generation.asking_again import in_two_steps
 from emocaliber.generation.harness import Summary, generate
 from emocaliber.generation.readouts import FILES, sources_of
 from emocaliber.generation.shards import Shard, merge
-from emocaliber.models.location import TINY_ADAPTER, TINY_NOTE, check_adapter, check_model
-from emocaliber.models.question import FILE as QUESTION_FILE
-from emocaliber.models.question import Question, read_question
+from emocaliber.models.location import (
+    QUESTION_FILE,
+    TINY_ADAPTER,
+    TINY_NOTE,
+    Question,
+    check_adapter,
+    check_model,
+    read_question,
+)
 from emocaliber.reading import add_reasoning_tags
 from emocaliber.runs.engines import answering, place, with_embedded
 from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings, check_settings, described

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction
-from emocaliber.models.question import read_question
+from emocaliber.models.location import read_question
 
 Floats = npt.NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS, load_image
 from emocaliber.core.prompting import Template, load_template, messages
 from emocaliber.core.samples import Sample
-from emocaliber.models.question import Question, question_of
+from emocaliber.models.location import Question, question_of
 from emocaliber.stages.recipe import Recipe
 
 

@@ -15,7 +15,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
 from emocaliber.core.prompting import load_template
-from emocaliber.models.question import Question
+from emocaliber.models.location import Question
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset, token_lengths, trained_question
 from emocaliber.stages.fast.feature_cache import keep_all, passes, remembering

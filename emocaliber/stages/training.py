@@ -27,7 +27,7 @@ from transformers import (
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import replace_folder
-from emocaliber.models.question import Question, write_question
+from emocaliber.models.location import Question, write_question
 from emocaliber.stages.launch import processes, rank
 from emocaliber.stages.profiling import watch
 from emocaliber.stages.recipe import Recipe

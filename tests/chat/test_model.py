@@ -13,9 +13,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import State
 from emocaliber.core.prompting import load_template
 from emocaliber.core.taxonomy import KAOMOJI_10, MIKELS_8
-from emocaliber.models.location import TINY_ADAPTER, TINY_NOTE
-from emocaliber.models.question import FILE as QUESTION_FILE
-from emocaliber.models.question import question_of, write_question
+from emocaliber.models.location import QUESTION_FILE, TINY_ADAPTER, TINY_NOTE, question_of, write_question
 from emocaliber.reading import REASONING_TAGS, read_response
 from tests.chat.conftest import choice_of
 

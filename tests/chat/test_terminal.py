@@ -13,8 +13,7 @@ import pytest
 from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.terminal import lines_of, printable
 from emocaliber.cli import main
-from emocaliber.models.location import TINY_ADAPTER
-from emocaliber.models.question import FILE as QUESTION_FILE
+from emocaliber.models.location import QUESTION_FILE, TINY_ADAPTER
 from tests.chat.conftest import bomb, noisy_jpeg
 from tests.chat.test_answer import read
 

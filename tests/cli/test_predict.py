@@ -14,8 +14,7 @@ from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.predictions import Prediction, Source, State, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
-from emocaliber.models.location import TINY_ADAPTER
-from emocaliber.models.question import FILE, question_of, write_question
+from emocaliber.models.location import QUESTION_FILE, TINY_ADAPTER, question_of, write_question
 from emocaliber.reading.foreign_outputs import is_table
 
 REFUSED = {
@@ -55,9 +54,9 @@ def test_an_adapter_that_does_not_say_its_question_needs_a_template(
 ) -> None:
     adapter = tmp_path / "adapter"
     shutil.copytree(TINY_ADAPTER, adapter)
-    (adapter / FILE).unlink()
+    (adapter / QUESTION_FILE).unlink()
     assert ask(adapter, tmp_path / "out") == 2
-    assert f"{adapter}: no {FILE} there" in capsys.readouterr().err
+    assert f"{adapter}: no {QUESTION_FILE} there" in capsys.readouterr().err
     assert not (tmp_path / "out" / "responses.jsonl").exists()
 
 

@@ -12,8 +12,7 @@ import pytest
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
-from emocaliber.models.location import TINY_ADAPTER
-from emocaliber.models.question import FILE, question_of, read_question, write_question
+from emocaliber.models.location import QUESTION_FILE, TINY_ADAPTER, question_of, read_question, write_question
 
 QUESTION = question_of(
     {"photos": ("joy", "fear")}, load_template("label"), max_pixels=50_000, stage="label", base="some/model"
@@ -44,16 +43,16 @@ def test_an_adapter_without_the_file_has_no_question(tmp_path: Path, folder: str
 )
 def test_a_changed_file_is_refused_by_name(tmp_path: Path, change: dict[str, object], words: str) -> None:
     write_question(tmp_path, QUESTION)
-    content = json.loads((tmp_path / FILE).read_text()) | change
-    (tmp_path / FILE).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=rf"{FILE}.*{words}"):
+    content = json.loads((tmp_path / QUESTION_FILE).read_text()) | change
+    (tmp_path / QUESTION_FILE).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"{QUESTION_FILE}.*{words}"):
         read_question(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
 def test_what_is_no_json_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(UserError, match=FILE):
+    (tmp_path / QUESTION_FILE).write_bytes(content)
+    with pytest.raises(UserError, match=QUESTION_FILE):
         read_question(tmp_path)
 
 
@@ -66,6 +65,6 @@ def test_the_shipped_adapter_is_asked_as_its_data_is() -> None:
 
 
 def test_reading_it_loads_no_torch() -> None:
-    program = "import sys, emocaliber.models.question, emocaliber.models.location; print('torch' in sys.modules)"
+    program = "import sys, emocaliber.models.location, emocaliber.models.location; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -10,7 +10,7 @@ from emocaliber.evaluation.scorecard import (
     Scorecard,
     TrustedCurve,
 )
-from emocaliber.reporting.figures.curves import (
+from emocaliber.reporting.curves import (
     POINTS,
     histogram_panel,
     inside_band,
@@ -21,7 +21,7 @@ from emocaliber.reporting.figures.curves import (
     training_panel,
     trusted_panel,
 )
-from emocaliber.reporting.figures.subsets import subsets_panel
+from emocaliber.reporting.subset_figures import subsets_panel
 from emocaliber.reporting.svg import PAGE
 from tests.reporting.pages import Page
 

@@ -20,8 +20,7 @@ from emocaliber.reporting.document import (
     Tile,
     Tiles,
 )
-from emocaliber.reporting.html import image_uri, render_html
-from emocaliber.reporting.markdown import escaped, render_markdown
+from emocaliber.reporting.pages import escaped, image_uri, render_html, render_markdown
 from emocaliber.reporting.run_summary import Example
 from emocaliber.reporting.svg import draw_svg
 from tests.reporting.pages import Page

@@ -17,7 +17,7 @@ import yaml
 from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
-from emocaliber.models.question import read_question
+from emocaliber.models.location import read_question
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
 from emocaliber.stages.calibrate.held_out import drawn_rows, kept_step, steps_between

@@ -26,7 +26,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
-from emocaliber.models.question import Question
+from emocaliber.models.location import Question
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
 from emocaliber.stages.calibrate.held_out_metrics import (

@@ -17,7 +17,7 @@ import torch
 from transformers import Trainer
 
 from emocaliber.core.prompting import LEVELS
-from emocaliber.models.question import Question
+from emocaliber.models.location import Question
 from emocaliber.stages.calibrate.held_out import HeldOutCallback
 from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.recipe import Objective, Recipe

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from emocaliber.evaluation.scorecard import Estimate
+from emocaliber.reporting.curves import shortened
 from emocaliber.reporting.document import Panel
-from emocaliber.reporting.figures.curves import shortened
 from emocaliber.reporting.svg import INK, MUTED, draw_svg, series_styles
 
 if TYPE_CHECKING:

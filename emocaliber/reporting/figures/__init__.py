@@ -1,1 +1,0 @@
-"""Drawings of a scorecard: each function gives one panel from values that `emocaliber.evaluation` computed."""
