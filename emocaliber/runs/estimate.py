@@ -220,13 +220,12 @@ def _adapted(recipe: Recipe, model: torch.nn.Module) -> dict[str, tuple[int, int
     """Inputs and outputs of each matrix that LoRA stands beside: none in a projector that learns as a whole."""
     learned = tuple(f"{name}." for name in projectors(model)) if recipe.train_projector else ()
 
-    def whole(name: str) -> bool:
-        return name.startswith(learned) if learned else False
-
     return {
         name: (module.in_features, module.out_features)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and re.fullmatch(recipe.lora_target, name) and not whole(name)
+        if isinstance(module, torch.nn.Linear)
+        and re.fullmatch(recipe.lora_target, name)
+        and not name.startswith(learned)
     }
 
 

@@ -130,16 +130,16 @@ def answer_places(goal: torch.Tensor) -> torch.Tensor:
 
 
 def option_logs(
-    logits: torch.Tensor, whole: torch.Tensor, field: dict[str, torch.Tensor], first: torch.Tensor
+    logits: torch.Tensor, normaliser: torch.Tensor, field: dict[str, torch.Tensor], first: torch.Tensor
 ) -> torch.Tensor:
     """The options' log-probabilities [n, options] from the logits of all tokens [n, few, vocabulary], row n's from
-    place `first` [n, 1] on, and the log of their sum `whole` [n, few].
+    place `first` [n, 1] on, and the log of their sum `normaliser` [n, few].
 
     Normalised over the whole vocabulary: over the options alone, mass could leak to other tokens unpunished.
     """
     rows = torch.arange(len(logits), device=logits.device)[:, None, None]
     places = (field["places"] - first[:, None]).clamp(min=0)
-    steps = logits[rows, places, field["tokens"]].float() - whole[rows, places]
+    steps = logits[rows, places, field["tokens"]].float() - normaliser[rows, places]
     summed: torch.Tensor = (steps * field["counts"]).sum(-1) + field["rest"]
     return summed
 
@@ -154,19 +154,19 @@ class LogSumExp(torch.autograd.Function):
     def forward(ctx: Any, logits: torch.Tensor) -> torch.Tensor:
         """In float32 whatever the logits' type."""
         flat = logits.flatten(0, 1)
-        found = torch.cat([part.float().logsumexp(-1) for part in flat.split(LogSumExp.ROWS)])
-        ctx.save_for_backward(logits, found)
-        return found.view(logits.shape[:2])
+        normaliser = torch.cat([part.float().logsumexp(-1) for part in flat.split(LogSumExp.ROWS)])
+        ctx.save_for_backward(logits, normaliser)
+        return normaliser.view(logits.shape[:2])
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
         """Their softmax, in the logits' type."""
-        logits, found = ctx.saved_tensors
-        back, flat, given = torch.empty_like(logits), logits.flatten(0, 1), gradients[0].flatten()
+        logits, normaliser = ctx.saved_tensors
+        back, flat, upstream = torch.empty_like(logits), logits.flatten(0, 1), gradients[0].flatten()
         parts = zip(flat.split(LogSumExp.ROWS), back.flatten(0, 1).split(LogSumExp.ROWS), strict=True)
         for n, (part, into) in enumerate(parts):
             at = slice(n * LogSumExp.ROWS, n * LogSumExp.ROWS + len(part))
-            into.copy_((part.float() - found[at, None]).exp_().mul_(given[at, None]))
+            into.copy_((part.float() - normaliser[at, None]).exp_().mul_(upstream[at, None]))
         return back
 
 
@@ -232,11 +232,11 @@ class SoftTargetTrainer(SFTTrainer):
         plain: torch.Tensor,
         correct: torch.Tensor,
     ) -> torch.Tensor:
-        first, whole = places[:, :1], LogSumExp.apply(logits)  # type: ignore[no-untyped-call]
-        written = logits.gather(-1, goal.gather(1, places).clamp(min=0).unsqueeze(-1)).squeeze(-1).float() - whole
+        first, normaliser = places[:, :1], LogSumExp.apply(logits)  # type: ignore[no-untyped-call]
+        written = logits.gather(-1, goal.gather(1, places).clamp(min=0).unsqueeze(-1)).squeeze(-1).float() - normaliser
         rows: torch.Tensor = -(written * plain.gather(1, places)).sum(1)
-        rows = rows - (label_field["shares"] * option_logs(logits, whole, label_field, first)).sum(-1)
+        rows = rows - (label_field["shares"] * option_logs(logits, normaliser, label_field, first)).sum(-1)
         if not bool(level_field["has_target"].any()):
             return rows
-        levels = self.level_loss(option_logs(logits, whole, level_field, first), level_field["shares"], correct)
+        levels = self.level_loss(option_logs(logits, normaliser, level_field, first), level_field["shares"], correct)
         return rows + torch.where(level_field["has_target"], levels, 0.0)

@@ -136,8 +136,8 @@ def test_a_table_holds_a_second_panels_votes_and_a_label_that_it_alone_names_is_
 
 
 def test_tasks_about_one_picture_are_one_cluster(tmp_path: Path):
-    asked = {"label": "joy", "candidates": ["joy", "fear"]}
-    lines = [{"image": f"{number // 2}.png", "task": f"task {number % 2}"} | asked for number in range(4)]
+    answer = {"label": "joy", "candidates": ["joy", "fear"]}
+    lines = [{"image": f"{number // 2}.png", "task": f"task {number % 2}"} | answer for number in range(4)]
     (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
     rows = [row for row in read_table(tmp_path / "x.jsonl", Defaults(tmp_path)) if isinstance(row, Row)]
     assert [row.sample.cluster for row in rows] == ["0.png", "0.png", "1.png", "1.png"]

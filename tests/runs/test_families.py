@@ -83,8 +83,8 @@ def test_a_projector_learns_in_every_stage_and_goes_into_the_merged_model(
     for before, after in zip([base, *weights[:-1]], weights, strict=True):
         assert any(not torch.equal(before[name], after[name]) for name in after)
     merged = export(finished_stage(outs[1]), tmp_path / "merged", merge=True, scorecard=None)
-    whole = AutoModelForImageTextToText.from_pretrained(merged, dtype=torch.float32).state_dict()
-    assert all(torch.equal(whole[name], weight) for name, weight in weights[1].items())
+    combined = AutoModelForImageTextToText.from_pretrained(merged, dtype=torch.float32).state_dict()
+    assert all(torch.equal(combined[name], weight) for name, weight in weights[1].items())
 
 
 @pytest.mark.parametrize("family", ["internvl", "qwen3-vl"])

@@ -84,8 +84,8 @@ def test_the_options_share_what_the_model_gives_them_and_no_more(digits: AnswerP
     paths = digits.levels(ANSWER)
     logs, field = chain(paths, 20, 384)
     tokens = digits.tokens(ANSWER)
-    whole = torch.zeros(logs.shape[:2])
-    probabilities = option_logs(logs, whole, field, torch.zeros(1, 1, dtype=torch.long))[0].exp()
+    normaliser = torch.zeros(logs.shape[:2])
+    probabilities = option_logs(logs, normaliser, field, torch.zeros(1, 1, dtype=torch.long))[0].exp()
     assert float(probabilities.sum()) <= 1
     eights = [k for k, text in enumerate(LEVEL_TEXTS) if text.startswith("0.8")]
     steps = [logs[0, 10, tokens[10]], logs[0, 12, tokens[12]], logs[0, 13, tokens[13]]]

@@ -48,9 +48,9 @@ def taught(model: Path, out: Path) -> dict[str, torch.Tensor]:
 def test_the_projector_learns_beside_lora_and_nothing_else_does(model: Path) -> None:
     learner: Any = load_trainable(recipe(), str(model), None)
     names = [name for name, weight in learner.named_parameters() if weight.requires_grad]
-    whole = [name for name in names if "lora_" not in name]
-    assert whole
-    assert {name.partition(".modules_to_save.default")[0].rpartition("model.model.")[2] for name in whole} == {
+    full = [name for name in names if "lora_" not in name]
+    assert full
+    assert {name.partition(".modules_to_save.default")[0].rpartition("model.model.")[2] for name in full} == {
         name.removeprefix("model.") for name in projectors(learner.get_base_model()) if "modules_to_save" not in name
     }
 
@@ -81,7 +81,7 @@ def test_merging_puts_the_learned_projector_in_place(model: Path, tmp_path: Path
     weights = taught(model, tmp_path / "adapter")
     beside: Any = PeftModel.from_pretrained(load_base(recipe(), str(model)), str(tmp_path / "adapter"))
     merged = beside.merge_and_unload().state_dict()
-    assert all(torch.equal(merged[name.removeprefix("base_model.model.")], one) for name, one in weights.items())
+    assert all(torch.equal(merged[name.removeprefix("base_model.model.")], weight) for name, weight in weights.items())
 
 
 def test_an_adapter_without_a_projector_is_not_gone_on_with_where_it_is_to_learn(model: Path, tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_where_the_tower_ends_before_the_projector_its_features_are_kept_and_no_
     learner: Any = load_trainable(recipe(), str(model), None)
     reader = remembering(recipe(), learner, processor, tmp_path)
     assert reader is not None
-    kept = torch.randn(1, 17, 32)  # a class token and 16 patches of one tile
+    pixels = torch.randn(1, 17, 32)  # a class token and 16 patches of one tile
     ids = torch.tensor([[5, *[processor.image_token_id] * 4, 6]])
-    learner(input_ids=ids, pixel_values=kept).logits.sum().backward()
+    learner(input_ids=ids, pixel_values=pixels).logits.sum().backward()
     for wrapper in learned_projectors(learner):
         for weight in wrapper.modules_to_save.parameters():
             assert weight.grad is not None

@@ -32,8 +32,8 @@ class InternVLTower(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The tower's."""
-        found: torch.dtype = self.tower.dtype
-        return found
+        dtype: torch.dtype = self.tower.dtype
+        return dtype
 
     def forward(self, pixel_values: torch.Tensor, **named: Any) -> Any:
         """[tiles, colours, height, width], or kept features."""
@@ -44,8 +44,8 @@ class InternVLTower(nn.Module):
     @torch.inference_mode()
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """What is kept of tiles: [tiles, tokens, width]."""
-        found: torch.Tensor = self.tower(pixel_values=pixels.to(self.dtype)).last_hidden_state
-        return found
+        hidden: torch.Tensor = self.tower(pixel_values=pixels.to(self.dtype)).last_hidden_state
+        return hidden
 
 
 class InternVLFeatures(FeatureProcessor):

@@ -189,10 +189,10 @@ class _Few:
     def gather(self, part: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return arguments if self.places is None else (arguments[0][:, self.places], *arguments[1:])
 
-    def spread(self, part: torch.nn.Module, arguments: tuple[torch.Tensor, ...], found: torch.Tensor) -> torch.Tensor:
+    def spread(self, part: torch.nn.Module, arguments: tuple[torch.Tensor, ...], outputs: torch.Tensor) -> torch.Tensor:
         if self.places is None:
-            return found
-        return found.new_zeros(1, self.tokens, found.shape[-1]).index_copy(1, self.places, found)
+            return outputs
+        return outputs.new_zeros(1, self.tokens, outputs.shape[-1]).index_copy(1, self.places, outputs)
 
 
 def sum_small_lora(model: torch.nn.Module) -> None:
@@ -260,7 +260,7 @@ class _Short:
         base: Any = layer.get_base_layer()
         a: Any = layer.lora_A["default"].weight
         b: Any = layer.lora_B["default"].weight
-        found = base(x)
+        frozen = base(x)
         low = F.linear(x, a)
-        added = torch.addmm(found.flatten(0, -2), low.flatten(0, -2), b.t(), alpha=layer.scaling["default"])
-        return added.view_as(found)
+        added = torch.addmm(frozen.flatten(0, -2), low.flatten(0, -2), b.t(), alpha=layer.scaling["default"])
+        return added.view_as(frozen)

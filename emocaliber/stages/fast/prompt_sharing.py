@@ -203,10 +203,10 @@ class _Sharing(Trainer):
         **named: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         if not self._shares:
-            found: tuple[torch.Tensor, Any, Any] = super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
+            computed: tuple[torch.Tensor, Any, Any] = super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, input_ids, attention_mask, logits_to_keep, batch_size, **named
             )
-            return found
+            return computed
         groups = self._drawn_groups(len(input_ids)) if self._groups is None else self._groups
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "group": groups}
         batch |= {key: named[key] for key in ("mm_token_type_ids", "image_grid_thw", "pixel_values")}

@@ -122,8 +122,8 @@ class FeatureTower(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The tower's."""
-        found: torch.dtype = self.tower.dtype
-        return found
+        dtype: torch.dtype = self.tower.dtype
+        return dtype
 
     def forward(self, hidden_states: torch.Tensor, grid_thw: torch.Tensor, **named: Any) -> Any:
         """[patches, pixels], or [patches, 1, width] of kept features."""

@@ -24,12 +24,12 @@ def pictures() -> list[Image.Image]:
     return [Image.fromarray(random.integers(0, 255, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
 
 
-def asked(processor: Any, images: list[Image.Image]) -> Any:
+def encoded(processor: Any, images: list[Image.Image]) -> Any:
     texts = [
         processor.apply_chat_template(messages(f"Which feeling is it{'?' * n}"), add_generation_prompt=True)
         for n in range(len(images))
     ]
-    return processor(text=texts, images=[[one] for one in images], padding=True, return_tensors="pt")
+    return processor(text=texts, images=[[image] for image in images], padding=True, return_tensors="pt")
 
 
 @pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl", "internvl"])
@@ -37,21 +37,21 @@ def test_the_same_logits_and_the_same_answer_come_from_features_as_from_pixels(f
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
     model.eval()
-    plain = asked(processor, pictures())
+    plain = encoded(processor, pictures())
     with torch.no_grad():
         wanted = model(**plain).logits
         said = model.generate(**plain, max_new_tokens=4, do_sample=False)
         reader = feature_processor(model, processor, tmp_path / "kept", LIMIT)
-        kept = asked(reader, pictures())
-        assert kept.keys() == plain.keys()
-        assert torch.equal(kept["input_ids"], plain["input_ids"])
+        features = encoded(reader, pictures())
+        assert features.keys() == plain.keys()
+        assert torch.equal(features["input_ids"], plain["input_ids"])
         for key in plain.keys() & {"attention_mask", "mm_token_type_ids", "image_grid_thw"}:
-            assert torch.equal(kept[key], plain[key])
-        assert len(kept["pixel_values"]) == len(plain["pixel_values"])
-        assert kept["pixel_values"].dim() == 3, "features, not pixels"
-        torch.testing.assert_close(model(**kept).logits, wanted, rtol=1e-4, atol=1e-4)
+            assert torch.equal(features[key], plain[key])
+        assert len(features["pixel_values"]) == len(plain["pixel_values"])
+        assert features["pixel_values"].dim() == 3, "features, not pixels"
+        torch.testing.assert_close(model(**features).logits, wanted, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(model(**plain).logits, wanted, rtol=1e-4, atol=1e-4)
-        assert torch.equal(model.generate(**kept, max_new_tokens=4, do_sample=False), said)
+        assert torch.equal(model.generate(**features, max_new_tokens=4, do_sample=False), said)
 
 
 def test_a_picture_goes_through_the_tower_once(tmp_path: Path) -> None:
@@ -60,15 +60,15 @@ def test_a_picture_goes_through_the_tower_once(tmp_path: Path) -> None:
     seen: list[int] = []
     tower = vision_holder(model).visual.tower
     tower.register_forward_hook(lambda module, given, made: seen.append(len(given[0])))
-    one, two, *_ = pictures()
-    asked(reader, [one, two, one])
-    asked(reader, [two, one])
+    first, second, *_ = pictures()
+    encoded(reader, [first, second, first])
+    encoded(reader, [second, first])
     assert seen == [sum(frames * rows * columns for _, (frames, rows, columns) in reader.store.places.values())]
 
 
 def test_pictures_that_there_is_no_room_for_go_through_the_tower(tmp_path: Path) -> None:
     model, processor = FAMILIES["qwen2.5-vl"]()
     reader = feature_processor(model, processor, tmp_path / "kept", limit=0)
-    batch = asked(reader, pictures())
+    batch = encoded(reader, pictures())
     assert batch["pixel_values"].dim() == 2
     assert model(**batch).logits.isfinite().all()

@@ -79,8 +79,10 @@ def loss_and_gradients(trainer: SoftTargetTrainer, batch: dict[str, Any]) -> tup
     trainer.model.zero_grad()
     loss = trainer.compute_loss(trainer.model, dict(batch))
     loss.backward()
-    found = {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.grad is not None}
-    return float(loss.detach()), found
+    gradients = {
+        name: weight.grad.clone() for name, weight in trainer.model.named_parameters() if weight.grad is not None
+    }
+    return float(loss.detach()), gradients
 
 
 def processor_keys(batch: dict[str, Any]) -> list[str]:
@@ -183,9 +185,9 @@ def test_in_bfloat16_short_attention_is_that_of_float32_up_to_rounding() -> None
     exact = short_attention(query, key, value, None, 8**-0.5)
     torch.testing.assert_close(exact, wanted.transpose(1, 2))
     few = torch.tensor([[1, 4], [0, 5], [2, 3]])  # asked of each row: it sees no more than when all are asked
-    asked = torch.stack([query[n][:, few[n]] for n in range(3)])
+    chosen = torch.stack([query[n][:, few[n]] for n in range(3)])
     seen = (torch.arange(6) <= few[:, :, None])[:, None]
-    of_few = short_attention(asked, key, value, seen, 8**-0.5)
+    of_few = short_attention(chosen, key, value, seen, 8**-0.5)
     torch.testing.assert_close(of_few, torch.stack([exact[n][few[n]] for n in range(3)]))
     short = short_attention(query.bfloat16(), key.bfloat16(), value.bfloat16(), None, 8**-0.5)
     torch.testing.assert_close(short.float(), exact, rtol=0.05, atol=0.05)

@@ -157,9 +157,9 @@ def test_an_answer_sees_its_own_question_and_itself_alone(family: str) -> None:
     del line["pixel_values"], line["image_grid_thw"]
     model(inputs_embeds=embedded, use_cache=False, **line).logits[0, -4].sum().backward()
     reach = embedded.grad[0].abs().sum(1) > 0
-    asked = batch["input_ids"].shape[1] - 1
-    expected = torch.zeros(2 * asked + 12).bool()
-    expected[asked : 2 * asked] = batch["attention_mask"][2, :-1].bool()
+    length = batch["input_ids"].shape[1] - 1
+    expected = torch.zeros(2 * length + 12).bool()
+    expected[length : 2 * length] = batch["attention_mask"][2, :-1].bool()
     expected[-6:-3] = True
     assert torch.equal(reach, expected)
 
@@ -167,5 +167,5 @@ def test_an_answer_sees_its_own_question_and_itself_alone(family: str) -> None:
 def chat(row: dict[str, Any], processor: Any) -> str:
     text = row["prompt"][0]["content"]
     content: Any = [{"type": "image"}, {"type": "text", "text": text}] if isinstance(text, str) else text
-    asked: dict[str, Any] = {"prompt": [{"role": "user", "content": content}]}
-    return str(apply_chat_template(asked, processor)["prompt"])
+    row: dict[str, Any] = {"prompt": [{"role": "user", "content": content}]}
+    return str(apply_chat_template(row, processor)["prompt"])
