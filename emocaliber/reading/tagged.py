@@ -57,10 +57,11 @@ class Tagged:
             before = self.untagged.read(without_tags(final[: stated.start])) if stated and not spreads else None
             before = before or (self.untagged.read(final[parts[-1].end :]) if stated and not spreads else None)
             return Statement(before.label if before else None, confidence, shares)
-        if len(answers) > 1 and not final[answers[-2].end : answers[-1].start].strip():
+        bare = confidence is None and not spreads
+        if bare and len(answers) > 1 and not final[answers[-2].end : answers[-1].start].strip():
             labels = {self.names.read(each.content, self.response) for each in answers[-2:]}
             if len(labels) > 1 and not any(isinstance(label, State) for label in labels):
-                return Statement(AMBIGUOUS.join(each.content for each in answers[-2:]), confidence, shares)
+                return Statement(AMBIGUOUS.join(each.content for each in answers[-2:]))
         inner = None if confidence is not None or spreads else self._inside(answer.content)
         if inner:
             return inner
