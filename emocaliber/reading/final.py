@@ -120,7 +120,7 @@ def final_answer(text: str, *, ended: bool | None) -> str | None:
     turn = _first_turn(_FENCED.sub("", text) if "```" in text else text)
     if turn is None:
         return None
-    rest = _after_reasoning(turn)
+    rest = _after_reasoning(turn, cut=ended is False)
     if rest is None and ended is not False:
         rest = _answer_at_end(turn[-4000:], announced=ended is None)
     return None if rest is None else _SPECIAL.sub("", _ends(rest))
@@ -190,11 +190,12 @@ def _first_turn(text: str) -> str | None:
     return text[start:]
 
 
-def _after_reasoning(text: str) -> str | None:
+def _after_reasoning(text: str, *, cut: bool) -> str | None:
     """The text without its reasoning; None where some is never closed.
 
-    What precedes a block of reasoning is a draft and is dropped with it, unless it holds a complete answer or nothing
-    follows: such a block explains the answer. A closing tag alone belongs to a block that the prompt opened.
+    What precedes a block of reasoning is a draft and is dropped with it, unless it holds a complete answer, or nothing
+    follows in a response that was not cut: such a block explains the answer. A closing tag alone belongs to a block
+    that the prompt opened.
     """
     pattern, ends = _reasoning(tuple(REASONING_TAGS))
     segments: list[str] = []
@@ -217,7 +218,7 @@ def _after_reasoning(text: str) -> str | None:
             inside = name
     if not inside:
         rest = "".join([*segments, text[start:]])
-        return rest if rest.strip() else draft
+        return rest if rest.strip() or cut else draft
     rest = text[stray:]
     return None if stray < 0 or any(_canonical(tag[0]) not in ends for tag in pattern.finditer(rest)) else rest
 

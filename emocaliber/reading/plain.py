@@ -20,7 +20,11 @@ _MATHS = re.compile(r"\\[()\[\],;!]|\\(?=[%$#_])|\$")
 _TAG_AS_NAME = re.compile(r"<(answer|emotion|label|confidence|probability)>\s?[:=]", re.IGNORECASE)
 _NO_TAGS = re.compile(r"</?(?!answer|confidence|distribution)[a-z][\w:-]{0,30}(?:\s[^<>]{0,100})?/?>", re.IGNORECASE)
 _NEXT_QUESTION = re.compile(r"\n[ #*]{0,5}(?:Question|Q|Instruction|Input|Prompt)\b[^\n:：]{0,10}[:：]", re.IGNORECASE)
-_SUPPOSED_FORM = re.compile(r"\b[Ii]f\b[^.\n]{1,120}\bwould\b[^\n]{0,80}:\s{0,3}\n")
+_SUPPOSED_FORM = re.compile(
+    r"\b[Ii]f\b(?! (?:[Ii] (?:had|have|must|need|am|were (?:forced|pressed|asked|to))|forced|pressed|asked|required)\b)"
+    r"[^.\n]{1,120}\bwould\b[^\n]{0,80}:\s{0,3}\n"
+)
+"""Not "if I had to choose, I would say:", which an answer follows."""
 _ASKED = re.compile(r"\bhow (?:sure|confident|certain) (?:am i|i am|are you)\b[^?\n]{0,40}[?:]", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"([\w:-]{1,30})\s?=\s?(?:\"([^\"<>\n]{0,100})\"|'([^'<>\n]{0,100})')")
 _ELEMENT = re.compile(

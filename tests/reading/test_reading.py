@@ -266,3 +266,21 @@ def test_an_unreadable_label_keeps_the_stated_confidence() -> None:
 def test_a_repeated_key_with_two_labels_is_ambiguous() -> None:
     text = '{"emotion": "joy", "emotion": "awe", "confidence": 0.5}'
     assert read_response(text, EMOTIONS).state == State.AMBIGUOUS_LABEL
+
+
+@pytest.mark.parametrize("opening", ["If I had to choose, I would say:", "If forced to choose, my answer would be:"])
+def test_what_a_model_says_when_it_has_to_choose_is_its_answer(opening: str) -> None:
+    reading = read_response(f"{opening}\nEmotion: joy\nConfidence: 0.7", ["joy", "fear"])
+    assert (reading.label, reading.confidence) == ("joy", 0.7)
+
+
+def test_the_form_of_an_answer_that_is_only_supposed_is_none() -> None:
+    text = "I see no face. If there were one, I would reply in this form:\n\nEmotion: joy\nConfidence: 0.9"
+    assert read_response(text, ["joy", "fear"]).label is None
+
+
+@pytest.mark.parametrize(("finish", "label"), [("stop", "joy"), (None, "joy"), ("length", None)])
+def test_what_stands_before_reasoning_is_the_answer_only_where_none_can_follow(
+    finish: str | None, label: str | None
+) -> None:
+    assert read_response("joy\n<think>a smile</think>", ["joy", "fear"], finish_reason=finish).label == label
