@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emocaliber.evaluation.calibration import classwise_ece, debiased_l2, ece, reliability_curve
     from emocaliber.evaluation.classification import accuracy, f1_scores
     from emocaliber.evaluation.counts import count_rows
+    from emocaliber.evaluation.disagreement import distce, entce, entropy_rank_correlation, rankcs
     from emocaliber.evaluation.discrimination import auroc, average_precision, rank_correlation
     from emocaliber.evaluation.distributional import agreement, bhattacharyya, hellinger, jensen_shannon, kl
     from emocaliber.evaluation.proper_scores import brier_score, brier_skill, corp, log_score
@@ -45,7 +46,10 @@ __all__ = [
     "count_rows",
     "coverage_at_risk",
     "debiased_l2",
+    "distce",
     "ece",
+    "entce",
+    "entropy_rank_correlation",
     "excess_aurc",
     "f1_scores",
     "hellinger",
@@ -54,6 +58,7 @@ __all__ = [
     "log_score",
     "prr",
     "rank_correlation",
+    "rankcs",
     "reliability_curve",
     "risk_at_coverage",
     "risk_threshold",
@@ -75,6 +80,12 @@ _NAMES = {  # of each module; imported at first use, so that a caller of the sui
         "f1_scores",
     ),
     "counts": ("count_rows",),
+    "disagreement": (
+        "distce",
+        "entce",
+        "entropy_rank_correlation",
+        "rankcs",
+    ),
     "discrimination": (
         "auroc",
         "average_precision",

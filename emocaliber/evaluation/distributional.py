@@ -35,32 +35,32 @@ def distribution(values: ArrayLike, name: str) -> FloatArray:
 
 def bhattacharyya(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """sum of sqrt(y p), (n,), in [0, 1]; 1 where the two are identical."""
-    y, p = _pair(annotators, predicted)
+    y, p = paired(annotators, predicted)
     return np.asarray(np.minimum(np.sqrt(y * p).sum(-1), 1.0))
 
 
 def hellinger(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """sqrt(1 - Bhattacharyya), (n,), in [0, 1]."""
-    y, p = _pair(annotators, predicted)
+    y, p = paired(annotators, predicted)
     return np.asarray(np.sqrt(np.sum((np.sqrt(y) - np.sqrt(p)) ** 2, -1) / 2))
 
 
 def jensen_shannon(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """Jensen–Shannon divergence in bits, (n,), in [0, 1]."""
-    y, p = _pair(annotators, predicted)
+    y, p = paired(annotators, predicted)
     middle = (y + p) / 2
     return np.asarray(np.clip((rel_entr(y, middle) + rel_entr(p, middle)).sum(-1) / (2 * np.log(2)), 0.0, 1.0))
 
 
 def kl(annotators: ArrayLike, predicted: ArrayLike, *, clip: float = 0.001) -> FloatArray:
     """KL(annotators || predicted) in nats, (n,), with predicted shares below `clip` raised to it; at most -ln(clip)."""
-    y, p = _pair(annotators, predicted)
+    y, p = paired(annotators, predicted)
     return np.asarray(np.maximum((xlogy(y, y) - xlogy(y, np.maximum(p, clip))).sum(-1), 0.0))
 
 
 def squared_residual(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
     """sum of (y - p)², (n,), in [0, 2]."""
-    y, p = _pair(annotators, predicted)
+    y, p = paired(annotators, predicted)
     return np.asarray(((y - p) ** 2).sum(-1))
 
 
@@ -178,7 +178,8 @@ def distribution_family(
     return MetricFamily(rows, codes, len(distinct), statistic)
 
 
-def _pair(annotators: ArrayLike, predicted: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def paired(annotators: ArrayLike, predicted: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Both as float arrays. Raises ValueError where their shapes differ."""
     y, p = np.asarray(annotators, np.float64), np.asarray(predicted, np.float64)
     if y.shape != p.shape:
         raise ValueError(f"annotators are {y.shape}, predictions {p.shape}; both need the same rows and labels")

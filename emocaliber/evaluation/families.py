@@ -1,8 +1,8 @@
 """Metric families: what is measured on a set of rows, as statistics of counts of cells.
 
-There are four families, because what makes two rows alike differs: confidences (here: a few distinct values), labels
-(`classification`), distributions (`distributional`) and token probabilities (`discrimination`). A statistic gives named
-values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` resamples the counts.
+There are a few families, because what makes two rows alike differs: confidences (here: a few distinct values), labels
+(`classification`), distributions (`distributional`, `disagreement`) and token probabilities (`discrimination`). A
+statistic gives named values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` resamples the counts.
 
     families = metric_families(table, rows, ["FI-8"], suite, thresholds={}, settings=DEFAULTS)
     families["confidence"].statistic(counts)["headline.ece"]
@@ -19,6 +19,7 @@ from emocaliber.core.prediction_table import PredictionTable
 from emocaliber.evaluation import (
     calibration,
     classification,
+    disagreement,
     discrimination,
     distributional,
     proper_scores,
@@ -81,14 +82,19 @@ def metric_families(
         families["label"] = replace(label, weight=table.weights(rows))
     if votes is not None and distributions is not None and np.isfinite(distributions[rows[voted]]).any():
         inside, columns = rows[voted], label_codes(table, suite, tasks)
+        shares, answered = distributions[inside][:, columns], usable[voted]
         labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
+        labels = labels[table.task.codes[inside]]
         families["distribution"] = distributional.distribution_family(
             inside,
             votes[inside][:, columns],
-            distributions[inside][:, columns],
-            usable[voted],
-            labels[table.task.codes[inside]],
+            shares,
+            answered,
+            labels,
             clip=settings.log_clip,
+        )
+        families["disagreement"] = disagreement.disagreement_family(
+            inside, votes[inside][:, columns], shares, answered, labels
         )
     both = usable & np.isfinite(table.probability[rows])
     if both.sum() > 1:

@@ -71,6 +71,12 @@ METRICS: dict[str, Metric] = {
     "jensen_shannon": Metric("Jensen–Shannon divergence (bits)", "lower"),
     "kl": Metric("KL from annotators (nats)", "lower"),
     "r2": Metric("R² of the distribution", "higher"),
+    # disagreement: the same, as Baan et al. 2022 measure it
+    "distce": Metric("DistCE (distance to annotators' shares)", "lower"),
+    "entce": Metric("EntCE (entropy minus annotators', nats)", "none"),
+    "entce_absolute": Metric("EntCE, absolute (nats)", "lower"),
+    "rankcs": Metric("RankCS (annotators' ranking met)", "higher"),
+    "entropy_rank_correlation": Metric("Rank correlation of entropies", "higher"),
     # discrimination: the confidence against the label's token probability
     "alignment_rank_correlation": Metric("Rank correlation with token probability", "higher"),
     "alignment_mean_gap": Metric("Mean gap to token probability", "none"),

@@ -25,6 +25,7 @@ from emocaliber.reporting.curves import (
 from emocaliber.reporting.document import Block, Figure, Panel, Paragraph, Section, Tile, Tiles
 from emocaliber.reporting.subset_figures import SUBSETS_READING, subsets_panel
 from emocaliber.reporting.tables import (
+    DISAGREEMENT,
     ambiguity_table,
     answered_table,
     display_name,
@@ -41,6 +42,13 @@ from emocaliber.reporting.tables import (
 CURVES = 6
 """At most this many methods in a figure: more cannot be told apart."""
 
+DISTRIBUTIONS = (
+    "The predicted distribution against the annotators’ (Baan et al. 2022). DistCE: the share of the probability that"
+    " would have to be moved to another label. EntCE: entropy of the prediction minus that of the annotators; below 0,"
+    " the model is surer than people are. RankCS: how often the labels are in the annotators’ order. Rank correlation"
+    " of entropies: whether the model is unsure where people differ (1 always, 0 never). With few annotators a perfect"
+    " model has a DistCE and an EntCE above 0 too: compare methods on the same votes."
+)
 SUBSET_METRICS = ("accuracy", "ece", "brier")
 _INTERVALS = {"bca": "BCa", "percentile": "percentile"}
 
@@ -139,7 +147,11 @@ def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
         "Where several annotators labelled a sample, agreement is the share of them who chose the predicted label. A"
         " confidence can be calibrated to the majority label or to the next annotator’s, but not to both."
     )
-    return Section("By annotator agreement", [words, *tables]) if tables else None
+    blocks: list[Block] = [words, *tables]
+    every = methods[0].find("all")
+    if set(DISAGREEMENT) & set(every.headline):
+        blocks += [Paragraph(DISTRIBUTIONS), headline_table(methods, every, DISAGREEMENT, answered=False)]
+    return Section("By annotator agreement", blocks) if tables else None
 
 
 def second_panel(methods: Sequence[MethodScores], subset: Scores) -> Section | None:

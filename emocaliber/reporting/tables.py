@@ -23,6 +23,7 @@ COLUMNS = ("accuracy", "weighted_f1", "ece", "brier", "brier_skill", "auroc", "a
 """The metrics of the short tables; the long one has all."""
 
 AMBIGUITY = ("accuracy", "mean_confidence", "ece", "brier", "agreement", "agreement_brier", "agreement_ece")
+DISAGREEMENT = ("distce", "entce", "entce_absolute", "rankcs", "entropy_rank_correlation")
 SECOND_PANEL = tuple(name for name in METRICS if name.startswith("second_panel_"))
 UNDEFINED = "undefined"
 ABSENT = Cell("n/a")
