@@ -1,4 +1,5 @@
-"""A recalibrator as a JSON file: what is mapped, the maps, and hashes of the rows that they were fitted on.
+"""A recalibrator, or prediction sets, as a JSON file: what is mapped, the maps, and hashes of the rows they were fitted
+on.
 
 emocaliber recalibrate fit calibration.jsonl --out map.json
 emocaliber recalibrate apply map.json predictions.jsonl --out recalibrated.jsonl
@@ -9,17 +10,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from emocaliber.calibration.fit import KINDS, Kind, Recalibrator, Signal
 from emocaliber.calibration.maps import Beta, Isotonic, Map, Platt, Temperature
+from emocaliber.calibration.sets import FORMAT as SETS_FORMAT
+from emocaliber.calibration.sets import SetMap
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction, Share
 
 FORMAT = "emocaliber recalibration 2"
+_Schema = TypeVar("_Schema", bound=msgspec.Struct)
+
+
+class _Format(msgspec.Struct):
+    """The key that every file has."""
+
+    format: str
 
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -56,16 +66,27 @@ def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction
     write_atomically(path, [msgspec.json.format(msgspec.json.encode(file), indent=1), b"\n"])
 
 
+def write_sets(path: Path, fitted: SetMap) -> None:
+    """Write the sets' file, in full or not at all."""
+    write_atomically(path, [msgspec.json.format(msgspec.json.encode(fitted), indent=1), b"\n"])
+
+
+def read_sets(path: Path) -> SetMap:
+    """The sets of a file. Raises UserError naming file and key."""
+    return _decoded(path, SetMap, SETS_FORMAT, "--map sets")
+
+
+def holds_format(path: Path, format: str) -> bool:
+    """Whether the file says that it is of this format; False where it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Format).format == format
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
 def read_map(path: Path) -> tuple[Recalibrator, frozenset[str]]:
     """The maps of a file, and the hashes of the rows they were fitted on. Raises UserError naming file and key."""
-    try:
-        file = msgspec.json.decode(path.read_bytes(), type=File)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}; write it anew with `emocaliber recalibrate fit`") from None
-    if file.format != FORMAT:
-        raise UserError(f"{path}: its 'format' is {file.format!r}, this version reads {FORMAT!r}; fit it anew")
+    file = _decoded(path, File, FORMAT)
     tasks = {task: _map(path, f"tasks.{task}", curve, file.kind) for task, curve in file.tasks.items()}
     overall = _map(path, "overall", file.overall, file.kind)
     return Recalibrator(file.signal, file.kind, overall, tasks), frozenset(file.fitted_on)
@@ -75,6 +96,21 @@ def row_hash(row: Prediction, content: str = "") -> str:
     """What marks a row as fitted on: 16 hex digits of its task and id, and of its file's content where its id is no
     more than a line's number."""
     return hashlib.sha256(f"{content}{row.task}\0{row.id}".encode()).hexdigest()[:16]
+
+
+def _decoded(path: Path, schema: type[_Schema], format: str, option: str = "") -> _Schema:
+    """A file's content. Raises UserError where it is of another format, or not as it should be."""
+    anew = f"write it anew with `emocaliber recalibrate fit{' ' * bool(option)}{option}`"
+    try:
+        content = path.read_bytes()
+        stated = msgspec.json.decode(content, type=_Format).format
+        if stated != format:
+            raise UserError(f"{path}: its 'format' is {stated!r}, this reads {format!r}; {anew}")
+        return msgspec.json.decode(content, type=schema)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}; {anew}") from None
 
 
 def _curve(fitted: Map, rows: int) -> Curve:

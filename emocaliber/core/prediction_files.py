@@ -1,7 +1,7 @@
 """Prediction rows as Parquet, CSV or JSON Lines, by the file's name, written and read as a stream.
 
-Columns are the keys of Prediction. In Parquet votes and distributions are lists of a label and its number, in CSV
-they are JSON; what a row lacks is null or empty.
+Columns are the keys of Prediction, of which a file may lack those with a default. In Parquet votes and distributions
+are lists of a label and its number, in CSV they are JSON; what a row lacks is null or empty.
 
     write_rows(Path("answers.parquet"), rows)
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from emocaliber.core.files import open_text, write_atomically
 from emocaliber.core.predictions import Prediction, checked, to_line
 
 KEYS = tuple(field.name for field in msgspec.structs.fields(Prediction))
+_REQUIRED = frozenset(field.name for field in msgspec.structs.fields(Prediction) if field.required)
 GROUP = 10_000
 """Rows in a row group, and at a time in memory."""
 _NUMBERS = {
@@ -31,13 +32,19 @@ _NUMBERS = {
     "distribution": ("share", pa.float64()),
     "second_votes": ("count", pa.int64()),
 }
-_PLAIN = {"confidence": (float, pa.float64()), "probability": (float, pa.float64()), "raters": (int, pa.int64())}
+_PLAIN = dict.fromkeys(
+    ("confidence", "probability", "set_coverage", "doubt_people", "doubt_unfamiliar"), (float, pa.float64())
+) | {"raters": (int, pa.int64())}
+_LABELS = "prediction_set"
+_JSON = (*_NUMBERS, _LABELS)
+_NULLABLE = ("truth", "predicted", "set_holds", "reason", *_PLAIN, *_JSON)
 _TYPES = dict.fromkeys(KEYS, pa.string()) | {key: kind for key, (_, kind) in _PLAIN.items()}
 SCHEMA = pa.schema(
     _TYPES
     | {key: pa.list_(pa.struct([("label", pa.string()), (name, kind)])) for key, (name, kind) in _NUMBERS.items()}
+    | {_LABELS: pa.list_(pa.string())}
 )
-HEADER = ",".join(KEYS)
+LONGEST_HEADER = len(",".join(KEYS)) + 2
 
 
 def write_rows(path: Path, rows: Iterable[Prediction]) -> None:
@@ -50,13 +57,17 @@ def write_rows(path: Path, rows: Iterable[Prediction]) -> None:
 def is_columnar(path: Path) -> bool:
     """Whether the file holds prediction rows as Parquet or CSV, as `write_rows` writes them."""
     with open_text(path) as file:
-        head = file.readline(len(HEADER) + 2)
+        head = file.readline(LONGEST_HEADER)
     if not head.startswith(b"PAR1"):
-        return head.rstrip(b"\r\n") == HEADER.encode()
+        return _are_keys(head.rstrip(b"\r\n").decode(errors="replace").split(","))
     try:
-        return set(pq.read_schema(path).names) == set(KEYS)
+        return _are_keys(pq.read_schema(path).names)
     except pa.ArrowException:
         return False
+
+
+def _are_keys(names: Sequence[str]) -> bool:
+    return len(set(names)) == len(names) and set(KEYS) >= set(names) >= _REQUIRED
 
 
 def parquet_rows(path: Path) -> int:
@@ -74,7 +85,7 @@ def read_columnar(path: Path) -> Iterator[tuple[int, Prediction]]:
     records = _parquet_records(path) if path.open("rb").read(4) == b"PAR1" else _csv_records(path)
     for number, record in enumerate(records, 1):
         try:
-            yield number, msgspec.convert({key: record[key] for key in KEYS}, Prediction)
+            yield number, msgspec.convert(record, Prediction)
         except msgspec.ValidationError as problem:
             raise UserError(f"{path}, row {number}: {problem}; write the file anew with `emocaliber predict`") from None
 
@@ -84,7 +95,7 @@ def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
         for batch in file.iter_batches(GROUP, use_threads=False):
             for record in batch.to_pylist():
                 for key, (name, _) in _NUMBERS.items():
-                    if record[key] is not None:
+                    if record.get(key) is not None:
                         record[key] = {entry["label"]: entry[name] for entry in record[key]}
                 yield record
 
@@ -93,12 +104,12 @@ def _csv_records(path: Path) -> Iterator[dict[str, Any]]:
     with open_text(path) as file:
         for record in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")):
             values: dict[str, Any] = dict(record)
-            for key in ("truth", "predicted", *_PLAIN, *_NUMBERS):
+            for key in values.keys() & _NULLABLE:
                 values[key] = values[key] or None
             for key, (number, _) in _PLAIN.items():
-                values[key] = None if values[key] is None else number(values[key])
-            for key in _NUMBERS:
-                values[key] = None if values[key] is None else msgspec.json.decode(values[key])
+                values[key] = None if values.get(key) is None else number(values[key])
+            for key in _JSON:
+                values[key] = None if values.get(key) is None else msgspec.json.decode(values[key])
             yield values
 
 
@@ -112,7 +123,7 @@ def _csv(rows: Iterable[Prediction]) -> Iterator[bytes]:
     writer.writerow(KEYS)
     for row in rows:
         values = msgspec.structs.asdict(checked(row))
-        for key in _NUMBERS:
+        for key in _JSON:
             values[key] = None if values[key] is None else msgspec.json.encode(values[key]).decode()
         writer.writerow(values.values())
         if text.tell() > GROUP:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.core.predictions import Prediction, Reason, Source, State
 
 STATES = tuple(State)
 SOURCES = tuple(Source)
+REASONS = tuple(Reason)
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class PredictionTable:
     `ids` (n,) are unique. `truth` and `predicted` (n,) index `labels` (in alphabetical order), predicted -1 for none;
     `confidence` and `probability` (n,) are NaN where missing; `states` and `sources` index STATES and SOURCES.
     `votes`, `second_votes` and `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0,
-    one without a distribution all NaN; None where no row has any. `raters` (n,) is NaN where not said. In a tally each
-    row stands for `weight` (n,) rows that are alike, and `cluster` is a group of clusters.
+    one without a distribution all NaN; None where no row has any. `raters` (n,) is NaN where not said. `sets` (n, L) is
+    1 where a prediction set holds the label and 0 where not, and all NaN for a row without a set, whose `promises` (n,)
+    is NaN; `doubts` (n, 2) are those about people and about unfamiliar pictures, and `reasons` (n,) index REASONS, -1
+    for none; all three are None where no row has any. In a tally each row stands for `weight` (n,) rows that are alike,
+    and `cluster` is a group of clusters.
     """
 
     method: str
@@ -63,6 +67,10 @@ class PredictionTable:
     second_votes: NDArray[np.float64] | None = None
     raters: NDArray[np.float64] | None = None
     weight: NDArray[np.int64] | None = None
+    sets: NDArray[np.float64] | None = None
+    promises: NDArray[np.float64] | None = None
+    doubts: NDArray[np.float64] | None = None
+    reasons: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,6 +113,10 @@ class PredictionTable:
             second_votes=None if self.second_votes is None else self.second_votes[rows],
             raters=None if self.raters is None else self.raters[rows],
             weight=self.weights(rows),
+            sets=None if self.sets is None else self.sets[rows],
+            promises=None if self.promises is None else self.promises[rows],
+            doubts=None if self.doubts is None else self.doubts[rows],
+            reasons=None if self.reasons is None else self.reasons[rows],
         )
 
     def usable(self) -> NDArray[np.bool_]:
@@ -144,26 +156,31 @@ class _Codes:
 
 _STATE_CODES = {state: code for code, state in enumerate(STATES)}
 _SOURCE_CODES = {source: code for code, source in enumerate(SOURCES)}
+_REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
 
 
 class _Shares:
     """Numbers per label for some of the rows, gathered sparsely."""
 
     def __init__(self) -> None:
+        self.present = array("i")
         self.rows, self.columns, self.values = array("i"), array("i"), array("d")
 
     def append(self, row: int, shares: dict[int, float]) -> None:
+        self.present.append(row)
         for label, value in shares.items():
             self.rows.append(row)
             self.columns.append(label)
             self.values.append(value)
 
     def matrix(self, shape: tuple[int, int], place: NDArray[np.int32], missing: float) -> NDArray[np.float64] | None:
-        if not self.rows:
+        if not self.present:
             return None
-        rows = np.frombuffer(self.rows, np.int32)
         matrix = np.full(shape, missing)
-        matrix[rows] = 0.0
+        matrix[np.frombuffer(self.present, np.int32)] = 0.0
+        if not self.rows:
+            return matrix
+        rows = np.frombuffer(self.rows, np.int32)
         matrix[rows, place[np.frombuffer(self.columns, np.int32)]] = np.frombuffer(self.values, np.float64)
         return matrix
 
@@ -188,6 +205,10 @@ class _Columns:
     distributions: _Shares = field(default_factory=_Shares)
     second_votes: _Shares = field(default_factory=_Shares)
     raters: array[float] = field(default_factory=lambda: array("d"))
+    sets: _Shares = field(default_factory=_Shares)
+    promises: array[float] = field(default_factory=lambda: array("d"))
+    doubts: array[float] = field(default_factory=lambda: array("d"))
+    reasons: array[int] = field(default_factory=lambda: array("b"))
 
     def append(self, row: Prediction) -> None:
         self.ids.append(row.id)
@@ -209,6 +230,12 @@ class _Columns:
         if row.distribution is not None:
             shares = {self._label(name): share for name, share in row.distribution.items()}
             self.distributions.append(len(self.ids) - 1, shares)
+        if row.prediction_set is not None:
+            self.sets.append(len(self.ids) - 1, {self._label(name): 1.0 for name in row.prediction_set})
+        self.promises.append(np.nan if row.set_coverage is None else row.set_coverage)
+        for doubt in (row.doubt_people, row.doubt_unfamiliar):
+            self.doubts.append(np.nan if doubt is None else doubt)
+        self.reasons.append(-1 if row.reason is None else _REASON_CODES[row.reason])
 
     def _label(self, name: str) -> int:
         return self.labels.setdefault(name, len(self.labels))
@@ -220,6 +247,8 @@ class _Columns:
         place[[self.labels[name] for name in labels]] = np.arange(len(labels))
         place[-1] = -1
         shape = (len(self.ids), len(labels))
+        doubts = np.frombuffer(self.doubts, np.float64).reshape(-1, 2)
+        reasons = np.frombuffer(self.reasons, np.int8)
         return PredictionTable(
             self.method,
             np.array(self.ids, dtype=np.dtypes.StringDType()),
@@ -237,6 +266,10 @@ class _Columns:
             self.distributions.matrix(shape, place, np.nan),
             self.second_votes.matrix(shape, place, 0.0),
             np.frombuffer(self.raters, np.float64),
+            sets=self.sets.matrix(shape, place, np.nan),
+            promises=np.frombuffer(self.promises, np.float64) if self.sets.present else None,
+            doubts=doubts if np.isfinite(doubts).any() else None,
+            reasons=reasons if (reasons >= 0).any() else None,
         )
 
     def _refuse_repeated_ids(self) -> None:

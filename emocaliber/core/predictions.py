@@ -53,8 +53,24 @@ class Source(StrEnum):
     CONSTANT = "constant"
 
 
+class Held(StrEnum):
+    """What a prediction set promises to hold: the label, or the answer of a rater drawn from those who vote."""
+
+    LABEL = "label"
+    RATER = "rater"
+
+
+class Reason(StrEnum):
+    """What a row's doubt comes from: nothing, people who differ about such a picture, or a picture unlike those that
+    were learned from."""
+
+    CLEAR = "clear"
+    AMBIGUOUS = "ambiguous"
+    UNFAMILIAR = "unfamiliar"
+
+
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One row per sample. In a file every key but the last five must be there, and no other may.
+    """One row per sample. In a file every key without a default must be there, and none but these may.
 
     `truth` is the dominant label, None where nobody gave one, `votes` the rater counts per label; `predicted` is None
     where no label could be read, and `confidence`, in [0, 1], is None where none could be read; `state` says why: "ok"
@@ -63,6 +79,10 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     made the row, `group` (may be "") the part of a suite it belongs to, `cluster` what is resampled together. `raters`
     is how many answered `votes`, where some named none of the labels; `second_votes` are all answers of a second panel
     on the same picture.
+
+    `prediction_set` holds what `set_holds` names with probability `set_coverage` (see calibration.sets); it may be
+    empty. `doubt_people` and `doubt_unfamiliar` are two reasons for doubt, and `reason` the one that decides (see
+    calibration.doubt).
     """
 
     id: str
@@ -80,6 +100,12 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     probability: Share | None = None
     raters: Count | None = None
     second_votes: dict[str, Count] | None = None
+    prediction_set: tuple[str, ...] | None = None
+    set_coverage: Share | None = None
+    set_holds: Held | None = None
+    doubt_people: Share | None = None
+    doubt_unfamiliar: Share | None = None
+    reason: Reason | None = None
 
 
 _MEND = (
@@ -149,14 +175,15 @@ def _problem(row: Prediction) -> str | None:
     """What the schema cannot say."""
     if row.state is State.OK and (row.predicted is None or row.confidence is None):
         return "'state' is 'ok', but 'predicted' or 'confidence' is null; name the state that says what is missing"
-    if row.votes is not None and not any(row.votes.values()):
-        return "'votes' holds no vote; leave the key out"
-    if row.second_votes is not None and not any(row.second_votes.values()):
-        return "'second_votes' holds no vote; leave the key out"
+    for key, votes in (("votes", row.votes), ("second_votes", row.second_votes)):
+        if votes is not None and not any(votes.values()):
+            return f"'{key}' holds no vote; leave the key out"
     if row.raters is not None and row.raters < max((row.votes or {}).values(), default=0):
         return f"{row.raters} 'raters' cannot have given the 'votes'"
     if row.distribution is not None and not any(row.distribution.values()):
         return "'distribution' has no positive share; leave the key out"
+    if len(set(row.prediction_set or ())) < len(row.prediction_set or ()):
+        return "'prediction_set' names a label twice; name each once"
     return None
 
 

@@ -1,8 +1,9 @@
 """Metric families: what is measured on a set of rows, as statistics of counts of cells.
 
-There are a few families, because what makes two rows alike differs: confidences (here: a few distinct values), labels
-(`classification`), distributions (`distributional`, `disagreement`) and token probabilities (`discrimination`). A
-statistic gives named values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals` resamples the counts.
+There are several families, because what makes two rows alike differs: confidences (here: a few distinct values), labels
+(`classification`), distributions (`distributional`, `disagreement`), token probabilities (`discrimination`) and
+prediction sets. A statistic gives named values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals`
+resamples the counts.
 
     families = metric_families(table, rows, ["FI-8"], suite, thresholds={}, settings=DEFAULTS)
     families["confidence"].statistic(counts)["headline.ece"]
@@ -22,6 +23,7 @@ from emocaliber.evaluation import (
     disagreement,
     discrimination,
     distributional,
+    prediction_sets,
     proper_scores,
     selective,
     smooth,
@@ -95,6 +97,16 @@ def metric_families(
         )
         families["disagreement"] = disagreement.disagreement_family(
             inside, votes[inside][:, columns], shares, answered, labels
+        )
+    if table.sets is not None and table.promises is not None and np.isfinite(table.sets[rows]).any():
+        labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
+        families["sets"] = prediction_sets.set_family(
+            rows,
+            table.sets[rows],
+            truth,
+            votes[rows] if votes is not None and voted.all() else None,
+            table.promises[rows],
+            labels[table.task.codes[rows]],
         )
     both = usable & np.isfinite(table.probability[rows])
     if both.sum() > 1:

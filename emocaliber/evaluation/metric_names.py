@@ -77,6 +77,14 @@ METRICS: dict[str, Metric] = {
     "entce_absolute": Metric("EntCE, absolute (nats)", "lower"),
     "rankcs": Metric("RankCS (annotators' ranking met)", "higher"),
     "entropy_rank_correlation": Metric("Rank correlation of entropies", "higher"),
+    # prediction_sets
+    "set_promise": Metric("Promised coverage of sets", "none"),
+    "set_coverage": Metric("Coverage of sets", "none"),
+    "set_rater_coverage": Metric("Coverage of raters' answers", "none"),
+    "set_size": Metric("Mean set size", "lower"),
+    "set_singletons": Metric("Sets of one label", "none"),
+    "set_empty": Metric("Empty sets", "none"),
+    "set_singleton_accuracy": Metric("Accuracy of sets of one label", "higher"),
     # discrimination: the confidence against the label's token probability
     "alignment_rank_correlation": Metric("Rank correlation with token probability", "higher"),
     "alignment_mean_gap": Metric("Mean gap to token probability", "none"),

@@ -26,7 +26,7 @@ from emocaliber.evaluation.scorecard import Comparison, Difference, Estimate, Se
 from emocaliber.evaluation.subsets import MethodRows, Subset, subsets
 from emocaliber.evaluation.suite import Suite
 
-COMPARED = ("confidence", "label", "distribution", "disagreement", "second panel")
+COMPARED = ("confidence", "label", "distribution", "disagreement", "second panel", "sets")
 """The families of which differences are taken."""
 Families = dict[str, MetricFamily]
 

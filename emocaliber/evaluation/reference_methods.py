@@ -121,4 +121,8 @@ def _with_confidence(
         sources=np.full(len(table), SOURCES.index(source), np.int8),
         probability=np.full(len(table), np.nan),
         distributions=None,
+        sets=None,
+        promises=None,
+        doubts=None,
+        reasons=None,
     )

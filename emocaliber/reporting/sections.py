@@ -33,6 +33,7 @@ from emocaliber.reporting.tables import (
     headline_table,
     scores_in,
     second_panel_table,
+    sets_table,
     states_table,
     subset_title,
     trusted_table,
@@ -152,6 +153,18 @@ def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
     if set(DISAGREEMENT) & set(every.headline):
         blocks += [Paragraph(DISTRIBUTIONS), headline_table(methods, every, DISAGREEMENT, answered=False)]
     return Section("By annotator agreement", blocks) if tables else None
+
+
+def sets(methods: Sequence[MethodScores]) -> Section | None:
+    """Prediction sets against their promise, by task, group and annotator agreement; None where there are none."""
+    words = Paragraph(
+        "A prediction set names the labels that may be right. Its promise is the share of new samples whose label, or"
+        " whose randomly drawn annotator’s answer, it holds. The promise is about each task, or group, that has a"
+        " threshold of its own, not about each stratum of agreement: where annotators differ, sets are larger and may"
+        " hold less. Among sets that keep their promise the smaller are better."
+    )
+    tables = [table for method in methods if (table := sets_table(method))]
+    return Section("Prediction sets", [words, *tables]) if tables else None
 
 
 def second_panel(methods: Sequence[MethodScores], subset: Scores) -> Section | None:

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def fit_file(
 ) -> Fit:
     """Fit on all rows of these files and write the map: the `kind` named, or that of the lowest cross-validated Brier
     score. Raises UserError where no row can teach it, or it does not help and is not forced."""
-    files = [_File.read(path, columns) for path in calibration]
+    files = [RowsFile.read(path, columns) for path in calibration]
     rows, names = [row for file in files for row in file.rows], ", ".join(map(str, calibration))
     try:
         usable = with_signal(rows, signal)
@@ -97,26 +97,18 @@ def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECO
     UserError where a row was used to fit the map: its figures would flatter it.
     """
     recalibrator, fitted_on = read_map(path)
-    file = _File.read(predictions, columns, unlabelled=True)
-    if not file.rows:
-        raise UserError(f"{predictions} holds no row; a run writes one for every sample, refused ones too")
-    reused = next((row.id for row, mark in zip(file.rows, file.hashes, strict=True) if mark in fitted_on), None)
-    if reused is not None:
-        raise UserError(f"{predictions}: row {reused!r} was used to fit {path}; apply the map to rows it has not seen")
+    file = RowsFile.unseen(predictions, columns, path, fitted_on)
     mapped = [
         structs.replace(new, method=f"{row.method}, {recalibrator.kind} {recalibrator.signal}")
         for row, new in zip(file.rows, recalibrator.apply(file.rows, AFTER), strict=True)
     ]
-    if file.table is None or out.suffix == ROWS:
-        write_predictions(out, mapped)
-    else:
-        write_atomically(out, [_with_column(file.table, mapped)])
+    file.write(out, mapped, {"recalibrated_confidence": [_shown(row, file.table) for row in mapped]})
     labelled = [pair for pair in zip(file.rows, mapped, strict=True) if pair[0].truth is not None]
     return _judged(*zip(*labelled, strict=True)) if labelled else None
 
 
 @dataclass(frozen=True)
-class _File:
+class RowsFile:
     """A file's rows, and the hash by which a map knows each. Rows without ids are known by the file's content too."""
 
     path: Path
@@ -125,7 +117,7 @@ class _File:
     table: Table | None
 
     @classmethod
-    def read(cls, path: Path, columns: Columns, *, unlabelled: bool = False) -> _File:
+    def read(cls, path: Path, columns: Columns, *, unlabelled: bool = False) -> RowsFile:
         """Raises UserError for a file that cannot be read; unless `unlabelled`, also for a row without a label."""
         if not is_table(path):
             rows = list(read_lines(path, unlabelled=unlabelled))
@@ -133,6 +125,30 @@ class _File:
         table = read_table(path, columns, unlabelled=unlabelled)
         content = hashlib.sha256(path.read_bytes()).hexdigest() if table.numbered else ""
         return cls(path, table.rows, [row_hash(row, content) for row in table.rows], table)
+
+    @classmethod
+    def unseen(cls, path: Path, columns: Columns, map_file: Path, fitted_on: Collection[str]) -> RowsFile:
+        """A file that a map is applied to, labelled or not. Raises UserError where it holds no row, or one that the
+        map was fitted on."""
+        file = cls.read(path, columns, unlabelled=True)
+        if not file.rows:
+            raise UserError(f"{path} holds no row; a run writes one for every sample, refused ones too")
+        reused = next((row.id for row, mark in zip(file.rows, file.hashes, strict=True) if mark in fitted_on), None)
+        if reused is not None:
+            raise UserError(f"{path}: row {reused!r} was used to fit {map_file}; apply the map to rows it has not seen")
+        return file
+
+    def write(self, out: Path, rows: Sequence[Prediction], columns: Mapping[str, Sequence[str]]) -> None:
+        """The rows as a prediction file, or the table as it was with these columns more, unless `out` ends in ROWS."""
+        if self.table is None or out.suffix == ROWS:
+            write_predictions(out, rows)
+            return
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self.table.delimiter, lineterminator="\n")
+        writer.writerow([*self.table.header, *columns])
+        for cells, *more in zip(self.table.cells, *columns.values(), strict=True):
+            writer.writerow([*cells, *more])
+        write_atomically(out, [text.getvalue().encode()])
 
 
 def _judged(before: Sequence[Prediction], after: Sequence[Prediction]) -> Scorecard:
@@ -146,15 +162,12 @@ def _judged(before: Sequence[Prediction], after: Sequence[Prediction]) -> Scorec
     return build_scorecard(rows, settings=replace(DEFAULTS, bins=BINS), subject=AFTER)
 
 
-def _with_column(table: Table, mapped: Sequence[Prediction]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=table.delimiter, lineterminator="\n")
-    writer.writerow([*table.header, "recalibrated_confidence"])
-    for cells, row in zip(table.cells, mapped, strict=True):
-        value = None if row.confidence is None else row.confidence * (100 if table.percent else 1)
-        shown = "" if value is None or math.isnan(value) else f"{value:.6g}"
-        writer.writerow([*cells, shown.replace(".", ",") if table.decimal_comma else shown])
-    return text.getvalue().encode()
+def _shown(row: Prediction, table: Table | None) -> str:
+    """The confidence in the unit and notation of the table."""
+    if row.confidence is None or math.isnan(row.confidence) or table is None:
+        return ""
+    value = f"{row.confidence * (100 if table.percent else 1):.6g}"
+    return value.replace(".", ",") if table.decimal_comma else value
 
 
 def _no_help(tried: Sequence[CrossValidated], signal: Signal) -> str:

@@ -1,0 +1,86 @@
+"""Prediction sets for files of predictions: fit them on calibration rows, apply them to other rows, and say what they
+came to.
+
+emocaliber recalibrate fit calibration.jsonl --map sets --coverage 0.9 --out sets.json
+emocaliber recalibrate apply sets.json test.jsonl --out with-sets.jsonl
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emocaliber.calibration.conformal import Score
+from emocaliber.calibration.files import read_sets, write_sets
+from emocaliber.calibration.fit import Signal
+from emocaliber.calibration.set_fitting import fit_sets
+from emocaliber.calibration.sets import Per, SetMap
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_table import split_by_method
+from emocaliber.core.predictions import Held
+from emocaliber.evaluation.compute import build_scorecard
+from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.reading.tables import RECOGNISED, Columns
+from emocaliber.runs.recalibration import RowsFile
+
+
+@dataclass(frozen=True)
+class AppliedSets:
+    """What sets came to: the sets, how many of the rows have none, of which tasks, and the labelled rows' scorecard."""
+
+    sets: SetMap
+    rows: int
+    without: int
+    unknown_tasks: list[str]
+    card: Scorecard | None
+
+
+def fit_sets_file(
+    calibration: Sequence[Path],
+    out: Path,
+    *,
+    coverage: float,
+    holds: Held,
+    score: Score,
+    signal: Signal | None,
+    per: Per,
+    columns: Columns = RECOGNISED,
+) -> tuple[SetMap, list[str]]:
+    """Fit on all rows of these files and write the sets' file; the sets, and notes. Raises UserError where no row can
+    teach them."""
+    if not 0 < coverage < 1:
+        raise UserError(f"--coverage {coverage:g}: give a share between 0 and 1, such as 0.9")
+    files = [RowsFile.read(path, columns) for path in calibration]
+    rows = [row for file in files for row in file.rows]
+    try:
+        fitted, notes = fit_sets(
+            rows,
+            [mark for file in files for mark in file.hashes],
+            coverage=coverage,
+            holds=holds,
+            score=score,
+            signal=signal,
+            per=per,
+        )
+    except ValueError as error:
+        raise UserError(f"{', '.join(map(str, calibration))}: {error}") from None
+    write_sets(out, fitted)
+    return fitted, notes
+
+
+def apply_sets_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> AppliedSets:
+    """Write the rows of a file of predictions with their sets, and judge the labelled ones.
+
+    A table is written as it was, with a column `prediction_set` of labels parted by semicolons. Raises UserError where
+    a row was used to fit the sets.
+    """
+    sets = read_sets(path)
+    file = RowsFile.unseen(predictions, columns, path, sets.fitted_on)
+    rows = sets.apply(file.rows)
+    file.write(out, rows, {"prediction_set": [";".join(row.prediction_set or ()) for row in rows]})
+    without = [row for row in rows if row.prediction_set is None]
+    labelled = [row for row in rows if row.truth is not None and row.prediction_set is not None]
+    unknown = sorted({row.task for row in without})
+    card = build_scorecard(split_by_method(labelled)) if labelled else None
+    return AppliedSets(sets, len(rows), len(without), unknown, card)
