@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emocaliber.evaluation.arrays import score
+    from emocaliber.evaluation.calibrated import calibration_test
     from emocaliber.evaluation.calibration import classwise_ece, debiased_l2, ece, reliability_curve
     from emocaliber.evaluation.classification import accuracy, f1_scores
     from emocaliber.evaluation.counts import count_rows
@@ -41,6 +42,7 @@ __all__ = [
     "bhattacharyya",
     "brier_score",
     "brier_skill",
+    "calibration_test",
     "classwise_ece",
     "corp",
     "count_rows",
@@ -75,6 +77,7 @@ _NAMES = {  # of each module; imported at first use, so that a caller of the sui
         "ece",
         "reliability_curve",
     ),
+    "calibrated": ("calibration_test",),
     "classification": (
         "accuracy",
         "f1_scores",

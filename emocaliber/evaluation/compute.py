@@ -18,12 +18,14 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation import trusted
+from emocaliber.evaluation.calibrated import calibration_test
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
 from emocaliber.evaluation.counts import Counts, FloatArray, count_table
 from emocaliber.evaluation.distributional import distribution, favourite
 from emocaliber.evaluation.panel import Panel, compare, compare_within, thresholds
 from emocaliber.evaluation.reference_methods import distinct, human_rows, references
 from emocaliber.evaluation.scorecard import (
+    CalibrationTest,
     Curves,
     Estimate,
     MethodScores,
@@ -166,7 +168,20 @@ def _method_scores(panel: Panel, number: int) -> MethodScores:
         int(np.unique(table.confidence[table.usable()]).size),
         [_scores(panel, number, subset) for subset in subsets(table, panel.suite)],
         method.oracle,
+        _calibration_test(method, panel.settings),
     )
+
+
+def _calibration_test(method: MethodRows, settings: Settings) -> CalibrationTest | None:
+    """The test over all usable rows whose truth is known, where it can be made."""
+    table = method.table
+    usable = np.flatnonzero(table.usable() & (table.truth >= 0))
+    clusters = table.cluster[usable] if method.clustered else None
+    weight = table.weights(usable)
+    if method.oracle or not usable.size or (weight is not None and clusters is not None):
+        return None
+    right = table.label_right()[usable]
+    return calibration_test(table.confidence[usable], right, clusters, weight=weight, seed=settings.seed)
 
 
 def _scores(panel: Panel, number: int, subset: Subset) -> Scores:

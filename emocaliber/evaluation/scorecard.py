@@ -170,12 +170,27 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationTest:
+    """Tests of "right with the stated probability" over the `n` usable answers, without bins (see
+    `calibrated`). `spiegelhalter_z` is None where every confidence is 0, 0.5 or 1; `dependence`, in [0, 1], is
+    how alike the rows of a cluster were taken to be."""
+
+    n: int
+    ecce: float
+    ecce_p: float
+    spiegelhalter_z: float | None
+    spiegelhalter_p: float | None
+    dependence: float
+
+
+@dataclass(frozen=True, slots=True)
 class MethodScores:
     """One method's scores over every subset. A reference method (role "reference") is what anybody can have with the
     same labels; `note` says what it is, and an `oracle` was fitted on the test rows themselves.
 
     `sources` are where its confidences come from (`predictions.Source`); `distinct_confidences` is how many values it
-    uses.
+    uses. `calibration_test` is over all usable rows; None for an oracle, without usable rows, and for clusters that a
+    tally holds in groups.
     """
 
     name: str
@@ -185,6 +200,7 @@ class MethodScores:
     distinct_confidences: int
     scores: list[Scores]
     oracle: bool = False
+    calibration_test: CalibrationTest | None = None
 
     def find(self, kind: SubsetKind, name: str = "all", aggregation: Aggregation = "pooled") -> Scores:
         """The scores of one subset. Raises KeyError where there is none."""

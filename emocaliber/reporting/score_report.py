@@ -40,7 +40,7 @@ from emocaliber.reporting.tables import (
     second_panel_table,
     subset_title,
 )
-from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary
+from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary, tested
 
 TERMINAL_COLUMNS = ("accuracy", "ece", "brier", "brier_skill", "auroc")
 
@@ -58,6 +58,7 @@ def summary_document(card: Scorecard) -> Document:
     subsets = [scores for scores in card.methods[0].scores if scores.kind in {"all", "group"}]
     blocks: list[Block] = [Paragraph(judged(method)) for method in card.methods if method.role == "method"]
     blocks += [headline_table(card.methods, scores, TERMINAL_COLUMNS, answered=False) for scores in subsets]
+    blocks += [Paragraph(words) for method in card.methods if method.role == "method" and (words := tested(method))]
     if beside := second_panel_table(card.methods, subsets[0], SECOND_PANEL[:4]):
         blocks.append(beside)
     return Document(_title(card), blocks + [Paragraph(f"Note: {note}") for note in card.notes], [])
@@ -104,7 +105,8 @@ def _opening(card: Scorecard, methods: Sequence[MethodScores]) -> list[Block]:
     shown += [Paragraph(sentence) for other in others if (sentence := _beside(card, first, other))]
     reading = reliability_reading(card.settings.level)
     key = reliability_figure("key", "Is the confidence calibrated?", [(first.name, every)], reading)
-    return [*shown, headline_tiles(every), key, Paragraph(calibrated(every))]
+    tests = [Paragraph(sentence) for method in methods if (sentence := tested(method))]
+    return [*shown, headline_tiles(every), key, Paragraph(calibrated(every)), *tests]
 
 
 def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:

@@ -72,6 +72,24 @@ def calibrated(scores: Scores) -> str:
     )
 
 
+def tested(method: MethodScores) -> str:
+    """Whether calibration is refused, by tests that need no bins; "" where there is no test."""
+    test = method.calibration_test
+    if test is None:
+        return ""
+    z = f"; Spiegelhalter’s Z {test.spiegelhalter_z:+.2f}".replace("-", "−") if test.spiegelhalter_z is not None else ""
+    second = "" if test.spiegelhalter_p is None else f", {_p_value(test.spiegelhalter_p)}"
+    return (
+        f"Is “{method.name}” calibrated? Range of the cumulative difference of correctness and confidence (ECCE-R)"
+        f" {test.ecce:.3f}, {_p_value(test.ecce_p)}{z}{second}. A small p says that it is not; neither test depends on"
+        " bins."
+    )
+
+
+def _p_value(p: float) -> str:
+    return f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
+
+
 def how_to_read(settings: Settings) -> Section:
     """What each word means, for a person who meets it here for the first time."""
     return Section("How to read this page", [Terms([*_metrics(settings), *_safeguards(settings)])])
