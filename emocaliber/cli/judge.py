@@ -3,6 +3,7 @@
 
 emocaliber score predictions.jsonl --calibration calibration.jsonl --out out/score
 emocaliber score mine.csv --confidence-column certainty --correct-column was_right --percent
+emocaliber score answers.parquet --by age --by camera --groups faces.csv
 emocaliber compare out/demo
 emocaliber recalibrate fit calibration.csv --out map.json
 emocaliber recalibrate fit calibration.jsonl --map sets --coverage 0.9 --out sets.json
@@ -59,6 +60,25 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
     parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
+    parser.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="audit every group of a column of the predictions or of --groups (age, source, camera); several may be"
+        " given, and p-values are adjusted for all groups",
+    )
+    parser.add_argument(
+        "--groups",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a table with the columns of --by, joined by its column 'id'; the table that was predicted on will do",
+    )
+    parser.add_argument(
+        "--bins", type=int, default=4, metavar="N", help="quantile bins of numbers in --by (default: 4)"
+    )
     parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
     parser.set_defaults(run=_score, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
     parser.add_argument(
@@ -79,6 +99,10 @@ def _score(arguments: argparse.Namespace) -> None:
 
     if twice := {path for path in arguments.predictions if arguments.predictions.count(path) > 1}:
         raise UserError(f"{min(twice)} is given twice")
+    if arguments.groups and not arguments.by:
+        raise UserError("--groups is joined for --by: name a column of it, such as --by age")
+    if arguments.by_bins < 2:
+        raise UserError(f"--by-bins {arguments.by_bins}: give 2 or more")
     console = Console()
     with progress("reading") as report:
         card = score_files(
@@ -89,6 +113,9 @@ def _score(arguments: argparse.Namespace) -> None:
             out=arguments.out,
             threshold_on_test=arguments.threshold_on_test,
             columns=columns_of(arguments),
+            by=arguments.by,
+            groups=arguments.groups,
+            bins=arguments.by_bins,
             on_progress=report,
         )
     for part in render_terminal(summary_document(card)):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emocaliber.evaluation.arrays import score
+    from emocaliber.evaluation.auditing import audit
     from emocaliber.evaluation.calibrated import calibration_test
     from emocaliber.evaluation.calibration import classwise_ece, debiased_l2, ece, reliability_curve
     from emocaliber.evaluation.classification import accuracy, f1_scores
@@ -34,6 +35,7 @@ __all__ = [
     "Scorecard",
     "accuracy",
     "agreement",
+    "audit",
     "augrc",
     "aurc",
     "auroc",
@@ -71,6 +73,7 @@ __all__ = [
 
 _NAMES = {  # of each module; imported at first use, so that a caller of the suites waits for no scipy
     "arrays": ("score",),
+    "auditing": ("audit",),
     "calibration": (
         "classwise_ece",
         "debiased_l2",

@@ -35,24 +35,27 @@ def calibration_test(
 
     ECCE is the range (highest minus lowest, 0 among them) of the cumulative difference, the sum of correct - confidence
     over confidences up to c, / n: ECCE-R of Arrieta-Ibarra et al. 2022, a Kuiper statistic, taken at the end of each
-    block of ties. It finds any miscalibration.
-    Spiegelhalter's Z (1986) weighs the same differences by 1 - 2c and finds confidences that are too extreme or not
-    extreme enough. p-values are two-sided and at least 1 / (replicates + 1). Without clusters both tests hold their
-    level exactly. With them, a share of the clusters ("dependence", in [0, 1]) is drawn with one uniform number for all
-    rows: the estimate from the products of the differences within clusters, which miscalibration raises too, plus its
-    standard error. `weight` (n,) is how many rows each stands for; not with clusters. Raises ValueError as `count_rows` does, and for no rows.
+    block of ties. It finds any miscalibration. Spiegelhalter's Z (1986) weighs the same differences by 1 - 2c and finds
+    confidences that are too extreme or not extreme enough. p-values are two-sided, at least 1 / (replicates + 1).
+
+    Without clusters both tests hold their level exactly. With them, a share of the clusters ("dependence", in [0, 1])
+    is drawn with one uniform number for all rows: the estimate from the products of the differences within clusters,
+    which miscalibration raises too, plus its standard error. `weight` (n,) is how many rows each stands for; not with
+    clusters. Raises ValueError as `count_rows` does, and for no rows.
     """
     values, right = unit_interval(confidence, "confidence"), unit_interval(correct, "correct")
     if values.shape != right.shape or not values.size:
-        raise ValueError(f"confidence has {values.size} rows, correct has {right.size}; give the same rows, at least one")
+        raise ValueError(
+            f"confidence has {values.size} rows, correct has {right.size}; give the same rows, at least one"
+        )
     levels, level = np.unique(values, return_inverse=True)
-    rows = np.bincount(level, weight, levels.size)
+    rows = np.bincount(level, weight, levels.size).astype(np.float64)
     hits = np.bincount(level, right if weight is None else right * weight, levels.size)
     unit = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
     rng = np.random.default_rng(seed)
     dependence = 0.0
     if unit is None or int(unit.max()) + 1 == values.size:
-        drawn = rng.binomial(rows.astype(np.int64), levels, size=(replicates, levels.size))
+        drawn = rng.binomial(rows.astype(np.int64), levels, size=(replicates, levels.size)).astype(np.float64)
         spread = float(np.sqrt((rows * levels * (1 - levels) * (1 - 2 * levels) ** 2).sum()))
     else:
         dependence = _dependence(values, right, unit)

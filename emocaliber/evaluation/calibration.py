@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, bdtrik
 
 from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_rows, metric, ratio
-from emocaliber.evaluation.scorecard import HistogramBin, ReliabilityBin
+from emocaliber.evaluation.curves import HistogramBin, ReliabilityBin
 
 Binning = Literal["equal width", "equal mass", "distinct"]
 Edges = Literal["left", "right"]

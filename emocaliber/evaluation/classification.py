@@ -33,6 +33,12 @@ def mean_confidence(counts: Counts) -> FloatArray:
     return ratio(counts.rows @ counts.values, counts.answered)
 
 
+@metric
+def overconfidence(counts: Counts) -> FloatArray:
+    """Mean confidence minus the share of right answers, over the answered rows, (...), in [-1, 1]."""
+    return ratio(counts.rows @ counts.values - counts.hits.sum(-1), counts.answered)
+
+
 @dataclass(frozen=True)
 class F1:
     """`weighted` by each label's support; `macro` over the labels that occur as truth or prediction. Each (...)."""

@@ -21,12 +21,12 @@ from emocaliber.evaluation import trusted
 from emocaliber.evaluation.calibrated import calibration_test
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
 from emocaliber.evaluation.counts import Counts, FloatArray, count_table
+from emocaliber.evaluation.curves import Curves
 from emocaliber.evaluation.distributional import distribution, favourite
 from emocaliber.evaluation.panel import Panel, compare, compare_within, thresholds
 from emocaliber.evaluation.reference_methods import distinct, human_rows, references
 from emocaliber.evaluation.scorecard import (
     CalibrationTest,
-    Curves,
     Estimate,
     MethodScores,
     PublishedFigure,

@@ -64,7 +64,7 @@ def metric_families(
     if truth.max() < 0:  # the human row: only the second panel says what is right
         return {"second panel": second} if second else {}
     families = {
-        "confidence": _confidence_family(
+        "confidence": confidence_family(
             rows,
             confidence,
             right,
@@ -124,6 +124,7 @@ def confidence_values(counts: Counts, settings: Settings) -> Values:
         "accuracy": classification.accuracy(counts),
         "label_accuracy": classification.label_accuracy(counts),
         "mean_confidence": classification.mean_confidence(counts),
+        "overconfidence": classification.overconfidence(counts),
         "brier": proper_scores.brier_score(counts),
         "log_score": proper_scores.log_score(counts, clip=settings.log_clip),
         "discrimination": parts.discrimination,
@@ -175,7 +176,7 @@ def _trusted_values(counts: Counts, thresholds: Mapping[str, float]) -> Values:
     return values
 
 
-def _confidence_family(
+def confidence_family(
     rows: IntArray,
     confidence: FloatArray,
     right: BoolArray,

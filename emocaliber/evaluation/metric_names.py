@@ -29,6 +29,7 @@ METRICS: dict[str, Metric] = {
     "weighted_f1": Metric("Weighted F1", "higher"),
     "macro_f1": Metric("Macro F1", "higher"),
     "mean_confidence": Metric("Mean confidence", "none"),
+    "overconfidence": Metric("Confidence minus accuracy", "none"),
     # calibration
     "ece": Metric("ECE", "lower"),
     "ece_equal_mass": Metric("ECE, equal mass", "lower"),

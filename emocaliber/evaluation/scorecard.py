@@ -16,6 +16,8 @@ from typing import Literal
 
 import msgspec
 
+from emocaliber.evaluation.curves import Curves
+
 SCHEMA = 2
 
 SubsetKind = Literal["all", "group", "task", "stratum"]
@@ -56,64 +58,6 @@ class Difference:
             return "undefined"
         bounds = "" if self.low is None or self.high is None else f" [{self.low:+.3f}, {self.high:+.3f}]"
         return f"{self.value:+.3f}{bounds}" + ("" if self.p_value is None else f", p = {self.p_value:.3f}")
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """One bin of the reliability curve.
-
-    `low` and `high` are its edges; `band_low` and `band_high` hold the share of right answers that a perfectly
-    calibrated model with these confidences would show in 95 of 100 test sets (consistency band, Bröcker & Smith
-    2007).
-    """
-
-    low: float
-    high: float
-    count: int
-    mean_confidence: float
-    accuracy: float
-    band_low: float
-    band_high: float
-
-
-@dataclass(frozen=True, slots=True)
-class HistogramBin:
-    """How many answers have a confidence between `low` and `high`, split by whether they are right."""
-
-    low: float
-    high: float
-    right: int
-    wrong: int
-
-
-@dataclass(frozen=True, slots=True)
-class RiskCoverage:
-    """Selective risk against coverage, most confident answers first; ties at their expected value over orders."""
-
-    coverage: list[float]
-    risk: list[float]
-
-
-@dataclass(frozen=True, slots=True)
-class TrustedCurve:
-    """Trusted precision, recall, accuracy and F1 (TER) against the threshold, ascending."""
-
-    threshold: list[float]
-    precision: list[float | None]
-    recall: list[float | None]
-    accuracy: list[float]
-    f1: list[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """What a report draws for one pooled subset. Rows without a usable confidence count as wrong at the top of the
-    ranking in `risk_coverage` and `trusted`; they have no place in `reliability` and `histogram`."""
-
-    reliability: list[ReliabilityBin]
-    histogram: list[HistogramBin]
-    risk_coverage: RiskCoverage
-    trusted: TrustedCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +155,55 @@ class MethodScores:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupDifference:
+    """A group's value minus that of all other rows; the p-value, adjusted for all groups and measures that were looked
+    at, is None where the group was too small to test."""
+
+    value: float | None
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedGroup:
+    """The rows of one `name` in one `column`: `units` are clusters or rows; `values` by their keys in METRICS, two of
+    them compared with all other rows."""
+
+    column: str
+    name: str
+    n: int
+    n_answered: int
+    units: int
+    values: dict[str, Estimate]
+    accuracy: GroupDifference
+    overconfidence: GroupDifference
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A method by the groups of some columns. `edges` are those of the bins of columns of numbers; groups of fewer than
+    `minimum` units, or with fewer outside, are listed and not tested; `tests` is how many comparisons the p-values are
+    adjusted for; they come from `permutations` of the groups."""
+
+    method: str
+    edges: dict[str, list[float]]
+    minimum: int
+    tests: int
+    permutations: int
+    unit: Literal["row", "cluster"]
+    groups: list[AuditedGroup]
+
+    def worst(self, measure: Literal["accuracy", "overconfidence"]) -> AuditedGroup | None:
+        """Of the groups that were tested, that with the lowest accuracy, or the largest gap between confidence and
+        accuracy; None where none was tested."""
+        tested = [
+            (value if measure == "accuracy" else -abs(value), group)
+            for group in self.groups
+            if getattr(group, measure).p_value is not None and (value := group.values[measure].value) is not None
+        ]
+        return min(tested, key=lambda pair: pair[0])[1] if tested else None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Paired differences, first minus second, in one subset over the samples that both methods have."""
 
@@ -265,6 +258,7 @@ class Scorecard:
     comparisons: list[Comparison] = field(default_factory=list)
     published: list[PublishedFigure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
     schema: int = SCHEMA
 
     def method(self, name: str) -> MethodScores:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from emocaliber.evaluation.counts import Counts, FloatArray, harmonic_gap, metric, ratio
-from emocaliber.evaluation.scorecard import RiskCoverage
+from emocaliber.evaluation.curves import RiskCoverage
 
 
 @metric

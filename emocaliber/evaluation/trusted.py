@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv, ndtri
 
 from emocaliber.evaluation.counts import Counts, FloatArray, metric, ratio
-from emocaliber.evaluation.scorecard import TrustedCurve
+from emocaliber.evaluation.curves import TrustedCurve
 
 Bound = Literal["Clopper-Pearson", "Wilson"]
 CANDIDATES = 100

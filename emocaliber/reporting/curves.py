@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emocaliber.evaluation.scorecard import HistogramBin, ReliabilityBin, RiskCoverage, TrustedCurve
+from emocaliber.evaluation.curves import HistogramBin, ReliabilityBin, RiskCoverage, TrustedCurve
 from emocaliber.reporting.document import Panel
 from emocaliber.reporting.svg import AXIS, BAND, BLUE, INK, MUTED, ORANGE, PAGE, draw_svg, series_styles
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from emocaliber.core.files import write_atomically
 from emocaliber.evaluation.metric_names import METRICS
 from emocaliber.evaluation.scorecard import MethodScores, Scorecard, Scores
+from emocaliber.reporting.audits import BRIEF, audit_blocks, audit_section
 from emocaliber.reporting.comparisons import COMPARED, against_constant, constant_of, find_comparison, verdict
 from emocaliber.reporting.curves import AGAIN_READING, reliability_reading
 from emocaliber.reporting.document import Block, Document, Figure, Paragraph, Section
@@ -61,6 +62,7 @@ def summary_document(card: Scorecard) -> Document:
     blocks += [Paragraph(words) for method in card.methods if method.role == "method" and (words := tested(method))]
     if beside := second_panel_table(card.methods, subsets[0], SECOND_PANEL[:4]):
         blocks.append(beside)
+    blocks += [block for audit in card.audits for block in audit_blocks(audit, BRIEF)]
     return Document(_title(card), blocks + [Paragraph(f"Note: {note}") for note in card.notes], [])
 
 
@@ -77,6 +79,7 @@ def score_document(card: Scorecard) -> Document:
         _calibration(methods),
         selection(methods, every),
         *tasks_and_groups(drawn, card.methods, card, [scores for scores in first.scores if scores.kind == "all"]),
+        audit_section(card.audits),
         ambiguity(methods),
         sets(methods),
         second_panel(card.methods, every),

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emocaliber.evaluation.curves import Curves
 from emocaliber.evaluation.metric_names import METRICS
-from emocaliber.evaluation.scorecard import Comparison, Curves, Estimate, MethodScores, Scorecard, Scores
+from emocaliber.evaluation.scorecard import Comparison, Estimate, MethodScores, Scorecard, Scores
 from emocaliber.reporting.comparisons import difference_table
 from emocaliber.reporting.curves import (
     HISTOGRAM_READING,

@@ -17,12 +17,14 @@ from emocaliber.core.prediction_files import is_columnar, parquet_rows
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
 from emocaliber.core.predictions import Prediction
 from emocaliber.core.tally import tally
+from emocaliber.evaluation.auditing import audit_table
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.evaluation.suite import load_references, load_suite
 from emocaliber.reading.foreign_outputs import is_table, read_lines
 from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
 from emocaliber.reporting.score_report import write_score_report
+from emocaliber.runs.group_columns import find_columns
 
 Progress = Callable[[str], None]
 LARGE = 1_000_000
@@ -39,18 +41,24 @@ def score_files(
     out: Path | None = None,
     threshold_on_test: bool = False,
     columns: Columns = RECOGNISED,
+    by: Sequence[str] = (),
+    groups: Sequence[Path] = (),
+    bins: int = 4,
     replicates: int = DEFAULTS.replicates,
     on_progress: Progress = lambda _: None,
 ) -> Scorecard:
     """Judge the methods of these files together, and write the result under `out` where given.
 
-    A method found in two files is named after both; `columns` names columns of tables. Raises UserError for input that
-    must be mended.
+    A method found in two files is named after both; `columns` names columns of tables. Each method is audited `by`
+    columns of its table, of the tables `groups`, joined by id, or of the rows; those of numbers are cut into `bins`.
+    Raises UserError for input that must be mended.
     """
     declared = load_suite(suite) if suite else None
     published = load_references(references)
     notes: list[str] = []
-    methods = read_methods(paths, columns, on_progress, notes.append, tallied=True)
+    methods = read_methods(paths, columns, on_progress, notes.append, tallied=not by)
+    values_of = find_columns(by, paths, groups, columns) if by else None
+    columns_by_method = {name: values_of(table) for name, table in methods.items()} if values_of else {}
     card = build_scorecard(
         methods,
         suite=declared,
@@ -60,7 +68,13 @@ def score_files(
         threshold_on_test=threshold_on_test,
         on_progress=on_progress,
     )
-    card = replace(card, notes=[*notes, *card.notes])
+    audits = []
+    for name, (values, missing) in columns_by_method.items():
+        on_progress(f"auditing {name} by {', '.join(values)}")
+        table = replace(methods[name], method=name)
+        audits.append(audit_table(table, values, bins=bins, settings=card.settings))
+        notes += missing
+    card = replace(card, notes=[*notes, *card.notes], audits=audits)
     if out is not None:
         write_score_report(card, out)
     return card

@@ -22,7 +22,8 @@ from emocaliber.baselines.experiment import CALIBRATION, PREDICTIONS
 from emocaliber.calibration.fit import temperature_scaled
 from emocaliber.core.predictions import Prediction, read_predictions
 from emocaliber.evaluation.compute import build_scorecard
-from emocaliber.evaluation.scorecard import ReliabilityBin, Scorecard, Scores
+from emocaliber.evaluation.curves import ReliabilityBin
+from emocaliber.evaluation.scorecard import Scorecard, Scores
 from emocaliber.runs.compare import BASELINES
 from emocaliber.runs.judging import STAGE_1, STAGE_2, STATED, Rows, read_rows
 

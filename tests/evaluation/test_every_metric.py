@@ -15,8 +15,15 @@ from tests.evaluation.rows import ROWS, of
 
 CONTINUOUS = st.floats(0, 1, allow_subnormal=False)
 ANY_ROWS = st.one_of(ROWS, st.lists(st.tuples(CONTINUOUS, st.booleans()), min_size=1, max_size=12))
-UNBOUNDED = {"brier_skill", "prr", "log_score", "miscalibration", "discrimination"}
-DESCRIPTIONS = {"uncertainty", "mean_confidence", "miscalibration", "discrimination", "label_accuracy"}
+UNBOUNDED = {"overconfidence", "brier_skill", "prr", "log_score", "miscalibration", "discrimination"}
+DESCRIPTIONS = {
+    "uncertainty",
+    "mean_confidence",
+    "overconfidence",
+    "miscalibration",
+    "discrimination",
+    "label_accuracy",
+}
 """Parts of a score, or not about the confidence: refusing can move them either way."""
 
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from emocaliber.evaluation.scorecard import (
-    Estimate,
-    HistogramBin,
-    ReliabilityBin,
-    RiskCoverage,
-    Scorecard,
-    TrustedCurve,
-)
+from emocaliber.evaluation.curves import HistogramBin, ReliabilityBin, RiskCoverage, TrustedCurve
+from emocaliber.evaluation.scorecard import Estimate, Scorecard
 from emocaliber.reporting.curves import (
     POINTS,
     histogram_panel,

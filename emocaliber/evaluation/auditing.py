@@ -1,0 +1,146 @@
+"""The audit: accuracy and calibration in every group of some columns, and which groups differ from the rest.
+
+What is tested, how often, and on how many rows is part of the result: p-values are adjusted for every group of every
+column and both measures together (`max_t`), because somebody who looks at twenty groups will find a bad one by chance.
+eval/results/audit.md has the level and the power.
+
+    from emocaliber.evaluation import audit
+    found = audit(confidence, correct, by={"age": ages, "camera": cameras}, clusters=image_id)
+    found.worst("overconfidence").name
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_table import PredictionTable
+from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray, unit_interval
+from emocaliber.evaluation.families import confidence_family
+from emocaliber.evaluation.grouping import Grouping, group_rows
+from emocaliber.evaluation.intervals import estimates, measured
+from emocaliber.evaluation.max_t import Tested, max_t
+from emocaliber.evaluation.scorecard import Audit, AuditedGroup, Estimate, GroupDifference, Settings, estimate
+
+MINIMUM = 20
+"""Clusters or rows of a group that is tested."""
+PERMUTATIONS = 999
+SHOWN = ("accuracy", "mean_confidence", "overconfidence", "ece", "brier", "auroc")
+SETTINGS = Settings(10, "right", 0.001, 0.1, 0.8, "bca", 0.95, 1000, "row", 0)
+
+
+def audit(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    by: Mapping[str, Sequence[object]],
+    *,
+    answered: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    bins: int = 4,
+    minimum: int = MINIMUM,
+    settings: Settings = SETTINGS,
+    method: str = "model",
+) -> Audit:
+    """Audit n answers: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1, `by` n values of each column.
+
+    `answered` (n,) is False where no label or confidence could be read: such a row is wrong in the accuracy and has no
+    part in the calibration. `clusters` (n,) are resampled and permuted together. A column of numbers is cut into `bins`
+    at its quantiles. Raises ValueError naming the array for lengths that differ or values outside [0, 1].
+    """
+    usable = np.ones(np.size(confidence), bool) if answered is None else np.asarray(answered, bool)
+    if usable.shape != np.shape(confidence):
+        raise ValueError(f"answered has {usable.size} rows, confidence {np.size(confidence)}; give the same rows")
+    value = np.where(usable, np.asarray(confidence, np.float64), 0.0)
+    unit_interval(value, "confidence")
+    right = unit_interval(correct, "correct") > 0.5
+    if wrong := [name for name, values in by.items() if len(values) != value.size]:
+        raise ValueError(
+            f"column {wrong[0]!r} has {len(by[wrong[0]])} rows, confidence {value.size}; give the same rows"
+        )
+    unit = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    groupings = [group_rows(name, values, bins=bins) for name, values in by.items()]
+    return _audited(value, right, usable, unit, groupings, minimum, settings, method)
+
+
+def audit_table(
+    table: PredictionTable, by: Mapping[str, Sequence[object]], *, bins: int = 4, settings: Settings = SETTINGS
+) -> Audit:
+    """Audit a method's rows by columns of as many values. Raises UserError where the table is a tally."""
+    if table.weight is not None:
+        raise UserError("rows that were counted as they streamed by have no columns to group them by")
+    clusters = table.cluster if np.unique(table.cluster).size < len(table) else None
+    usable, right = table.usable(), table.label_right()
+    return audit(
+        np.where(usable, table.confidence, 0.0),
+        right,
+        by,
+        answered=usable,
+        clusters=clusters,
+        bins=bins,
+        settings=settings,
+        method=table.method,
+    )
+
+
+def _audited(
+    confidence: FloatArray,
+    right: BoolArray,
+    usable: BoolArray,
+    clusters: IntArray | None,
+    groupings: Sequence[Grouping],
+    minimum: int,
+    settings: Settings,
+    method: str,
+) -> Audit:
+    hit = (right & usable).astype(np.float64)
+    found = max_t(
+        np.column_stack((hit, confidence - hit)),
+        np.column_stack((np.ones(usable.size, bool), usable)),
+        [grouping.codes for grouping in groupings],
+        clusters,
+        minimum=minimum,
+        replicates=PERMUTATIONS,
+        seed=settings.seed,
+    )
+    groups = []
+    for grouping, tested in zip(groupings, found, strict=True):
+        for code, name in enumerate(grouping.names):
+            rows = np.flatnonzero(grouping.codes == code)
+            cluster = None if clusters is None else clusters[rows]
+            values = _values(rows, confidence[rows], right[rows], usable[rows], cluster, settings)
+            answered = int(usable[rows].sum())
+            units = rows.size if cluster is None else np.unique(cluster).size
+            differences = [_difference(tested, code, measure) for measure in (0, 1)]
+            groups.append(AuditedGroup(grouping.column, name, rows.size, answered, units, values, *differences))
+    return Audit(
+        method,
+        {grouping.column: list(grouping.edges) for grouping in groupings if grouping.edges is not None},
+        minimum,
+        int(sum(np.isfinite(tested.p_value).sum() for tested in found)),
+        PERMUTATIONS,
+        "row" if clusters is None else "cluster",
+        groups,
+    )
+
+
+def _values(
+    rows: IntArray,
+    confidence: FloatArray,
+    right: BoolArray,
+    usable: BoolArray,
+    clusters: IntArray | None,
+    settings: Settings,
+) -> dict[str, Estimate]:
+    family = confidence_family(
+        rows, confidence, right, usable, None, thresholds={}, settings=settings, brief=True, weight=None
+    )
+    found = estimates(measured([family], None if clusters is None else [clusters], settings), settings)
+    return {name: found[f"headline.{name}"] for name in SHOWN}
+
+
+def _difference(tested: Tested, code: int, measure: int) -> GroupDifference:
+    value, p_value = tested.difference[code, measure], tested.p_value[code, measure]
+    return GroupDifference(estimate(value).value, estimate(p_value).value)
