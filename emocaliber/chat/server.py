@@ -15,9 +15,9 @@ import hmac
 import ipaddress
 import json
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from importlib.resources import files
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -65,7 +65,7 @@ HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
-EventType = TypeVar("EventType", bound=InSession)
+EventType = TypeVar("EventType", bound=msgspec.Struct)
 
 
 def check_password(host: str, password: str | None) -> None:
@@ -129,14 +129,18 @@ def build_application(
             ],
         ],
         middleware=[Middleware(Protection, hosts=hosts, password=password)],
-        exception_handlers={
-            HTTPException: lambda _, error: _refusal(error.status_code, error.detail),
-            ImageError: lambda _, error: _refusal(422, str(error)),
-            ClientDisconnect: lambda _request, _error: Response(status_code=400),  # which nobody reads
-            UserError: lambda _, error: _refusal(422, sentence(error)),
-            msgspec.MsgspecError: lambda _, error: _refusal(400, f"The page sent what it never sends: {error}."),
-        },
+        exception_handlers=REFUSALS,
     )
+
+
+REFUSALS: dict[Any, Callable[[Request, Any], Response]] = {
+    HTTPException: lambda _, error: _refusal(error.status_code, error.detail),
+    ImageError: lambda _, error: _refusal(422, str(error)),
+    ClientDisconnect: lambda _request, _error: Response(status_code=400),  # which nobody reads
+    UserError: lambda _, error: _refusal(422, sentence(error)),
+    msgspec.MsgspecError: lambda _, error: _refusal(400, f"The page sent what it never sends: {error}."),
+}
+"""What an error becomes."""
 
 
 class _Routes:
@@ -160,67 +164,69 @@ class _Routes:
 
     async def open(self, request: Request) -> Response:
         """A new session."""
-        await self._body(request, EVENT_BYTES)
+        await read_body(request, EVENT_BYTES, self._seconds)
         return JSONResponse(self._controller.open())
 
     async def picture(self, request: Request) -> Response:
         """Take a picture, sent as it is, into a session."""
         name, session = (unquote(request.headers.get(key, "")) for key in ("x-picture-name", "x-session"))
         self._controller.sessions.find(session)
-        encoded = await self._body(request, MOST_BYTES)
+        encoded = await read_body(request, MOST_BYTES, self._seconds)
         async with self._decoding:
             picture = await run_in_threadpool(read_picture, encoded, name, self._controller.choice.max_pixels)
         return JSONResponse(self._controller.add_picture(session, picture))
 
     async def ask(self, request: Request) -> Response:
         """Ask about a session's pictures; a stream of events."""
-        return _stream(self._controller.ask(await self._event(request, Ask)))
+        return _stream(self._controller.ask(await read_event(request, Ask, self._seconds)))
 
     async def judge(self, request: Request) -> Response:
         """The answers at another threshold."""
-        return JSONResponse(self._controller.judge(await self._event(request, Judge)))
+        return JSONResponse(self._controller.judge(await read_event(request, Judge, self._seconds)))
 
     async def clear(self, request: Request) -> Response:
         """Forget a session's pictures and answers."""
-        return JSONResponse(self._controller.clear(await self._event(request, InSession)))
+        return JSONResponse(self._controller.clear(await read_event(request, InSession, self._seconds)))
 
     async def ask_gallery(self, request: Request) -> Response:
         """Ask about all pictures of the gallery; a stream of events."""
-        return _stream(self._controller.ask_gallery(await self._event(request, InSession)))
+        return _stream(self._controller.ask_gallery(await read_event(request, InSession, self._seconds)))
 
     async def view(self, request: Request) -> Response:
         """The gallery's chosen answers, for the page or as a file."""
-        event = await self._event(request, View)
+        event = await read_event(request, View, self._seconds)
         turns = self._controller.gallery_answers(event)
         if event.export:
             kind = "text/csv" if event.export == "csv" else "application/jsonl"
             return Response(await run_in_threadpool(self._controller.export, turns, event), media_type=kind)
         return JSONResponse(await run_in_threadpool(self._controller.view, turns, event))
 
-    async def _event(self, request: Request, kind: type[EventType]) -> EventType:
-        """The body as an event of this kind. Raises MsgspecError where it is not, in any way."""
-        body = await self._body(request, EVENT_BYTES)
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except (UnicodeDecodeError, RecursionError) as error:
-            raise msgspec.DecodeError(str(error)) from None
 
-    async def _body(self, request: Request, limit: int) -> bytes:
-        """The body, read in bounded time and size. Raises HTTPException."""
-        declared = request.headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > limit:
-            raise HTTPException(413, _too_large(limit))
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(self._seconds):
-                async for part in request.stream():
-                    parts.append(part)
-                    size += len(part)
-                    if size > limit:
-                        raise HTTPException(413, _too_large(limit))
-        except TimeoutError:
-            raise HTTPException(408, f"Sending took longer than {self._seconds:g} seconds.") from None
-        return b"".join(parts)
+async def read_event(request: Request, kind: type[EventType], seconds: float = BODY_SECONDS) -> EventType:
+    """The body as an event of this kind. Raises MsgspecError where it is not, in any way."""
+    body = await read_body(request, EVENT_BYTES, seconds)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
+    """The body, read in bounded time and size. Raises HTTPException."""
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > limit:
+        raise HTTPException(413, _too_large(limit))
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    raise HTTPException(413, _too_large(limit))
+    except TimeoutError:
+        raise HTTPException(408, f"Sending took longer than {seconds:g} seconds.") from None
+    return b"".join(parts)
 
 
 class Protection:

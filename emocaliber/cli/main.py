@@ -42,6 +42,7 @@ GROUPS = {
         "score": "Evaluate predictions: metrics with confidence intervals and comparisons.",
         "compare": "Compare a finished run with the baselines on the same samples.",
         "recalibrate": "Recalibrate confidences after training (temperature, beta, ...).",
+        "review": "Have people look at as few rows as a guarantee on the labels needs.",
         "baseline": "Train an evidential or other baseline on the features of a model.",
     },
     "data and sharing": {
@@ -130,6 +131,8 @@ def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         add = {"score": judge.add_score, "compare": judge.add_compare, "recalibrate": judge.add_recalibrate}[command]
     elif command == "baseline":
         from emocaliber.cli.baselines import add_arguments as add
+    elif command == "review":
+        from emocaliber.cli.review import add_review as add
     elif command == "data":
         from emocaliber.cli.data import add_arguments as add
     else:

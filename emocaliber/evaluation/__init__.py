@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from emocaliber.evaluation.disagreement import distce, entce, entropy_rank_correlation, rankcs
     from emocaliber.evaluation.discrimination import auroc, average_precision, rank_correlation
     from emocaliber.evaluation.distributional import agreement, bhattacharyya, hellinger, jensen_shannon, kl
+    from emocaliber.evaluation.pac_labels import kept_rows, mistakes_allowed, plan_review, simulate_reviews
     from emocaliber.evaluation.proper_scores import brier_score, brier_skill, corp, log_score
     from emocaliber.evaluation.scorecard import Scorecard
     from emocaliber.evaluation.selective import augrc, aurc, coverage_at_risk, excess_aurc, prr, risk_at_coverage
@@ -58,8 +59,11 @@ __all__ = [
     "f1_scores",
     "hellinger",
     "jensen_shannon",
+    "kept_rows",
     "kl",
     "log_score",
+    "mistakes_allowed",
+    "plan_review",
     "prr",
     "rank_correlation",
     "rankcs",
@@ -67,6 +71,7 @@ __all__ = [
     "risk_at_coverage",
     "risk_threshold",
     "score",
+    "simulate_reviews",
     "smooth_ece",
     "trusted_at",
 ]
@@ -103,6 +108,12 @@ _NAMES = {  # of each module; imported at first use, so that a caller of the sui
         "hellinger",
         "jensen_shannon",
         "kl",
+    ),
+    "pac_labels": (
+        "kept_rows",
+        "mistakes_allowed",
+        "plan_review",
+        "simulate_reviews",
     ),
     "proper_scores": (
         "brier_score",

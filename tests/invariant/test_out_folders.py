@@ -37,6 +37,7 @@ REQUIRED = {
     "recalibrate fit": "calibration.jsonl --map beta",
     "recalibrate apply": "map.json predictions.jsonl",
     "recipe rewards": "brier-1",
+    "review": "predictions.jsonl",
     "score": "predictions.jsonl",
     "baseline features": "--data kaomoji",
     "baseline train": "softmax --views views.npz",

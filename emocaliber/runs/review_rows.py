@@ -1,0 +1,125 @@
+"""The rows that a review is about: read from a prediction file or table, and as a person is shown them.
+
+rows = read_rows(Path("out/answers"))           # a folder of `predict`, a prediction file, or a table
+item_of(rows["0001.jpg"], labels_by_task(rows.values(), None), blind=False)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import Prediction
+from emocaliber.core.samples import ImageSource
+from emocaliber.data.any_source import AnySource
+from emocaliber.data.rows import Row
+from emocaliber.generation.readouts import FILES
+from emocaliber.reading.foreign_outputs import is_table, read_lines
+from emocaliber.reading.tables import read_table
+from emocaliber.runs.scoring import parts
+
+SAMPLE, UNREADABLE, UNSURE = "drawn at random", "no readable answer", "the model is unsure"
+REASONS = (SAMPLE, UNREADABLE, UNSURE)
+"""Why a row is looked at, in the order of the queue."""
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row as a person is shown it. `score` is the model's confidence, None where it has none: the lowest come first.
+    `predicted` and `shares` are None and empty where the model's opinion would colour the answer."""
+
+    id: str
+    labels: tuple[str, ...]
+    reason: str
+    score: float | None
+    predicted: str | None
+    shares: Mapping[str, float]
+
+    def place(self) -> tuple[int, float, str]:
+        """Where it stands in the queue: by reason, then the most doubtful first."""
+        return REASONS.index(self.reason), -1.0 if self.score is None else self.score, self.id
+
+
+def item_of(row: Prediction, labels: Mapping[str, tuple[str, ...]], *, blind: bool) -> Item:
+    """The row as it is shown: `blind`, for the sample, without what the model says."""
+    if blind:
+        return Item(row.id, labels[row.task], SAMPLE, row.confidence, None, {})
+    return Item(row.id, labels[row.task], reason_of(row), row.confidence, row.predicted, dict(row.distribution or {}))
+
+
+def reason_of(row: Prediction) -> str:
+    """Why the row is looked at, where it was not drawn."""
+    return UNREADABLE if row.predicted is None else UNSURE
+
+
+def labels_by_task(rows: Iterable[Prediction], declared: Iterable[str] | None) -> dict[str, tuple[str, ...]]:
+    """The labels of each task: those declared, or all that its rows name. Raises UserError where a row names a label
+    that is not declared."""
+    named: dict[str, dict[str, None]] = {}
+    for row in rows:
+        own = named.setdefault(row.task, {})
+        own.update(dict.fromkeys(label for label in (row.truth, row.predicted) if label is not None))
+        own.update(dict.fromkeys([*(row.votes or {}), *(row.distribution or {})]))
+    if declared is None:
+        return {task: tuple(sorted(own)) for task, own in named.items()}
+    labels = tuple(declared)
+    if unknown := sorted({label for own in named.values() for label in own} - set(labels)):
+        raise UserError(f"--labels: the rows name {', '.join(unknown)}, which is not declared; declare every label")
+    return dict.fromkeys(named, labels)
+
+
+def read_rows(path: Path) -> dict[str, Prediction]:
+    """The rows of one method by id, in order. Raises UserError for a file that cannot be read, holds no row or several
+    methods, repeats an id, or does not say what the model answered."""
+    rows: dict[str, Prediction] = {}
+    for row in _rows(path):
+        if row.id in rows:
+            methods = sorted({row.method, rows[row.id].method})
+            why = f"methods {' and '.join(methods)}; give one" if len(methods) > 1 else "an id names one row"
+            raise UserError(f"{path}: row {row.id!r} stands there twice: {why}")
+        rows[row.id] = row
+    if not rows:
+        raise UserError(f"{path} holds no row")
+    if len(methods := sorted({row.method for row in rows.values()})) > 1:
+        raise UserError(f"{path}: the rows are of {len(methods)} methods ({', '.join(methods)}); give one method's")
+    return rows
+
+
+def _rows(path: Path) -> Iterable[Prediction]:
+    if path.is_dir():
+        if (file := next((path / name for name in FILES.values() if (path / name).is_file()), None)) is not None:
+            return read_lines(file, unlabelled=True)
+        return chain.from_iterable(read_lines(part, unlabelled=True) for part in parts(path))
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file or folder; `emocaliber predict PICTURES --out {path}` makes it")
+    if not is_table(path):
+        return read_lines(path, unlabelled=True)
+    table = read_table(path, unlabelled=True)
+    if "prediction" not in table.columns:
+        raise UserError(
+            f"{path}: no column says what the model answered; name it prediction (there are {', '.join(table.header)})"
+        )
+    return table.rows
+
+
+def pictures_of(names: Iterable[str]) -> dict[str, ImageSource]:
+    """The picture of each row, by id: of a folder, a table, or whatever else `predict` takes. Raises UserError where a
+    source is not there."""
+    chosen = tuple(names)
+    entries = AnySource(chosen, own_labels=()).entries(pictures=False) if chosen else ()
+    return {entry.sample.id: entry.sample.image for entry in entries if isinstance(entry, Row)}
+
+
+def asked_about(predictions: Path) -> tuple[str, ...]:
+    """The pictures that a file or folder of `predict` was about, as its manifest says; none where there is none."""
+    folder = predictions if predictions.is_dir() else predictions.with_name(predictions.name + ".answers")
+    try:
+        settings = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
+        return tuple(str(name) for name in settings["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()

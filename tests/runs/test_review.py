@@ -1,0 +1,276 @@
+"""A review asks for a random sample first, then for the rest, keeps each answer, and ends in a set with a guarantee."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from emocaliber.cli import main
+from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import Prediction, Source, State, write_predictions
+from emocaliber.core.samples import FileImage
+from emocaliber.runs.review import ANSWERS, UNCLEAR, Phase, Review, ReviewSettings, open_review, start_review
+from emocaliber.runs.review_files import STUDIO_FILE, read_answers, studio_setup, studio_task, write_tasks
+from emocaliber.runs.review_result import finished_rows, guarantee, write_result
+from emocaliber.runs.review_rows import UNSURE, Item
+
+LABELS = ("anger", "fear", "joy")
+
+
+def rows_and_truth(n: int = 300, seed: int = 0) -> tuple[list[Prediction], dict[str, str]]:
+    """Calibrated predictions without truth, and what people would say. Two rows are unreadable, one is labelled."""
+    rng = np.random.default_rng(seed)
+    rows, truth = [], {}
+    for number in range(n):
+        name, confidence, right = f"{number:03}.png", round(float(rng.beta(5, 1)), 2), str(rng.choice(LABELS))
+        said: str | None = right if rng.random() < confidence else str(rng.choice(LABELS))
+        state, given = State.OK, None
+        if number < 2:
+            said, state = None, State.MISSING_LABEL
+        elif number == 2:
+            given = right
+        truth[name] = right
+        rows.append(Prediction(name, "faces", "", name, given, said, confidence, state, Source.VERBALIZED, "m"))
+    return rows, truth
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    write_predictions(tmp_path / "answers.jsonl", rows_and_truth()[0])
+    return tmp_path / "answers.jsonl"
+
+
+TRUTH = rows_and_truth()[1]
+
+
+def begun(predictions: Path, **settings: Any) -> Review:
+    return start_review(predictions.parent / "review", predictions, ReviewSettings(0.05, 0.95, seed=1, **settings))
+
+
+def answer_queue(review: Review) -> list[str]:
+    names = [item.id for item in review.queue()]
+    review.answer({name: TRUTH[name] for name in names})
+    return names
+
+
+def test_from_the_draw_to_the_finished_set(predictions: Path):
+    review = begun(predictions)
+    drawn = answer_queue(review)
+    assert sorted(drawn) == sorted(review.record.sample)
+    assert review.phase is Phase.REST
+    rest = answer_queue(review)
+    assert {"000.png", "001.png"} <= set(rest)
+    assert not set(rest) & set(drawn)
+    assert review.phase is Phase.DONE
+    facts = write_result(review, "labels.csv")
+    finished = finished_rows(review)
+    assert [row["id"] for row in finished] == list(TRUTH)
+    wrong = sum(row["label"] != TRUTH[row["id"]] for row in finished)
+    assert wrong <= 15 == facts["errors_at_most"]
+    assert facts["looked_at"] == len(drawn) + len(rest) < 300
+    assert facts["looked_at"] + facts["labels_from_model"] + facts["given"] == 300
+    assert {row["source"] for row in finished if row["label"] != TRUTH[row["id"]]} == {"model"}
+    assert finished[2]["source"] == "given"
+    assert facts["mistakes_in_sample_among_kept"] <= facts["mistakes_allowed_among_kept"]
+
+
+def test_the_sample_is_asked_without_what_the_model_says_and_the_rest_with_it_most_doubtful_first(predictions: Path):
+    review = begun(predictions)
+    assert {(item.predicted, len(item.shares)) for item in review.queue()} == {(None, 0)}
+    answer_queue(review)
+    queue = review.queue()
+    assert {item.id for item in queue[:2]} == {"000.png", "001.png"}
+    scores = [item.score for item in queue[2:]]
+    assert scores == sorted(scores, key=lambda score: score or 0.0)
+    assert all(item.predicted for item in queue[2:])
+
+
+@pytest.mark.parametrize("cut", [0, 7])
+def test_answers_survive_any_end(predictions: Path, cut: int):
+    review = begun(predictions)
+    first, second = review.record.sample[:2]
+    review.answer({first: "joy"})
+    review.answer({second: "fear"})
+    review.answer({second: None})
+    review.answer({second: "anger"})
+    journal = review.folder / ANSWERS
+    if cut:
+        with journal.open("ab") as file:
+            file.write(b'{"id":"'[:cut])
+    again = open_review(review.folder)
+    assert again.answers == {first: "joy", second: "anger"}
+    again.answer({first: UNCLEAR})
+    assert open_review(review.folder).answers == {first: UNCLEAR, second: "anger"}
+
+
+def test_a_person_who_cannot_tell_counts_as_a_mistake_of_the_model(predictions: Path):
+    review = begun(predictions)
+    review.answer(dict.fromkeys(review.record.sample, UNCLEAR))
+    kept = review.kept()
+    assert sum(kept[name] for name in review.record.sample) == review.record.allowed
+    answer_queue(review)
+    write_result(review, "labels.jsonl")
+    labels = [json.loads(line) for line in (review.folder / "labels.jsonl").read_text().splitlines()]
+    assert sum(row["label"] is None for row in labels) == len(review.record.sample) == guarantee(review)["unclear"]
+
+
+def test_other_predictions_or_another_promise_are_refused(predictions: Path):
+    review = begun(predictions)
+    with pytest.raises(UserError, match="another promise needs a sample that nobody has seen"):
+        start_review(review.folder, predictions, ReviewSettings(0.1, 0.95))
+    write_predictions(predictions, rows_and_truth(seed=5)[0])
+    with pytest.raises(UserError, match="these are not the predictions that"):
+        open_review(review.folder)
+
+
+def test_wrong_answers_are_refused_and_none_of_their_file_is_kept(predictions: Path):
+    review = begun(predictions)
+    name = review.record.sample[0]
+    for given, message in [
+        ({name: "joy", "nowhere.png": "joy"}, "there is no row 'nowhere.png'"),
+        ({name: "joi"}, "did you mean 'joy'"),
+        ({name: "joy", "002.png": "joy"}, "has the label .* already"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            review.answer(given)
+    assert review.answers == {}
+    assert review.answer({name: " Joy "}) == 1
+    assert review.answers[name] == "joy"
+
+
+def test_files_that_people_send_back_are_read(tmp_path: Path):
+    files = {
+        "filled.csv": "id;answer\na.png;joy\nb.png;\n",
+        "filled.jsonl": '{"id":"a.png","answer":"joy"}\n{"id":"b.png","answer":null}\n',
+        "min.json": '[{"id":17,"row":"a.png","emotion":"joy","annotator":1}]',
+        "studio.csv": "annotator,emotion,id,row\n1,joy,17,a.png\n",
+        "studio.json": json.dumps(
+            [
+                {"id": 17, "data": {"row": "a.png"}, "annotations": [
+                    {"was_cancelled": False, "result": [{"type": "choices", "value": {"choices": ["joy"]}}]}]},
+                {"id": 18, "data": {"row": "b.png"}, "annotations": [{"was_cancelled": True, "result": []}]},
+            ]
+        ),
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        assert read_answers(tmp_path / name) == {"a.png": "joy"}, name
+    (tmp_path / "two.csv").write_text("id,answer\na,joy\na,fear\n")
+    with pytest.raises(UserError, match="'a' is answered 'joy' and 'fear'"):
+        read_answers(tmp_path / "two.csv")
+    (tmp_path / "none.csv").write_text("name,said\na,joy\n")
+    with pytest.raises(UserError, match="no column row or id; there are name, said"):
+        read_answers(tmp_path / "none.csv")
+
+
+def test_label_studio_gets_the_score_that_sorts_its_queue_and_answers_come_back(predictions: Path):
+    review = begun(predictions)
+    answer_queue(review)
+    queue = review.queue()
+    pictures = {item.id: FileImage(Path("photos"), f"a b/{item.id}") for item in queue}
+    write_tasks(review.folder, queue, pictures, UNCLEAR)
+    tasks = json.loads((review.folder / STUDIO_FILE).read_text())
+    assert tasks[5]["data"]["picture"] == f"/data/local-files/?d=a%20b/{queue[5].id}"
+    assert tasks[5]["predictions"][0]["score"] == queue[5].score
+    assert tasks[5]["predictions"][0]["result"][0]["value"]["choices"] == [queue[5].predicted]
+    for task in tasks:
+        chosen = {"type": "choices", "value": {"choices": [TRUTH[task["data"]["row"]]]}}
+        task["annotations"] = [{"result": [chosen], "was_cancelled": False}]
+    (predictions.parent / "export.json").write_text(json.dumps(tasks))
+    review.answer(read_answers(predictions.parent / "export.json"))
+    assert review.phase is Phase.DONE
+
+
+def test_label_studio_s_setup_escapes_labels_and_gives_each_a_key():
+    setup = studio_setup(['"<joy>"', *map(str, range(30))])
+    assert "&lt;joy&gt;" in setup
+    keys = re.findall(r'hotkey="(.)"', setup)
+    assert len(keys) == len(set(keys)) == 20
+
+
+def test_a_picture_that_is_no_file_travels_in_the_task():
+    picture = BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    item = Item("x", LABELS, UNSURE, 0.5, "joy", {})
+    assert studio_task(item, picture.getvalue())["data"]["picture"].startswith("data:image/png;base64,")
+    assert studio_task(item, None)["data"]["picture"] == "x"
+
+
+def fill_in(folder: Path, only: int | None = None) -> None:
+    """As a person does, in a spreadsheet, in place."""
+    with (folder / "tasks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[:only]:
+        row["answer"] = TRUTH[row["id"]]
+    with (folder / "tasks.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_the_command_from_beginning_to_end(predictions: Path, capsys: pytest.CaptureFixture[str]):
+    folder = predictions.parent / "out"
+    command = ["review", str(predictions), "--out", str(folder), "--pictures", str(predictions.parent)]
+    assert main(command) == 0
+    assert "Step 1 of 2" in capsys.readouterr().out
+    fill_in(folder, only=10)
+    assert main(["review", str(folder)]) == 0
+    assert "10 answers, 10 of them new" in capsys.readouterr().out
+    assert (folder / "tasks-answered-1.csv").is_file()
+    fill_in(folder)
+    assert main(command) == 0  # the first command goes on too
+    assert "Step 2 of 2" in capsys.readouterr().out
+    fill_in(folder)
+    assert main(["review", str(folder), "--set", "labels.parquet"]) == 0
+    assert "At most 5 % of these 300 labels are wrong" in capsys.readouterr().out
+    table = pq.read_table(folder / "labels.parquet")
+    assert table.column_names == ["id", "label", "source", "confidence", "model"]
+    assert table.num_rows == 300
+    assert json.loads((folder / "guarantee.json").read_text())["certainty_reached"] >= 0.95
+    assert main(["review", str(folder)]) == 0
+    assert len((folder / "labels.csv").read_text().splitlines()) == 301
+
+
+def test_the_command_says_what_is_wrong(predictions: Path, capsys: pytest.CaptureFixture[str]):
+    folder = predictions.parent
+    write_predictions(
+        folder / "labelled.jsonl", [msgspec.structs.replace(row, truth="joy") for row in rows_and_truth()[0]]
+    )
+    (folder / "plain.csv").write_text("confidence\n0.5\n")
+    for arguments, message in [
+        ([str(predictions)], "name a folder for the review"),
+        ([str(folder / "labelled.jsonl"), "--out", str(folder / "a")], "every row has a label already"),
+        ([str(folder / "plain.csv"), "--out", str(folder / "b")], "no column says what the model answered"),
+        ([str(folder / "gone.csv"), "--out", str(folder / "c")], "there is no such file"),
+        ([str(predictions), "--out", str(folder / "d"), "--set", "x.xls"], "ends in .csv, .jsonl or .parquet"),
+        ([str(predictions), "--simulate"], "has no label; a simulation needs one"),
+        ([str(predictions), "--out", str(folder / "e"), "--labels", "joy,awe"], "which is not declared"),
+    ]:
+        assert main(["review", *arguments]) == 2
+        assert message in capsys.readouterr().err
+    assert not any((folder / name).exists() for name in "abcde")
+
+
+def test_a_simulation_writes_nothing_and_says_what_would_have_been_saved(
+    predictions: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows, truth = rows_and_truth()
+    write_predictions(predictions, [msgspec.structs.replace(row, truth=truth[row.id]) for row in rows])
+    before = sorted(predictions.parent.iterdir())
+    assert main(["review", str(predictions), "--simulate", "--error", "5%"]) == 0
+    said = capsys.readouterr().out
+    [looked_at] = re.findall(r"people look at (\d+) rows", said)
+    assert 0 < int(looked_at) < 300
+    [broken] = re.findall(r"simulated reviews (\d+) left", said)
+    assert int(broken) <= 25
+    assert sorted(predictions.parent.iterdir()) == before
