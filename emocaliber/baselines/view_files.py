@@ -5,9 +5,9 @@ Not a feature extractor (see features). In an .npz, `<view>_<split>` [n, d] is a
 [n, K], `id_<split>`, `group_<split>`, `cluster_<split>` [n], `classes` [K] (the order of the votes' columns; by default
 the sorted labels) and `task`. A view missing from a row is a row of NaN.
 
-Labels may be texts, bytes or numbers (1 and 1.0 are one label); a missing one is refused. `gt_<split>` is read as
-`label_<split>`, as the files of TMC have it. A .mat file (MATLAB up to v7) has the same keys. For Parquet see
-view_corpora.
+Labels may be texts, bytes or numbers (1 and 1.0 are one label), in a column or a row; a missing one is refused. Where
+there are `classes`, numbers are places among them, from 0 or, where all of 1 to K occur, from 1. `gt_<split>` or
+`y_<split>` is read as `label_<split>`. A .mat file (MATLAB up to v7) has the same keys. For Parquet see view_corpora.
 
     emocaliber baseline train tmc --views FILE.npz --out DIR
 """
@@ -31,7 +31,8 @@ from emocaliber.data.labels import by_fold, class_number, fold, is_missing, one_
 
 Strings = npt.NDArray[np.str_]
 PER_ROW = ("label", "votes", "id", "group", "cluster")
-ALIASES = {"gt": "label"}
+ALIASES = dict.fromkeys(("gt", "y", "Y", "labels", "target"), "label")
+"""As TMC's files and scikit-learn's examples have it."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,22 @@ def write_views(path: Path, views_read: ViewSet) -> None:
 def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: _plain(name, file) for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
         raise UserError(f"not a readable .npz file of plain arrays ({problem})") from None
+
+
+def _plain(name: str, file: Any) -> npt.NDArray[Any]:
+    try:
+        values: npt.NDArray[Any] = file[name]
+    except ValueError as problem:
+        if "allow_pickle" not in str(problem):
+            raise
+        raise UserError(
+            f"key {name!r} holds Python objects, which are not read from files of others; save it as plain texts or"
+            f" numbers: {name}.astype(str)"
+        ) from None
+    return values
 
 
 def _mat(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -116,11 +130,19 @@ def _mat(path: Path) -> dict[str, npt.NDArray[Any]]:
 def _from_matlab(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """MATLAB has no vectors and wraps each text of a cell array in an array: one value a row, but for features."""
     if values.dtype.kind == "O":
-        values = np.array([str(np.asarray(cell).squeeze()) for cell in values.ravel()])
+        values = np.array([_cell(cell) for cell in values.ravel()])
     if values.dtype.kind == "U":
         values = np.char.rstrip(values)
     per_row = name.rpartition("_")[0] in (*PER_ROW, *ALIASES) and not name.startswith("votes_")
     return values.ravel() if name == "classes" or per_row else values.squeeze() if name == "task" else values
+
+
+def _cell(cell: Any) -> str:
+    """What a cell holds, however often it is wrapped; nothing where it is empty."""
+    inside = np.asarray(cell)
+    if not inside.size:
+        return ""
+    return _cell(inside.ravel()[0]) if inside.dtype.kind == "O" and inside.size == 1 else str(inside.squeeze())
 
 
 def _labels(key: str, values: npt.NDArray[Any]) -> Strings:
@@ -146,22 +168,43 @@ def _view_set(content: Mapping[str, npt.NDArray[Any]], task: str) -> ViewSet:
     classes = _classes(views_read) if declared is None else tuple(_labels("classes", declared).tolist())
     if len({fold(name) for name in classes}) < len(classes):
         raise UserError(f"key 'classes' names a label twice: {', '.join(classes)}")
+    if len(classes) < 2:
+        raise UserError(f"all labels are {classes[0]!r}; two or more are needed to tell them apart")
+    if declared is not None and (names := _numbered(views_read, classes)):
+        for part in splits.values():
+            part["label"] = np.array([names[label] for label in part["label"].tolist()])
+        views_read = np.concatenate([part["label"] for part in splits.values()])
     spelt = by_fold(classes)
     if unknown := sorted({name for name in views_read.tolist() if fold(name) not in spelt}):
         raise UserError(f"label {unknown[0]!r} is not in 'classes'")
     for part in splits.values():
         part["label"] = np.array([spelt[fold(name)] for name in part["label"].tolist()])
-    task = str(content["task"]) if "task" in content else task
+    task = str(_texts(content["task"].reshape(1))[0]) if "task" in content else task
     rows = {name: _rows(part, name, task, len(classes)) for name, part in splits.items()}
     _refuse_unlearnt(rows)
     return ViewSet(task, classes, rows)
+
+
+def _numbered(labels: Strings, classes: tuple[str, ...]) -> dict[str, str] | None:
+    """The class that each number means, where all labels are numbers and no class is: they count from 0, or from 1
+    where every number from 1 to K occurs. None where labels are names. Raises UserError where it is not clear."""
+    if not all(label.isdecimal() for label in labels.tolist()) or any(class_number(name) for name in classes):
+        return None
+    numbers = {int(label) for label in labels.tolist()}
+    if max(numbers) >= len(classes) and numbers != set(range(1, len(classes) + 1)):
+        raise UserError(
+            f"labels are numbers up to {max(numbers)}, and 'classes' names {len(classes)}; save their names"
+        )
+    first = int(max(numbers) == len(classes))
+    return {str(first + place): name for place, name in enumerate(classes)}
 
 
 def _classes(labels: Strings) -> tuple[str, ...]:
     """The labels in order, each in its most frequent spelling: numbers by size, texts by the alphabet."""
     names = set(labels.tolist())
     if all(class_number(name) is not None for name in names):
-        return tuple(sorted(names, key=float)) if "true" not in {n.casefold() for n in names} else tuple(sorted(names))
+        truths = {"true", "false"} & {name.casefold() for name in names}
+        return tuple(sorted(names) if truths else sorted(names, key=float))
     return one_spelling(Counter(labels.tolist()))[0]
 
 
@@ -184,6 +227,8 @@ def _by_split(content: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, np
         if "label" not in part:
             raise UserError(f"the key 'label_{split}' is missing")
         for name in [name for name in PER_ROW if name in part]:
+            if name != "votes" and part[name].ndim == 2 and 1 in part[name].shape:
+                part[name] = part[name].ravel()  # a column or a row, as MATLAB has it
             shape, wanted = part[name].shape, "[rows, labels]" if name == "votes" else "[rows]"
             if len(shape) != 1 + wanted.count(","):
                 raise UserError(f"key '{name}_{split}' has shape {shape}; it must have {wanted}")

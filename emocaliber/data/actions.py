@@ -25,7 +25,7 @@ from emocaliber.data.corruption import corrupted_copies
 from emocaliber.data.facts import FactStore, carry_over, picture_key
 from emocaliber.data.findings import described, differences, findings_page, sheet
 from emocaliber.data.layouts import Source
-from emocaliber.data.parquet import stored_rows
+from emocaliber.data.parquet_parts import stored_rows
 from emocaliber.data.policy import Dropping, Policy
 from emocaliber.data.rows import Row, rows_only
 from emocaliber.data.votes import answers

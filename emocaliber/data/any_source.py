@@ -22,15 +22,24 @@ from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.files import path_text
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.core.taxonomy import TAXONOMIES, Taxonomy
-from emocaliber.data.archives import is_zip, unpacked
+from emocaliber.data.archives import is_archive, unpacked
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.data.folders import ENDINGS, files_below, folders_in, kind_by_ending
 from emocaliber.data.labels import read_labels
-from emocaliber.data.layouts import HUB, Source, layout_of, read_hub
-from emocaliber.data.parquet import REQUIRED, iter_samples, stored_rows
+from emocaliber.data.layouts import HUB, Source, layout_of, read_hub, told
+from emocaliber.data.parquet import REQUIRED, iter_samples
+from emocaliber.data.parquet_parts import stored_rows
 from emocaliber.data.records import read_record
 from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem, Row
-from emocaliber.data.tables import SUFFIXES, gather_labels, is_table_folder, kind_of, records, table_files
+from emocaliber.data.tables import (
+    SUFFIXES,
+    gather_labels,
+    is_table_folder,
+    kind_of,
+    names_of_classes,
+    records,
+    table_files,
+)
 
 REMOTE = ("s3://", "gs://", "gcs://", "file://")
 TEST = "test"
@@ -66,8 +75,8 @@ class AnySource:
             yield from self._remote(name, pictures=pictures)
         elif path.is_dir():
             yield from self._folder(path, pictures=pictures)
-        elif is_zip(path):
-            held = unpacked(path)
+        elif is_archive(path):
+            held = told(unpacked(path))
             yield from (self._folder if held.is_dir() else self._file)(held, pictures=pictures)
         elif path.is_file():
             yield from self._file(path, pictures=pictures)
@@ -142,10 +151,13 @@ class AnySource:
             yield from Source(str(path), layout, split=TEST, labels=self.labels).rows()
             return
         files = tuple(table_files(path))
-        named = () if self.labels else _labels_of(files)
+        classes = () if self.labels else next((names for file in files if (names := names_of_classes(file))), ())
+        named = classes or (() if self.labels else _labels_of(files))
+        numbers = {str(number): name for number, name in enumerate(classes)}
         for file in files:
             prefix = file.relative_to(path).with_suffix("").as_posix() if file != path else path_text(file.stem)
             defaults = self._defaults(file.parent, named)
+            defaults = replace(defaults, class_names=numbers) if numbers else defaults
             for number, record in enumerate(records(file, pictures=pictures), 1):
                 yield from self._record(record, defaults, f"{prefix}/{number}")
 

@@ -1,7 +1,9 @@
-"""Zip archives as data sets are published: unpacked once, into the cache, and read as the folder that they hold.
+"""Archives as data sets are published (zip, tar, compressed tar): unpacked once, into the cache, and read as the folder
+that they hold.
 
 Reading inside the archive is not practical: pictures are opened by several processes, by name, and again at each start.
-The folder is `unpacked` in $EMOCALIBER_CACHE, by default in ~/.cache/emocaliber; it may be removed at any time.
+The folder is `unpacked` in $EMOCALIBER_CACHE, by default in ~/.cache/emocaliber; it may be removed at any time. Nothing
+is written outside it, and no link is made.
 
     folder = unpacked(Path("ferplus.zip"))
 """
@@ -9,9 +11,12 @@ The folder is `unpacked` in $EMOCALIBER_CACHE, by default in ~/.cache/emocaliber
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
+import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
@@ -19,19 +24,21 @@ from emocaliber.data.facts import cache_file
 from emocaliber.data.folders import is_left_over
 
 ZIP = ".zip"
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 RESERVE = 1 << 30
 """Bytes of the disk that are left free."""
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a path is that of a zip archive that is there."""
-    return path.name.casefold().endswith(ZIP) and path.is_file()
+def is_archive(path: Path) -> bool:
+    """Whether a path is that of an archive that is read, and is there."""
+    return path.name.casefold().endswith((ZIP, *TARS)) and path.is_file()
 
 
 def unpacked(archive: Path) -> Path:
     """The folder of what an archive holds, or the file where it holds one alone; folders that only wrap are passed.
 
-    The content is told by the archive's path, size and time of change. Raises UserError where it cannot be unpacked.
+    The content is told by the archive's path, size and time of change. Raises UserError where it cannot be unpacked,
+    or a member is a link or lies outside.
     """
     facts = archive.stat()
     mark = hashlib.sha256(f"{archive.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:12]
@@ -39,31 +46,61 @@ def unpacked(archive: Path) -> Path:
     if not target.is_dir():
         try:
             _unpack(archive, target)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as problem:
-            raise UserError(f"{archive} cannot be unpacked into {target}: {problem}; unpack it by hand") from None
+        except (
+            zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, RuntimeError,
+            NotImplementedError, OSError,
+        ) as problem:  # fmt: skip
+            first = str(problem).partition("\n")[0].rstrip(":")
+            raise UserError(f"{archive} cannot be unpacked into {target}: {first}; unpack it by hand") from None
     return _content(target)
 
 
 def _unpack(archive: Path, target: Path) -> None:
     """Into a folder beside the target, which then takes its name: a kill leaves no half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
+    try:
+        (_unzip if archive.name.casefold().endswith(ZIP) else _untar)(archive, partial)
+        partial.replace(target)
+    except OSError:
+        if not target.is_dir():  # another process was first
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unzip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
-        members = [info for info in file.infolist() if not any(map(is_left_over, Path(info.filename).parts))]
-        size = sum(info.file_size for info in members)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if size > shutil.disk_usage(target.parent).free - RESERVE:
-            raise UserError(
-                f"{archive}: its {size / 1e9:,.1f} GB do not fit into {target.parent}; name another folder with"
-                " EMOCALIBER_CACHE, or unpack it by hand"
-            )
-        partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
-        try:
-            file.extractall(partial, members)
-            partial.replace(target)
-        except OSError:
-            if not target.is_dir():  # another process was first
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        members = [info for info in file.infolist() if not _is_left_over(info.filename)]
+        _refuse_too_large(archive, sum(info.file_size for info in members), folder)
+        file.extractall(folder, members)
+
+
+def _untar(archive: Path, folder: Path) -> None:
+    """Member by member, since only reading a compressed archive to its end tells its size. Files that are hard links
+    within it are copied by tarfile; other links are refused."""
+    free, size = shutil.disk_usage(folder).free, 0
+    with tarfile.open(archive) as file:
+        for member in file:
+            if _is_left_over(member.name):
+                continue
+            if member.issym():
+                raise UserError(f"{archive}: {member.name} is a link; unpack it by hand, and put the file in its place")
+            size += member.size
+            _refuse_too_large(archive, size, folder, free)
+            file.extract(member, folder, set_attrs=False, filter="data")
+
+
+def _is_left_over(name: str) -> bool:
+    return any(is_left_over(part) for part in Path(name).parts if part not in (".", ".."))
+
+
+def _refuse_too_large(archive: Path, size: int, folder: Path, free: int | None = None) -> None:
+    if size > (shutil.disk_usage(folder).free if free is None else free) - RESERVE:
+        raise UserError(
+            f"{archive}: its {size / 1e9:,.1f} GB do not fit into {folder.parent}; name another folder with"
+            " EMOCALIBER_CACHE, or unpack it by hand"
+        )
 
 
 def _content(folder: Path) -> Path:

@@ -22,6 +22,7 @@ from emocaliber.data.statistics import Statistics
 
 SHOWN_PER_LABEL = 8
 PAIRS_SHOWN = 60
+TOO_FEW = "too few classes"
 SEPARATE = "put both into one split, or drop one; `emocaliber data split` does"
 
 
@@ -48,7 +49,8 @@ class Seen:
 @dataclass
 class Report:
     """What a check found out. `unread` are the reader's problems; `faults` those of single rows, by index into `seen`;
-    `near` are near-duplicates and `leaks` overlaps between splits, as indices; `shown` is a random sample."""
+    `near` are near-duplicates and `leaks` overlaps between splits, as indices; `shown` is a random sample;
+    `candidates` are those of each task, with the place of its first row."""
 
     statistics: Statistics = field(default_factory=Statistics)
     problems: list[Problem] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Report:
     near: list[tuple[int, int]] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
     shown: dict[str, list[Sample]] = field(default_factory=dict)
+    candidates: dict[str, tuple[Place, set[str]]] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -78,7 +81,7 @@ class Report:
         items = [seen.item for seen in self.seen]
         names = [f"{seen.place} ({seen.id})" for seen in self.seen]
         if policy.drop:
-            dropping.add_unread(self.unread)
+            dropping.add_unread([*self.unread, *(p for p in self.problems if p.kind == TOO_FEW)])
             for i, problem in self.faults.items():
                 dropping.add(i, problem.place, self.seen[i].id, problem.kind, f"{problem.what}; {problem.fix}")
         if two_panels:
@@ -110,6 +113,18 @@ def check(
     ]
     report.problems += [_leak_problem(report, leak) for leak in report.leaks]
     report.problems += _conflicts(report.seen)
+    report.problems += [
+        Problem(
+            TOO_FEW,
+            place,
+            "label",
+            f"{next(iter(labels))!r} is the only label of task {task!r}",
+            "nothing is taught or scored by one; name those to choose from with --labels joy,fear,...",
+            droppable=False,
+        )
+        for task, (place, labels) in report.candidates.items()
+        if len(labels) == 1
+    ]
     if not report.seen and not report.problems:
         report.problems.append(
             Problem("no rows", Place("the source"), "", "there is no row", "check its name", droppable=False)
@@ -130,6 +145,7 @@ def _rows(entries: Iterable[Entry], report: Report) -> Iterator[Row]:
 
 def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) -> None:
     sample, index = row.sample, len(report.seen)
+    report.candidates.setdefault(sample.task, (row.place, set()))[1].update(sample.candidates)
     report.statistics.add(sample, facts)
     if facts.fault:
         report.faults[index] = Problem(facts.fault, row.place, "image", facts.sentence, FIXES[facts.fault])

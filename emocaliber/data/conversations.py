@@ -5,7 +5,8 @@
     trl          messages, or prompt and completion, whose content is a list of {"type": "image" | "text", ...}
     llava        {"image": "a.png", "conversations": [{"from": "human", "value": "<image>\\n..."}, ...]}
     sharegpt     the same with "images": [...]
-    alpaca       {"instruction": "<image>...", "input": "", "output": "awe", "images": ["a.png"]}
+    alpaca       {"instruction": "<image>...", "input": "", "output": "awe", "images": ["a.png"]}; query and response,
+                 or question and answer, in their place
 
 The rationale of VEC-CoT stays in its file: label and candidates are read. Several tasks about one picture are one
 cluster, the picture, since they are not independent.
@@ -13,6 +14,7 @@ cluster, the picture, since they are not independent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,12 @@ PLACEHOLDER = "<image>"
 ANSWERING = ("assistant", "gpt", "model", "bot", "chatgpt", "bing", "bard")
 LONGEST_LABEL = 4
 """Words. A longer answer is a sentence, and no label unless the labels are declared and it names one."""
+_SENTENCE = re.compile(
+    r"\b(is|are|am|feels?|looks?|seems?|shows?|appears?|evokes?|emotion|answer)\b|[<>{}\[\]:\n]", re.IGNORECASE
+)
+"""What no label has: verbs, tags, JSON."""
+ANSWERS = (("instruction", "output"), ("query", "response"), ("question", "answer"))
+"""The keys of one question and its answer."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def layout_of_record(values: Mapping[str, Any]) -> str | None:
         return "trl"
     if "conversations" in keys:
         return "llava" if "image" in keys else "sharegpt"
-    return "alpaca" if {"instruction", "output"} <= keys else None
+    return "alpaca" if any({*pair} <= keys for pair in ANSWERS) else None
 
 
 def read_vecbench(path: Path, defaults: Defaults) -> Iterator[Entry]:
@@ -156,10 +164,12 @@ def _image_in(part: Mapping[str, Any]) -> Any:
 
 def _conversation(values: Mapping[str, Any]) -> tuple[str, list[_Message] | None]:
     """The key that holds the messages, and the messages."""
-    if "instruction" in values:
-        question = "\n".join(str(values[key]) for key in ("instruction", "input") if values.get(key))
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": values.get("output")}]
-        return "instruction", _messages(turns)
+    if asked := next((pair for pair in ANSWERS if pair[0] in values), None):
+        question = "\n".join(str(values[key]) for key in (asked[0], "input") if values.get(key))
+        if asked != ANSWERS[0] and PLACEHOLDER not in question:
+            question = f"{PLACEHOLDER}\n{question}"
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": values.get(asked[1])}]
+        return asked[0], _messages(turns)
     if "prompt" in values:
         prompt, completion = values["prompt"], values.get("completion")
         prompt = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -187,10 +197,11 @@ def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Pro
     label = _answer(messages, values.get("solution"), candidates)
     if label is None:
         return Problem("no label", place, key, "no assistant's message ends the conversation", "add the answer")
-    if not candidates and len(label.split()) > LONGEST_LABEL:
+    label = label if candidates else label.rstrip(".!。 ")
+    if not candidates and (len(label.split()) > LONGEST_LABEL or _SENTENCE.search(label)):
         return Problem("answer is a sentence", place, key, f"{label[:60]!r} is an answer, and no label",
                        "declare the labels, to be read out of it: --labels joy,fear,...")  # fmt: skip
-    unused = {"messages", "conversations", "images", "prompt", "completion", "instruction", "input", "output"}
+    unused = {"messages", "conversations", "images", "prompt", "completion", "input", *(k for p in ANSWERS for k in p)}
     others = {name: value for name, value in values.items() if name not in unused}
     return place, others | {"image": image, "label": label}
 

@@ -42,6 +42,8 @@ def open_text(path: Path) -> TextIO:
     start = raw.read(4)
     raw.seek(0)
     encoding = next((codec for mark, codec in _CODECS if start.startswith(mark)), "utf-8-sig")
+    if len(start) == 4 and (start[::2] == b"\0\0" or start[1::2] == b"\0\0"):  # UTF-16 without its mark
+        encoding = "utf-16-be" if start[0] == 0 else "utf-16-le"
     errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
     return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline="")
 
@@ -50,8 +52,10 @@ def csv_records(path: Path) -> Iterator[Record | Problem]:
     """The lines below the header."""
     with open_text(path) as file:
         first, skipped = file.readline(LONGEST_LINE), 0
+        while first and (not first.strip() or _is_remark(first)):
+            first, skipped = file.readline(LONGEST_LINE), skipped + 1
         if declared := re.fullmatch(r"\"?sep=(.)\"?\s*", first):
-            first, skipped = file.readline(LONGEST_LINE), 1
+            first, skipped = file.readline(LONGEST_LINE), skipped + 1
         delimiter = declared[1] if declared else _delimiter(first)
         spaced = f"{delimiter} " in first and delimiter != "\t"
         rows = csv.DictReader(chain([first], file), delimiter=delimiter, skipinitialspace=spaced)
@@ -71,6 +75,12 @@ def csv_records(path: Path) -> Iterator[Record | Problem]:
             if row is None:
                 return
             yield _csv_row(Place(str(path), rows.line_num + skipped), row)
+
+
+def _is_remark(line: str) -> bool:
+    """Whether a line before the header is a remark, and no header that begins with a hash sign."""
+    names = {column_name(part.strip("#\"' \r\n")) for part in re.split(r"[,;\t|]", line)}
+    return line.startswith("#") and not names & {*IMAGE, *LABEL, *LABEL_OTHERWISE}
 
 
 def _delimiter(header: str) -> str:
@@ -110,10 +120,11 @@ def _csv_row(place: Place, row: Mapping[str | None, Any]) -> Record | Problem:
 
 
 def count_in(cell: str) -> int | str:
-    """A count (`3`, or `3.0` as pandas writes it), or the cell as it stands, which the vote reader will name."""
+    """A count (`3`, `3.0` as pandas or `3,0` as Excel writes it), or the cell, which the vote reader will name."""
     if len(cell) <= 15 and cell.isascii() and cell.isdigit():
         return int(cell)
-    return int(float(cell)) if re.fullmatch(r"\s*\d{1,15}(\.0*)?\s*", cell, re.ASCII) else cell
+    whole = re.fullmatch(r"\s*(\d{1,15})([.,]0*)?\s*", cell, re.ASCII)
+    return int(whole[1]) if whole else cell
 
 
 def is_no_utf8(text: str) -> bool:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.samples import Sample
+
+if TYPE_CHECKING:
+    from emocaliber.data.sample_table import SampleTable
 
 DATA = Path(__file__).parent
 FILES = {"emoji": DATA / "emoji-sentiment.parquet", "kaomoji": DATA / "kaomoji.parquet"}
 
 
-def samples_in(data: Sequence[str], splits: Sequence[str] | None = None) -> list[Sample]:
-    """The rows of embedded tasks or Parquet files, in order, that belong to the splits, or all; none may be there."""
-    from emocaliber.data.parquet import read_samples  # heavy: commands take the tasks' names from here for their help
+def samples_in(data: Sequence[str]) -> SampleTable:
+    """The rows of embedded tasks or Parquet files, in order; a sample is made when it is read."""
+    from emocaliber.data.sample_table import SampleTable  # heavy: commands take the tasks' names for their help
 
-    return [sample for name in data for sample in read_samples(FILES.get(name) or Path(name), splits)]
+    return SampleTable(FILES.get(name) or Path(name) for name in data)
 
 
 def load(task: str, split: str | None = None) -> list[Sample]:

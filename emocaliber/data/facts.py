@@ -34,6 +34,8 @@ from emocaliber.core.samples import ImageSource, StoredImage
 
 CHUNK = 64
 THUMBNAIL = 16
+PIXELS = 16
+"""Bytes of the hash of a picture's pixels."""
 _TABLE = "facts2"
 _COLUMNS = "content BLOB, pixels BLOB, look BLOB, thumbnail BLOB, width INT, height INT, format TEXT"
 _STORED = attrgetter("content", "pixels", "look", "thumbnail", "width", "height", "format")
@@ -70,7 +72,7 @@ def look(image: ImageSource) -> Facts:
     except ImageError as error:
         content = hashlib.sha256(encoded).digest() if encoded else b""
         return Facts(content, fault=error.kind, sentence=str(error))
-    pixels = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).digest()[:16]
+    pixels = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).digest()[:PIXELS]
     grey = picture.convert("L")
     bits = imagehash.phash(grey).hash
     thumbnail = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes()

@@ -31,8 +31,11 @@ MISSING = frozenset({
 """What pandas, R, Excel, SQL and annotators write where there is no value, folded."""
 _LONGEST = 24
 """Characters; a text for "missing" is short, with any spaces about it."""
-_NO_LABEL = MISSING | {"nolabel", "unlabelled", "unlabeled"}
-_NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
+_NO_LABEL = MISSING | {
+    "nolabel", "unlabelled", "unlabeled", "notlabelled", "notlabeled", "unannotated", "notannotated", "noannotation",
+    "notapplicable", "n.d.", "tbd",
+}  # fmt: skip
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?")
 
 
 @lru_cache(maxsize=65536)
@@ -59,14 +62,18 @@ def is_no_label(value: object) -> bool:
 
 
 def class_number(value: object) -> str | None:
-    """A class number in one form (2, 2.0, "2", " 2.0" are "2"; true is "true"), or None where it is none."""
+    """A class number in one form (2, 2.0, "2", "2.0e+00" are "2"; true and "True" are "true"; 0.5 is "0.5"), or None
+    where it is none."""
+    if isinstance(value, str):
+        text = value.strip().casefold()
+        if text in ("true", "false"):
+            return text
+        value = float(text) if _NUMBER.fullmatch(text) else None
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        return str(int(float(value)))
-    return None
+    if isinstance(value, float) and math.isfinite(value) and not value.is_integer():
+        return str(value)
+    return str(int(value)) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 @lru_cache(maxsize=4096)
@@ -120,6 +127,8 @@ def class_names(columns: Iterable[str], metadata: Mapping[bytes, bytes] | None, 
     described = described or next((features for at in (folder, folder.parent) if (features := _card(at))), {})
     for column in columns:
         feature = described.get(column)
+        if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):  # a list of labels
+            feature = feature["feature"]
         if isinstance(feature, dict) and isinstance(feature.get("names"), list):
             return tuple(map(str, feature["names"]))
     return ()

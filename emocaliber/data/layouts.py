@@ -18,7 +18,7 @@ from typing import Any
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.taxonomy import EMOTION6_7, FER2013_7, FERPLUS_8, MIKELS_8, UNBIASEDEMO_6, Taxonomy
-from emocaliber.data.archives import is_zip, unpacked
+from emocaliber.data.archives import is_archive, unpacked
 from emocaliber.data.conversations import layout_of_record, read_conversations, read_vecbench
 from emocaliber.data.folders import ENDINGS, read_folder
 from emocaliber.data.labels import read_labels
@@ -37,8 +37,9 @@ from emocaliber.data.published import (
 from emocaliber.data.records import read_record
 from emocaliber.data.rows import LABEL, LABEL_OTHERWISE, SPLITS, Defaults, Entry, Place, Problem, Row
 from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
+from emocaliber.data.webdataset import holds_records, read_webdataset
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
+ARCHIVES = (".7z", ".rar", ".zst", ".lz4")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ LAYOUTS = {
     "emotion6": Layout(read_emotion6, EMOTION6_7, "Emotion6-7"),
     "fer2013": Layout(read_table, FER2013_7, "FER2013-7", numbered=True),
     "ferplus": Layout(read_ferplus, FERPLUS_8, "FERPlus-8"),
+    "webdataset": Layout(read_webdataset),
 }
 """MultiEmo-Bench (20 raters, multi-select) is read as a table with `votes` and `raters`: a reconstruction, for its
 files were not at hand."""
@@ -102,8 +104,9 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The file or folder; of a zip archive, what it holds."""
-        return unpacked(Path(self.name)) if is_zip(Path(self.name)) else Path(self.name)
+        """The file or folder; of an archive, what it holds."""
+        path = Path(self.name)
+        return (unpacked(path) if self.layout else told(unpacked(path))) if is_archive(path) else path
 
     def data_root(self) -> Path:
         """The folder that every image must lie under."""
@@ -161,7 +164,7 @@ def layout_of(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file or folder")
     if kind_of(path) in ARCHIVES:
-        raise UserError(f"{path}: an archive is not read; unpack it, and give its folder")
+        raise UserError(f"{path}: of archives zip and tar are read; unpack it, and give its folder")
     if kind_of(path) not in SUFFIXES:
         raise UserError(f"{path}: give a folder, or a file ending in {', '.join(SUFFIXES)}")
     first = next(iter(records(path)), None)
@@ -169,6 +172,17 @@ def layout_of(path: Path) -> str:
     if {"emotion", "pixels"} <= {key.strip().casefold() for key in values}:
         return "fer2013"
     return layout_of_record(values) or "table"
+
+
+def told(folder: Path) -> Path:
+    """What an archive holds: where that is one table beside its pictures, the table."""
+    tables = [path for path in folder.iterdir() if kind_of(path) in SUFFIXES] if folder.is_dir() else []
+    if len(tables) != 1:
+        return folder
+    try:
+        return tables[0] if layout_of(folder) == "folder" else folder
+    except UserError:
+        return tables[0]
 
 
 def _folder_layout(path: Path) -> str:
@@ -187,6 +201,8 @@ def _folder_layout(path: Path) -> str:
     }
     if layout := next((name for name, is_it in recognised.items() if is_it), None):
         return layout
+    if holds_records(path):
+        return "webdataset"
     if not folders:
         raise UserError(f"{path}: no layout is told by this folder; give a folder for each class, or a table's file")
     return "folder"

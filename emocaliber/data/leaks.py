@@ -23,7 +23,8 @@ import numpy.typing as npt
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import FIXES
 from emocaliber.core.samples import Sample
-from emocaliber.data.facts import THUMBNAIL, Facts, FactStore, facts_of
+from emocaliber.data.facts import PIXELS, THUMBNAIL, Facts, FactStore, facts_of
+from emocaliber.data.sample_table import briefs
 
 SIDES = {"train": "taught", "unlabelled": "taught", "calibrate": "calibrated on", "test": "tested"}
 """Train and unlabelled rows may share items: neither judges. A split not named here (`known`: drawings that are new of
@@ -151,7 +152,7 @@ def _rank(item: Item) -> int:
 
 
 def check_disjoint(
-    samples: Iterable[Sample],
+    samples: Sequence[Sample],
     near_duplicates: Mapping[str, str] | None = None,
     workers: int = 1,
 ) -> None:
@@ -160,7 +161,6 @@ def check_disjoint(
     `near_duplicates` maps a sample's id to its key, where a cluster does not say already what is nearly the same.
     A picture that cannot be read cannot be compared: UserError too.
     """
-    samples = samples if isinstance(samples, list) else list(samples)
     with FactStore() as facts:
         items = items_of(samples, facts, workers)
     shared = [_sentence(samples, leak) for leak in exact_leaks(items)]
@@ -179,15 +179,22 @@ def check_disjoint(
 
 def items_of(samples: Sequence[Sample], store: FactStore, workers: int) -> Items:
     """What is compared of each sample. Raises UserError naming a sample whose picture cannot be read."""
-    pixels = []
-    for sample, facts in facts_of(samples, lambda sample: sample.image, store, workers):
+    splits, tasks, clusters, pixels = list[str](), list[str](), list[str](), bytearray()
+    for sample, facts in facts_of(briefs(samples), lambda sample: sample.image, store, workers):
         if facts.fault:
             raise UserError(
                 f"{sample.id} ({sample.split}): {facts.sentence}; {FIXES[facts.fault]}, or drop the row: it cannot be"
                 " compared"
             )
-        pixels.append(facts.pixels)
-    return Items(len(samples), lambda i: Item(samples[i].split, pixels[i], (samples[i].task, samples[i].cluster)))
+        splits.append(sample.split)
+        pixels += facts.pixels
+        tasks.append(sample.task)
+        clusters.append(sample.cluster)
+
+    def item(i: int) -> Item:
+        return Item(splits[i], bytes(pixels[PIXELS * i : PIXELS * (i + 1)]), (tasks[i], clusters[i]))
+
+    return Items(len(splits), item)
 
 
 _SHARED = {

@@ -8,29 +8,28 @@ opens in Hugging Face datasets, pictures decoded, because its schema carries the
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
+from emocaliber.core.samples import FileImage, Ratings, Sample, StoredImage
+from emocaliber.data.parquet_parts import BUFFER, ROWS, Part, parts_of
 
 Values = Mapping[str, Any]
-ROWS, ROWS_WITH_PICTURES = 16_384, 256
-"""Rows of a row group in memory at a time, without and with their pictures' bytes."""
-BUFFER = 1 << 20  # bytes of a column that are read at a time, lest all of a row group's pictures are
 
 REQUIRED = ("id", "image", "task", "candidates", "label", "split", "group", "cluster", "licence")
 OPTIONAL = ("votes", "label_rule", "ratings", "second_votes")
+REPEATING = {*REQUIRED, *OPTIONAL} - {"id", "image", "cluster"}
+"""Columns whose texts are the same in many rows."""
 
 
 def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[Sample]:
@@ -47,159 +46,50 @@ def iter_samples(path: Path, splits: str | Sequence[str] | None = None, *, pictu
     Raises UserError naming the file, the row and the key where the file is missing or not Parquet, a column is missing,
     an id comes twice, a label or a vote is not among its row's candidates, or the one split named has no row.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
+    wanted = [splits] if isinstance(splits, str) else splits
+    alike = Alike()
     try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if missing := [name for name in REQUIRED if name not in names]:
-                raise UserError(f"{path}: no column {missing[0]!r}; a file of samples needs {', '.join(REQUIRED)}")
-            _check_ids(path, file)
-            wanted = [splits] if isinstance(splits, str) else splits
-            if isinstance(splits, str) and splits not in (present := _splits(file)):
-                raise UserError(
-                    f"{path}: no row has split {splits!r}; there are {', '.join(sorted(present)) or 'no rows at all'}"
-                    f"{did_you_mean(splits, present)}"
-                )
-            columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
-            alike = _Alike()
-        with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-            for part in _parts(path, file, columns, wanted, pictures=pictures):
-                yield from _samples(path, part, alike)
+        if isinstance(splits, str):
+            _refuse_no_row(path, splits)
+        for part in parts_in(path, wanted, pictures=pictures):
+            yield from samples_of(part, alike)
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from error
 
 
-def stored_rows(
-    path: Path,
-    columns: Sequence[str] | None = None,
-    *,
-    pictures: bool = False,
-    opened: pa.NativeFile | None = None,
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each row of any Parquet file with its number from 0; pictures are StoredImages, none of their bytes is read.
+def parts_in(
+    path: Path, splits: Sequence[str] | None = None, *, pictures: bool = False, coded: bool = False
+) -> Iterator[Part]:
+    """The rows of a file of samples, part by part. With `coded` texts that repeat are held once a part.
 
-    A picture is a column of binary values, or of structs with `bytes`, as Hugging Face datasets writes them; where the
-    bytes are null it is its path. With `pictures` each row brings its own bytes, for one pass in order, in which no
-    more than a few hundred are in memory however large a row group is. `opened` is the file where it is not on this
-    disk. Raises pyarrow's errors.
+    Raises UserError as `iter_samples` does for a file that is none of samples, and pyarrow's errors.
     """
-    with pq.ParquetFile(path if opened is None else opened, buffer_size=BUFFER, pre_buffer=False) as file:
-        for part in _parts(path, file, columns, None, pictures=pictures):
-            for row, (number, values) in enumerate(zip(part.numbers, part.table.to_pylist(), strict=True)):
-                yield number, values | {name: images[row] for name, images in part.images.items()}
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        if missing := [name for name in REQUIRED if name not in names]:
+            raise UserError(f"{path}: no column {missing[0]!r}; a file of samples needs {', '.join(REQUIRED)}")
+        _check_ids(path, file)
+        columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+        leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+    repeating = [leaf for leaf in leaves if leaf.partition(".")[0] in REPEATING and not leaf.endswith("count")]
+    with pq.ParquetFile(
+        path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=repeating if coded else None
+    ) as file:
+        yield from parts_of(path, file, columns, splits, pictures=pictures)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The chosen rows of a part of a row group: their numbers in the file, all but their pictures, and these or where
-    they are."""
-
-    numbers: list[int]
-    table: pa.Table
-    images: Mapping[str, Sequence[ImageSource | str | None]]
-
-
-def _parts(
-    path: Path, file: pq.ParquetFile, columns: Sequence[str] | None, splits: Sequence[str] | None, *, pictures: bool
-) -> Iterator[_Part]:
-    fields = [field for field in file.schema_arrow if columns is None or field.name in columns]
-    bytes_in = {field.name: leaf for field in fields if (leaf := _bytes_leaf(field))}
-    light = [leaf for field in fields for leaf in _light_leaves(field, bytes_in)]
-    leaves = [field.name for field in fields] if pictures else light
-    before = 0
-    for group in range(file.num_row_groups):
-        start, stored = 0, dict[str, npt.NDArray[np.bool_]]()
-        for table in _tables(file, group, leaves, ROWS_WITH_PICTURES if pictures else ROWS):
-            chosen = _chosen(table, splits)
-            if len(chosen):
-                rows = table if len(chosen) == len(table) else table.take(pa.array(chosen))
-                images: dict[str, Sequence[ImageSource | str | None]]
-                if pictures:
-                    images = {name: _bytes_of(rows[name]) for name in bytes_in}
-                else:
-                    stored = stored or {name: _is_stored(file, group, leaf) for name, leaf in bytes_in.items()}
-                    images = {
-                        name: _images(path, group, leaf, rows, chosen + start, stored[name])
-                        for name, leaf in bytes_in.items()
-                    }
-                light_columns = [name for name in rows.column_names if name not in bytes_in] if pictures else None
-                numbers = (chosen + start + before).tolist()
-                yield _Part(numbers, rows if light_columns is None else rows.select(light_columns), images)
-            start += len(table)
-        before += start
-
-
-def _tables(file: pq.ParquetFile, group: int, leaves: Sequence[str], size: int) -> Iterator[pa.Table]:
-    """The columns of a row group, so many rows at a time."""
-    if not leaves:
-        yield file.read_row_group(group, columns=[])
+def _refuse_no_row(path: Path, split: str) -> None:
+    if not path.is_file():
         return
-    for batch in file.iter_batches(size, row_groups=[group], columns=leaves, use_threads=False):  # threads read it all
-        yield pa.Table.from_batches([batch])
-
-
-def _bytes_of(column: pa.ChunkedArray) -> list[bytes | str | None]:
-    """The bytes of each row's picture, or its path."""
-    return [
-        value if value is None or isinstance(value, bytes) else value.get("path") if value["bytes"] is None
-        else value["bytes"]
-        for value in column.to_pylist()
-    ]  # fmt: skip
-
-
-def _images(
-    path: Path, group: int, leaf: str, part: pa.Table, chosen: npt.NDArray[np.int64], is_stored: npt.NDArray[np.bool_]
-) -> list[StoredImage | str | None]:
-    """For each chosen row where its picture's bytes are, or its path."""
-    stored = is_stored[chosen]
-    name = leaf.removesuffix(".bytes")
-    paths = [None] * len(chosen) if stored.all() or name not in part.column_names else part[name].to_pylist()
-    return [
-        StoredImage(path, group, row, leaf) if here else (beside or {}).get("path")
-        for row, here, beside in zip(chosen.tolist(), stored.tolist(), paths, strict=True)
-    ]
-
-
-def _bytes_leaf(field: pa.Field) -> str | None:
-    """The path of the column that holds encoded pictures, if the field is one of pictures."""
-    if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-        return str(field.name)
-    if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-        return f"{field.name}.bytes"
-    return None
-
-
-def _light_leaves(field: pa.Field, pictures: Mapping[str, str]) -> list[str]:
-    """The columns to read of a field: all but the bytes of pictures."""
-    if field.name not in pictures:
-        return [field.name]
-    inner = field.type if pa.types.is_struct(field.type) else ()
-    return [f"{field.name}.{part.name}" for part in inner if part.name != "bytes"]
-
-
-def _chosen(table: pa.Table, splits: Sequence[str] | None) -> npt.NDArray[np.int64]:
-    """The rows of a row group that belong to the splits."""
-    if splits is None:
-        return np.arange(len(table))
-    mask = pc.is_in(table["split"], pa.array(splits, pa.string()))
-    pairs = [name.split(":") for name in splits if name.count(":") == 1]
-    for task, split in pairs:
-        mask = pc.or_(mask, pc.and_(pc.equal(table["task"], task), pc.equal(table["split"], split)))
-    return np.flatnonzero(mask.to_numpy(zero_copy_only=False))
-
-
-def _is_stored(file: pq.ParquetFile, group: int, leaf: str) -> npt.NDArray[np.bool_]:
-    """For each row of a row group whether it holds the picture's bytes: by the file's statistics, where they tell."""
-    described = file.metadata.row_group(group)
-    column = next(i for i in range(described.num_columns) if described.column(i).path_in_schema == leaf)
-    statistics = described.column(column).statistics
-    if statistics is not None and statistics.has_null_count and statistics.null_count in (0, described.num_rows):
-        return np.full(described.num_rows, statistics.null_count == 0)
-    values = file.read_row_group(group, columns=[leaf]).column(0)
-    values = pc.struct_field(values, 0) if pa.types.is_struct(values.type) else values
-    known: npt.NDArray[np.bool_] = values.is_valid().to_numpy(zero_copy_only=False)
-    return known
+    with pq.ParquetFile(path) as file:
+        present = _splits(file) if "split" in file.schema_arrow.names else {split}
+    if split not in present:
+        raise UserError(
+            f"{path}: no row has split {split!r}; there are {', '.join(sorted(present)) or 'no rows at all'}"
+            f"{did_you_mean(split, present)}"
+        )
 
 
 def _splits(file: pq.ParquetFile) -> set[str]:
@@ -207,17 +97,20 @@ def _splits(file: pq.ParquetFile) -> set[str]:
 
 
 def _check_ids(path: Path, file: pq.ParquetFile) -> None:
-    ids = file.read(columns=["id"])["id"]
-    if pc.count_distinct(ids, mode="all").as_py() == len(ids):
+    """By hash: a million take 8 MB."""
+    hashes = array("q")
+    for batch in file.iter_batches(ROWS, columns=["id"], use_threads=False):
+        hashes.extend(map(hash, batch.column(0).to_pylist()))
+    if len(np.unique(np.frombuffer(hashes, np.int64))) == len(hashes):
         return
     seen: set[str] = set()
-    for number, name in enumerate(ids.to_pylist()):
+    for number, name in enumerate(file.read(columns=["id"])["id"].to_pylist()):
         if name in seen:
             raise UserError(f"{path}: row {number}: id {name!r} comes a second time; give every row its own")
         seen.add(name)
 
 
-class _Alike:
+class Alike:
     """What many rows have alike is one object: a million rows of ten raters name a few thousand sets of votes."""
 
     def __init__(self) -> None:
@@ -239,7 +132,7 @@ class _Alike:
         return None if text is None else self._known[text]
 
 
-def _lists(column: pa.ChunkedArray, make: Callable[..., Any]) -> list[Any]:
+def lists_of(column: pa.ChunkedArray, make: Callable[..., Any]) -> list[Any]:
     """What `make` makes of each row of a column of lists, or of lists of structs by their fields: once for rows that
     are equal; None for null."""
     array = column.combine_chunks().cast(pa.list_(column.type.value_type))
@@ -258,35 +151,51 @@ def _lists(column: pa.ChunkedArray, make: Callable[..., Any]) -> list[Any]:
     return rows
 
 
-def _samples(path: Path, group: _Part, alike: _Alike) -> Iterator[Sample]:
+def samples_of(part: Part, alike: Alike) -> Iterator[Sample]:
+    """The rows of a part. Raises UserError for a label or a vote that is not among its row's candidates."""
     nested: dict[str, Callable[..., Any]] = {
         "candidates": alike.candidates, "votes": alike.votes, "second_votes": alike.votes,
     }  # fmt: skip
     columns: dict[str, list[Any]] = {}
-    for name in group.table.column_names:
+    for name in part.table.column_names:
         if name in nested:
-            columns[name] = _lists(group.table[name], nested[name])
-        elif name not in group.images:
-            columns[name] = group.table[name].to_pylist()
-    columns |= {name: list(images) for name, images in group.images.items()}
-    missing = [None] * len(group.numbers)
-    ordered = [columns.get(name, missing) for name in (*REQUIRED, *OPTIONAL)]
-    for number, row in zip(group.numbers, zip(*ordered, strict=True), strict=True):
-        name, image, task, candidates, label, split, of, cluster, licence, votes, rule, ratings, second = row
-        if unknown := [each for each in (*([label] if label else ()), *(votes or ())) if each not in candidates]:
-            raise UserError(f"{path}: row {number} ({name}): {unknown[0]!r} is not among its candidates")
-        yield Sample(
-            id=name,
-            image=image if isinstance(image, StoredImage | bytes) else FileImage(path.parent, image or ""),
-            task=intern(task),
-            candidates=candidates,
-            label=label and intern(label),
-            split=intern(split),
-            group=intern(of),
-            cluster=name if cluster == name else cluster,
-            votes=votes,
-            licence=intern(licence),
-            ratings=alike.ratings(ratings),
-            label_rule=intern(rule or "given"),
-            second_votes=second,
-        )
+            columns[name] = lists_of(part.table[name], nested[name])
+        elif name not in part.images:
+            columns[name] = part.table[name].to_pylist()
+    columns |= {name: list(images) for name, images in part.images.items()}
+    names = list(columns)
+    for number, row in zip(part.numbers.tolist(), zip(*columns.values(), strict=True), strict=True):
+        yield _sample(part.path, number, dict(zip(names, row, strict=True)), alike)
+
+
+def sample_at(part: Part, place: int, alike: Alike) -> Sample:
+    """One row of a part, by its place in it. Raises as `samples_of`."""
+    (values,) = part.table.slice(place, 1).to_pylist()
+    values |= {name: images[place] for name, images in part.images.items()}
+    values["candidates"] = tuple(values["candidates"])
+    for name in {"votes", "second_votes"} & values.keys():
+        if values[name] is not None:
+            values[name] = {entry["label"]: entry["count"] for entry in values[name]}
+    return _sample(part.path, int(part.numbers[place]), values, alike)
+
+
+def _sample(path: Path, number: int, values: Values, alike: Alike) -> Sample:
+    name, image, label, votes = values["id"], values["image"], values["label"], values.get("votes")
+    candidates, cluster = values["candidates"], values["cluster"]
+    if unknown := [each for each in (*([label] if label else ()), *(votes or ())) if each not in candidates]:
+        raise UserError(f"{path}: row {number} ({name}): {unknown[0]!r} is not among its candidates")
+    return Sample(
+        id=name,
+        image=image if isinstance(image, StoredImage | bytes) else FileImage(path.parent, image or ""),
+        task=intern(values["task"]),
+        candidates=candidates,
+        label=label and intern(label),
+        split=intern(values["split"]),
+        group=intern(values["group"]),
+        cluster=name if cluster == name else cluster,
+        votes=votes,
+        licence=intern(values["licence"]),
+        ratings=alike.ratings(values.get("ratings")),
+        label_rule=intern(values.get("label_rule") or "given"),
+        second_votes=values.get("second_votes"),
+    )

@@ -23,6 +23,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.facts import FactStore, facts_of
 from emocaliber.data.leaks import RANKS, SIDES, Item, check_disjoint, clashing
 from emocaliber.data.rows import Problem
+from emocaliber.data.sample_table import Brief, briefs, in_splits
 
 DEFAULT_SHARE = 0.1
 SECOND_PANEL, FURTHER_PANEL = "votes of a second panel", "votes of a further panel"
@@ -155,27 +156,28 @@ def unlearnable(
 
     Raises UserError, naming rows, where it is to stop, or more than its share would go.
     """
-    sided = [i for i, row in enumerate(rows) if row.split in SIDES]
     dropping = Dropping()
     if not policy.drop:
-        check_disjoint([rows[i] for i in sided], workers=workers)
+        check_disjoint(in_splits(rows, list(SIDES)), workers=workers)
         return dropping
 
-    def taught(row: Sample) -> bool:
+    def taught(row: Brief) -> bool:
         return bool({row.split, f"{row.task}:{row.split}"} & set(label_needed))
 
-    items = [Item(row.split, b"", (row.task, row.cluster)) for row in rows]
+    read = list(briefs(rows))
+    sided = [i for i, row in enumerate(read) if row.split in SIDES]
+    items = [Item(row.split, b"", (row.task, row.cluster)) for row in read]
     with FactStore() as store:
-        for i, facts in facts_of(sided, lambda i: rows[i].image, store, workers):
-            row = rows[i]
+        for i, facts in facts_of(sided, lambda i: read[i].image, store, workers):
+            row = read[i]
             items[i] = Item(row.split, facts.pixels, (row.task, row.cluster))
             if facts.fault:
                 dropping.add(i, row.id, row.id, facts.fault, f"{facts.sentence}; {FIXES[facts.fault]}")
-            elif taught(row) and row.label is None and not (votes and any((row.votes or {}).values())):
+            elif taught(row) and row.label is None and not (votes and row.rated):
                 reason = "labels are learned, and it has none; target=votes learns from its votes, where it has any"
                 dropping.add(i, row.id, row.id, "no label", reason)
-    names = [row.id for row in rows]
+    names = [row.id for row in read]
     dropping.add_overlaps(items, [], names)
-    dropping.add_conflicts(items, [row.label for row in rows], names)
+    dropping.add_conflicts(items, [row.label for row in read], names)
     dropping.check_share(len(sided), policy)
     return dropping

@@ -9,32 +9,26 @@ The layouts hand over mappings. What a record may hold, first name first; case, 
     votes, raters                     see emocaliber.data.votes
     second_votes                      counts of a second panel on the same picture; "unknown" and the like may have some
     id, split | usage, group, task, licence
-    cluster | subject | source        where the row names its task, by default the picture's path: several tasks are one
+    cluster | subject | source        where the row names its task, by default the picture: several tasks are one
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
-import io
-import math
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from PIL import Image
 
+from emocaliber.core.images import ImageError, image_hash, read_image_bytes
 from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
 from emocaliber.data.labels import class_number, fold, is_missing, is_no_label
 from emocaliber.data.rows import (
     CLUSTER,
     IMAGE,
     SPLIT,
+    SPLIT_OTHERWISE,
     SPLITS,
     Defaults,
     Entry,
@@ -45,6 +39,12 @@ from emocaliber.data.rows import (
     label_of,
 )
 from emocaliber.data.votes import UNKNOWN, Votes, VotesError, dominant, read_votes
+from emocaliber.data.written_images import file_name, from_address, from_pixels
+
+UNLABELLED_NUMBER = "-1"
+"""What Hugging Face datasets writes for a class that is not known."""
+PICTURE_DIGITS = 16
+"""Of the hash that names a picture."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         label=label,
         split=split,
         group=record.text("group"),
-        cluster=record.text(*CLUSTER, default=_picture(record, image) or name),
+        cluster=record.text(*CLUSTER) or _picture(record, image) or name,
         votes=votes,
         licence=record.text("licence", default=defaults.licence),
         ratings=ratings,
@@ -106,8 +106,16 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
 
 
 def _picture(record: _Record, image: ImageSource) -> str:
-    """What several tasks about one picture share: its path, where the row names its task; else ""."""
-    return image.name if isinstance(image, FileImage) and not is_missing(record.values.get("task")) else ""
+    """What several tasks about one picture share, where the row names its task: its path, or its bytes' hash where it
+    has none; else ""."""
+    if is_missing(record.values.get("task")) or image == b"":
+        return ""
+    if isinstance(image, FileImage):
+        return image.name
+    try:
+        return image_hash(read_image_bytes(image))[:PICTURE_DIGITS]
+    except ImageError:
+        return ""
 
 
 def _image(record: _Record) -> ImageSource:
@@ -119,49 +127,21 @@ def _image(record: _Record) -> ImageSource:
     if isinstance(value, bytes | StoredImage):
         return value
     if isinstance(value, str) and value.startswith("data:image/"):
-        return _from_address(record, name, value)
+        if (decoded := from_address(value)) is None:
+            record.problem("image malformed", name, "the data: address is not base64", "write it anew, or name a file")
+        return decoded or b""
     if isinstance(value, str) and value.strip():
-        return FileImage(record.defaults.root, _file_name(record.defaults.root, value))
-    if isinstance(record.values.get("pixels"), str):
-        return _from_pixels(record, record.values["pixels"])
+        return FileImage(record.defaults.root, file_name(record.defaults.root, value))
+    if isinstance(levels := record.values.get("pixels"), str):
+        if (drawn := from_pixels(levels)) is None:
+            record.problem("pixels malformed", "pixels", f"{len(levels.split())} values that are no square of grey"
+                           " levels", "give side x side whole numbers, 0 to 255")  # fmt: skip
+        return drawn or b""
     known = [str(key) for key in record.values]
     near = next((m for want in IMAGE[:3] for m in difflib.get_close_matches(want, known, n=1)), None)
     hint = f"rename {near!r} to 'image'" if near and near not in IMAGE else "give a path under the data root"
     record.problem("no image named", name, "the row names no image", hint)
     return b""
-
-
-def _file_name(root: Path, written: str) -> str:
-    """The name; where there is no file of that very name, without spaces about it, with slashes for the backslashes of
-    Windows, and with its letters composed (NFC), or apart from their accents (NFD) as on a Mac, if there is one of that
-    name."""
-    plain = "\\" not in written and written.isascii() and written == written.strip()
-    if plain or "\0" in written or (root / written).exists():
-        return written
-    name = written.strip().replace("\\", "/").removeprefix("./")
-    forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
-    return name if name.isascii() else next((form for form in forms if (root / form).exists()), name)
-
-
-def _from_address(record: _Record, name: str, address: str) -> bytes:
-    try:
-        return base64.b64decode(address.partition(",")[2], validate=True)
-    except binascii.Error:
-        record.problem("image malformed", name, "the data: address is not base64", "write it anew, or name a file")
-        return b""
-
-
-def _from_pixels(record: _Record, text: str) -> bytes:
-    """A square picture of grey levels in text, as PNG."""
-    parts = text.split()
-    side = math.isqrt(len(parts))
-    if side * side != len(parts) or not side or not all(p.isascii() and p.isdigit() and int(p) < 256 for p in parts):
-        record.problem("pixels malformed", "pixels", f"{len(parts)} values that are no square of grey levels",
-                       "give side x side whole numbers, 0 to 255")  # fmt: skip
-        return b""
-    buffer = io.BytesIO()
-    Image.fromarray(np.array(parts, np.uint8).reshape(side, side)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _candidates(record: _Record) -> tuple[str, ...]:
@@ -180,7 +160,8 @@ def _candidates(record: _Record) -> tuple[str, ...]:
 
 
 def _split(record: _Record) -> str:
-    written = record.text(*SPLIT, default=record.defaults.split)
+    otherwise = SPLITS.get(str(record.first(SPLIT_OTHERWISE)[1]).strip().casefold(), record.defaults.split)
+    written = record.text(*SPLIT, default=otherwise)
     split = SPLITS.get(written.strip().casefold())
     if split is None:
         record.problem("unknown split", "split", f"{written!r} is no split", f"write one of {', '.join(dict(SPLITS))}")
@@ -271,6 +252,8 @@ def _label(
     record: _Record, candidates: tuple[str, ...], votes: Votes | None, ratings: Ratings | None, split: str
 ) -> tuple[str | None, str]:
     name, written = label_of(record.values)
+    if record.defaults.class_names and class_number(written) == UNLABELLED_NUMBER:
+        written = None
     label = record.defaults.match(written, candidates) if isinstance(written, str | int | float) else None
     stored = record.text("label_rule")
     if label is not None:

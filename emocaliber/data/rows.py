@@ -26,9 +26,14 @@ IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path"
 LABEL = ("label", "ground_truth", "emotion")
 LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
 """Columns that hold the label where none of LABEL and no votes do."""
+LABEL_NAMES = ("label_name", "class_name", "emotion", "expression")
+"""Columns that name a label that is a number."""
 SPLIT = ("split", "usage", "subset", "partition")
+SPLIT_OTHERWISE = ("set", "phase", "data_split", "dataset_split")
+"""Columns that hold the split where none of SPLIT does, and what they say is one."""
 CLUSTER = ("cluster", "subject", "source")
-NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *CLUSTER, "pixels", "candidates", "votes", "raters", "id",
+NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *SPLIT_OTHERWISE, *CLUSTER, "pixels", "candidates",
+                   "votes", "raters", "id",
                    "group", "task", "licence", "label_rule", "ratings", "second_votes"})  # fmt: skip
 SPLITS = {
     "train": "train", "training": "train", "unlabelled": "unlabelled", "known": "known", "tied": "tied",
@@ -147,8 +152,16 @@ def column_name(written: str) -> str:
     return plain if plain in NAMES else written.strip()
 
 
+def _single(value: Any) -> Any:
+    """The label of a list of one."""
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+
+
 def label_of(values: Mapping[str, Any]) -> tuple[str, Any]:
     """The column of a record that holds its label, and what it says: a text for "missing" too, which may be a label."""
     names = LABEL if values.get("votes") is not None else (*LABEL, *LABEL_OTHERWISE)
-    named = [(name, values[name]) for name in names if values.get(name) not in (None, "")]
+    named = [(name, _single(values[name])) for name in names if values.get(name) not in (None, "")]
+    if named and class_number(named[0][1]) is not None:
+        texts = [(name, values[name]) for name in LABEL_NAMES if isinstance(values.get(name), str)]
+        named = [pair for pair in texts if class_number(pair[1]) is None and not is_no_label(pair[1])] or named
     return next((pair for pair in named if not is_no_label(pair[1])), named[0] if named else (LABEL[0], None))

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from emocaliber.core.errors import UserError
 from emocaliber.data.csv_files import LONGEST_LINE, Record, csv_records, is_no_utf8, open_text
 from emocaliber.data.labels import class_names, one_spelling
-from emocaliber.data.parquet import stored_rows
+from emocaliber.data.parquet_parts import stored_rows
 from emocaliber.data.records import read_record
 from emocaliber.data.rows import (
     IMAGE,
@@ -50,7 +50,7 @@ def read_table(path: Path, defaults: Defaults) -> Iterator[Entry]:
     """Each record's row or problems. Where neither rows nor `defaults` list candidates, all labels of the file are."""
     files = list(table_files(path))
     if not defaults.labels:
-        names = next((names for file in files if (names := _class_names(file))), ())
+        names = next((names for file in files if (names := names_of_classes(file))), ())
         numbers = {str(number): name for number, name in enumerate(names)}
         defaults = replace(defaults, candidates=names, class_names=numbers)
     if not defaults.labels:
@@ -236,7 +236,7 @@ def _parquet(path: Path, *, values: bool, pictures: bool) -> Iterator[Record | P
 _LABELLING = {*LABEL, *LABEL_OTHERWISE, "votes", "candidates"}
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
+def names_of_classes(path: Path) -> tuple[str, ...]:
     """The names of the label's classes where a Parquet file, or the card beside it, has any."""
     if kind_of(path) != ".parquet":
         return ()

@@ -24,6 +24,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.data.embedded import FILES, samples_in
 from emocaliber.data.facts import Facts, FactStore, facts_of, picture_key
+from emocaliber.data.sample_table import files_of
 from emocaliber.models.location import fingerprint, model_folder
 from emocaliber.stages.examples import in_splits
 from emocaliber.stages.loading import missing_model
@@ -127,7 +128,7 @@ SPEED = {"path", "keep_features", "packing", "share_questions"}
 
 def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:
     """The rows that belong to the splits; "emoji:train" is that split of one task. Raises UserError for none."""
-    return in_splits(samples_in(data, splits), splits, data)
+    return list(in_splits(samples_in(data), splits, data))
 
 
 def inputs_of(recipe: Recipe, adapter: Path | None, samples: Sequence[Sample]) -> Inputs:
@@ -169,7 +170,7 @@ def _fingerprint_of_model(recipe: Recipe) -> str:
 def _pictures_beside(samples: Sequence[Sample]) -> Inputs:
     """One hash over the pictures that a data file names; those that it holds are in its own. Unreadable ones, too, are
     counted: what reads them says so."""
-    digest, beside = hashlib.sha256(), [s.image for s in samples if isinstance(s.image, FileImage)]
+    digest, beside = hashlib.sha256(), files_of(samples)
     with FactStore() as store:
         for _, facts in facts_of(beside, lambda image: image, store, workers=1):
             digest.update(facts.content or facts.fault.encode())

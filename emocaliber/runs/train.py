@@ -28,6 +28,7 @@ from emocaliber.core.outputs import discard
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import samples_in
 from emocaliber.data.policy import Dropping, Policy, unlearnable
+from emocaliber.data.sample_table import questions
 from emocaliber.runs.launches import Launcher, refuse_launch
 from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.resume import done_result, inputs_of, step
@@ -68,8 +69,10 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
     processes = join(recipe)
     rows = samples_in(recipe.data)
     dropping = by_main(lambda: _dropping(recipe, rows))
-    read, rows = len(rows), [row for i, row in enumerate(rows) if i not in dropping.rows]
-    inputs = by_main(lambda: inputs_of(recipe, adapter, in_splits(rows, recipe.splits, recipe.data)))
+    read, rows = len(rows), rows.take([i for i in range(len(rows)) if i not in dropping.rows])
+    chosen = in_splits(rows, recipe.splits, recipe.data)
+    refuse_one_label(recipe, chosen)
+    inputs = by_main(lambda: inputs_of(recipe, adapter, chosen))
     if (result := done_result(out, inputs)) is not None:
         return result
     with step(out, inputs) if processes.is_main_process else nullcontext(dict[str, Any]()) as result:
@@ -92,6 +95,17 @@ def _stage(recipe: Recipe) -> Callable[..., dict[str, Any]]:
 
         return calibrate
     return {"label": label, "verbalize": verbalize}[recipe.stage]
+
+
+def refuse_one_label(recipe: Recipe, rows: Sequence[Sample]) -> None:
+    """Raises UserError where a task leaves nothing to choose."""
+    for task, labels in questions(rows):
+        if len(labels) < 2:
+            only = f"the one label {labels[0]!r}" if labels else "no labels"
+            raise UserError(
+                f"{recipe.path}: data: task {task!r} has {only} to choose from; name two or more when you convert the"
+                " data: `emocaliber data convert SOURCE --labels joy,fear,... --out FILE`"
+            )
 
 
 def _dropping(recipe: Recipe, rows: Sequence[Sample]) -> Dropping:

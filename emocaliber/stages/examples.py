@@ -21,6 +21,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS, load_image
 from emocaliber.core.prompting import Template, load_template, messages
 from emocaliber.core.samples import Sample
+from emocaliber.data import sample_table
 from emocaliber.models.location import Question, question_of
 from emocaliber.stages.recipe import Recipe
 
@@ -40,11 +41,34 @@ class TrainingExample:
     correct: float | None = None
 
 
-def in_splits(rows: Sequence[Sample], splits: Sequence[str], data: Sequence[str]) -> list[Sample]:
+class Examples(Sequence[TrainingExample]):
+    """Examples that are made of their samples when they are read: of a million rows there is not one of each."""
+
+    def __init__(self, samples: Sequence[Sample], make: Callable[[Sample], TrainingExample]) -> None:
+        self.samples, self._make = samples, make
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Examples(self.samples[place], self._make)
+        return self._make(self.samples[place])
+
+    def __iter__(self) -> Iterator[TrainingExample]:
+        return map(self._make, self.samples)
+
+
+def samples_behind(examples: Sequence[TrainingExample]) -> Sequence[Sample]:
+    """The examples' samples."""
+    return examples.samples if isinstance(examples, Examples) else [example.sample for example in examples]
+
+
+def in_splits(rows: Sequence[Sample], splits: Sequence[str], data: Sequence[str]) -> Sequence[Sample]:
     """The rows of the splits, in their order; "emoji:train" is that split of one task. Raises UserError, naming the
     data that they were read from, where there is none."""
-    chosen = [row for row in rows if row.split in splits or f"{row.task}:{row.split}" in splits]
-    if not chosen:
+    chosen = sample_table.in_splits(rows, splits)
+    if not len(chosen):
         raise UserError(f"{', '.join(data)}: no row belongs to {', '.join(splits)}; check the keys 'data' and 'splits'")
     return chosen
 
@@ -78,9 +102,9 @@ def made_when_read(
 def trained_question(recipe: Recipe, samples: Sequence[Sample]) -> Question:
     """What a model that learns from these samples is trained to be asked: stored beside its weights."""
     tasks: dict[str, tuple[str, ...]] = {}
-    for sample in samples:
-        labels = tasks.get(sample.task, ())
-        tasks[sample.task] = labels + tuple(label for label in sample.candidates if label not in labels)
+    for task, candidates in sample_table.questions(samples):
+        labels = tasks.get(task, ())
+        tasks[task] = labels + tuple(label for label in candidates if label not in labels)
     template = load_template(recipe.template)
     return question_of(tasks, template, max_pixels=recipe.max_pixels, stage=recipe.stage, base=recipe.model)
 

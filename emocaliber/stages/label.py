@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
+from emocaliber.data.sample_table import briefs, take
 from emocaliber.models.location import model_folder
 from emocaliber.stages.clusters import fold_of
 from emocaliber.stages.examples import in_splits
@@ -27,7 +30,8 @@ def label(
     samples = in_splits(rows, recipe.splits, recipe.data)
     if recipe.fold is not None:
         fold = fold_of(recipe.fold)
-        samples = [sample for sample in samples if not fold.holds(sample.cluster)]
+        kept = [i for i, row in enumerate(briefs(samples)) if not fold.holds(row.cluster)]
+        samples = take(samples, np.array(kept, int))
     examples = labelled(samples, load_template(recipe.template), votes=recipe.target == "votes")
     train_supervised(recipe, examples, model_folder(recipe.model), adapter, out, title="label")
     return {"examples": len(examples)}

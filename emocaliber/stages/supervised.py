@@ -17,7 +17,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTr
 from emocaliber.core.prompting import load_template
 from emocaliber.models.location import Question
 from emocaliber.stages.answer_paths import AnswerPaths
-from emocaliber.stages.examples import TrainingExample, as_dataset, token_lengths, trained_question
+from emocaliber.stages.examples import TrainingExample, as_dataset, samples_behind, token_lengths, trained_question
 from emocaliber.stages.fast.feature_cache import keep_all, passes, remembering
 from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.launch import sharding
@@ -83,9 +83,8 @@ def train_supervised(
     )
     if reader is not None:
         with part(VISION):
-            samples = [example.sample for example in examples]
-            keep_all(reader, samples, passes(recipe, len(examples)), recipe.shown_pixels)
-    question = trained_question(recipe, [example.sample for example in examples])
+            keep_all(reader, samples_behind(examples), passes(recipe, len(examples)), recipe.shown_pixels)
+    question = trained_question(recipe, samples_behind(examples))
     if callback_of is not None:
         trainer.add_callback(callback_of(trainer, question, reading))
     finish(trainer, out, result_name(recipe), question)

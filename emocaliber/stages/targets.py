@@ -15,7 +15,8 @@ from emocaliber.calibration.maps import fit_temperature, tempered
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import LEVELS, Template
 from emocaliber.core.samples import Sample
-from emocaliber.stages.examples import TrainingExample
+from emocaliber.data.sample_table import labelled_and_rated, questions, take
+from emocaliber.stages.examples import Examples, TrainingExample
 from emocaliber.stages.teacher import Answer, Beliefs, Floats
 
 
@@ -41,22 +42,30 @@ def nearest_level(confidence: float) -> float:
     return min(LEVELS, key=lambda level: abs(level - confidence))
 
 
-def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = False) -> list[TrainingExample]:
-    """Stage 1: the label as it stands, or with `votes` the raters' distribution of rows that have votes."""
-    if missing := next((s.id for s in samples if s.label is None and not (votes and rated(s))), None):
+def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = False) -> Sequence[TrainingExample]:
+    """Stage 1: the label as it stands, or with `votes` the raters' distribution of rows that have votes, these first.
+
+    An example is made when it is read.
+    """
+    has_label, has_votes = labelled_and_rated(samples)
+    by_votes = has_votes & votes
+    if not (has_label | by_votes).all():
+        missing = samples[int((has_label | by_votes).argmin())].id
         raise UserError(
             f"{missing}: stage 1 needs a label for every row; leave the split 'unlabelled' out, learn from votes"
             " (target=votes), or leave such rows out (drop_problems=true)"
         )
-    if votes and not any(map(rated, samples)):
+    if votes and not by_votes.any():
         raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
-    by_votes = [sample for sample in samples if votes and rated(sample)]
-    by_label = [sample for sample in samples if not (votes and rated(sample))]
-    answers = {label: template.write(label=label) for label in {sample.label for sample in by_label}}
-    return [
-        *voted(by_votes, template, 0.0),
-        *(TrainingExample(sample, answers[sample.label]) for sample in by_label),
-    ]
+    named = {label for _, labels in questions(samples) for label in labels} if not by_votes.all() else set()
+    answers = {label: template.write(label=label) for label in named}
+
+    def example(sample: Sample) -> TrainingExample:
+        if votes and rated(sample):
+            return voted([sample], template, 0.0)[0]
+        return TrainingExample(sample, answers[str(sample.label)])
+
+    return Examples(take(samples, np.concatenate([np.flatnonzero(by_votes), np.flatnonzero(~by_votes)])), example)
 
 
 def temperatures_of(samples: Sequence[Sample], beliefs: Sequence[Floats]) -> dict[str, float]:

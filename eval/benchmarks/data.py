@@ -7,7 +7,7 @@ left to do after kill -9.
     python eval/benchmarks/data.py --ferplus ferplus.zip > eval/results/data.md
     python eval/benchmarks/data.py --rows 100000 --kill
     python eval/benchmarks/data.py --panels ferplus.zip         the human row of FER+'s two panels alone
-    python eval/benchmarks/data.py --known 1000000              training starts on rows that were checked before, alone
+    python eval/benchmarks/data.py --known 1000000 --ranks 2    training starts on rows that were checked before, alone
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tempfile
 import time
 import zipfile
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--note", default="", help="a sentence for the result, such as what else ran")
     parser.add_argument("--panels", type=Path, help="FER+ as released: print how far two panels of ten agree, and end")
     parser.add_argument("--known", type=int, metavar="ROWS", help="print how soon training starts on so many, and end")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that train side by side, with --known")
     arguments = parser.parse_args()
     if arguments.panels:
         with tempfile.TemporaryDirectory() as name:
@@ -64,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.known:
-            print(start_on_known(folder, arguments.known))
+            print(start_on_known(folder, arguments.known, arguments.ranks))
             return
         os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
         source = arguments.ferplus or write_pictures(folder, arguments.rows)
@@ -98,11 +100,25 @@ def human_row(folder: Path) -> str:
     return "\n".join([f"{HUMAN}, n = {human.n:,}", *(f"  {name}  {value}" for name, value in human.headline.items())])
 
 
-def start_on_known(folder: Path, rows: int) -> str:
-    """How soon training starts on a Parquet file of pictures whose facts are kept, as after a check; two starts, since
-    the first reads the file once for its hash."""
+def start_on_known(folder: Path, rows: int, ranks: int) -> str:
+    """How soon training starts on a Parquet file of pictures whose facts are kept, as after a check: until one step is
+    made. Two starts, since the first reads the file once for its hash. The memory is that of the largest process."""
     os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
-    random, path = np.random.default_rng(0), folder / "known.parquet"
+    path = folder / "known.parquet"
+    write_known(path, rows)
+    launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks), "-m"]
+    command = [sys.executable, "-u", "-m", *(launch if ranks > 1 else []), "emocaliber", "train"]
+    command += ["recipes/tiny/1-label.yaml", f"data=[{path}]", "max_steps=1", "logging_steps=1", "--out"]
+    starts = [run([*command, str(folder / f"start-{n}")], until="step 1/1", memory_of=largest) for n in range(2)]
+    lines = [f"{seconds:.0f} s, {used:.0f} s of CPU, {megabytes:.0f} MB" for seconds, used, megabytes in starts]
+    return f"{rows:,} rows, {ranks} processes, load {os.getloadavg()[1]:.1f}, until the first step is made: " + (
+        "; again: ".join(lines)
+    )
+
+
+def write_known(path: Path, rows: int) -> None:
+    """Pictures with votes in a Parquet file, and made-up facts for each among those that are kept."""
+    random = np.random.default_rng(0)
     encoded, labels = picture(random), list(MIKELS_8.labels)
     with pq.ParquetWriter(path, SCHEMA, compression="none") as writer, FactStore() as store:
         for start in range(0, rows, PER_FOLDER):
@@ -123,12 +139,6 @@ def start_on_known(folder: Path, rows: int) -> str:
                 for number in range(start, start + PER_FOLDER)
             ]
             store.keep(zip(keys, facts, strict=True))
-    command = [sys.executable, "-u", "-m", "emocaliber", "train", "recipes/tiny/1-label.yaml", f"data=[{path}]"]
-    starts = [
-        run([*command, "max_steps=1", "--out", str(folder / f"start-{n}")], until=f"start-{n}:") for n in range(2)
-    ]
-    lines = [f"{seconds:.0f} s, {used:.0f} s of CPU, {megabytes:.0f} MB" for seconds, used, megabytes in starts]
-    return f"{rows:,} rows, load {os.getloadavg()[1]:.1f}, until the first step: " + "; again: ".join(lines)
 
 
 def read_with_pillow(folder: Path) -> tuple[int, float]:
@@ -190,7 +200,12 @@ def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tup
     return results
 
 
-def run(command: list[str], kill_after: float | None = None, until: str | None = None) -> tuple[float, float, float]:
+def run(
+    command: list[str],
+    kill_after: float | None = None,
+    until: str | None = None,
+    memory_of: Callable[[int], float] | None = None,
+) -> tuple[float, float, float]:
     """Seconds, CPU seconds and megabytes of a command; it must end well, or is killed by SIGKILL with its children,
     after some seconds or as soon as it prints a line."""
     started, peak, used = time.monotonic(), 0.0, dict[int, float]()
@@ -203,7 +218,7 @@ def run(command: list[str], kill_after: float | None = None, until: str | None =
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 break
-            peak = max(peak, memory(process.pid))
+            peak = max(peak, (memory_of or memory)(process.pid))
             used |= cpu(process.pid)
             time.sleep(0.2)
     assert process.returncode == (0 if kill_after is None and until is None else -signal.SIGKILL), process.returncode
@@ -222,11 +237,21 @@ def cpu(pid: int) -> dict[int, float]:
 
 def memory(pid: int) -> float:
     """Megabytes of a process and its children; what they share is counted once."""
+    return sum(each_memory(pid))
+
+
+def largest(pid: int) -> float:
+    """Megabytes of the largest of a process and its children, a part of what they share included."""
+    return max(each_memory(pid), default=0.0)
+
+
+def each_memory(pid: int) -> list[float]:
+    """Megabytes of a process and of each below it: what is its own, and a part of what they share."""
     try:
         root = psutil.Process(pid)
-        return sum(float(process.memory_full_info().pss) for process in (root, *root.children(recursive=True))) / 1e6
+        return [float(process.memory_full_info().pss) / 1e6 for process in (root, *root.children(recursive=True))]
     except psutil.Error:
-        return 0.0
+        return []
 
 
 def print_results(

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.io import savemat
 
 from emocaliber.baselines.view_files import read_views, write_views
 from emocaliber.core.errors import UserError
@@ -70,7 +72,7 @@ def test_what_is_written_is_read_again(tmp_path: Path):
         ({"id_test": np.array(["a", "a"])}, "'id_test' names 'a' twice"),
         ({"votes_train": np.full((4, 4), 0.25)}, "'votes_train' holds shares"),
         ({"votes_train": np.full((4, 4), np.nan)}, "'votes_train' must hold counts"),
-        ({"id_test": np.array([{}, {}], dtype=object)}, "plain arrays"),
+        ({"id_test": np.array([{}, {}], dtype=object)}, r"'id_test' holds Python objects.*astype"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, changed: dict[str, Any], what: str):
@@ -184,3 +186,73 @@ def test_a_matlab_file_is_read_with_the_names_of_tmc(tmp_path: Path):
     assert view_set.splits["train"].labels.tolist() == ["joy", "fear"]
     savemat(tmp_path / "views.mat", content | {"gt_train": np.array([[1], [40]]), "gt_test": np.array([[40], [1]])})
     assert read_views(tmp_path / "views.mat").classes == ("1", "40")
+
+
+LABELS = ["joy", "fear", "joy"]
+
+
+def _cells(*values: Any) -> npt.NDArray[Any]:
+    """A cell array."""
+    cells = np.empty(len(values), object)
+    cells[:] = values
+    return cells
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(LABELS),
+        np.array([b"joy", b"fear ", b"joy"]),
+        np.array(LABELS)[:, None],
+        np.array(LABELS)[None],
+        np.array(["Joy", " fear", "joy"]),
+        _cells(*LABELS),
+        _cells(*LABELS)[:, None],
+        _cells(*(_cells(label) for label in LABELS)),
+        _cells(b"joy", b"fear", b"joy"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_labels_are_the_same_in_every_form_that_they_are_published_in(
+    tmp_path: Path, labels: npt.NDArray[Any], suffix: str
+):
+    if suffix == ".npz" and labels.dtype == object:
+        pytest.skip("Python objects are refused")
+    content = {f"x_{split}": np.eye(3) for split in ("train", "test")}
+    content |= {"gt_train": labels, "gt_test": labels}
+    path = tmp_path / f"views{suffix}"
+    np.savez(path, **content) if suffix == ".npz" else savemat(path, content)
+    view_set = read_views(path)
+    assert [label.casefold() for label in view_set.splits["train"].labels] == LABELS
+    assert len(view_set.classes) == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        (_cells("joy", "fear", ""), r"row 2: '' is no label"),
+        (_cells("joy", "fear", np.zeros((0, 0))), r"row 2: '' is no label"),
+        (_cells("joy", "fear", np.nan), r"row 2: 'nan' is no label"),
+        (np.array([1.0, np.nan, 2.0]), r"row 1: nan is no label"),
+        (np.array(["joy"] * 3), r"all labels are 'joy'"),
+    ],
+)
+def test_labels_that_are_missing_or_all_alike_are_refused(tmp_path: Path, labels: npt.NDArray[Any], what: str):
+    content = {"x_train": np.eye(3), "x_test": np.eye(3), "label_train": labels, "label_test": labels}
+    savemat(tmp_path / "views.mat", content)
+    with pytest.raises(UserError, match=what):
+        read_views(tmp_path / "views.mat")
+
+
+@pytest.mark.parametrize(("numbers", "named"), [([0, 1, 0], "awe"), ([1, 2, 3], "awe"), ([2, 0, 1], "joy")])
+def test_numbers_beside_classes_are_places_among_them(tmp_path: Path, numbers: list[int], named: str):
+    content = {"x_train": np.eye(3), "x_test": np.eye(3), "classes": np.array(["awe", "fear", "joy"])}
+    np.savez(tmp_path / "v.npz", label_train=np.array(numbers), label_test=np.array(numbers, float), **content)
+    assert read_views(tmp_path / "v.npz").splits["test"].labels[0] == named
+
+
+def test_numbers_beyond_the_classes_are_refused(tmp_path: Path):
+    content = {"x_train": np.eye(3), "x_test": np.eye(3), "classes": np.array(["awe", "fear", "joy"])}
+    np.savez(tmp_path / "v.npz", label_train=np.array([1, 2, 7]), label_test=np.array([1, 2, 7]), **content)
+    with pytest.raises(UserError, match="numbers up to 7, and 'classes' names 3"):
+        read_views(tmp_path / "v.npz")

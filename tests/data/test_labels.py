@@ -16,6 +16,7 @@ from emocaliber.core.taxonomy import FER2013_7
 from emocaliber.data.labels import MISSING, class_number, fold, is_missing, one_spelling, read_labels
 from emocaliber.data.layouts import Source, layout_of
 from emocaliber.data.rows import Note
+from emocaliber.data.sources import PredictionSource
 from tests.data import layout_files as files
 
 PICTURES = [{"bytes": files.picture(seed), "path": None} for seed in range(4)]
@@ -184,3 +185,39 @@ def test_what_python_writes_for_a_missing_label_in_json_is_missing(name: str, tm
     (tmp_path / name).write_text(text)
     (problem,) = files.problems(tmp_path / name)
     assert (problem.kind, problem.place.line) == ("no label", 3)
+
+
+@pytest.mark.parametrize("text", ["not labeled", "Unannotated", "n.d.", "TBD"])
+def test_what_annotators_write_for_no_label_is_none(tmp_path: Path, text: str):
+    (problem,) = files.problems(labelled(tmp_path, "joy", "fear", text))
+    assert problem.kind == "no label"
+
+
+@pytest.mark.parametrize("labels", [("1.000000e+00", "2.0e+00"), ("True", "False"), ("0.5", ".25"), ("+1", "-1")])
+def test_numbers_in_any_notation_are_no_labels(tmp_path: Path, labels: tuple[str, ...]):
+    assert {p.kind for p in files.problems(labelled(tmp_path, *labels))} == {"class number without a name"}
+
+
+@pytest.mark.parametrize("column", ["label_name", "emotion", "class name", "expression"])
+def test_a_column_of_names_beside_the_numbers_names_them(tmp_path: Path, column: str):
+    for number in range(2):
+        files.put(tmp_path / f"{number}.png", number)
+    path = files.table(tmp_path / "t.csv", ["image", "label", column], ["0.png", 0, "joy"], ["1.png", 1, "fear"])
+    assert [s.label for s in files.read(path)] == ["joy", "fear"]
+    assert [s.label for s in files.read(path, labels="joy,fear")] == ["joy", "fear"]
+
+
+def test_a_list_of_one_label_is_that_label_and_minus_one_of_the_hub_is_none(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": PICTURES[:2], "label": [["joy"], ["fear"]]}), path)
+    assert [s.label for s in files.read(path)] == ["joy", "fear"]
+    (problem,) = files.problems(hub_file(tmp_path / "u.parquet", "label", [0, 1, -1], ["joy", "fear"]))
+    assert problem.kind == "no label"
+
+
+def test_predictions_of_a_hub_file_know_its_class_names(tmp_path: Path):
+    path = hub_file(tmp_path / "t.parquet", "label", [0, 1, -1], ["joy", "fear"])
+    source = PredictionSource((str(path),), own_labels=("fear", "joy", "sad"))
+    samples = list(source.samples(source.checked().splits))
+    assert [s.label for s in samples] == ["joy", "fear", None]
+    assert samples[0].candidates == ("fear", "joy", "sad")

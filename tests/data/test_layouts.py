@@ -286,8 +286,27 @@ def test_what_cannot_be_told_is_refused_with_what_to_give(tmp_path: Path, name: 
         layout_of(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["set.zip", "set.tar.gz", "set.TGZ"])
-def test_an_archive_is_to_be_unpacked(name: str, tmp_path: Path):
+@pytest.mark.parametrize("name", ["set.7z", "set.RAR"])
+def test_an_archive_of_another_kind_is_to_be_unpacked(name: str, tmp_path: Path):
     (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(UserError, match="unpack it, and give its folder"):
         layout_of(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "answer", ["The emotion is joy.", '{"emotion": "joy"}', "<answer>joy</answer>", "It shows a joyful child at play"]
+)
+def test_an_answer_that_is_no_label_is_asked_about(tmp_path: Path, answer: str):
+    files.put(tmp_path / "a.png", 1)
+    turns = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": answer}]
+    (problem,) = files.problems(files.lines(tmp_path / "t.jsonl", [{"image": "a.png", "conversations": turns}]))
+    assert problem.kind == "answer is a sentence"
+
+
+@pytest.mark.parametrize("keys", [("query", "response"), ("question", "answer")])
+def test_a_question_and_its_answer_is_a_conversation(tmp_path: Path, keys: tuple[str, str]):
+    rows = [
+        {"image": files.put(tmp_path / f"{label}.png", n).name, keys[0]: "Which emotion?", keys[1]: f"{label}."}
+        for n, label in enumerate(("Joy", "fear"))
+    ]
+    assert [s.label for s in files.read(files.lines(tmp_path / "t.jsonl", rows))] == ["Joy", "fear"]

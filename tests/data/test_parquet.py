@@ -169,7 +169,7 @@ import emocaliber.core.stored_images, pyarrow.parquet
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 before = peak()
-samples = samples_in([sys.argv[1]], ["train", "calibrate", "test"])
+samples = samples_in([sys.argv[1]])
 check_disjoint(samples)
 print(len(samples), round(peak() - before))
 """

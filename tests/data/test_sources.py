@@ -21,7 +21,7 @@ from emocaliber.core.images import read_image_bytes
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.embedded import load
-from emocaliber.data.parquet import ROWS_WITH_PICTURES, stored_rows
+from emocaliber.data.parquet_parts import ROWS_WITH_PICTURES, stored_rows
 from emocaliber.data.sources import PredictionSource, Rows
 from emocaliber.generation.engine import STOP, Request, Response
 from emocaliber.generation.readouts import Record, read_records, write_records

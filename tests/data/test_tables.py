@@ -8,12 +8,15 @@ import json
 import unicodedata
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from emocaliber.core.images import ImageError, read_image_bytes
 from emocaliber.core.samples import FileImage
 from emocaliber.data.layouts import layout_of
 from emocaliber.data.rows import Defaults, Row
+from emocaliber.data.sources import PredictionSource
 from emocaliber.data.tables import read_table
 from tests.data import layout_files as files
 
@@ -159,3 +162,42 @@ def test_spaces_about_a_name_are_none_of_it(tmp_path: Path):
     rows = [row for row in read_table(tmp_path / "x.csv", Defaults(tmp_path)) if isinstance(row, Row)]
     assert [row.sample.image for row in rows] == [FileImage(tmp_path, "a.png")] * 2
     assert [row.sample.label for row in rows] == ["joy", "fear"]
+
+
+def test_tasks_about_one_picture_in_parquet_are_one_cluster_whatever_its_id_and_path(tmp_path: Path):
+    picture, other = files.picture(1), files.picture(2)
+    rows = [
+        {"id": name, "image": {"bytes": encoded, "path": f"{name}.png"}, "task": task, "candidates": ["joy", "fear"],
+         "ground_truth": "joy"}
+        for name, task, encoded in (("a", "FI-2", picture), ("b", "FI-8", picture), ("c", "FI-8", other))
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    first, second, third = (sample.cluster for sample in files.read(tmp_path / "t.parquet"))
+    assert first == second != third
+    source = PredictionSource((str(tmp_path / "t.parquet"),), own_labels=("joy", "fear"), split="all")
+    assert [sample.cluster for sample in source.samples(source.checked().splits)] == [first, second, third]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\nimage,label\n\n0.png,joy\n1.png,fear\n",
+        "# made by a tool, v2\nimage,label\n0.png,joy\n1.png,fear\n",
+        "image,label,set\n0.png,joy,train\n1.png,fear,A\n",
+        "image;votes.joy;votes.fear\n0.png;3,0;1,0\n1.png;1,0;3,0\n",
+    ],
+)
+def test_what_tools_write_about_their_tables_is_read(folder: Path, text: str):
+    (folder / "t.csv").write_text(text)
+    assert [sample.label for sample in files.read(folder / "t.csv")] == ["joy", "fear"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_read(folder: Path, encoding: str):
+    (folder / "t.csv").write_bytes("image,label\n0.png,joy\n1.png,fear\n".encode(encoding))
+    assert [sample.label for sample in files.read(folder / "t.csv")] == ["joy", "fear"]
+
+
+def test_a_column_called_set_is_the_split_where_it_names_one(folder: Path):
+    (folder / "t.csv").write_text("image,label,set\n0.png,joy,Test\n1.png,fear,validation\n")
+    assert [sample.split for sample in files.read(folder / "t.csv")] == ["test", "calibrate"]

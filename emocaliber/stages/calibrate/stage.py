@@ -40,7 +40,7 @@ def calibrate(
     Returns how many rows were held out and could not be read, and what was learned from. Raises UserError where the
     method needs labels that a row lacks, or every pair is held out.
     """
-    samples = in_splits(rows, recipe.splits, recipe.data)
+    samples = list(in_splits(rows, recipe.splits, recipe.data))
     refuse_unlabelled(recipe, samples)
     template = load_template(recipe.template)
     print(f"  querying the stage-2 model about {len(samples)} pictures", flush=True)
