@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -186,14 +185,9 @@ def test_the_published_number_of_emosets_test_rows_is_asked_for(tmp_path: Path):
 def test_a_table_of_one_label_is_a_problem_of_a_check_and_not_of_predictions(tmp_path: Path):
     rows = [{"image": files.put(tmp_path / f"{n}.png", n).name, "label": "joy"} for n in range(3)]
     path = files.lines(tmp_path / "t.jsonl", rows)
-    (problem,) = checked(path).problems
+    (problem,) = checked(path, tmp_path).problems
     assert (problem.kind, problem.droppable) == ("too few classes", False)
     assert "'joy' is the only label" in str(problem)
-    assert not checked(path, labels="joy,fear").problems
+    assert not checked(path, tmp_path, labels="joy,fear").problems
     source = PredictionSource((str(path),), own_labels=("joy", "fear"))
     assert [s.label for s in source.samples(source.checked().splits)] == ["joy"] * 3
-
-
-def checked(path: Path, **said: Any) -> Report:
-    with FactStore() as store:
-        return check(Source(str(path), **said).rows(), store, 1)
