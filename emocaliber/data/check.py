@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from emocaliber.core.images import FIXES
 from emocaliber.core.samples import ImageSource, Sample
 from emocaliber.data.facts import Facts, FactStore, facts_of
-from emocaliber.data.leaks import Item, Items, Leak, exact_leaks, near_pairs, side_of
+from emocaliber.data.leaks import Item, Items, Leak, exact_leaks, side_of
+from emocaliber.data.near_duplicates import near_pairs
 from emocaliber.data.policy import Dropping, Policy
 from emocaliber.data.rows import Entry, Note, Place, Problem, Row
 from emocaliber.data.statistics import Statistics
