@@ -29,7 +29,7 @@ from emocaliber.stages.rewards import Reward, chosen_reward
 
 LAYOUTS = (
     "folder", "table", "vecbench", "ms-swift", "trl", "llava", "sharegpt", "alpaca", "emoset", "fi", "webemo",
-    "artphoto", "abstract", "unbiasedemo", "multiemo-bench", "emotion6", "fer2013", "ferplus",
+    "artphoto", "abstract", "unbiasedemo", "multiemo-bench", "emotion6", "fer2013", "ferplus", "webdataset",
 )  # fmt: skip
 """The names in emocaliber.data.layouts, without loading it."""
 
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _source_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", nargs="+", help="a folder, a table (.csv, .tsv, .jsonl, .json, .parquet; .gz too), or"
+    parser.add_argument("source", nargs="+", help="a folder, a table (.csv, .tsv, .jsonl, .json, .parquet; .gz too), a zip or tar, or"
                         " hub:OWNER/NAME@REVISION; several are read one after the other")  # fmt: skip
     parser.add_argument("--layout", choices=LAYOUTS, help="detected automatically by default")
     parser.add_argument("--root", type=Path, help="the folder that all images lie under (default: the source's)")
