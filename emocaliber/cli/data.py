@@ -69,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _source_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", nargs="+", help="a folder, a table (.csv, .tsv, .jsonl, .json, .parquet; .gz too), a zip"
-                        " or tar, or hub:OWNER/NAME@REVISION; several are read one after the other")  # fmt: skip
+    parser.add_argument("source", nargs="+", help="a folder, a table (.csv, .tsv, .jsonl, .json, .parquet; .gz too), a"
+                        " zip or tar, or hub:OWNER/NAME@REVISION; several are read one after the other")  # fmt: skip
     parser.add_argument("--layout", choices=LAYOUTS, help="detected automatically by default")
     parser.add_argument("--root", type=Path, help="the folder that all images lie under (default: the source's)")
     labels = parser.add_mutually_exclusive_group()
