@@ -200,7 +200,7 @@ CASES = [
            "'awe'.*mend it, or the candidates joy, fear"),
     Damage("no label", row(label=None), "no label", "t.jsonl, line 2", "label",
            "neither a label nor votes.*unlabelled"),
-    Damage("label of the wrong type", row(label=["joy"]), "wrong type", "line 2", "label", "write the label's name"),
+    Damage("label of the wrong type", row(label=["joy", "fear"]), "wrong type", "line 2", "label", "write the label's name"),
     Damage("candidates as a string", row(candidates="joy, fear"), "candidates malformed", "line 2", "candidates",
            "write a list"),
     Damage("candidate repeated", row(candidates=["joy", "Joy "]), "candidate repeated", "line 2", "candidates",
