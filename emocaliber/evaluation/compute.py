@@ -20,7 +20,7 @@ from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation import trusted
 from emocaliber.evaluation.calibrated import calibration_test
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
-from emocaliber.evaluation.counts import Counts, FloatArray, count_table
+from emocaliber.evaluation.counts import FloatArray, IntArray, count_table
 from emocaliber.evaluation.curves import Curves
 from emocaliber.evaluation.distributional import distribution, favourite
 from emocaliber.evaluation.panel import Panel, compare, compare_within, thresholds
@@ -39,6 +39,7 @@ from emocaliber.evaluation.scorecard import (
 from emocaliber.evaluation.selective import risk_coverage
 from emocaliber.evaluation.subsets import MethodRows, Subset, subsets
 from emocaliber.evaluation.suite import Suite, complete, conform, label_codes, suite_of
+from emocaliber.evaluation.work_saved import work_curve
 
 DEFAULTS = Settings(
     bins=10,
@@ -206,7 +207,7 @@ def _scores(panel: Panel, number: int, subset: Subset) -> Scores:
             Trusted(rule, chosen_on, estimate(at if pooled else np.nan).value, **_under(values, f"trusted.{rule}."))
             for rule, at in thresholds(method, rows, subset.tasks, settings).items()
         ],
-        _curves(count_table(table, rows), settings) if pooled and has_truth else None,
+        _curves(table, rows, settings) if pooled and has_truth else None,
     )
 
 
@@ -214,12 +215,14 @@ def _under(values: Mapping[str, Estimate], prefix: str) -> dict[str, Estimate]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
-def _curves(counts: Counts, settings: Settings) -> Curves:
+def _curves(table: PredictionTable, rows: IntArray, settings: Settings) -> Curves:
+    counts = count_table(table, rows)
     return Curves(
         reliability_curve(counts, bins=settings.bins, edges=settings.edges, level=settings.level),
         histogram(counts, edges=settings.edges),
         risk_coverage(counts),
         trusted.trusted_curve(counts),
+        work_curve(table, rows),
     )
 
 

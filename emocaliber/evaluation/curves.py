@@ -1,6 +1,6 @@
 """What a report draws of a method: the points of its curves, as they stand in scorecard.json.
 
-`calibration`, `selective` and `trusted` compute them, `emocaliber.reporting.curves` draws them.
+`calibration`, `selective`, `trusted` and `work_saved` compute them, `emocaliber.reporting.curves` draws them.
 
     card.methods[0].find("all").curves.reliability
 """
@@ -58,6 +58,17 @@ class TrustedCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkCurve:
+    """The share of all rows that is wrong against the share that people have looked at: the most doubtful first, in
+    random order, and by the label's token probability (None where the rows have none beside their confidence)."""
+
+    looked_at: list[float]
+    left: list[float]
+    at_random: list[float]
+    by_probability: list[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Curves:
     """What a report draws for one pooled subset. Rows without a usable confidence count as wrong at the top of the
     ranking in `risk_coverage` and `trusted`; they have no place in `reliability` and `histogram`."""
@@ -66,3 +77,4 @@ class Curves:
     histogram: list[HistogramBin]
     risk_coverage: RiskCoverage
     trusted: TrustedCurve
+    work: WorkCurve | None = None

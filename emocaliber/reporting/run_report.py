@@ -31,6 +31,7 @@ from emocaliber.reporting.sections import (
 )
 from emocaliber.reporting.tables import headline_table, scores_in, subset_title
 from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary
+from emocaliber.reporting.work import work_saved
 
 
 def write_run_report(run: RunSummary, out: Path) -> Path:
@@ -57,6 +58,7 @@ def run_document(run: RunSummary) -> Document:
         beside_baselines(run.baselines, run.roles.verbalized) if run.baselines else None,
         _calibration(run, curved, focus),
         selection(curved, focus),
+        work_saved(_subject(run), focus),
         *tasks_and_groups(drawn, listed, run.scorecard, [focus]),
         ambiguity(_named(run, run.roles.stage_2, run.roles.verbalized)),
         _failures(run),

@@ -42,6 +42,7 @@ from emocaliber.reporting.tables import (
     subset_title,
 )
 from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary, tested
+from emocaliber.reporting.work import work_saved
 
 TERMINAL_COLUMNS = ("accuracy", "ece", "brier", "brier_skill", "auroc")
 
@@ -78,6 +79,7 @@ def score_document(card: Scorecard) -> Document:
         _differences(card, every),
         _calibration(methods),
         selection(methods, every),
+        work_saved(first, every),
         *tasks_and_groups(drawn, card.methods, card, [scores for scores in first.scores if scores.kind == "all"]),
         audit_section(card.audits),
         ambiguity(methods),

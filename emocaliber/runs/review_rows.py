@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import Prediction
+from emocaliber.core.predictions import Prediction, Reason
 from emocaliber.core.samples import ImageSource
 from emocaliber.data.any_source import AnySource
 from emocaliber.data.rows import Row
@@ -23,7 +23,9 @@ from emocaliber.reading.tables import read_table
 from emocaliber.runs.scoring import parts
 
 SAMPLE, UNREADABLE, UNSURE = "drawn at random", "no readable answer", "the model is unsure"
-REASONS = (SAMPLE, UNREADABLE, UNSURE)
+WORDS = {Reason.UNFAMILIAR: "unlike what the model has seen", Reason.AMBIGUOUS: "people differ about such a picture"}
+"""The reasons that a row itself gives for its doubt (see emocaliber.core.predictions.Reason)."""
+REASONS = (SAMPLE, UNREADABLE, *WORDS.values(), UNSURE)
 """Why a row is looked at, in the order of the queue."""
 MANIFEST = "manifest.json"
 
@@ -54,7 +56,9 @@ def item_of(row: Prediction, labels: Mapping[str, tuple[str, ...]], *, blind: bo
 
 def reason_of(row: Prediction) -> str:
     """Why the row is looked at, where it was not drawn."""
-    return UNREADABLE if row.predicted is None else UNSURE
+    if row.predicted is None:
+        return UNREADABLE
+    return WORDS.get(row.reason, UNSURE) if row.reason is not None else UNSURE
 
 
 def labels_by_task(rows: Iterable[Prediction], declared: Iterable[str] | None) -> dict[str, tuple[str, ...]]:

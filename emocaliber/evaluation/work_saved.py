@@ -1,0 +1,52 @@
+"""The work that a confidence saves: the mistakes left in a set when people have looked at its most doubtful rows.
+
+Whoever looks at a row sets it right. Rows without a usable answer are looked at first, then by rising confidence;
+inside a block of ties the number of mistakes is its expectation over orders. How many looks a guarantee takes: see
+pac_labels.
+
+    mistakes_left(count_rows(confidence, correct, invalid=3), np.array([0.0, 0.5, 1.0]))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from emocaliber.core.prediction_table import PredictionTable
+from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_rows, count_table
+from emocaliber.evaluation.curves import WorkCurve
+
+POINTS = 101
+
+
+def mistakes_left(counts: Counts, looked_at: ArrayLike) -> FloatArray:
+    """The share of all rows that is wrong, when the `looked_at` share (k,) in [0, 1] was looked at, for counts without
+    leading axes. Rows without a usable answer count as wrong until somebody looks."""
+    n, invalid = float(counts.n), float(counts.invalid)
+    top = counts.ranked
+    ends = np.concatenate(([0.0], top.start + top.rows - invalid))
+    wrong = np.concatenate(([0.0], top.errors + top.wrong - invalid))
+    kept = n * (1 - np.asarray(looked_at, np.float64))
+    answered = float(ends[-1])
+    return np.asarray((np.interp(kept, ends, wrong) + np.maximum(kept - answered, 0)) / n)
+
+
+def work_curve(table: PredictionTable, rows: IntArray) -> WorkCurve:
+    """The curve of these rows by their confidence, at random, and by the label's token probability where every usable
+    row has one and its confidence is another number."""
+    looked_at = np.linspace(0, 1, POINTS)
+    left = mistakes_left(count_table(table, rows), looked_at)
+    at_random = left[0] * (1 - looked_at)
+    usable = rows[table.usable()[rows]]
+    probability = table.probability[usable]
+    complete = usable.size > 0 and bool(np.isfinite(probability).all())
+    by_probability = None
+    if complete and (probability != table.confidence[usable]).any():
+        counts = count_rows(
+            probability.clip(0, 1),
+            table.label_right()[usable],
+            invalid=table.number(rows) - table.number(usable),
+            weight=table.weights(usable),
+        )
+        by_probability = mistakes_left(counts, looked_at).tolist()
+    return WorkCurve(looked_at.tolist(), left.tolist(), at_random.tolist(), by_probability)
