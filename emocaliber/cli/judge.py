@@ -76,9 +76,7 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a table with the columns of --by, joined by its column 'id'; the table that was predicted on will do",
     )
-    parser.add_argument(
-        "--bins", type=int, default=4, metavar="N", help="quantile bins of numbers in --by (default: 4)"
-    )
+    parser.add_argument("--by-bins", type=int, default=4, metavar="N", help="quantile bins of a column of numbers (4)")
     parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
     parser.set_defaults(run=_score, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
     parser.add_argument(

@@ -42,6 +42,7 @@ GROUPS = {
         "score": "Evaluate predictions: metrics with confidence intervals and comparisons.",
         "compare": "Compare a finished run with the baselines on the same samples.",
         "recalibrate": "Recalibrate confidences after training (temperature, beta, ...).",
+        "monitor": "Watch new predictions against a reference: has anything changed?",
         "review": "Have people look at as few rows as a guarantee on the labels needs.",
         "baseline": "Train an evidential or other baseline on the features of a model.",
     },
@@ -59,8 +60,8 @@ RESUME = "the same command resumes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 130 stopped by Ctrl-C, 143
-    by SIGTERM."""
+    """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 3 `monitor` has an alarm, 130
+    stopped by Ctrl-C, 143 by SIGTERM."""
     silence_libraries()
     words = sys.argv[1:] if arguments is None else list(arguments)
     command = next((word for word in words[:1] if word in COMMANDS), "")
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with prompt_stop(), _claimed(parsed, words):
             if "RANK" in os.environ:
                 end_with_parent()
-            parsed.run(parsed)
+            code = parsed.run(parsed)
         sys.stdout.flush()
     except UserError as error:
         return _fail(str(error))
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in INPUT_ERRORS and error.filename:
             return _fail(f"{error.filename}: {error.strerror}")
         raise
-    return 0
+    return code or 0
 
 
 def _fail(sentence: str) -> int:
@@ -129,6 +130,8 @@ def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         from emocaliber.cli import judge
 
         add = {"score": judge.add_score, "compare": judge.add_compare, "recalibrate": judge.add_recalibrate}[command]
+    elif command == "monitor":
+        from emocaliber.cli.monitor import add_monitor as add
     elif command == "baseline":
         from emocaliber.cli.baselines import add_arguments as add
     elif command == "review":

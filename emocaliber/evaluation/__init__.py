@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from emocaliber.evaluation.disagreement import distce, entce, entropy_rank_correlation, rankcs
     from emocaliber.evaluation.discrimination import auroc, average_precision, rank_correlation
     from emocaliber.evaluation.distributional import agreement, bhattacharyya, hellinger, jensen_shannon, kl
+    from emocaliber.evaluation.monitoring import Monitor
     from emocaliber.evaluation.pac_labels import kept_rows, mistakes_allowed, plan_review, simulate_reviews
     from emocaliber.evaluation.proper_scores import brier_score, brier_skill, corp, log_score
     from emocaliber.evaluation.scorecard import Scorecard
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from emocaliber.evaluation.trusted import best_f1_threshold, risk_threshold, trusted_at
 
 __all__ = [
+    "Monitor",
     "Scorecard",
     "accuracy",
     "agreement",
@@ -109,6 +111,7 @@ _NAMES = {  # of each module; imported at first use, so that a caller of the sui
         "jensen_shannon",
         "kl",
     ),
+    "monitoring": ("Monitor",),
     "pac_labels": (
         "kept_rows",
         "mistakes_allowed",

@@ -14,7 +14,7 @@ from emocaliber.reporting.tables import number, value_cell
 COLUMNS = {
     "accuracy": "Accuracy ↑",
     "mean_confidence": "Mean confidence",
-    "overconfidence": "Confidence minus accuracy",
+    "overconfidence": "Conf. − acc.",
     "ece": "ECE ↓",
     "brier": "Brier ↓",
     "auroc": "AUROC ↑",
@@ -81,7 +81,7 @@ def _compared(difference: GroupDifference) -> str:
 def _table(audit: Audit, column: str, columns: Sequence[str]) -> Table:
     header = ["Group", "Rows", *([] if audit.unit == "row" else ["Clusters"])]
     for name in columns:
-        header += [COLUMNS[name], *(["against the rest"] if name in BRIEF else [])]
+        header += [COLUMNS[name], *(["to the rest"] if name in BRIEF else [])]
     rows = []
     for group in audit.groups:
         if group.column != column:

@@ -106,8 +106,8 @@ def _values(name: str, table: PredictionTable, tables: Sequence[JoinedTable]) ->
     files = " or ".join(str(joined.path) for joined in tables)
     where = f"in {files}, which has {', '.join(there)}" if tables else "in the predictions"
     raise UserError(
-        f"--by: there is no column {name!r} {where}{did_you_mean(name, there)}; rows have {', '.join(OWN)}, and"
-        " --groups FILE.csv joins a table by its column 'id'"
+        f"--by: there is no column {name!r} {where}; rows have {', '.join(OWN)}, and --groups FILE.csv joins a table by"
+        f" its column 'id'{did_you_mean(name, [*there, *OWN])}"
     )
 
 
