@@ -111,6 +111,7 @@ def _panel(monitor: Monitor) -> Panel:
             axes.plot(stream.looks, evidence, color=style.colour, linestyle=style.dashes, label=TITLES[name])
         axes.axhline(monitor.threshold, color=MUTED.light, linestyle="--", linewidth=1)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set(xlabel="Rows of the stream", ylabel="Evidence (log)")
         axes.legend(loc="upper left", bbox_to_anchor=(-0.08, -0.17), labelcolor=INK.light, borderaxespad=0)
 
