@@ -9,11 +9,14 @@ files are those of an uninterrupted run.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Timer
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TimeRemainingColumn
@@ -35,6 +38,7 @@ from emocaliber.generation.shards import Shard
 from emocaliber.reading import read_response
 
 JOURNAL = "journal.jsonl"
+SLOW_START = 60.0  # seconds without a single answer after which a user wonders
 
 
 @dataclass
@@ -92,7 +96,7 @@ def generate(
     own are asked about. Raises UserError where `out` is in use by another run.
     """
     summary, started = Summary(), time.monotonic()
-    with Journal(out / JOURNAL) as journal, _progress() as bar:
+    with Journal(out / JOURNAL) as journal, _progress() as bar, _noticed_slow_start(summary, bar.console):
         task = bar.add_task("asking", total=None if total is None else total * draws)
         for draw in range(draws):
             records = _records(
@@ -165,6 +169,29 @@ def _records(
             reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
             summary.states[reading.state] += 1
         yield Record.of(sample, response, template.hash, place)
+
+
+@contextmanager
+def _noticed_slow_start(summary: Summary, console: Console) -> Iterator[None]:
+    """Say how to find out what an engine does that has given no answer for a minute."""
+
+    def notice() -> None:
+        if not summary.rows:
+            console.print(
+                f"no answer for {SLOW_START:.0f} s: the engine is still at its first step. What it does: py-spy dump "
+                f"--pid {os.getpid()} (for vLLM, of its process EngineCore). On a CPU an adapter is slow beside the "
+                "weights: emocaliber export ADAPTER --merge, and predict with the merged model. --limit 4 asks about "
+                "four pictures.",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
+
+    timer = Timer(SLOW_START, notice)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _advancing(records: Iterable[Record], bar: Progress, task: TaskID) -> Iterator[Record]:

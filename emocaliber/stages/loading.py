@@ -117,10 +117,13 @@ def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
     """The weights beneath, quantised where the recipe says so. Raises UserError where they cannot be loaded.
 
     Where every weight learns they are float32: in bfloat16 most updates are smaller than half of a weight's last place,
-    and lost. DeepSpeed and FSDP hold such master weights themselves.
+    and lost. DeepSpeed and FSDP hold such master weights themselves. On a CPU without `bf16` they are float32 too, in
+    which a CPU without AMX is faster, whatever the checkpoint's type.
     """
     parted = sharding(recipe)
-    named: dict[str, Any] = {"dtype": torch.float32 if recipe.tuning == "full" and parted == "none" else "auto"}
+    on_plain_cpu = bool(recipe.trainer.get("use_cpu")) and not recipe.trainer.get("bf16")
+    wide = parted == "none" and (recipe.tuning == "full" or on_plain_cpu)
+    named: dict[str, Any] = {"dtype": torch.float32 if wide else "auto"}
     if recipe.quantization != "none":
         named["quantization_config"] = quantized(recipe)
         if parted not in {"fsdp", "zero3"}:  # those place the weights themselves

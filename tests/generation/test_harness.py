@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from emocaliber.core.predictions import read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import FileImage, ImageSource, Sample
 from emocaliber.core.taxonomy import KAOMOJI_10
+from emocaliber.generation import harness
+from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.harness import generate
 from emocaliber.generation.transformers_engine import TransformersEngine
 
@@ -155,3 +158,22 @@ def test_killed_ten_times_the_files_are_those_of_an_uninterrupted_run(random_mod
     uninterrupted, killed = (contents(tmp_path / out) for out in ("whole", "killed"))
     assert killed == uninterrupted
     assert not list((tmp_path / "killed").glob(".*.part.*"))
+
+
+class Sluggish(TransformersEngine):
+    """An engine whose every call takes longer than the harness waits in silence."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
+        time.sleep(0.5)
+        return super().generate(requests)
+
+
+def test_an_engine_without_a_first_answer_is_noticed_and_another_is_not(
+    engine: TransformersEngine, random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    generate([sample(1)], engine, BOTH, tmp_path / "quick", method="m")
+    assert "no answer" not in capsys.readouterr().err
+    monkeypatch.setattr(harness, "SLOW_START", 0.1)
+    generate([sample(1)], Sluggish(random_model, max_new_tokens=4), BOTH, tmp_path / "slow", method="m")
+    assert "no answer for 0 s: the engine is still at its first step" in capsys.readouterr().err

@@ -37,10 +37,12 @@ def short_model(tmp_path_factory: pytest.TempPathFactory) -> str:
         (["tuning=full"], torch.float32),
         (["tuning=full", ZERO_2], torch.bfloat16),
         (["tuning=full", "fsdp=full_shard"], torch.bfloat16),
-        (["tuning=lora"], torch.bfloat16),
+        (["tuning=lora"], torch.float32),
+        (["tuning=lora", "bf16=true"], torch.bfloat16),
+        (["tuning=lora", "use_cpu=false"], torch.bfloat16),
     ],
 )
-def test_what_learns_is_float32_unless_the_launch_holds_master_weights(
+def test_weights_are_float32_where_all_learn_and_on_a_cpu_unless_something_else_sees_to_it(
     overrides: list[str], dtype: torch.dtype, short_model: str
 ) -> None:
     assert {weight.dtype for weight in load_base(recipe(*overrides), short_model).parameters()} == {dtype}

@@ -35,6 +35,11 @@ class InternVLTower(nn.Module):
         dtype: torch.dtype = self.tower.dtype
         return dtype
 
+    @property
+    def config(self) -> Any:
+        """The tower's, by which its attention is chosen."""
+        return self.tower.config
+
     def forward(self, pixel_values: torch.Tensor, **named: Any) -> Any:
         """[tiles, colours, height, width], or kept features."""
         if pixel_values.dim() == 3:

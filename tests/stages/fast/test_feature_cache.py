@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.models.location import embedded_base
 from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.fast.feature_cache import passes, remembering
+from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import train_supervised, trainer_keys
@@ -67,6 +69,13 @@ def test_elsewhere_pictures_go_through_the_tower_and_it_is_said(
     model, processor = FAMILIES[family]()
     assert remembering(dataclasses.replace(recipe(), **changes), model, processor, tmp_path) is None
     assert said in capsys.readouterr().out
+
+
+def test_features_are_kept_beside_packing_in_bfloat16(tmp_path: Path) -> None:
+    model, processor = FAMILIES["internvl"]()
+    model.to(torch.bfloat16)
+    assert remembering(recipe(), model, processor, tmp_path) is not None
+    assert use_packing(model)
 
 
 def test_nothing_is_kept_where_the_recipe_says_so(tmp_path: Path) -> None:
