@@ -62,7 +62,7 @@ class FaceReader:
         self.model: Any = adapted(load_base(recipe, recipe.model), adapter).eval()
         use_packing(self.model)
         shorten_lora(self.model)
-        self.template = template
+        self.template, self.bf16 = template, bool(recipe.trainer.get("bf16"))
         paths = AnswerPaths(self.processor, template)
         inner = DataCollatorForVisionLanguageModeling(self.processor, max_length=None, completion_only_loss=True)
         self.reader, self.collator = AnswerReader(self.processor, paths), SoftTargetCollator(inner, paths)
@@ -71,7 +71,7 @@ class FaceReader:
     def read(self, samples: Sequence[Sample]) -> tuple[Floats, list[Stated]]:
         """Beliefs over the candidates [n, candidates], all samples' alike, and what is stated; nothing of it by a
         template without a confidence."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             beliefs = self._beliefs(self._rows(samples, [sample.candidates[0] for sample in samples]))
             if "confidence" not in self.template.fields:
                 return beliefs, []
