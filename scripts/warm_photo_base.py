@@ -53,11 +53,12 @@ class WordHead(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """[pictures, tokens, width] to [pictures, labels]."""
-        return self.scale * F.normalize(tokens - self.centre, dim=-1).mean(1) @ self.directions.T
+        logits: torch.Tensor = self.scale * F.normalize(tokens - self.centre, dim=-1).mean(1) @ self.directions.T
+        return logits
 
     def loss(self, tokens: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """Cross-entropy with the raters' shares [pictures, labels], and the pull towards the words' mean by share."""
-        entropy = -(shares * self(tokens).log_softmax(-1)).sum(-1).mean()
+        entropy: torch.Tensor = -(shares * self(tokens).log_softmax(-1)).sum(-1).mean()
         wanted = (shares @ self.words)[:, None].expand_as(tokens)
         return entropy + PULL * F.mse_loss(tokens, wanted) / self.words.var()
 
@@ -100,33 +101,33 @@ class Warming:
 
     def __init__(self, model: Any, processor: Any, labels: Sequence[str], steps: int, bf16: bool) -> None:
         self.model, self.head, self.bf16 = model, WordHead(model, processor.tokenizer, labels), bf16
-        mean, deviation = (
-            torch.tensor(each)[:, None, None]
-            for each in (processor.image_processor.image_mean, processor.image_processor.image_std)
-        )
-        self.normalise = lambda pixels: (pixels.float() / 255 - mean) / deviation
+        shown = processor.image_processor
+        self.mean, self.deviation = (torch.tensor(each)[:, None, None] for each in (shown.image_mean, shown.image_std))
         tower, projector = model.model.vision_tower, model.model.multi_modal_projector
         tower.requires_grad_(False)
         blocks = list(tower.encoder.layer)[FROZEN_BLOCKS:]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [*projector.parameters(), self.head.scale], "lr": PROJECTOR_RATE},
             *(
                 {"params": list(block.requires_grad_().parameters()), "lr": TOWER_RATE * DECAY**depth}
                 for depth, block in enumerate(reversed(blocks))
             ),
         ]
-        self.weights = [weight for group in groups for weight in group["params"]]  # type: ignore[attr-defined]
+        self.weights = [weight for group in groups for weight in group["params"]]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
         rates = [group["lr"] for group in groups]
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, total_steps=steps, pct_start=0.1)
 
+    def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The projector's outputs [pictures, tokens, width] for pixels as bytes, in float32."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            return picture_tokens(self.model, (pixels.float() / 255 - self.mean) / self.deviation).float()
+
     def step(self, pixels: torch.Tensor, shares: torch.Tensor) -> float:
         """One step on a batch; its loss."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            tokens = picture_tokens(self.model, self.normalise(pixels))
-        loss = self.head.loss(tokens.float(), shares)
+        loss = self.head.loss(self.tokens(pixels), shares)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.schedule.step()
@@ -136,8 +137,7 @@ class Warming:
     def accuracy(self, pixels: torch.Tensor, shares: torch.Tensor) -> tuple[float, float]:
         """Share of faces whose nearest word is the raters' favourite, and the cross-entropy with their shares."""
         self.model.eval()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            logits = [self.head(picture_tokens(self.model, self.normalise(part)).float()) for part in pixels.split(64)]
+        logits = [self.head(self.tokens(part)) for part in pixels.split(64)]
         self.model.train()
         found = torch.cat(logits)
         right = (found.argmax(1) == shares.argmax(1)).float().mean()
@@ -186,7 +186,7 @@ def main() -> None:
         raise UserError(f"{arguments.out} exists already; name a new folder")
     torch.manual_seed(arguments.seed)
     model = AutoModelForImageTextToText.from_pretrained(arguments.base, dtype=torch.float32).train()
-    processor = AutoProcessor.from_pretrained(arguments.base)
+    processor: Any = AutoProcessor.from_pretrained(arguments.base)  # type: ignore[no-untyped-call]
     records = warm(model, processor, read_samples(arguments.data), arguments)
     model.to(torch.bfloat16).save_pretrained(arguments.out)
     processor.save_pretrained(arguments.out)
