@@ -14,6 +14,8 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from emocaliber.calibration.doubt import FORMAT as DOUBT_FORMAT
+from emocaliber.calibration.doubt import DoubtMap
 from emocaliber.calibration.fit import KINDS, Kind, Recalibrator, Signal
 from emocaliber.calibration.maps import Beta, Isotonic, Map, Platt, Temperature
 from emocaliber.calibration.sets import FORMAT as SETS_FORMAT
@@ -69,6 +71,16 @@ def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction
 def write_sets(path: Path, fitted: SetMap) -> None:
     """Write the sets' file, in full or not at all."""
     write_atomically(path, [msgspec.json.format(msgspec.json.encode(fitted), indent=1), b"\n"])
+
+
+def write_doubt(path: Path, fitted: DoubtMap) -> None:
+    """Write the map of the two doubts, in full or not at all."""
+    write_atomically(path, [msgspec.json.encode(fitted), b"\n"])
+
+
+def read_doubt(path: Path) -> DoubtMap:
+    """The map of the two doubts. Raises UserError naming file and key."""
+    return _decoded(path, DoubtMap, DOUBT_FORMAT, "--map doubt")
 
 
 def read_sets(path: Path) -> SetMap:

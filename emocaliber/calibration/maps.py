@@ -114,8 +114,8 @@ def fit_beta(confidence: Floats, correct: Bools) -> Beta:
     return Beta(*_fit_logistic(_beta_features(confidence), correct, [1.0, 1.0, 0.0], bounds))
 
 
-def fit_isotonic(confidence: Floats, correct: Bools) -> Isotonic:
-    """The isotonic map of confidences [n] to correctness [n], level beyond the fitted range.
+def fit_isotonic(confidence: Floats, correct: Bools | Floats) -> Isotonic:
+    """The isotonic map of confidences [n] to correctness, or shares, [n], level beyond the fitted range.
 
     Raises ValueError where n is 0.
     """
@@ -213,6 +213,6 @@ def _beta_features(values: Floats) -> Floats:
     return np.column_stack((np.log(s), -np.log1p(-s), np.ones(len(s))))
 
 
-def _refuse_no_rows(correct: Bools, what: str) -> None:
+def _refuse_no_rows(correct: Bools | Floats, what: str) -> None:
     if len(correct) == 0:
         raise ValueError(f"{what} needs at least one labelled row")

@@ -76,12 +76,12 @@ class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: dict[str, TaskSets]
     fitted_on: tuple[str, ...]
 
-    def apply(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """The rows, in order, with their sets; without one where the task is none that the sets were fitted on. A row
-        without a usable distribution holds every label of its task."""
-        result = list(rows)
-        for task in {row.task for row in rows} & self.tasks.keys():
-            inside = [place for place, row in enumerate(rows) if row.task == task]
+    def apply(self, rows: Sequence[Prediction], *, by_labels: bool = False) -> list[Prediction]:
+        """The rows, in order, with their sets; without one where the task is none that the sets were fitted on, nor,
+        `by_labels`, has the labels of one. A row without a usable distribution holds every label of its task."""
+        result, task_of = list(rows), [self._task_of(row, by_labels=by_labels) for row in rows]
+        for task in sorted({task for task in task_of if task is not None}):
+            inside = [place for place, own in enumerate(task_of) if own == task]
             held = self.held([rows[place] for place in inside], task)
             labels = self.tasks[task].labels
             for place, mask in zip(inside, held, strict=True):
@@ -104,6 +104,12 @@ class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def task_with(self, labels: Sequence[str]) -> str | None:
         """The task with these labels, in any order; None where none has them."""
         return next((name for name, task in self.tasks.items() if set(task.labels) == set(labels)), None)
+
+    def _task_of(self, row: Prediction, *, by_labels: bool) -> str | None:
+        """The row's task, or the one with the labels of its distribution: folders of pictures name no task."""
+        if row.task in self.tasks:
+            return row.task
+        return self.task_with(list(row.distribution or ())) if by_labels else None
 
     def _limit(self, task: str, group: str) -> Limit:
         own = self.tasks[task]

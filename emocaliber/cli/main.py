@@ -126,10 +126,12 @@ def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         from emocaliber.cli import ask
 
         add = {"ask": ask.add_ask, "chat": ask.add_chat}[command]
-    elif command in ("score", "compare", "recalibrate"):
+    elif command in ("score", "compare"):
         from emocaliber.cli import judge
 
-        add = {"score": judge.add_score, "compare": judge.add_compare, "recalibrate": judge.add_recalibrate}[command]
+        add = {"score": judge.add_score, "compare": judge.add_compare}[command]
+    elif command == "recalibrate":
+        from emocaliber.cli.recalibrate import add_recalibrate as add
     elif command == "monitor":
         from emocaliber.cli.monitor import add_monitor as add
     elif command == "baseline":

@@ -58,6 +58,10 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--merge", nargs="+", type=Path, metavar="PART",
                       help="instead of a SOURCE: the folders of all shards, to be put together in --out")  # fmt: skip
     rows.add_argument("--method", default="model", help="the name that the prediction rows carry (default: model)")
+    rows.add_argument("--sets", metavar="FILE", help="prediction sets, fitted by `recalibrate fit --map sets`"
+                      " (default: sets.json beside the adapter, if any)")  # fmt: skip
+    rows.add_argument("--doubt", metavar="FILE", help="reasons for doubt, fitted by `recalibrate fit --map doubt`"
+                      " (default: doubt.json beside the adapter, if any)")  # fmt: skip
     rows.add_argument("--score", action="store_true", help="evaluate the labelled rows: a scorecard in --out")
     rows.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
     parser.set_defaults(run=_predict, output=_predict_output)
@@ -194,10 +198,16 @@ def _print_rows(rows: Iterable[Prediction], count: int) -> None:
     labelled = any(row.truth is not None for row in doubtful)
     if labelled:
         table.add_column("labelled")
+    if has_sets := any(row.prediction_set is not None for row in doubtful):
+        table.add_column("set")
+    if has_reasons := any(row.reason is not None for row in doubtful):
+        table.add_column("reason")
     for row in doubtful:
         confidence = "" if row.confidence is None else percent(row.confidence)
         state = "" if row.state is State.OK else row.state.value
         cells = [row.id, row.predicted or "", confidence, state, *([row.truth or ""] if labelled else [])]
+        cells += [" or ".join(row.prediction_set or ())] if has_sets else []
+        cells += [row.reason or ""] if has_reasons else []
         table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
 

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emocaliber.calibration.doubt import DoubtMap
+from emocaliber.calibration.files import read_doubt, read_sets
+from emocaliber.calibration.sets import SetMap
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import path_text
 from emocaliber.core.images import SHOWN_PIXELS
@@ -35,6 +38,7 @@ from emocaliber.models.location import (
     read_question,
 )
 from emocaliber.reading import add_reasoning_tags
+from emocaliber.runs.annotate import DOUBT_FILE, SETS_FILE, annotate
 from emocaliber.runs.engines import answering, place, with_embedded
 from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings, check_settings, described
 
@@ -75,6 +79,11 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     then = load_template(settings.then) if settings.then else None
     template = first if then is None else in_two_steps(first, then)
     check_settings(settings, template)
+    sets, doubt = _maps(settings)
+    if shard is not None and (settings.sets or settings.doubt):
+        raise UserError(
+            "--sets and --doubt are for whole runs: merge the parts, then use `emocaliber recalibrate apply`"
+        )
     source = PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
     rows = source.checked() if shard is None else source.checked(shard.holds)
     for line in _first_lines(settings, question, rows):
@@ -95,6 +104,10 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
         )
     if summary.rows and not summary.answered:
         raise UserError(f"nothing was answered: {summary.first_error}; the reasons are in {out}")
+    if (sets or doubt) and shard is None:
+        images = (sample.image for sample in source.samples(rows.splits))
+        for note in annotate(out, sources_of(template), sets, doubt, images):
+            print(f"Note: {note}", flush=True)
     return Outcome(out, template, summary, rows)
 
 
@@ -139,6 +152,16 @@ def _question(settings: PredictSettings) -> Question | None:
             f"{folder}: no {QUESTION_FILE} there says what the adapter was trained to be asked; give --prompt"
         )
     return question
+
+
+def _maps(settings: PredictSettings) -> tuple[SetMap | None, DoubtMap | None]:
+    """The maps of sets and doubts that were named, or lie beside the adapter. Raises UserError for a bad file."""
+    beside = None if settings.adapter is None or settings.engine_name == "server" else Path(settings.adapter)
+    sets, doubt = (
+        Path(named) if named is not None else None if beside is None or not (beside / name).is_file() else beside / name
+        for named, name in ((settings.sets, SETS_FILE), (settings.doubt, DOUBT_FILE))
+    )
+    return None if sets is None else read_sets(sets), None if doubt is None else read_doubt(doubt)
 
 
 def _own_labels(question: Question | None) -> tuple[str, ...]:

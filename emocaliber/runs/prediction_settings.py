@@ -31,7 +31,8 @@ class PredictSettings:
     write nothing but what the template could. `reasoning_tags` are what opens and closes an unusual model's reasoning.
     `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray that is started on this machine,
     or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are (default: one, or on Ray as many as
-    GPUs), and more than one are on Ray.
+    GPUs), and more than one are on Ray. `sets` and `doubt` are files of `emocaliber recalibrate fit`
+    that are applied to the rows (default: those beside the adapter).
     """
 
     source: tuple[str, ...]
@@ -62,6 +63,8 @@ class PredictSettings:
     retries: int = 3
     seed: int = 0
     method: str = "model"
+    sets: str | None = None
+    doubt: str | None = None
 
     @property
     def is_embedded(self) -> bool:
@@ -85,7 +88,7 @@ class PredictSettings:
 
 
 NOT_IN_MANIFEST = {"url", "api_key_env", "tokenizer", "device", "cluster", "data_parallel", "batch_size", "method",
-                   "samples", "max_pixels", "max_model_len"}  # fmt: skip
+                   "samples", "max_pixels", "max_model_len", "sets", "doubt"}  # fmt: skip
 """Where the answers are computed and what the manifest says by itself."""
 
 

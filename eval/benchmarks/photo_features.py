@@ -81,6 +81,7 @@ def looked_at(tower: Tower, samples: Sequence[Sample], out: Path) -> None:
         labels=np.array(labels),
         split=np.array([sample.split for sample in samples]),
         votes=np.array(votes),
+        allow_pickle=False,
         **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
     )
     write_atomically(out, [content.getvalue()])
