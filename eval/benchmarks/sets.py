@@ -1,0 +1,276 @@
+"""Prediction sets on five suites: coverage beside the promise, by group and by agreement, and size beside MAPIE's.
+
+Models are cheap and real: softmax regression on grey pixels (kaomoji, emoji), heads on frozen DINOv2 features (FER+,
+Emotion6; see photo_probe), and for schematic faces their true probabilities, sharpened. Promise .9. Calibration and
+test rows are put together and parted SPLITS times by cluster; what is shown is the mean over splits with twice its
+standard error, and for a single split (the data's own) the range that chance alone allows.
+
+    pip install --target out/peers --no-deps mapie
+    PYTHONPATH=.:out/peers python -m eval.benchmarks.sets --features out/photo-features --out eval/results/sets.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import betabinom
+from sklearn.linear_model import LogisticRegression
+
+from emocaliber.calibration.conformal import Score
+from emocaliber.calibration.set_fitting import fit_sets
+from emocaliber.core.files import write_atomically
+from emocaliber.core.images import load_image
+from emocaliber.core.predictions import Held, Prediction, Source, State
+from emocaliber.data.embedded import load
+from emocaliber.evaluation.distributional import strata
+from eval.benchmarks.photo_probe import features, rows_of
+from eval.worlds.faces import LABELS, SHIFTS
+from eval.worlds.faces_drawing import PARTS
+
+Floats = npt.NDArray[np.float64]
+PROMISE, SPLITS, SIDE = 0.9, 60, 20
+MOST = 3000
+"""Rows of a suite for the splits."""
+
+
+def drawings(task: str) -> list[Prediction]:
+    """Rows of embedded drawings from softmax regression on grey pixels, calibration and test."""
+    samples = load(task)
+    pixels = np.stack(
+        [np.asarray(load_image(s.image).convert("L").resize((SIDE, SIDE)), np.float64).ravel() / 255 for s in samples]
+    )
+    train = np.array([s.split == "train" and s.label is not None for s in samples])
+    names = np.array([s.label or "" for s in samples])
+    model = LogisticRegression(C=0.1, max_iter=300).fit(pixels[train], names[train])
+    shares = model.predict_proba(pixels)
+    rows = []
+    for sample, own in zip(samples, shares, strict=True):
+        if sample.split in ("calibrate", "test") and sample.label in model.classes_:
+            rows.append(_row(sample.id, task, sample.group, sample.cluster, sample.label, model.classes_, own,
+                             sample.votes, sample.split))  # fmt: skip
+    return rows
+
+
+def faces(sharper: float = 2.0, number: int = 1500) -> list[Prediction]:
+    """Rows of schematic faces without their pictures: the true probabilities, sharpened as an overconfident model's."""
+    random, rows = np.random.default_rng(0), []
+    for group, world in SHIFTS.items():
+        drawn = random.choice(len(LABELS), size=number, p=world.shares)
+        truth = world.posterior(world.draw_features(drawn, random), next(iter(PARTS)) if world.occlusion else None)
+        for n, p in enumerate(truth):
+            said = p**sharper / (p**sharper).sum()
+            votes = dict(zip(LABELS, random.multinomial(world.raters, p).tolist(), strict=True))
+            label = LABELS[random.choice(len(LABELS), p=p)]
+            split = "calibrate" if n % 2 else "test"
+            rows.append(_row(f"{group}-{n}", "faces", group, "", label, LABELS, said, votes, split))
+    return rows
+
+
+def _row(
+    name: str, task: str, group: str, cluster: str, truth: str | None, labels: Sequence[str], shares: Floats,
+    votes: dict[str, int] | None, split: str,
+) -> Prediction:  # fmt: skip
+    named = {str(label): float(min(share, 1)) for label, share in zip(labels, shares, strict=True)}
+    top = max(named, key=named.__getitem__)
+    return Prediction(f"{split}/{name}", task, group, cluster, truth, top, named[top], State.OK, Source.LOGPROB,
+                      "model", votes, named)  # fmt: skip
+
+
+def photographs(folder: Path, data: str) -> list[Prediction]:
+    """Rows of a data set of photographs from the mean of its heads."""
+    stored, shares = features(folder, data), np.load(folder / "probes" / f"{data}.npz")[data].mean(0)
+    rows = []
+    for split in ("calibrate", "test"):
+        for row in rows_of(stored, shares, data, split):
+            rows.append(_row(row.id, data, "", "", row.truth, list(row.distribution or ()),
+                             np.array(list((row.distribution or {}).values())), row.votes, split))  # fmt: skip
+    return rows
+
+
+def held(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score, holds: Held, *, by_group: bool) -> Any:
+    """The test rows with sets fitted on others."""
+    sets, _ = fit_sets(fit, [], coverage=PROMISE, score=score, holds=holds, per="group" if by_group else "task")
+    return sets.apply(test)
+
+
+def coverage(rows: Sequence[Prediction], holds: Held) -> Floats:
+    """Of each row [n]: whether its set holds the label, or the share of the votes that it holds."""
+    if holds is Held.LABEL:
+        return np.array([float(row.truth in (row.prediction_set or ())) for row in rows])
+    values = []
+    for row in rows:
+        votes = row.votes or {}
+        inside = sum(votes.get(label, 0) for label in row.prediction_set or ())
+        values.append(inside / sum(votes.values()))
+    return np.array(values)
+
+
+def sizes(rows: Sequence[Prediction]) -> Floats:
+    """How many labels each set holds [n]."""
+    return np.array([float(len(row.prediction_set or ())) for row in rows])
+
+
+def parted(rows: Sequence[Prediction], seed: int) -> tuple[list[Prediction], list[Prediction]]:
+    """Half of the clusters for calibration, the others' rows for the test."""
+    units = sorted({row.cluster or row.id for row in rows})
+    chosen = {units[n] for n in np.random.default_rng(seed).permutation(len(units))[: len(units) // 2]}
+    return (
+        [row for row in rows if (row.cluster or row.id) in chosen],
+        [row for row in rows if (row.cluster or row.id) not in chosen],
+    )
+
+
+def mapie(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score) -> tuple[float, float]:
+    """Coverage and mean size of MAPIE's sets of the same probabilities."""
+    from mapie.classification import SplitConformalClassifier
+
+    labels = list(fit[0].distribution or ())
+    place = {label: n for n, label in enumerate(labels)}
+
+    class Given:
+        """A model whose inputs are its probabilities."""
+
+        classes_ = np.arange(len(labels))
+        is_fitted_ = True
+
+        def fit(self, x: Floats, y: Floats) -> Given:
+            return self
+
+        def predict(self, x: Floats) -> Floats:
+            return np.asarray(x.argmax(1))
+
+        def predict_proba(self, x: Floats) -> Floats:
+            return x
+
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
+
+    def shares(rows: Sequence[Prediction]) -> Floats:
+        made = np.array([[(row.distribution or {})[label] for label in labels] for row in rows])
+        return np.asarray(made / made.sum(1, keepdims=True))
+
+    def answers(rows: Sequence[Prediction]) -> npt.NDArray[np.int64]:
+        return np.array([place[str(row.truth)] for row in rows])
+
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    model = type("Model", (Given, ClassifierMixin, BaseEstimator), {})()
+    conformal = SplitConformalClassifier(model, PROMISE, score, prefit=True, random_state=0)
+    conformal.conformalize(shares(fit), answers(fit))
+    options = {} if score == "lac" else {"include_last_label": "randomized"}
+    _, found = conformal.predict_set(shares(test), conformity_score_params=options)
+    sets = found[:, :, 0]
+    return float(sets[np.arange(len(test)), answers(test)].mean()), float(sets.sum(1).mean())
+
+
+def suite_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
+    """The table's lines of one suite: every score, and sets for drawn raters where there are votes."""
+    some = rows
+    if len(rows) > MOST:
+        some = [rows[n] for n in sorted(np.random.default_rng(1).permutation(len(rows))[:MOST].tolist())]
+    fit, test = ([row for row in rows if row.id.startswith(split)] for split in ("calibrate/", "test/"))
+    accuracy = np.mean([row.predicted == row.truth for row in test])
+    kinds = [(score, Held.LABEL) for score in get_args(Score)]
+    kinds += [("lac", Held.RATER), ("aps", Held.RATER)] if all(row.votes for row in rows) else []
+    units = len({row.cluster or row.id for row in fit})
+    for score, holds in kinds:
+        over = []
+        for seed in range(SPLITS):
+            own, others = parted(some, seed)
+            made = held(own, others, score, holds, by_group=False)
+            over.append((coverage(made, holds).mean(), sizes(made).mean()))
+        mean, error = np.mean([c for c, _ in over]), 2 * np.std([c for c, _ in over], ddof=1) / SPLITS**0.5
+        made = held(fit, test, score, holds, by_group=False)
+        peer = "" if holds is Held.RATER else "{:.3f}, {:.2f}".format(*mapie(fit, test, score))
+        once, size = coverage(made, holds).mean(), sizes(made)
+        yield (
+            f"| {name} ({accuracy:.3f}; {units:,} units, {len(test):,} rows) | {score} | {holds} |"
+            f" {mean:.3f} ± {error:.3f}, {np.mean([s for _, s in over]):.2f} | {once:.3f} {chance(units, test)} |"
+            f" {size.mean():.2f}, {(size == 1).mean():.2f} | {peer} |"
+        )
+
+
+def chance(units: int, test: Sequence[Prediction]) -> str:
+    """Where the coverage of one split lies in 95 % of cases: beta-binomial, clusters taken for one row each."""
+    rows, place = len({row.cluster or row.id for row in test}), int(np.ceil(round((units + 1) * PROMISE, 9)))
+    low, high = betabinom.ppf([0.025, 0.975], rows, place, units + 1 - place) / rows
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def group_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
+    """Coverage of every group by one threshold a task, and by one a group; over splits."""
+    groups = sorted({row.group for row in rows})
+    for group in groups:
+        shown = []
+        for by_group in (False, True):
+            over, size = [], []
+            for seed in range(SPLITS):
+                fit, test = parted(rows, seed)
+                made = [r for r in held(fit, test, "lac", Held.LABEL, by_group=by_group) if r.group == group]
+                over.append(coverage(made, Held.LABEL).mean())
+                size.append(sizes(made).mean())
+            error = 2 * np.std(over, ddof=1) / SPLITS**0.5
+            shown.append(f"{np.mean(over):.3f} ± {error:.3f}, {np.mean(size):.2f}")
+        units = len({row.cluster or row.id for row in rows if row.group == group})
+        yield f"| {name}, {group} ({units:,} units) | {shown[0]} | {shown[1]} |"
+
+
+def stratum_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
+    """Coverage and size by how far raters agree, of sets for the label and for a drawn rater; over splits."""
+    for score in ("lac", "aps"):
+        for holds in Held:
+            found: dict[str, list[tuple[float, float]]] = {}
+            for seed in range(SPLITS):
+                fit, test = parted(rows, seed)
+                made = held(fit, test, score, holds, by_group=False)  # type: ignore[arg-type]
+                labels = list(made[0].distribution)
+                votes = np.array([[(row.votes or {}).get(label, 0) for label in labels] for row in made])
+                shares, size = coverage(made, holds), sizes(made)
+                for stratum, mask in strata(votes).items():
+                    if "entropy" not in stratum:
+                        found.setdefault(stratum, []).append((shares[mask].mean(), size[mask].mean()))
+            cells = [
+                f"{np.mean([c for c, _ in own]):.3f}, {np.mean([s for _, s in own]):.2f}"
+                for own in (found.get(stratum, []) for stratum in ("unanimous", "majority", "no majority"))
+                if own
+            ]
+            yield f"| {name} | {score} | {holds} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Measure everything and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")
+    suites = {
+        "kaomoji": drawings("kaomoji"), "emoji": drawings("emoji"), "schematic faces": faces(),
+        "FER+": photographs(asked.features, "ferplus"), "Emotion6": photographs(asked.features, "emotion6"),
+    }  # fmt: skip
+    header = (
+        "| suite (accuracy; calibration, test) | score | holds | 60 splits: coverage, size | own split: coverage"
+        " [chance] | size, share of one label | MAPIE 1.6: coverage, size |"
+    )
+    lines = [header, "|---" * 7 + "|"]
+    for name, rows in suites.items():
+        lines += suite_lines(name, rows)
+        print("\n".join(lines[-5:]), flush=True)
+    lines += ["", "| group | one threshold a task: coverage, size | one a group |", "|---|---|---|"]
+    for name in ("kaomoji", "schematic faces"):
+        lines += group_lines(name, suites[name])
+    lines += ["", "| suite | score | holds | unanimous: coverage, size | majority | no majority |",
+              "|---|---|---|---|---|---|"]  # fmt: skip
+    for name in ("FER+", "Emotion6"):
+        lines += stratum_lines(name, suites[name])
+    write_atomically(asked.out, ["\n".join(lines).encode(), b"\n"])
+
+
+if __name__ == "__main__":
+    main()
