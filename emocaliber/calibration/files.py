@@ -25,6 +25,8 @@ from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction, Share
 
 FORMAT = "emocaliber recalibration 2"
+SETS_FILE, DOUBT_FILE = "sets.json", "doubt.json"
+"""Beside an adapter: what was fitted for it."""
 _Schema = TypeVar("_Schema", bound=msgspec.Struct)
 
 

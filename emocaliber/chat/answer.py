@@ -16,10 +16,11 @@ from typing import Any
 
 from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.record import ROUNDING, Selection, SimilarAnswers
-from emocaliber.core.predictions import State
+from emocaliber.core.predictions import Held, Prediction, State
 from emocaliber.core.prompting import Template
+from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Response
-from emocaliber.generation.readouts import normalised
+from emocaliber.generation.readouts import normalised, rows_of
 from emocaliber.generation.respond import chosen_fields
 from emocaliber.reading import read_response
 
@@ -62,8 +63,9 @@ class Answer:
 
     `name` is the picture's, `question` what was typed (empty for the trained question). `label` and `confidence` are
     as in `Reading`; `alternatives` maps labels to their shares, the likeliest first, and `alternatives_from` says whose
-    shares they are; `reasoning` maps the steps' titles to their texts; `record` says how often answers like it were
-    right, and on which pictures.
+    shares they are; `prediction_set` are the labels that hold the answer with a promised probability, where sets were
+    fitted for these labels, and `set_sentence` says so; `reasoning` maps the steps' titles to their texts; `record`
+    says how often answers like it were right, and on which pictures.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Answer:
     error: str
     threshold: float
     record: str
+    prediction_set: tuple[str, ...] = ()
+    set_sentence: str = ""
 
     @property
     def trusted(self) -> bool:
@@ -110,6 +114,8 @@ class Answer:
             "threshold": self.threshold,
             "sentence": self.sentence,
             "record": self.record,
+            "prediction_set": list(self.prediction_set),
+            "set_sentence": self.set_sentence,
             "alternatives": self.alternatives,
             "alternatives_from": self.alternatives_from,
             "reasoning": self.reasoning,
@@ -137,6 +143,7 @@ def read_answer(
         task = choice.record.task_with(labels)
         similar = None if task is None else task.similar(reading.confidence)
         record = NEVER_MEASURED if similar is None else quote(similar, vouched_for=choice.record_is_vouched_for)
+    held = None if question or reading.label is None else _with_set(response, choice, labels, name)
     return Answer(
         name,
         question,
@@ -151,6 +158,30 @@ def read_answer(
         response.error,
         threshold,
         record,
+        () if held is None else held.prediction_set or (),
+        "" if held is None else set_sentence(held),
+    )
+
+
+def _with_set(response: Response, choice: ModelChoice, labels: Sequence[str], name: str) -> Prediction | None:
+    """The response as the row that the sets were fitted on, with its set; None where there are none for these labels,
+    or the template gives no such row."""
+    if choice.sets is None or (task := choice.sets.task_with(labels)) is None:
+        return None
+    sample = Sample(name, b"", task, tuple(labels), None, "", "", name)
+    row = rows_of(sample, response, choice.template, method="").get(choice.sets.source)
+    return None if row is None else choice.sets.apply([row])[0]
+
+
+def set_sentence(row: Prediction) -> str:
+    """ "Sadness or fear: for 90 % of pictures like those that it was fitted on, the label is among them"."""
+    names = list(row.prediction_set or ())
+    listed = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    answer = "the label" if row.set_holds is Held.LABEL else "what one more person says"
+    among = "it" if len(names) == 1 else "among them"
+    return (
+        f"{listed[0].upper()}{listed[1:]}: for {percent(row.set_coverage or 0)} of pictures like those that this was"
+        f" fitted on, {answer} is {among}."
     )
 
 

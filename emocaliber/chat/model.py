@@ -17,6 +17,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from emocaliber.calibration.files import SETS_FILE, read_sets
+from emocaliber.calibration.sets import SetMap
 from emocaliber.chat.questions import read_labels
 from emocaliber.chat.record import FILE, Record, read_record
 from emocaliber.core.errors import UserError
@@ -47,7 +49,8 @@ class ModelChoice:
 
     Pictures of more than `max_pixels` are made smaller. `tasks` are those that the adapter was trained on; `label_sets`
     are the labels to choose from, by name: theirs, then the taxonomies; `labels` those that are asked about at first.
-    `record_is_vouched_for` is whether the user named the record for their own pictures.
+    `record_is_vouched_for` is whether the user named the record for their own pictures; `sets` are the prediction sets
+    that were fitted for the model's answers, if any.
     """
 
     model: str | None
@@ -65,6 +68,7 @@ class ModelChoice:
     record: Record
     record_is_vouched_for: bool
     api_key_env: str = API_KEY_ENV
+    sets: SetMap | None = None
 
     @property
     def title(self) -> str:
@@ -167,6 +171,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         _record(arguments.calibration, adapter, template, question),
         arguments.calibration is not None,
         arguments.api_key_env,
+        _sets(arguments.sets, adapter, template, question),
     )
 
 
@@ -215,6 +220,16 @@ def _labels(text: str | None, adapter: Path | None, question: Question | None) -
     close = get_close_matches(text, named, n=1)
     hint = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(named)},"
     raise UserError(f'--labels {text}: no such taxonomy or task; {hint} or list labels: --labels "joy, sadness"')
+
+
+def _sets(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> SetMap | None:
+    """The sets that were named, or lie beside the adapter and are of the same prompt."""
+    if path is not None:
+        return read_sets(path)
+    beside = None if adapter is None else adapter / SETS_FILE
+    if beside is None or not beside.is_file() or (question is not None and question.prompt.hash != template.hash):
+        return None
+    return read_sets(beside)
 
 
 def _record(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> Record:

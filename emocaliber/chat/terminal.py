@@ -110,6 +110,8 @@ def lines_of(answer: Answer) -> Iterator[Text]:
     yield Text(f"  {printable(answer.label)}  {_bar(answer.confidence or 0.0)}  {stated}")
     yield Text(f"  {answer.sentence}")
     yield Text(f"  {printable(answer.record)}", style="dim")
+    if answer.set_sentence:
+        yield Text(f"  {printable(answer.set_sentence)}")
     others = [(name, share) for name, share in answer.alternatives.items() if name != answer.label and share >= 0.005]
     if others:
         listed = ", ".join(f"{printable(name)} {percent(share)}" for name, share in others[:MOST_ALTERNATIVES])

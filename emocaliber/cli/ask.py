@@ -77,6 +77,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="quote how often answers were right on pictures like yours: the folder of a finished run, a file of"
         f" predictions on held-out pictures, or a {FILE}",
     )
+    asking.add_argument(
+        "--sets",
+        type=Path,
+        metavar="FILE",
+        help="also name the labels that hold the answer with a promised probability: a file that"
+        " `emocaliber recalibrate fit --map sets` wrote (default: sets.json beside the adapter, if any)",
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--model", help="model folder or hub name, or tiny; with --server, the served model's name")
     model.add_argument(

@@ -20,8 +20,6 @@ from emocaliber.runs.doubt import Looking
 
 CHUNK = 1000
 FIELDS = ("prediction_set", "set_coverage", "set_holds", "doubt_people", "doubt_unfamiliar", "reason")
-SETS_FILE, DOUBT_FILE = "sets.json", "doubt.json"
-"""Beside an adapter: maps that were fitted for it."""
 
 
 def annotate(

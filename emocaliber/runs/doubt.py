@@ -23,8 +23,9 @@ from emocaliber.calibration.files import read_doubt, write_doubt
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, load_image
 from emocaliber.core.predictions import Prediction
-from emocaliber.core.samples import ImageSource
-from emocaliber.data.embedded import check_source, samples_in
+from emocaliber.core.samples import ImageSource, Sample
+from emocaliber.data.embedded import FILES, check_source
+from emocaliber.data.parquet import read_samples
 from emocaliber.models.location import check_model, model_folder
 from emocaliber.reading.tables import RECOGNISED, Columns
 from emocaliber.runs.recalibration import RowsFile
@@ -68,12 +69,13 @@ def fit_doubt_file(
         check_model(model)
         look = Looking(model, on_progress)
         check_source(pictures, "--pictures")
-        taught = [sample.image for sample in samples_in([pictures], "train")]
+        there = _pictures(pictures)
+        taught = [sample.image for sample in there if sample.split == "train"]
         if not taught:
             raise UserError(f"--pictures {pictures} has no row of split train: what the model was taught is not there")
-        there = images_of(rows, pictures)
+        known = images_of(rows, there, pictures)
         train = look.features(_some(taught), "training picture")
-        fresh = look.features(_some([there[row.id] for row in rows]), "calibration picture")
+        fresh = look.features(_some([known[row.id] for row in rows]), "calibration picture")
     try:
         fitted, notes = fit_doubt(rows, hashes, train, fresh, model=model or "", false_alarms=false_alarms)
     except ValueError as error:
@@ -100,7 +102,7 @@ def apply_doubt_file(
     features = None
     if pictures is not None and fitted.familiar is not None:
         check_source(pictures, "--pictures")
-        there = images_of(file.rows, pictures)
+        there = images_of(file.rows, _pictures(pictures), pictures)
         look = Looking(fitted.familiar.model, on_progress)
         features = look.features([there[row.id] for row in file.rows], "picture")
     rows = fitted.apply(file.rows, features)
@@ -136,9 +138,14 @@ class Looking:
         return self._tower
 
 
-def images_of(rows: Iterable[Prediction], pictures: str) -> Mapping[str, ImageSource]:
+def _pictures(name: str) -> list[Sample]:
+    """The samples of embedded data or a Parquet file."""
+    return read_samples(FILES.get(name) or Path(name))
+
+
+def images_of(rows: Iterable[Prediction], samples: Iterable[Sample], pictures: str) -> Mapping[str, ImageSource]:
     """Where the picture of each row lies, by id. Raises UserError naming a row without one."""
-    there = {sample.id: sample.image for sample in samples_in([pictures])}
+    there = {sample.id: sample.image for sample in samples}
     if missing := next((row.id for row in rows if row.id not in there), None):
         raise UserError(
             f"row {missing!r} has no picture in {pictures}; give the data that the predictions were made on"

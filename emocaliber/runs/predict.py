@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emocaliber.calibration.doubt import DoubtMap
-from emocaliber.calibration.files import read_doubt, read_sets
+from emocaliber.calibration.files import DOUBT_FILE, SETS_FILE, read_doubt, read_sets
 from emocaliber.calibration.sets import SetMap
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import path_text
@@ -38,7 +38,7 @@ from emocaliber.models.location import (
     read_question,
 )
 from emocaliber.reading import add_reasoning_tags
-from emocaliber.runs.annotate import DOUBT_FILE, SETS_FILE, annotate
+from emocaliber.runs.annotate import annotate
 from emocaliber.runs.engines import answering, place, with_embedded
 from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings, check_settings, described
 

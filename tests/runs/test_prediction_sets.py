@@ -109,3 +109,29 @@ def test_a_file_from_before_there_were_sets_is_read(tmp_path: Path, suffix: str)
             writer.writeheader()
             writer.writerows(records)
     assert [row for _, row in read_columnar(file)] == made
+
+
+@pytest.mark.slow
+def test_predict_and_ask_name_the_sets_that_were_fitted_on_their_own_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from emocaliber.data.embedded import load
+
+    out, sets = tmp_path / "calibration", tmp_path / "sets.json"
+    assert main(["predict", "emoji", "--split", "calibrate", "--limit", "60", "--out", str(out)]) == 0
+    calibration = out / "predictions-logprob.jsonl"
+    assert main(["recalibrate", "fit", str(calibration), "--map", "sets", "--out", str(sets)]) == 0
+    file = tmp_path / "test.parquet"
+    assert main(["predict", "emoji", "--limit", "5", "--sets", str(sets), "--out", str(file)]) == 0
+    assert all(row.prediction_set for row in read_predictions(file, unlabelled=True))
+    [sample] = load("emoji", "test")[:1]
+    picture = tmp_path / "picture.png"
+    from emocaliber.core.images import load_image
+
+    load_image(sample.image).save(picture)
+    capsys.readouterr()
+    labels = ", ".join(sample.candidates)
+    assert main(["ask", str(picture), "--labels", labels, "--sets", str(sets), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["prediction_set"]
+    assert "90" in answer["set_sentence"]

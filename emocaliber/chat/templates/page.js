@@ -165,6 +165,7 @@ function fill(article, answer) {
   }
   text('.sentence', answer.sentence);
   text('.record', answer.record);
+  text('.set', answer.set_sentence);
 }
 
 function articleOf(answer) {
