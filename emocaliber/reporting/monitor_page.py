@@ -118,5 +118,7 @@ def _panel(monitor: Monitor) -> Panel:
     spoken = "; ".join(f"{TITLES[name]}: highest {stream.peak:.3g}" for name, stream in drawn.items())
     below = 62 + 15.5 * max(len(drawn), 1)
     return Panel(
-        "evidence", "Evidence", draw_svg("evidence", f"Evidence. {spoken}.", draw, height=240 + below, left=70, below=below)
+        "evidence",
+        "Evidence",
+        draw_svg("evidence", f"Evidence. {spoken}.", draw, height=240 + below, left=70, below=below),
     )

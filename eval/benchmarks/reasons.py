@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
 
 from emocaliber.calibration.doubt import DoubtMap, fit_doubt
 from emocaliber.core.files import write_atomically
@@ -114,6 +115,25 @@ def all_rows(stored: dict[str, npt.NDArray[Any]], shares: Floats, labels: npt.ND
     return rows_of(stored | {"label": np.full(len(shares), "-"), "labels": labels, "votes": votes}, shares, "", None)
 
 
+def limits(faces: dict[str, npt.NDArray[Any]]) -> str:
+    """What the features and the raters allow: ridge regression of the raters' entropy (its penalty chosen on the
+    calibration faces), and one half of each panel against the other, both on test faces."""
+    train, fresh, test = (faces["split"] == split for split in ("train", "calibrate", "test"))
+    seen = np.hstack([faces["probe"], faces["layers"].reshape(len(faces["ids"]), -1)])
+    seen = (seen - seen[train].mean(0)) / (seen[train].std(0) + 1e-6)
+    votes = faces["votes"]
+    raters = entropy(votes / votes.sum(1, keepdims=True))
+    said = [Ridge(penalty).fit(seen[train], raters[train]).predict(seen) for penalty in (1e3, 3e3, 1e4, 3e4)]
+    best = max(said, key=lambda own: float(spearmanr(own[fresh], raters[fresh])[0]))
+    random = np.random.default_rng(0)
+    halves = np.array([random.multivariate_hypergeometric(own, own.sum() // 2) for own in votes[test]])
+    pair = [entropy(own / np.maximum(own.sum(1, keepdims=True), 1)) for own in (halves, votes[test] - halves)]
+    alike = float(spearmanr(*pair)[0])
+    most = (2 * alike / (1 + alike)) ** 0.5
+    ridge = float(spearmanr(best[test], raters[test])[0])
+    return f"Ridge regression: {ridge:.3f}. Half panels: {alike:.3f}, so that a model has at most {most:.2f}."
+
+
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -159,6 +179,7 @@ def main() -> None:
     for name in ("ferplus", *foreign):
         shares = judge.reasons(name)
         lines.append(f"| {name} | " + " | ".join(f"{shares[reason]:.3f}" for reason in Reason) + " |")
+    lines += ["", limits(faces)]
     write_atomically(asked.out, ["\n".join(lines).encode(), b"\n"])
     print("\n".join(lines))
 

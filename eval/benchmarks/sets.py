@@ -236,9 +236,8 @@ def stratum_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
                     if "entropy" not in stratum:
                         found.setdefault(stratum, []).append((shares[mask].mean(), size[mask].mean()))
             cells = [
-                f"{np.mean([c for c, _ in own]):.3f}, {np.mean([s for _, s in own]):.2f}"
+                f"{np.mean([c for c, _ in own]):.3f}, {np.mean([s for _, s in own]):.2f}" if own else "–"
                 for own in (found.get(stratum, []) for stratum in ("unanimous", "majority", "no majority"))
-                if own
             ]
             yield f"| {name} | {score} | {holds} | {' | '.join(cells)} |"
 
