@@ -16,10 +16,13 @@ import msgspec
 
 from emocaliber.calibration.doubt import FORMAT as DOUBT_FORMAT
 from emocaliber.calibration.doubt import DoubtMap
-from emocaliber.calibration.fit import KINDS, Kind, Recalibrator, Signal
-from emocaliber.calibration.maps import Beta, Isotonic, Map, Platt, Temperature
+from emocaliber.calibration.fit import EVERY_KIND, Kind, Map, Recalibrator, Signal
+from emocaliber.calibration.learners import Linear, Probe, SignalsMap
+from emocaliber.calibration.maps import Beta, Isotonic, Platt, Temperature
+from emocaliber.calibration.matrix import Matrix
 from emocaliber.calibration.sets import FORMAT as SETS_FORMAT
 from emocaliber.calibration.sets import SetMap
+from emocaliber.calibration.venn_abers import VennAbers
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction, Share
@@ -36,14 +39,21 @@ class _Format(msgspec.Struct):
     format: str
 
 
-class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One map, fitted on so many rows: `temperature`, `platt` (a, b), `beta` (a, b, c) or `isotonic` (x and y)."""
+class Stored(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"venn_abers": "venn-abers"}
+):
+    """One map, fitted on so many rows: `temperature`, `platt` (a, b), `beta` (a, b, c), `isotonic` (x and y), or one of
+    those with names of their own."""
 
     rows: Annotated[int, msgspec.Meta(ge=1)]
     temperature: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
     platt: tuple[float, float] | None = None
     beta: tuple[float, float, float] | None = None
     isotonic: tuple[tuple[Share, ...], tuple[Share, ...]] | None = None
+    venn_abers: VennAbers | None = None
+    matrix: Matrix | None = None
+    probe: Probe | None = None
+    signals: SignalsMap | None = None
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,8 +62,8 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str
     signal: Signal
     kind: Kind
-    overall: Curve
-    tasks: dict[str, Curve]
+    overall: Stored
+    tasks: dict[str, Stored]
     fitted_on: tuple[str, ...]
 
 
@@ -63,8 +73,8 @@ def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction
         FORMAT,
         fitted.signal,
         fitted.kind,
-        _curve(fitted.overall, len(calibration)),
-        {task: _curve(own, sum(row.task == task for row in calibration)) for task, own in fitted.tasks.items()},
+        _stored(fitted.overall, len(calibration)),
+        {task: _stored(own, sum(row.task == task for row in calibration)) for task, own in fitted.tasks.items()},
         tuple(sorted(set(hashes))),
     )
     write_atomically(path, [msgspec.json.format(msgspec.json.encode(file), indent=1), b"\n"])
@@ -101,7 +111,7 @@ def holds_format(path: Path, format: str) -> bool:
 def read_map(path: Path) -> tuple[Recalibrator, frozenset[str]]:
     """The maps of a file, and the hashes of the rows they were fitted on. Raises UserError naming file and key."""
     file = _decoded(path, File, FORMAT)
-    tasks = {task: _map(path, f"tasks.{task}", curve, file.kind) for task, curve in file.tasks.items()}
+    tasks = {task: _map(path, f"tasks.{task}", stored, file.kind) for task, stored in file.tasks.items()}
     overall = _map(path, "overall", file.overall, file.kind)
     return Recalibrator(file.signal, file.kind, overall, tasks), frozenset(file.fitted_on)
 
@@ -127,32 +137,65 @@ def _decoded(path: Path, schema: type[_Schema], format: str, option: str = "") -
         raise UserError(f"{path}: {error}; {anew}") from None
 
 
-def _curve(fitted: Map, rows: int) -> Curve:
+def _stored(fitted: Map, rows: int) -> Stored:
     match fitted:
         case Temperature():
-            return Curve(rows, temperature=fitted.temperature)
+            return Stored(rows, temperature=fitted.temperature)
         case Platt():
-            return Curve(rows, platt=(fitted.a, fitted.b))
+            return Stored(rows, platt=(fitted.a, fitted.b))
         case Beta():
-            return Curve(rows, beta=(fitted.a, fitted.b, fitted.c))
+            return Stored(rows, beta=(fitted.a, fitted.b, fitted.c))
         case Isotonic():
-            return Curve(rows, isotonic=(fitted.x, fitted.y))
+            return Stored(rows, isotonic=(fitted.x, fitted.y))
+    return Stored(
+        rows,
+        venn_abers=fitted if isinstance(fitted, VennAbers) else None,
+        matrix=fitted if isinstance(fitted, Matrix) else None,
+        probe=fitted if isinstance(fitted, Probe) else None,
+        signals=fitted if isinstance(fitted, SignalsMap) else None,
+    )
 
 
-def _map(path: Path, key: str, curve: Curve, kind: Kind) -> Map:
-    present = [name for name in KINDS if getattr(curve, name) is not None]
-    if present != [kind]:
+def _map(path: Path, key: str, stored: Stored, kind: Kind) -> Map:
+    present = [name for name in EVERY_KIND if getattr(stored, name.replace("-", "_")) is not None]
+    allowed = (kind, "temperature") if kind == "matrix" else (kind,)  # where labels differ, a matrix has one instead
+    if len(present) != 1 or present[0] not in allowed:
         raise UserError(
             f"{path}: {key} must hold a {kind} map and nothing else, but holds {present or 'none'}; fit it anew"
         )
-    if curve.temperature is not None:
-        return Temperature(curve.temperature)
-    if curve.platt is not None:
-        return Platt(*curve.platt)
-    if curve.beta is not None:
-        return Beta(*curve.beta)
-    assert curve.isotonic is not None
-    x, y = curve.isotonic
-    if not x or len(x) != len(y) or list(x) != sorted(x) or list(y) != sorted(y):
-        raise UserError(f"{path}: {key}.isotonic must be two ascending lists of one length; fit it anew")
-    return Isotonic(x, y)
+    if stored.temperature is not None:
+        return Temperature(stored.temperature)
+    if stored.platt is not None:
+        return Platt(*stored.platt)
+    if stored.beta is not None:
+        return Beta(*stored.beta)
+    if stored.isotonic is not None:
+        x, y = stored.isotonic
+        if not x or len(x) != len(y) or list(x) != sorted(x) or list(y) != sorted(y):
+            raise UserError(f"{path}: {key}.isotonic must be two ascending lists of one length; fit it anew")
+        return Isotonic(x, y)
+    other = stored.venn_abers or stored.matrix or stored.probe or stored.signals
+    assert other is not None
+    if not _is_whole(other):
+        raise UserError(f"{path}: {key}.{kind} holds lists whose lengths do not go together; fit it anew")
+    return other
+
+
+def _is_whole(fitted: VennAbers | Matrix | Probe | SignalsMap) -> bool:
+    """Whether its lists have the lengths that it needs."""
+    match fitted:
+        case VennAbers():
+            return len(fitted.x) == len(fitted.at) == len(fitted.between) - 1 > 0
+        case Matrix():
+            k = len(fitted.labels)
+            return k > 0 and [len(row) for row in fitted.weights] == [k + 1] * k
+        case Probe():
+            return _is_linear(fitted.linear, len(fitted.linear.weights))
+        case SignalsMap():
+            features = len(fitted.names) + len(fitted.gaps) + (fitted.probe is not None)
+            probe = fitted.probe is None or _is_linear(fitted.probe, len(fitted.probe.weights))
+            return probe and len(fitted.means) == len(fitted.names) and _is_linear(fitted.linear, features)
+
+
+def _is_linear(linear: Linear, features: int) -> bool:
+    return len(linear.centre) == len(linear.scale) == len(linear.weights) == features > 0

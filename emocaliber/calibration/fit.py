@@ -1,9 +1,7 @@
-"""Fitting a map on prediction rows: one a task, of a chosen signal, chosen and checked by cross-validation.
+"""Fitting a map on prediction rows: one a task, of a chosen signal. What it gains is said by `cross_fitting`.
 
 The rows are calibration rows: none of them, nor of their clusters, taught the model. Labels are never changed, and no
-row is dropped. `cross_validate` says what a map gains on rows that it was not fitted on; a map `helps` when it lowers
-their Brier score by more than one standard error of the paired difference (the one-standard-error rule of Breiman et
-al. 1984, over clusters).
+row is dropped.
 
     emocaliber recalibrate fit calibration.jsonl --out map.json
 """
@@ -16,13 +14,20 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 from msgspec.structs import replace
 
+from emocaliber.calibration.learners import (
+    HIDDEN,
+    Probe,
+    SignalsMap,
+    fit_probe,
+    fit_signals,
+    known_signals,
+)
 from emocaliber.calibration.maps import (
     Bools,
+    Curve,
     Floats,
-    Map,
     Temperature,
     fit_beta,
     fit_confidence_temperature,
@@ -31,32 +36,57 @@ from emocaliber.calibration.maps import (
     fit_shared_temperature,
     tempered,
 )
+from emocaliber.calibration.matrix import Matrix, fit_matrix
+from emocaliber.calibration.venn_abers import VennAbers, fit_venn_abers
 from emocaliber.core.predictions import Prediction, Source, State
 
-Signal = Literal["confidence", "probability", "distribution"]
-Kind = Literal["temperature", "platt", "beta", "isotonic"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Map = Curve | VennAbers | Matrix | Probe | SignalsMap
+Signal = str
+"""What is mapped: "confidence", "probability" or "distribution" of the row; "hidden", its hidden state; the name of one
+of its `signals`; or "signals", all that is known of it."""
+OWN: tuple[Signal, ...] = ("confidence", "probability", "distribution")
+ALL: Signal = "signals"
+CurveKind = Literal["temperature", "platt", "beta", "isotonic", "venn-abers"]
+Kind = Literal["temperature", "platt", "beta", "isotonic", "venn-abers", "matrix", "probe", "signals"]
+KINDS: tuple[CurveKind, ...] = get_args(CurveKind)
+"""The maps of a single value in [0, 1]."""
+EVERY_KIND: tuple[Kind, ...] = get_args(Kind)
 
 FEWEST = 50
 """Calibration rows that a task needs for a map of its own; below, its rows are mapped by the map of all tasks."""
-FOLDS = 10
-"""Parts of the clusters in cross-validation; fewer where there are fewer clusters."""
 
-_OF_CONFIDENCES: Mapping[Kind, Callable[[Floats, Bools], Map]] = {
+_OF_CONFIDENCES: Mapping[Kind, Callable[[Floats, Bools], Curve | VennAbers]] = {
     "temperature": fit_confidence_temperature,
     "platt": fit_platt,
     "beta": fit_beta,
     "isotonic": fit_isotonic,
+    "venn-abers": fit_venn_abers,
 }
+
+
+def kinds_of(signal: Signal) -> tuple[Kind, ...]:
+    """The maps that there are of a signal."""
+    if signal in OWN:
+        return (*KINDS, "matrix") if signal == "distribution" else KINDS
+    return ("probe",) if signal == HIDDEN else ("signals",)
+
+
+def signals_in(rows: Sequence[Prediction]) -> list[Signal]:
+    """What can be mapped of these rows, whether all of them have it or not."""
+    own = [signal for signal in OWN if any(signal_of(row, signal) is not None for row in rows)]
+    asked = sorted({name for row in rows for name in row.signals or {}})
+    hidden = [HIDDEN] if any(row.hidden is not None for row in rows) else []
+    return [*own, *asked, *hidden, *([ALL] if asked or hidden else [])]
 
 
 @dataclass(frozen=True)
 class Recalibrator:
-    """Fitted maps. `signal` is what they map: the stated confidence, the predicted label's token probability, or its
-    share of the distribution over labels; `tasks` holds the maps of single tasks, `overall` that of all other rows.
+    """Fitted maps. `signal` is what they map: the stated confidence, the predicted label's token probability, its share
+    of the distribution over labels, or what was asked for besides; `tasks` holds the maps of single tasks, `overall`
+    that of all other rows.
 
-    A temperature of the distribution is applied to every share of it; any other map to the signal alone, and the row
-    then has no distribution.
+    A temperature or a matrix of the distribution is applied to every share of it; any other map to the signal alone,
+    and the row then has no distribution.
     """
 
     signal: Signal
@@ -71,15 +101,11 @@ class Recalibrator:
 
     def confidences(self, rows: Sequence[Prediction]) -> Floats:
         """The mapped confidence of each row [n], NaN where it lacks the signal."""
-        result = _values(rows, self.signal)
+        result = np.full(len(rows), np.nan)
         tasks = np.array([row.task for row in rows], dtype=object)
         for task in set(tasks):
-            own = self.tasks.get(task, self.overall)
-            inside = np.flatnonzero((tasks == task) & ~np.isnan(result))
-            if self._scales_distributions(own):
-                result[inside] = [self._scaled(rows[i])[str(rows[i].predicted)] for i in inside]
-            else:
-                result[inside] = own(result[inside])
+            inside = np.flatnonzero(tasks == task)
+            result[inside] = _mapped(self.tasks.get(task, self.overall), [rows[i] for i in inside], self.signal)
         return result
 
     def _mapped(self, row: Prediction, confidence: float, method: str) -> Prediction:
@@ -87,34 +113,40 @@ class Recalibrator:
         if np.isnan(confidence):
             missing = State.MISSING_CONFIDENCE if row.state is State.OK else row.state
             return replace(renamed, confidence=None, distribution=None, state=missing)
-        state = row.state if self.signal == "confidence" else State.OK
-        scales = self._scales_distributions(self.tasks.get(row.task, self.overall))
-        return replace(renamed, confidence=confidence, distribution=self._scaled(row) if scales else None, state=state)
-
-    def _scales_distributions(self, own: Map) -> bool:
-        return self.signal == "distribution" and isinstance(own, Temperature)
-
-    def _scaled(self, row: Prediction) -> dict[str, float]:
-        own, shares = self.tasks.get(row.task, self.overall), row.distribution or {}
-        assert isinstance(own, Temperature)
-        scaled = tempered(np.array([list(shares.values())]), own.temperature)[0].tolist()
-        return dict(zip(shares, scaled, strict=True))
+        own, state = self.tasks.get(row.task, self.overall), row.state if self.signal == "confidence" else State.OK
+        distribution = _scaled(own, row) if _scales_distributions(own, self.signal) else None
+        return replace(renamed, confidence=confidence, distribution=distribution, state=state)
 
 
-@dataclass(frozen=True)
-class CrossValidated:
-    """Brier scores [0, 1] of the signal as it is and through maps fitted on other clusters, on the same rows; `error`
-    is the standard error of their difference."""
+def _mapped(own: Map, rows: Sequence[Prediction], signal: Signal) -> Floats:
+    """[n], NaN where a row lacks the signal."""
+    if isinstance(own, (Probe, SignalsMap)):
+        named = np.array([row.predicted is not None for row in rows])
+        return np.where(named, own(rows), np.nan)
+    values = values_of(rows, signal)
+    there = np.flatnonzero(~np.isnan(values))
+    if _scales_distributions(own, signal):
+        scaled = [_scaled(own, rows[i]) for i in there]
+        values[there] = [
+            np.nan if new is None else new[str(rows[i].predicted)] for i, new in zip(there, scaled, strict=True)
+        ]
+    elif not isinstance(own, Matrix):
+        values[there] = own(values[there])
+    return values
 
-    kind: Kind
-    before: float
-    after: float
-    error: float
 
-    @property
-    def helps(self) -> bool:
-        """Whether the gain is more than one standard error."""
-        return self.before - self.after > self.error
+def _scales_distributions(own: Map, signal: Signal) -> bool:
+    return isinstance(own, Matrix) or (signal == "distribution" and isinstance(own, Temperature))
+
+
+def _scaled(own: Map, row: Prediction) -> dict[str, float] | None:
+    """The row's distribution, mapped; None where it is over other labels than a matrix is of."""
+    shares = row.distribution or {}
+    if isinstance(own, Matrix):
+        return own.scaled(shares) if set(shares) == set(own.labels) else None
+    assert isinstance(own, Temperature)
+    scaled = tempered(np.array([list(shares.values())]), own.temperature)[0].tolist()
+    return dict(zip(shares, scaled, strict=True))
 
 
 def fit_recalibrator(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> Recalibrator:
@@ -129,42 +161,32 @@ def fit_recalibrator(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, 
     return Recalibrator(signal, kind, _fit(usable, signal, kind), maps)
 
 
-def cross_validate(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> CrossValidated:
-    """What a map of this kind gains on rows whose clusters it was not fitted on, out of FOLDS parts of the clusters.
-
-    Raises ValueError where no row has the signal, or all that have it are of one cluster.
-    """
-    usable = with_signal(rows, signal)
-    clusters, cluster = np.unique([row.cluster for row in usable], return_inverse=True)
-    if len(clusters) < 2:
-        raise ValueError("rows of at least two clusters are needed to see whether a map helps")
-    fold = (np.random.default_rng(0).permutation(len(clusters)) % FOLDS)[cluster]
-    mapped = np.empty(len(usable))
-    for part in np.unique(fold):
-        fitting = [row for row, own in zip(usable, fold, strict=True) if own != part]
-        inside = np.flatnonzero(fold == part)
-        fitted = fit_recalibrator(fitting, signal, kind, per_task=per_task)
-        mapped[inside] = fitted.confidences([usable[i] for i in inside])
-    right = _right(usable)
-    before, after = (_values(usable, signal) - right) ** 2, (mapped - right) ** 2
-    return CrossValidated(kind, float(before.mean()), float(after.mean()), _clustered_error(after - before, cluster))
-
-
 def with_signal(rows: Sequence[Prediction], signal: Signal) -> list[Prediction]:
     """The rows that can teach a map of this signal. Raises ValueError where there is none."""
-    if usable := [row for row in rows if signal_of(row, signal) is not None]:
+    if usable := [row for row in rows if has_signal(row, signal)]:
         return usable
     raise ValueError(f"no row has a label and a {signal} to fit a map on")
 
 
+def has_signal(row: Prediction, signal: Signal) -> bool:
+    """Whether the row has a label, and what is mapped."""
+    if signal in OWN or row.predicted is None:
+        return signal_of(row, signal) is not None
+    if signal == HIDDEN:
+        return row.hidden is not None
+    return bool(known_signals([row])) if signal == ALL else signal in (row.signals or {})
+
+
 def signal_of(row: Prediction, signal: Signal) -> float | None:
-    """What is mapped, in [0, 1]; None where the row has none, or no label that it could belong to."""
+    """One of OWN, in [0, 1]; None where the row has none, or no label that it could belong to."""
     if row.predicted is None:
         return None
     if signal == "confidence":
         return row.confidence
     if signal == "probability":
         return row.probability
+    if signal != "distribution":
+        return None
     if not row.distribution or row.predicted not in row.distribution:
         return None
     return row.distribution[row.predicted] / sum(row.distribution.values())
@@ -184,24 +206,36 @@ def isotonic(rows: Sequence[Prediction], calibration: Sequence[Prediction], meth
 
 
 def _fit(rows: Sequence[Prediction], signal: Signal, kind: Kind) -> Map:
-    if signal == "distribution" and kind == "temperature":
+    if kind == "probe":
+        return fit_probe(rows)
+    if kind == "signals":
+        return fit_signals(rows, None if signal == ALL else [signal])
+    if kind == "matrix" and len({frozenset(row.distribution or {}) for row in rows}) == 1:
+        return _fit_matrix(rows)
+    if signal == "distribution" and kind in ("temperature", "matrix"):  # labels of several tasks share no matrix
         return Temperature(_distribution_temperature(rows))
-    return _OF_CONFIDENCES[kind](_values(rows, signal), _right(rows))
+    return _OF_CONFIDENCES[kind](values_of(rows, signal), right_of(rows))
 
 
-def _values(rows: Sequence[Prediction], signal: Signal) -> Floats:
+def values_of(rows: Sequence[Prediction], signal: Signal) -> Floats:
     """[n]; NaN where a row lacks the signal."""
     return np.array([signal_of(row, signal) for row in rows], dtype=float)
 
 
-def _right(rows: Sequence[Prediction]) -> Bools:
+def right_of(rows: Sequence[Prediction]) -> Bools:
+    """Which rows [n] name the true label."""
     return np.array([row.predicted == row.truth for row in rows])
 
 
-def _clustered_error(differences: Floats, cluster: npt.NDArray[np.intp]) -> float:
-    """The standard error of the mean of `differences` [n], whose clusters are independent, not their rows."""
-    sums = np.bincount(cluster, weights=differences - differences.mean())
-    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(differences))
+def _fit_matrix(rows: Sequence[Prediction]) -> Map:
+    """Of rows with the same labels. A truth that is none of them teaches nothing; a temperature where all are such."""
+    labels = sorted(rows[0].distribution or {})
+    taught = [row for row in rows if row.truth in labels]
+    if not taught:
+        return Temperature(_distribution_temperature(rows))
+    shares = np.array([[(row.distribution or {})[label] for label in labels] for row in taught])
+    truth = np.array([labels.index(str(row.truth)) for row in taught])
+    return fit_matrix(labels, shares / shares.sum(axis=1, keepdims=True), truth)
 
 
 def _distribution_temperature(rows: Sequence[Prediction]) -> float:

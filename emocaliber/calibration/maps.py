@@ -7,7 +7,8 @@
 | beta | sigmoid(a ln s - b ln(1 - s) + c), a, b >= 0 | Kull, Silva Filho & Flach 2017, equation 4 |
 | isotonic | the monotone function of least squared error | Zadrozny & Elkan 2002 |
 
-None reorders. All but isotonic minimise the negative log-likelihood. Of a single confidence, the logarithm is taken
+Others have files of their own: Venn-Abers (venn_abers), of distributions (matrix), of several signals (learners). None
+of these reorders. All but isotonic minimise the negative log-likelihood. Of a single confidence, the logarithm is taken
 after clipping it to [CLIP, 1 - CLIP]: a stated 1.00 counts as .999, since a certainty has no finite logit.
 
     from emocaliber.calibration.maps import fit_beta
@@ -87,7 +88,7 @@ class Isotonic:
         return result
 
 
-Map = Temperature | Platt | Beta | Isotonic
+Curve = Temperature | Platt | Beta | Isotonic
 
 
 def fit_confidence_temperature(confidence: Floats, correct: Bools) -> Temperature:
@@ -164,7 +165,7 @@ def search_temperature(loss: Callable[[float], float]) -> float:
     return float(np.exp(best.x))
 
 
-def bound_reached(fitted: Map) -> str | None:
+def bound_reached(fitted: Curve) -> str | None:
     """A sentence where a parameter ended at its bound, so that the map says less than it seems to; else None."""
     if isinstance(fitted, Isotonic):
         return None

@@ -123,6 +123,10 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--retry-below", type=float, metavar="CONFIDENCE", help="ask again where less is stated")
     group.add_argument("--retries", type=int, default=3, help="at most so many times more (default: 3)")
     group.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    group.add_argument("--signals", type=_names, default=(), metavar="NAMES",
+                       help="ask more about each answer, for `recalibrate fit`: a list of blinded, p-true,"
+                       " per-candidate, pairwise, agreement, turned, along (reasoning alone), hidden (transformers)"
+                       )  # fmt: skip
 
 
 def settings_of(arguments: argparse.Namespace) -> PredictSettings:
@@ -131,6 +135,10 @@ def settings_of(arguments: argparse.Namespace) -> PredictSettings:
     several = {name: tuple(values[name]) for name in ("source", "url")}
     tags = {"reasoning_tags": tuple((opening, closing) for opening, closing in arguments.reasoning_tags)}
     return PredictSettings(**values | several | tags)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _is_file(out: Path) -> bool:

@@ -28,7 +28,7 @@ AUTO, SETS, DOUBT = "auto", "sets", "doubt"
 def add_recalibrate(parser: argparse.ArgumentParser) -> None:
     """The two commands of `recalibrate`."""
     from emocaliber.calibration.conformal import Score
-    from emocaliber.calibration.fit import KINDS, Signal  # scipy takes half a second that `score` need not wait for
+    from emocaliber.calibration.fit import EVERY_KIND  # scipy takes half a second that `score` need not wait for
 
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     fit = commands.add_parser("fit", help="fit a map on calibration predictions and write it as JSON")
@@ -36,14 +36,16 @@ def add_recalibrate(parser: argparse.ArgumentParser) -> None:
     fit.add_argument(
         "--map",
         default=AUTO,
-        choices=(AUTO, *KINDS, SETS, DOUBT),
-        help="the kind of map (default: auto, the lowest cross-validated Brier score); sets are prediction sets,"
-        " doubt the two reasons for doubt",
+        choices=(AUTO, *EVERY_KIND, SETS, DOUBT),
+        help="the kind of map (default: auto, the lowest cross-fitted Brier score); signals: of several at once; sets:"
+        " prediction sets, doubt: the two reasons for doubt",
     )
     fit.add_argument(
         "--of",
-        choices=get_args(Signal),
-        help="what to map (default: the stated confidence; for sets the distribution, where rows have one)",
+        metavar="SIGNAL",
+        help="what to map: confidence, probability, distribution, hidden, the name of a signal that `predict --signals`"
+        " asked for, or signals, all of them together (default: whatever the rows have, compared in one table; for sets"
+        " the distribution, where rows have one)",
     )
     fit.add_argument("--one-map", action="store_true", help="one map for all tasks, instead of one per task")
     fit.add_argument("--force", action="store_true", help="write the map even if it does not help")
@@ -103,24 +105,32 @@ def _recalibrate(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from emocaliber.reporting.document import Document
+    from emocaliber.reporting.floors import floors_table
+    from emocaliber.reporting.terminal import render_terminal
     from emocaliber.runs.recalibration import fit_file
 
     kind = None if arguments.map == AUTO else arguments.map
-    fit = fit_file(
-        arguments.calibration,
-        arguments.of or "confidence",
-        kind,
-        arguments.out,
-        per_task=not arguments.one_map,
-        force=arguments.force,
-        columns=columns_of(arguments),
-    )
+    with progress("reading") as report_progress:
+        fit = fit_file(
+            arguments.calibration,
+            arguments.of,
+            kind,
+            arguments.out,
+            per_task=not arguments.one_map,
+            force=arguments.force,
+            columns=columns_of(arguments),
+            on_progress=report_progress,
+        )
     fitted, per_task = fit.recalibrator, len(fit.recalibrator.tasks)
     scope = f"for all tasks, {per_task} with a map of their own" if per_task else "for all tasks"
-    print(f"{fitted.kind} map of the {fitted.signal}, {scope}, fitted on {fit.rows} rows: {arguments.out}")
-    if fit.tried:
-        scores = ", ".join(f"{result.kind} {result.after:.4f}" for result in fit.tried)
-        print(f"cross-validated Brier score: unmapped {fit.tried[0].before:.4f}, {scores}")
+    if fit.floors is not None:
+        for part in render_terminal(Document("Floors", [floors_table(fit.floors.scorecard(), fit.floors.subject)], [])):
+            Console().print(part)
+    what = "map of all signals" if fitted.signal == "signals" else f"{fitted.kind} map of the {fitted.signal}"
+    print(f"{what}, {scope}, fitted on {fit.rows} rows: {arguments.out}")
     for note in fit.notes:
         print(f"Note: {note}")
 

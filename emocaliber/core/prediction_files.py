@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -31,14 +32,15 @@ _NUMBERS = {
     "votes": ("count", pa.int64()),
     "distribution": ("share", pa.float64()),
     "second_votes": ("count", pa.int64()),
+    "signals": ("value", pa.float64()),
 }
-_PLAIN = dict.fromkeys(
+_PLAIN: dict[str, tuple[type, Any]] = dict.fromkeys(
     ("confidence", "probability", "set_coverage", "doubt_people", "doubt_unfamiliar"), (float, pa.float64())
-) | {"raters": (int, pa.int64())}
-_LABELS = "prediction_set"
+) | dict.fromkeys(("raters", "tokens", "questions"), (int, pa.int64()))
+_LABELS, _HIDDEN = "prediction_set", "hidden"
 _JSON = (*_NUMBERS, _LABELS)
-_NULLABLE = ("truth", "predicted", "set_holds", "reason", *_PLAIN, *_JSON)
-_TYPES = dict.fromkeys(KEYS, pa.string()) | {key: kind for key, (_, kind) in _PLAIN.items()}
+_NULLABLE = ("truth", "predicted", "set_holds", "reason", _HIDDEN, *_PLAIN, *_JSON)
+_TYPES = dict.fromkeys(KEYS, pa.string()) | {key: kind for key, (_, kind) in _PLAIN.items()} | {_HIDDEN: pa.binary()}
 SCHEMA = pa.schema(
     _TYPES
     | {key: pa.list_(pa.struct([("label", pa.string()), (name, kind)])) for key, (name, kind) in _NUMBERS.items()}
@@ -110,6 +112,8 @@ def _csv_records(path: Path) -> Iterator[dict[str, Any]]:
                 values[key] = None if values.get(key) is None else number(values[key])
             for key in _JSON:
                 values[key] = None if values.get(key) is None else msgspec.json.decode(values[key])
+            if values.get(_HIDDEN) is not None:
+                values[_HIDDEN] = b64decode(values[_HIDDEN])
             yield values
 
 
@@ -125,6 +129,7 @@ def _csv(rows: Iterable[Prediction]) -> Iterator[bytes]:
         values = msgspec.structs.asdict(checked(row))
         for key in _JSON:
             values[key] = None if values[key] is None else msgspec.json.encode(values[key]).decode()
+        values[_HIDDEN] = None if values[_HIDDEN] is None else b64encode(values[_HIDDEN]).decode()
         writer.writerow(values.values())
         if text.tell() > GROUP:
             yield text.getvalue().encode()

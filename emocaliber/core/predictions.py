@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, BinaryIO, TypeVar
 
@@ -69,6 +70,10 @@ class Reason(StrEnum):
     UNFAMILIAR = "unfamiliar"
 
 
+SIGNALS = ("blinded", "p-true", "per-candidate", "pairwise", "agreement", "turned", "along", "hidden")
+"""What can be asked about an answer besides: see emocaliber.generation.signals."""
+
+
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One row per sample. In a file every key without a default must be there, and none but these may.
 
@@ -82,7 +87,9 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     `prediction_set` holds what `set_holds` names with probability `set_coverage` (see calibration.sets); it may be
     empty. `doubt_people` and `doubt_unfamiliar` are two reasons for doubt, and `reason` the one that decides (see
-    calibration.doubt).
+    calibration.doubt). `signals` are numbers that were asked for about `predicted` (see generation.signals); `hidden`
+    is the model's last hidden state where it wrote that label, as little-endian 16-bit floats (Base64 in JSON and
+    CSV). `tokens` were generated, in so many `questions`, for all that the row holds.
     """
 
     id: str
@@ -106,6 +113,10 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     doubt_people: Share | None = None
     doubt_unfamiliar: Share | None = None
     reason: Reason | None = None
+    signals: dict[str, float] | None = None
+    hidden: bytes | None = None
+    tokens: Count | None = None
+    questions: Count | None = None
 
 
 _MEND = (
@@ -182,8 +193,16 @@ def _problem(row: Prediction) -> str | None:
         return f"{row.raters} 'raters' cannot have given the 'votes'"
     if row.distribution is not None and not any(row.distribution.values()):
         return "'distribution' has no positive share; leave the key out"
+    return _problem_of_what_was_added(row)
+
+
+def _problem_of_what_was_added(row: Prediction) -> str | None:
     if len(set(row.prediction_set or ())) < len(row.prediction_set or ()):
         return "'prediction_set' names a label twice; name each once"
+    if wrong := [name for name, value in (row.signals or {}).items() if not isfinite(value)]:
+        return f"'signals' holds {wrong[0]!r}, which is no finite number; leave out what is not known"
+    if row.hidden is not None and (not row.hidden or len(row.hidden) % 2):
+        return "'hidden' is not a row of 16-bit floats; leave the key out"
     return None
 
 

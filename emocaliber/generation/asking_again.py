@@ -33,7 +33,7 @@ def in_two_steps(first: Template, then: Template) -> Template:
     return Template(f"{first.name}, then {then.name}", first.prompt, then.answer)
 
 
-class _AroundEngine:
+class AroundEngine:
     """What an engine around another takes over from it."""
 
     def __init__(self, engine: Engine) -> None:
@@ -50,7 +50,7 @@ class _AroundEngine:
         return self._engine.requests_per_call
 
 
-class FollowUpEngine(_AroundEngine):
+class FollowUpEngine(AroundEngine):
     """Another engine, asked twice: the request's own question, then the second template's about the label it named.
 
     A response holds both answers, one after the other on lines of their own; the last complete one counts, as
@@ -106,7 +106,7 @@ def joined(answer: Response, report: Response) -> Response:
     )
 
 
-class RetryingEngine(_AroundEngine):
+class RetryingEngine(AroundEngine):
     """Another engine, asked again for each answer that states less than `threshold` or cannot be read.
 
     The first answer that reaches the threshold is taken; where none does in `retries` more answers, the most confident

@@ -46,17 +46,21 @@ class OptionRecorder(LogitsProcessor):
 class GumbelNoise(LogitsProcessor):
     """Turns the greedy choice into a draw at a temperature: the arg max of logits / T + Gumbel noise is a sample.
 
-    Each row has its own generator, so that an answer depends on its seed and not on the batch it was drawn in.
+    Each row has its own generator, so that an answer depends on its seed and not on the batch it was drawn in. Of
+    several temperatures each row has its own; one of 0 leaves it greedy.
     """
 
-    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
+    def __init__(self, seeds: Sequence[int], temperature: float | Sequence[float]) -> None:
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._temperature = temperature
+        each = [temperature] * len(seeds) if isinstance(temperature, float) else list(temperature)
+        self._temperature = torch.tensor([t or 1.0 for t in each])[:, None]
+        self._drawn = torch.tensor([t > 0 for t in each])[:, None]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         width = scores.shape[-1]
         exponential = [torch.empty(width).exponential_(generator=generator) for generator in self._generators]
-        return scores.float() / self._temperature - torch.stack(exponential).log().to(scores.device)
+        noise = torch.where(self._drawn, torch.stack(exponential).log(), 0.0).to(scores.device)
+        return scores.float() / self._temperature.to(scores.device) - noise
 
 
 class Listening(StoppingCriteria):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image
@@ -49,7 +49,7 @@ class Request:
     `draw` tells apart the answers drawn for the same question; a greedy engine gives the same one for each.
     `pattern`, where not empty, is a regular expression that the whole answer must match, and `schema`, in its place,
     a JSON Schema; an engine that cannot see to that ignores both. `candidates` are the labels to choose from, for what
-    reads an answer in order to ask again.
+    reads an answer in order to ask again. `temperature` stands in for the engine's own where it is not None.
     """
 
     sample_id: str
@@ -60,6 +60,7 @@ class Request:
     pattern: str = ""
     schema: str = ""
     candidates: tuple[str, ...] = ()
+    temperature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Response:
     `finish_reason` is "stop", "length", "engine error" or "image error"; `tokens` counts the generated tokens, the
     end token included. `choices` holds, for each Choice of the request, the log-probabilities (natural, not
     normalised over the options) in the order of its options, or None where the text lacks the place. `error` says
-    what went wrong. `questions` counts those that this took: more than one where a method asks again.
+    what went wrong. `questions` counts those that this took: more than one where a method asks again. `signals` are
+    numbers about the answer, and `hidden` the hidden state after its label (see emocaliber.generation.signals).
     """
 
     sample_id: str
@@ -79,6 +81,8 @@ class Response:
     choices: tuple[tuple[float, ...] | None, ...] = ()
     error: str = ""
     questions: int = 1
+    signals: dict[str, float] = field(default_factory=dict)
+    hidden: bytes = b""
 
 
 class Engine(Protocol):

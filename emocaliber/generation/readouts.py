@@ -10,7 +10,7 @@ policy. Rows in = rows out: a broken image, a failed request and an unreadable a
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ FILES = {
     Source.SAMPLED: "predictions-sampled.jsonl",
 }
 """The prediction rows of each read-out, in a run's folder."""
+WEIGHTED = "predictions-weighted.jsonl"
+"""Beside those of the draws' shares: their votes weighted by the confidence that each draw states."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -115,6 +117,9 @@ def write_predictions_of(out: Path, template: Template, *, method: str, draws: i
     if draws > 1:
         streams = [read_records(responses_file(out, draw)) for draw in range(draws)]
         write_predictions(out / FILES[Source.SAMPLED], consistency_rows(streams, method))
+    if draws > 1 and Source.VERBALIZED in sources_of(template):
+        streams = [read_records(responses_file(out, draw)) for draw in range(draws)]
+        write_predictions(out / WEIGHTED, consistency_rows(streams, method, weighted=True))
 
 
 def rows_of(sample: Sample, response: Response, template: Template, *, method: str) -> dict[Source, Prediction]:
@@ -124,33 +129,43 @@ def rows_of(sample: Sample, response: Response, template: Template, *, method: s
     return {source: makers[source]() for source in sources_of(template)}
 
 
-def consistency_rows(draws: Sequence[Iterable[Record]], method: str) -> Iterator[Prediction]:
+def consistency_rows(draws: Sequence[Iterable[Record]], method: str, *, weighted: bool = False) -> Iterator[Prediction]:
     """Self-consistency: the label that most of K draws name, and the share that names it, one row a sample.
 
-    A baseline for a stated confidence at K times the cost (Wang et al. 2023; as a confidence: Xiong et al. 2024). A
-    draw in which no label could be read counts as naming none, so silence never raises the share. `draws` are K streams
-    of records in the same order. Raises ValueError where ids differ.
+    A baseline for a stated confidence at K times the cost (Wang et al. 2023; as a confidence: Xiong et al. 2024). With
+    `weighted`, each draw has as many votes as it states confidence, and the share is of all votes (confidence-weighted
+    majority, RLCR v2, arXiv 2507.16806). A draw in which no label could be read counts as naming none, with a vote of 1
+    against each, so silence never raises the share. `draws` are K streams of records in the same order. Raises
+    ValueError where ids differ.
     """
     for records in zip(*draws, strict=True):
         if len({record.id for record in records}) > 1:
             raise ValueError(f"the draws for {records[0].id} do not stand in the same row")
-        yield _consistency(records, method)
+        yield _consistency(records, method, weighted=weighted)
 
 
-def _consistency(records: Sequence[Record], method: str) -> Prediction:
+def _consistency(records: Sequence[Record], method: str, *, weighted: bool) -> Prediction:
     sample = records[0].sample
     readings = [
         read_response(record.response.text, record.candidates, finish_reason=record.response.finish_reason)
         for record in records
     ]
-    named = Counter(reading.label for reading in readings if reading.label is not None)
-    shares = {label: count / len(records) for label, count in named.items()}
+    votes = [1.0 if reading.label is None or not weighted else reading.confidence or 0.0 for reading in readings]
+    if not any(vote for reading, vote in zip(readings, votes, strict=True) if reading.label is not None):
+        votes = [1.0] * len(votes)  # no draw is sure of anything: each counts alike
+    named: defaultdict[str, float] = defaultdict(float)
+    for reading, vote in zip(readings, votes, strict=True):
+        if reading.label is not None and vote > 0:
+            named[reading.label] += vote
+    shares = {label: count / sum(votes) for label, count in named.items()}
     top = [label for label, count in named.items() if count == max(named.values())]
     label = min(top, key=sample.candidates.index) if top else None
     return Prediction(
         sample.id, sample.task, sample.group, sample.cluster, sample.label, label, shares.get(label or ""),
         State.OK if label else readings[0].state, Source.SAMPLED, method, sample.votes, shares or None,
         raters=sample.raters, second_votes=sample.second_votes,
+        tokens=sum(record.response.tokens for record in records),
+        questions=sum(record.response.questions for record in records),
     )  # fmt: skip
 
 
@@ -168,6 +183,7 @@ class _ReadResponse:
 
     sample: Sample
     method: str
+    response: Response
     reading: Reading
     labels: dict[str, float] | None
     levels: NDArray[np.float64] | None
@@ -203,7 +219,17 @@ class _ReadResponse:
         return Prediction(
             sample.id, sample.task, sample.group, sample.cluster, sample.label, label, confidence, state, source,
             self.method, sample.votes, distribution, probability, sample.raters, sample.second_votes,
+            signals=self._signals(label),
+            hidden=self.response.hidden or None if label == self.reading.label else None,
+            tokens=self.response.tokens, questions=self.response.questions,
         )  # fmt: skip
+
+    def _signals(self, label: str | None) -> dict[str, float] | None:
+        """What was asked about this label, and what the answer states of it."""
+        if label is None or label != self.reading.label or not self.response.signals:
+            return None
+        stated = self.reading.confidence
+        return self.response.signals | ({} if stated is None else {"stated": stated})
 
 
 def _read(sample: Sample, response: Response, fields: Sequence[str], method: str) -> _ReadResponse:
@@ -213,4 +239,4 @@ def _read(sample: Sample, response: Response, fields: Sequence[str], method: str
         None if logs.get(name) is None else normalised(logs[name] or ()) for name in ("label", "confidence")
     )
     named = None if labels is None else dict(zip(sample.candidates, labels.tolist(), strict=True))
-    return _ReadResponse(sample, method, reading, named, levels)
+    return _ReadResponse(sample, method, response, reading, named, levels)

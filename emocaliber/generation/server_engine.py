@@ -119,7 +119,7 @@ class ServerEngine:
             "model": self._model,
             "messages": [{"role": "user", "content": [picture, {"type": "text", "text": request.prompt}]}],
             self._limit: self._max_new_tokens,
-            "temperature": self._temperature,
+            "temperature": self._temperature if request.temperature is None else request.temperature,
             "seed": seed_of(self._seed, request),
         }
         if request.pattern:

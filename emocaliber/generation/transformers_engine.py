@@ -186,6 +186,20 @@ class TransformersEngine:
             logits = torch.cat([logits, self.model(input_ids=ids[:, :-1], past_key_values=cache).logits], dim=1)
         return row_log_probabilities(logits, ids, counted).reshape(len(texts), -1)
 
+    @torch.inference_mode()
+    def hidden_states(self, requests: Sequence[Request], prefixes: Sequence[str]) -> NDArray[np.float64]:
+        """The last layer's hidden state at the last token of prompt and prefix: [requests, width]."""
+        states: list[NDArray[np.float64]] = []
+        for start in range(0, len(requests), self._batch_size):
+            part = slice(start, start + self._batch_size)
+            texts = [self._chat(r.prompt) + text for r, text in zip(requests[part], prefixes[part], strict=True)]
+            inputs = self._inputs(texts, [request.image for request in requests[part]])
+            with self._device_lock:
+                inputs = inputs.to(self.model.device, self.model.dtype)
+                output = self.model(**inputs, use_cache=False, output_hidden_states=True, logits_to_keep=1)
+                states.append(output.hidden_states[-1][:, -1].double().cpu().numpy())
+        return np.concatenate(states)
+
     def _inputs(self, texts: Sequence[str], images: Sequence[Image.Image]) -> BatchFeature:
         nested = [[image] for image in images]
         inputs: BatchFeature = self.processor(
@@ -247,10 +261,11 @@ class TransformersEngine:
         return text
 
     def _processors(self, batch: Sequence[Request], recorder: OptionRecorder) -> LogitsProcessorList:
-        if self._temperature == 0:
+        temperatures = [self._temperature if r.temperature is None else r.temperature for r in batch]
+        if not any(temperatures):
             return LogitsProcessorList([recorder])
         seeds = [seed_of(self._seed, request) for request in batch]
-        return LogitsProcessorList([recorder, GumbelNoise(seeds, self._temperature)])
+        return LogitsProcessorList([recorder, GumbelNoise(seeds, temperatures)])
 
 
 def with_adapter(model: PreTrainedModel, adapter: str | Path, *, merge: bool) -> PreTrainedModel:

@@ -118,9 +118,10 @@ class VllmEngine:
         ]
 
     def _sampling(self, request: Request, recorded: Sequence[int]) -> SamplingParams:
+        temperature = self._temperature if request.temperature is None else request.temperature
         return SamplingParams(
-            temperature=self._temperature,
-            seed=seed_of(self._seed, request) if self._temperature else None,
+            temperature=temperature,
+            seed=seed_of(self._seed, request) if temperature else None,
             max_tokens=self._max_new_tokens,
             logprob_token_ids=list(recorded) or None,
             skip_special_tokens=False,

@@ -44,12 +44,12 @@ from emocaliber.reading.tables import RECOGNISED, Columns, read_table
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.reporting.run_summary import RunSummary, read_run_summary
 from emocaliber.reporting.score_report import write_score_report
-from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_2, STATED, TEMPERATURE, Rows, read_rows
+from emocaliber.runs.judging import POST_HOC, PROBABILITY, STAGE_2, STATED, Rows, read_rows
 from emocaliber.runs.resume import file_hash, run_step
 from emocaliber.runs.scoring import score_files
 
 BASELINES = "baselines"
-LANGUAGE_MODEL = (STAGE_2, STATED, PROBABILITY, TEMPERATURE, ISOTONIC)
+LANGUAGE_MODEL = (STAGE_2, STATED, PROBABILITY, *POST_HOC)
 COMPARED = ("softmax", "edl", "tmc", "etmc", "ter", "amber2")
 
 

@@ -10,15 +10,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emocaliber.core.prompting import Template
 from emocaliber.generation.asking_again import FollowUpEngine, RetryingEngine
 from emocaliber.generation.engine import Engine
 from emocaliber.generation.questions import RemoteEngine
 from emocaliber.generation.ray_cluster import LOCAL, engines_on_ray
+from emocaliber.generation.signals import Score, SignalsEngine, States
 from emocaliber.models.location import TINY, TINY_ADAPTER, model_folder
 from emocaliber.reading import add_reasoning_tags
 from emocaliber.runs.prediction_settings import PredictSettings
+
+if TYPE_CHECKING:
+    from emocaliber.generation.transformers_engine import TransformersEngine
+    from emocaliber.generation.vllm_engine import VllmEngine
 
 
 def with_embedded(settings: PredictSettings) -> PredictSettings:
@@ -62,36 +68,48 @@ def _absolute(name: str | None) -> str | None:
 def _method(settings: PredictSettings, first: Template, then: Template | None) -> Engine:
     """The engine, with what is asked again around it. Elsewhere, the embedded model is that of the package there."""
     add_reasoning_tags(settings.reasoning_tags)
-    engine = _engine(with_embedded(settings))
+    settings = with_embedded(settings)
+    score: Score | None = None
+    states: States | None = None
+    if settings.engine_name == "server":
+        base: Engine = _server(settings)
+    elif settings.engine_name == "vllm":
+        vllm = _vllm(settings)
+        base, score = vllm, vllm.score_continuations
+    else:
+        transformers = _transformers(settings)
+        base, score, states = transformers, transformers.score_continuations, transformers.hidden_states
+    engine = base
     if then is not None:
         engine = FollowUpEngine(engine, first, then)
     if settings.retry_below is not None:
         engine = RetryingEngine(engine, threshold=settings.retry_below, retries=settings.retries)
+    if settings.signals:
+        engine = SignalsEngine(engine, settings.signals, first, base=base, score=score, states=states)
     return engine
 
 
-def _engine(settings: PredictSettings) -> Engine:
-    if settings.engine_name == "server":
-        return _server(settings)
-    model = model_folder(str(settings.model))
-    if settings.engine_name == "vllm":
-        from emocaliber.generation.vllm_engine import VllmEngine
+def _vllm(settings: PredictSettings) -> VllmEngine:
+    from emocaliber.generation.vllm_engine import VllmEngine
 
-        return VllmEngine(
-            model,
-            adapter=settings.adapter,
-            dtype=settings.dtype,
-            max_new_tokens=settings.max_new_tokens,
-            max_model_len=settings.max_model_len,
-            temperature=settings.temperature,
-            seed=settings.seed,
-        )
+    return VllmEngine(
+        model_folder(str(settings.model)),
+        adapter=settings.adapter,
+        dtype=settings.dtype,
+        max_new_tokens=settings.max_new_tokens,
+        max_model_len=settings.max_model_len,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
+
+
+def _transformers(settings: PredictSettings) -> TransformersEngine:
     import torch
 
     from emocaliber.generation.transformers_engine import TransformersEngine
 
     return TransformersEngine(
-        model,
+        model_folder(str(settings.model)),
         adapter=settings.adapter,
         device=settings.device,
         dtype=None if settings.dtype == "auto" else getattr(torch, settings.dtype),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emocaliber.calibration.fit import isotonic, temperature_scaled
+from emocaliber.calibration.fit import Kind, fit_recalibrator, isotonic, temperature_scaled
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.predictions import Prediction, Source, read_predictions
@@ -30,6 +30,10 @@ EXPECTED = "stage 3, mean over levels"
 PROBABILITY = "stage 3, label probability"
 TEMPERATURE = "stage 3, temperature-scaled"
 ISOTONIC = "stage 3, isotonic"
+MATRIX = "stage 3, matrix-scaled"
+VENN_ABERS = "stage 3, Venn-Abers"
+POST_HOC = (TEMPERATURE, ISOTONIC, MATRIX, VENN_ABERS)
+"""The maps of the label probability, fitted on fresh rows: what is stated is held against the best of them."""
 
 
 Rows = dict[str, list[Prediction]]
@@ -102,6 +106,9 @@ def read_rows(run: Path, split: str) -> Rows:
         raise UserError(f"{run}: stage 3 held out no calibration row to fit maps on; raise held_out in its recipe")
     rows[TEMPERATURE] = temperature_scaled(rows[PROBABILITY], fresh, TEMPERATURE)
     rows[ISOTONIC] = isotonic(rows[PROBABILITY], fresh, ISOTONIC)
+    kinds: dict[str, Kind] = {MATRIX: "matrix", VENN_ABERS: "venn-abers"}
+    for method, kind in kinds.items():
+        rows[method] = fit_recalibrator(fresh, "distribution", kind, per_task=True).apply(rows[PROBABILITY], method)
     return rows
 
 

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
+from emocaliber.core.predictions import SIGNALS
 from emocaliber.core.prompting import ANSWER_TOKENS, Template
 from emocaliber.generation.engine import API_KEY_ENV
 from emocaliber.generation.ray_cluster import INSTALL, LOCAL
+from emocaliber.generation.signals import ALONG, HIDDEN
 from emocaliber.models.location import check_model
 
 DEFAULT_TEMPLATE = "label-confidence"
@@ -29,6 +31,7 @@ class PredictSettings:
     a GPU where there is one. `samples` above 1 draws as many answers each; `retry_below` asks again, `retries` times at
     most, where less confidence is stated; `then` is a second question about the answer. `constrain` lets an engine
     write nothing but what the template could. `reasoning_tags` are what opens and closes an unusual model's reasoning.
+    `signals` are asked for about each answer (see emocaliber.generation.signals).
     `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray that is started on this machine,
     or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are (default: one, or on Ray as many as
     GPUs), and more than one are on Ray. `sets` and `doubt` are files of `emocaliber recalibrate fit`
@@ -62,6 +65,7 @@ class PredictSettings:
     retry_below: float | None = None
     retries: int = 3
     seed: int = 0
+    signals: tuple[str, ...] = ()
     method: str = "model"
     sets: str | None = None
     doubt: str | None = None
@@ -101,6 +105,8 @@ def check_settings(settings: PredictSettings, template: Template) -> None:
         raise UserError("--retry-below and --samples are two methods; run them one after the other")
     if settings.retry_below is not None and not {"confidence", "distribution"} & set(template.fields):
         raise UserError(f"--retry-below needs a prompt that asks for a confidence; {template.name} does not")
+    if settings.signals:
+        _check_signals(settings, template)
     if settings.is_on_ray or settings.data_parallel is not None:
         _check_engines(settings)
     if settings.engine_name == "server" and not settings.url:
@@ -123,6 +129,22 @@ def _check_engines(settings: PredictSettings) -> None:
         raise UserError("--cluster and --data-parallel are for other engines; for servers give several --url")
     if settings.is_on_ray and find_spec("ray") is None:
         raise UserError(f"engines in processes of their own are run by Ray, which is not installed: {INSTALL}")
+
+
+def _check_signals(settings: PredictSettings, template: Template) -> None:
+    """Raises UserError where a signal is unknown, or the engine or the answer's form cannot give it."""
+    engine = settings.engine_name
+    for name in settings.signals:
+        if name not in SIGNALS:
+            raise UserError(f"--signals: there is no signal {name!r}{did_you_mean(name, SIGNALS)}")
+        if name == HIDDEN and engine != "transformers":
+            raise UserError(f"--signals {HIDDEN}: {engine} gives no hidden states; use --engine transformers")
+        if name == ALONG and engine == "server":
+            raise UserError(f"--signals {ALONG}: a server scores no given text; use --engine transformers or vllm")
+        if name == ALONG and "reasoning" not in template.fields:
+            raise UserError(f"--signals {ALONG}: {template.name} has no reasoning; use --prompt reasoning")
+    if "label" not in template.fields:
+        raise UserError(f"--signals needs a prompt whose answer names one label; {template.name} does not")
 
 
 def _check_constraint(settings: PredictSettings, template: Template) -> None:

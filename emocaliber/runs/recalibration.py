@@ -13,28 +13,21 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from msgspec import structs
 
+from emocaliber.calibration.cross_fitting import CrossValidated
 from emocaliber.calibration.files import read_map, row_hash, write_map
-from emocaliber.calibration.fit import (
-    KINDS,
-    CrossValidated,
-    Kind,
-    Recalibrator,
-    Signal,
-    cross_validate,
-    fit_recalibrator,
-    with_signal,
-)
-from emocaliber.calibration.maps import bound_reached
+from emocaliber.calibration.fit import Kind, Recalibrator, Signal, fit_recalibrator, with_signal
+from emocaliber.calibration.maps import Beta, Isotonic, Platt, Temperature, bound_reached
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction, write_predictions
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
+from emocaliber.evaluation.floors import Floors, cross_fitted_floors, floor_name
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.reading.foreign_outputs import is_table, read_lines
 from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
@@ -47,46 +40,64 @@ ROWS = ".jsonl"
 
 @dataclass(frozen=True)
 class Fit:
-    """What was fitted on `rows` rows, its cross-validation beside that of the other maps that were tried (lowest Brier
-    score first; empty where it was forced on too few rows), and what is to be known of it."""
+    """What was fitted on `rows` rows, the `floors` it was chosen from (None where it was forced on too few rows to
+    cross-fit), and what is to be known of it."""
 
     recalibrator: Recalibrator
     rows: int
-    tried: list[CrossValidated]
+    floors: Floors | None
     notes: list[str]
+
+    @property
+    def tried(self) -> list[CrossValidated]:
+        """The cross-validation of every map that was tried, the lowest Brier score first."""
+        return self.floors.tried if self.floors else []
 
 
 def fit_file(
     calibration: Sequence[Path],
-    signal: Signal,
+    signal: Signal | None,
     kind: Kind | None,
     out: Path,
     *,
     per_task: bool,
     force: bool = False,
     columns: Columns = RECOGNISED,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Fit:
-    """Fit on all rows of these files and write the map: the `kind` named, or that of the lowest cross-validated Brier
-    score. Raises UserError where no row can teach it, or it does not help and is not forced."""
+    """Fit on all rows of these files and write the map: of the `signal` and the `kind` named, of all that the rows have
+    where it is None, the one with the lowest cross-fitted Brier score.
+
+    Raises UserError where no row can teach it, or it does not help and is not forced.
+    """
     files = [RowsFile.read(path, columns) for path in calibration]
     rows, names = [row for file in files for row in file.rows], ", ".join(map(str, calibration))
     try:
-        usable = with_signal(rows, signal)
+        usable = rows if signal is None else with_signal(rows, signal)
     except ValueError as error:
         raise UserError(f"{names}: {error}; choose another with --of") from None
     try:
-        tried = [cross_validate(usable, signal, each, per_task=per_task) for each in ([kind] if kind else KINDS)]
+        floors = cross_fitted_floors(usable, signal, kind, per_task=per_task, on_progress=on_progress)
     except ValueError as error:
-        if not force or kind is None:
-            raise UserError(f"{names}: {error}; give more calibration rows, or name a --map and --force it") from None
-        tried = []
-    tried.sort(key=lambda result: result.after)
-    if tried and not tried[0].helps and not force:
-        raise UserError(f"{names}: {_no_help(tried, signal)}")
-    fitted = fit_recalibrator(usable, signal, kind or tried[0].kind, per_task=per_task)
+        if not force or kind is None or signal is None:
+            hint = "give more calibration rows, or name --of and --map and --force it"
+            raise UserError(f"{names}: {error}; {hint}") from None
+        floors = None
+    if floors and not floors.best.helps and not force:
+        raise UserError(f"{names}: {_no_help(floors)}")
+    chosen, of = (floors.best.kind, floors.best.signal) if floors else (kind, signal)
+    assert chosen is not None
+    assert of is not None
+    fitting = with_signal(usable, of)
+    fitted = fit_recalibrator(fitting, of, chosen, per_task=per_task)
     write_map(out, fitted, rows, [mark for file in files for mark in file.hashes])
     notes = [f"{file.path.name}: {file.table.described}" for file in files if file.table and file.table.described]
-    return Fit(fitted, len(usable), tried, notes + _at_bounds(fitted))
+    notes += (
+        []
+        if floors is None
+        else [f"{name} is no floor: {count:,} rows have it" for name, count in floors.left_out.items()]
+    )
+    return Fit(fitted, len(fitting), floors, notes + _at_bounds(fitted))
 
 
 def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> Scorecard | None:
@@ -170,19 +181,25 @@ def _shown(row: Prediction, table: Table | None) -> str:
     return value.replace(".", ",") if table.decimal_comma else value
 
 
-def _no_help(tried: Sequence[CrossValidated], signal: Signal) -> str:
+def _no_help(floors: Floors) -> str:
     """Why nothing is written, with the figures and the way to write it all the same."""
-    scores = ", ".join(f"{result.kind} {result.after:.4f}" for result in tried)
-    which = "no map helps" if len(tried) > 1 else f"a {tried[0].kind} map does not help"
-    least = f"one standard error ({tried[0].error:.4f})"
+    tried, best = floors.tried, floors.best
+    scores = ", ".join(f"{floor_name(result.signal, result.kind)} {result.after:.4f}" for result in tried)
+    which = "no map helps" if len(tried) > 1 else f"a {best.kind} map does not help"
+    least = f"one standard error ({best.error:.4f})"
     other = "" if len(tried) > 1 else "; try --map auto"
     return (
-        f"{which}, so none is written: the {signal} as it is has Brier score {tried[0].before:.4f}, cross-validated"
-        f" {scores}; the gain must be more than {least}{other}. --map {tried[0].kind} --force writes it all the same"
+        f"{which}, so none is written: {floors.subject} has Brier score {best.before:.4f}, cross-validated"
+        f" {scores}; the gain must be more than {least}{other}. --of {best.signal} --map {best.kind} --force writes it"
+        " all the same"
     )
 
 
 def _at_bounds(fitted: Recalibrator) -> list[str]:
     """Which parameters ended at their bounds, task by task."""
     maps = {"": fitted.overall} if not fitted.tasks else {f"task {task}: ": own for task, own in fitted.tasks.items()}
-    return [f"{where}{sentence}" for where, own in maps.items() if (sentence := bound_reached(own))]
+    return [
+        f"{where}{sentence}"
+        for where, own in maps.items()
+        if isinstance(own, (Temperature, Platt, Beta, Isotonic)) and (sentence := bound_reached(own))
+    ]

@@ -35,12 +35,11 @@ from emocaliber.reporting.run_summary import (
 )
 from emocaliber.runs.judging import (
     EXPECTED,
-    ISOTONIC,
+    POST_HOC,
     PROBABILITY,
     STAGE_1,
     STAGE_2,
     STATED,
-    TEMPERATURE,
     Rows,
     chosen,
     judge,
@@ -62,7 +61,7 @@ def summarise(
     return RunSummary(
         title=f"emocaliber: the three stages on {' and '.join(sorted(tasks))}",
         scorecard=card,
-        roles=Roles(STATED, STAGE_1, STAGE_2, EXPECTED, PROBABILITY, [TEMPERATURE, ISOTONIC]),
+        roles=Roles(STATED, STAGE_1, STAGE_2, EXPECTED, PROBABILITY, list(POST_HOC)),
         stages=[_stage(recipe, folder) for recipe, folder in zip(recipes, folders, strict=True)],
         examples=_examples(recipes[-1], test[STATED], responses),
         criteria=_criteria(test, calibration) if TASK in tasks else [],
@@ -132,7 +131,7 @@ ROWS = "kaomoji; trained styles, unless the name says otherwise"
 def demo_criteria(trained: Scorecard, held_out: Scorecard) -> list[Criterion]:
     """The criteria, from one scorecard of kaomoji in trained styles and one in the held-out style."""
     stated, shifted = _figure(trained, STATED), _figure(held_out, STATED)
-    post = min((TEMPERATURE, ISOTONIC), key=lambda name: _figure(trained, name)("brier").value or 1.0)
+    post = min(POST_HOC, key=lambda name: _figure(trained, name)("brier").value or 1.0)
     constant = f"{CONSTANT} ({STATED})"
     subject = trained.method(STATED)
     readable = subject.find("all").n_answered / subject.find("all").n

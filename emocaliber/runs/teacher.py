@@ -19,12 +19,14 @@ from accelerate import PartialState
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS, ImageError, image_hash, load_image, read_image_bytes
+from emocaliber.core.predictions import Prediction, Source
 from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
 from emocaliber.core.samples import Sample
-from emocaliber.generation.engine import STOP, Request, Response
+from emocaliber.generation.engine import STOP, Engine, Request, Response
 from emocaliber.generation.journal import Journal, content_key
-from emocaliber.generation.readouts import normalised
+from emocaliber.generation.readouts import normalised, rows_of
 from emocaliber.generation.respond import respond
+from emocaliber.generation.signals import SignalsEngine
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import model_folder
 from emocaliber.reading import read_response
@@ -121,18 +123,29 @@ class EngineTeacher:
 
     def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
         """One answer to each sample, in order, read by the parser; `draw` numbers those of an engine that samples."""
+        responses = self._responses(self.engine, samples, template, draw)
+        return [_read(sample, response) for sample, response in zip(samples, responses, strict=True)]
+
+    def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
+        """The likeliest label of each sample, its distribution, and the signals about it, in order."""
+        template, engine = load_template(LABEL), self.engine
+        asking = SignalsEngine(engine, signals, template, states=engine.hidden_states)
+        responses = self._responses(asking, samples, template, 0)
+        return [
+            rows_of(sample, response, template, method="teacher")[Source.LOGPROB]
+            for sample, response in zip(samples, responses, strict=True)
+        ]
+
+    def _responses(self, engine: Engine, samples: Sequence[Sample], template: Template, draw: int) -> list[Response]:
         size = len(samples) if processes() == 1 else 2 * self.unit
-        units = [samples[start : start + size] for start in range(0, len(samples), size)]
+        units = [samples[start : start + size] for start in range(0, len(samples), size)] if samples else []
 
         def answer(unit: Sequence[Sample]) -> list[Response]:
             return list(
-                respond(
-                    unit, self.engine, template, journal=self.journal, draw=draw, max_pixels=self.max_pixels
-                )
+                respond(unit, engine, template, journal=self.journal, draw=draw, max_pixels=self.max_pixels)
             )  # fmt: skip
 
-        responses = [response for part in shared_out(units, answer) for response in part]
-        return [_read(sample, response) for sample, response in zip(samples, responses, strict=True)]
+        return [response for part in shared_out(units, answer) for response in part]
 
     def _scores(self, samples: Sequence[Sample]) -> Floats:
         """Log-probabilities [samples, candidates]. A unit is found as a whole or asked as a whole, so that the batches,

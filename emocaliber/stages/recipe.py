@@ -21,10 +21,11 @@ import yaml
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import read_mapping
 from emocaliber.core.images import SHOWN_PIXELS
+from emocaliber.core.predictions import SIGNALS
 from emocaliber.stages.clusters import fold_of
 
 Stage = Literal["label", "verbalize", "calibrate"]
-Target = Literal["own-probability", "agreement", "degraded", "votes"]
+Target = Literal["own-probability", "agreement", "degraded", "votes", "signals"]
 Method = Literal["proper", "grpo", "rloo", "dpo", "kto"]
 Advantages = Literal["answer", "segments"]
 Correctness = Literal["label", "agreement", "group"]
@@ -45,7 +46,8 @@ class Recipe:
     `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks
     or Parquet files, `splits` which rows of them ("emoji:train": of one task alone). `target` (stage 2) is where the
     confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, the
-    share of spoilt copies of the picture that its answer survives, or the raters' share (stage 1 learns their whole
+    share of spoilt copies of the picture that its answer survives, a map of its `signals` that is fitted on the
+    calibration rows (rows with votes: the raters' share), or the raters' share (stage 1 learns their whole
     distribution by target: votes, where rows have votes, in the place of one label); `fold` ("2/3") the clusters
     that stage 1 does not learn from, and `teachers` the stage-1 adapters whose mean probability is stage 2's target,
     each asked about the fold that it was kept from; `method` (stage 3) how what is said is calibrated; `held_out` the
@@ -85,6 +87,7 @@ class Recipe:
     spread: float = 0.05
     fold: str | None = None
     teachers: tuple[str, ...] = ()
+    signals: tuple[str, ...] = ("blinded", "agreement", "hidden")
     method: Method = "proper"
     held_out: float = 0.25
     anchor: float = 1.0
@@ -157,7 +160,8 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
 
 def _refuse_idle_keys(recipe: Recipe) -> None:
     """Keys that the stage or method would not look at; and preferences, which need pairs."""
-    if recipe.stage == "label" and recipe.target in ("agreement", "degraded"):
+    _refuse_signals(recipe)
+    if recipe.stage == "label" and recipe.target in ("agreement", "degraded", "signals"):
         raise UserError(f"{recipe.path}: target: stage label learns the labels, or with votes the raters' distribution")
     if recipe.fold is not None and recipe.stage != "label":
         raise UserError(f"{recipe.path}: fold: stage label leaves a fold out, no other; take the key out")
@@ -179,6 +183,16 @@ def _refuse_idle_keys(recipe: Recipe) -> None:
         )
     if recipe.advantages == "segments" and recipe.method != "grpo":
         raise UserError(f"{recipe.path}: advantages: segments are an option of method grpo; take the key out")
+
+
+def _refuse_signals(recipe: Recipe) -> None:
+    if recipe.target != "signals":
+        if recipe.signals != Recipe.signals:
+            raise UserError(f"{recipe.path}: signals: target {recipe.target} asks for none; take the key out")
+        return
+    possible = tuple(name for name in SIGNALS if name != "along")  # stage 1 writes no reasoning
+    if wrong := [name for name in recipe.signals if name not in possible]:
+        raise UserError(f"{recipe.path}: signals: {wrong[0]!r} is not one of {', '.join(possible)}")
 
 
 def recipe_keys() -> set[str]:
@@ -208,7 +222,7 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     choices |= {"tuning": get_args(Tuning), "quantization": get_args(Quantization)}
     if key in choices and value not in choices[key]:
         raise UserError(f"{path}: {key}: {value!r} is not one of {', '.join(choices[key])}")
-    if key in {"data", "splits", "teachers"}:
+    if key in {"data", "splits", "teachers", "signals"}:
         if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
             example = value if isinstance(value, str) else "kaomoji, emoji"
             raise UserError(f"{path}: {key}: give a list such as [{example}]")

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from emocaliber.calibration.fit import ALL, fit_recalibrator
 from emocaliber.calibration.maps import fit_temperature, tempered
 from emocaliber.core.errors import UserError
+from emocaliber.core.predictions import Prediction
 from emocaliber.core.prompting import LEVELS, Template
 from emocaliber.core.samples import Sample
 from emocaliber.data.sample_table import labelled_and_rated, questions, take
@@ -86,6 +88,33 @@ def scaled(samples: Sequence[Sample], beliefs: Sequence[Floats], temperatures: M
         tempered(belief[None], temperatures[sample.task])[0] for sample, belief in zip(samples, beliefs, strict=True)
     ]
     return Beliefs(list(beliefs), stated, np.array([float(share.max()) for share in stated]))
+
+
+def by_signals(samples: Sequence[Sample], rows: Sequence[Prediction], calibration: Sequence[Prediction]) -> Beliefs:
+    """A teacher's beliefs, with the confidences that a map of all its signals makes of them.
+
+    `rows` are what it was asked about the samples; the map is fitted on `calibration` rows, one a task where there are
+    enough. The stated distribution has the confidence at the answer, the rest in proportion. Raises UserError where no
+    calibration row has a label.
+    """
+    fitting = [row for row in calibration if row.truth is not None and row.distribution]
+    if not fitting:
+        raise UserError("target signals: no calibration row has a label and a readable answer to fit a map on")
+    confidences = fit_recalibrator(fitting, ALL, "signals", per_task=True).confidences(rows)
+    beliefs = [
+        np.array([(row.distribution or {})[c] for c in s.candidates]) for s, row in zip(samples, rows, strict=True)
+    ]
+    stated = []
+    for belief, confidence in zip(beliefs, confidences.tolist(), strict=True):
+        top, rest = int(belief.argmax()), 1 - belief.max()
+        shares = (
+            belief * (1 - confidence) / rest
+            if rest > 1e-9
+            else np.full(len(belief), (1 - confidence) / max(1, len(belief) - 1))
+        )
+        shares[top] = confidence
+        stated.append(shares)
+    return Beliefs(beliefs, stated, confidences)
 
 
 def own_answers(

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from emocaliber.core.predictions import Prediction
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.corruption import IMAGE_CORRUPTIONS, corrupted_sample
@@ -51,6 +52,11 @@ class Teacher(Protocol):
 
     def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
         """One answer to each sample, in order; `draw` numbers those of a teacher that samples."""
+        ...
+
+    def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
+        """The likeliest label of each sample, its distribution, and the signals about it, in order; a row without a
+        distribution where no answer could be read."""
         ...
 
 

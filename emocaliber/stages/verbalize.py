@@ -19,7 +19,7 @@ from emocaliber.stages.clusters import averaged, kept_from, speakers
 from emocaliber.stages.examples import TrainingExample, in_splits
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.supervised import train_supervised
-from emocaliber.stages.targets import distilled, distributed, rated, scaled, temperatures_of, voted
+from emocaliber.stages.targets import by_signals, distilled, distributed, rated, scaled, temperatures_of, voted
 from emocaliber.stages.teacher import Beliefs, Floats, OpenTeacher, agreement, survival
 
 TAUGHT = "train"  # the split that stage 1 learns from
@@ -44,12 +44,41 @@ def verbalize(
             held_out, beliefs = _probabilities(recipe, calibration, samples, adapter, out, open_teacher)
             temperatures = temperatures_of(calibration, held_out)
             believed = scaled(samples, beliefs, temperatures)
+        elif recipe.target == "signals":
+            return _learn(recipe, _from_signals(recipe, rows, samples, adapter, out, open_teacher), adapter, out, {})
         else:
             with open_teacher(recipe, adapter, out) as teacher:
                 believed = (agreement if recipe.target == "agreement" else survival)(samples, teacher)
         examples = stating(recipe, samples, believed)
+    return _learn(recipe, examples, adapter, out, temperatures)
+
+
+def _learn(
+    recipe: Recipe, examples: list[TrainingExample], adapter: Path | None, out: Path, temperatures: dict[str, float]
+) -> dict[str, Any]:
     train_supervised(recipe, examples, model_folder(recipe.model), adapter, out, title="verbalize")
     return {"examples": len(examples), "temperatures": temperatures}
+
+
+def _from_signals(
+    recipe: Recipe,
+    rows: Sequence[Sample],
+    samples: Sequence[Sample],
+    adapter: Path | None,
+    out: Path,
+    open_teacher: OpenTeacher,
+) -> list[TrainingExample]:
+    """The raters' share where there are votes, else what a map of the teacher's signals says."""
+    unrated = [sample for sample in samples if not rated(sample)]
+    with open_teacher(recipe, adapter, out) as teacher:
+        calibration = teacher.asked(in_splits(rows, ["calibrate"], recipe.data), recipe.signals)
+        asked = teacher.asked(unrated, recipe.signals)
+    readable = [(sample, row) for sample, row in zip(unrated, asked, strict=True) if row.distribution]
+    if len(readable) < len(unrated):
+        print(f"  {len(unrated) - len(readable)} pictures without a readable answer are left out", flush=True)
+    taught, answers = [sample for sample, _ in readable], [row for _, row in readable]
+    voting = voted([sample for sample in samples if rated(sample)], load_template(recipe.template), recipe.spread)
+    return [*voting, *stating(recipe, taught, by_signals(taught, answers, calibration))]
 
 
 def stating(recipe: Recipe, samples: Sequence[Sample], believed: Beliefs) -> list[TrainingExample]:

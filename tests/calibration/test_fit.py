@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from emocaliber.calibration.cross_fitting import cross_validate
 from emocaliber.calibration.fit import (
     FEWEST,
     KINDS,
     Kind,
     Signal,
-    cross_validate,
     fit_recalibrator,
     isotonic,
     temperature_scaled,

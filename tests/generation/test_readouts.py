@@ -13,7 +13,7 @@ from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.core.prompting import LEVELS, Template, load_template
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.generation.engine import Response
-from emocaliber.generation.readouts import rows_of
+from emocaliber.generation.readouts import Record, consistency_rows, rows_of
 from emocaliber.generation.transformers_engine import TransformersEngine
 from tests.generation.conftest import rows_in_memory
 
@@ -82,3 +82,22 @@ def test_the_share_of_the_chosen_label_is_finite_for_any_log_probabilities() -> 
     row = rows_out("<answer>sad</answer>", ((-5000.0, -9000.0, -5000.0),), load_template("label"))[Source.LOGPROB]
     assert row.confidence == pytest.approx(0.5)
     assert np.isfinite(list((row.distribution or {}).values())).all()
+
+
+def votes(*answers: str, weighted: bool) -> Prediction:
+    draws = [[Record.of(sample("1"), Response("1", text, "stop", 7), BOTH.hash)] for text in answers]
+    return next(consistency_rows(draws, "m", weighted=weighted))
+
+
+def test_of_several_draws_the_surer_label_wins_by_weight_and_the_commoner_by_count() -> None:
+    answers = [BOTH.write(label="sad", confidence=0.9), *[BOTH.write(label="happy", confidence=0.2)] * 2]
+    counted, weighted = votes(*answers, weighted=False), votes(*answers, weighted=True)
+    assert (counted.predicted, counted.confidence) == ("happy", pytest.approx(2 / 3))
+    assert (weighted.predicted, weighted.confidence) == ("sad", pytest.approx(0.9 / 1.3))
+    assert (weighted.questions, weighted.tokens) == (3, 21)
+
+
+def test_silence_never_raises_a_share_and_draws_that_are_sure_of_nothing_count_alike() -> None:
+    assert votes(BOTH.write(label="sad", confidence=0.5), "…", weighted=True).confidence == pytest.approx(1 / 3)
+    unsure = votes(*[BOTH.write(label="sad", confidence=0.0)] * 2, weighted=True)
+    assert (unsure.predicted, unsure.confidence, unsure.state) == ("sad", 1.0, State.OK)

@@ -1,0 +1,87 @@
+"""What a map gains on rows that it was not fitted on: parts of the clusters, each mapped by a fit of the others.
+
+A map `helps` when it lowers their Brier score by more than one standard error of the paired difference (the
+one-standard-error rule of Breiman et al. 1984, over clusters).
+
+    cross_validate(rows, "confidence", "platt", per_task=True).helps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from emocaliber.calibration.fit import OWN, Kind, Signal, fit_recalibrator, right_of, values_of, with_signal
+from emocaliber.calibration.maps import Floats
+from emocaliber.core.predictions import Prediction
+
+FOLDS = 10
+"""Parts of the clusters; fewer where there are fewer clusters."""
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """Brier scores [0, 1] of the signal as it is and through maps fitted on other clusters, on the same rows; `error`
+    is the standard error of their difference. Where the signal is no probability, `before` is the confidence's."""
+
+    kind: Kind
+    before: float
+    after: float
+    error: float
+    signal: Signal = "confidence"
+
+    @property
+    def helps(self) -> bool:
+        """Whether the gain is more than one standard error."""
+        return self.before - self.after > self.error
+
+
+def cross_validate(
+    rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool, against: Signal | None = None
+) -> CrossValidated:
+    """What a map of this kind gains on rows whose clusters it was not fitted on, over the signal as it is, or over
+    that of another one, `against`.
+
+    Raises ValueError where no row has the signal, or all that have it are of one cluster.
+    """
+    usable = with_signal(rows, signal)
+    before = values_of(usable, against or (signal if signal in OWN else "confidence"))
+    mapped = cross_fitted(usable, signal, kind, per_task=per_task)
+    return compared(before, mapped, usable, signal, kind)
+
+
+def compared(before: Floats, mapped: Floats, rows: Sequence[Prediction], signal: Signal, kind: Kind) -> CrossValidated:
+    """The Brier scores of two confidences [n] in the same rows; a missing one counts as 0."""
+    right = right_of(rows)
+    first, second = (np.nan_to_num(before) - right) ** 2, (np.nan_to_num(mapped) - right) ** 2
+    cluster = np.unique([row.cluster for row in rows], return_inverse=True)[1]
+    error = _clustered_error(second - first, cluster)
+    return CrossValidated(kind, float(first.mean()), float(second.mean()), error, signal)
+
+
+def cross_fitted(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> Floats:
+    """Each row's confidence [n] by a map that was fitted without its cluster, out of FOLDS parts of the clusters; NaN
+    where it lacks the signal. The parts are the same for every map of the same rows.
+
+    Raises ValueError where the rows are of one cluster, or those to fit on lack the signal.
+    """
+    clusters, cluster = np.unique([row.cluster for row in rows], return_inverse=True)
+    if len(clusters) < 2:
+        raise ValueError("rows of at least two clusters are needed to see whether a map helps")
+    fold = (np.random.default_rng(0).permutation(len(clusters)) % FOLDS)[cluster]
+    mapped = np.empty(len(rows))
+    for part in np.unique(fold):
+        fitting = [row for row, own in zip(rows, fold, strict=True) if own != part]
+        inside = np.flatnonzero(fold == part)
+        fitted = fit_recalibrator(fitting, signal, kind, per_task=per_task)
+        mapped[inside] = fitted.confidences([rows[i] for i in inside])
+    return mapped
+
+
+def _clustered_error(differences: Floats, cluster: npt.NDArray[np.intp]) -> float:
+    """The standard error of the mean of `differences` [n], whose clusters are independent, not their rows."""
+    sums = np.bincount(cluster, weights=differences - differences.mean())
+    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(differences))

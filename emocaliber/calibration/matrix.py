@@ -1,0 +1,76 @@
+"""Structured matrix scaling: a map of an entire distribution over labels, that may favour one label over another.
+
+Berta, Holzmüller, Jordan & Bach 2026 ("Structured matrix scaling for multi-class calibration"): the logits of the
+temperature-scaled distribution, times a matrix, plus an intercept a label; intercepts, diagonal and the rest are each
+held to the identity by a ridge penalty that fades with the number of rows. Same objective as probmetrics' default
+(SMSCalibrator, ridge), compared with it on the same rows in eval/benchmarks/floors.py.
+
+    fit_matrix(labels, probabilities, truth).scaled({"joy": 0.7, "fear": 0.3})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from emocaliber.calibration.maps import Floats, fit_temperature, tempered
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """`weights` [k, k + 1], the last column the intercepts, for the k `labels` in this order; `even` is the share of an
+    even distribution that is mixed in before the logarithm, 1 / (rows of the fit + 1)."""
+
+    labels: tuple[str, ...]
+    temperature: float
+    even: float
+    weights: tuple[tuple[float, ...], ...]
+
+    def scaled(self, shares: Mapping[str, float]) -> dict[str, float]:
+        """The distribution over the same labels, summing to 1. Raises KeyError where one of them is missing."""
+        own = self(np.array([[shares[label] for label in self.labels]]))[0]
+        return dict(zip(self.labels, own.tolist(), strict=True))
+
+    def __call__(self, probabilities: Floats) -> Floats:
+        """Distributions [n, k] to distributions [n, k]."""
+        logits = _logits(probabilities, self.temperature, self.even)
+        weights = np.array(self.weights)
+        return _softmax(logits @ weights[:, :-1].T + weights[:, -1])
+
+
+def fit_matrix(labels: Sequence[str], probabilities: Floats, truth: npt.NDArray[np.int64]) -> Matrix:
+    """The map of distributions [n, k] with true labels [n] in [0, k). Raises ValueError where n is 0."""
+    from scipy.optimize import minimize  # heavy: commands that fit nothing must not load it
+
+    n, k = probabilities.shape
+    temperature, even = fit_temperature(probabilities, truth), 1 / (n + 1)
+    logits, diagonal = _logits(probabilities, temperature, even), np.eye(k, dtype=bool)
+    ridge = np.column_stack([np.where(diagonal, k, k * (k - 1)), np.full(k, k)]) / n
+    inputs = np.column_stack([logits, np.ones(n)])
+
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        change = flat.reshape(k, k + 1)
+        shares = _softmax(logits + inputs @ change.T)
+        chosen = np.clip(shares[np.arange(n), truth], 1e-300, None)
+        shares[np.arange(n), truth] -= 1.0
+        slope: Floats = shares.T @ inputs / n + 2 * ridge * change
+        return float(-np.log(chosen).mean() + (ridge * change**2).sum()), slope.ravel()
+
+    change = minimize(loss, np.zeros(k * (k + 1)), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
+    weights = change.reshape(k, k + 1) + np.eye(k, k + 1)
+    return Matrix(tuple(labels), temperature, even, tuple(map(tuple, weights.tolist())))
+
+
+def _logits(probabilities: Floats, temperature: float, even: float) -> Floats:
+    mixed = (1 - even) * tempered(probabilities, temperature) + even / probabilities.shape[1]
+    result: Floats = np.log(mixed)
+    return result
+
+
+def _softmax(logits: Floats) -> Floats:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return result

@@ -1,0 +1,91 @@
+"""Inductive Venn-Abers calibration: two isotonic fits a score, with the row itself added as wrong and as right.
+
+Vovk, Petej & Fedorova 2015 ("Large-scale probabilistic predictors with and without guarantees of validity"). The two
+answers p0 <= p1 bracket the probability; the one that is used, p1 / (1 - p0 + p1), minimises the regret of the log
+loss. Between two neighbouring scores of the fit the map is constant, so that it is stored in full.
+
+    fit_venn_abers(confidence, correct)(new_confidence)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emocaliber.calibration.maps import Bools, Floats
+
+
+@dataclass(frozen=True)
+class VennAbers:
+    """`at` [m] holds the results at the ascending scores `x` [m], `between` [m + 1] those below, between and above."""
+
+    x: tuple[float, ...]
+    at: tuple[float, ...]
+    between: tuple[float, ...]
+
+    def __call__(self, values: Floats) -> Floats:
+        """Confidences [n] to probabilities [n]."""
+        x, at, between = np.array(self.x), np.array(self.at), np.array(self.between)
+        place = np.searchsorted(x, values)
+        met = (place < len(x)) & (x[np.minimum(place, len(x) - 1)] == values)
+        result: Floats = np.where(met, at[np.minimum(place, len(x) - 1)], between[place])
+        return result
+
+
+def fit_venn_abers(confidence: Floats, correct: Bools) -> VennAbers:
+    """The map of confidences [n] to correctness [n], by one pass from either side and a merge at each place.
+
+    Raises ValueError where n is 0.
+    """
+    if len(correct) == 0:
+        raise ValueError("a Venn-Abers map needs at least one labelled row")
+    x, place = np.unique(confidence, return_inverse=True)
+    rows: list[float] = np.bincount(place).tolist()
+    right: list[float] = np.bincount(place, weights=correct.astype(float)).tolist()
+    below = _blocks(rows, right)
+    above = _blocks(rows[::-1], [n - r for n, r in zip(rows[::-1], right[::-1], strict=True)])
+
+    def fitted(n: int, more: int, outcome: float) -> float:
+        """The isotonic fit at one row of this outcome before the n-th score, or, with `more` 1, on it."""
+        block = [1.0 + sum(rows[n : n + more]), outcome + sum(right[n : n + more])]
+        left, ahead = n - 1, len(rows) - n - more - 1
+        while True:
+            if left >= 0 and below[left].right * block[0] >= block[1] * below[left].rows:
+                block = [block[0] + below[left].rows, block[1] + below[left].right]
+                left = below[left].first - 1
+            elif ahead >= 0 and (above[ahead].rows - above[ahead].right) * block[0] <= block[1] * above[ahead].rows:
+                block = [block[0] + above[ahead].rows, block[1] + above[ahead].rows - above[ahead].right]
+                ahead = above[ahead].first - 1
+            else:
+                return block[1] / block[0]
+
+    def merged(n: int, more: int) -> float:
+        low, high = fitted(n, more, 0.0), fitted(n, more, 1.0)
+        return high / (1.0 - low + high)
+
+    at, between = [merged(n, 1) for n in range(len(x))], [merged(n, 0) for n in range(len(x) + 1)]
+    return VennAbers(tuple(x.tolist()), tuple(at), tuple(between))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The last block of the isotonic fit of some scores from the first on: where it begins, its rows, those right."""
+
+    first: int
+    rows: float
+    right: float
+
+
+def _blocks(rows: Sequence[float], right: Sequence[float]) -> list[_Block]:
+    """The last block of the fit of the scores up to each; the one before it ends where it begins (pooling of adjacent
+    violators)."""
+    blocks: list[_Block] = []
+    for n, (own, good) in enumerate(zip(rows, right, strict=True)):
+        block = _Block(n, own, good)
+        while block.first and blocks[block.first - 1].right * block.rows >= block.right * blocks[block.first - 1].rows:
+            before = blocks[block.first - 1]
+            block = _Block(before.first, before.rows + block.rows, before.right + block.right)
+        blocks.append(block)
+    return blocks

@@ -1,0 +1,139 @@
+"""Floors: what post-hoc maps of everything that is known of the same answers reach, all cross-fitted on the same rows.
+
+A confidence that is worse than a floor says less than is known. Each map is fitted without the cluster of the row that
+it is judged on (`calibration.fit.cross_fitted`), so that fresh labelled rows serve for both; the figures and the paired
+intervals are the scorecard's.
+
+    floors = cross_fitted_floors(rows)
+    floors.best, floors.scorecard().method("platt of the confidence").find("all")["brier"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from msgspec.structs import replace as replace_row
+
+from emocaliber.calibration.cross_fitting import CrossValidated, compared, cross_fitted
+from emocaliber.calibration.fit import (
+    OWN,
+    Kind,
+    Signal,
+    has_signal,
+    kinds_of,
+    signals_in,
+    values_of,
+    with_signal,
+)
+from emocaliber.calibration.maps import Floats
+from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
+from emocaliber.evaluation.scorecard import Scorecard
+
+BINS = 15
+ENOUGH = 0.9
+"""A signal that fewer of the rows have is left out, so that all floors stand on the same rows."""
+
+
+@dataclass(frozen=True)
+class Floors:
+    """The rows that all floors stand on; `unmapped` the signals as they are, by name, and `mapped` each floor's
+    confidences [n] in the same rows; `tried`, the lowest Brier score first, holds each against what is `subject`, the
+    first of `unmapped`. `left_out` says how many rows have the signals that are no floor."""
+
+    rows: list[Prediction]
+    unmapped: dict[str, Floats]
+    mapped: dict[str, Floats]
+    tried: list[CrossValidated]
+    left_out: dict[Signal, int]
+
+    @property
+    def subject(self) -> str:
+        """The name of what all floors are compared with."""
+        return next(iter(self.unmapped))
+
+    @property
+    def best(self) -> CrossValidated:
+        """The floor with the lowest cross-fitted Brier score."""
+        return self.tried[0]
+
+    def scorecard(self, replicates: int = DEFAULTS.replicates) -> Scorecard:
+        """Every floor and every unmapped signal, with paired differences to the subject."""
+        methods = {name: self._with(values, name) for name, values in (self.unmapped | self.mapped).items()}
+        settings = replace(DEFAULTS, bins=BINS, replicates=replicates)
+        return build_scorecard(methods, settings=settings, subject=self.subject)
+
+    def _with(self, confidences: Floats, name: str) -> list[Prediction]:
+        return [
+            replace_row(
+                row,
+                method=name,
+                id=f"{row.method}/{row.task}/{row.id}",
+                confidence=None if np.isnan(value) else float(value),
+                state=State.MISSING_CONFIDENCE if np.isnan(value) else State.OK,
+                source=Source.POSTHOC,
+                distribution=None,
+            )
+            for row, value in zip(self.rows, confidences.tolist(), strict=True)
+        ]
+
+
+def floor_name(signal: Signal, kind: Kind | None = None) -> str:
+    """What a floor is called: "platt of the confidence", "p-true", "all signals"."""
+    if kind is None:
+        return f"the {signal} as it is"
+    if kind == "probe":
+        return "probe of the hidden state"
+    if kind == "signals":
+        return "all signals together" if signal == "signals" else f"{signal}, logistic"
+    return f"{kind} of the {signal}"
+
+
+def cross_fitted_floors(
+    rows: Sequence[Prediction],
+    signal: Signal | None = None,
+    kind: Kind | None = None,
+    *,
+    per_task: bool = True,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Floors:
+    """Every map of every signal that the labelled rows have; or of one `signal`, or of one `kind`.
+
+    Raises ValueError where no row has the signal, no signal has the kind of map, or the rows are of one cluster.
+    """
+    named = [row for row in rows if row.predicted is not None]
+    there = {own: sum(has_signal(row, own) for row in named) for own in ([signal] if signal else signals_in(named))}
+    used = [own for own, count in there.items() if signal or count >= ENOUGH * len(named)]
+    used = [own for own in used if kind is None or kind in kinds_of(own)]
+    if not used:
+        raise ValueError(_nothing(there, kind, len(named)))
+    usable = [row for row in with_signal(named, used[0]) if all(has_signal(row, own) for own in used)]
+    own = [name for name in OWN if name in used] or ["confidence"]
+    unmapped = {floor_name(name): values_of(usable, name) for name in own}
+    before, mapped, tried = next(iter(unmapped.values())), {}, []
+    for name in used:
+        for each in [kind] if kind else _kinds(name, unmapped):
+            on_progress(f"cross-fitting {floor_name(name, each)}")
+            values = cross_fitted(usable, name, each, per_task=per_task)
+            mapped[floor_name(name, each)] = values
+            tried.append(compared(before, values, usable, name, each))
+    left_out = {name: count for name, count in there.items() if name not in used}
+    return Floors(usable, unmapped, mapped, sorted(tried, key=lambda result: result.after), left_out)
+
+
+def _kinds(signal: Signal, unmapped: dict[str, Floats]) -> tuple[Kind, ...]:
+    """The maps of a signal, without those that would repeat another one's, whose values are the same."""
+    names = list(unmapped)
+    earlier = names[: names.index(floor_name(signal))] if floor_name(signal) in names else []
+    if any(np.allclose(unmapped[floor_name(signal)], unmapped[name], atol=1e-6) for name in earlier):
+        return ("temperature", "matrix") if signal == "distribution" else ()
+    return kinds_of(signal)
+
+
+def _nothing(there: dict[Signal, int], kind: Kind | None, rows: int) -> str:
+    if kind is not None and there:
+        return f"there is no {kind} map of {', '.join(there)}"
+    counts = ", ".join(f"{name} {count}" for name, count in there.items()) or "none"
+    return f"no signal is there in {ENOUGH:.0%} of the {rows} rows with a label ({counts})"
