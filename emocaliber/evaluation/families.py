@@ -108,6 +108,8 @@ def metric_families(
             table.promises[rows],
             labels[table.task.codes[rows]],
         )
+    if table.reasons is not None and (table.reasons[rows] >= 0).any():
+        families["reasons"] = prediction_sets.reason_family(rows, table.reasons[rows].astype(np.int64))
     both = usable & np.isfinite(table.probability[rows])
     if both.sum() > 1:
         families["alignment"] = discrimination.alignment_family(

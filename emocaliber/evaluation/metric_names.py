@@ -86,6 +86,9 @@ METRICS: dict[str, Metric] = {
     "set_singletons": Metric("Sets of one label", "none"),
     "set_empty": Metric("Empty sets", "none"),
     "set_singleton_accuracy": Metric("Accuracy of sets of one label", "higher"),
+    "reason_clear": Metric("Clear", "none"),
+    "reason_ambiguous": Metric("Ambiguous", "none"),
+    "reason_unfamiliar": Metric("Unfamiliar", "none"),
     # discrimination: the confidence against the label's token probability
     "alignment_rank_correlation": Metric("Rank correlation with token probability", "higher"),
     "alignment_mean_gap": Metric("Mean gap to token probability", "none"),

@@ -1,4 +1,5 @@
-"""Prediction sets against what they promise: how often they hold the answer, and how many labels that takes.
+"""Prediction sets against what they promise: how often they hold the answer, and how many labels that takes; and how
+many rows have which reason for doubt.
 
 A set is judged by its coverage, beside the promise, and among sets that keep it by its size; a set that is empty holds
 nothing, one of every label says nothing. Coverage over raters is the mean share of a row's votes that its set holds,
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from emocaliber.core.predictions import Reason
 from emocaliber.evaluation.counts import FloatArray, IntArray, ratio
 from emocaliber.evaluation.resampling import MetricFamily, Values, distinct_rows
 
@@ -59,5 +61,20 @@ def set_family(
                     values[f"{prefix}.{name}"] = ratio(sums[..., column], sums[..., -1])
             values[f"{prefix}.{SET_METRICS[-1]}"] = ratio(sums[..., 6], sums[..., 4])
         return values
+
+    return MetricFamily(rows, codes, len(distinct), statistic)
+
+
+def reason_family(rows: IntArray, reasons: IntArray) -> MetricFamily:
+    """The share of rows with each reason for doubt, whose codes (n,) index Reason; -1 is none."""
+    codes, distinct = distinct_rows(reasons[:, None].astype(np.float64))
+
+    def statistic(counts: FloatArray) -> Values:
+        total = counts.sum(-1)
+        return {
+            f"{prefix}.reason_{reason}": ratio((counts * (distinct[:, 0] == code)).sum(-1), total)
+            for prefix in ("headline", "answered")
+            for code, reason in enumerate(Reason)
+        }
 
     return MetricFamily(rows, codes, len(distinct), statistic)

@@ -27,14 +27,16 @@ from emocaliber.reporting.document import Block, Figure, Panel, Paragraph, Secti
 from emocaliber.reporting.subset_figures import SUBSETS_READING, subsets_panel
 from emocaliber.reporting.tables import (
     DISAGREEMENT,
+    REASONS,
+    SETS,
     ambiguity_table,
     answered_table,
+    by_subset_table,
     display_name,
     every_metric_table,
     headline_table,
     scores_in,
     second_panel_table,
-    sets_table,
     states_table,
     subset_title,
     trusted_table,
@@ -164,8 +166,18 @@ def sets(methods: Sequence[MethodScores]) -> Section | None:
         " threshold of its own, not about each stratum of agreement: where annotators differ, sets are larger and may"
         " hold less. Among sets that keep their promise the smaller are better."
     )
-    tables = [table for method in methods if (table := sets_table(method))]
+    tables = [table for method in methods if (table := by_subset_table(method, "Prediction sets", SETS))]
     return Section("Prediction sets", [words, *tables]) if tables else None
+
+
+def reasons(methods: Sequence[MethodScores]) -> Section | None:
+    """How many rows have which reason for doubt; None where none has one."""
+    words = Paragraph(
+        "Ambiguous: people would differ about the picture, so that several labels are right; the prediction set names"
+        " them. Unfamiliar: the picture is unlike those that the model learned from, so that a person should look."
+    )
+    tables = [table for method in methods if (table := by_subset_table(method, "Reasons for doubt", REASONS))]
+    return Section("Reasons for doubt", [words, *tables]) if tables else None
 
 
 def second_panel(methods: Sequence[MethodScores], subset: Scores) -> Section | None:

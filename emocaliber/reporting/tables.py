@@ -25,6 +25,7 @@ COLUMNS = ("accuracy", "weighted_f1", "ece", "brier", "brier_skill", "auroc", "a
 AMBIGUITY = ("accuracy", "mean_confidence", "ece", "brier", "agreement", "agreement_brier", "agreement_ece")
 DISAGREEMENT = ("distce", "entce", "entce_absolute", "rankcs", "entropy_rank_correlation")
 SECOND_PANEL = tuple(name for name in METRICS if name.startswith("second_panel_"))
+REASONS = tuple(name for name in METRICS if name.startswith("reason_"))
 SETS = tuple(name for name in METRICS if name.startswith("set_"))
 UNDEFINED = "undefined"
 ABSENT = Cell("n/a")
@@ -189,15 +190,15 @@ def ambiguity_table(method: MethodScores) -> Table | None:
     return without_absent(Table(f"By annotator agreement: {method.name}", header, rows)) if rows else None
 
 
-def sets_table(method: MethodScores) -> Table | None:
-    """A method's prediction sets, a line for each subset of rows; None where it has none."""
+def by_subset_table(method: MethodScores, caption: str, columns: Sequence[str]) -> Table | None:
+    """A method's values of these metrics, a line for each subset of rows; None where it has none."""
     rows = [
-        [Cell(subset_title(scores)), *_values(scores.headline, SETS)]
+        [Cell(subset_title(scores)), *_values(scores.headline, columns)]
         for scores in method.scores
-        if "set_coverage" in scores.headline and scores.aggregation == "pooled"
+        if set(columns) & set(scores.headline) and scores.aggregation == "pooled"
     ]
-    header = ["Rows", *map(metric_title, SETS)]
-    return without_absent(Table(f"Prediction sets: {method.name}", header, rows)) if rows else None
+    header = ["Rows", *map(metric_title, columns)]
+    return without_absent(Table(f"{caption}: {method.name}", header, rows)) if rows else None
 
 
 def every_metric_table(methods: Sequence[MethodScores], subset: Scores) -> Table:

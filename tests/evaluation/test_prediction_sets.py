@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from emocaliber.core.predictions import Held, Prediction, Source, State
+from emocaliber.core.predictions import Held, Prediction, Reason, Source, State
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
 
@@ -63,3 +63,10 @@ def test_reference_methods_have_no_sets() -> None:
     references = [method for method in judged(ROWS).methods if method.role == "reference"]
     assert references
     assert not any("set_coverage" in method.find("all").headline for method in references)
+
+
+def test_the_shares_of_reasons_count_every_row() -> None:
+    reasons = (Reason.CLEAR, Reason.AMBIGUOUS, Reason.UNFAMILIAR, None)
+    rows = [structs.replace(row, reason=reason) for row, reason in zip(ROWS, reasons, strict=True)]
+    every = judged(rows).method("model").find("all")
+    assert [every[f"reason_{reason}"].value for reason in Reason] == pytest.approx([0.25, 0.25, 0.25])
