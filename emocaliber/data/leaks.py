@@ -30,7 +30,8 @@ RANKS = {"tested": 3, "calibrated on": 2, "taught": 1}
 """Where one row of a pair must go, the one of the higher side stays."""
 PAIRS_NAMED = 5
 
-_Keyed = Iterable[tuple[Hashable, int]]
+_Keyed = Iterable[tuple[Hashable, int, str]]
+"""A row's key, its index, and its side."""
 Kind = Literal["same picture in two splits", "cluster in two splits", "near-duplicate in two splits"]
 
 
@@ -84,32 +85,32 @@ def exact_leaks(items: Sequence[Item]) -> Iterator[Leak]:
     """The first row of each side, pair by pair, for each picture and then each cluster that two sides share."""
 
     def pictures() -> _Keyed:
-        return ((item.pixels, i) for i, item in enumerate(items) if item.pixels)
+        return ((item.pixels, i, item.side) for i, item in enumerate(items) if item.pixels)
 
     def clusters() -> _Keyed:
-        return ((item.cluster, i) for i, item in enumerate(items) if item.split in SIDES)
+        return ((item.cluster, i, item.side) for i, item in enumerate(items) if item.split in SIDES)
 
     for kind, keyed in (("same picture in two splits", pictures), ("cluster in two splits", clusters)):
-        yield from (Leak(kind, i, j) for i, j in _first_of_each_side(keyed, items))  # type: ignore[arg-type]
+        yield from (Leak(kind, i, j) for i, j in _first_of_each_side(keyed))  # type: ignore[arg-type]
 
 
-def _first_of_each_side(keyed: Callable[[], _Keyed], items: Sequence[Item]) -> Iterator[tuple[int, int]]:
+def _first_of_each_side(keyed: Callable[[], _Keyed]) -> Iterator[tuple[int, int]]:
     """Pairs of indices. Rows are gone through twice, so that only keys which two sides have cost more than a number."""
-    shared = _on_two_sides(keyed(), items)
+    shared = _on_two_sides(keyed())
     first: defaultdict[Hashable, dict[str, int]] = defaultdict(dict)
-    for key, i in keyed() if shared else ():
+    for key, i, side in keyed() if shared else ():
         if hash(key) in shared:
-            first[key].setdefault(items[i].side, i)
+            first[key].setdefault(side, i)
     for of_key in first.values():
         yield from combinations(of_key.values(), 2)
 
 
-def _on_two_sides(keyed: _Keyed, items: Sequence[Item]) -> set[int]:
+def _on_two_sides(keyed: _Keyed) -> set[int]:
     """The hashes of the keys that rows of two sides have."""
     hashes, sides, codes = array("q"), array("h"), dict[str, int]()
-    for key, i in keyed:
+    for key, _, of in keyed:
         hashes.append(hash(key))
-        sides.append(codes.setdefault(items[i].side, len(codes)))
+        sides.append(codes.setdefault(of, len(codes)))
     by_hash, side = np.frombuffer(hashes, np.int64), np.frombuffer(sides, np.int16)
     order = np.lexsort((side, by_hash))
     by_hash, side = by_hash[order], side[order]
@@ -162,8 +163,12 @@ def check_disjoint(
         items = items_of(samples, facts, workers)
     shared = [_sentence(samples, leak) for leak in exact_leaks(items)]
     if near_duplicates is not None:
-        keyed = [(near_duplicates[s.id], i) for i, s in enumerate(samples) if s.id in near_duplicates]
-        pairs = _first_of_each_side(lambda: ((key, i) for key, i in keyed if samples[i].split in SIDES), items)
+        keyed = [
+            (near_duplicates[s.id], i, SIDES[s.split])
+            for i, s in enumerate(samples)
+            if s.id in near_duplicates and s.split in SIDES
+        ]
+        pairs = _first_of_each_side(lambda: keyed)
         shared += [_sentence(samples, Leak("near-duplicate in two splits", i, j)) for i, j in pairs]
     if shared:
         named = "; ".join(shared[:PAIRS_NAMED])
@@ -176,7 +181,7 @@ def check_disjoint(
 
 def items_of(samples: Sequence[Sample], store: FactStore, workers: int) -> Items:
     """What is compared of each sample. Raises UserError naming a sample whose picture cannot be read."""
-    splits, tasks, clusters, pixels = list[str](), list[str](), list[str](), bytearray()
+    splits, tasks, pixels, clusters, ends = list[str](), list[str](), bytearray(), bytearray(), array("q", [0])
     for sample, facts in facts_of(briefs(samples), lambda sample: sample.image, store, workers):
         if facts.fault:
             raise UserError(
@@ -186,10 +191,12 @@ def items_of(samples: Sequence[Sample], store: FactStore, workers: int) -> Items
         splits.append(sample.split)
         pixels += facts.pixels
         tasks.append(sample.task)
-        clusters.append(sample.cluster)
+        clusters += sample.cluster.encode(errors="surrogatepass")
+        ends.append(len(clusters))
 
     def item(i: int) -> Item:
-        return Item(splits[i], bytes(pixels[PIXELS * i : PIXELS * (i + 1)]), (tasks[i], clusters[i]))
+        cluster = clusters[ends[i] : ends[i + 1]].decode(errors="surrogatepass")
+        return Item(splits[i], bytes(pixels[PIXELS * i : PIXELS * (i + 1)]), (tasks[i], cluster))
 
     return Items(len(splits), item)
 
