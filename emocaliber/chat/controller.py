@@ -91,7 +91,11 @@ class ChatController:
             "most_bytes": MOST_BYTES,
             "gallery": None
             if self.gallery is None
-            else {"name": self.gallery.folder.name, "pictures": len(self.gallery.names)},
+            else {
+                "name": self.gallery.folder.name,
+                "pictures": len(self.gallery.names),
+                "reviewed": self.gallery.reviewed,
+            },
         }
 
     def model_status(self) -> Event:

@@ -20,8 +20,9 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, load_image
 from emocaliber.core.samples import ImageSource
-from emocaliber.runs.review import UNCLEAR, Phase, Review
+from emocaliber.runs.review import Phase, Review
 from emocaliber.runs.review_files import CSV_FILE, LINES_FILE, STUDIO_FILE, STUDIO_SETUP, read_answers, write_tasks
+from emocaliber.runs.review_journal import UNCLEAR
 from emocaliber.runs.review_result import percent, sentence, write_result
 from emocaliber.runs.review_rows import Item
 

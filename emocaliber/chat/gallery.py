@@ -51,11 +51,14 @@ def files_of(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Gallery:
-    """A folder's pictures. Thumbnails are made once, for all users."""
+    """A folder's pictures. Thumbnails are made once, for all users; `asked` holds the last answer about each picture;
+    `reviewed` says that people's answers are kept (see gallery_desk)."""
 
     folder: Path
     names: Sequence[str]
     thumbnails: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, Turn] = field(default_factory=dict)
+    reviewed: bool = False
 
     async def ask(self, choice: ModelChoice, batcher: Batcher, labels: tuple[str, ...]) -> AsyncGenerator[list[Turn]]:
         """Answers as they come, some at a time, in the names' order. Raises BusyError where the queue is full."""
@@ -68,10 +71,12 @@ class Gallery:
                 for picture in pictures:
                     pending.append(_submit(picture, choice, batcher, labels))
                 responses = [await asyncio.wrap_future(answer) for answer in pending]
-                yield [
+                turns = [
                     Turn(start + number, name, self.thumbnails.get(name, ""), Asking(0, labels, ""), response)
                     for number, (name, response) in enumerate(zip(names, responses, strict=True))
                 ]
+                self.asked.update(zip(names, turns, strict=True))
+                yield turns
             finally:
                 for answer in pending:
                     answer.abandon()

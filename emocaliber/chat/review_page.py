@@ -50,18 +50,19 @@ class ReviewRoutes:
         self._files = {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
         self._files["page.css"] = f"{palette_css()}\n{self._files['page.css']}"
 
-    def routes(self) -> list[Route]:
-        """Every address."""
+    def routes(self, page: str = "/") -> list[Route]:
+        """Every address; `page` is that of the page itself."""
         posts = (self.state, self.answer, self.picture, self.export, self.take, self.close)
         return [
-            Route("/", self.file),
+            Route(page, self.file),
             *[Route(f"/{name}", self.file) for name in FILES if name != "review.html"],
             *[Route(f"/review/{each.__name__}", each, methods=["POST"]) for each in posts],
         ]
 
     async def file(self, request: Request) -> Response:
         """The page, its styles and its script."""
-        name = request.url.path[1:] or "review.html"
+        name = request.url.path[1:]
+        name = name if name in FILES else "review.html"
         return Response(self._files[name], media_type=FILES[name])
 
     async def state(self, request: Request) -> Response:

@@ -15,7 +15,7 @@ import hmac
 import ipaddress
 import json
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -110,9 +110,10 @@ def build_application(
     hosts: frozenset[str] = LOOPBACK,
     password: str | None = None,
     seconds: float = BODY_SECONDS,
+    more: Sequence[Route] = (),
 ) -> Starlette:
     """The application. `hosts` are the names that the page may be requested by, none for any; `password` is
-    "name:password" or None; `seconds` bounds the sending of a request's body."""
+    "name:password" or None; `seconds` bounds the sending of a request's body; `more` are a second page's routes."""
     routes = _Routes(controller, seconds)
     return Starlette(
         routes=[
@@ -127,6 +128,7 @@ def build_application(
                 Route(f"/gallery/{action.__name__}", action, methods=["POST"])
                 for action in (routes.ask_gallery, routes.view)
             ],
+            *more,
         ],
         middleware=[Middleware(Protection, hosts=hosts, password=password)],
         exception_handlers=REFUSALS,

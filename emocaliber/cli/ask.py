@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
 
 from emocaliber.chat.model import DEFAULT_TEMPLATE, DEFAULT_THRESHOLD, LONGEST_ANSWER, LONGEST_TINY_ANSWER, model_choice
 from emocaliber.chat.record import FILE
 from emocaliber.cli.console import device, no_progress_bars
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import MAX_PIXELS, SHOWN_PIXELS
+from emocaliber.core.outputs import Output
 from emocaliber.core.prompting import template_names
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 from emocaliber.generation.engine import API_KEY_ENV
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+    from emocaliber.chat.gallery import Gallery
+    from emocaliber.chat.model import ModelChoice
 
 PORT = 7860
 
@@ -40,8 +49,14 @@ def add_chat(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gallery", type=Path, metavar="FOLDER", help="also show the pictures of a folder, the most doubtful first"
     )
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE",
+        help="with --gallery: people answer with the keyboard too, and their answers are kept in this .jsonl file",
+    )
     add_model_arguments(parser)
-    parser.set_defaults(run=_chat)
+    parser.set_defaults(run=_chat, output=_chat_output)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,15 +156,31 @@ def _chat(arguments: argparse.Namespace) -> None:
     server.check_password(arguments.host, arguments.auth)
     no_progress_bars()
     choice, folder = model_choice(arguments), arguments.gallery
-    gallery = None if folder is None else Gallery(folder, files_of(folder))
+    if arguments.answers is not None and folder is None:
+        raise UserError("--answers keeps what people say of a gallery: give --gallery FOLDER too")
+    gallery = None if folder is None else Gallery(folder, files_of(folder), reviewed=arguments.answers is not None)
     listening = server.bind(arguments.host, arguments.port)
     batcher = Batcher(choice.load)
     controller = ChatController(choice, batcher, Sessions(), arguments.threshold, gallery)
     hosts = server.LOOPBACK if server.is_loopback(arguments.host) else frozenset()
-    application = server.build_application(controller, hosts=hosts, password=arguments.auth)
+    more = [] if gallery is None or arguments.answers is None else _review_routes(gallery, choice, arguments)
+    application = server.build_application(controller, hosts=hosts, password=arguments.auth, more=more)
     print(f"The page: http://{arguments.host}:{listening.getsockname()[1]}  (stop it with Ctrl-C)", flush=True)
     server.serve(application, listening)
     batcher.close()
+
+
+def _chat_output(arguments: argparse.Namespace) -> Output | None:
+    return None if arguments.answers is None else Output(arguments.answers, is_file=True, in_steps=True)
+
+
+def _review_routes(gallery: Gallery, choice: ModelChoice, arguments: argparse.Namespace) -> list[Route]:
+    """The page on which people answer the gallery's pictures."""
+    from emocaliber.chat.gallery_desk import GalleryDesk
+    from emocaliber.chat.review_page import ReviewRoutes
+
+    desk = GalleryDesk(gallery, choice, arguments.threshold, arguments.answers)
+    return ReviewRoutes(desk, Event()).routes("/review.html")
 
 
 def _positive(text: str) -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,11 +29,10 @@ from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.pac_labels import BoolArray, IntArray, kept_rows, plan_review, sure_first
+from emocaliber.runs.review_journal import AnswerJournal, known_label
 from emocaliber.runs.review_rows import Item, item_of, labels_by_task, read_rows
 
 RECORD, ANSWERS = "review.json", "answers.jsonl"
-UNCLEAR = "unclear"
-"""The answer of a person who cannot tell. It counts as a mistake of the model, and the finished set has no label."""
 
 
 class Phase(StrEnum):
@@ -78,17 +76,10 @@ class ReviewRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample: list[str]
 
 
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line of answers.jsonl: what a person says of a row, null where an answer was taken back."""
-
-    id: str
-    label: str | None
-    at: str
-
-
 @dataclass
 class Review:
-    """The state of a review. `rows` by id, in the order of their file; `answers` by id."""
+    """The state of a review. `rows` by id, in the order of their file; `answers` by id: UNCLEAR counts as a mistake of
+    the model, and the finished set has no label there."""
 
     folder: Path
     record: ReviewRecord
@@ -136,8 +127,7 @@ class Review:
         for a row or a label that is not of this review."""
         news = {name: self._checked(name, label, where) for name, label in given.items()}
         news = {name: label for name, label in news.items() if self.answers.get(name) != label}
-        now = datetime.now(UTC).isoformat("T", "seconds")
-        _append(self.folder / ANSWERS, [Answer(name, label, now) for name, label in news.items()])
+        AnswerJournal(self.folder / ANSWERS).append(news)
         for name, label in news.items():
             if label is None:
                 del self.answers[name]
@@ -152,15 +142,7 @@ class Review:
                             f"{did_you_mean(name, self.rows)}")  # fmt: skip
         if row.truth is not None:
             raise UserError(f"{where}: row {name!r} has the label {row.truth!r} already, and is not in question")
-        if label is None:
-            return None
-        labels = (*self.labels[row.task], UNCLEAR)
-        known = {each.casefold(): each for each in labels}
-        if (found := known.get(label.strip().casefold())) is None:
-            hint = did_you_mean(label, labels) or f"; one of {', '.join(labels)}"
-            raise UserError(f"{where}: row {name!r}: {label!r} is not among the labels{hint}; other labels are declared"
-                            " with --labels, at the review's start")  # fmt: skip
-        return found
+        return None if label is None else known_label(label, self.labels[row.task], f"{where}: row {name!r}")
 
     def _unanswered(self) -> list[str]:
         kept = self.kept()
@@ -254,7 +236,7 @@ def _checked_review(folder: Path, record: ReviewRecord, predictions: Path, rows:
             f"{predictions}: these are not the predictions that {folder} reviews (started {record.started}); restore"
             " them, or start a new review in another --out"
         )
-    return Review(folder, record, rows, _read_journal(folder / ANSWERS))
+    return Review(folder, record, rows, AnswerJournal(folder / ANSWERS).read())
 
 
 def fingerprint(rows: Iterable[Prediction]) -> str:
@@ -272,35 +254,3 @@ def _order(rows: Sequence[Prediction], seed: int) -> IntArray:
         seed,
         [np.nan if row.probability is None else row.probability for row in rows],
     )
-
-
-def _read_journal(path: Path) -> dict[str, str]:
-    """The last word on each row. A line that a kill cut short is passed over. Raises UserError for any other."""
-    answers: dict[str, str] = {}
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            given = msgspec.json.decode(line, type=Answer)
-        except msgspec.DecodeError as problem:
-            if number == len(lines):
-                continue
-            raise UserError(f"{path}, line {number}: {problem}; restore the file") from None
-        if given.label is None:
-            answers.pop(given.id, None)
-        else:
-            answers[given.id] = given.label
-    return answers
-
-
-def _append(path: Path, answers: Sequence[Answer]) -> None:
-    """On the disk before this returns. What a kill left of a line is cut off first: nobody was told it was kept."""
-    if not answers:
-        return
-    before = path.read_bytes() if path.exists() else b""
-    with path.open("ab") as file:
-        file.truncate(before.rfind(b"\n") + 1)
-        file.write(b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers))
-        file.flush()
-        os.fsync(file.fileno())

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from emocaliber import __version__
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
-from emocaliber.runs.review import UNCLEAR, Phase, Review
+from emocaliber.runs.review import Phase, Review
+from emocaliber.runs.review_journal import UNCLEAR
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 GUARANTEE, GUARANTEE_TEXT = "guarantee.json", "guarantee.md"

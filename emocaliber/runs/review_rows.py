@@ -25,7 +25,8 @@ from emocaliber.runs.scoring import parts
 SAMPLE, UNREADABLE, UNSURE = "drawn at random", "no readable answer", "the model is unsure"
 WORDS = {Reason.UNFAMILIAR: "unlike what the model has seen", Reason.AMBIGUOUS: "people differ about such a picture"}
 """The reasons that a row itself gives for its doubt (see emocaliber.core.predictions.Reason)."""
-REASONS = (SAMPLE, UNREADABLE, *WORDS.values(), UNSURE)
+SURE, NOT_ASKED = "the model is sure", "the model was not asked"
+REASONS = (SAMPLE, UNREADABLE, *WORDS.values(), UNSURE, SURE, NOT_ASKED)
 """Why a row is looked at, in the order of the queue."""
 MANIFEST = "manifest.json"
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation.pac_labels import plan_review, simulate_reviews, sure_first
-from emocaliber.runs.review import UNCLEAR, Phase, Review
+from emocaliber.runs.review import Phase, Review
 from emocaliber.runs.review_files import CSV_FILE, STUDIO_FILE, filled_in, read_answers, write_tasks
+from emocaliber.runs.review_journal import UNCLEAR
 from emocaliber.runs.review_result import GUARANTEE_TEXT, percent, sentence, write_result
 from emocaliber.runs.review_rows import pictures_of, read_rows
 

@@ -270,7 +270,7 @@ def test_hanging_up_takes_the_questions_back():
 def test_the_gallery_answers_under_its_own_addresses(album: Path):
     controller = replace(controller_of(Scripted()), gallery=Gallery(album, files_of(album)))
     setup = json.loads(answer("/open", b"{}", controller=controller)[1])
-    assert setup["gallery"] == {"name": album.name, "pictures": 20}
+    assert setup["gallery"] == {"name": album.name, "pictures": 20, "reviewed": False}
     session = {"session": setup["session"]}
     lines = answer("/gallery/ask_gallery", json.dumps(session).encode(), controller=controller)[1].splitlines()
     assert json.loads(lines[-1])["status"] == "20 of 20 answered."

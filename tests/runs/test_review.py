@@ -19,8 +19,9 @@ from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.core.samples import FileImage
-from emocaliber.runs.review import ANSWERS, UNCLEAR, Phase, Review, ReviewSettings, open_review, start_review
+from emocaliber.runs.review import ANSWERS, Phase, Review, ReviewSettings, open_review, start_review
 from emocaliber.runs.review_files import STUDIO_FILE, read_answers, studio_setup, studio_task, write_tasks
+from emocaliber.runs.review_journal import UNCLEAR
 from emocaliber.runs.review_result import finished_rows, guarantee, write_result
 from emocaliber.runs.review_rows import UNSURE, Item
 

@@ -420,6 +420,7 @@ async function start() {
   if (setup.gallery) {
     $('tabs').hidden = false;
     $('gallery-name').textContent = `${setup.gallery.pictures} pictures of ${setup.gallery.name}, the most doubtful first.`;
+    $('gallery-review').hidden = !setup.gallery.reviewed;
     options($('filter'), ['every label', ...setup.labels, 'no readable answer'], 'every label');
   }
   document.body.dataset.ready = 'yes';

@@ -68,7 +68,7 @@ function show(item) {
   shown = item;
   message('');
   const chosen = given.get(item.row);
-  $('labels').classList.toggle('many', item.labels.length > 9);
+  $('labels').classList.toggle('many', item.labels.length > 10);
   $('labels').replaceChildren(...[...item.labels, unclear].map((label) => {
     const button = copyOf('label-template');
     button.querySelector('kbd').textContent = keyOf(item, label);
