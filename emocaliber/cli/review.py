@@ -134,8 +134,10 @@ def _opened(arguments: argparse.Namespace) -> Review:
     if begun and folder == arguments.source and (error, certainty) == (begun.error, begun.certainty):
         return open_review(folder)
     source = Path(begun.predictions) if begun and folder == arguments.source else arguments.source
-    labels = None if arguments.labels is None else declared_labels(arguments.labels)
-    pictures = tuple(arguments.pictures) or asked_about(source)
+    pictures, asked = asked_about(source)
+    named = arguments.labels or asked
+    labels = None if named is None else declared_labels(named)
+    pictures = tuple(arguments.pictures) or pictures
     settings = ReviewSettings(error, certainty, labels, arguments.sample, arguments.seed, pictures)
     return start_review(folder, source, settings)
 

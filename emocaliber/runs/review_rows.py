@@ -71,6 +71,11 @@ def labels_by_task(rows: Iterable[Prediction], declared: Iterable[str] | None) -
         own.update(dict.fromkeys(label for label in (row.truth, row.predicted) if label is not None))
         own.update(dict.fromkeys([*(row.votes or {}), *(row.distribution or {})]))
     if declared is None:
+        if few := next((task for task, own in named.items() if len(own) < 2), None):
+            raise UserError(
+                f"the rows of task {few!r} name {len(named[few])} labels, so that nobody could choose: declare them all"
+                " with --labels joy,anger,…"
+            )
         return {task: tuple(sorted(own)) for task, own in named.items()}
     labels = tuple(declared)
     if unknown := sorted({label for own in named.values() for label in own} - set(labels)):
@@ -120,11 +125,12 @@ def pictures_of(names: Iterable[str]) -> dict[str, ImageSource]:
     return {entry.sample.id: entry.sample.image for entry in entries if isinstance(entry, Row)}
 
 
-def asked_about(predictions: Path) -> tuple[str, ...]:
-    """The pictures that a file or folder of `predict` was about, as its manifest says; none where there is none."""
+def asked_about(predictions: Path) -> tuple[tuple[str, ...], str | None]:
+    """The pictures that a file or folder of `predict` was about, and its --labels, as its manifest says; none where
+    there is no manifest."""
     folder = predictions if predictions.is_dir() else predictions.with_name(predictions.name + ".answers")
     try:
         settings = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
-        return tuple(str(name) for name in settings["source"])
+        return tuple(str(name) for name in settings["source"]), settings["labels"]
     except (OSError, ValueError, KeyError, TypeError):
-        return ()
+        return (), None

@@ -262,6 +262,23 @@ def test_the_command_says_what_is_wrong(predictions: Path, capsys: pytest.Captur
     assert not any((folder / name).exists() for name in "abcde")
 
 
+def test_labels_and_pictures_are_those_that_predict_was_given(predictions: Path):
+    """Where the model named none of them, a person could not choose."""
+    rows = [msgspec.structs.replace(row, predicted=None, state=State.UNKNOWN_LABEL, truth=None)
+            for row in rows_and_truth(20)[0]]  # fmt: skip
+    write_predictions(predictions, rows)
+    folder = predictions.parent
+    assert main(["review", str(predictions), "--out", str(folder / "a")]) == 2
+    (folder / "photos").mkdir()
+    (folder / "answers.jsonl.answers").mkdir()
+    manifest = {"settings": {"source": [str(folder / "photos")], "labels": "joy,fear"}}
+    (folder / "answers.jsonl.answers" / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["review", str(predictions), "--out", str(folder / "b")]) == 0
+    review = open_review(folder / "b")
+    assert {item.labels for item in review.queue()} == {("joy", "fear")}
+    assert review.record.pictures == [str(folder / "photos")]
+
+
 def test_a_simulation_writes_nothing_and_says_what_would_have_been_saved(
     predictions: Path, capsys: pytest.CaptureFixture[str]
 ):
