@@ -42,7 +42,7 @@ GROUPS = {
         "score": "Evaluate predictions: metrics with confidence intervals and comparisons.",
         "compare": "Compare a finished run with the baselines on the same samples.",
         "recalibrate": "Recalibrate confidences after training (temperature, beta, ...).",
-        "monitor": "Watch new predictions against a reference: has anything changed?",
+        "monitor": "Watch new predictions, and raise an alarm where they have drifted.",
         "review": "Have people look at as few rows as a guarantee on the labels needs.",
         "baseline": "Train an evidential or other baseline on the features of a model.",
     },

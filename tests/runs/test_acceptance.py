@@ -7,7 +7,7 @@ import numpy as np
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
-from emocaliber.runs.judging import ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
+from emocaliber.runs.judging import POST_HOC, PROBABILITY, STAGE_1, STAGE_2, STATED
 from emocaliber.runs.summary import demo_criteria
 
 LABELS = ("happy", "sad")
@@ -36,7 +36,7 @@ def card(spread: float, n: int = 240) -> Scorecard:
             for i in range(n)
         ]
 
-    names = (STAGE_1, STAGE_2, PROBABILITY, TEMPERATURE, ISOTONIC)
+    names = (STAGE_1, STAGE_2, PROBABILITY, *POST_HOC)
     test = {name: rows(name, np.full(n, 0.6)) for name in names} | {STATED: rows(STATED, chance + spread)}
     return build_scorecard(test, calibration=test, subject=STATED)
 
