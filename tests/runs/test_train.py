@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from emocaliber.runs.train import BOARDS, carried, keep_boards
+import pytest
+
+from emocaliber.core.errors import UserError
+from emocaliber.core.samples import Sample
+from emocaliber.runs.train import BOARDS, carried, keep_boards, refuse_one_label
 from emocaliber.stages.fast.vision_features import INDEX, NUMBERS
+from emocaliber.stages.recipe import load_recipe
+from emocaliber.stages.supervised import trainer_keys
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "tiny" / "1-label.yaml"
 
 
 def written(file: Path, text: str) -> Path:
@@ -37,3 +46,13 @@ def test_a_trackers_files_are_kept_by_a_run_that_was_killed_after_keeping_them_o
     written(checkpoints / BOARDS / "events.2", "second")
     keep_boards(checkpoints)
     assert sorted(file.name for file in (tmp_path / BOARDS).iterdir()) == ["events.1", "events.2"]
+
+
+def test_data_that_leaves_nothing_to_choose_is_refused_with_the_command_that_mends_it() -> None:
+    recipe = load_recipe(RECIPE, trainer_keys(), [])
+    joy = Sample("1", b"", "faces", ("joy",), "joy", "train", "a face", "1")
+    refuse_one_label(recipe, [dataclasses.replace(joy, candidates=("joy", "fear"))])
+    with pytest.raises(
+        UserError, match=r"1-label\.yaml: data: task 'faces' has the one label 'joy'.*--labels joy,fear"
+    ):
+        refuse_one_label(recipe, [joy])
