@@ -13,6 +13,10 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)  # no test measures time: a machine under load fails none
 settings.load_profile("untimed")
 
+# Before anything imports torch: pytest's processes share the cores, and a data worker that is forked beside the threads
+# of OpenMP that earlier tests have left can wait for them for ever.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 NO_SKIPS = os.environ.get("EMOCALIBER_NO_SKIPS") == "1"
 
 
