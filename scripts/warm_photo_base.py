@@ -146,9 +146,12 @@ class Warming:
 
 def warm(model: Any, processor: Any, samples: Sequence[Sample], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Train on the train split; a record for each epoch."""
-    voted = [sample for sample in samples if sample.votes]
+    voted = [sample for sample in samples if any((sample.votes or {}).values())]
     if not voted:
         raise UserError(f"{arguments.data}: no row has votes; convert it with its raters' votes")
+    for split in ("train", "calibrate"):
+        if not any(sample.split == split for sample in voted):
+            raise UserError(f"{arguments.data}: no row of split {split} has votes: see `emocaliber data split`")
     labels = list(voted[0].candidates)
     taught = read_faces([sample for sample in voted if sample.split == "train"], processor, labels)
     watched = read_faces([sample for sample in voted if sample.split == "calibrate"], processor, labels)
@@ -177,7 +180,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="folder of scripts/build_photo_base.py")
     parser.add_argument("--data", type=Path, required=True, help="Parquet file of faces with votes and splits")
     parser.add_argument("--out", type=Path, required=True, help="folder of the taught base; it must not exist")
-    parser.add_argument("--epochs", type=int, default=2, help="default: 2")
+    parser.add_argument("--epochs", type=int, default=1, help="default: 1")
     parser.add_argument("--batch", type=int, default=32, help="faces a step (default: 32)")
     parser.add_argument("--bf16", action="store_true", help="faster on a CPU with AMX, slower on one without")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")

@@ -181,8 +181,8 @@ class SampleTable(Sequence[Sample]):
         for start, end in zip([0, *ends], ends, strict=False):
             if end > start:
                 part, rows = self._columns.parts[of_part[start]], self._rows[start:end]
-                whole = end - start == len(part.numbers) and bool((np.diff(rows) == 1).all())
-                yield part if whole else part.take(rows - self._columns.starts[of_part[start]])
+                complete = end - start == len(part.numbers) and bool((np.diff(rows) == 1).all())
+                yield part if complete else part.take(rows - self._columns.starts[of_part[start]])
 
 
 def _columns(files: Iterable[Path]) -> _Columns:

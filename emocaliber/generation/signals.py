@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ class SignalsEngine(AroundEngine):
         """Each answer with its signals, its tokens and questions with those of what was asked about it."""
         names = [name for name in self._names if name in _QUESTIONS]
         further = [[_QUESTIONS[name](request, label, self._template) for name in names] for request, label, _ in about]
-        replies = iter(self._base.generate([one for own in further for questions in own for one in questions]))
+        replies = iter(self._base.generate(list(chain.from_iterable(chain.from_iterable(further)))))
         along = self._along(about)
         result = []
         for (request, label, answer), own, extra in zip(about, further, along, strict=True):
@@ -223,13 +224,13 @@ def _value_of_p_true(request: Request, label: str, answer: Response, asked: Aske
 
 
 def _value_per_candidate(request: Request, label: str, answer: Response, asked: Asked) -> dict[str, float]:
-    yes = np.array([probability_of("yes", *one) for one in asked])
+    yes = np.array([probability_of("yes", *pair) for pair in asked])
     return {"per-candidate": float(yes[request.candidates.index(label)] / max(yes.sum(), 1e-12))}
 
 
 def _value_pairwise(request: Request, label: str, answer: Response, asked: Asked) -> dict[str, float]:
     """Strengths p_i with p_label / (p_label + p_i) the chance of each duel, and the label's share of their sum."""
-    won = np.clip([probability_of(label, *one) for one in asked], 1e-6, 1.0)
+    won = np.clip([probability_of(label, *pair) for pair in asked], 1e-6, 1.0)
     return {"pairwise": float(1 / (1 + ((1 - won) / won).sum()))}
 
 
@@ -244,7 +245,7 @@ def _value_of_agreement(request: Request, label: str, answer: Response, asked: A
 
 
 def _value_of_turned(request: Request, label: str, answer: Response, asked: Asked) -> dict[str, float]:
-    found = [probability_of(angle, *one) for angle, one in zip(DEGREES, asked, strict=True)]
+    found = [probability_of(angle, *pair) for angle, pair in zip(DEGREES, asked, strict=True)]
     return {"turned": float(np.mean(found))}
 
 

@@ -48,6 +48,8 @@ def test_rows_without_votes_are_refused_with_the_file() -> None:
     model, processor = FAMILIES["internvl"]()
     with pytest.raises(UserError, match=r"squares\.parquet: no row has votes"):
         warm(model, processor, [square(0, "train", votes=False)], chosen())
+    with pytest.raises(UserError, match=r"squares\.parquet: no row of split calibrate has votes"):
+        warm(model, processor, [square(0, "train")], chosen())
 
 
 def test_a_disturbed_face_keeps_its_size_and_its_colours() -> None:
