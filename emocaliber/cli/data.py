@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                            help="pictures in the file, or their paths under its folder (default: bytes)")  # fmt: skip
     splitter = actions.add_parser("split", help="Share rows out to train, calibrate and test, and write Parquet.")
     splitter.add_argument("--out", type=Path, required=True, help="the Parquet file; how is in OUT.split.json")
-    splitter.add_argument("--shares", default="3:1:1", help="parts for train:calibrate:test (default: 3:1:1)")
+    splitter.add_argument("--shares", default="3:1:1",
+                          help="parts for train:calibrate:test, or a fourth for rows that stage 2 asks about and"
+                               " stage 1 is not taught: unlabelled (default: 3:1:1)")  # fmt: skip
     splitter.add_argument("--seed", type=int, default=0, help="which rows (default: 0)")
     splitter.add_argument("--keep-test", action="store_true", help="leave rows of the split test where they are")
     corrupter = actions.add_parser("corrupt", help="Write copies with corrupted pictures, to learn from them too.")

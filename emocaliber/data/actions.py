@@ -137,8 +137,8 @@ def _split_command(arguments: argparse.Namespace) -> str:
 
 def _shares(text: str) -> tuple[int, ...]:
     parts = text.split(":")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise UserError(f"--shares: {text!r} is not three whole numbers such as 3:1:1")
+    if len(parts) not in (3, 4) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise UserError(f"--shares: {text!r} is not three or four whole numbers such as 3:1:1 or 3:1:1:1")
     return tuple(int(part) for part in parts)
 
 

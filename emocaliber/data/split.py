@@ -1,4 +1,4 @@
-"""Rows into train, calibrate and test: whole groups to one side, labels in the same shares, seeded, and recorded.
+"""Rows into splits: whole groups to one side, labels in the same shares, seeded, and recorded.
 
 A group is all that must not be parted: rows of one cluster (a subject, a source), of the same picture, or of
 near-duplicates. scikit-learn's StratifiedGroupKFold does the rest.
@@ -23,8 +23,9 @@ from emocaliber.data.check import Report, Seen
 from emocaliber.data.leaks import groups
 from emocaliber.data.rows import Row
 
-SPLITS = ("train", "calibrate", "test")
-WITHOUT_LABEL = {"train": "unlabelled", "calibrate": "tied", "test": "tied"}
+SPLITS = ("train", "calibrate", "test", "unlabelled")
+"""The last is for stage 2, which asks a model about rows whose labels it was not taught."""
+WITHOUT_LABEL = {"train": "unlabelled", "calibrate": "tied", "test": "tied", "unlabelled": "unlabelled"}
 """Where rows without a label go: stage 2 can learn from them, nothing can be judged by them."""
 LEAKS = "known"
 """Where rows go that share a group with a kept test row: neither taught nor tested."""
@@ -50,8 +51,8 @@ class Assignment:
 def assign(
     report: Report, shares: Sequence[int], seed: int, *, keep_test: bool = False, without: Collection[int] = ()
 ) -> Assignment:
-    """Assign every row that a check has seen but those `without`. `shares` are whole parts for train, calibrate and
-    test.
+    """Assign every row that a check has seen but those `without`. `shares` are whole parts for train, calibrate,
+    test and, where there is a fourth, unlabelled, whose rows keep their labels though no stage 1 is taught them.
 
     With `keep_test` the labelled rows of the split `test` stay, the others are shared out without a test share, and
     those that belong to a group with a test row go to the split `known`.
@@ -68,14 +69,14 @@ def assign(
     )
     fixed = {of_group[i] for i, row in enumerate(seen) if row.split == "test"} if keep_test else set()
     free = [i for i, group in enumerate(of_group) if group not in fixed]
-    parts = _reduced([*shares[:2], 0] if keep_test else shares)
+    parts = _reduced([*shares[:2], 0, *shares[3:]] if keep_test else shares)
     of_test = ["test" if row.label is not None else WITHOUT_LABEL["test"] for row in seen]
     splits = [split if row.split == "test" else LEAKS for row, split in zip(seen, of_test, strict=True)]
     for i, split in zip(free, _folds(seen, of_group, free, parts, seed), strict=True):
         splits[i] = split if seen[i].label is not None else WITHOUT_LABEL[split]
     clusters = _clusters(seen, of_group)
     record = {
-        "shares": dict(zip(SPLITS, shares, strict=True)), "seed": seed, "kept test": keep_test,
+        "shares": dict(zip(SPLITS, shares, strict=False)), "seed": seed, "kept test": keep_test,
         "grouped by": "cluster, same picture, near-duplicate", "stratified by": "task and label",
         "groups": len(set(of_group)), "rows in groups of more than one": len(seen) - _singles(of_group),
         "rows": {split: dict(_labels(seen, splits, split)) for split in sorted(set(splits))},
@@ -86,7 +87,7 @@ def assign(
 def _reduced(shares: Sequence[int]) -> list[int]:
     divisor = math.gcd(*shares)
     if divisor == 0 or min(shares) < 0:
-        raise UserError("--shares: give three whole parts such as 3:1:1, not all of them 0")
+        raise UserError("--shares: give whole parts such as 3:1:1 or 3:1:1:1, not all of them 0")
     return [share // divisor for share in shares]
 
 
@@ -114,7 +115,7 @@ def _same(seen: Sequence[Seen], key: Any) -> Iterator[tuple[int, int]]:
 def _folds(seen: Sequence[Seen], of_group: list[int], free: list[int], parts: list[int], seed: int) -> list[str]:
     """A split for each free row: folds dealt out to the splits by their parts."""
     total = sum(parts)
-    named = [split for split, part in zip(SPLITS, parts, strict=True) for _ in range(part)]
+    named = [split for split, part in zip(SPLITS, parts, strict=False) for _ in range(part)]
     if total == 1:
         return named * len(free)
     strata = np.array([f"{seen[i].task}|{seen[i].label}" for i in free])

@@ -5,6 +5,7 @@ once, the label's distribution is read where the answer states it, and the label
 decoding would follow (stages.calibrate.greedy). Stage 3 asks its own model in the same way.
 
     python -m eval.benchmarks.real read --data out/ferplus.parquet --base out/photo-base --adapter DIR --out rows.jsonl
+    python -m eval.benchmarks.real verbalize --data out/ferplus.parquet --base out/photo-base --adapter DIR --out DIR
     python -m eval.benchmarks.real calibrate --data out/calibrate.parquet --base out/photo-base --adapter DIR --out DIR
     python -m eval.benchmarks.real judge --out rows.jsonl --fresh fresh.jsonl
 """
@@ -44,9 +45,10 @@ from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import SoftTargetCollator, answer_places, option_logs
 from emocaliber.stages.targets import spread_over_levels
 from emocaliber.stages.teacher import Answer
+from emocaliber.stages.verbalize import verbalize
 
 Floats = npt.NDArray[np.float64]
-RECIPE = Path("recipes/real/3-calibrate.yaml")
+RECIPES = {"verbalize": Path("recipes/real/2-verbalize.yaml"), "calibrate": Path("recipes/real/3-calibrate.yaml")}
 ROWS_AT_A_TIME = 40
 SHOWN = {
     "accuracy": "accuracy", "ece": "ECE", "brier": "Brier", "auroc": "AUROC", "agreement_ece": "agreement ECE",
@@ -109,10 +111,14 @@ class FaceReader:
 
 
 class ReadingTeacher:
-    """Stage 3's teacher by readings."""
+    """The teacher of stages 2 and 3 by readings."""
 
     def __init__(self, reader: FaceReader) -> None:
         self.reader = reader
+
+    def label_probabilities(self, samples: Sequence[Sample]) -> list[Floats]:
+        """The distribution over each sample's candidates."""
+        return [belief for _, beliefs, _ in self.reader.chunks(samples) for belief in beliefs]
 
     def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
         """Label, confidence and belief of each sample; nothing where the model would leave the template's form."""
@@ -189,8 +195,8 @@ def _counts(rows: list[dict[str, Any]], key: str, labels: Sequence[str]) -> Floa
 def main() -> None:
     """Read, calibrate or judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("read", "calibrate", "judge"))
-    parser.add_argument("--data", type=Path, help="Parquet file of faces")
+    parser.add_argument("action", choices=("read", "verbalize", "calibrate", "judge"))
+    parser.add_argument("--data", type=Path, nargs="+", help="Parquet files of pictures")
     parser.add_argument("--base", help="folder of the base")
     parser.add_argument("--adapter", type=Path, help="folder of the adapter")
     parser.add_argument("--template", default="label-confidence", help="default: label-confidence")
@@ -198,27 +204,33 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="first row of the split (default: 0)")
     parser.add_argument("--rows", type=int, help="so many of them (default: all)")
     parser.add_argument("--fresh", type=Path, help="rows to fit maps on")
-    parser.add_argument("--out", type=Path, required=True, help="file of rows, or folder of stage 3")
+    parser.add_argument("--out", type=Path, required=True, help="file of rows, or folder of a stage")
     chosen, overrides = parser.parse_known_args()
     if chosen.action == "judge":
         judge(read_rows(chosen.out), read_rows(chosen.fresh) if chosen.fresh else [])
         return
     PartialState(cpu=True)
-    recipe = read_recipe(RECIPE, [f"model={chosen.base}", f"data=[{chosen.data}]", *overrides])
-    reader = FaceReader(recipe, chosen.adapter, load_template(chosen.template))
-    samples = [sample for sample in read_samples(chosen.data) if sample.split == chosen.split]
+    recipe = read_recipe(
+        RECIPES.get(chosen.action, RECIPES["calibrate"]),
+        [f"model={chosen.base}", f"data=[{','.join(map(str, chosen.data))}]", *overrides],
+    )
+    template = "label" if chosen.action == "verbalize" else chosen.template
+    reader = FaceReader(recipe, chosen.adapter, load_template(template))
+    rows = [sample for path in chosen.data for sample in read_samples(path)]
     if chosen.action == "read":
+        samples = [sample for sample in rows if sample.split == chosen.split]
         last = None if chosen.rows is None else chosen.start + chosen.rows
         write_rows(reader, samples[chosen.start : last], chosen.out)
         return
-    teacher = ReadingTeacher(reader)
+    teacher: Any = ReadingTeacher(reader)
 
     @contextmanager
     def opened(*_: Any) -> Iterator[Any]:
         yield teacher
 
     chosen.out.mkdir(parents=True)
-    print(calibrate(recipe, read_samples(chosen.data), chosen.adapter, chosen.out, opened))
+    train = verbalize if chosen.action == "verbalize" else calibrate
+    print(train(recipe, rows, chosen.adapter, chosen.out, opened))
 
 
 if __name__ == "__main__":

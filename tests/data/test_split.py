@@ -52,6 +52,16 @@ def test_a_subject_is_in_one_split_and_every_split_has_its_share_of_labels(tmp_p
     assert Counter(s.label for s in samples if s.split == "test") == {"happy": 4, "sad": 8}
 
 
+def test_a_fourth_share_is_kept_from_stage_1_with_its_labels(tmp_path: Path):
+    samples = divided(subjects(tmp_path), (2, 1, 1, 1))
+    assert Counter(s.split for s in samples) == {"train": 24, "calibrate": 12, "test": 12, "unlabelled": 12}
+    assert Counter(s.label for s in samples if s.split == "unlabelled") == {"happy": 4, "sad": 8}
+    sides = defaultdict(set)
+    for sample in samples:
+        sides[sample.cluster].add(sample.split)
+    assert all(len(side) == 1 for side in sides.values())
+
+
 def test_near_duplicates_and_copies_stay_together_and_become_one_cluster(tmp_path: Path):
     lines = []
     for number in range(15):
@@ -131,7 +141,7 @@ def test_the_command_writes_the_rows_and_how_they_were_shared_out(tmp_path: Path
     assert visible == {"photos", out.name, f"{out.name}.split.json"}
 
 
-def test_shares_are_three_numbers(tmp_path: Path):
+def test_shares_are_three_or_four_numbers(tmp_path: Path):
     assert main(["data", "split", str(tmp_path), "--out", str(tmp_path / "o.parquet"), "--shares", "8:2"]) == 2
 
 
