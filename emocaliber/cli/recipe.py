@@ -132,6 +132,8 @@ def _estimate(arguments: argparse.Namespace) -> None:
     hours = estimated.hours(arguments.rows, epochs, arguments.tflops, arguments.efficiency) / arguments.gpus
     print(f"{'parameters':<24}{estimated.parameters:>16,}")
     print(f"{'trainable':<24}{estimated.trainable:>16,}")
+    if estimated.reach is not None:
+        print(f"{'layers LoRA reaches':<24}{estimated.reach!s:>16}")
     print(f"{'tokens of an image':<24}{estimated.image_tokens:>16,}")
     for name, label in PARTS.items():
         if size := getattr(estimated, name):

@@ -17,15 +17,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS
-from emocaliber.models.location import model_folder
+from emocaliber.models.layers import Reach
 from emocaliber.models.projectors import projectors
 from emocaliber.runs.activations import (
     ANSWER_TOKENS,
@@ -36,10 +34,9 @@ from emocaliber.runs.activations import (
     step_tokens,
 )
 from emocaliber.runs.launches import Launcher, launch_of, refuse_launch
-from emocaliber.stages.loading import missing_model
+from emocaliber.runs.reach import configuration, model_without_weights, refuse_partial
 from emocaliber.stages.recipe import Recipe
 
-ARCHITECTURE = "architecture.json"
 GIB = 2**30
 NF4 = 0.516  # bytes of a weight: 4 bits, and 0.127 for the constants, themselves quantised (arXiv 2305.14314)
 OVERHEAD = 0.10
@@ -57,7 +54,7 @@ class Estimate:
     `optimizer` has the float32 master weights where a launcher keeps them; `gathered` what a GPU holds meanwhile of the
     others' shards; `step` the most that gradients, activations and the vision tower's take at once; `cache` the keys
     and values of rollouts by transformers, `vllm` what vLLM takes for its own; `host` is the main memory of each
-    process while weights are loaded.
+    process while weights are loaded; `reach` the language model's layers that LoRA reaches, None without it.
     """
 
     parameters: int
@@ -77,6 +74,7 @@ class Estimate:
     host: int
     flops_per_step: float
     rows_per_step: int
+    reach: Reach | None
 
     @property
     def training_bytes(self) -> int:
@@ -98,13 +96,12 @@ class Estimate:
 def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memory: float | None = None) -> Estimate:
     """What one process of the recipe's stage needs among `gpus`, each of `memory` GiB.
 
-    Raises UserError where the configuration cannot be found, the launch is refused, or vLLM's share of the memory would
-    not hold its weights and one request.
+    Raises UserError where the configuration cannot be found, the launch is refused, LoRA would miss layers of the
+    language model, or vLLM's share of the memory would not hold its weights and one request.
     """
     refuse_launch(recipe, launcher)
-    config = configuration(recipe)
-    with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)  # type: ignore[no-untyped-call]
+    config, model = configuration(recipe), model_without_weights(recipe)
+    reach = refuse_partial(recipe, model)
     linear = _adapted(recipe, model)
     parameters = sum(weight.numel() for weight in model.parameters())
     full = recipe.tuning == "full"
@@ -146,19 +143,8 @@ def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memor
         host=round((learning.start if full else number) * parameters),
         flops_per_step=(8 if full else 6) * parameters * work.tokens * accumulation,
         rows_per_step=rows * accumulation,
+        reach=reach,
     )
-
-
-def configuration(recipe: Recipe) -> PretrainedConfig:
-    """The model's configuration: of the recipe's own folder (architecture.json), else of the model's folder or hub."""
-    beside = recipe.path.parent / ARCHITECTURE
-    model = model_folder(recipe.model)
-    source = str(beside) if beside.is_file() and not Path(model).is_dir() else model
-    try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(source)
-    except OSError as error:
-        raise UserError(missing_model(model, error)) from error
-    return config
 
 
 def image_tokens(recipe: Recipe, config: Any) -> int:

@@ -122,8 +122,8 @@ def _read(path: Path) -> Any:
         return None
 
 
-SPEED = {"path", "keep_features", "packing", "share_questions"}
-"""What of a recipe changes the speed alone."""
+SPEED = {"path", "keep_features", "packing", "share_questions", "lora_partial"}
+"""What of a recipe changes the speed alone, or allows what it says elsewhere."""
 
 
 def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:

@@ -30,6 +30,7 @@ from emocaliber.data.embedded import samples_in
 from emocaliber.data.policy import Dropping, Policy, unlearnable
 from emocaliber.data.sample_table import questions
 from emocaliber.runs.launches import Launcher, refuse_launch
+from emocaliber.runs.reach import model_without_weights, refuse_partial
 from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.resume import done_result, inputs_of, step
 from emocaliber.runs.teacher import forget_answers, open_teacher
@@ -75,6 +76,8 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
     inputs = by_main(lambda: inputs_of(recipe, adapter, chosen))
     if (result := done_result(out, inputs)) is not None:
         return result
+    if adapter is None:
+        refuse_partial(recipe, model_without_weights(recipe))
     with step(out, inputs) if processes.is_main_process else nullcontext(dict[str, Any]()) as result:
         processes.wait_for_everyone()
         if dropping.rows and processes.is_main_process:

@@ -75,8 +75,7 @@ def load_trainable(recipe: Recipe, model: str, adapter: Path | None) -> PreTrain
         return _going_on(recipe, adapted(base, adapter, trainable=True), adapter)
     if not any(re.fullmatch(recipe.lora_target, name) for name, _ in base.named_modules()):
         raise UserError(
-            f"{recipe.path}: lora_target matches no module of {model} ({type(base).__name__});"
-            " SmolVLM's language model is called text_model, the others' language_model"
+            f"{recipe.path}: lora_target matches no module of {model} ({type(base).__name__}); take the key out"
         )
     torch.manual_seed(recipe.seed)
     config = LoraConfig(

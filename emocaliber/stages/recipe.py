@@ -36,6 +36,13 @@ Quantization = Literal["none", "nf4", "int8"]
 PREFERENCES: tuple[Method, ...] = ("dpo", "kto")
 """The methods that learn from pairs of answers."""
 
+LORA_TARGET = (
+    r".*(language_model|text_model).*\.(q_proj|k_proj|v_proj|o_proj|out_proj|in_proj|in_proj_(qkv|z|b|a)"
+    r"|gate_proj|up_proj|down_proj|w1|w2|w3)"
+)
+"""What mixes tokens and the MLP in every layer of the families that recipes ship for: attention, Qwen3.5's Gated
+DeltaNet (in_proj_qkv, z, b, a and out_proj), LFM2's convolutions (in_proj, out_proj) and its MLP (w1, w2, w3)."""
+
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
@@ -58,6 +65,8 @@ class Recipe:
     counts as right: the dominant label, the raters' share, or half the group's accuracy; `advantages` (GRPO) whether
     every token of an answer learns from the reward, or the label's from correctness and the confidence's from the
     score; `pairs` the file that `emocaliber data pairs` wrote, which DPO and KTO learn from.
+    `lora_target` is the pattern of the names of the modules that LoRA stands beside, and `lora_partial` says that it is
+    meant to leave out a part of the language model's layers, which is refused otherwise;
     `train_projector` says whether what stands between vision tower and language model learns as well, all its
     weights, saved with the adapter; `tuning` what else: LoRA's matrices or every weight; `quantization` how the
     frozen weights beneath LoRA are held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in
@@ -82,7 +91,8 @@ class Recipe:
     seed: int = 0
     lora_r: int = 16
     lora_alpha: int = 32
-    lora_target: str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    lora_target: str = LORA_TARGET
+    lora_partial: bool = False
     target: Target = "own-probability"
     spread: float = 0.05
     fold: str | None = None
@@ -232,9 +242,14 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(integers, int)
     kinds |= dict.fromkeys(("spread", "held_out", "anchor", "held_out_steps", "max_dropped"), (int, float))
-    if key in {"train_projector", "keep_features", "packing", "share_questions", "drop_problems"} and not isinstance(
-        value, bool
-    ):
+    if key in {
+        "train_projector",
+        "keep_features",
+        "packing",
+        "share_questions",
+        "drop_problems",
+        "lora_partial",
+    } and not isinstance(value, bool):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
     kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs", "fold"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,22 @@ def test_the_learning_parameters_are_those_of_the_real_adapter(tmp_path: Path) -
     assert estimate(recipe).parameters == sum(p.numel() for p in learner.get_base_model().parameters()) - sum(
         p.numel() for p in learner.parameters() if p.requires_grad
     )
+
+
+def test_an_estimate_says_how_many_layers_are_reached_and_refuses_fewer_than_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, recipe = save_family("qwen3.5", tmp_path / "model"), str(RECIPES / "tiny" / "1-label.yaml")
+    attention = r"lora_target=.*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    command = ["recipe", "estimate", recipe, f"model={model}"]
+    assert main(command) == 0
+    assert re.search(r"layers LoRA reaches +2 of 2\n", capsys.readouterr().out)
+    assert main([*command, attention]) == 2
+    message = capsys.readouterr().err
+    assert "reaches 1 of 2 (none in linear_attn of 1) layers" in message
+    assert "in_proj_qkv" in message
+    assert main([*command, attention, "lora_partial=true"]) == 0
+    assert "1 of 2 (none in linear_attn of 1)" in capsys.readouterr().out
 
 
 class PeakMemory(TorchDispatchMode):

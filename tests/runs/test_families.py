@@ -249,6 +249,7 @@ def test_an_evaluation_leaves_a_row_for_every_picture_and_a_scorecard(few: Path,
     [
         (["model=nowhere/at-all"], "the model cannot be loaded"),
         (["lora_target=.*text_model.*"], "lora_target matches no module"),
+        ([r"lora_target=.*\.(q_proj|v_proj)"], "none in mlp of 2"),
         (["model=TEXT"], "this is no vision-language model"),
         (["use_cpu=false"], "there is no GPU here"),
         (["report_to=codecarbon"], "codecarbon is not installed here"),

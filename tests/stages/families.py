@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GotOcr2ImageProcessor,
     InternVLConfig,
@@ -18,7 +17,6 @@ from transformers import (
     InternVLProcessor,
     InternVLVideoProcessor,
     Qwen2_5_VLProcessor,
-    Qwen2Tokenizer,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
     Qwen3VLConfig,
@@ -32,11 +30,10 @@ from transformers import (
     SmolVLMVideoProcessor,
 )
 
-from emocaliber.core.prompting import LEVEL_TEXTS, load_template
-from emocaliber.core.taxonomy import KAOMOJI_10
-from scripts.tiny_world.backbone import CHAT_TEMPLATE, SPECIAL, build_tiny
+from scripts.tiny_world.backbone import CHAT_TEMPLATE, build_tiny
+from tests.stages.family_parts import EYES, SMALL, digit_tokenizer, qwen_pixels
+from tests.stages.hybrid_families import gemma4, lfm2_vl, minicpm_v, qwen3_5
 
-QWEN_PIECES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 SMOLVLM_SPECIAL = {
     "fake_image_token": "<fake_token_around_image>",
     "image_token": "<image>",
@@ -58,48 +55,10 @@ SMOLVLM_CHAT = (
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 INTERNVL_CHAT = CHAT_TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<IMG_CONTEXT>\n")
-SMALL = {
-    "hidden_size": 64,  # two heads of 32: vLLM's attention on a CPU knows none smaller
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 2048,
-}
-EYES = {"hidden_size": 32, "intermediate_size": 64}
-
-
-def digit_tokenizer(special: dict[str, str] | None = None) -> Qwen2Tokenizer:
-    """A byte-level BPE with Qwen's way of cutting text, whose merges come from the prompts and answers."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN_PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    template = load_template("label-confidence")
-    texts = [template.render(KAOMOJI_10.labels), "<answer></answer><confidence></confidence>", *LEVEL_TEXTS]
-    names = [*SPECIAL, *(special or {}).values()]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=360, initial_alphabet=alphabet, special_tokens=names, show_progress=False)
-    bpe.train_from_iterator(texts, trainer)
-    bpe.add_special_tokens([AddedToken(name, special=True) for name in names])
-    tokenizer = Qwen2Tokenizer(
-        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", extra_special_tokens=special or {}
-    )
-    tokenizer.model_max_length = 2048
-    return tokenizer
-
-
-def _qwen_pixels(patch: int) -> dict[str, Any]:
-    side = 2 * patch
-    return {"size": {"shortest_edge": side**2, "longest_edge": 6 * side**2}, "patch_size": patch, "merge_size": 2}
 
 
 def qwen25_vl() -> tuple[Any, Any]:
-    tokenizer, pixels = digit_tokenizer(), _qwen_pixels(14)
+    tokenizer, pixels = digit_tokenizer(), qwen_pixels(14)
     processor = Qwen2_5_VLProcessor(
         Qwen2VLImageProcessor(**pixels), tokenizer, Qwen2VLVideoProcessor(**pixels), chat_template=CHAT_TEMPLATE
     )
@@ -107,7 +66,7 @@ def qwen25_vl() -> tuple[Any, Any]:
 
 
 def qwen3_vl() -> tuple[Any, Any]:
-    tokenizer, pixels = digit_tokenizer(), _qwen_pixels(16)
+    tokenizer, pixels = digit_tokenizer(), qwen_pixels(16)
     processor = Qwen3VLProcessor(
         Qwen2VLImageProcessor(**pixels), tokenizer, Qwen3VLVideoProcessor(**pixels), chat_template=CHAT_TEMPLATE
     )
@@ -166,6 +125,10 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen3-vl": qwen3_vl,
     "smolvlm": smolvlm,
     "internvl": internvl,
+    "qwen3.5": qwen3_5,
+    "minicpm-v": minicpm_v,
+    "lfm2-vl": lfm2_vl,
+    "gemma-4": gemma4,
 }
 
 
