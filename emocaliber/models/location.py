@@ -62,9 +62,14 @@ def check_model(name: str, option: str = "--model") -> None:
         raise UserError(f"{option} {name}: the folder holds no {MODEL_CONFIG}{_beneath(path, MODEL_CONFIG)}")
     if path.exists():
         raise UserError(f"{option} {name}: this is a file; give the folder that holds the model's {MODEL_CONFIG}")
-    if _HUB_NAME.fullmatch(name) and not Path(path.parts[0]).exists():
+    if on_hub(name):
         return
     raise UserError(f"{option} {name}: no such folder{_similar(path, [TINY])}")
+
+
+def on_hub(name: str) -> bool:
+    """Whether `name` can be a model's on a hub: one slash, and a first part that is no folder here."""
+    return _HUB_NAME.fullmatch(name) is not None and not Path(Path(name).parts[0]).exists()
 
 
 def check_adapter(path: Path, option: str = "--adapter") -> None:

@@ -1,6 +1,6 @@
 """Is what the recipes train served by vLLM? A tiny random model of each family's true architecture on a CPU, trained by
-LoRA for 20 steps, asked as base and adapter or merged, by transformers and by vLLM. Or: do its three stages run two
-steps on quantised weights?
+LoRA for 20 steps (on the language model, or on vision tower and projector alone), asked as base and adapter or merged,
+by transformers and by vLLM. Or: do its three stages run two steps on quantised weights?
 
 Not a test of the suite (tests/runs/test_served.py serves one family): a start of vLLM takes ten seconds and more.
 
@@ -34,6 +34,11 @@ from tests.runs.short_runs import FOLDER, ON_CPU, RECIPES, losses, three_stages 
 from tests.stages.families import save_family  # noqa: E402
 
 QUANTIZED = ("nf4", "int8")
+TOWER = (
+    r".*(visual\.|vision_tower|vision_model|multi_modal_projector|connector)(?!.*patch_embed)"
+    r".*(qkv|proj|linear_?(fc)?\d|fc\d|mlp\.\d)"
+)
+"""LoRA's target of the way `tower`: linear layers of vision tower and projector, by each family's names."""
 PICTURES = 16
 TOKENS = 12
 LARGER = 8.0
@@ -48,11 +53,13 @@ def spread_out(family: str, folder: Path) -> Path:
     return folder
 
 
-def trained(family: str, out: Path) -> tuple[Path, Path, Path]:
+def trained(family: str, out: Path, way: str) -> tuple[Path, Path, Path]:
     """Base, adapter and merged model after 20 steps of stage 1."""
     base = spread_out(family, out / "base")
     recipe = RECIPES / FOLDER[family] / "1-label.yaml"
     overrides = [] if read_recipe(recipe).max_pixels is None else ["max_pixels=4096"]
+    overrides += [f"lora_target={TOWER}"] if way == "tower" else []
+    out = out / "tower" if way == "tower" else out
     changes = [
         *ON_CPU,
         *overrides,
@@ -63,7 +70,7 @@ def trained(family: str, out: Path) -> tuple[Path, Path, Path]:
         "learning_rate=0.001",
     ]
     command_line(["train", str(recipe), *changes, "--out", str(out / "1-label")])
-    if not (out / "merged").is_dir():
+    if way == "merged" and not (out / "merged").is_dir():
         command_line(["export", str(out / "1-label"), "--merge", "--out", str(out / "merged")])
     return base, out / "1-label" / "adapter", out / "merged"
 
@@ -112,7 +119,7 @@ def main() -> None:
     """Print a row of the table for each family, in the way asked for."""
     parser = argparse.ArgumentParser(description="vLLM beside transformers on a tiny model of a family.")
     parser.add_argument("--family", choices=FOLDER, nargs="+", required=True)
-    parser.add_argument("--way", choices=("adapter", "merged", *QUANTIZED), required=True)
+    parser.add_argument("--way", choices=("adapter", "tower", "merged", *QUANTIZED), required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     for family in arguments.family:
@@ -120,9 +127,9 @@ def main() -> None:
         if arguments.way in QUANTIZED:
             print(f"| {family} | {arguments.way} | {quantized(family, out, arguments.way)} |", flush=True)
             continue
-        base, adapter, merged = trained(family, out)
+        base, adapter, merged = trained(family, out, arguments.way)
         try:
-            verdict = compare(base, adapter) if arguments.way == "adapter" else compare(merged, None)
+            verdict = compare(merged, None) if arguments.way == "merged" else compare(base, adapter)
         except UserError as error:
             verdict = str(error)
         print(f"| {family} | {arguments.way} | {verdict} |", flush=True)

@@ -39,7 +39,8 @@ from emocaliber.data.parquet import read_samples  # noqa: E402
 from emocaliber.generation.respond import respond  # noqa: E402
 from emocaliber.generation.transformers_engine import TransformersEngine  # noqa: E402
 from emocaliber.runs.estimate import GIB, estimate  # noqa: E402
-from emocaliber.runs.export import export, finished_stage  # noqa: E402
+from emocaliber.runs.export import export  # noqa: E402
+from emocaliber.runs.finished import finished_stage  # noqa: E402
 from emocaliber.runs.recipes import read_recipe  # noqa: E402
 from emocaliber.runs.train import train  # noqa: E402
 from emocaliber.stages.answer_paths import AnswerPaths  # noqa: E402

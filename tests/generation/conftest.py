@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from emocaliber.core.images import load_image
 from emocaliber.core.predictions import Prediction, Source
@@ -66,7 +66,7 @@ def pictures() -> list[Image.Image]:
 def save_adapter(model_dir: Path, directory: Path, target: str, scale: float) -> Path:
     """A LoRA adapter on the modules that the pattern names; its B matrices are noise of this scale."""
     torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(model_dir)
+    model = AutoModelForImageTextToText.from_pretrained(model_dir)
     adapted = get_peft_model(model, LoraConfig(r=4, target_modules=target, task_type="CAUSAL_LM"))
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
@@ -90,7 +90,9 @@ def dead_adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def vision_adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_adapter(random_model, tmp_path_factory.mktemp("vision"), r".*visual.*\.qkv", 0.1)
+    """On the tower's attention and gated layers, and on the projector: not on the language model."""
+    target = r".*visual.*\.(qkv|gate_proj|down_proj|mlp\.[02])"
+    return save_adapter(random_model, tmp_path_factory.mktemp("vision"), target, 0.5)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,12 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from emocaliber.core.errors import UserError
 from emocaliber.generation.adapters import (
     PROBED,
+    beyond_language_model,
     check_alive,
     probes,
     projector_weights,
-    refuse_unserved,
+    refuse_beyond_language_model,
+    refuse_learned_projector,
     vision_weights,
 )
 from emocaliber.generation.transformers_engine import TransformersEngine
@@ -44,14 +46,19 @@ def test_merged_and_unmerged_adapters_answer_alike(random_model: Path, live_adap
     assert np.allclose(scores[0], scores[1], atol=1e-3)
 
 
-def test_vision_weights_are_named_and_refused(live_adapter: Path, vision_adapter: Path, tmp_path: Path) -> None:
-    assert vision_weights(live_adapter) == []
-    assert all("visual" in name for name in vision_weights(vision_adapter))
-    refuse_unserved(live_adapter, "vLLM")
-    with pytest.raises(UserError, match="merge"):
-        refuse_unserved(vision_adapter, "vLLM")
+def test_weights_on_tower_and_projector_are_named(live_adapter: Path, vision_adapter: Path, tmp_path: Path) -> None:
+    assert vision_weights(live_adapter) == beyond_language_model(live_adapter) == []
+    assert all("visual" in name for name in beyond_language_model(vision_adapter))
+    assert any("visual.merger" in name for name in beyond_language_model(vision_adapter))
     with pytest.raises(UserError, match=r"no adapter_config\.json"):
         vision_weights(tmp_path)
+
+
+def test_lora_on_the_tower_is_refused_where_vllms_class_of_the_model_takes_none(vision_adapter: Path) -> None:
+    serving = type("Serving", (), {"supports_tower_connector_lora": True})
+    refuse_beyond_language_model(vision_adapter, serving)
+    with pytest.raises(UserError, match=rf"vLLM's NotServing applies no adapter; .*export {vision_adapter.parent} --m"):
+        refuse_beyond_language_model(vision_adapter, type("NotServing", (), {}))
 
 
 @pytest.fixture
@@ -90,13 +97,15 @@ def test_a_projector_that_learned_nothing_is_dead(
         TransformersEngine(random_model, adapter=projector_adapter(0.0))
 
 
-def test_a_projector_in_an_adapter_is_refused_with_the_command_that_merges_it(
-    projector_adapter: Callable[[float], Path],
+def test_a_projector_that_learned_is_refused_for_vllm_with_the_command_that_merges_it(
+    projector_adapter: Callable[[float], Path], vision_adapter: Path
 ) -> None:
     adapter = projector_adapter(0.1)
     assert projector_weights(adapter)
+    assert beyond_language_model(adapter) == []
     with pytest.raises(UserError, match=rf"`emocaliber export {adapter.parent} --merge --out DIR`"):
-        refuse_unserved(adapter, "vLLM")
+        refuse_learned_projector(adapter)
+    refuse_learned_projector(vision_adapter)
 
 
 def test_the_transformers_engine_serves_a_vision_adapter(random_model: Path, vision_adapter: Path) -> None:

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.generation.asking_again import FollowUpEngine, in_two_steps
 from emocaliber.generation.engine import Request, StreamingEngine
 from emocaliber.generation.transformers_engine import TransformersEngine
-from tests.generation.conftest import VLLM_ON_CPU, rows_in_memory
+from tests.generation.conftest import VLLM_ON_CPU, rows_in_memory, save_adapter
 from tests.generation.test_harness import png
 from tests.generation.test_listening import check_stop, check_stream
+from tests.stages.families import save_family
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]
 LABELS = ("happy", "sad", "very angry", "awe", "awestruck")
@@ -77,3 +79,38 @@ def test_calls_of_several_threads_share_the_batches(engine: StreamingEngine, pic
     for answers, call in zip(together, calls, strict=True):
         assert [answer.sample_id for answer in answers] == [request.sample_id for request in call]
         assert [answer.text for answer in answers] == [answer.text for answer in engine.generate(call)]
+
+
+def test_an_adapter_on_vision_tower_and_projector_alone_is_served_as_by_transformers(
+    engine: StreamingEngine, random_model: Path, vision_adapter: Path, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    """And one of whose modules vLLM applies a part only is an error that names the first that it drops."""
+    from vllm.lora.request import LoRARequest
+
+    from emocaliber.generation.vllm_engine import VllmEngine
+
+    served = VllmEngine(random_model, adapter=vision_adapter, dtype="float32", max_model_len=512)
+    plain = TransformersEngine(random_model, adapter=vision_adapter)
+    requests = [
+        Request(str(n), picture, load_template("label").render(LABELS)) for n, picture in enumerate(pictures * 2)
+    ]
+    bare, adapted, expected = (
+        each.score_continuations(requests, "<answer>", LABELS, "</answer>") for each in (engine, served, plain)
+    )
+    assert np.abs(bare - expected).max() > 0.01
+    assert np.allclose(adapted, expected, atol=1e-3)
+    partly = save_adapter(random_model, tmp_path / "partly", r".*visual\.(patch_embed\.proj|.*\.qkv)", 0.1)
+    served._llm.llm_engine.add_lora(LoRARequest("partly", 2, str(partly)))
+    with pytest.raises(
+        UserError, match=r"no adapter to 1 of its modules, the first is visual\.patch_embed\.proj; merge"
+    ):
+        served._check_complete(partly)
+
+
+def test_an_adapter_on_a_tower_that_vllm_serves_none_on_is_refused_before_the_engine_starts(tmp_path: Path) -> None:
+    from emocaliber.generation.vllm_engine import VllmEngine
+
+    model = save_family("internvl", tmp_path / "model")
+    adapter = save_adapter(model, tmp_path / "adapter", r".*vision_tower.*\.q_proj", 0.1)
+    with pytest.raises(UserError, match=r"vLLM's InternS1ForConditionalGeneration applies no adapter; merge it"):
+        VllmEngine(model, adapter=adapter)

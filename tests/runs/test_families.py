@@ -25,7 +25,8 @@ from emocaliber.data.embedded import FILES
 from emocaliber.data.parquet import read_samples
 from emocaliber.generation.adapters import vision_weights
 from emocaliber.models.location import embedded_base
-from emocaliber.runs.export import export, finished_stage
+from emocaliber.runs.export import export
+from emocaliber.runs.finished import finished_stage
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.calibrate.reinforcement import calibrate_by_grpo
 from emocaliber.stages.examples import TrainingExample
