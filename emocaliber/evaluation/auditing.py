@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_table import PredictionTable
+from emocaliber.evaluation.confidence_families import confidence_family
 from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray, unit_interval
-from emocaliber.evaluation.families import confidence_family
 from emocaliber.evaluation.grouping import Grouping, group_rows
 from emocaliber.evaluation.intervals import estimates, measured
 from emocaliber.evaluation.max_t import Tested, max_t

@@ -11,31 +11,18 @@ resamples the counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from emocaliber.core.prediction_table import PredictionTable
-from emocaliber.evaluation import (
-    calibration,
-    classification,
-    disagreement,
-    discrimination,
-    distributional,
-    prediction_sets,
-    proper_scores,
-    selective,
-    smooth,
-    trusted,
-)
-from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, ratio
-from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, MetricFamily, Statistic, Values, cells, without_gaps
+from emocaliber.evaluation import classification, disagreement, discrimination, distributional, prediction_sets
+from emocaliber.evaluation.confidence_families import confidence_family, second_panel_family
+from emocaliber.evaluation.counts import FloatArray, IntArray
+from emocaliber.evaluation.resampling import MetricFamily
 from emocaliber.evaluation.scorecard import Settings
 from emocaliber.evaluation.suite import Suite, label_codes
-
-ANSWERED_ONLY = "ece_equal_mass"
-"""No headline value: the bins' edges move when a row becomes invalid, so leaving out a confidence could improve it."""
 
 
 def metric_families(
@@ -52,61 +39,28 @@ def metric_families(
 
     `thresholds` are those of the trusted metrics, by rule. `headline_only` leaves out the answered and trusted values.
     """
-    usable, right = table.usable()[rows], table.label_right()[rows]
-    votes, distributions = table.votes, table.distributions
-    voted = np.zeros(rows.size, bool) if votes is None else votes[rows].sum(-1) > 0
-    confidence = table.confidence[rows]
-    agreement = None
-    if votes is not None and voted.all():
-        agreement = distributional.agreement(votes[rows], table.predicted[rows])
+    usable, confidence, weight = table.usable()[rows], table.confidence[rows], table.weights(rows)
     truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
-    second = _second_panel_family(table, rows, settings)
+    second = second_panel_family(table, rows, settings)
+    panel = {"second panel": second} if second else {}
     if truth.max() < 0:  # the human row: only the second panel says what is right
-        return {"second panel": second} if second else {}
-    families = {
-        "confidence": confidence_family(
-            rows,
-            confidence,
-            right,
-            usable,
-            agreement,
-            thresholds=thresholds,
-            settings=settings,
-            brief=headline_only,
-            weight=table.weights(rows),
-        )
-    }
-    if second is not None:
-        families["second panel"] = second
+        return panel
+    every_vote, agreement = _votes_of_all(table, rows), None
+    if every_vote is not None:
+        agreement = distributional.agreement(every_vote, table.predicted[rows])
+    stated = confidence_family(
+        rows, confidence, table.label_right()[rows], usable, agreement,
+        thresholds=thresholds, settings=settings, brief=headline_only, weight=weight,
+    )  # fmt: skip
+    families = {"confidence": stated} | panel
     if truth.min() < truth.max():
         known = len({label for name in tasks for label in suite.tasks[name].labels})
         label = classification.label_family(rows, truth, predicted, usable, len(table.labels), known)
-        families["label"] = replace(label, weight=table.weights(rows))
-    if votes is not None and distributions is not None and np.isfinite(distributions[rows[voted]]).any():
-        inside, columns = rows[voted], label_codes(table, suite, tasks)
-        shares, answered = distributions[inside][:, columns], usable[voted]
-        labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
-        labels = labels[table.task.codes[inside]]
-        families["distribution"] = distributional.distribution_family(
-            inside,
-            votes[inside][:, columns],
-            shares,
-            answered,
-            labels,
-            clip=settings.log_clip,
-        )
-        families["disagreement"] = disagreement.disagreement_family(
-            inside, votes[inside][:, columns], shares, answered, labels
-        )
+        families["label"] = replace(label, weight=weight)
+    families |= _distribution_families(table, rows, tasks, suite, settings)
     if table.sets is not None and table.promises is not None and np.isfinite(table.sets[rows]).any():
-        labels = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
         families["sets"] = prediction_sets.set_family(
-            rows,
-            table.sets[rows],
-            truth,
-            votes[rows] if votes is not None and voted.all() else None,
-            table.promises[rows],
-            labels[table.task.codes[rows]],
+            rows, table.sets[rows], truth, every_vote, table.promises[rows], _label_counts(table, rows, suite)
         )
     if table.reasons is not None and (table.reasons[rows] >= 0).any():
         families["reasons"] = prediction_sets.reason_family(rows, table.reasons[rows].astype(np.int64))
@@ -118,185 +72,34 @@ def metric_families(
     return families
 
 
-def confidence_values(counts: Counts, settings: Settings) -> Values:
-    """Every metric of confidences, by its key in metric_names."""
-    parts = proper_scores.corp(counts)
-    return _sums_of_gaps(counts, settings) | {
-        "miscalibration": parts.miscalibration,
-        "accuracy": classification.accuracy(counts),
-        "label_accuracy": classification.label_accuracy(counts),
-        "mean_confidence": classification.mean_confidence(counts),
-        "overconfidence": classification.overconfidence(counts),
-        "brier": proper_scores.brier_score(counts),
-        "log_score": proper_scores.log_score(counts, clip=settings.log_clip),
-        "discrimination": parts.discrimination,
-        "uncertainty": parts.uncertainty,
-        "brier_skill": proper_scores.brier_skill(counts),
-        "auroc": discrimination.auroc(counts),
-        "average_precision": discrimination.average_precision(counts),
-        "aurc": selective.aurc(counts),
-        "excess_aurc": selective.excess_aurc(counts),
-        "augrc": selective.augrc(counts),
-        "prr": selective.prr(counts),
-        "coverage_at_risk": selective.coverage_at_risk(counts, settings.risk),
-        "risk_at_coverage": selective.risk_at_coverage(counts, settings.coverage),
-    }
-
-
-def _sums_of_gaps(counts: Counts, settings: Settings) -> Values:
-    """Those of `confidence_values` that chance alone makes positive, CORP's aside."""
-    bins, edges = settings.bins, settings.edges
-    return {
-        "ece": calibration.ece(counts, bins=bins, edges=edges),
-        "ece_equal_mass": calibration.ece(counts, bins=bins, binning="equal mass"),
-        "ece_distinct": calibration.ece(counts, binning="distinct"),
-        "mce": calibration.ece(counts, bins=bins, edges=edges, norm="max"),
-        "ece_l2_debiased": calibration.debiased_l2(counts, bins=bins, edges=edges),
-        "smooth_ece": smooth.smooth_ece(counts),
-    }
-
-
-def _agreement_values(rows: Cells, counts: FloatArray, settings: Settings) -> Values:
-    """Agreement of the annotators with the label, and the confidence against it."""
-    shares = rows.agreements(counts)
-    return {
-        "agreement": ratio(rows.agreement_sum(counts), shares.n),
-        "agreement_brier": proper_scores.brier_score(shares),
-        "agreement_ece": calibration.ece(shares, bins=settings.bins, edges=settings.edges),
-    }
-
-
-def _trusted_values(counts: Counts, thresholds: Mapping[str, float]) -> Values:
-    """Trusted metrics at each rule's threshold, as "<rule>.<metric>"."""
-    everything = trusted.trust_all_f1(classification.label_accuracy(counts))
-    values: Values = {}
-    for rule, threshold in thresholds.items():
-        at = trusted.trusted_at(counts, threshold)
-        named = {"coverage": at.coverage, "precision": at.precision, "recall": at.recall, "accuracy": at.accuracy}
-        named |= {"f1": at.f1, "trust_all_f1": everything, "lift": at.f1 - everything}
-        values |= {f"{rule}.{name}": value for name, value in named.items()}
-    return values
-
-
-def confidence_family(
-    rows: IntArray,
-    confidence: FloatArray,
-    right: BoolArray,
-    usable: BoolArray,
-    agreement: FloatArray | None,
-    *,
-    thresholds: Mapping[str, float],
-    settings: Settings,
-    brief: bool,
-    weight: IntArray | None,
-) -> MetricFamily:
-    """The metrics of confidences (arrays as in `resampling.cells`)."""
-
-    def measured(grouped: Cells, counts: FloatArray) -> Values:
-        values = confidence_values(grouped.correctness(counts), settings)
-        return values if agreement is None else values | _agreement_values(grouped, counts, settings)
-
-    def statistic_of(grouped: Cells) -> Statistic:
-        def statistic(counts: FloatArray) -> Values:
-            headline = measured(grouped, counts)
-            values = _prefixed("headline", {key: value for key, value in headline.items() if key != ANSWERED_ONLY})
-            if brief:
-                return values
-            answered = measured(grouped, grouped.answered(counts)) if grouped.invalid else headline
-            trust = _trusted_values(grouped.correctness(counts), thresholds)
-            return values | _prefixed("answered", answered) | _prefixed("trusted", trust)
-
-        return statistic
-
-    def errors(correctness: Counts, shares: Counts) -> Values:
-        values = _sums_of_gaps(correctness, settings)
-        if agreement is not None:
-            values["agreement_ece"] = calibration.ece(shares, bins=settings.bins, edges=settings.edges)
-        return values
-
-    return _of_cells(rows, confidence, right, usable, agreement, statistic_of, errors, weight)
-
-
-def _second_panel_family(table: PredictionTable, rows: IntArray, settings: Settings) -> MetricFamily | None:
-    """The answers held against a second panel, where that has a favourite; None where it has none in any row."""
-    if table.second_votes is None:
+def _votes_of_all(table: PredictionTable, rows: IntArray) -> FloatArray | None:
+    """The votes [rows, labels] where every row has some, else None."""
+    if table.votes is None or not (table.votes[rows].sum(-1) > 0).all():
         return None
-    votes = table.second_votes[rows]
-    chosen = distributional.favourite(votes)
-    judged = chosen >= 0
-    if not judged.any():
-        return None
-    inside, predicted = rows[judged], table.predicted[rows[judged]]
-    agreement = distributional.agreement(votes[judged], predicted)
-
-    def statistic_of(grouped: Cells) -> Statistic:
-        def measured(counts: FloatArray) -> Values:
-            right = grouped.correctness(counts)
-            return {
-                "second_panel_accuracy": classification.accuracy(right),
-                "second_panel_brier": proper_scores.brier_score(right),
-                "second_panel_ece": calibration.ece(right, bins=settings.bins, edges=settings.edges),
-            } | {f"second_panel_{name}": v for name, v in _agreement_values(grouped, counts, settings).items()}
-
-        def statistic(counts: FloatArray) -> Values:
-            answered = measured(grouped.answered(counts))
-            return _prefixed("headline", measured(counts)) | _prefixed("answered", answered)
-
-        return statistic
-
-    def errors(correctness: Counts, shares: Counts) -> Values:
-        bins, edges = settings.bins, settings.edges
-        return {
-            "second_panel_ece": calibration.ece(correctness, bins=bins, edges=edges),
-            "second_panel_agreement_ece": calibration.ece(shares, bins=bins, edges=edges),
-        }
-
-    right, usable = predicted == chosen[judged], table.usable()[inside]
-    return _of_cells(inside, table.confidence[inside], right, usable, agreement, statistic_of, errors)
+    return np.asarray(table.votes[rows])
 
 
-def _of_cells(
-    rows: IntArray,
-    confidence: FloatArray,
-    right: BoolArray,
-    usable: BoolArray,
-    agreement: FloatArray | None,
-    statistic_of: Callable[[Cells], Statistic],
-    errors: Callable[[Counts, Counts], Values],
-    weight: IntArray | None = None,
-) -> MetricFamily:
-    """The family of a statistic of cells, whose calibration `errors` are functions of the counts of right answers and
-    of those of agreement; replicates are of rounded confidences where there are many."""
-
-    def chance_of(grouped: Cells) -> Statistic:
-        right, shares = grouped.correctness(grouped.sample()), grouped.agreements(grouped.sample())
-
-        def measured(counts: FloatArray) -> Values:
-            return errors(
-                without_gaps(grouped.correctness(counts), right), without_gaps(grouped.agreements(counts), shares)
-            )
-
-        def statistic(counts: FloatArray) -> Values:
-            headline = measured(counts)
-            answered = measured(grouped.answered(counts)) if grouped.invalid else headline
-            return _prefixed("headline", headline) | _prefixed("answered", answered)
-
-        return statistic
-
-    exact = cells(confidence, right, usable, agreement, weight=weight)
-    if exact.values.size <= MAX_LEVELS:
-        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact), chance=chance_of(exact), weight=weight)
-    rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS, weight=weight)
-    return MetricFamily(
-        rows,
-        rounded.codes,
-        rounded.size,
-        statistic_of(rounded),
-        exact=statistic_of(exact)(exact.sample()[None, :]),
-        chance=chance_of(rounded),
-        weight=weight,
-    )
+def _distribution_families(
+    table: PredictionTable, rows: IntArray, tasks: Sequence[str], suite: Suite, settings: Settings
+) -> dict[str, MetricFamily]:
+    """Predicted distributions against annotators', of the rows that have votes."""
+    if table.votes is None or table.distributions is None:
+        return {}
+    inside = rows[table.votes[rows].sum(-1) > 0]
+    if not np.isfinite(table.distributions[inside]).any():
+        return {}
+    columns, answered = label_codes(table, suite, tasks), table.usable()[inside]
+    votes, shares = table.votes[inside][:, columns], table.distributions[inside][:, columns]
+    labels = _label_counts(table, inside, suite)
+    return {
+        "distribution": distributional.distribution_family(
+            inside, votes, shares, answered, labels, clip=settings.log_clip
+        ),
+        "disagreement": disagreement.disagreement_family(inside, votes, shares, answered, labels),
+    }
 
 
-def _prefixed(prefix: str, values: Values) -> Values:
-    return {f"{prefix}.{name}": value for name, value in values.items()}
+def _label_counts(table: PredictionTable, rows: IntArray, suite: Suite) -> FloatArray:
+    """How many labels the task of each row has [rows]."""
+    counts = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
+    return np.asarray(counts[table.task.codes[rows]])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emocaliber.evaluation.compute import DEFAULTS
+from emocaliber.evaluation.confidence_families import ANSWERED_ONLY, confidence_values
 from emocaliber.evaluation.counts import Counts, count_rows
-from emocaliber.evaluation.families import ANSWERED_ONLY, confidence_values
 from emocaliber.evaluation.metric_names import METRICS
 from tests.evaluation.rows import ROWS, of
 

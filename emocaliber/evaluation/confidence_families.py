@@ -1,0 +1,212 @@
+"""The metrics of confidences, as statistics of cells: against right and wrong, annotators' shares, a second panel.
+
+family = confidence_family(rows, confidence, right, usable, None, thresholds={}, settings=DEFAULTS, brief=True,
+                           weight=None)
+family.statistic(counts)["headline.ece"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from emocaliber.core.prediction_table import PredictionTable
+from emocaliber.evaluation import (
+    calibration,
+    classification,
+    discrimination,
+    distributional,
+    proper_scores,
+    selective,
+    smooth,
+    trusted,
+)
+from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, ratio
+from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, MetricFamily, Statistic, Values, cells, without_gaps
+from emocaliber.evaluation.scorecard import Settings
+
+ANSWERED_ONLY = "ece_equal_mass"
+"""No headline value: the bins' edges move when a row becomes invalid, so leaving out a confidence could improve it."""
+
+
+def confidence_values(counts: Counts, settings: Settings) -> Values:
+    """Every metric of confidences, by its key in metric_names."""
+    parts = proper_scores.corp(counts)
+    return _sums_of_gaps(counts, settings) | {
+        "miscalibration": parts.miscalibration,
+        "accuracy": classification.accuracy(counts),
+        "label_accuracy": classification.label_accuracy(counts),
+        "mean_confidence": classification.mean_confidence(counts),
+        "overconfidence": classification.overconfidence(counts),
+        "brier": proper_scores.brier_score(counts),
+        "log_score": proper_scores.log_score(counts, clip=settings.log_clip),
+        "discrimination": parts.discrimination,
+        "uncertainty": parts.uncertainty,
+        "brier_skill": proper_scores.brier_skill(counts),
+        "auroc": discrimination.auroc(counts),
+        "average_precision": discrimination.average_precision(counts),
+        "aurc": selective.aurc(counts),
+        "excess_aurc": selective.excess_aurc(counts),
+        "augrc": selective.augrc(counts),
+        "prr": selective.prr(counts),
+        "coverage_at_risk": selective.coverage_at_risk(counts, settings.risk),
+        "risk_at_coverage": selective.risk_at_coverage(counts, settings.coverage),
+    }
+
+
+def _sums_of_gaps(counts: Counts, settings: Settings) -> Values:
+    """Those of `confidence_values` that chance alone makes positive, CORP's aside."""
+    bins, edges = settings.bins, settings.edges
+    return {
+        "ece": calibration.ece(counts, bins=bins, edges=edges),
+        "ece_equal_mass": calibration.ece(counts, bins=bins, binning="equal mass"),
+        "ece_distinct": calibration.ece(counts, binning="distinct"),
+        "mce": calibration.ece(counts, bins=bins, edges=edges, norm="max"),
+        "ece_l2_debiased": calibration.debiased_l2(counts, bins=bins, edges=edges),
+        "smooth_ece": smooth.smooth_ece(counts),
+    }
+
+
+def _agreement_values(rows: Cells, counts: FloatArray, settings: Settings) -> Values:
+    """Agreement of the annotators with the label, and the confidence against it."""
+    shares = rows.agreements(counts)
+    return {
+        "agreement": ratio(rows.agreement_sum(counts), shares.n),
+        "agreement_brier": proper_scores.brier_score(shares),
+        "agreement_ece": calibration.ece(shares, bins=settings.bins, edges=settings.edges),
+    }
+
+
+def _trusted_values(counts: Counts, thresholds: Mapping[str, float]) -> Values:
+    """Trusted metrics at each rule's threshold, as "<rule>.<metric>"."""
+    everything = trusted.trust_all_f1(classification.label_accuracy(counts))
+    values: Values = {}
+    for rule, threshold in thresholds.items():
+        at = trusted.trusted_at(counts, threshold)
+        named = {"coverage": at.coverage, "precision": at.precision, "recall": at.recall, "accuracy": at.accuracy}
+        named |= {"f1": at.f1, "trust_all_f1": everything, "lift": at.f1 - everything}
+        values |= {f"{rule}.{name}": value for name, value in named.items()}
+    return values
+
+
+def confidence_family(
+    rows: IntArray,
+    confidence: FloatArray,
+    right: BoolArray,
+    usable: BoolArray,
+    agreement: FloatArray | None,
+    *,
+    thresholds: Mapping[str, float],
+    settings: Settings,
+    brief: bool,
+    weight: IntArray | None,
+) -> MetricFamily:
+    """The metrics of confidences (arrays as in `resampling.cells`)."""
+
+    def measured(grouped: Cells, counts: FloatArray) -> Values:
+        values = confidence_values(grouped.correctness(counts), settings)
+        return values if agreement is None else values | _agreement_values(grouped, counts, settings)
+
+    def statistic_of(grouped: Cells) -> Statistic:
+        def statistic(counts: FloatArray) -> Values:
+            headline = measured(grouped, counts)
+            values = _prefixed("headline", {key: value for key, value in headline.items() if key != ANSWERED_ONLY})
+            if brief:
+                return values
+            answered = measured(grouped, grouped.answered(counts)) if grouped.invalid else headline
+            trust = _trusted_values(grouped.correctness(counts), thresholds)
+            return values | _prefixed("answered", answered) | _prefixed("trusted", trust)
+
+        return statistic
+
+    def errors(correctness: Counts, shares: Counts) -> Values:
+        values = _sums_of_gaps(correctness, settings)
+        if agreement is not None:
+            values["agreement_ece"] = calibration.ece(shares, bins=settings.bins, edges=settings.edges)
+        return values
+
+    return _of_cells(rows, confidence, right, usable, agreement, statistic_of, errors, weight)
+
+
+def second_panel_family(table: PredictionTable, rows: IntArray, settings: Settings) -> MetricFamily | None:
+    """The answers held against a second panel, where that has a favourite; None where it has none in any row."""
+    if table.second_votes is None:
+        return None
+    votes = table.second_votes[rows]
+    chosen = distributional.favourite(votes)
+    judged = chosen >= 0
+    if not judged.any():
+        return None
+    inside, predicted = rows[judged], table.predicted[rows[judged]]
+    agreement = distributional.agreement(votes[judged], predicted)
+
+    def statistic_of(grouped: Cells) -> Statistic:
+        def measured(counts: FloatArray) -> Values:
+            right = grouped.correctness(counts)
+            return {
+                "second_panel_accuracy": classification.accuracy(right),
+                "second_panel_brier": proper_scores.brier_score(right),
+                "second_panel_ece": calibration.ece(right, bins=settings.bins, edges=settings.edges),
+            } | {f"second_panel_{name}": v for name, v in _agreement_values(grouped, counts, settings).items()}
+
+        def statistic(counts: FloatArray) -> Values:
+            answered = measured(grouped.answered(counts))
+            return _prefixed("headline", measured(counts)) | _prefixed("answered", answered)
+
+        return statistic
+
+    def errors(correctness: Counts, shares: Counts) -> Values:
+        bins, edges = settings.bins, settings.edges
+        return {
+            "second_panel_ece": calibration.ece(correctness, bins=bins, edges=edges),
+            "second_panel_agreement_ece": calibration.ece(shares, bins=bins, edges=edges),
+        }
+
+    right, usable = predicted == chosen[judged], table.usable()[inside]
+    return _of_cells(inside, table.confidence[inside], right, usable, agreement, statistic_of, errors)
+
+
+def _of_cells(
+    rows: IntArray,
+    confidence: FloatArray,
+    right: BoolArray,
+    usable: BoolArray,
+    agreement: FloatArray | None,
+    statistic_of: Callable[[Cells], Statistic],
+    errors: Callable[[Counts, Counts], Values],
+    weight: IntArray | None = None,
+) -> MetricFamily:
+    """The family of a statistic of cells, whose calibration `errors` are functions of the counts of right answers and
+    of those of agreement; replicates are of rounded confidences where there are many."""
+
+    def chance_of(grouped: Cells) -> Statistic:
+        right, shares = grouped.correctness(grouped.sample()), grouped.agreements(grouped.sample())
+
+        def measured(counts: FloatArray) -> Values:
+            return errors(
+                without_gaps(grouped.correctness(counts), right), without_gaps(grouped.agreements(counts), shares)
+            )
+
+        def statistic(counts: FloatArray) -> Values:
+            headline = measured(counts)
+            answered = measured(grouped.answered(counts)) if grouped.invalid else headline
+            return _prefixed("headline", headline) | _prefixed("answered", answered)
+
+        return statistic
+
+    exact = cells(confidence, right, usable, agreement, weight=weight)
+    if exact.values.size <= MAX_LEVELS:
+        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact), chance=chance_of(exact), weight=weight)
+    rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS, weight=weight)
+    return MetricFamily(
+        rows,
+        rounded.codes,
+        rounded.size,
+        statistic_of(rounded),
+        exact=statistic_of(exact)(exact.sample()[None, :]),
+        chance=chance_of(rounded),
+        weight=weight,
+    )
+
+
+def _prefixed(prefix: str, values: Values) -> Values:
+    return {f"{prefix}.{name}": value for name, value in values.items()}
