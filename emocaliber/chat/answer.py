@@ -22,7 +22,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Response
 from emocaliber.generation.readouts import normalised, rows_of
 from emocaliber.generation.respond import chosen_fields
-from emocaliber.reading import read_response
+from emocaliber.reading import STEPS, read_response, reasoning_of, reasoning_steps
 
 STATED, PROBABILITY = "as the model states it", "by the model's own label probabilities, which are not calibrated"
 
@@ -40,21 +40,14 @@ UNREADABLE = {
 }
 NEVER_MEASURED = "How often answers like this are right has never been measured."
 
-REASONING_STEPS = {
-    "element": "What stands out",
-    "human": "People",
-    "context": "Surroundings",
-    "interaction": "How these interact",
-    "analysis": "What follows",
-}
+_TITLES = ("What stands out", "People", "Surroundings", "How these interact", "What follows")
+REASONING_STEPS = dict(zip(STEPS, _TITLES, strict=True))
 """EmoCaliber's five steps, and their titles here."""
 REASONING = "Reasoning"
 FIELDS = {"answer": "Emotion", "confidence": "Stated confidence", "distribution": "Shares"}
 
-_STEP_TAG = re.compile(rf"<(/?)({'|'.join(REASONING_STEPS)})>", re.IGNORECASE | re.ASCII)
 _ANY_TAG = re.compile(rf"<(/?)(think|{'|'.join(REASONING_STEPS | FIELDS)})>", re.IGNORECASE | re.ASCII)
 _UNFINISHED_TAG = re.compile(r"</?[A-Za-z]{0,12}\Z")
-_THINK_TAG = re.compile(r"<(/?)think>", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -153,7 +146,7 @@ def read_answer(
         reading.state,
         dict(sorted(shares.items(), key=lambda item: -item[1])),
         source if shares else "",
-        reasoning_steps(response.text),
+        titled_steps(response.text),
         response.text,
         response.error,
         threshold,
@@ -244,31 +237,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}\u00a0%"
 
 
-def reasoning_steps(text: str) -> dict[str, str]:
+def titled_steps(text: str) -> dict[str, str]:
     """Title and text of each step of the reasoning, in order; all of it under REASONING where it has no steps.
 
-    Empty where the answer has no reasoning. One forward scan, linear in the text.
+    Empty where the answer has no reasoning.
     """
-    inside = _between_think_tags(text)
-    steps: dict[str, str] = {}
-    opened: dict[str, int] = {}
-    for tag in _STEP_TAG.finditer(inside):
-        name = tag[2].lower()
-        if not tag[1]:
-            opened[name] = tag.end()
-        elif name in opened:
-            steps[REASONING_STEPS[name]] = inside[opened.pop(name) : tag.start()].strip()
-    return steps or ({REASONING: inside.strip()} if inside.strip() else {})
-
-
-def _between_think_tags(text: str) -> str:
-    """From the first opening tag to the last closing one; to the end where the reasoning never ends."""
-    tags = list(_THINK_TAG.finditer(text))
-    start = next((tag.end() for tag in tags if not tag[1]), None)
-    if start is None:
-        return ""
-    end = next((tag.start() for tag in reversed(tags) if tag[1]), len(text))
-    return text[start : max(start, end)]
+    reasoning = reasoning_of(text)
+    steps = {REASONING_STEPS[name]: words for name, words in reasoning_steps(reasoning).items()}
+    return steps or ({REASONING: reasoning} if reasoning else {})
 
 
 def readable(text: str) -> str:

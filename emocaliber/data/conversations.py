@@ -8,8 +8,8 @@
     alpaca       {"instruction": "<image>...", "input": "", "output": "awe", "images": ["a.png"]}; query and response,
                  or question and answer, in their place
 
-The rationale of VEC-CoT stays in its file: label and candidates are read. Several tasks about one picture are one
-cluster, the picture, since they are not independent.
+The reasoning before the answer, in <think> or the like, is the sample's rationale. The confidences of VEC-CoT's stage 2
+stay in their file. Several tasks about one picture are one cluster, the picture, since they are not independent.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from emocaliber.data.csv_files import Record
+from emocaliber.data.labels import fold
 from emocaliber.data.records import read_record
-from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem
+from emocaliber.data.rows import RATIONALE, Defaults, Entry, Note, Place, Problem
 from emocaliber.data.tables import gather_labels, records
-from emocaliber.reading import read_response
+from emocaliber.reading import answer_text, read_response, reasoning_of
 
 TASKS = (
     "FI-2", "WebEmo-2", "FI-8", "EmoSet-8", "WebEmo-7", "WebEmo-25", "Abstract-8", "Artphoto-8", "UnbiasedEmo-6",
 )  # fmt: skip
 MISSPELT = {"UnbaisedEmo-6": "UnbiasedEmo-6", "ArtPhoto-8": "Artphoto-8", "EmoSet-6": "EmoSet-8"}
 """Published spellings of the same tasks: EmObserver's copy, the paper's text, VEC-CoT's figure."""
-STAGES = {"stage1": "train", "stage2": "train", "stage3": "calibrate", "test": "test"}
-"""VEC-CoT's files by what is in their names: what stage 3 was taught with is what we calibrate on."""
+STAGES = {"stage1": "train", "stage2": "verbalize", "stage3": "calibrate", "test": "test"}
+"""VEC-CoT's files by what is in their names: each stage has its own split, and what stage 3 was taught with is what we
+calibrate on."""
 
 PLACEHOLDER = "<image>"
 ANSWERING = ("assistant", "gpt", "model", "bot", "chatgpt", "bing", "bard")
@@ -77,11 +79,19 @@ def read_vecbench(path: Path, defaults: Defaults) -> Iterator[Entry]:
     for file in sorted([*path.glob("*.json"), *path.glob("*.jsonl")]) if path.is_dir() else [path]:
         split = next((split for part, split in STAGES.items() if part in file.stem.casefold()), defaults.split)
         for number, record in enumerate(records(file), start=1):
-            values = record if isinstance(record, Problem) else _vecbench_values(*record)
-            if isinstance(values, Problem) or isinstance(record, Problem):
-                yield values  # type: ignore[misc]
-            else:
-                yield from read_record(record[0], {"split": split} | values, defaults, f"{file.stem}/{number}")
+            if isinstance(record, Problem):
+                yield record
+                continue
+            values = _vecbench_values(*record)
+            if isinstance(values, Problem):
+                yield values
+                continue
+            if (answered := values.pop("answered", None)) is not None:
+                said = (
+                    f"the conversation answers {answered!r}, not {values['ground_truth']!r}: its rationale is left out"
+                )
+                yield Note("rationale of another answer", record[0], said)
+            yield from read_record(record[0], {"split": split} | values, defaults, f"{file.stem}/{number}")
 
 
 def read_conversations(path: Path, defaults: Defaults) -> Iterator[Entry]:
@@ -113,7 +123,8 @@ def _vecbench_values(place: Place, values: Mapping[str, Any]) -> dict[str, Any] 
     for key in ("ground_truth", "candidates"):
         if values.get(key) is None:
             return Problem("key missing", place, key, "the key is missing", "take the line from the published file")
-    content = {key: values[key] for key in ("id", "ground_truth", "candidates") if key in values} | {"task": task}
+    content = {key: values[key] for key in ("id", "ground_truth", "candidates", *RATIONALE) if key in values}
+    content["task"] = task
     if "image_path" in values:
         image = values["image_path"]
     else:
@@ -125,7 +136,19 @@ def _vecbench_values(place: Place, values: Mapping[str, Any]) -> dict[str, Any] 
         if problem := _other_than_one(place, "conversations", images):
             return problem
         image = images[0]
+        content |= _vecbench_rationale(messages, values)
     return content | {"image": image} | ({"cluster": image} if isinstance(image, str) else {})
+
+
+def _vecbench_rationale(messages: list[_Message], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The rationale of the answer; in its place what is `answered`, where that is another label: it would teach to
+    reason towards a wrong one."""
+    answer, truth, candidates = _last_answer(messages), values["ground_truth"], values["candidates"]
+    if answer is None or not (rationale := reasoning_of(answer)):
+        return {}
+    answered = read_response(answer, candidates).label if _declared(candidates) else None
+    other = answered is not None and isinstance(truth, str) and fold(answered) != fold(truth)
+    return {"answered": answered} if other else {RATIONALE[0]: rationale}
 
 
 def _other_than_one(place: Place, key: str, images: list[Any]) -> Problem | None:
@@ -203,6 +226,8 @@ def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Pro
                        "declare the labels, to be read out of it: --labels joy,fear,...")  # fmt: skip
     unused = {"messages", "conversations", "images", "prompt", "completion", "input", *(k for p in ANSWERS for k in p)}
     others = {name: value for name, value in values.items() if name not in unused}
+    if (answer := _last_answer(messages)) is not None and (rationale := reasoning_of(answer)):
+        others.setdefault(RATIONALE[0], rationale)
     return place, others | {"image": image, "label": label}
 
 
@@ -220,12 +245,20 @@ def _image(place: Place, values: Mapping[str, Any], messages: list[_Message]) ->
 
 
 def _answer(messages: list[_Message], solution: object, candidates: Any) -> str | None:
-    """The last answer's label: as the parser reads it where candidates are declared, else the text itself."""
-    answers = [message.text for message in messages if message.role.casefold() in ANSWERING]
-    if not answers and isinstance(solution, str):  # ms-swift's rows for GRPO
-        answers = [solution]
-    if not answers or not answers[-1].strip():
+    """The last answer's label: as the parser reads it where candidates are declared, else the text itself, without
+    reasoning and without the tags around it."""
+    answer = _last_answer(messages)
+    if answer is None and isinstance(solution, str):  # ms-swift's rows for GRPO
+        answer = solution
+    if answer is None or not answer.strip():
         return None
-    declared = isinstance(candidates, list | tuple) and candidates and all(isinstance(c, str) for c in candidates)
-    label = read_response(answers[-1], candidates).label if declared else None
-    return label or answers[-1].strip()
+    label = read_response(answer, candidates).label if _declared(candidates) else None
+    return label or answer_text(answer).strip() or None
+
+
+def _last_answer(messages: list[_Message]) -> str | None:
+    return next((message.text for message in reversed(messages) if message.role.casefold() in ANSWERING), None)
+
+
+def _declared(candidates: Any) -> bool:
+    return isinstance(candidates, list | tuple) and bool(candidates) and all(isinstance(c, str) for c in candidates)

@@ -23,9 +23,11 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.facts import PIXELS, FactStore, facts_of
 from emocaliber.data.sample_table import briefs
 
-SIDES = {"train": "taught", "unlabelled": "taught", "calibrate": "calibrated on", "test": "tested"}
-"""Train and unlabelled rows may share items: neither judges. A split not named here (`known`: drawings that are new of
-items that are not) shares items with others by design, and is compared by picture alone."""
+SIDES = {
+    "train": "taught", "verbalize": "taught", "unlabelled": "taught", "calibrate": "calibrated on", "test": "tested",
+}  # fmt: skip
+"""Rows that are taught may share items, whatever their stage: none judges. A split not named here (`known`: drawings
+that are new of items that are not) shares items with others by design, and is compared by picture alone."""
 RANKS = {"tested": 3, "calibrated on": 2, "taught": 1}
 """Where one row of a pair must go, the one of the higher side stays."""
 PAIRS_NAMED = 5

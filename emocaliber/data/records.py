@@ -7,6 +7,7 @@ The layouts hand over mappings. What a record may hold, first name first; case, 
     label | ground_truth | emotion    may be missing where there are votes, or in the split `unlabelled`
     candidates                        a list; by default the taxonomy's labels, or all that the file names
     votes, raters                     see emocaliber.data.votes
+    rationale | reasoning             the reasoning that leads to the label, with or without the tags around it
     second_votes                      counts of a second panel on the same picture; "unknown" and the like may have some
     id, split | usage, group, task, licence
     cluster | subject | source        where the row names its task, by default the picture: several tasks are one
@@ -24,9 +25,11 @@ import msgspec
 from emocaliber.core.images import ImageError, image_hash, read_image_bytes
 from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
 from emocaliber.data.labels import class_number, fold, is_missing, is_no_label
+from emocaliber.data.rationales import RationaleError, read_rationale
 from emocaliber.data.rows import (
     CLUSTER,
     IMAGE,
+    RATIONALE,
     SPLIT,
     SPLIT_OTHERWISE,
     SPLITS,
@@ -98,6 +101,7 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         ratings=ratings,
         label_rule=rule,
         second_votes=_second_votes(record, candidates),
+        rationale=_rationale(record, label),
     )
     if record.problems:
         yield from record.problems
@@ -212,6 +216,14 @@ def _second_votes(record: _Record, candidates: tuple[str, ...]) -> Votes | None:
             return None
         counts[candidate] = counts.get(candidate, 0) + count
     return counts
+
+
+def _rationale(record: _Record, label: str | None) -> str | None:
+    try:
+        return read_rationale(record.text(*RATIONALE), label)
+    except RationaleError as error:
+        record.problem("rationale malformed", record.first(RATIONALE)[0], error.what, error.fix)
+        return None
 
 
 def _stranger(record: _Record, key: str, written: object, candidates: Sequence[str], kind: str) -> None:

@@ -32,11 +32,13 @@ SPLIT = ("split", "usage", "subset", "partition")
 SPLIT_OTHERWISE = ("set", "phase", "data_split", "dataset_split")
 """Columns that hold the split where none of SPLIT does, and what they say is one."""
 CLUSTER = ("cluster", "subject", "source")
-NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *SPLIT_OTHERWISE, *CLUSTER, "pixels", "candidates",
-                   "votes", "raters", "id",
+RATIONALE = ("rationale", "reasoning")
+NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *SPLIT_OTHERWISE, *CLUSTER, *RATIONALE,
+                   "pixels", "candidates", "votes", "raters", "id",
                    "group", "task", "licence", "label_rule", "ratings", "second_votes"})  # fmt: skip
 SPLITS = {
-    "train": "train", "training": "train", "unlabelled": "unlabelled", "known": "known", "tied": "tied",
+    "train": "train", "training": "train", "verbalize": "verbalize", "unlabelled": "unlabelled",
+    "known": "known", "tied": "tied",
     "val": "calibrate", "valid": "calibrate", "validation": "calibrate", "dev": "calibrate",
     "publictest": "calibrate", "calibrate": "calibrate", "test": "test", "testing": "test", "privatetest": "test",
 }  # fmt: skip

@@ -72,6 +72,15 @@ def labelled_and_rated(samples: Sequence[Sample]) -> tuple[Mask, Mask]:
     return np.array([sample.label is not None for sample in samples], bool), np.array(rated, bool)
 
 
+def first_without_rationale(samples: Sequence[Sample]) -> str | None:
+    """The file, row and id of the first sample that has no rationale; its id where it is of no file. None where all
+    have one."""
+    if isinstance(samples, SampleTable):
+        missing = np.flatnonzero(~samples.reasoned)
+        return samples.place(int(missing[0])) if len(missing) else None
+    return next((sample.id for sample in samples if not sample.rationale), None)
+
+
 def files_of(samples: Iterable[Sample]) -> list[FileImage]:
     """The pictures that lie in files of their own."""
     if isinstance(samples, SampleTable):
@@ -98,6 +107,7 @@ class _Columns:
     split: npt.NDArray[np.int32]
     labelled: Mask
     rated: Mask
+    reasoned: Mask
 
 
 class SampleTable(Sequence[Sample]):
@@ -114,9 +124,13 @@ class SampleTable(Sequence[Sample]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return self.take(np.arange(len(self))[place])
+        return sample_at(*self._part_of(place), self._alike)
+
+    def _part_of(self, place: int) -> tuple[Part, int]:
+        """The part that a row lies in, and its place there."""
         row = self._rows[place]
         number = int(np.searchsorted(self._columns.starts, row, side="right")) - 1
-        return sample_at(self._columns.parts[number], int(row - self._columns.starts[number]), self._alike)
+        return self._columns.parts[number], int(row - self._columns.starts[number])
 
     def __iter__(self) -> Iterator[Sample]:
         for part in self._chosen_parts():
@@ -148,6 +162,16 @@ class SampleTable(Sequence[Sample]):
     def rated(self) -> Mask:
         """Which rows have a vote."""
         return self._columns.rated[self._rows]
+
+    @property
+    def reasoned(self) -> Mask:
+        """Which rows have a rationale."""
+        return self._columns.reasoned[self._rows]
+
+    def place(self, place: int) -> str:
+        """The file and row that the sample at this place was read from, and its id."""
+        part, row = self._part_of(place)
+        return f"{part.path}: row {part.numbers[row]} ({self[place].id})"
 
     @property
     def questions(self) -> list[Question]:
@@ -187,7 +211,7 @@ class SampleTable(Sequence[Sample]):
 
 def _columns(files: Iterable[Path]) -> _Columns:
     parts, questions, splits = list[Part](), _Codes(), _Codes()
-    question, split, labelled, rated = (list[Any]() for _ in range(4))
+    question, split, labelled, rated, reasoned = (list[Any]() for _ in range(5))
     for path in files:
         try:
             for part in parts_in(path, coded=True):
@@ -196,13 +220,14 @@ def _columns(files: Iterable[Path]) -> _Columns:
                 split.append(_by_value(part.table["split"], splits.of))
                 labelled.append(_is_labelled(part))
                 rated.append(_is_rated(part))
+                reasoned.append(_is_reasoned(part))
                 _refuse_strangers(part, question[-1], questions.values)
         except pa.ArrowException as error:
             raise UserError(f"{path}: not a readable Parquet file ({error})") from error
     starts = np.cumsum([0, *(len(part.numbers) for part in parts)])[:-1]
     return _Columns(
         parts, starts, questions.values, _joined(question, np.int32), splits.values, _joined(split, np.int32),
-        _joined(labelled, np.bool_), _joined(rated, np.bool_),
+        _joined(labelled, np.bool_), _joined(rated, np.bool_), _joined(reasoned, np.bool_),
     )  # fmt: skip
 
 
@@ -266,6 +291,14 @@ def _is_rated(part: Part) -> Mask:
         column = part.table["votes"].combine_chunks()
         counts = pc.struct_field(column.flatten(), "count").fill_null(0).to_numpy(zero_copy_only=False)
         mask[pc.list_parent_indices(column).to_numpy()[counts > 0]] = True
+    return mask
+
+
+def _is_reasoned(part: Part) -> Mask:
+    if "rationale" not in part.table.column_names:
+        return np.zeros(len(part.numbers), bool)
+    there = pc.greater(pc.utf8_length(part.table["rationale"].combine_chunks()), 0)
+    mask: Mask = there.fill_null(False).to_numpy(zero_copy_only=False)
     return mask
 
 

@@ -9,5 +9,17 @@ from emocaliber.reading.final import REASONING_TAGS, add_reasoning_tags
 from emocaliber.reading.interpretation import Reading
 from emocaliber.reading.numbers import CONFIDENCE_WORDS
 from emocaliber.reading.reader import read_response
+from emocaliber.reading.reasoning import STEPS, answer_text, bare_reasoning, reasoning_of, reasoning_steps
 
-__all__ = ["CONFIDENCE_WORDS", "REASONING_TAGS", "Reading", "add_reasoning_tags", "read_response"]
+__all__ = [
+    "CONFIDENCE_WORDS",
+    "REASONING_TAGS",
+    "STEPS",
+    "Reading",
+    "add_reasoning_tags",
+    "answer_text",
+    "bare_reasoning",
+    "read_response",
+    "reasoning_of",
+    "reasoning_steps",
+]

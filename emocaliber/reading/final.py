@@ -197,11 +197,11 @@ def _after_reasoning(text: str, *, cut: bool) -> str | None:
     follows in a response that was not cut: such a block explains the answer. A closing tag alone belongs to a block
     that the prompt opened.
     """
-    pattern, ends = _reasoning(tuple(REASONING_TAGS))
+    pattern, ends = tag_pattern(tuple(REASONING_TAGS))
     segments: list[str] = []
     start, inside, stray, draft = 0, "", -1, ""
     for tag in pattern.finditer(text):
-        name = _canonical(tag[0])
+        name = canonical(tag[0])
         opening = ends.get(name)
         if inside and opening == inside:
             start, inside, stray = tag.end(), "", -1
@@ -220,11 +220,11 @@ def _after_reasoning(text: str, *, cut: bool) -> str | None:
         rest = "".join([*segments, text[start:]])
         return rest if rest.strip() or cut else draft
     rest = text[stray:]
-    return None if stray < 0 or any(_canonical(tag[0]) not in ends for tag in pattern.finditer(rest)) else rest
+    return None if stray < 0 or any(canonical(tag[0]) not in ends for tag in pattern.finditer(rest)) else rest
 
 
 @lru_cache(maxsize=8)
-def _reasoning(table: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+def tag_pattern(table: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
     """One pattern for all tags, and for each closing tag the opening tag whose block it ends."""
     tags = [tag for pair in table for tag in pair]
     names = {matched[1] for tag in tags if (matched := _NAMED.fullmatch(tag))}
@@ -233,14 +233,14 @@ def _reasoning(table: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dic
     named = [rf"<\s{{0,3}}/?\s{{0,3}}(?:{written})(?:\s[^<>]{{0,200}})?>"]
     first = "".join(sorted({re.escape(tag[0].lower()) + re.escape(tag[0].upper()) for tag in tags if tag}))
     pattern = rf"(?=[<{first}])(?:{'|'.join(named * bool(names) + literals)})"
-    return re.compile(pattern, re.IGNORECASE), {_canonical(closing): _canonical(opening) for opening, closing in table}
+    return re.compile(pattern, re.IGNORECASE), {canonical(closing): canonical(opening) for opening, closing in table}
 
 
 _NAMED = re.compile(r"</?([\w:-]+)>")
 _WRITTEN = re.compile(r"<\s*(/?)\s*([\w:-]+)[^<>]*>")
 
 
-def _canonical(tag: str) -> str:
+def canonical(tag: str) -> str:
     """A tag in lower case, without spaces and attributes."""
     named = _WRITTEN.fullmatch(tag)
     return (f"<{named[1]}{named[2]}>" if named else tag).lower()

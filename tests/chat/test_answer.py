@@ -19,8 +19,8 @@ from emocaliber.chat.answer import (
     quote,
     read_answer,
     readable,
-    reasoning_steps,
     threshold_meaning,
+    titled_steps,
 )
 from emocaliber.chat.record import Record, SimilarAnswers, Stated, TaskRecord
 from emocaliber.core.predictions import State
@@ -130,7 +130,7 @@ def test_a_typed_question_has_no_record_for_only_the_trained_one_was_measured():
 
 
 def test_reasoning_comes_in_its_steps():
-    steps = reasoning_steps(
+    steps = titled_steps(
         "<think><human>A <b>smile</b>.</human><analysis>So joy.</analysis></think><answer>joy</answer>"
     )
     assert steps == {"People": "A <b>smile</b>.", "What follows": "So joy."}
@@ -146,11 +146,11 @@ def test_reasoning_comes_in_its_steps():
     ],
 )
 def test_reasoning_without_steps(text: str, steps: dict[str, str]):
-    assert reasoning_steps(text) == steps
+    assert titled_steps(text) == steps
 
 
 def test_endless_tags_are_read_in_linear_time():
-    assert reasoning_steps("<think>" + "<human>" * 100_000) != {}
+    assert titled_steps("<think>" + "<human>" * 100_000) != {}
 
 
 def similar(share: float) -> SimilarAnswers:

@@ -58,6 +58,19 @@ def vecbench_row(image: str, label: str = "Awe", **changes: object) -> dict[str,
     } | changes
 
 
+STEPS = (
+    "<element>A wide valley.</element><human>No people.</human><context>Dawn.</context>"
+    "<interaction>Light fills it.</interaction><analysis>It may evoke wonder.</analysis>"
+)
+
+
+def reasoned_row(image: str, label: str = "Awe", *, answer: str = "", **changes: object) -> dict[str, object]:
+    """As VEC-CoT's rows: the question, and the reasoning and the answer of the assistant."""
+    row = vecbench_row(image, label, **changes)
+    said = f"<think>{STEPS}</think><answer>{answer or label}</answer><confidence>0.85</confidence>"
+    return row | {"conversations": [*row["conversations"], {"role": "assistant", "content": said}]}  # type: ignore[misc]
+
+
 def vecbench(folder: Path) -> Path:
     for number in range(3):
         put(folder / "images" / f"{number}.jpg", number)

@@ -29,7 +29,7 @@ from tests.data import layout_files as files
 VOTES = [
     {"image": "0.png", "votes": [["joy", "fear"], ["joy"]], "candidates": ["joy", "fear"], "licence": "CC0-1.0"},
     {"image": "1.png", "votes": {"joy": {"mean": 2.5, "sd": 0.5, "n": 9}, "fear": {"mean": 1, "n": 9}},
-     "candidates": ["joy", "fear"], "subject": "s1"},
+     "candidates": ["joy", "fear"], "subject": "s1", "rationale": "They smile.\nAll of them."},
     {"image": "2.png", "votes": {"joy": 4, "fear": 4}, "raters": 9, "candidates": ["joy", "fear"], "split": "test"},
     {"image": "3.png", "split": "unlabelled", "candidates": ["joy", "fear"], "group": "new"},
 ]  # fmt: skip

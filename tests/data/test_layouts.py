@@ -29,12 +29,35 @@ def test_vecbench_is_read_with_its_own_candidates_and_either_spelling_of_its_tas
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("stage1_86k", "train"), ("stage2_43k_w_conf", "train"), ("stage3_14k", "calibrate"), ("test_8k", "test")],
+    [("stage1_86k", "train"), ("stage2_43k_w_conf", "verbalize"), ("stage3_14k", "calibrate"), ("test_8k", "test")],
 )
-def test_what_stage_3_is_taught_with_is_what_we_calibrate_on(tmp_path: Path, name: str, split: str):
+def test_each_stage_has_its_split_and_what_stage_3_is_taught_with_is_what_we_calibrate_on(
+    tmp_path: Path, name: str, split: str
+):
     files.put(tmp_path / "0.jpg", 0)
     path = files.lines(tmp_path / f"{name}.jsonl", [files.vecbench_row("0.jpg")])
     assert [sample.split for sample in files.read(path)] == [split]
+
+
+def test_the_reasoning_of_vec_cot_is_its_rationale_and_that_of_another_answer_is_none(tmp_path: Path):
+    files.put(tmp_path / "0.jpg", 0)
+    rows = [files.reasoned_row("0.jpg"), files.reasoned_row("0.jpg", answer="Fear"), files.vecbench_row("0.jpg")]
+    path = files.lines(tmp_path / "stage2_43k_w_conf.jsonl", rows)
+    assert [sample.rationale for sample in files.read(path)] == [files.STEPS, None, None]
+    (note,) = (entry for entry in Source(str(path)).rows() if isinstance(entry, Note))
+    assert (note.kind, note.place.line) == ("rationale of another answer", 2)
+    assert "answers 'Fear', not 'Awe'" in note.what
+
+
+def test_a_rationale_is_read_of_a_column_too_and_may_not_hide_the_answer(tmp_path: Path):
+    files.put(tmp_path / "0.png", 0)
+    row = {"image": "0.png", "label": "joy", "candidates": ["joy", "fear"]}
+    said = ["They smile.", "<think>They smile.</think>", "", "They smile.<|im_end|>"]
+    path = files.lines(tmp_path / "t.jsonl", [row | {"id": text, "Rationale": text} for text in said])
+    (problem,) = files.problems(path)
+    assert (problem.kind, problem.key) == ("rationale malformed", "rationale")
+    files.lines(path, [row | {"id": text, "Rationale": text} for text in said[:3]])
+    assert [sample.rationale for sample in files.read(path)] == ["They smile.", "They smile.", None]
 
 
 def test_emobservers_copy_of_vecbench_is_read(tmp_path: Path):
@@ -58,7 +81,10 @@ def test_an_answer_with_reasoning_is_read_as_every_answer_is(tmp_path: Path):
     row = json.loads(path.read_text().splitlines()[0])
     row["messages"][-1]["content"] = "<think>no fear here</think><answer>awe</answer>"
     files.lines(path, [row])
-    assert files.read(path, taxonomy=MIKELS_8)[0].label == "awe"
+    sample = files.read(path, taxonomy=MIKELS_8)[0]
+    assert (sample.label, sample.rationale) == ("awe", "no fear here")
+    files.lines(path, [row, row | {"messages": [*row["messages"][:1], {"role": "assistant", "content": "fear"}]}])
+    assert [sample.label for sample in files.read(path)] == ["awe", "fear"], "the labels that the answers name"
 
 
 def test_emoset_is_read_by_its_lists_and_its_validation_is_for_calibration(tmp_path: Path):

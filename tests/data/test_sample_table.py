@@ -14,7 +14,15 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.convert import SCHEMA
 from emocaliber.data.embedded import FILES, samples_in
 from emocaliber.data.parquet import read_samples
-from emocaliber.data.sample_table import SampleTable, briefs, files_of, in_splits, labelled_and_rated, questions
+from emocaliber.data.sample_table import (
+    SampleTable,
+    briefs,
+    files_of,
+    first_without_rationale,
+    in_splits,
+    labelled_and_rated,
+    questions,
+)
 
 SPLITS = ("train", "emoji:known")
 
@@ -27,6 +35,7 @@ def row(number: int, **changes: object) -> dict[str, object]:
         "candidates": ["joy", "fear"] if number % 5 else ["joy", "fear", "awe"], "group": "", "licence": "CC0-1.0",
         "split": ("train", "test")[number % 3 == 2], "cluster": f"c{number // 2}", "votes": votes,
         "ratings": '{"kind":"counts","raters":3}', "second_votes": [], "label_rule": "given",
+        "rationale": ("They smile.", None, "")[number % 3],
     } | changes  # fmt: skip
 
 
@@ -58,6 +67,17 @@ def test_what_rows_are_chosen_by_is_the_same_as_of_samples(mixed: Path):
     assert files_of(table.take([9, 3, 4])) == files_of([samples[9], samples[3], samples[4]]) != []
     for of_table, of_samples in zip(labelled_and_rated(table), labelled_and_rated(samples), strict=True):
         assert np.array_equal(of_table, of_samples)
+
+
+def test_the_first_row_without_a_rationale_is_named(mixed: Path):
+    table, samples = both([FILES["emoji"], mixed])
+    without = first_without_rationale(table)
+    assert without == f"{FILES['emoji']}: row 0 ({samples[0].id})"
+    reasoned = [n for n, sample in enumerate(samples) if sample.rationale]
+    assert len(reasoned) == 17
+    assert first_without_rationale(table.take(reasoned)) is None
+    assert first_without_rationale(table.take([*reasoned, 994 + 7])) == f"{mixed}: row 7 (row 7)"
+    assert first_without_rationale(samples[994 + 7 :]) == "row 7"
 
 
 @pytest.mark.parametrize("changes", [{"label": "awe"}, {"votes": [{"label": "awe", "count": 1}]}])
