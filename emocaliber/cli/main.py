@@ -62,6 +62,8 @@ RESUME = "the same command resumes"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 3 `monitor` has an alarm, 130
     stopped by Ctrl-C, 143 by SIGTERM."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     silence_libraries()
     words = sys.argv[1:] if arguments is None else list(arguments)
     command = next((word for word in words[:1] if word in COMMANDS), "")
@@ -92,6 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(sentence: str) -> int:
     print(f"emocaliber: {sentence}", file=sys.stderr)
     return 2
+
+
+def _complete() -> None:
+    """Answer a shell that asks, on Tab, how the line in COMP_LINE goes on, and exit (argcomplete's protocol)."""
+    import argcomplete
+
+    typed = os.environ.get("COMP_LINE", "").split()[1:2]
+    argcomplete.autocomplete(build_parser(next((word for word in typed if word in COMMANDS), "")))
 
 
 def build_parser(command: str | None = None) -> CommandParser:
@@ -158,7 +168,11 @@ def _overview() -> str:
     for title, group in GROUPS.items():
         lines += [f"{title}:", *(f"  {name:<14}{sentence}" for name, sentence in group.items()), ""]
     return "\n".join(
-        [*lines, "`emocaliber COMMAND --help` lists the options; for a bug report, paste `emocaliber env`."]
+        [
+            *lines,
+            "`emocaliber COMMAND --help` lists the options; for a bug report, paste `emocaliber env`.",
+            'Completion with Tab, in ~/.bashrc or ~/.zshrc: eval "$(register-python-argcomplete emocaliber)"',
+        ]
     )
 
 

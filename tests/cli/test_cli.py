@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,28 @@ def test_help_names_at_most_fourteen_commands_in_groups_each_with_a_sentence():
     for command in commands:
         assert re.search(rf"^  {command} +[A-Z].+\.$", answer.stdout, re.MULTILINE), command
     assert "bug report" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("emocaliber re", {"recipe", "recalibrate", "review"}),
+        ("emocaliber predict --eng", {"--engine"}),
+        ("emocaliber predict --engine v", {"vllm"}),
+        ("emocaliber data sp", {"split"}),
+        ("emocaliber score --calibration my", {"my answers.csv"}),
+    ],
+)
+def test_tab_completes_commands_options_choices_and_files(tmp_path: Path, line: str, expected: set[str]):
+    (tmp_path / "my answers.csv").touch()
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    told = {"_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_SHELL": "zsh", "_ARGCOMPLETE_STDOUT_FILENAME": "answer"}
+    environment = os.environ | asked | told
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    code = "import sys; sys.argv[1:] = []; from emocaliber.cli import main; main()"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    answered = (tmp_path / "answer").read_text().splitlines()
+    assert {answer.partition(":")[0].replace("\\", "").strip() for answer in answered} == expected
 
 
 def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]):

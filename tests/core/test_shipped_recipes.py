@@ -1,4 +1,4 @@
-"""Recipes and suites ship: a wheel holds them, an installation finds them from anywhere, a copy overwrites nothing."""
+"""Recipes, suites, prompts and the tiny model ship: a wheel holds them, an installation finds them from anywhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import emocaliber
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import SHIPPED, copy_recipes, located, read_mapping, shipped
 from emocaliber.runs.recipes import read_recipe
@@ -21,14 +22,17 @@ from pathlib import Path
 import emocaliber
 from emocaliber.cli import main
 from emocaliber.evaluation.suite import load_suite
-from emocaliber.core.files import shipped
-from emocaliber.core.files import read_mapping
+from emocaliber.core.files import read_mapping, shipped
+from emocaliber.core.prompting import template_names
 assert Path(emocaliber.__file__).is_relative_to(sys.argv[1]), emocaliber.__file__
 assert main(["recipe", "cp", "qwen2.5-vl-7b", "mine"]) == 0
 for folder in shipped().values():
     for file in folder.glob("*.yaml"):
         read_mapping(Path("recipes", folder.name, file.name))
 load_suite(Path(read_mapping(Path("mine/evaluate.yaml"))["suite"]))
+assert set(template_names()) == set(sys.argv[2].split(",")), template_names()
+assert main(["predict", "kaomoji", "--limit", "2", "--out", "answers.csv"]) == 0
+assert len(Path("answers.csv").read_text().splitlines()) == 3
 """
 
 
@@ -38,7 +42,7 @@ def test_the_wheel_puts_each_shipped_folder_where_it_is_looked_for() -> None:
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_has_every_recipe_and_suite_and_copies_them(tmp_path: Path) -> None:
+def test_an_installed_wheel_has_its_command_all_that_ships_and_a_model_that_predicts(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
     subprocess.run([*pip, *build], check=True)
@@ -47,7 +51,13 @@ def test_an_installed_wheel_has_every_recipe_and_suite_and_copies_them(tmp_path:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = os.environ | {"PYTHONPATH": str(target)}
-    subprocess.run([sys.executable, "-c", PROGRAM, str(target)], check=True, cwd=elsewhere, env=environment)
+    prompts = ",".join(path.stem for path in (ROOT / "prompts").glob("*.yaml"))
+    program = [sys.executable, "-c", PROGRAM, str(target), prompts]
+    subprocess.run(program, check=True, cwd=elsewhere, env=environment)
+    script = [sys.executable, target / "bin" / "emocaliber", "--version"]
+    answer = subprocess.run(script, check=True, cwd=elsewhere, env=environment, capture_output=True, text=True)
+    assert answer.stdout == f"emocaliber {emocaliber.__version__}\n"
+    assert "License-File: LICENSE" in next(target.glob("emocaliber-*.dist-info")).joinpath("METADATA").read_text()
     for file in (ROOT / "recipes" / "qwen2.5-vl-7b").iterdir():
         assert (elsewhere / "mine" / file.name).read_bytes() == file.read_bytes()
 
