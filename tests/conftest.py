@@ -10,6 +10,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from tests.core.fake_hub import hub  # noqa: F401  (a fixture for every test)
+
 settings.register_profile("untimed", deadline=None)  # no test measures time: a machine under load fails none
 settings.load_profile("untimed")
 

@@ -83,3 +83,14 @@ def device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a device; give cpu, cuda, cuda:1 or mps")
     return text
+
+
+def add_push_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that send what was written to the Hugging Face Hub."""
+    parser.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help="then send it to this repository on the Hugging Face Hub, private unless --public is given; signed in by"
+        " `hf auth login` or HF_TOKEN",
+    )
+    parser.add_argument("--public", action="store_true", help="with --push: for everybody to see")

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import msgspec
 
+from emocaliber.cli.console import add_push_arguments
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
-from emocaliber.core.outputs import Output, literal
+from emocaliber.core.outputs import CARD, Output, literal
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.generation.readouts import read_records
 from emocaliber.stages.pairs import Draw, PairReport, preference_pairs, report_path
@@ -44,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     converter.add_argument("--out", type=Path, required=True, help="the Parquet file")
     converter.add_argument("--images", choices=("bytes", "paths"), default="bytes",
                            help="pictures in the file, or their paths under its folder (default: bytes)")  # fmt: skip
+    add_push_arguments(converter)
+    converter.add_argument("--push-without-licence", action="store_true",
+                           help="with --push: send pictures that no licence says may be passed on, to a repository that"
+                           " is private")  # fmt: skip
     splitter = actions.add_parser("split", help="Share rows out to train, calibrate and test, and write Parquet.")
     splitter.add_argument("--out", type=Path, required=True, help="the Parquet file; how is in OUT.split.json")
     splitter.add_argument("--shares", default="3:1:1",
@@ -88,8 +93,10 @@ def _output(arguments: argparse.Namespace) -> Output:
     if arguments.action == "check":
         return Output(arguments.out, ("report.json", "problems.jsonl", "sheet.png", "overlaps.png", "facts.sqlite*"))
     name = literal(arguments.out.name)
-    beside = (f"{name}.partial", f"{name}.parts-*/*", f"{name}.split.json", f"{name}.facts/*")
-    return Output(arguments.out, beside[: 4 if arguments.action == "split" else 2], is_file=True)
+    beside = [f"{name}.partial", f"{name}.parts-*/*"]
+    beside += [f"{name}.split.json", f"{name}.facts/*"] if arguments.action == "split" else []
+    beside += [f"{name}{CARD}"] if arguments.action == "convert" else []
+    return Output(arguments.out, tuple(beside), is_file=True)
 
 
 def run(arguments: argparse.Namespace) -> None:

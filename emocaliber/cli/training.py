@@ -14,13 +14,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emocaliber.cli.console import add_push_arguments
 from emocaliber.cli.recipe import EVALUATION, add_recipe_arguments
 from emocaliber.core.environment import take_one_gpu
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import located
+from emocaliber.core.hub import push, signed_in
 from emocaliber.core.outputs import REPORT, SCORECARD, Output
+from emocaliber.models.location import TINY, on_hub
 
 if TYPE_CHECKING:
+    from emocaliber.runs.finished import Finished
     from emocaliber.stages.recipe import Recipe
 
 
@@ -67,6 +71,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--merge", action="store_true", help="merge the adapter into the base model")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet")
+    add_push_arguments(parser)
     parser.set_defaults(run=_export, output=lambda a: Output(a.out, must_be_new=True))
 
 
@@ -133,5 +138,19 @@ def _export(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.finished import finished_stage
 
     stage, out = finished_stage(arguments.stage), arguments.out
+    if arguments.push:
+        _refuse_push(stage, arguments)
     export(stage, out, merge=arguments.merge, scorecard=arguments.scorecard, dataset=arguments.dataset)
     print(f"Written: {out}")
+    if arguments.push:
+        print(f"Sent: {push(out, arguments.push, 'model', public=arguments.public)}")
+
+
+def _refuse_push(stage: Finished, arguments: argparse.Namespace) -> None:
+    """Raises UserError, before any work, where nobody is signed in or nobody else could use what is sent."""
+    signed_in(arguments.push)
+    base = str(stage.recipe["model"])
+    if stage.is_adapter and not arguments.merge and base != TINY and not on_hub(base):
+        raise UserError(
+            f"--push: the adapter's base, {base}, is on this machine alone; give --merge to send both as one"
+        )

@@ -34,6 +34,8 @@ SCORECARD = ("scorecard.json", "scorecard.md", "report.html")
 """What every command that judges writes."""
 REPORT = ("report/report.*", "report/scorecard.json", "report/inputs.json", "report/done.json")
 """What `run` and `compare` write for a run, from its folder."""
+CARD = ".card.md"
+"""What is added to a data file's name for that of its card."""
 HASHED_UP_TO = 64 << 20
 """Larger files are told apart by size alone where their time differs: hashing weights would take minutes."""
 NAMES_SHOWN = 3

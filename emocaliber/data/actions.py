@@ -12,13 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.files import write_atomically
+from emocaliber.core.hub import push, signed_in
+from emocaliber.core.outputs import CARD
 from emocaliber.core.samples import ImageSource
 from emocaliber.core.taxonomy import TAXONOMIES
+from emocaliber.data.card import dataset_card, licences_of, refuse_unshareable, write_repository
 from emocaliber.data.check import PAIRS_SHOWN, Report, check
 from emocaliber.data.convert import Images, write_parquet
 from emocaliber.data.corruption import corrupted_copies
@@ -63,8 +68,10 @@ def run_check(arguments: argparse.Namespace) -> None:
 
 
 def run_convert(arguments: argparse.Namespace) -> None:
-    """Convert, and say how many rows were written."""
+    """Convert, write the card beside the file, say how many rows were written, and send them where asked to."""
     source, policy = _source(arguments), _policy(arguments)
+    if arguments.push:
+        _refuse_push(arguments)
     dropping, key = Dropping(), repr(source)
     if policy.drop or source.two_panels:
         report = _checked(source, arguments.workers)
@@ -74,7 +81,31 @@ def run_convert(arguments: argparse.Namespace) -> None:
     with _progress("converting", None) as advance:
         rows = _remaining(source, policy, dropping)
         count = _write(rows, arguments.out, key, advance, images=arguments.images)
-    print(f"{count:,} rows: {arguments.out}")
+    out: Path = arguments.out
+    card = dataset_card(out, out.name.partition(".")[0], (source.name, *source.more), dropping.counts)
+    card_file = out.with_name(f"{out.name}{CARD}")
+    write_atomically(card_file, [card.encode()])
+    print(f"{count:,} rows: {out}; their card: {card_file}")
+    if arguments.push:
+        _push(arguments, card)
+
+
+def _refuse_push(arguments: argparse.Namespace) -> None:
+    """Raises UserError, before any work, where the options do not fit together or nobody is signed in."""
+    if arguments.images == "paths":
+        raise UserError("--push sends the pictures within the file: leave --images paths out")
+    if arguments.public and arguments.push_without_licence:
+        raise UserError("--push-without-licence is for a private repository: leave it or --public out")
+    signed_in(arguments.push)
+
+
+def _push(arguments: argparse.Namespace, card: str) -> None:
+    if not arguments.push_without_licence:
+        refuse_unshareable(licences_of(arguments.out))
+    with TemporaryDirectory(prefix=f".{arguments.out.name}.", dir=arguments.out.parent) as folder:
+        write_repository(arguments.out, card, Path(folder))
+        address = push(Path(folder), arguments.push, "dataset", public=arguments.public)
+    print(f"Sent: {address}")
 
 
 def run_corrupt(arguments: argparse.Namespace) -> None:

@@ -30,13 +30,13 @@ class Statistics:
         self.formats: Counter[str] = Counter()
         self.sides: Counter[tuple[int, int]] = Counter()
 
-    def add(self, sample: Sample, facts: Facts) -> None:
-        """Count one row."""
+    def add(self, sample: Sample, facts: Facts | None = None) -> None:
+        """Count one row, and its picture where it was looked at."""
         self.splits[sample.split] += 1
         self.labels[f"{sample.task}, {sample.split}"][sample.label or "(no label)"] += 1
         self.rules[sample.label_rule] += 1
         self._add_votes(sample)
-        if not facts.fault:
+        if facts is not None and not facts.fault:
             self.formats[facts.format] += 1
             self.sides[facts.width, facts.height] += 1
 

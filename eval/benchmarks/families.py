@@ -58,7 +58,7 @@ def trained(family: str, out: Path, way: str) -> tuple[Path, Path, Path]:
     base = spread_out(family, out / "base")
     recipe = RECIPES / FOLDER[family] / "1-label.yaml"
     overrides = [] if read_recipe(recipe).max_pixels is None else ["max_pixels=4096"]
-    overrides += [f"lora_target={TOWER}"] if way == "tower" else []
+    overrides += [f"lora_target={TOWER}", "lora_partial=true"] if way == "tower" else []
     out = out / "tower" if way == "tower" else out
     changes = [
         *ON_CPU,

@@ -16,11 +16,13 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
+from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import write_predictions
 from emocaliber.runs.export import export
 from emocaliber.runs.finished import Finished
 from emocaliber.runs.scoring import score_files
+from tests.core.fake_hub import FakeHub
 from tests.prediction_rows import predictions
 from tests.stages.families import qwen3_vl
 
@@ -113,3 +115,18 @@ def test_a_folder_without_a_scorecard_and_a_name_that_is_none_are_refused(
     with pytest.raises(UserError, match=re.escape("--dataset mine: give its name on the Hub, OWNER/NAME")):
         export(stage, tmp_path / "shared", merge=False, scorecard=scorecard, dataset="mine")
     assert not (tmp_path / "shared").exists()
+
+
+def test_an_export_is_sent_unless_nobody_else_has_its_base(
+    stage: Finished, hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stage.folder / "done.json").write_text(json.dumps({"inputs": {"recipe": stage.recipe, "data": {}}}))
+    command = ["export", str(stage.folder), "--push", "someone/emotions", "--out", str(tmp_path / "shared")]
+    assert main(command) == 2
+    assert "is on this machine alone; give --merge to send both as one" in capsys.readouterr().err
+    assert hub.requests == []
+    assert main([*command, "--merge"]) == 0
+    sent = hub.files["model", "someone/emotions"]
+    assert sent == {path.name: path.read_bytes() for path in (tmp_path / "shared").iterdir()}
+    assert hub.private == {("model", "someone/emotions"): True}
+    assert f"Sent: {hub.url}/someone/emotions" in capsys.readouterr().out
