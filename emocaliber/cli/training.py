@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from emocaliber.stages.recipe import Recipe
 
 
-STAGE_FILES = ("inputs.json", "done.json", "log.jsonl", "held_out.jsonl", "held_out_start.json", "asked-*.jsonl",
+STAGE_FILES = ("inputs.json", "done.json", "log.jsonl", "held_out.jsonl", "held_out_costs.jsonl", "asked-*.jsonl",
                "profile.png")  # fmt: skip
 EVALUATION_FILES = (*SCORECARD, "rows/*.jsonl", "answers/*/*/*.json*")
 

@@ -130,7 +130,13 @@ def _opening(run: RunSummary, focus: Scores) -> list[Block]:
         more += " " + against(constant, compared.headline.get("brier"), focus, reference)
     reading = reliability_reading(card.settings.level)
     key = reliability_figure("key", "Is the verbalized confidence calibrated?", [(subject.name, focus)], reading)
+    left_out = [
+        Paragraph(f"{stage.verdict} What is called stage 3 below is what stage 2 says.")
+        for stage in run.stages
+        if stage.verdict and stage.selected_step == 0
+    ]
     return [
+        *left_out,
         Paragraph(judged(subject)),
         Paragraph(opening(focus, card.settings), lead=True),
         Paragraph(more.strip()),
@@ -155,7 +161,9 @@ def _differences(run: RunSummary, focus: Scores) -> Section | None:
     pairs = [find_comparison(run.scorecard.comparisons, subject, name, focus) for name in others if name]
     pairs.append(against_constant(run.scorecard, _subject(run), focus))
     caption = f"Stage 3 minus others. {subset_title(focus)}"
-    return differences("Effect of stage 3", caption, [pair for pair in pairs if pair is not None], run.scorecard)
+    section = differences("Effect of stage 3", caption, [pair for pair in pairs if pair is not None], run.scorecard)
+    verdicts: list[Block] = [Paragraph(stage.verdict) for stage in run.stages if stage.verdict]
+    return None if section is None else replace(section, blocks=[*verdicts, *section.blocks])
 
 
 def _calibration(run: RunSummary, curved: list[MethodScores], focus: Scores) -> Section:

@@ -121,7 +121,7 @@ def _stage_table(stages: Sequence[StageLog]) -> Table:
             Cell(f"{stage.n_train:,}"),
             Cell(f"{stage.n_held_out:,}"),
             Cell(f"{stage.steps:,}"),
-            Cell(f"{stage.steps if stage.selected_step is None else stage.selected_step:,}"),
+            _selected(stage),
             Cell(f"{stage.seconds:,.0f}"),
             Cell(f"{stage.trained_parameters:,}"),
             Cell(stage.sha256[:12]),
@@ -129,6 +129,12 @@ def _stage_table(stages: Sequence[StageLog]) -> Table:
         for stage in stages
     ]
     return Table("The stages", header, rows)
+
+
+def _selected(stage: StageLog) -> Cell:
+    if stage.selected_step == 0:
+        return Cell("0", "left out: the start")
+    return Cell(f"{stage.steps if stage.selected_step is None else stage.selected_step:,}")
 
 
 def _recipe_table(stages: Sequence[StageLog]) -> Table:

@@ -56,7 +56,8 @@ class StageLog:
     """One trained stage. `recipe` holds its keys and values as text, `data` says in words what it learned from.
 
     `n_held_out` is what the step was selected on (0: nothing); `seconds` is wall time; `sha256` is the adapter's;
-    `curves` maps a printed name ("loss", "held-out Brier") to its values; `selected_step` is whose adapter was taken.
+    `curves` maps a printed name ("loss", "held-out Brier") to its values; `selected_step` is whose adapter was taken,
+    0 where the stage was left out, and `verdict` says why, with the figures of the held-out rows.
     """
 
     name: str
@@ -70,6 +71,7 @@ class StageLog:
     recipe: dict[str, str]
     curves: dict[str, Curve] = field(default_factory=dict)
     selected_step: int | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)

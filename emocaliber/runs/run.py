@@ -6,6 +6,7 @@ Not a scheduler: one step after another, each in its own folder, each skipped wh
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from emocaliber.models.location import fingerprint, model_folder
 from emocaliber.reporting.run_report import write_run_report
 from emocaliber.runs.judging import predict_stage, read_responses, read_rows
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.runs.resume import file_hash, run_step
+from emocaliber.runs.resume import DONE, file_hash, run_step
 from emocaliber.runs.summary import summarise
 from emocaliber.runs.train import train
 from emocaliber.stages.clusters import TRAINED
@@ -47,7 +48,10 @@ def run(recipes: Path, out: Path, seed: int | None = None) -> Path:
     discard(out / FEATURES, *STORED)
     for stage, (recipe, path) in enumerate(zip(chosen, adapters, strict=True), start=1):
         _predict(stage, recipe, path, out / "predictions" / f"stage-{stage}")
-    return _report(chosen, [path.parent for path in adapters], out)
+    report = _report(chosen, [path.parent for path in adapters], out)
+    if verdict := json.loads((out / RECIPES[-1] / DONE).read_text())["result"].get("verdict"):
+        print(verdict)  # again: what stage 3 printed has long scrolled by
+    return report
 
 
 def _recipe(path: Path, seed: int | None) -> Recipe:

@@ -47,7 +47,7 @@ from emocaliber.runs.judging import (
 from emocaliber.runs.resume import samples_of
 from emocaliber.stages.calibrate.held_out import kept_step
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.training import LOG, read_log
+from emocaliber.stages.training import ADAPTER, LOG, read_log
 
 STAGE_NAMES = {"label": "1 label", "verbalize": "2 verbalize", "calibrate": "3 calibrate"}
 
@@ -95,7 +95,8 @@ def _stage(recipe: Recipe, folder: Path) -> StageLog:
         sha256=fingerprint(folder / "adapter"),
         recipe={k: str(v) for k, v in settings.items()},
         curves=curves,
-        selected_step=kept_step(folder) if held_out else None,
+        selected_step=kept_step(folder / ADAPTER) if held_out else None,
+        verdict=str(done["result"].get("verdict", "")),
     )
 
 

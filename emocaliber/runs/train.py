@@ -40,7 +40,7 @@ from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.label import label
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.training import CHECKPOINTS
+from emocaliber.stages.training import CHECKPOINTS, START
 from emocaliber.stages.verbalize import verbalize
 
 Result = TypeVar("Result")
@@ -88,6 +88,7 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
             if processes.is_main_process:
                 keep_boards(out / CHECKPOINTS)
                 discard(out / CHECKPOINTS, "checkpoint-*", BOARDS, COMPLETIONS, CARD)
+                discard(out, START)  # after the checkpoints: one of them would need it
                 forget_answers(out)
     return result
 

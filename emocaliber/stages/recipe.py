@@ -76,7 +76,9 @@ class Recipe:
     of a batch and what its loss does not look at are left out (Qwen-VL, InternVL, SmolVLM; stages 1 and 2, and 3 by a
     proper loss); `share_questions` whether GRPO and RLOO compute a question once for all its answers (Qwen-VL);
     `held_out_steps` (stage 3) after how many steps, or which share of them, the held-out rows are evaluated (where
-    not given: at each checkpoint), and `held_out_rows` how many of them, drawn by the seed (where not given: all);
+    not given: at each checkpoint), `held_out_rows` how many of them, drawn by the seed (where not given: all), and
+    `gain_alpha` the level of the one-sided paired test by which its result must be better on them than its start, which
+    is the result otherwise (0.5: better at all; 1: whatever it is);
     `drop_problems` whether rows that cannot be learned from (no readable picture, shared with a more test-like split,
     in stage 1 without a label) are left out and listed, and `max_dropped` the share of the rows above which it stops
     all the same. `trainer` holds the keys of TRL's own class.
@@ -116,6 +118,7 @@ class Recipe:
     share_questions: bool = True
     held_out_steps: float | None = None
     held_out_rows: int | None = None
+    gain_alpha: float = 0.05
     drop_problems: bool = False
     max_dropped: float = 0.1
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -164,6 +167,8 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
         raise UserError(
             f"{path}: held_out_steps: {recipe.held_out_steps} is neither a number of steps nor a share of them"
         )
+    if not 0 < recipe.gain_alpha <= 1:
+        raise UserError(f"{path}: gain_alpha: {recipe.gain_alpha} is no level of a test; give one above 0, at most 1")
     _refuse_idle_keys(recipe)
     return recipe
 
@@ -187,10 +192,9 @@ def _refuse_idle_keys(recipe: Recipe) -> None:
         )
     if recipe.pairs is not None and recipe.method not in PREFERENCES:
         raise UserError(f"{recipe.path}: pairs: method {recipe.method} learns from no pairs; take the key out")
-    if recipe.stage != "calibrate" and (recipe.held_out_steps is not None or recipe.held_out_rows is not None):
-        raise UserError(
-            f"{recipe.path}: held_out_steps, held_out_rows: stage calibrate alone holds rows out; take them out"
-        )
+    watching = ("held_out_steps", "held_out_rows", "gain_alpha")
+    if recipe.stage != "calibrate" and any(getattr(recipe, key) != getattr(Recipe, key) for key in watching):
+        raise UserError(f"{recipe.path}: {', '.join(watching)}: stage calibrate alone holds rows out; take them out")
     if recipe.advantages == "segments" and recipe.method != "grpo":
         raise UserError(f"{recipe.path}: advantages: segments are an option of method grpo; take the key out")
 
@@ -241,7 +245,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         return None
     integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(integers, int)
-    kinds |= dict.fromkeys(("spread", "held_out", "anchor", "held_out_steps", "max_dropped"), (int, float))
+    shares = ("spread", "held_out", "anchor", "held_out_steps", "gain_alpha", "max_dropped")
+    kinds |= dict.fromkeys(shares, (int, float))
     if key in {
         "train_projector",
         "keep_features",

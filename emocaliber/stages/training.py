@@ -35,6 +35,7 @@ from emocaliber.stages.recipe import Recipe
 GATHERED = "stage3_gather_16bit_weights_on_model_save"
 CHECKPOINTS, LOG, ADAPTER, MODEL = "checkpoints", "log.jsonl", "adapter", "model"
 COMPLETE = "complete.json"  # within a checkpoint: written last, when every process has written its files
+START = "start"  # stage 3's start, in case that its result is no better
 REFERENCE = "ref"  # the name that TRL gives the frozen start of DPO, KTO, RLOO and GRPO with beta above 0
 
 

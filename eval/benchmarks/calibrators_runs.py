@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from emocaliber.calibration.fit import Kind, Signal, fit_recalibrator
 from emocaliber.core.predictions import Prediction, Source, State, read_predictions
 from emocaliber.stages.calibrate.held_out import kept_step
+from emocaliber.stages.training import ADAPTER
 from eval.worlds.faces_truth import FaceTruth, read_truths, truth_path
 
 Rows = list[Prediction]
@@ -90,7 +91,7 @@ def read_world(folder: Path, names: Mapping[str, str]) -> Found:
             if (record := method / "training" / "held_out.jsonl").exists():
                 lines = record.read_text().splitlines()
                 results.watched.setdefault(name, {})[seed] = [json.loads(line) for line in lines]
-                results.cost[name][seed]["kept step"] = kept_step(record.parent)
+                results.cost[name][seed]["kept step"] = kept_step(record.parent / ADAPTER)
     return results
 
 

@@ -96,6 +96,15 @@ def test_a_run_with_another_focus_all_criteria_met_and_a_hostile_response(run: R
     assert hostile in page.text
 
 
+def test_a_stage_3_that_was_left_out_is_said_first_with_its_figures(run: RunSummary, tmp_path: Path):
+    verdict = "Stage 3 is left out, and stage 2's weights are the result: on 440 held-out rows …"
+    last = replace(run.stages[2], selected_step=0, verdict=verdict)
+    words = page_of(replace(run, stages=[*run.stages[:2], last]), tmp_path).text
+    assert words.index(verdict) < words.index("Judged for")
+    assert words.count(verdict) == 2, "and where stage 3 is compared with others"
+    assert "left out: the start" in words
+
+
 def test_a_run_without_references_examples_criteria_or_curves_has_a_report(run: RunSummary, tmp_path: Path):
     stage = replace(run.stages[0], curves={})
     bare = replace(run, roles=Roles(STATED), examples=[], criteria=[], stages=[stage], provenance={})

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from emocaliber.cli import main
@@ -22,6 +24,7 @@ from emocaliber.core.predictions import Source, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.generation.readouts import read_records, responses_file
 from emocaliber.runs.judging import answers_folder, predict_stage
+from emocaliber.stages.calibrate.held_out import kept_step
 from tests.runs.conftest import RECIPES, ROWS
 from tests.runs.few_rows import few_rows
 from tests.runs.short_runs import model_of
@@ -64,6 +67,9 @@ def test_the_report_names_the_step_whose_adapter_was_kept(finished: Path) -> Non
     stages = json.loads((finished / "report" / "report.json").read_text())["stages"]
     selected = json.loads((finished / "3-calibrate" / "adapter" / "step.json").read_text())["step"]
     assert [stage["selected_step"] for stage in stages] == [None, None, selected]
+    assert selected > 0
+    assert stages[2]["verdict"].startswith("Stage 3 is kept: on 8 held-out rows")
+    assert stages[2]["verdict"].partition(" (")[0] in (finished / "report" / "report.md").read_text()
 
 
 def test_baselines_are_set_beside_it_in_its_report_on_the_same_rows(
@@ -151,16 +157,23 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_grpo_goes_on_from_stage_2_on_pictures_of_two_sizes(
-    finished: Path, small_recipes: Path, tmp_path: Path
+def test_grpo_goes_on_from_stage_2_on_pictures_of_two_sizes_and_is_left_out_where_it_gains_nothing(
+    finished: Path, small_recipes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = yaml.safe_load((RECIPES / "3-calibrate-grpo.yaml").read_text())
     recipe |= {"data": [*yaml.safe_load((small_recipes / "3-calibrate.yaml").read_text())["data"], "emoji"]}
     recipe |= {"max_steps": 2, "save_steps": 1, "logging_steps": 1, "per_device_train_batch_size": 16}
+    recipe |= {"gain_alpha": 1e-9}
     path = tmp_path / "grpo.yaml"
     path.write_text(yaml.safe_dump(recipe))
     adapter = finished / "2-verbalize" / "adapter"
     assert main(["train", str(path), "--adapter", str(adapter), "--out", str(tmp_path / "out")]) == 0
     held = [json.loads(line) for line in (tmp_path / "out" / "held_out.jsonl").read_text().splitlines()]
     assert [line["step"] for line in held] == [0, 1, 2]
-    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").exists()
+    before, after = (
+        load_file(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path / "out" / "adapter")
+    )
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert kept_step(tmp_path / "out" / "adapter") == 0
+    assert not (tmp_path / "out" / "start").exists()
+    assert "Stage 3 is left out, and stage 2's weights are the result: on " in capsys.readouterr().out

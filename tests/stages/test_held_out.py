@@ -20,7 +20,7 @@ from emocaliber.data.embedded import load
 from emocaliber.models.location import read_question
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
-from emocaliber.stages.calibrate.held_out import drawn_rows, kept_step, steps_between
+from emocaliber.stages.calibrate.held_out import drawn_rows, kept_of, steps_between
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.recipe import Recipe, load_recipe
@@ -137,9 +137,12 @@ def test_what_is_kept_holds_its_question_and_pictures_stay_encoded(tmp_path: Pat
     model = save_family("qwen2.5-vl", tmp_path / "model")
     chosen = recipe("held_out_rows=3", "held_out_steps=1", f"model={model}")
     calibrate_by_proper_loss(chosen, rows[:8], rows[8:], str(model), None, tmp_path / "out")
-    assert kept_step(tmp_path / "out") in {0, 1, 2}
-    assert len(json.loads((tmp_path / "out" / "held_out_start.json").read_text())) == 3
-    for folder in ("adapter", "best"):
+    looks = [json.loads(line) for line in (tmp_path / "out" / "held_out_costs.jsonl").read_text().splitlines()]
+    assert [(look["step"], len(look["costs"])) for look in looks] == [(0, 3), (1, 3), (2, 3)]
+    kept, folder = kept_of(tmp_path / "out", rows[8:], replace(chosen, gain_alpha=1e-9))
+    assert (kept.step, folder) == (0, "start"), "three rows are no doubt's end"
+    assert kept_of(tmp_path / "out", rows[8:], replace(chosen, gain_alpha=1.0))[1] in (None, "best")
+    for folder in ("adapter", "best", "start"):
         question = read_question(tmp_path / "out" / folder)
         assert question is not None
         assert question.tasks == {"kaomoji": rows[0].sample.candidates, "emoji": rows[6].sample.candidates}

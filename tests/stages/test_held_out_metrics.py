@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from emocaliber.stages.calibrate.held_out_metrics import (
     Collapse,
@@ -13,7 +14,6 @@ from emocaliber.stages.calibrate.held_out_metrics import (
     costs,
     gain,
     held_out_numbers,
-    preferred,
 )
 
 GOOD = {"brier": 0.2, "ece": 0.05, "calibration_error": 0.05, "mean": 0.6, "accuracy": 0.6, "spread": 0.2,
@@ -90,37 +90,12 @@ def test_rows_of_one_cluster_count_as_one_in_the_error():
     alone, together = (line([0.5] * 40, now, clusters) for clusters in (CLUSTERS, [str(n // 10) for n in range(40)]))
     assert alone["gain"] == together["gain"]
     assert together["gain_error"] > 3 * alone["gain_error"]
-    assert gain(np.ones(4), np.zeros(4), list("aaaa"))["gain_error"] == 1.0, "one says nothing of others"
+    assert gain(np.ones(4), np.zeros(4), list("aaaa")) == {"gain": 1.0, "gain_error": 1.0, "gain_p": 1.0}
 
 
-def look(step: int, brier: float, accuracy: float, error: float = 0.01) -> dict[str, float]:
-    return {"step": step, "brier": brier, "accuracy": accuracy, "gain_error": error}
-
-
-def kept_of(*lines: dict[str, float]) -> int:
-    best = 0
-    for n, now in enumerate(lines[1:], 1):
-        best = n if preferred(now, best, lines[:n]) else best
-    return best
-
-
-def test_of_steps_that_cannot_be_told_from_the_least_brier_the_one_that_is_right_most_often_is_kept():
-    start = look(0, 0.24, 0.60, 0.0)
-    assert kept_of(start, look(1, 0.22, 0.50), look(2, 0.225, 0.55)) == 2
-    assert kept_of(start, look(1, 0.22, 0.50), look(2, 0.231, 0.55)) == 1, "beyond the error of the lead"
-    assert kept_of(start, look(1, 0.225, 0.55), look(2, 0.22, 0.50)) == 1
-    assert kept_of(start, look(1, 0.235, 0.55), look(2, 0.22, 0.50)) == 2
-    assert kept_of(start, look(1, 0.22, 0.5), look(2, 0.221, 0.5)) == 2, "the later of equals"
-
-
-def test_the_start_is_kept_until_a_step_has_a_lower_brier_score():
-    start = look(0, 0.24, 0.60, 0.0)
-    assert kept_of(start, look(1, 0.24, 0.70), look(2, 0.25, 0.70)) == 0
-    assert kept_of(start, look(1, 0.25, 0.70), look(2, 0.239, 0.50)) == 2
-    assert kept_of(start, look(1, 0.239, 0.50), look(2, 0.241, 0.70)) == 1, "behind the start, if within the error"
-
-
-def test_after_a_stop_the_step_that_was_kept_stays_until_it_is_reached_again():
-    start = look(0, 0.24, 0.60, 0.0)
-    assert not preferred(look(1, 0.20, 0.70), 2, [start])
-    assert preferred(look(2, 0.25, 0.10), 2, [start, look(1, 0.20, 0.70)])
+def test_the_p_value_is_that_of_the_one_sided_paired_t_test():
+    before, now = np.random.default_rng(0).random((2, 40))
+    of_scipy = ttest_rel(before, now, alternative="greater")
+    assert gain(before, now, CLUSTERS)["gain_p"] == pytest.approx(of_scipy.pvalue)
+    assert gain(now, before, CLUSTERS)["gain_p"] == pytest.approx(1 - of_scipy.pvalue)
+    assert gain(before, before, CLUSTERS)["gain_p"] == 1.0

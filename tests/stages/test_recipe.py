@@ -47,6 +47,8 @@ def test_our_keys_and_the_trainers_are_told_apart(tmp_path: Path) -> None:
             GOOD.replace("label\ndata", "calibrate\ndata") + "held_out_steps: 0\n",
             "neither a number of steps nor a share",
         ),
+        (GOOD + "gain_alpha: 0.1\n", "stage calibrate alone holds rows out"),
+        (GOOD.replace("label\ndata", "calibrate\ndata") + "gain_alpha: 0\n", "gain_alpha: 0 is no level of a test"),
         (GOOD + "share_questions: 1\n", "share_questions: 1 is neither true nor false"),
         (GOOD + "lora_r: many\n", "lora_r: 'many' is of the wrong kind"),
         ("- a\n- b\n", "must be `key: value` lines"),

@@ -1,14 +1,11 @@
-"""Evaluate the stated confidence on a held-out slice of the calibration split while stage 3 trains; keep the best step.
+"""Evaluate the stated confidence on a held-out slice of the calibration split while stage 3 trains.
 
 The test split is never seen here, and nothing is generated (see greedy): forward passes, shared out among the
-processes, read which label, which level and which form greedy decoding would now follow the held-out answers with.
+processes, read which label, which level and which form greedy decoding would now follow the held-out answers with. What
+is kept in the end is decided in selection; the start's weights and those of the step with the least held-out Brier
+score are saved for it, beside the last step's.
 
-The least held-out Brier score wins; of the steps that cannot be told from it (within the standard error of its lead
-over the start, and not behind the start), the one that is right most often, the later of equals. By the Brier score
-alone a step wins that is wrong more often and knows it: on the tiny recipes that cost .5 to 1.1 points of accuracy
-(eval/results/tiny-demo.md).
-
-    emocaliber train recipes/tiny/3-calibrate.yaml --adapter DIR --out out/3      writes held_out.jsonl and best/
+    emocaliber train recipes/tiny/3-calibrate.yaml --adapter DIR --out out/3      # held_out.jsonl, held_out_costs.jsonl
 """
 
 from __future__ import annotations
@@ -36,18 +33,20 @@ from emocaliber.stages.calibrate.held_out_metrics import (
     costs,
     gain,
     held_out_numbers,
-    preferred,
 )
+from emocaliber.stages.calibrate.selection import Kept, keep, least
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.launch import any_process, gathered, processes, rank, sharding
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.training import save_result
+from emocaliber.stages.training import START, save_result
 
 BEST, STEP = "best", "step"
+RECORD, COSTS = "held_out.jsonl", "held_out_costs.jsonl"
 
 
 class HeldOutCallback(TrainerCallback):
-    """Records Brier, calibration error, mean, spread and number of distinct stated levels; saves the best step.
+    """Records Brier, calibration error, mean, spread and number of distinct stated levels; saves the start and the best
+    step.
 
     `processor` encodes questions and pictures; every process evaluates its part of the rows, `question` goes beside
     what is saved.
@@ -67,8 +66,7 @@ class HeldOutCallback(TrainerCallback):
         template = load_template(recipe.template)
         self.rows = as_dataset(self.examples, template, recipe.shown_pixels)
         self.reader = AnswerReader(processor, AnswerPaths(processor, template))
-        self.record = out / "held_out.jsonl"
-        self.start = out / "held_out_start.json"  # each row's cost at the start, in the rows' order
+        self.record, self.costs = out / RECORD, out / COSTS
         self.in_step = sharding(recipe) in {"fsdp", "zero3"}  # the weights are gathered by all processes together
         self.warned: set[str] = set()
 
@@ -77,8 +75,9 @@ class HeldOutCallback(TrainerCallback):
     ) -> None:
         """Record the model that the stage starts from; after a stop, drop what lies beyond the checkpoint."""
         if rank() == 0:
-            lines = [line for line in self.lines() if line["step"] <= state.global_step and state.global_step > 0]
-            self.record.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            for file in (self.record, self.costs):
+                lines = [line for line in lines_of(file) if line[STEP] <= state.global_step and state.global_step > 0]
+                file.write_text("".join(json.dumps(line) + "\n" for line in lines))
         if state.global_step == 0:
             self.evaluate(0, named["model"])
 
@@ -88,24 +87,15 @@ class HeldOutCallback(TrainerCallback):
         if state.global_step % every == 0 or state.global_step == state.max_steps:
             self.evaluate(state.global_step, named["model"])
 
-    def lines(self) -> list[dict[str, Any]]:
-        """What was recorded so far."""
-        text = self.record.read_text() if self.record.exists() else ""
-        return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
-
     def evaluate(self, step: int, model: Any) -> None:
-        """Read all rows, record the figures, keep the step where it is preferred. Every process takes part."""
+        """Read all rows, record the figures, save the start, and each step that is better than all before it. Every
+        process takes part."""
         parts = gathered(self._stated(model))
         stated = [parts[n % processes()][n // processes()] for n in range(len(self.examples))]
-        numbers = self._numbers(step, stated) if rank() == 0 else {}
-        better = rank() == 0 and (
-            step == 0 or preferred({STEP: step, **numbers}, kept_step(self.out), before=self.lines())
-        )
-        if gathered(better)[0]:
-            save_result(self.trainer, self.out, BEST, self.question, **{STEP: {STEP: step}})
-        if rank() == 0:
-            with self.record.open("a") as file:
-                file.write(json.dumps({STEP: step, **numbers}) + "\n")
+        worth_saving = rank() == 0 and self._recorded(step, stated)
+        if gathered(worth_saving)[0]:
+            name = BEST if step else START
+            save_result(self.trainer, self.out, name, self.question, **{STEP: {STEP: step}})
 
     def _stated(self, model: Any) -> list[Stated]:
         """What greedy decoding would state for this process's rows: those of its rank, the rank after that, and so on.
@@ -127,26 +117,29 @@ class HeldOutCallback(TrainerCallback):
         model.train(was_training)
         return stated
 
-    def _numbers(self, step: int, stated: Sequence[Stated]) -> dict[str, float]:
+    def _recorded(self, step: int, stated: Sequence[Stated]) -> bool:
+        """Write what was stated at this step to the record; whether its weights are the start's or the best so far."""
         truths = [example.sample.label for example in self.examples]
-        numbers, before = held_out_numbers(stated, truths), self.lines()
+        now = costs(stated, truths)
+        numbers = held_out_numbers(stated, truths) | self._gain(step, now)
+        before = lines_of(self.record)
         self._warn(before[0] if before else numbers, numbers)
-        numbers |= self._gain(step, costs(stated, truths))
         print(
             f"  held out at step {step}: Brier {numbers['brier']:.4f}, accuracy {numbers['accuracy']:.3f}, "
             f"{numbers['distinct']:.0f} distinct values, {numbers['malformed']:.0%} malformed; "
             f"{numbers['gain']:+.4f} ± {numbers['gain_error']:.4f} better than the start",
             flush=True,
         )
-        return numbers
+        for file, line in ((self.costs, {"costs": now.tolist()}), (self.record, numbers)):
+            with file.open("a") as stream:
+                stream.write(json.dumps({STEP: step, **line}) + "\n")
+        return step == 0 or least(costs_of(self.out)) == step
 
     def _gain(self, step: int, now: Floats) -> dict[str, float]:
-        if step == 0:
-            self.start.write_text(json.dumps(now.tolist()))
-        elif not self.start.exists():
-            raise UserError(f"{self.start}: missing; remove {self.out} and train the stage again from its start")
-        clusters = [example.sample.cluster for example in self.examples]
-        return gain(np.array(json.loads(self.start.read_text())), now, clusters)
+        start = now if step == 0 else costs_of(self.out).get(0)
+        if start is None:
+            raise UserError(f"{self.costs}: missing; remove {self.out} and train the stage again from its start")
+        return gain(start, now, [example.sample.cluster for example in self.examples])
 
     def _warn(self, first: dict[str, Any], now: dict[str, float]) -> None:
         """Each kind of trouble once a training."""
@@ -168,6 +161,26 @@ def steps_between(steps: float, all_steps: int) -> int:
     return max(1, math.ceil(steps * all_steps) if steps < 1 else int(steps))
 
 
-def kept_step(out: Path) -> int:
-    """The step whose adapter stage 3 keeps in `out`."""
-    return int(json.loads((out / BEST / f"{STEP}.json").read_text())[STEP])
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    """The lines of a record; none where there is no file, and a line that was broken off is left out."""
+    text = file.read_text() if file.exists() else ""
+    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+
+def costs_of(out: Path) -> dict[int, Floats]:
+    """What each look in `out` cost, row by row, by its step."""
+    return {int(line[STEP]): np.array(line["costs"]) for line in lines_of(out / COSTS)}
+
+
+def kept_of(out: Path, held_out: Sequence[TrainingExample], recipe: Recipe) -> tuple[Kept, str | None]:
+    """What stage 3 keeps of a training in `out`, and the folder there that holds it: START, BEST, or None for the last
+    step's, which stands where the result belongs."""
+    costs, rows = costs_of(out), drawn_rows(held_out, recipe)
+    kept = keep(costs, [example.sample.cluster for example in rows], recipe.gain_alpha)
+    folder = START if kept.left_out else BEST if kept.step != max(costs) else None
+    return kept, folder
+
+
+def kept_step(weights: Path) -> int:
+    """The step whose weights stage 3 left as its result, in the folder of its adapter or model."""
+    return int(json.loads((weights / f"{STEP}.json").read_text())[STEP])

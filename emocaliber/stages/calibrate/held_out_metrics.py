@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.classification import label_accuracy
@@ -82,16 +82,19 @@ def costs(stated: Sequence[Stated], truths: Sequence[str | None]) -> Floats:
 
 
 def gain(start: Floats, now: Floats, clusters: Sequence[str]) -> dict[str, float]:
-    """By how much the Brier score of the same rows fell since the start, and the standard error of that paired
-    difference, between clusters (rows of one cluster are not independent). Of one cluster nothing is known: the error
-    is 1, the most that a gain can be.
+    """By how much the Brier score of the same rows fell since the start, the standard error of that paired difference,
+    between clusters (rows of one cluster are not independent), and the p-value of the one-sided test that it fell
+    (Student's t). Of one cluster nothing is known: the error is 1, the most that a gain can be, and so is p.
     """
     fell = start - now
     mean = float(fell.mean())
     _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.bincount(cluster, fell - mean)
-    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(fell) if len(sums) > 1 else 1.0
-    return {"gain": mean, "gain_error": float(error)}
+    if len(sums) < 2:
+        return {"gain": mean, "gain_error": 1.0, "gain_p": 1.0}
+    error = float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(fell))
+    p = float(student.sf(mean / error, len(sums) - 1)) if error > 0 else float(mean <= 0)
+    return {"gain": mean, "gain_error": error, "gain_p": p}
 
 
 def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> list[UserWarning]:
@@ -123,19 +126,3 @@ def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> l
             )
         )
     return warnings
-
-
-def preferred(now: dict[str, Any], best_step: int, before: Sequence[dict[str, Any]]) -> bool:
-    """Whether a step is kept in the place of the step `kept`, `before` holding all that came before.
-
-    The start gives way to the first step with a lower Brier score, however small the lead, and to no step without one.
-    After a stop `kept` may not be reached again yet: it stays until then, as it did.
-    """
-    if now["step"] <= best_step:
-        return bool(now["step"] == best_step)
-    least = min([*before, now], key=lambda line: float(line["brier"]))
-    if best_step == 0:
-        return least is now
-    limit = min(least["brier"] + least["gain_error"], before[0]["brier"])
-    best = next(line for line in before if line["step"] == best_step)
-    return bool(now["brier"] <= limit and (best["brier"] > limit or now["accuracy"] >= best["accuracy"]))

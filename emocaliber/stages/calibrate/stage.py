@@ -8,8 +8,10 @@ method, and the step that is kept.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from emocaliber.core.outputs import replace_folder
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.models.location import model_folder
-from emocaliber.stages.calibrate.held_out import BEST
+from emocaliber.stages.calibrate.held_out import STEP, kept_of
 from emocaliber.stages.calibrate.preferences import calibrate_by_preferences
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.calibrate.reinforcement import calibrate_by_grpo, calibrate_by_rloo
@@ -35,10 +37,10 @@ from emocaliber.stages.training import result_name
 def calibrate(
     recipe: Recipe, rows: Sequence[Sample], adapter: Path | None, out: Path, open_teacher: OpenTeacher
 ) -> dict[str, Any]:
-    """Train on the recipe's splits of `rows`; the result is the step that was best on what is held out.
+    """Train on the recipe's splits of `rows`; the result is what `selection` keeps: a step, or the start.
 
-    Returns how many rows were held out and could not be read, and what was learned from. Raises UserError where the
-    method needs labels that a row lacks, or every pair is held out.
+    Returns how many rows were held out and could not be read, what was learned from and what was kept. Raises UserError
+    where the method needs labels that a row lacks, or every pair is held out.
     """
     samples = list(in_splits(rows, recipe.splits, recipe.data))
     refuse_unlabelled(recipe, samples)
@@ -47,7 +49,7 @@ def calibrate(
     with open_teacher(recipe, adapter, out) as teacher:
         answers = own_answers(samples, teacher.answers(samples, template), template, recipe.spread)
     fit, held_out = held_out_split(answers, samples, recipe.held_out, recipe.seed)
-    result = {"held_out": len(held_out), "unreadable": len(samples) - len(answers)}
+    result: dict[str, Any] = {"held_out": len(held_out), "unreadable": len(samples) - len(answers)}
     model = model_folder(recipe.model)
     match recipe.method:
         case "proper":
@@ -61,12 +63,23 @@ def calibrate(
     if recipe.pairs is None:
         result |= {"examples": len(fit)}
     if rank() == 0:
-        clusters = labelled_and_held_out(samples, recipe.held_out, recipe.seed)
-        partial = out / f"{result_name(recipe)}.partial"
-        shutil.copytree(out / BEST, partial, dirs_exist_ok=True)
-        write_trained_clusters(partial, {sample.cluster for sample in samples} - clusters)
-        replace_folder(partial, out / result_name(recipe))
+        kept, folder = kept_of(out, held_out, recipe)
+        learned = {sample.cluster for sample in samples}
+        learned -= labelled_and_held_out(samples, recipe.held_out, recipe.seed)
+        put_in_place(out, folder or result_name(recipe), result_name(recipe), kept.step, learned)
+        print(f"  {kept.sentence}", flush=True)
+        result |= {"kept": dataclasses.asdict(kept), "verdict": kept.sentence}
     return result
+
+
+def put_in_place(out: Path, source: str, name: str, step: int, learned: Iterable[str]) -> None:
+    """Make `out/source` the result `out/name`, which says of which step it is and which clusters were learned from."""
+    partial = out / f"{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(out / source, partial)
+    (partial / f"{STEP}.json").write_text(json.dumps({STEP: step}))
+    write_trained_clusters(partial, learned)
+    replace_folder(partial, out / name)
 
 
 def refuse_unlabelled(recipe: Recipe, samples: Sequence[Sample]) -> None:
