@@ -18,6 +18,7 @@ LIGHT = [
     "emocaliber.cli",
     "emocaliber.evaluation.compute",
     "emocaliber.reading",
+    "emocaliber.rewards",
     "emocaliber.runs.scoring",
 ]
 

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
+from emocaliber import rewards
+from emocaliber.rewards import compute_score, reward_function
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import DRAWN, UnsafeReward, chosen_reward, named_reward, safety
 
+PUBLIC = [name for name in rewards.__all__ if name not in ("compute_score", "reward_function")]
 GRID = np.linspace(0.0, 1.0, 401)
 RECIPES = Path(__file__).parents[2] / "recipes"
 PAPER = RECIPES / "emocaliber-paper"
@@ -51,3 +54,27 @@ def test_a_reward_that_fails_says_so_when_it_is_chosen(name: str):
     assert warned == (not safety(reward).safe)
     if (wrong.max() > honest + 1e-9).any():
         assert warned
+
+
+def test_rewards_for_other_trainers_pay_no_wrong_answer_and_nothing_unreadable():
+    labels, levels = ["joy", "fear", "awe"], np.linspace(0.0, 1.0, 101)
+    texts = {
+        name: [f"<answer>{name}</answer><confidence>{c:.2f}</confidence>" for c in levels] for name in ("joy", "fear")
+    }
+    unreadable = ["", "joy", "joy fear", "<answer>joy</answer>", "<answer>joy</answer><confidence>nan</confidence>",
+                  "<answer>joy or fear</answer><confidence>1.00</confidence>",
+                  "<confidence>0.00</confidence>"]  # fmt: skip
+    columns = {"candidates": [labels], "label": ["joy"]}
+    named = {name: getattr(rewards, name) for name in PUBLIC} | {"default": reward_function(labels=labels)}
+    named["verl"] = lambda sent, **_: [compute_score("", text, "joy", {"candidates": labels}) for text in sent]
+    for name, paid_by in named.items():
+        right, wrong, floor = (
+            np.array(paid_by(sent, **{key: value * len(sent) for key, value in columns.items()}), float)
+            for sent in (texts["joy"], texts["fear"], unreadable)
+        )
+        assert np.isfinite(right).all(), name
+        assert np.isfinite(wrong).all(), name
+        assert (floor <= min(right.min(), wrong.min()) + 1e-9).all(), name
+        for p, honest in zip(levels, levels * right + (1 - levels) * wrong, strict=True):
+            assert honest >= wrong.max() - 1e-9, (name, p)
+            assert honest >= (p * right + (1 - p) * wrong).max() - 1e-9, (name, p)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emocaliber.stages import rewards
-from emocaliber.stages.calibrate.draws import Completion, correctness_of, rewards_of
+from emocaliber.stages.grading import Completion, correctness_of, rewards_of
 from emocaliber.stages.rewards import DRAWN, Reward, UnsafeReward, chosen_reward, named_reward, never_best, safety
 
 SAFE = ("brier-1", "brier-0.5", "overconfidence-0.5", "overconfidence-4", "overconfidence-50", "underconfidence-0.5",

@@ -30,18 +30,11 @@ from trl.trainer.rloo_config import RLOOConfig
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
-from emocaliber.stages.calibrate.draws import (
-    completions_of,
-    correctness_of,
-    left_padding_processor,
-    questions,
-    reward_function,
-    reward_of,
-    rewards_of,
-)
+from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function, reward_of
 from emocaliber.stages.calibrate.held_out import HeldOutCallback
 from emocaliber.stages.examples import TrainingExample, trained_question
 from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer
+from emocaliber.stages.grading import completions_of, correctness_of, rewards_of
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.rewards import stated

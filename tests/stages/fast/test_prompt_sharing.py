@@ -18,8 +18,9 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import shuffle_sequence_dict, split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
 from emocaliber.core.prompting import load_template
-from emocaliber.stages.calibrate.draws import questions, text_of
+from emocaliber.stages.calibrate.draws import questions
 from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer, shared_line, use_sharing
+from emocaliber.stages.grading import text_of
 from tests.stages.families import FAMILIES
 from tests.stages.fast.test_packing import QWEN, examples
 
