@@ -1,4 +1,49 @@
 """Post-hoc calibration: maps from a score to a probability (`maps`), fitted on fresh rows (`fit`), as JSON (`files`).
 
-Below evaluation, stages and baselines, which all take their maps from here; imports no torch.
+Below evaluation, stages and baselines, which all take their maps from here; imports no torch. For plain arrays:
+
+    from emocaliber.calibration import fit_beta
+    calibrated = fit_beta(confidence, correct)(new_confidence)      # (n,) in [0, 1] and (n,) of bool, to (m,) in [0, 1]
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emocaliber.calibration.maps import (
+        Beta,
+        Isotonic,
+        Platt,
+        Temperature,
+        fit_beta,
+        fit_confidence_temperature,
+        fit_isotonic,
+        fit_platt,
+        fit_temperature,
+        tempered,
+    )
+    from emocaliber.calibration.venn_abers import VennAbers, fit_venn_abers
+
+__all__ = [
+    "Beta",
+    "Isotonic",
+    "Platt",
+    "Temperature",
+    "VennAbers",
+    "fit_beta",
+    "fit_confidence_temperature",
+    "fit_isotonic",
+    "fit_platt",
+    "fit_temperature",
+    "fit_venn_abers",
+    "tempered",
+]
+
+
+def __getattr__(name: str) -> object:  # at first use: commands that fit nothing wait for no scipy
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "venn_abers" if name in ("VennAbers", "fit_venn_abers") else "maps"
+    return getattr(import_module(f"{__name__}.{module}"), name)

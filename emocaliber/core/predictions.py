@@ -21,6 +21,8 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import open_text, write_atomically
 
+__all__ = ["Held", "Prediction", "Reason", "Source", "State", "read_predictions", "write_predictions"]
+
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 _Schema = TypeVar("_Schema", bound=msgspec.Struct)

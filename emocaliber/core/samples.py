@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+__all__ = ["Annotation", "FileImage", "MeanRating", "Ratings", "Sample", "StoredImage"]
+
 
 @dataclass(frozen=True, slots=True)
 class FileImage:
