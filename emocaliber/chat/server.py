@@ -43,6 +43,7 @@ EVENT_BYTES = 20_000
 BODY_SECONDS = 30.0
 DECODED_AT_ONCE = 2
 PAGE_FILES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+NO_FRAME = "frame-ancestors 'none'"
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -53,7 +54,7 @@ POLICY = "; ".join(
         "media-src 'self' blob:",
         "form-action 'none'",
         "base-uri 'none'",
-        "frame-ancestors 'none'",
+        NO_FRAME,
     ]
 )
 HEADERS = {
@@ -111,9 +112,11 @@ def build_application(
     password: str | None = None,
     seconds: float = BODY_SECONDS,
     more: Sequence[Route] = (),
+    framed_by: str = "",
 ) -> Starlette:
     """The application. `hosts` are the names that the page may be requested by, none for any; `password` is
-    "name:password" or None; `seconds` bounds the sending of a request's body; `more` are a second page's routes."""
+    "name:password" or None; `seconds` bounds the sending of a request's body; `more` are a second page's routes;
+    `framed_by` is the site that may show the page in a frame of its own, behind its own proxy."""
     routes = _Routes(controller, seconds)
     return Starlette(
         routes=[
@@ -130,7 +133,7 @@ def build_application(
             ],
             *more,
         ],
-        middleware=[Middleware(Protection, hosts=hosts, password=password)],
+        middleware=[Middleware(Protection, hosts=hosts, password=password, framed_by=framed_by)],
         exception_handlers=REFUSALS,
     )
 
@@ -235,8 +238,12 @@ class Protection:
     """ASGI middleware: refuses requests under other names, from other pages or without the password, and adds HEADERS
     to every answer."""
 
-    def __init__(self, application: ASGIApp, *, hosts: frozenset[str], password: str | None) -> None:
-        self._application, self._hosts = application, hosts
+    def __init__(
+        self, application: ASGIApp, *, hosts: frozenset[str], password: str | None, framed_by: str = ""
+    ) -> None:
+        self._application, self._hosts, self._framed_by = application, hosts, framed_by
+        policy = POLICY.replace(NO_FRAME, f"frame-ancestors {framed_by}") if framed_by else POLICY
+        self._headers = HEADERS | {"content-security-policy": policy}
         self._expected = None if password is None else b"Basic " + base64.b64encode(password.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -247,13 +254,14 @@ class Protection:
             await send({"type": "websocket.close", "code": 1008})
         else:
             application = self._refusal(Request(scope)) or self._application
-            await application(scope, receive, _with_headers(send))
+            await application(scope, receive, _with_headers(send, self._headers))
 
     def _refusal(self, request: Request) -> Response | None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin", "")
         if self._hosts and host.rpartition(":")[0] not in self._hosts and host not in self._hosts:
             return _refusal(421, "This page is served under another name.")
-        if origin and origin.partition("://")[2] != host:
+        names = {host, request.headers.get("x-forwarded-host", host)} if self._framed_by else {host}
+        if origin and origin.partition("://")[2] not in names:
             return _refusal(403, "Another page may not ask here.")
         authorization = request.headers.get("authorization", "").encode("latin-1")
         if self._expected is not None and not hmac.compare_digest(authorization, self._expected):
@@ -268,10 +276,10 @@ def _refusal(status: int, text: str) -> Response:
     return PlainTextResponse("There is nothing here." if status in (404, 405) else text, status, headers)
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, headers: dict[str, str]) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(HEADERS)
+            MutableHeaders(scope=message).update(headers)
         await send(message)
 
     return wrapped

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from emocaliber.cli.console import add_push_arguments
@@ -72,6 +73,11 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--merge", action="store_true", help="merge the adapter into the base model")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet")
     add_push_arguments(parser)
+    parser.add_argument(
+        "--space",
+        metavar="OWNER/NAME",
+        help="with --push: also make a Space there that serves the chat page, answered by the adapter that was sent",
+    )
     parser.set_defaults(run=_export, output=lambda a: Output(a.out, must_be_new=True))
 
 
@@ -138,17 +144,26 @@ def _export(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.finished import finished_stage
 
     stage, out = finished_stage(arguments.stage), arguments.out
-    if arguments.push:
+    if arguments.push or arguments.space:
         _refuse_push(stage, arguments)
     export(stage, out, merge=arguments.merge, scorecard=arguments.scorecard, dataset=arguments.dataset)
     print(f"Written: {out}")
     if arguments.push:
         print(f"Sent: {push(out, arguments.push, 'model', public=arguments.public)}")
+    if arguments.space:
+        from emocaliber.cli.space import write_space
+
+        with TemporaryDirectory() as folder:
+            write_space(Path(folder), arguments.push)
+            print(f"Sent: {push(Path(folder), arguments.space, 'space', public=arguments.public)}")
 
 
 def _refuse_push(stage: Finished, arguments: argparse.Namespace) -> None:
     """Raises UserError, before any work, where nobody is signed in or nobody else could use what is sent."""
-    signed_in(arguments.push)
+    if arguments.space and (not arguments.push or arguments.merge or not stage.is_adapter):
+        raise UserError("--space: its page is answered by an adapter on the Hub: give --push too, and no --merge")
+    for repository in filter(None, (arguments.push, arguments.space)):
+        signed_in(repository)
     base = str(stage.recipe["model"])
     if stage.is_adapter and not arguments.merge and base != TINY and not on_hub(base):
         raise UserError(

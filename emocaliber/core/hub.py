@@ -43,7 +43,7 @@ def push(folder: Path, repo: str, kind: Kind, *, public: bool = False) -> str:
     hub = signed_in(repo)
     try:
         hub.create_repo(
-            repo, repo_type=kind, private=not public, exist_ok=True, space_sdk="gradio" if kind == "space" else None
+            repo, repo_type=kind, private=not public, exist_ok=True, space_sdk="docker" if kind == "space" else None
         )
         if not public and not hub.repo_info(repo, repo_type=kind).private:
             raise UserError(f"--push {repo}: this repository is public; give --public to send it there")

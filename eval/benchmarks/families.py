@@ -36,7 +36,7 @@ from tests.stages.families import save_family  # noqa: E402
 QUANTIZED = ("nf4", "int8")
 TOWER = (
     r".*(visual\.|vision_tower|vision_model|multi_modal_projector|connector)(?!.*patch_embed)"
-    r".*(qkv|proj|linear_?(fc)?\d|fc\d|mlp\.\d)"
+    r".*(qkv|proj|linear_?(fc)?\d|fc\d|mlp\.[02])"
 )
 """LoRA's target of the way `tower`: linear layers of vision tower and projector, by each family's names."""
 PICTURES = 16

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -92,17 +92,22 @@ def page_url(page_folder: Path, album: Path) -> Iterator[str]:
         yield url
 
 
+CHAT = (sys.executable, "-m", "emocaliber", "chat", "--port", "0")
+
+
 @contextmanager
-def page(folder: Path, *options: str) -> Iterator[str]:
+def page(folder: Path, *options: str, command: Sequence[str] = CHAT, **variables: str) -> Iterator[str]:
     """`emocaliber chat` with these options on a free port; `folder` is where it may leave temporary files."""
-    command = [sys.executable, "-m", "emocaliber", "chat", "--port", "0", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder), **variables}
+    command = [*command, *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
-        assert first.startswith("The page: http://127.0.0.1:"), first + process.stdout.read()
+        if not first.startswith("The page: http://127.0.0.1:"):
+            process.kill()
+            pytest.fail(first + process.stdout.read())
         threading.Thread(target=process.stdout.read, daemon=True).start()
         try:
             yield first.split()[2]

@@ -1,8 +1,9 @@
-"""A hub on this machine: the few requests by which huggingface_hub makes a repository and sends a commit."""
+"""A hub on this machine: the requests by which huggingface_hub makes a repository, fills it and fetches its files."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ class FakeHub:
         parts = path.split("?", 1)[0].split("/")
         if path == "/api/repos/create":
             return self._create(json.loads(body))
+        if parts[3:4] == ["resolve"]:
+            return 200, self.files["model", "/".join(parts[1:3])]["/".join(parts[5:])]
         if parts[2:3] in (["models"], ["datasets"], ["spaces"]):
             return 200, self._in_repository((parts[2].removesuffix("s"), "/".join(parts[3:5])), parts[5:6], body)
         return (200, {"errors": [], "warnings": []}) if path == "/api/validate-yaml" else (404, {"error": "not here"})
@@ -53,7 +56,11 @@ class FakeHub:
             entries = [entry["value"] for entry in map(json.loads, body.splitlines()) if entry["key"] == "file"]
             self.files.setdefault(key, {}).update({each["path"]: base64.b64decode(each["content"]) for each in entries})
             return {"success": True, "commitOid": "0" * 40, "commitUrl": f"{self.url}/{key[1]}/commit/{'0' * 40}"}
-        return {"id": key[1], "private": self.private[key], "siblings": [], "sha": "0" * 40}
+        if what == ["tree"]:
+            sizes = {path: len(content) for path, content in self.files[key].items()}
+            return [{"type": "file", "path": path, "size": size, "oid": path} for path, size in sizes.items()]
+        siblings = [{"rfilename": path} for path in self.files.get(key, {})]
+        return {"id": key[1], "private": self.private[key], "siblings": siblings, "sha": "0" * 40}
 
 
 TOKEN = "hf_aSecretThatStandsNowhere"
@@ -79,14 +86,17 @@ def fake_hub() -> Iterator[FakeHub]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             hub.tokens.add(self.headers.get("authorization", "").removeprefix("Bearer "))
             status, content = hub.answer(self.command, self.path, body)
-            encoded = json.dumps(content).encode()
+            encoded = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
+            self.send_header("x-repo-commit", "0" * 40)
+            self.send_header("etag", f'"{hashlib.sha256(encoded).hexdigest()}"')
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(encoded)))
             if status == 403:
                 self.send_header("x-error-message", str(content["error"]))
             self.end_headers()
-            self.wfile.write(encoded)
+            if self.command != "HEAD":
+                self.wfile.write(encoded)
 
         do_GET = do_POST = do_HEAD = _any  # noqa: N815
 
