@@ -31,6 +31,7 @@ from emocaliber.stages.rewards import Reward, chosen_reward
 LAYOUTS = (
     "folder", "table", "vecbench", "ms-swift", "trl", "llava", "sharegpt", "alpaca", "emoset", "fi", "webemo",
     "artphoto", "abstract", "unbiasedemo", "multiemo-bench", "emotion6", "fer2013", "ferplus", "webdataset",
+    "mvei", "eemo-bench",
 )  # fmt: skip
 """The names in emocaliber.data.layouts, without loading it."""
 

@@ -32,7 +32,10 @@ ANSWER_TOKENS = 32
 
 _ANSWER_FIELD = re.compile(r"\{(label|confidence|distribution|reasoning)\}")
 _FIELD_LIKE = re.compile(r"\{([A-Za-z_]{1,40})\}")
-_FIELDS = {"prompt": ("candidates", "label"), "answer": ("label", "confidence", "distribution", "reasoning")}
+_FIELDS = {
+    "prompt": ("candidates", "label", "question"),
+    "answer": ("label", "confidence", "distribution", "reasoning"),
+}
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -40,7 +43,8 @@ _SUFFIXES = (".yaml", ".yml")
 class Template:
     """A question and the form of its answer.
 
-    `prompt` holds {candidates} and, in a second question, {label}; `answer` holds any of {label}, {confidence},
+    `prompt` holds {candidates}, for rows with a question of their own {question} and, in a second question, {label};
+    `answer` holds any of {label}, {confidence},
     {distribution} and {reasoning}. `load_template` reads one from its file.
     """
 
@@ -111,16 +115,31 @@ class Template:
         properties = {key: values[field] for key, field in zip(keys, self.fields, strict=True)}
         return json.dumps({"type": "object", "properties": properties, "required": keys, "additionalProperties": False})
 
-    def render(self, candidates: Sequence[str], *, label: str | None = None) -> str:
-        """The user's text for these candidates; a second question also needs the label it asks about.
+    @property
+    def asks_rows_questions(self) -> bool:
+        """Whether the prompt has a place for a row's own question."""
+        return "{question}" in self.prompt
 
-        Raises ValueError where a label is missing or was not asked for.
+    def render(self, candidates: Sequence[str], *, label: str | None = None, question: str = "") -> str:
+        """The user's text for these candidates; a second question also needs the label it asks about, and a prompt
+        with {question} the row's.
+
+        Raises ValueError where a label is missing or was not asked for, and UserError where a row has a question and
+        the prompt no place for it, or the other way about.
         """
+        if self.asks_rows_questions != bool(question):
+            raise UserError(
+                f"template {self.name}: its prompt asks a row's own question, and there are rows without any; add a"
+                " column 'question', or name another template"
+                if self.asks_rows_questions
+                else f"template {self.name}: there are rows with a question of their own, for which its prompt has no"
+                " {question}; name the template 'question', or one of your own"
+            )
         if ("{label}" in self.prompt) != (label is not None):
             need = "needs the label it asks about" if label is None else "takes no label"
             raise ValueError(f"template {self.name}: its prompt {need}")
-        values = {"{candidates}": ", ".join(candidates), "{label}": label or ""}
-        return re.sub(r"\{candidates\}|\{label\}", lambda field: values[field[0]], self.prompt)
+        values = {"{candidates}": ", ".join(candidates), "{label}": label or "", "{question}": question}
+        return re.sub(r"\{candidates\}|\{label\}|\{question\}", lambda field: values[field[0]], self.prompt)
 
     def write(
         self,

@@ -77,6 +77,7 @@ class Sample:
     how the votes were asked for; `label_rule` says where the label comes from: `given` by the data, or made of the
     votes by `plurality` or `majority` (see emocaliber.data.votes). `second_votes` are all answers of a second panel of
     raters on the same picture, "unknown" for those that are no candidate: never learned from, only judged by.
+    `question` is what is asked about the picture where rows differ in that; a prompt has {question} for it.
     `rationale` is the reasoning that leads to the label, without the tags around it: learned by a recipe whose template
     states {reasoning}.
     """
@@ -95,6 +96,7 @@ class Sample:
     label_rule: str = "given"
     second_votes: dict[str, int] | None = None
     rationale: str | None = None
+    question: str = ""
 
     @property
     def raters(self) -> int | None:

@@ -182,7 +182,8 @@ def sample_row(sample: Sample, image: ImageSource | str) -> Values:
     plain = {name: getattr(sample, name) for name in REQUIRED if name not in ("image", "candidates")}
     return plain | {"image": stored, "candidates": list(sample.candidates), "votes": votes,
                     "label_rule": sample.label_rule, "ratings": ratings,
-                    "second_votes": _listed(sample.second_votes), "rationale": sample.rationale}  # fmt: skip
+                    "second_votes": _listed(sample.second_votes), "rationale": sample.rationale,
+                    "question": sample.question or None}  # fmt: skip
 
 
 def write_rows(path: Path, rows: Iterable[Values], extra: Mapping[str, str]) -> None:

@@ -34,6 +34,7 @@ from emocaliber.data.published import (
     read_ferplus,
     read_webemo,
 )
+from emocaliber.data.questions import EEMO_FILE, MVEI_FILE, read_eemo_bench, read_mvei
 from emocaliber.data.records import read_record
 from emocaliber.data.rows import LABEL, LABEL_OTHERWISE, SPLITS, Defaults, Entry, Place, Problem, Row
 from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
@@ -74,6 +75,8 @@ LAYOUTS = {
     "fer2013": Layout(read_table, FER2013_7, "FER2013-7", numbered=True),
     "ferplus": Layout(read_ferplus, FERPLUS_8, "FERPlus-8"),
     "webdataset": Layout(read_webdataset),
+    "mvei": Layout(read_mvei, task="MVEI", split="test"),
+    "eemo-bench": Layout(read_eemo_bench, split="test"),
 }
 """MultiEmo-Bench (20 raters, multi-select) is read as a table with `votes` and `raters`: a reconstruction, for its
 files were not at hand."""
@@ -193,6 +196,8 @@ def _folder_layout(path: Path) -> str:
         "emoset": {"train.json", "image"} <= names,
         "abstract": ABSTRACT_FILE in names,
         "ferplus": FERPLUS_FILE in names,
+        "mvei": MVEI_FILE in names,
+        "eemo-bench": any(EEMO_FILE.fullmatch(name) for name in names),
         "emotion6": {EMOTION6_FILE, "images"} <= names,
         "webemo": any(WEBEMO_LIST.fullmatch(name) for name in names),
         "table": is_table_folder(path),

@@ -27,8 +27,8 @@ from emocaliber.data.parquet_parts import BUFFER, ROWS, Part, parts_of
 Values = Mapping[str, Any]
 
 REQUIRED = ("id", "image", "task", "candidates", "label", "split", "group", "cluster", "licence")
-OPTIONAL = ("votes", "label_rule", "ratings", "second_votes", "rationale")
-REPEATING = {*REQUIRED, *OPTIONAL} - {"id", "image", "cluster", "rationale"}
+OPTIONAL = ("votes", "label_rule", "ratings", "second_votes", "rationale", "question")
+REPEATING = {*REQUIRED, *OPTIONAL} - {"id", "image", "cluster", "rationale", "question"}
 """Columns whose texts are the same in many rows."""
 
 
@@ -199,4 +199,5 @@ def _sample(path: Path, number: int, values: Values, alike: Alike) -> Sample:
         label_rule=intern(values.get("label_rule") or "given"),
         second_votes=values.get("second_votes"),
         rationale=values.get("rationale"),
+        question=values.get("question") or "",
     )

@@ -9,6 +9,7 @@ The layouts hand over mappings. What a record may hold, first name first; case, 
     votes, raters                     see emocaliber.data.votes
     rationale | reasoning             the reasoning that leads to the label, with or without the tags around it
     second_votes                      counts of a second panel on the same picture; "unknown" and the like may have some
+    question                          what is asked about the picture, where rows differ in that
     id, split | usage, group, task, licence
     cluster | subject | source        where the row names its task, by default the picture: several tasks are one
 """
@@ -102,6 +103,7 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         label_rule=rule,
         second_votes=_second_votes(record, candidates),
         rationale=_rationale(record, label),
+        question=record.text("question"),
     )
     if record.problems:
         yield from record.problems

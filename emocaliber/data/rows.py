@@ -34,7 +34,7 @@ SPLIT_OTHERWISE = ("set", "phase", "data_split", "dataset_split")
 CLUSTER = ("cluster", "subject", "source")
 RATIONALE = ("rationale", "reasoning")
 NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *SPLIT_OTHERWISE, *CLUSTER, *RATIONALE,
-                   "pixels", "candidates", "votes", "raters", "id",
+                   "pixels", "candidates", "question", "votes", "raters", "id",
                    "group", "task", "licence", "label_rule", "ratings", "second_votes"})  # fmt: skip
 SPLITS = {
     "train": "train", "training": "train", "verbalize": "verbalize", "unlabelled": "unlabelled",

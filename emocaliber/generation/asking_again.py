@@ -30,6 +30,10 @@ def in_two_steps(first: Template, then: Template) -> Template:
     """
     if "{label}" in first.prompt or "{label}" not in then.prompt:
         raise UserError(f"{then.name} after {first.name}: give a first question, then one that quotes its label")
+    if first.asks_rows_questions:
+        raise UserError(
+            f"{then.name} after {first.name}: it would ask without the rows' own questions; leave --then out"
+        )
     return Template(f"{first.name}, then {then.name}", first.prompt, then.answer)
 
 

@@ -94,7 +94,7 @@ class _Reading:
     def question(self, sample: Sample) -> Question | Response:
         """The question; or the finished response from before, or that of a picture that cannot be read."""
         choices = choices_of(self.template, sample.candidates)
-        prompt = self.template.render(sample.candidates)
+        prompt = self.template.render(sample.candidates, question=sample.question)
         pattern, schema = self.constraint(sample.candidates)
         try:
             encoded = read_image_bytes(sample.image)

@@ -143,6 +143,8 @@ def _check_signals(settings: PredictSettings, template: Template) -> None:
             raise UserError(f"--signals {ALONG}: a server scores no given text; use --engine transformers or vllm")
         if name == ALONG and "reasoning" not in template.fields:
             raise UserError(f"--signals {ALONG}: {template.name} has no reasoning; use --prompt reasoning")
+    if template.asks_rows_questions:
+        raise UserError(f"--signals ask questions of their own, without the rows': leave them out with {template.name}")
     if "label" not in template.fields:
         raise UserError(f"--signals needs a prompt whose answer names one label; {template.name} does not")
 

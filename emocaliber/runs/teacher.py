@@ -169,7 +169,7 @@ class EngineTeacher:
         return scores
 
     def _key(self, sample: Sample, opening: str, options: Sequence[str]) -> str:
-        prompt = load_template(LABEL).render(sample.candidates)
+        prompt = load_template(LABEL).render(sample.candidates, question=sample.question)
         with _naming(sample):
             picture = image_hash(read_image_bytes(sample.image))
         return content_key("labels", picture, prompt, opening, options, self.engine.name, self.max_pixels)
@@ -177,7 +177,7 @@ class EngineTeacher:
     def _question(self, sample: Sample) -> Request:
         with _naming(sample):
             picture = load_image(sample.image, self.max_pixels)
-        return Request(sample.id, picture, load_template(LABEL).render(sample.candidates))
+        return Request(sample.id, picture, load_template(LABEL).render(sample.candidates, question=sample.question))
 
 
 def _read(sample: Sample, response: Response) -> Answer:

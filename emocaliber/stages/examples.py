@@ -79,7 +79,10 @@ def as_dataset(examples: Sequence[TrainingExample], template: Template, max_pixe
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [examples[i] for i in batch["example"]]
         return {
-            "prompt": [messages(template.render(example.sample.candidates)) for example in chosen],
+            "prompt": [
+                messages(template.render(example.sample.candidates, question=example.sample.question))
+                for example in chosen
+            ],
             "completion": [[{"role": "assistant", "content": example.completion}] for example in chosen],
             "images": [[load_image(example.sample.image, max_pixels)] for example in chosen],
             "example": chosen,
@@ -126,7 +129,7 @@ def token_lengths(
     lengths = []
     for example in examples:
         picture = load_image(example.sample.image, max_pixels)
-        question = template.render(example.sample.candidates)
+        question = template.render(example.sample.candidates, question=example.sample.question)
         if (picture.size, question) not in questions:
             text = processor.apply_chat_template(messages(question), tokenize=False, add_generation_prompt=True)
             encoded = processor(text=[text], images=[[picture]])

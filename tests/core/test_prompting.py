@@ -25,6 +25,7 @@ HASHES = {
     "json": "4c9fedcb8bf4dbe7",
     "label": "0c9edc12b27cd220",
     "label-confidence": "00be620ad26ba1c1",
+    "question": "7e7fa4c5c1e5b614",
     "reasoning": "6b320ddc9994fb72",
     "self-report-answer": "1fdf31ca5d7d27f1",
     "self-report-confidence": "aa58cd3b3780c0ea",

@@ -58,7 +58,7 @@ def questions(examples: Sequence[TrainingExample], template: Template, max_pixel
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [examples[i].sample for i in batch["example"]]
         return {
-            "prompt": [messages(template.render(sample.candidates)) for sample in chosen],
+            "prompt": [messages(template.render(sample.candidates, question=sample.question)) for sample in chosen],
             "images": [[load_image(sample.image, max_pixels)] for sample in chosen],
             "truth": [sample.label for sample in chosen],
             "question": [sample.id for sample in chosen],

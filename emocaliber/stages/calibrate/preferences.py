@@ -104,7 +104,7 @@ def judged_answers(
 
 def _questions(samples: Sequence[Sample], template: Template, max_pixels: int) -> dict[str, list[Any]]:
     return {
-        "prompt": [messages(template.render(sample.candidates)) for sample in samples],
+        "prompt": [messages(template.render(sample.candidates, question=sample.question)) for sample in samples],
         "images": [[load_image(sample.image, max_pixels)] for sample in samples],
     }
 
