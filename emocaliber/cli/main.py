@@ -56,6 +56,10 @@ ENV = "Print versions and devices, to be pasted into a bug report."
 COMMANDS = {name: sentence for group in GROUPS.values() for name, sentence in group.items()} | {"env": ENV}
 
 INPUT_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+EXTRAS = dict.fromkeys(("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors"), "train") | {
+    "vllm": "vllm"
+}
+"""The extra that brings a package, where nothing nearer to its use says so."""
 RESUME = "the same command resumes"
 
 
@@ -83,12 +87,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if (resource := out_of_space(error)) is not None:
-            return _fail(f"the {resource} is full; free some: {RESUME}")
-        if isinstance(error, OSError) and error.errno in INPUT_ERRORS and error.filename:
-            return _fail(f"{error.filename}: {error.strerror}")
-        raise
+        if (sentence := _explained(error)) is None:
+            raise
+        return _fail(sentence)
     return code or 0
+
+
+def _explained(error: Exception) -> str | None:
+    """A sentence for what the machine lacks or a file refuses; None where the error is this project's own."""
+    if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in EXTRAS:
+        return f"this needs {package}, which is not installed: pip install 'emocaliber[{EXTRAS[package]}]'"
+    if (resource := out_of_space(error)) is not None:
+        return f"the {resource} is full; free some: {RESUME}"
+    if isinstance(error, OSError) and error.errno in INPUT_ERRORS and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return None
 
 
 def _fail(sentence: str) -> int:

@@ -10,12 +10,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from emocaliber.generation.engine import Choice, Request
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Recorded = Callable[[int, Sequence[int]], Sequence[float] | None]
 """The log-probabilities of these tokens at this step of the answer; None where they were not recorded."""

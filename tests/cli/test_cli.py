@@ -37,6 +37,18 @@ def test_help_loads_no_heavy_library():
     assert not loaded_by("from emocaliber.cli.main import build_parser; build_parser()") & HEAVY
 
 
+def test_a_server_is_asked_without_any_heavy_library():
+    assert not loaded_by("import emocaliber.runs.predict, emocaliber.generation.server_engine") & HEAVY
+
+
+def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it():
+    without = "import sys; sys.modules['torch'] = None\n"
+    code = f"{without}from emocaliber.cli import main; sys.exit(main(['predict', 'kaomoji', '--limit', '1']))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines()[-1].endswith("torch, which is not installed: pip install 'emocaliber[train]'")
+
+
 def test_help_names_at_most_fourteen_commands_in_groups_each_with_a_sentence():
     answer = run("--help")
     assert answer.returncode == 0
