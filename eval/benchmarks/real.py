@@ -2,12 +2,12 @@
 
 Not `emocaliber predict`, whose rows it resembles: nothing is generated. The question that all rows share is computed
 once, the label's distribution is read where the answer states it, and the label and level are those that greedy
-decoding would follow (stages.calibrate.greedy). Stage 3 asks its own model in the same way.
+decoding would follow (stages.calibrate.greedy). Stage 3 asks its own model in the same way. Rows are judged by
+real_judge.py.
 
     python -m eval.benchmarks.real read --data out/ferplus.parquet --base out/photo-base --adapter DIR --out rows.jsonl
     python -m eval.benchmarks.real verbalize --data out/ferplus.parquet --base out/photo-base --adapter DIR --out DIR
     python -m eval.benchmarks.real calibrate --data out/calibrate.parquet --base out/photo-base --adapter DIR --out DIR
-    python -m eval.benchmarks.real judge --out rows.jsonl --fresh fresh.jsonl
 """
 
 from __future__ import annotations
@@ -24,14 +24,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import PartialState
-from scipy.stats import spearmanr
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.calibration.maps import fit_isotonic, fit_temperature, tempered
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.parquet import read_samples
-from emocaliber.evaluation import score
 from emocaliber.models.loading import adapted
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.answer_paths import AnswerPaths
@@ -50,10 +47,6 @@ from emocaliber.stages.verbalize import verbalize
 Floats = npt.NDArray[np.float64]
 RECIPES = {"verbalize": Path("recipes/real/2-verbalize.yaml"), "calibrate": Path("recipes/real/3-calibrate.yaml")}
 ROWS_AT_A_TIME = 40
-SHOWN = {
-    "accuracy": "accuracy", "ece": "ECE", "brier": "Brier", "auroc": "AUROC", "agreement_ece": "agreement ECE",
-    "second_panel_accuracy": "second panel: accuracy", "second_panel_brier": "Brier",
-}  # fmt: skip
 
 
 class FaceReader:
@@ -140,62 +133,10 @@ def write_rows(reader: FaceReader, samples: Sequence[Sample], out: Path) -> None
                 file.write(json.dumps(row | said) + "\n")
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows that have a majority."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [row for row in rows if row["truth"]]
-
-
-def judge(rows: list[dict[str, Any]], fresh: list[dict[str, Any]]) -> None:
-    """Print a line of figures for what is stated, and for maps of the label's probability fitted on fresh rows."""
-    labels = rows[0]["cands"]
-    beliefs, known = (np.array([row["p"] for row in part]) for part in (rows, fresh or rows))
-    truth = [row["truth"] for row in rows]
-    best = [labels[k] for k in beliefs.argmax(1)]
-    methods: dict[str, tuple[list[str], Floats]] = {"label probability": (best, beliefs.max(1))}
-    if "confidence" in rows[0]:
-        said = [row["label"] for row in rows]
-        methods = {"stated": (said, np.array([row["confidence"] for row in rows])), **methods}
-    if fresh:
-        right = np.array([row["truth"] == labels[int(np.argmax(row["p"]))] for row in fresh])
-        temperature = fit_temperature(known, np.array([labels.index(row["truth"]) for row in fresh]))
-        methods["temperature"] = (best, tempered(beliefs, temperature).max(1))
-        methods["isotonic"] = (best, fit_isotonic(known.max(1), right)(beliefs.max(1)))
-    votes, second = (_counts(rows, key, labels) for key in ("votes", "second"))
-    shares = votes / votes.sum(1, keepdims=True)
-    methods["the first panel (people)"] = truth, shares.max(1)
-    spread, own = (-(each * np.log(np.clip(each, 1e-9, 1))).sum(1) for each in (shares, beliefs))
-    print(f"n = {len(rows)}; entropy of beliefs against raters': Spearman {spearmanr(own, spread)[0]:.3f}\n")
-    print("| | values | " + " | ".join(SHOWN.values()) + " |\n|" + " --- |" * (2 + len(SHOWN)))
-    for name, (answers, confidence) in methods.items():
-        card = score(
-            confidence, truth=truth, predicted=answers, labels=labels, votes=votes, second_votes=second, method=name
-        )
-        shown = [key for key in SHOWN if key.startswith("second") or answers is not truth]
-        found = {key: card[key] for key in shown}
-        cells = [
-            f"{found[key].value:.3f} [{found[key].low:.3f}, {found[key].high:.3f}]" if key in found else ""
-            for key in SHOWN
-        ]
-        print(f"| {name} | {len(set(np.round(confidence, 4)))} | " + " | ".join(cells) + " |")
-    answers, confidence = next(iter(methods.values()))
-    right = np.array([answer == each for answer, each in zip(answers, truth, strict=True)])
-    print("\n| share of the favourite | n | accuracy | mean confidence |\n| --- | --- | --- | --- |")
-    for low, high in ((0.8, 1.01), (0.5, 0.8), (0.0, 0.5)):
-        there = (shares.max(1) >= low) & (shares.max(1) < high)
-        if there.any():
-            figures = f"{there.sum()} | {right[there].mean():.3f} | {confidence[there].mean():.3f}"
-            print(f"| {low:g} to {min(high, 1):g} | {figures} |")
-
-
-def _counts(rows: list[dict[str, Any]], key: str, labels: Sequence[str]) -> Floats:
-    return np.array([[float((row[key] or {}).get(label, 0)) for label in labels] for row in rows])
-
-
 def main() -> None:
-    """Read, calibrate or judge."""
+    """Read, or teach stage 2 or 3 by readings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("read", "verbalize", "calibrate", "judge"))
+    parser.add_argument("action", choices=("read", "verbalize", "calibrate"))
     parser.add_argument("--data", type=Path, nargs="+", help="Parquet files of pictures")
     parser.add_argument("--base", help="folder of the base")
     parser.add_argument("--adapter", type=Path, help="folder of the adapter")
@@ -203,12 +144,8 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--start", type=int, default=0, help="first row of the split (default: 0)")
     parser.add_argument("--rows", type=int, help="so many of them (default: all)")
-    parser.add_argument("--fresh", type=Path, help="rows to fit maps on")
     parser.add_argument("--out", type=Path, required=True, help="file of rows, or folder of a stage")
     chosen, overrides = parser.parse_known_args()
-    if chosen.action == "judge":
-        judge(read_rows(chosen.out), read_rows(chosen.fresh) if chosen.fresh else [])
-        return
     PartialState(cpu=True)
     recipe = read_recipe(
         RECIPES.get(chosen.action, RECIPES["calibrate"]),
