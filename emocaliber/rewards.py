@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.taxonomy import TAXONOMIES
+from emocaliber.core.taxonomy import labels_of
 from emocaliber.stages.grading import completions_of, rewards_of
 from emocaliber.stages.rewards import chosen_reward, named_reward
 
@@ -58,7 +57,7 @@ def reward_function(
     is not safe. Raises ValueError for a name that is no reward, UserError for labels that are none.
     """
     chosen_reward(name)
-    candidates = _labels(labels)
+    candidates = labels_of(labels)
 
     def reward(completions: Sequence[Any], **columns: Any) -> list[float]:
         return _paid(name, completions, columns, candidates, correctness)
@@ -87,7 +86,7 @@ def compute_score(
     told = ground_truth if isinstance(ground_truth, Mapping) else {"label": ground_truth}
     columns = {name: [value] for name, value in {**(extra_info or {}), **told}.items()}
     chosen_reward(reward)
-    return _paid(reward, [solution_str], columns, _labels(labels), correctness)[0]
+    return _paid(reward, [solution_str], columns, labels_of(labels), correctness)[0]
 
 
 def _paid(
@@ -98,21 +97,3 @@ def _paid(
     correctness: Correct = "label",
 ) -> list[float]:
     return rewards_of(named_reward(name), completions_of(completions, columns, labels), correctness)
-
-
-def _labels(stated: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The labels that a taxonomy's name or a list says; () where nothing is said."""
-    if stated is None:
-        return ()
-    if not isinstance(stated, str):
-        labels = tuple(stated)
-    elif stated in TAXONOMIES:
-        labels = TAXONOMIES[stated].labels
-    else:
-        raise UserError(
-            f"labels: {stated!r} is no taxonomy: give a list of labels, or one of {', '.join(TAXONOMIES)}"
-            f"{did_you_mean(stated, TAXONOMIES)}"
-        )
-    if len(labels) < 2 or len(set(labels)) < len(labels) or not all(isinstance(name, str) for name in labels):
-        raise UserError(f"labels: {list(labels)} must be two or more names, each once")
-    return labels

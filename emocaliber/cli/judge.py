@@ -20,18 +20,27 @@ from emocaliber.reading.tables import HEADERS, Columns
 def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     """An option for each role of a column, and `--percent`."""
     group = parser.add_argument_group(
-        "columns of a table (CSV, TSV, Parquet, JSON)",
+        "columns of a table (CSV, TSV, Excel, Parquet, JSON)",
         "Common headers are recognised in any case; name a column where yours is not, or two would do.",
     )
     for role, headers in HEADERS.items():
         group.add_argument(f"--{role}-column", metavar="NAME", help=f"default: {', '.join(headers[:3])} …")
     group.add_argument("--percent", action="store_true", help="confidences are percentages, 0 to 100")
+    group.add_argument(
+        "--labels",
+        metavar="LABELS",
+        help="a taxonomy or a list to choose from, for logs of inspect_ai, lm-evaluation-harness or VLMEvalKit whose"
+        " items name no choices (default: their true labels)",
+    )
 
 
 def columns_of(arguments: argparse.Namespace) -> Columns:
     """The columns that the options name."""
+    from emocaliber.data.any_source import declared_labels
+
     named = {role: getattr(arguments, f"{role}_column") for role in HEADERS}
-    return Columns(**named, percent=arguments.percent)
+    labels = declared_labels(arguments.labels) if arguments.labels else ()
+    return Columns(**named, percent=arguments.percent, labels=labels)
 
 
 BASELINES = tuple(f"baselines/{name}" for name in SCORECARD)
@@ -44,8 +53,9 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="PRED",
-        help="predictions: a prediction file, a folder of Parquet parts, EmoCaliber's merged output, or a table with"
-        " confidence and correct (or label and prediction); several are compared",
+        help="predictions: a prediction file, a folder of Parquet parts, a table with confidence and correct (or label"
+        " and prediction), EmoCaliber's merged output, an inspect_ai log, samples of lm-evaluation-harness, or a result"
+        " table of VLMEvalKit; several are compared",
     )
     parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
     parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from emocaliber.core.errors import UserError, did_you_mean
+
 Polarity = Literal["negative", "neutral", "positive"]
 
 
@@ -165,6 +167,23 @@ TAXONOMIES = {
     )
 }  # fmt: skip
 """Those that ship, by name."""
+
+
+def labels_of(stated: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The labels that a taxonomy's name or a list says; () where nothing is said. Raises UserError for another name,
+    and for a list of fewer than two labels or with one twice."""
+    if stated is None:
+        return ()
+    if isinstance(stated, str) and stated not in TAXONOMIES:
+        raise UserError(
+            f"labels: {stated!r} is no taxonomy{did_you_mean(stated, TAXONOMIES)}; give a list of labels, or one of"
+            f" {', '.join(TAXONOMIES)}"
+        )
+    labels = TAXONOMIES[stated].labels if isinstance(stated, str) else tuple(stated)
+    if len(labels) < 2 or len(set(labels)) < len(labels) or not all(isinstance(name, str) for name in labels):
+        raise UserError(f"labels: {list(labels)} must be two or more names, each once")
+    return labels
+
 
 _FAMILIES = (
     "anger angry", "disgust disgusted", "fear fearful afraid scared frightened", "sadness sad",

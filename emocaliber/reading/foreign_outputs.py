@@ -1,4 +1,5 @@
-"""Files of any origin as Prediction rows: prediction files, EmoCaliber's merged output, and a person's own tables.
+"""Files of any origin as Prediction rows: prediction files, EmoCaliber's merged output, the logs of inspect_ai,
+lm-evaluation-harness and VLMEvalKit, and a person's own tables.
 
 What a file is, its content says, whatever its name. A line of merged output has `response`, `ground_truth`,
 `candidates` (a list) and `task`; other keys (its own `confidence` too) are not read, and the response is read by the
@@ -9,7 +10,7 @@ same parser as everywhere else. Tables are in `tables`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,11 @@ from emocaliber.core.files import open_text
 from emocaliber.core.prediction_files import is_columnar
 from emocaliber.core.predictions import Prediction, Source, decode_lines, read_predictions
 from emocaliber.reading import read_response
+from emocaliber.reading.harness_rows import Note, rows_of
+from emocaliber.reading.inspect_logs import inspect_items, is_inspect_log
+from emocaliber.reading.lm_eval_samples import KEYS, read_lm_eval
+from emocaliber.reading.table_cells import read_header
+from emocaliber.reading.vlmevalkit_tables import is_vlmevalkit_table, vlmevalkit_items
 
 
 class MergedLine(msgspec.Struct, frozen=True):
@@ -31,18 +37,37 @@ class MergedLine(msgspec.Struct, frozen=True):
 
 
 def is_table(path: Path) -> bool:
-    """Whether the file is a table, for `tables.read_table`: neither a prediction file nor merged output."""
-    if is_columnar(path):
+    """Whether the file is a table, for `tables.read_table`: neither a prediction file nor a harness's output."""
+    if is_columnar(path) or is_inspect_log(path):
         return False
     keys = _first_keys(path)
-    return keys is None or not ("response" in keys or "state" in keys or {"source", "method"} <= keys or not keys)
+    if keys is not None and ("response" in keys or "state" in keys or {"source", "method"} <= keys or not keys):
+        return False
+    return not (keys is not None and keys >= KEYS) and not is_vlmevalkit_table(_header(path, keys))
 
 
-def read_lines(path: Path, *, unlabelled: bool = False) -> Iterator[Prediction]:
-    """The rows of a prediction file or of merged output. Raises UserError naming file, line and key; unless
-    `unlabelled`, also for a row without truth."""
-    merged = "response" in (_first_keys(path) or ())
-    return read_merged(path) if merged else read_predictions(path, unlabelled=unlabelled)
+def read_lines(
+    path: Path, *, unlabelled: bool = False, labels: Sequence[str] = (), note: Note = lambda _: None
+) -> Iterator[Prediction]:
+    """The rows of any file that is no table.
+
+    `labels` are the candidates of responses whose file names none; `note` is told where its true labels stand in for
+    them. Raises UserError naming file, line and key; unless `unlabelled`, also for a row without truth.
+    """
+    if is_inspect_log(path):
+        return rows_of(inspect_items(path), labels, note)
+    keys = _first_keys(path)
+    if "response" in (keys or ()):
+        return read_merged(path)
+    if keys is not None and keys >= KEYS:
+        return read_lm_eval(path, labels, note)
+    if not is_columnar(path) and is_vlmevalkit_table(_header(path, keys)):
+        return rows_of(vlmevalkit_items(path), labels, note)
+    return read_predictions(path, unlabelled=unlabelled)
+
+
+def _header(path: Path, keys: set[str] | None) -> Iterable[str]:
+    return read_header(path) if keys is None else keys
 
 
 def _first_keys(path: Path) -> set[str] | None:

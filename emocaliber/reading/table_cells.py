@@ -1,6 +1,6 @@
-"""The cells of a table as they stand in its file: delimited text in any dialect, Parquet, or JSON objects.
+"""The cells of a table as they stand in its file: delimited text in any dialect, Parquet, Excel, or JSON objects.
 
-gzip, byte-order marks and UTF-16 are understood; an Excel file, a spreadsheet or a zip is refused by name.
+gzip, byte-order marks and UTF-16 are understood; another spreadsheet or a zip is refused by name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import msgspec
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import open_text
+
+_ZIP = b"PK\x03\x04"
+_LONGEST_HEADER = 1 << 17
 
 
 @dataclass
@@ -40,11 +43,29 @@ def read_cells(path: Path) -> Cells:
     return cells
 
 
+def read_header(path: Path) -> list[str]:
+    """The header of a delimited or an Excel file, its rows unread; [] where it has none or is of another kind."""
+    with open_text(path) as file:
+        head = file.peek(8)[:8]  # type: ignore[attr-defined]
+        if head.startswith(_ZIP):
+            return _excel(path, header_alone=True).header if _is_excel(path) else []
+        first = file.readline(_LONGEST_HEADER).decode(errors="replace")
+        if re.fullmatch(r"sep=(.)\r?\n?", first):
+            first = file.readline(_LONGEST_HEADER).decode(errors="replace")
+    try:
+        header = next(csv.reader([first], delimiter=_delimiter(first), skipinitialspace=True), [])
+    except csv.Error:
+        return []
+    return [cell.strip() for cell in header]
+
+
 def _cells(path: Path, file: BinaryIO) -> Cells:
     head = file.peek(8)[:8]  # type: ignore[attr-defined]
     if head.startswith(b"PAR1"):
         return _parquet(path)
-    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+    if head.startswith(_ZIP) and _is_excel(path):
+        return _excel(path)
+    if head.startswith((_ZIP, b"\xd0\xcf\x11\xe0")):
         raise UserError(f"{path} is {_container(path, head)}")
     if head.lstrip()[:1] in (b"{", b"["):
         return _objects(path, file)
@@ -52,12 +73,41 @@ def _cells(path: Path, file: BinaryIO) -> Cells:
 
 
 def _container(path: Path, head: bytes) -> str:
-    names = zipfile.ZipFile(path).namelist() if head.startswith(b"PK") and zipfile.is_zipfile(path) else ["xl/"]
-    if any(name.startswith("xl/") for name in names):
-        return "an Excel file: save it as CSV (File, Save As, CSV UTF-8) and give that"
-    if "content.xml" in names:
-        return "a spreadsheet: save it as CSV and give that"
+    if not head.startswith(_ZIP) or not zipfile.is_zipfile(path):
+        return "an old or broken Excel file: save it as .xlsx or CSV and give that"
+    if "content.xml" in zipfile.ZipFile(path).namelist():
+        return "a spreadsheet: save it as .xlsx or CSV and give that"
     return "a zip archive: unpack it and give the table in it"
+
+
+def _is_excel(path: Path) -> bool:
+    return zipfile.is_zipfile(path) and any(name.startswith("xl/") for name in zipfile.ZipFile(path).namelist())
+
+
+def _excel(path: Path, *, header_alone: bool = False) -> Cells:
+    """The one sheet of an Excel file that holds anything, its formulas as the values that were saved."""
+    from openpyxl import load_workbook
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+        used = [sheet for sheet in book.worksheets if any(map(any, sheet.iter_rows(max_row=1, values_only=True)))]
+        if len(used) != 1:
+            raise UserError(f"{path} has {len(used)} sheets with a header line; keep one")
+        rows = used[0].iter_rows(values_only=True)
+        header = list(next(rows))
+        while header[-1] is None:
+            header.pop()
+        raw = Cells([str("" if name is None else name).strip() for name in header], place="row")
+        for number, row in enumerate(() if header_alone else rows, 2):
+            if any(cell is not None for cell in row):
+                filled = [*row, *[None] * (len(header) - len(row))]
+                beyond = any(cell is not None for cell in filled[len(header) :])
+                raw.cells.append(filled if beyond else filled[: len(header)])
+                raw.numbers.append(number)
+    except (KeyError, ValueError, OSError, SyntaxError, zipfile.BadZipFile) as problem:
+        raise UserError(f"{path} is an Excel file that cannot be read ({problem}): save it as CSV") from None
+    book.close()
+    return raw
 
 
 def _parquet(path: Path) -> Cells:

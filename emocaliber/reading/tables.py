@@ -1,4 +1,4 @@
-"""A person's own table as Prediction rows: delimited text in any dialect, Parquet, or JSON objects; one row a sample.
+"""A person's own table as Prediction rows: delimited text in any dialect, Parquet, Excel, JSON objects; a row a sample.
 
 A column is named by its option, or recognised by its header, in any case, with `_`, `-` or spaces. It needs confidence
 and correct, or confidence, label and prediction; the others are optional:
@@ -53,7 +53,9 @@ SHOWN = 10
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """Headers named by options, None where they are to be recognised; `percent`: confidences are from 0 to 100."""
+    """Headers named by options, None where they are to be recognised; `percent`: confidences are from 0 to 100.
+
+    `labels` are the candidates of responses whose file names none: for what `foreign_outputs.read_lines` reads."""
 
     confidence: str | None = None
     correct: str | None = None
@@ -64,6 +66,7 @@ class Columns(msgspec.Struct, frozen=True):
     group: str | None = None
     cluster: str | None = None
     percent: bool = False
+    labels: tuple[str, ...] = ()
 
 
 RECOGNISED = Columns()
@@ -140,7 +143,8 @@ def _no_header(header: list[str], used: Mapping[str, int]) -> str:
     if "confidence" not in used:
         return (
             f"no column of confidences among {there}; name it with --confidence-column. A model's responses are read"
-            " from JSON lines with response, ground_truth, candidates and task"
+            " from JSON lines with response, ground_truth, candidates and task, or a table with index, answer and"
+            " prediction"
         )
     return (
         f"no column that says what is correct among {there}; name it with --correct-column, or the true and the"

@@ -93,7 +93,7 @@ def _others(paths: Sequence[Path], columns: Columns, run_rows: Sequence[Predicti
     spelling = {str(row.truth).casefold(): str(row.truth) for row in run_rows}
     for path in paths:
         if not is_table(path):
-            for row in read_lines(path):
+            for row in read_lines(path, labels=columns.labels):
                 others[row.method].append(row)
             continue
         table = read_table(path, columns)

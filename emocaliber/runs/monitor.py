@@ -158,7 +158,7 @@ def rows_of(path: Path, columns: Columns = RECOGNISED, *, named: bool = True) ->
         if "prediction" not in table.columns:
             rows = [msgspec.structs.replace(row, predicted=_any(row), truth=_truth(row)) for row in rows]
     else:
-        rows = list(read_lines(path, unlabelled=True))
+        rows = list(read_lines(path, unlabelled=True, labels=columns.labels))
     if not rows:
         raise UserError(f"{path} holds no row")
     if len(methods := sorted({row.method for row in rows})) > 1:

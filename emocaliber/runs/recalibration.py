@@ -131,7 +131,7 @@ class RowsFile:
     def read(cls, path: Path, columns: Columns, *, unlabelled: bool = False) -> RowsFile:
         """Raises UserError for a file that cannot be read; unless `unlabelled`, also for a row without a label."""
         if not is_table(path):
-            rows = list(read_lines(path, unlabelled=unlabelled))
+            rows = list(read_lines(path, unlabelled=unlabelled, labels=columns.labels))
             return cls(path, rows, [row_hash(row) for row in rows], None)
         table = read_table(path, columns, unlabelled=unlabelled)
         content = hashlib.sha256(path.read_bytes()).hexdigest() if table.numbered else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def read_methods(
                 _refuse_other_rows(path, table, numbered)
             rows = table.rows
         elif not large:
-            rows = read_lines(path, unlabelled=True)
+            rows = read_lines(path, unlabelled=True, labels=columns.labels, note=partial(_about, path, on_note))
         if large:
             by_method, notes = tally(large, on_progress)
             for note in notes:
@@ -124,6 +125,10 @@ def read_methods(
                 raise UserError(f"{path}: method {name!r} was read already; give each file once")
             methods[unique] = predictions
     return methods
+
+
+def _about(path: Path, on_note: Progress, text: str) -> None:
+    on_note(f"{path.name}: {text}")
 
 
 def columnar_parts(path: Path) -> list[Path]:

@@ -126,7 +126,7 @@ def test_the_description_names_the_role_of_each_renamed_column(tmp_path: Path):
         ("name,correct\na,1\n", "line 1: no column of confidences among name, correct; name it with --confidence-col"),
         ("confidence,text\n0.9,1\n", "line 1: no column that says what is correct among confidence, text"),
         (b"PK\x03\x04 and so on", "is a"),
-        (b"\xd0\xcf\x11\xe0 and so on", "is an Excel file: save it as CSV"),
+        (b"\xd0\xcf\x11\xe0 and so on", "is an old or broken Excel file: save it as"),
         (b"PAR1 and so on", "is not a readable Parquet file"),
         ("confidence,correct\n0.9,é\n".encode("latin-1"), "is not UTF-8 text"),
         ("[1, 2", "JSON"),
@@ -138,7 +138,10 @@ def test_a_file_that_is_no_table_gets_its_own_sentence(tmp_path: Path, content: 
 
 
 def test_an_excel_file_and_another_archive_get_different_errors(tmp_path: Path):
-    for inside, sentence in (("xl/workbook.xml", "Excel file: save it as CSV"), ("rows.csv", "zip archive: unpack it")):
+    for inside, sentence in (
+        ("xl/workbook.xml", "is an Excel file that cannot be read"),
+        ("rows.csv", "zip archive: unpack it"),
+    ):
         with zipfile.ZipFile(tmp_path / "rows.xlsx", "w") as archive:
             archive.writestr(inside, "content")
         with pytest.raises(UserError, match=sentence):
