@@ -58,7 +58,7 @@ def compared(before: Floats, mapped: Floats, rows: Sequence[Prediction], signal:
     right = right_of(rows)
     first, second = (np.nan_to_num(before) - right) ** 2, (np.nan_to_num(mapped) - right) ** 2
     cluster = np.unique([row.cluster for row in rows], return_inverse=True)[1]
-    error = _clustered_error(second - first, cluster)
+    error = clustered_error(second - first, cluster)
     return CrossValidated(kind, float(first.mean()), float(second.mean()), error, signal)
 
 
@@ -81,7 +81,7 @@ def cross_fitted(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_
     return mapped
 
 
-def _clustered_error(differences: Floats, cluster: npt.NDArray[np.intp]) -> float:
+def clustered_error(differences: Floats, cluster: npt.NDArray[np.intp]) -> float:
     """The standard error of the mean of `differences` [n], whose clusters are independent, not their rows."""
     sums = np.bincount(cluster, weights=differences - differences.mean())
     return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(differences))

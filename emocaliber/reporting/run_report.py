@@ -30,6 +30,7 @@ from emocaliber.reporting.sections import (
     unusable,
 )
 from emocaliber.reporting.tables import headline_table, scores_in, subset_title
+from emocaliber.reporting.verbalization import verbalization_section
 from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary
 from emocaliber.reporting.work import work_saved
 
@@ -55,6 +56,7 @@ def run_document(run: RunSummary) -> Document:
         how_to_read(run.scorecard.settings),
         _stages(listed, focus),
         _differences(run, focus),
+        verbalization_section(run.verbalization, subset_title(focus)),
         beside_baselines(run.baselines, run.roles.verbalized) if run.baselines else None,
         _calibration(run, curved, focus),
         selection(curved, focus),

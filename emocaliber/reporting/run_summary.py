@@ -20,6 +20,7 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.scorecard import Aggregation, Estimate, Scorecard, SubsetKind
+from emocaliber.evaluation.verbalization import Step
 
 Curve = list[tuple[int, float]]
 """(optimizer step, value), steps ascending."""
@@ -105,6 +106,7 @@ class Criterion:
 class RunSummary:
     """A run. `provenance` maps names (version of a library, hash of a file, machine, command) to values.
 
+    `verbalization` are the steps from the best post-hoc map to what is stated, on the rows in focus.
     `baselines`, where they were trained, is the scorecard of its read-outs beside them, on the same rows.
     """
 
@@ -117,6 +119,7 @@ class RunSummary:
     provenance: dict[str, str]
     focus: Focus = field(default_factory=Focus)
     notes: list[str] = field(default_factory=list)
+    verbalization: list[Step] = field(default_factory=list)
     baselines: Scorecard | None = None
 
     def to_json(self) -> str:

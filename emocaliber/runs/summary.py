@@ -16,11 +16,13 @@ from typing import Any
 
 from safetensors import safe_open
 
+from emocaliber.calibration.fit import FEWEST
 from emocaliber.core.environment import describe
 from emocaliber.core.images import read_image_bytes
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.reference_methods import CONSTANT
 from emocaliber.evaluation.scorecard import Comparison, Estimate, Scorecard
+from emocaliber.evaluation.verbalization import ReadOuts, Step, squared_errors, steps_of
 from emocaliber.models.location import fingerprint
 from emocaliber.reporting.comparisons import find_comparison
 from emocaliber.reporting.run_summary import (
@@ -67,7 +69,19 @@ def summarise(
         criteria=_criteria(test, calibration) if TASK in tasks else [],
         provenance=_provenance(recipes, folders),
         focus=Focus("task", TASK) if TASK in tasks else Focus(),
+        verbalization=_verbalization(test, calibration, TASK if TASK in tasks else None),
     )
+
+
+def _verbalization(test: Rows, calibration: Rows, task: str | None) -> list[Step]:
+    """The steps from the best post-hoc map to what is stated; none where the fresh rows are too few to fit a map."""
+    parts = [rows if task is None else chosen(rows, task) for rows in (test, calibration)]
+    if min(len({row.cluster for row in rows[PROBABILITY]}) for rows in parts) < FEWEST:
+        return []
+    known, fresh = (
+        ReadOuts(rows[STATED], rows[PROBABILITY], expected=rows[EXPECTED], teacher=rows[STAGE_1]) for rows in parts
+    )
+    return steps_of(squared_errors(known, fresh))
 
 
 def _criteria(test: Rows, calibration: Rows) -> list[Criterion]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from emocaliber.evaluation.scorecard import Estimate
+from emocaliber.evaluation.verbalization import Step
 from emocaliber.reporting.run_report import best_posthoc, write_run_report
-from emocaliber.reporting.run_summary import Criterion, Focus, Roles, RunSummary
+from emocaliber.reporting.run_summary import Criterion, Focus, Roles, RunSummary, read_run_summary
 from tests.reporting.pages import Page
 from tests.reporting.synthetic import EXPECTED, ISOTONIC, PROBABILITY, STAGE_1, STAGE_2, STATED, TEMPERATURE
 
@@ -105,10 +106,21 @@ def test_a_stage_3_that_was_left_out_is_said_first_with_its_figures(run: RunSumm
     assert "left out: the start" in words
 
 
+def test_the_steps_from_what_is_known_to_what_is_said_are_a_table_and_in_the_json(run: RunSummary, tmp_path: Path):
+    first = Step("best floor", "", 0.2, 0.57, None, None)
+    second = Step("stated", "reading: …", 0.21, 0.57, (0.01, -0.001, 0.021), (0.01, -0.001, 0.021))
+    words = page_of(replace(run, verbalization=[first, second]), tmp_path).text
+    assert "From what it knows to what it says" in words
+    assert "+0.0100" in words
+    assert "−0.0010 to +0.0210" in words
+    assert read_run_summary(tmp_path).verbalization == [first, second]
+
+
 def test_a_run_without_references_examples_criteria_or_curves_has_a_report(run: RunSummary, tmp_path: Path):
     stage = replace(run.stages[0], curves={})
     bare = replace(run, roles=Roles(STATED), examples=[], criteria=[], stages=[stage], provenance={})
     words = page_of(bare, tmp_path).text
+    assert "From what it knows" not in words
     assert "No training curve was recorded." in words
     assert "Acceptance criteria" not in words
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
+from emocaliber.calibration.cross_fitting import clustered_error
 from emocaliber.evaluation.calibration import ece
 from emocaliber.evaluation.classification import label_accuracy
 from emocaliber.evaluation.counts import count_rows
@@ -89,11 +90,10 @@ def gain(start: Floats, now: Floats, clusters: Sequence[str]) -> dict[str, float
     fell = start - now
     mean = float(fell.mean())
     _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(cluster, fell - mean)
-    if len(sums) < 2:
+    if (clusters_seen := int(cluster.max()) + 1) < 2:
         return {"gain": mean, "gain_error": 1.0, "gain_p": 1.0}
-    error = float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(fell))
-    p = float(student.sf(mean / error, len(sums) - 1)) if error > 0 else float(mean <= 0)
+    error = clustered_error(fell, cluster)
+    p = float(student.sf(mean / error, clusters_seen - 1)) if error > 0 else float(mean <= 0)
     return {"gain": mean, "gain_error": error, "gain_p": p}
 
 
