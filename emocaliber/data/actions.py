@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,12 +83,12 @@ def run_convert(arguments: argparse.Namespace) -> None:
         rows = _remaining(source, policy, dropping)
         count = _write(rows, arguments.out, key, advance, images=arguments.images)
     out: Path = arguments.out
-    card = dataset_card(out, out.name.partition(".")[0], (source.name, *source.more), dropping.counts)
+    card = partial(dataset_card, out, out.name.partition(".")[0], (source.name, *source.more), dropping.counts)
     card_file = out.with_name(f"{out.name}{CARD}")
-    write_atomically(card_file, [card.encode()])
+    write_atomically(card_file, [card().encode()])
     print(f"{count:,} rows: {out}; their card: {card_file}")
     if arguments.push:
-        _push(arguments, card)
+        _push(arguments, card(by_split=True))
 
 
 def _refuse_push(arguments: argparse.Namespace) -> None:

@@ -67,9 +67,12 @@ def licences_of(path: Path) -> Counter[str]:
     return Counter(sample.licence for sample in iter_samples(path))
 
 
-def dataset_card(path: Path, name: str, sources: Sequence[str], left_out: Mapping[str, int]) -> str:
+def dataset_card(
+    path: Path, name: str, sources: Sequence[str], left_out: Mapping[str, int], *, by_split: bool = False
+) -> str:
     """The README.md of the file's rows, front matter included; `sources` are what they were read from, as named to
-    `data convert`, and `left_out` counts what was not taken over, by kind."""
+    `data convert`, and `left_out` counts what was not taken over, by kind. `by_split`: it stands beside a file for each
+    split (see `write_repository`)."""
     statistics, licences, labels, voted = Statistics(), Counter[str](), set[str](), Counter[str]()
     for sample in iter_samples(path):
         statistics.add(sample)
@@ -77,15 +80,16 @@ def dataset_card(path: Path, name: str, sources: Sequence[str], left_out: Mappin
         labels.update(sample.candidates)
         voted[sample.split] += sample.votes is not None
     splits = list(statistics.splits)
-    head = {
+    head: dict[str, Any] = {
         "pretty_name": name,
         "license": sorted({hub_licence(licence) for licence in licences}),
         "task_categories": ["image-classification"],
         "size_categories": [_size(sum(statistics.splits.values()))],
         "tags": ["emotion-recognition", "annotator-disagreement", "emocaliber"][:: 1 if any(voted.values()) else 2],
-        "configs": [{"config_name": "default", "data_files": [{"split": split, "path": data_file(split)}
-                                                              for split in splits]}],
     }  # fmt: skip
+    if by_split:
+        places = [{"split": split, "path": data_file(split)} for split in splits]
+        head["configs"] = [{"config_name": "default", "data_files": places}]
     from_where = ", ".join(each if each.startswith("hub:") or "://" in each else Path(each).name for each in sources)
     summary = statistics.summary()
     lines = [
@@ -94,8 +98,8 @@ def dataset_card(path: Path, name: str, sources: Sequence[str], left_out: Mappin
         "---",
         f"# {name}",
         "",
-        f"{summary['rows']:,} pictures with an emotion, of {len(labels)} labels: what annotators said about a picture,"
-        " not what anybody felt.",
+        f"{summary['rows']:,} rows about pictures, of {len(labels)} labels: what annotators said about a picture, not"
+        " what anybody felt.",
         f"Source: {from_where}; converted by `emocaliber data convert`, version {__version__}.",
         "",
         "## Labels by split",
