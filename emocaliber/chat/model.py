@@ -154,7 +154,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         question = read_question(adapter)
     template, labels = _template(arguments.template, adapter, question), _labels(arguments.labels, adapter, question)
     trained = question.tasks if question is not None else {}
-    tiny = arguments.server is None and model in (None, TINY)
+    short = arguments.server is None and model in (None, TINY) and not template.reasons
     return ModelChoice(
         model,
         arguments.adapter,
@@ -162,7 +162,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         arguments.tokenizer,
         arguments.engine,
         arguments.device,
-        arguments.max_new_tokens or (LONGEST_TINY_ANSWER if tiny else LONGEST_ANSWER),
+        arguments.max_new_tokens or (LONGEST_TINY_ANSWER if short else max(LONGEST_ANSWER, template.longest_answer)),
         template,
         arguments.max_pixels or (question.max_pixels if question is not None else None) or SHOWN_PIXELS,
         labels,

@@ -20,7 +20,7 @@ from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.outputs import SCORECARD, Output, literal
 from emocaliber.core.prediction_files import FORMATS
 from emocaliber.core.predictions import Prediction, Source, State
-from emocaliber.core.prompting import ANSWER_TOKENS, template_names
+from emocaliber.core.prompting import ANSWER_TOKENS, REASONED_TOKENS, template_names
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.generation.engine import API_KEY_ENV
@@ -80,8 +80,9 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--then", metavar="NAME", help="a second question about the answer: self-report-confidence")
     group.add_argument("--max-pixels", type=int, metavar="N",
                        help=f"pixels shown of a picture at most (default: the adapter's, {SHOWN_PIXELS})")  # fmt: skip
-    group.add_argument("--max-new-tokens", type=int, default=ANSWER_TOKENS, metavar="N",
-                       help=f"longest answer, in tokens (default: {ANSWER_TOKENS})")  # fmt: skip
+    group.add_argument("--max-new-tokens", type=int, metavar="N",
+                       help=f"longest answer, in tokens (default: {ANSWER_TOKENS}, or {REASONED_TOKENS} where the"
+                       " prompt asks for reasoning)")  # fmt: skip
     group.add_argument("--reasoning-tags", nargs=2, action="append", default=[], metavar=("OPEN", "CLOSE"),
                        help="what opens and closes this model's reasoning, where its name is unusual; may be repeated"
                        )  # fmt: skip

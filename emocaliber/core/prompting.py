@@ -30,6 +30,9 @@ ANSWER_TOKENS = 32
 """The longest answer of a label and a confidence, in tokens: "<answer>disappointment</answer><confidence>0.85
 </confidence>" takes fewer where a tokenizer splits numbers into digits."""
 
+REASONED_TOKENS = 1024
+"""The longest answer with reasoning before it, unless said otherwise: what EmoCaliber's inference allows."""
+
 _ANSWER_FIELD = re.compile(r"\{(label|confidence|distribution|reasoning)\}")
 _FIELD_LIKE = re.compile(r"\{([A-Za-z_]{1,40})\}")
 _FIELDS = {
@@ -67,6 +70,16 @@ class Template:
     def fields(self) -> tuple[str, ...]:
         """The names that `write` needs, in order of appearance: some of label, confidence, distribution, reasoning."""
         return tuple(_ANSWER_FIELD.findall(self.answer))
+
+    @property
+    def reasons(self) -> bool:
+        """Whether the answer holds reasoning."""
+        return "reasoning" in self.fields
+
+    @property
+    def longest_answer(self) -> int:
+        """The tokens that suffice for an answer, where nobody says how many."""
+        return REASONED_TOKENS if self.reasons else ANSWER_TOKENS
 
     @property
     def is_json(self) -> bool:

@@ -149,10 +149,16 @@ class Dropping:
 
 
 def unlearnable(
-    rows: Sequence[Sample], policy: Policy, *, label_needed: Collection[str] = (), votes: bool = False, workers: int = 1
+    rows: Sequence[Sample],
+    policy: Policy,
+    *,
+    label_needed: Collection[str] = (),
+    votes: bool = False,
+    rationale_needed: Collection[str] = (),
+    workers: int = 1,
 ) -> Dropping:
     """What the policy leaves out of these rows, by index: those of `label_needed` splits without a label, too,
-    or with `votes` without label and votes.
+    or with `votes` without label and votes, and those of `rationale_needed` splits without a rationale.
 
     Raises UserError, naming rows, where it is to stop, or more than its share would go.
     """
@@ -161,8 +167,8 @@ def unlearnable(
         check_disjoint(in_splits(rows, list(SIDES)), workers=workers)
         return dropping
 
-    def taught(row: Brief) -> bool:
-        return bool({row.split, f"{row.task}:{row.split}"} & set(label_needed))
+    def is_of(row: Brief, splits: Collection[str]) -> bool:
+        return bool({row.split, f"{row.task}:{row.split}"} & set(splits))
 
     read = list(briefs(rows))
     sided = [i for i, row in enumerate(read) if row.split in SIDES]
@@ -173,7 +179,9 @@ def unlearnable(
             items[i] = Item(row.split, facts.pixels, (row.task, row.cluster))
             if facts.fault:
                 dropping.add(i, row.id, row.id, facts.fault, f"{facts.sentence}; {FIXES[facts.fault]}")
-            elif taught(row) and row.label is None and not (votes and row.rated):
+            elif is_of(row, rationale_needed) and not row.reasoned:
+                dropping.add(i, row.id, row.id, "no rationale", "rationales are learned, and it has none")
+            elif is_of(row, label_needed) and row.label is None and not (votes and row.rated):
                 reason = "labels are learned, and it has none; target=votes learns from its votes, where it has any"
                 dropping.add(i, row.id, row.id, "no label", reason)
     names = [row.id for row in read]

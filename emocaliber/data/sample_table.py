@@ -32,7 +32,8 @@ Question = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What of a sample is compared and judged before training; `rated` is whether anybody voted."""
+    """What of a sample is compared and judged before training; `rated` is whether anybody voted, `reasoned`
+    whether there is a rationale."""
 
     id: str
     image: ImageSource
@@ -41,6 +42,7 @@ class Brief:
     cluster: str
     label: str | None
     rated: bool
+    reasoned: bool
 
 
 def briefs(samples: Iterable[Sample]) -> Iterator[Brief]:
@@ -49,7 +51,8 @@ def briefs(samples: Iterable[Sample]) -> Iterator[Brief]:
         yield from samples.briefs()
         return
     for s in samples:
-        yield Brief(s.id, s.image, s.task, s.split, s.cluster, s.label, any((s.votes or {}).values()))
+        rated = any((s.votes or {}).values())
+        yield Brief(s.id, s.image, s.task, s.split, s.cluster, s.label, rated, bool(s.rationale))
 
 
 def in_splits(samples: Sequence[Sample], splits: Sequence[str]) -> Sequence[Sample]:
@@ -181,12 +184,13 @@ class SampleTable(Sequence[Sample]):
 
     def briefs(self) -> Iterator[Brief]:
         """What is compared and judged of each row, in order."""
-        rated = iter(self.rated.tolist())
+        votes_and_rationale = iter(zip(self.rated.tolist(), self.reasoned.tolist(), strict=True))
         for part in self._chosen_parts():
             plain = (part.table[name].to_pylist() for name in ("id", "task", "split", "cluster", "label"))
             for image, name, task, split, cluster, label in zip(part.images["image"], *plain, strict=True):
                 shown = image if isinstance(image, StoredImage) else FileImage(part.path.parent, image or "")
-                yield Brief(name, shown, intern(task), intern(split), cluster, label and intern(label), next(rated))
+                rest = next(votes_and_rationale)
+                yield Brief(name, shown, intern(task), intern(split), cluster, label and intern(label), *rest)
 
     @property
     def files(self) -> list[FileImage]:

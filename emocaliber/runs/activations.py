@@ -47,7 +47,7 @@ class Work:
 
 def step_tokens(recipe: Recipe, image_tokens: int, rows: int) -> Work:
     """Of `rows` rows. GRPO and RLOO may share a question's tokens among its answers; DPO reads each question twice."""
-    question, answer, sequences = image_tokens + PROMPT_TOKENS, ANSWER_TOKENS, rows
+    question, answer, sequences = image_tokens + PROMPT_TOKENS, recipe.max_answer_tokens or ANSWER_TOKENS, rows
     questions = rows
     if recipe.stage == "calibrate" and recipe.method in ("grpo", "rloo"):
         answer = int(recipe.trainer.get("max_completion_length", 256))

@@ -26,7 +26,6 @@ from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.models.layers import Reach
 from emocaliber.models.projectors import projectors
 from emocaliber.runs.activations import (
-    ANSWER_TOKENS,
     FULL,
     HALF,
     PROMPT_TOKENS,
@@ -223,7 +222,7 @@ def _cache_of(text: Any, tokens: int) -> int:
 
 def _asking(recipe: Recipe, config: Any, parameters: int) -> int:
     """The teacher's weights and the cache of the answers under way."""
-    tokens = recipe.ask_batch_size * (image_tokens(recipe, config) + PROMPT_TOKENS + ANSWER_TOKENS)
+    tokens = recipe.ask_batch_size * (image_tokens(recipe, config) + PROMPT_TOKENS + recipe.answer_tokens)
     return int(HALF * parameters + _cache_of(config.get_text_config(), tokens))
 
 

@@ -19,7 +19,6 @@ from emocaliber.generation.readouts import FILES, read_records, responses_file
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.resume import file_hash, samples_of
 from emocaliber.stages.clusters import fresh_rows, read_trained_clusters
-from emocaliber.stages.teacher import LABEL
 from emocaliber.stages.training import ADAPTER
 
 SPLITS = ("calibrate", "test")
@@ -52,13 +51,14 @@ def predict_stage(
     device: str,
     out: Path,
     max_pixels: int = SHOWN_PIXELS,
+    max_answer_tokens: int = ANSWER_TOKENS,
 ) -> dict[str, str]:
     """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes.
 
     Responses and journal are under `out/answers`: after a stop only what is missing is generated.
     """
-    engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=ANSWER_TOKENS)
-    prompt = load_template(LABEL if stage == 1 else template)
+    engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=max_answer_tokens)
+    prompt = load_template(template)
     hashes = {}
     for split in SPLITS:
         samples = samples_of(data, [split])

@@ -76,6 +76,7 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     is_embedded = settings.is_embedded
     settings, question = _resolved(settings)
     first = _first_template(settings, question)
+    settings = replace(settings, max_new_tokens=settings.max_new_tokens or first.longest_answer)
     then = load_template(settings.then) if settings.then else None
     template = first if then is None else in_two_steps(first, then)
     check_settings(settings, template)

@@ -27,15 +27,15 @@ class PredictSettings:
     """What is asked, of what, and how. `source`: see emocaliber.data.sources.
 
     Without `model`, `adapter` and `url` the embedded tiny model answers. `labels`, `template` and `max_pixels` are the
-    adapter's own where None. `engine` is that of a server where there is a `url`, else transformers; `device` "auto" is
-    a GPU where there is one. `samples` above 1 draws as many answers each; `retry_below` asks again, `retries` times at
-    most, where less confidence is stated; `then` is a second question about the answer. `constrain` lets an engine
-    write nothing but what the template could. `reasoning_tags` are what opens and closes an unusual model's reasoning.
-    `signals` are asked for about each answer (see emocaliber.generation.signals).
-    `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray that is started on this machine,
-    or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are (default: one, or on Ray as many as
-    GPUs), and more than one are on Ray. `sets` and `doubt` are files of `emocaliber recalibrate fit`
-    that are applied to the rows (default: those beside the adapter).
+    adapter's own where None, `max_new_tokens` what suffices for the template. `engine` is that of a server where there
+    is a `url`, else transformers; `device` "auto" is a GPU where there is one. `samples` above 1 draws as many answers
+    each; `retry_below` asks again, `retries` times at most, where less confidence is stated; `then` is a second
+    question about the answer. `constrain` lets an engine write nothing but what the template could. `reasoning_tags`
+    are what opens and closes an unusual model's reasoning. `signals` are asked for about each answer (see
+    emocaliber.generation.signals). `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray
+    that is started on this machine, or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are
+    (default: one, or on Ray as many as GPUs), and more than one are on Ray. `sets` and `doubt` are files of `emocaliber
+    recalibrate fit` that are applied to the rows (default: those beside the adapter).
     """
 
     source: tuple[str, ...]
@@ -56,7 +56,7 @@ class PredictSettings:
     data_parallel: int | None = None
     batch_size: int = 32
     max_model_len: int | None = None
-    max_new_tokens: int = ANSWER_TOKENS
+    max_new_tokens: int | None = None
     max_pixels: int | None = None
     constrain: bool = False
     samples: int = 1
@@ -79,6 +79,11 @@ class PredictSettings:
     def engine_name(self) -> str:
         """The engine that answers."""
         return self.engine or ("server" if self.url else "transformers")
+
+    @property
+    def longest_answer(self) -> int:
+        """The longest answer, in tokens."""
+        return self.max_new_tokens or ANSWER_TOKENS
 
     @property
     def is_on_ray(self) -> bool:

@@ -19,15 +19,15 @@ import typing
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import msgspec
 
 from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.files import located
-from emocaliber.core.prompting import load_template
+from emocaliber.core.prompting import Template, load_template
 from emocaliber.data.embedded import check_source
-from emocaliber.stages.recipe import Recipe, load_recipe, recipe_keys
+from emocaliber.stages.recipe import PREFERENCES, Recipe, load_recipe, recipe_keys
 
 FILE = Path(__file__).with_name("trainer_keys.json")
 TRAINERS = {"sft": "SFTConfig", "grpo": "GRPOConfig", "rloo": "RLOOConfig", "dpo": "DPOConfig", "kto": "KTOConfig"}
@@ -145,14 +145,45 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if foreign := recipe.trainer.keys() - trainer_keys(recipe).keys():
         raise UserError(f"{path}: {sorted(foreign)[0]!r} belongs to another trainer than this recipe's")
     try:
-        fields = set(load_template(recipe.template).fields)
+        template = load_template(recipe.template)
     except UserError as error:
         raise UserError(f"{path}: template: {error}") from None
+    fields = set(template.fields)
+    if template.reasons:
+        _check_reasoning(recipe, template)
+    if recipe.stage == "label" and "confidence" in fields:
+        raise UserError(f"{path}: template: stage label learns no confidence; give label, or reasoning-label")
     if recipe.stage == "calibrate" and not {"label", "confidence"} <= fields:
         raise UserError(f"{path}: template: stage calibrate needs one with a label and a confidence in its answer")
     checked = dataclasses.replace(recipe, trainer=_checked_kinds(recipe))
     trackers_of(checked)
     return checked
+
+
+def _check_reasoning(recipe: Recipe, template: Template) -> None:
+    """Raises UserError where a stage cannot learn to reason as the template says."""
+
+    def refuse(what: str) -> NoReturn:
+        raise UserError(f"{recipe.path}: {what}")
+
+    fields = template.fields
+    if fields[0] != "reasoning" or not template.is_tagged("reasoning") or template.is_json:
+        tags = "<think>{reasoning}</think>"
+        refuse(f"template: the answer of {template.name} must begin with its reasoning in tags, such as {tags}")
+    if "distribution" in fields:
+        refuse("template: no stage learns reasoning before a distribution; state {label} and {confidence}")
+    asks = recipe.stage == "calibrate" or (recipe.stage == "verbalize" and recipe.target != "votes")
+    if asks and recipe.max_answer_tokens is None:
+        refuse("max_answer_tokens: the model that is asked reasons before it answers; say how long, such as 512")
+    if recipe.stage == "verbalize" and recipe.target in ("degraded", "signals"):
+        refuse(f"target: {recipe.target} asks for answers without reasoning; give agreement, own-probability or votes")
+    if recipe.teachers:
+        refuse("teachers: each would reason in its own way, and one reasoning is learned; take the key out")
+    if recipe.stage == "calibrate" and recipe.method in PREFERENCES:
+        refuse(f"method: {recipe.method} compares confidences of one label, and reasonings differ; give proper or grpo")
+    draws = recipe.stage == "calibrate" and recipe.method in ("grpo", "rloo")
+    if draws and "max_completion_length" not in recipe.trainer:
+        refuse("max_completion_length: answers that are drawn reason first; say how long they may be, such as 512")
 
 
 def check_data(recipe: Recipe) -> None:

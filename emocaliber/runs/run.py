@@ -70,7 +70,8 @@ def _predict(stage: int, recipe: Recipe, adapter: Path, out: Path) -> dict[str, 
 
     def work(folder: Path) -> dict[str, Any]:
         model, pixels = model_folder(recipe.model), recipe.shown_pixels
-        return predict_stage(stage, model, adapter, recipe.data, recipe.template, device, folder, pixels)
+        longest = recipe.max_answer_tokens or load_template(recipe.template).longest_answer
+        return predict_stage(stage, model, adapter, recipe.data, recipe.template, device, folder, pixels, longest)
 
     return run_step(out, inputs, work)
 

@@ -20,7 +20,7 @@ from accelerate import PartialState
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS, ImageError, image_hash, load_image, read_image_bytes
 from emocaliber.core.predictions import Prediction, Source
-from emocaliber.core.prompting import ANSWER_TOKENS, Template, load_template
+from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import STOP, Engine, Request, Response
 from emocaliber.generation.journal import Journal, content_key
@@ -28,7 +28,7 @@ from emocaliber.generation.readouts import normalised, rows_of
 from emocaliber.generation.respond import respond
 from emocaliber.generation.signals import SignalsEngine
 from emocaliber.generation.transformers_engine import TransformersEngine
-from emocaliber.models.location import model_folder
+from emocaliber.models.location import model_folder, read_question
 from emocaliber.reading import read_response
 from emocaliber.stages.fast.feature_cache import remembering
 from emocaliber.stages.launch import processes, rank, shared_out
@@ -49,7 +49,7 @@ def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[En
     no longer than the querying: beside the model that learns from it, it would take its memory twice. On a CPU too it
     answers in bfloat16 where the recipe trains in it. Raises UserError where it cannot be loaded.
     """
-    model = model_folder(recipe.model)
+    model, question = model_folder(recipe.model), question_to_ask(recipe, adapter)
     try:
         engine = TransformersEngine(
             model,
@@ -57,7 +57,7 @@ def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[En
             device=str(PartialState().device),
             dtype=torch.bfloat16 if recipe.trainer.get("bf16") else None,
             batch_size=recipe.ask_batch_size,
-            max_new_tokens=ANSWER_TOKENS,
+            max_new_tokens=recipe.answer_tokens,
             temperature=1.0 if recipe.stage == "verbalize" and recipe.target == "agreement" else 0.0,
             seed=recipe.seed,
         )
@@ -71,12 +71,31 @@ def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[En
         with part(ASKING), _journal(out) as journal:
             alone = processes() == 1
             size = CHUNK if alone else recipe.ask_batch_size
-            yield EngineTeacher(engine, journal, max_pixels=recipe.shown_pixels, unit=size)
+            yield EngineTeacher(engine, journal, max_pixels=recipe.shown_pixels, unit=size, question=question)
         if reader is not None:
             reader.store.seal()
     finally:
         del reader
         engine.close()
+
+
+def question_to_ask(recipe: Recipe, adapter: Path | None) -> Template:
+    """What the model of the stage before is asked about labels.
+
+    The template `label`; where the recipe's own reasons, the question that the model was trained on, which must reason
+    too. A model of which nothing is known is asked as the recipe asks.
+    """
+    template = load_template(recipe.template)
+    if not template.reasons:
+        return load_template(LABEL)
+    learned = read_question(adapter or model_folder(recipe.model))
+    if learned is not None and not learned.template.reasons:
+        raise UserError(
+            f"{recipe.path}: template: {template.name} reasons before it answers, and {adapter or recipe.model} was"
+            f" taught to answer at once ({learned.prompt.name}); train the stage before with a template that reasons,"
+            " such as reasoning-label"
+        )
+    return template if learned is None else learned.template
 
 
 def _journal(out: Path) -> Journal:
@@ -102,8 +121,10 @@ class EngineTeacher:
         *,
         max_pixels: int = SHOWN_PIXELS,
         unit: int = CHUNK,
+        question: Template | None = None,
     ) -> None:
         self.engine, self.journal, self.max_pixels, self.unit = engine, journal, max_pixels, unit
+        self.question = question or load_template(LABEL)
 
     def label_probabilities(self, samples: Sequence[Sample]) -> list[Floats]:
         """The distribution over each sample's candidates at the answer's place: one forward pass, nothing written.
@@ -124,7 +145,7 @@ class EngineTeacher:
     def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
         """One answer to each sample, in order, read by the parser; `draw` numbers those of an engine that samples."""
         responses = self._responses(self.engine, samples, template, draw)
-        return [_read(sample, response) for sample, response in zip(samples, responses, strict=True)]
+        return [_read(sample, response, template) for sample, response in zip(samples, responses, strict=True)]
 
     def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
         """The likeliest label of each sample, its distribution, and the signals about it, in order."""
@@ -180,11 +201,20 @@ class EngineTeacher:
         return Request(sample.id, picture, load_template(LABEL).render(sample.candidates, question=sample.question))
 
 
-def _read(sample: Sample, response: Response) -> Answer:
+def _read(sample: Sample, response: Response, template: Template) -> Answer:
     reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
     places = [choice for choice in response.choices if choice is not None]
     belief = normalised(places[0]) if places and len(places) == len(response.choices) else None
-    return Answer(reading.label, reading.confidence, belief)
+    return Answer(reading.label, reading.confidence, belief, _reasoning(response.text, template))
+
+
+def _reasoning(text: str, template: Template) -> str | None:
+    """What stands between the template's own tags, so that writing it again gives the same text."""
+    if not template.reasons:
+        return None
+    opening, closing = template.tags("reasoning")
+    reasoning, closed, _ = text.partition(opening)[2].partition(closing)
+    return reasoning.strip() if closed else None
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from emocaliber.runs.reach import model_without_weights, refuse_partial
 from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.resume import done_result, inputs_of, step
 from emocaliber.runs.teacher import forget_answers, open_teacher
-from emocaliber.stages.examples import in_splits
+from emocaliber.stages.examples import in_splits, learns_rationales
 from emocaliber.stages.fast.feature_cache import FEATURES
 from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.label import label
@@ -114,9 +114,14 @@ def refuse_one_label(recipe: Recipe, rows: Sequence[Sample]) -> None:
 
 def _dropping(recipe: Recipe, rows: Sequence[Sample]) -> Dropping:
     """The rows that may not be learned from, by the recipe's policy."""
-    labels = recipe.splits if recipe.stage == "label" else ()
-    policy = Policy(recipe.drop_problems, recipe.max_dropped)
-    return unlearnable(rows, policy, label_needed=labels, votes=recipe.target == "votes", workers=os.cpu_count() or 1)
+    return unlearnable(
+        rows,
+        Policy(recipe.drop_problems, recipe.max_dropped),
+        label_needed=recipe.splits if recipe.stage == "label" else (),
+        votes=recipe.target == "votes",
+        rationale_needed=recipe.splits if learns_rationales(recipe) else (),
+        workers=os.cpu_count() or 1,
+    )
 
 
 @contextmanager

@@ -58,12 +58,13 @@ class AnswerPaths:
 
     def __init__(self, processor: Any, template: Template) -> None:
         self._tokenizer: PreTrainedTokenizerBase = processor.tokenizer
-        self._tags = {name: template.tags(name) for name in template.fields if name in {"label", "confidence"}}
+        self._tags = {name: template.tags(name) for name in template.fields if name != "distribution"}
         question, answer = messages("?", _PROBE)
         row = {"prompt": [question], "completion": [answer]}
         self._before, _, self._after = apply_chat_template(row, processor)["completion"].partition(_PROBE)
-        self.labels = lru_cache(maxsize=65536)(self._labels)
-        self.levels = lru_cache(maxsize=65536)(self._levels)
+        kept = 2048 if template.reasons else 65536  # each reasoning is another, and long
+        self.labels = lru_cache(maxsize=kept)(self._labels)
+        self.levels = lru_cache(maxsize=kept)(self._levels)
 
     def tokens(self, answer: str) -> tuple[int, ...]:
         """The answer's tokens with what the chat template puts around it."""
@@ -82,6 +83,19 @@ class AnswerPaths:
         except ValueError as error:
             raise UserError(f"{answer!r}: its {field} is not one of {', '.join(options)}") from error
 
+    def reasoning(self, answer: str) -> range:
+        """The places of the reasoning's tokens, from the answer's first; none where the template does not reason."""
+        if "reasoning" not in self._tags:
+            return range(0)
+        opening, closing = self._tags["reasoning"]
+        begun = answer.find(opening) + len(opening)
+        ended = answer.rfind(closing)
+        if begun < len(opening) or ended < begun:
+            raise UserError(f"{answer!r} has no {opening}...{closing}")
+        tokens = self.tokens(answer)
+        before, until = (self._tokenizer(self._before + answer[:at], add_special_tokens=False) for at in (begun, ended))
+        return range(_shared(tokens, before["input_ids"]), _shared(tokens, until["input_ids"]))
+
     def say(self, answer: str, field: str, text: str) -> str:
         """The answer with another label or confidence; the last such field counts, as it does for the reader."""
         before, _, after = self._around(answer, field)
@@ -98,3 +112,9 @@ class AnswerPaths:
         if not (opened and ended):
             raise UserError(f"{answer!r} has no {opening}...{closing}")
         return before + opening, text, closing + after
+
+
+def _shared(tokens: Sequence[int], others: Sequence[int]) -> int:
+    """With how many tokens both begin."""
+    pairs = zip(tokens, others, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(tokens), len(others)))

@@ -73,6 +73,24 @@ def in_splits(rows: Sequence[Sample], splits: Sequence[str], data: Sequence[str]
     return chosen
 
 
+def learns_rationales(recipe: Recipe) -> bool:
+    """Whether the rows' rationales are learned: by stage 1, and by stage 2 from votes, which asks no teacher whose own
+    reasoning it could learn from."""
+    stage_learns = recipe.stage == "label" or (recipe.stage == "verbalize" and recipe.target == "votes")
+    return stage_learns and load_template(recipe.template).reasons
+
+
+def refuse_without_rationale(recipe: Recipe, samples: Sequence[Sample]) -> None:
+    """Raises UserError, naming file and row, where rationales are to be learned and a row has none."""
+    if not learns_rationales(recipe):
+        return
+    if (place := sample_table.first_without_rationale(samples)) is not None:
+        raise UserError(
+            f"{place}: rationale: it has none, and {recipe.path} learns to reason (template: {recipe.template}); give"
+            " every row one, leave such rows out (drop_problems=true), or learn the answer alone (template=label)"
+        )
+
+
 def as_dataset(examples: Sequence[TrainingExample], template: Template, max_pixels: int = SHOWN_PIXELS) -> Dataset:
     """A dataset whose rows are made when they are read: prompt, completion, images, and the example's targets."""
 

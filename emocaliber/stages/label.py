@@ -1,4 +1,5 @@
-"""Stage 1, label: name the emotion. Supervised, on labels, or on the raters' distribution where rows have votes.
+"""Stage 1, label: name the emotion. Supervised, on labels, or on the raters' distribution where rows have votes; where
+the template reasons, on the rows' rationales before them.
 
 emocaliber train recipes/tiny/1-label.yaml --out out/1-label
 """
@@ -16,7 +17,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.sample_table import briefs, take
 from emocaliber.models.location import model_folder
 from emocaliber.stages.clusters import fold_of
-from emocaliber.stages.examples import in_splits
+from emocaliber.stages.examples import in_splits, refuse_without_rationale
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.targets import labelled
@@ -32,6 +33,7 @@ def label(
         fold = fold_of(recipe.fold)
         kept = [i for i, row in enumerate(briefs(samples)) if not fold.holds(row.cluster)]
         samples = take(samples, np.array(kept, int))
+    refuse_without_rationale(recipe, samples)
     examples = labelled(samples, load_template(recipe.template), votes=recipe.target == "votes")
     train_supervised(recipe, examples, model_folder(recipe.model), adapter, out, title="label")
     return {"examples": len(examples)}

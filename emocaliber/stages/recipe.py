@@ -22,6 +22,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.files import read_mapping
 from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.predictions import SIGNALS
+from emocaliber.core.prompting import ANSWER_TOKENS
 from emocaliber.stages.clusters import fold_of
 
 Stage = Literal["label", "verbalize", "calibrate"]
@@ -71,7 +72,8 @@ class Recipe:
     weights, saved with the adapter; `tuning` what else: LoRA's matrices or every weight; `quantization` how the
     frozen weights beneath LoRA are held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in
     8; `max_pixels` the size above which a picture is scaled down (as the model's processor says where it is not
-    given); `ask_batch_size` how many pictures the teacher of stages 2 and 3 is asked at a time; `keep_features`
+    given); `ask_batch_size` how many pictures the teacher of stages 2 and 3 is asked at a time, and `max_answer_tokens`
+    how long its answer may be (needed where the template reasons, else 32); `keep_features`
     whether what a frozen vision tower makes of a picture is kept while the stage runs; `packing` whether the padding
     of a batch and what its loss does not look at are left out (Qwen-VL, InternVL, SmolVLM; stages 1 and 2, and 3 by a
     proper loss); `share_questions` whether GRPO and RLOO compute a question once for all its answers (Qwen-VL);
@@ -113,6 +115,7 @@ class Recipe:
     quantization: Quantization = "none"
     max_pixels: int | None = None
     ask_batch_size: int = 96
+    max_answer_tokens: int | None = None
     keep_features: bool = True
     packing: bool = False
     share_questions: bool = True
@@ -127,6 +130,11 @@ class Recipe:
     def shown_pixels(self) -> int:
         """The size in pixels above which a picture is made smaller before the processor sees it."""
         return self.max_pixels or SHOWN_PIXELS
+
+    @property
+    def answer_tokens(self) -> int:
+        """The longest answer of a model that the stage asks, in tokens."""
+        return self.max_answer_tokens or ANSWER_TOKENS
 
 
 def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = ()) -> Recipe:
@@ -241,9 +249,9 @@ def _checked(path: Path, key: str, value: Any) -> Any:
             example = value if isinstance(value, str) else "kaomoji, emoji"
             raise UserError(f"{path}: {key}: give a list such as [{example}]")
         return tuple(value)
-    if key in {"max_pixels", "pairs", "fold", "held_out_steps", "held_out_rows"} and value is None:
+    if key in {"max_pixels", "pairs", "fold", "max_answer_tokens", "held_out_steps", "held_out_rows"} and value is None:
         return None
-    integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "held_out_rows")
+    integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "max_answer_tokens", "held_out_rows")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(integers, int)
     shares = ("spread", "held_out", "anchor", "held_out_steps", "gain_alpha", "max_dropped")
     kinds |= dict.fromkeys(shares, (int, float))

@@ -43,7 +43,12 @@ class SoftTargetCollator:
     paths: AnswerPaths
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Besides TRL's tensors: `label_field`, `level_field` (see field_tensors), `plain` [n, length], `correct`."""
+        """Besides TRL's tensors: `label_field`, `level_field` (see field_tensors), `plain` [n, length], the weights of
+        tokens that are learned as they stand, and `correct`.
+
+        The tokens of the reasoning weigh 1 together, so that a long one counts no more than a label or a confidence,
+        and the loss of a row does not depend on its length.
+        """
         rows = [self._telling(row) for row in rows]
         examples: list[TrainingExample] = [row["example"] for row in rows]
         batch: dict[str, Any] = dict(self.inner([{k: v for k, v in row.items() if k != "example"} for row in rows]))
@@ -53,7 +58,8 @@ class SoftTargetCollator:
             tokens = self.paths.tokens(example.completion)
             if tuple(row[start : start + len(tokens)]) != tokens:
                 raise UserError(
-                    f"{example.sample.id}: the chat template writes {example.completion!r} differently in a chat"
+                    f"{example.sample.id}: the chat template writes {example.completion!r} differently in a chat; where"
+                    " it moves <think>, give a template of your own with other tags, such as <reasoning>"
                 )
         labels = [
             self.paths.labels(example.completion, example.sample.candidates) if example.label_target else None
@@ -62,11 +68,14 @@ class SoftTargetCollator:
         levels = [self.paths.levels(example.completion) if example.level_target else None for example in examples]
         batch["label_field"] = field_tensors(labels, [example.label_target for example in examples], first)
         batch["level_field"] = field_tensors(levels, [example.level_target for example in examples], first)
-        batch["plain"] = goal != -100
+        batch["plain"] = (goal != -100).float()
+        for n, (example, start) in enumerate(zip(examples, first.tolist(), strict=True)):
+            if reasoning := self.paths.reasoning(example.completion):
+                batch["plain"][n, start + reasoning.start : start + reasoning.stop] = 1 / len(reasoning)
         for name in ("label_field", "level_field"):
             field = batch[name]
             number, _, _ = torch.nonzero(field["counts"], as_tuple=True)
-            batch["plain"][number, field["places"][field["counts"]]] = False
+            batch["plain"][number, field["places"][field["counts"]]] = 0.0
         batch["correct"] = torch.tensor([-1.0 if example.correct is None else example.correct for example in examples])
         return batch
 

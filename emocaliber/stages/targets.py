@@ -59,13 +59,16 @@ def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = Fal
         )
     if votes and not by_votes.any():
         raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
-    named = {label for _, labels in questions(samples) for label in labels} if not by_votes.all() else set()
+    alike = not (by_votes.all() or template.reasons)
+    named = {label for _, labels in questions(samples) for label in labels} if alike else set()
     answers = {label: template.write(label=label) for label in named}
 
     def example(sample: Sample) -> TrainingExample:
         if votes and rated(sample):
             return voted([sample], template, 0.0)[0]
-        return TrainingExample(sample, answers[str(sample.label)])
+        label = str(sample.label)
+        text = template.write(label=label, reasoning=sample.rationale) if template.reasons else answers[label]
+        return TrainingExample(sample, text)
 
     return Examples(take(samples, np.concatenate([np.flatnonzero(by_votes), np.flatnonzero(~by_votes)])), example)
 
@@ -128,21 +131,23 @@ def own_answers(
     read teaches nothing and is left out; raises UserError where none can.
     """
     readable = [
-        (sample, answer.label, answer.confidence, answer.belief)
+        (sample, answer.label, answer.confidence, answer.belief, answer.reasoning)
         for sample, answer in zip(samples, answers, strict=True)
         if answer.label is not None and answer.confidence is not None and answer.belief is not None
+        if answer.reasoning is not None or not template.reasons
     ]
     if not readable:
-        raise UserError("the stage-2 model gave no readable answer to learn from; train stage 2 for longer")
-    temperatures = temperatures_of([sample for sample, *_ in readable], [belief for *_, belief in readable])
+        more = ", or raise max_answer_tokens" if template.reasons else ""
+        raise UserError(f"the stage-2 model gave no readable answer to learn from; train stage 2 for longer{more}")
+    temperatures = temperatures_of([sample for sample, *_ in readable], [belief for *_, belief, _ in readable])
     examples = []
-    for sample, label, stated, belief in readable:
+    for sample, label, stated, belief, reasoning in readable:
         scaled_belief = tempered(belief[None], temperatures[sample.task])[0]
         believed = float(scaled_belief[sample.candidates.index(label)])
         examples.append(
             TrainingExample(
                 sample,
-                template.write(label=label, confidence=nearest_level(stated)),
+                template.write(label=label, confidence=nearest_level(stated), reasoning=reasoning),
                 label_target=tuple(belief.tolist()),
                 level_target=spread_over_levels(believed, spread),
                 correct=believed if sample.label is None else float(label == sample.label),
@@ -152,20 +157,26 @@ def own_answers(
 
 
 def distilled(
-    samples: Sequence[Sample], beliefs: Sequence[Floats], confidences: Floats, template: Template, spread: float
+    samples: Sequence[Sample],
+    beliefs: Sequence[Floats],
+    confidences: Floats,
+    template: Template,
+    spread: float,
+    reasonings: Sequence[str | None] | None = None,
 ) -> list[TrainingExample]:
-    """Training examples that say the teacher's label with the given confidence.
+    """Training examples that say the teacher's label with the given confidence, after its own reasoning if it reasons.
 
     `beliefs` holds the teacher's distribution over each sample's candidates, kept as the label's soft target;
     `confidences` [n] the probability that its likeliest label is right, as calibrated.
     """
+    before = [None] * len(samples) if reasonings is None else reasonings
     examples = []
-    for sample, belief, confidence in zip(samples, beliefs, confidences, strict=True):
+    for sample, belief, confidence, reasoning in zip(samples, beliefs, confidences, before, strict=True):
         label = sample.candidates[int(np.argmax(belief))]
         examples.append(
             TrainingExample(
                 sample,
-                template.write(label=label, confidence=nearest_level(float(confidence))),
+                template.write(label=label, confidence=nearest_level(float(confidence)), reasoning=reasoning),
                 label_target=tuple(belief.tolist()),
                 level_target=spread_over_levels(float(confidence), spread),
             )
@@ -214,7 +225,8 @@ def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[
     favourites is written; what is learned of the label is the distribution.
 
     The label's soft target is the raters' distribution; a template that states a distribution states theirs, one
-    without a confidence states the label alone. Raises ValueError for a sample without votes.
+    without a confidence states the label alone; one that reasons begins with the sample's rationale. Raises ValueError
+    for a sample without votes.
     """
     examples = []
     for sample in samples:
@@ -226,10 +238,11 @@ def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[
         if "distribution" in template.fields:
             examples += distributed([sample], [np.array(shares)], template)
             continue
+        reasoning = sample.rationale if template.reasons else None
         if "confidence" not in template.fields:
-            examples.append(TrainingExample(sample, template.write(label=label), shares))
+            examples.append(TrainingExample(sample, template.write(label=label, reasoning=reasoning), shares))
             continue
         share = sample.votes.get(label, 0) / total
-        text = template.write(label=label, confidence=nearest_level(share))
+        text = template.write(label=label, confidence=nearest_level(share), reasoning=reasoning)
         examples.append(TrainingExample(sample, text, shares, spread_over_levels(share, spread)))
     return examples

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emocaliber.core.predictions import Prediction
-from emocaliber.core.prompting import Template, load_template
+from emocaliber.core.prompting import Template
 from emocaliber.core.samples import Sample
 from emocaliber.data.corruption import IMAGE_CORRUPTIONS, corrupted_sample
 from emocaliber.stages.recipe import Recipe
@@ -35,16 +35,23 @@ CHUNK = 512  # pictures whose corrupted copies are in memory at a time
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as the parser read it: label and confidence, None where they cannot be read, and the distribution over
-    the candidates at the label's place, None where the answer has no such place."""
+    """An answer as the parser read it: label and confidence, None where they cannot be read, the distribution over the
+    candidates at the label's place, given what stands before it, None where the answer has no such place, and the
+    reasoning, None where the template has none or its tags are not there."""
 
     label: str | None
     confidence: float | None
     belief: Floats | None
+    reasoning: str | None = None
 
 
 class Teacher(Protocol):
-    """A model that answers about samples; of several processes each answers a part, and all have every answer."""
+    """A model that answers about samples; of several processes each answers a part, and all have every answer.
+
+    `question` is what it is asked about labels: where it reasons, the question that it learned to reason by.
+    """
+
+    question: Template
 
     def label_probabilities(self, samples: Sequence[Sample]) -> list[Floats]:
         """A distribution over each sample's candidates. Raises UserError naming a sample whose picture is unusable."""
@@ -70,11 +77,13 @@ class OpenTeacher(Protocol):
 class Beliefs:
     """What a teacher believes of each sample: `beliefs`, whose likeliest label is the answer and the label's soft
     target; `stated`, the calibrated distribution to state; `confidences` [n], the calibrated probability that the
-    answer is right."""
+    answer is right; `reasonings`, where the teacher reasons, what leads to the answer, None where nothing readable
+    does."""
 
     beliefs: list[Floats]
     stated: list[Floats]
     confidences: Floats
+    reasonings: list[str | None] | None = None
 
 
 def agreement(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
@@ -82,15 +91,28 @@ def agreement(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
 
     The teacher must draw (temperature above 0). A draw that cannot be read names none of the candidates; a sample of
     which no draw can be read keeps an even belief and a confidence of 0.
+
+    Of a teacher that reasons, each draw is another reasoning: the share is the label's over all of them, while the
+    belief is that after the one that is kept, the first that names the favourite: its label, without a doubt.
     """
-    template = load_template(LABEL)
+    template = teacher.question
     counts = [np.zeros(len(sample.candidates)) for sample in samples]
+    kept: list[dict[int, str]] = [{} for _ in samples]
     for draw in range(DRAWS):
-        for count, sample, answer in zip(counts, samples, teacher.answers(samples, template, draw), strict=True):
-            if answer.label is not None:
-                count[sample.candidates.index(answer.label)] += 1
+        answers = teacher.answers(samples, template, draw)
+        for count, sample, answer, first in zip(counts, samples, answers, kept, strict=True):
+            if answer.label is None or (template.reasons and answer.reasoning is None):
+                continue
+            place = sample.candidates.index(answer.label)
+            count[place] += 1
+            first.setdefault(place, answer.reasoning or "")
+    confidences = np.array([count.max() / DRAWS for count in counts])
     beliefs = [count / count.sum() if count.any() else np.full(len(count), 1 / len(count)) for count in counts]
-    return Beliefs(beliefs, beliefs, np.array([count.max() / DRAWS for count in counts]))
+    if not template.reasons:
+        return Beliefs(beliefs, beliefs, confidences)
+    tops = [int(count.argmax()) for count in counts]
+    certain = [np.eye(len(count))[top] for count, top in zip(counts, tops, strict=True)]
+    return Beliefs(certain, beliefs, confidences, [first.get(top) for first, top in zip(kept, tops, strict=True)])
 
 
 def survival(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:

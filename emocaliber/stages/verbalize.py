@@ -1,4 +1,5 @@
-"""Stage 2, verbalize: state the confidence. What the model of stage 1 believes becomes the confidence to say.
+"""Stage 2, verbalize: state the confidence. What the model of stage 1 believes becomes the confidence to say. Where the
+template reasons, it reasons first, and is learned from with its own reasoning.
 
 Read from top to bottom: the rows, the teacher's beliefs about them, the targets, the training.
 
@@ -8,19 +9,23 @@ Read from top to bottom: the rows, the teacher's beliefs about them, the targets
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
+from emocaliber.data.sample_table import labelled_and_rated, take
 from emocaliber.models.location import model_folder
 from emocaliber.stages.clusters import averaged, kept_from, speakers
-from emocaliber.stages.examples import TrainingExample, in_splits
+from emocaliber.stages.examples import TrainingExample, in_splits, refuse_without_rationale
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.targets import by_signals, distilled, distributed, rated, scaled, temperatures_of, voted
-from emocaliber.stages.teacher import Beliefs, Floats, OpenTeacher, agreement, survival
+from emocaliber.stages.teacher import Beliefs, Floats, OpenTeacher, Teacher, agreement, survival
 
 TAUGHT = "train"  # the split that stage 1 learns from
 
@@ -35,11 +40,15 @@ def verbalize(
     samples, template = in_splits(rows, recipe.splits, recipe.data), load_template(recipe.template)
     temperatures: dict[str, float] = {}
     if recipe.target == "votes":
-        examples = voted([sample for sample in samples if rated(sample)], template, recipe.spread)
+        samples = take(samples, np.flatnonzero(labelled_and_rated(samples)[1]))
+        refuse_without_rationale(recipe, samples)
+        examples = voted(samples, template, recipe.spread)
     else:
         refuse_taught(recipe, samples)
         print(f"  querying the stage-1 model about {len(samples)} pictures", flush=True)
-        if recipe.target == "own-probability":
+        if recipe.target == "own-probability" and template.reasons:
+            samples, believed, temperatures = _after_reasoning(recipe, rows, samples, adapter, out, open_teacher)
+        elif recipe.target == "own-probability":
             calibration = in_splits(rows, ["calibrate"], recipe.data)
             held_out, beliefs = _probabilities(recipe, calibration, samples, adapter, out, open_teacher)
             temperatures = temperatures_of(calibration, held_out)
@@ -58,6 +67,49 @@ def _learn(
 ) -> dict[str, Any]:
     train_supervised(recipe, examples, model_folder(recipe.model), adapter, out, title="verbalize")
     return {"examples": len(examples), "temperatures": temperatures}
+
+
+def _after_reasoning(
+    recipe: Recipe,
+    rows: Sequence[Sample],
+    samples: Sequence[Sample],
+    adapter: Path | None,
+    out: Path,
+    open_teacher: OpenTeacher,
+) -> tuple[Sequence[Sample], Beliefs, dict[str, float]]:
+    """What stage 1 believes at the answer's place given the reasoning that it writes itself, which is also what is
+    learned from; the samples of which that can be read, and the temperatures.
+
+    Not given the rows' rationales, which were written by somebody who knew the label: after them every answer is
+    certain, while a model at work meets its own reasoning alone, some of it wrong.
+    """
+    with open_teacher(recipe, adapter, out) as teacher:
+        calibration, fitted = _readable(in_splits(rows, ["calibrate"], recipe.data), teacher)
+        asked, answers = _readable(samples, teacher)
+    temperatures = temperatures_of(calibration, [belief for belief, _ in fitted])
+    believed = scaled(asked, [belief for belief, _ in answers], temperatures)
+    return asked, replace(believed, reasonings=[reasoning for _, reasoning in answers]), temperatures
+
+
+def _readable(samples: Sequence[Sample], teacher: Teacher) -> tuple[list[Sample], list[tuple[Floats, str]]]:
+    """The samples whose answer and reasoning can be read, the beliefs and the reasonings. Raises UserError for none."""
+    kept, answers = list[Sample](), list[tuple[Floats, str]]()
+    for sample, answer in zip(samples, teacher.answers(samples, teacher.question), strict=True):
+        if answer.label is not None and answer.belief is not None and answer.reasoning is not None:
+            kept.append(sample)
+            answers.append((answer.belief, answer.reasoning))
+    _note_unreadable(len(samples) - len(kept), len(samples))
+    return kept, answers
+
+
+def _note_unreadable(count: int, of: int) -> None:
+    if count == of:
+        raise UserError(
+            "the stage-1 model wrote no reasoning and answer that can be read; train stage 1 for longer, or raise"
+            " max_answer_tokens"
+        )
+    if count:
+        print(f"  {count} of {of} pictures without readable reasoning and answer are left out", flush=True)
 
 
 def _from_signals(
@@ -86,7 +138,18 @@ def stating(recipe: Recipe, samples: Sequence[Sample], believed: Beliefs) -> lis
     template = load_template(recipe.template)
     if "distribution" in template.fields:
         return distributed(samples, believed.stated, template)
-    return distilled(samples, believed.beliefs, believed.confidences, template, recipe.spread)
+    if believed.reasonings is None:
+        return distilled(samples, believed.beliefs, believed.confidences, template, recipe.spread)
+    kept = [n for n, reasoning in enumerate(believed.reasonings) if reasoning is not None]
+    _note_unreadable(len(samples) - len(kept), len(samples))
+    return distilled(
+        [samples[n] for n in kept],
+        [believed.beliefs[n] for n in kept],
+        believed.confidences[kept],
+        template,
+        recipe.spread,
+        [believed.reasonings[n] for n in kept],
+    )
 
 
 def refuse_taught(recipe: Recipe, samples: Sequence[Sample]) -> None:

@@ -27,6 +27,7 @@ HASHES = {
     "label-confidence": "00be620ad26ba1c1",
     "question": "7e7fa4c5c1e5b614",
     "reasoning": "6b320ddc9994fb72",
+    "reasoning-label": "fb14329310be0266",
     "self-report-answer": "1fdf31ca5d7d27f1",
     "self-report-confidence": "aa58cd3b3780c0ea",
     "top-1": "3d9f54f3d3ed91fe",

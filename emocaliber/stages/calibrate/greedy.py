@@ -67,9 +67,10 @@ def greedy_answers(
 ) -> list[Stated]:
     """What greedy decoding among the candidates and the levels would state for each row.
 
-    An answer is not formed where the model would leave the template's form before or right after the level, or where
-    its logits are not finite. `any_open` says whether another process still reads: where the weights are parted, all of
-    them must pass through the model equally often.
+    Reasoning is taken as it is written: what is read is what follows from it, at every step from the same. An answer is
+    not formed where the model would leave the template's form outside the reasoning, before or right after the level,
+    or where its logits are not finite. `any_open` says whether another process still reads: where the weights are
+    parted, all of them must pass through the model equally often.
     """
     inputs = reader.questions(rows, model)
     mask = inputs["attention_mask"]
@@ -132,7 +133,7 @@ def _read(
     likeliest = _likeliest(logits, labels)
     # A label of which only the first tokens are known is the written one as long as that is among them.
     same = not labels or candidates.index(written) in likeliest
-    chosen = {place for steps in (*labels, *levels) for place in steps}
+    chosen = {place for steps in (*labels, *levels) for place in steps} | {*paths.reasoning(text)}
     last = max(place for steps in levels for place in steps)
     form = [place for place in range(min(last + 2, len(tokens))) if place not in chosen]
     greedy = logits[form].argmax(-1).tolist()

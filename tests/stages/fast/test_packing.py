@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, load_template
+from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, Template, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset
@@ -26,6 +26,7 @@ from tests.stages.families import FAMILIES
 
 QWEN = ["qwen2.5-vl", "qwen3-vl"]
 EVERY = [*QWEN, "internvl", "smolvlm"]
+LABEL_CONFIDENCE = load_template("label-confidence")
 LABELS = ("happy", "sad", "angry", "cute", "surprised", "shy")
 
 
@@ -50,7 +51,13 @@ def examples(random: np.random.Generator, rows: int) -> list[TrainingExample]:
     return made
 
 
-def trainer_of(family: str, out: Path, taught: list[TrainingExample], tuning: str = "full") -> SoftTargetTrainer:
+def trainer_of(
+    family: str,
+    out: Path,
+    taught: list[TrainingExample],
+    tuning: str = "full",
+    template: Template = LABEL_CONFIDENCE,
+) -> SoftTargetTrainer:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
     if tuning == "lora":
@@ -59,7 +66,6 @@ def trainer_of(family: str, out: Path, taught: list[TrainingExample], tuning: st
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 torch.nn.init.normal_(weight, std=0.05)
-    template = load_template("label-confidence")
     inner = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
     settings = SFTConfig(
         output_dir=str(out), use_cpu=True, bf16=False, report_to="none", remove_unused_columns=False, max_length=None,
