@@ -105,7 +105,8 @@ def server(model: Path, adapter: Path, log: Path, *more: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    options += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--lora-modules", f"tuned={adapter}"]
+    options += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--enable-tower-connector-lora"]
+    options += ["--lora-modules", f"tuned={adapter}"]
     options += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *options, *more]
     with log.open("w") as output:
