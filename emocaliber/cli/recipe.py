@@ -1,8 +1,9 @@
-"""The command `recipe`: validate recipes, show their keys, copy shipped ones, estimate memory and time, plot rewards.
+"""The command `recipe`: validate recipes, show their keys, copy or write some, estimate memory and time, plot rewards.
 
 emocaliber recipe validate recipes/qwen2.5-vl-7b
 emocaliber recipe show recipes/qwen2.5-vl-7b/1-label.yaml learning_rate=1e-4
 emocaliber recipe cp qwen2.5-vl-7b my-recipes
+emocaliber recipe new path/to/model my-recipes
 emocaliber recipe estimate recipes/qwen2.5-vl-7b/1-label.yaml --rows 86067 --memory 40
 emocaliber recipe rewards brier-1 log-2 --out rewards.html
 """
@@ -50,6 +51,10 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     copy.add_argument("name", nargs="?", metavar="NAME")
     copy.add_argument("target", nargs="?", type=Path, metavar="FOLDER")
     copy.set_defaults(run=_copy)
+    new = commands.add_parser("new", help="write a first recipe for a model that none ships for")
+    new.add_argument("model", metavar="MODEL", help="a folder with config.json, or a hub name in the local cache")
+    new.add_argument("target", nargs="?", type=Path, metavar="FOLDER", help="default: the model's name")
+    new.set_defaults(run=_new)
     _add_estimate(commands.add_parser("estimate", help="estimate memory and time of a recipe"))
     rewards = commands.add_parser("rewards", help="plot the reward functions of stage 3 and where they can be gamed")
     rewards.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: nine of them)")
@@ -114,6 +119,15 @@ def _copy(arguments: argparse.Namespace) -> None:
         return
     for path in copy_recipes(arguments.name, arguments.target or Path(arguments.name)):
         print(path)
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from emocaliber.runs.new_recipe import new_recipe
+
+    target = arguments.target or Path(Path(arguments.model).name.lower())
+    for path in new_recipe(arguments.model, target):
+        print(path)
+    print(f"Next: emocaliber recipe estimate {target}/1-label.yaml")
 
 
 def _estimate(arguments: argparse.Namespace) -> None:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import (
     AutoModelForImageTextToText,
-    AutoProcessor,
     BatchFeature,
     GenerationConfig,
     LogitsProcessorList,
@@ -36,8 +35,10 @@ from emocaliber.generation.adapters import PROBED, check_alive, check_sees, prob
 from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
 from emocaliber.generation.decoding import GumbelNoise, Listening, OptionRecorder, padded, row_log_probabilities
 from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
-from emocaliber.models.loading import chosen_device, complete_weights, fp32_logits, release
+from emocaliber.models.cache import continued
+from emocaliber.models.loading import chosen_device, complete_weights, few_logits, fp32_logits, release
 from emocaliber.models.location import fingerprint
+from emocaliber.models.thinking import asking_processor
 
 
 class TransformersEngine:
@@ -66,7 +67,7 @@ class TransformersEngine:
     ) -> None:
         device = chosen_device(device)
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
-        processor: Any = AutoProcessor.from_pretrained(model_dir)  # type: ignore[no-untyped-call]
+        processor = asking_processor(model_dir, adapter)
         there = {} if device == "cpu" else {"device_map": {"": device}}  # past the CPU's memory, straight to its place
         with complete_weights():
             model: Any = AutoModelForImageTextToText.from_pretrained(
@@ -98,6 +99,7 @@ class TransformersEngine:
     def _setup(self, model: PreTrainedModel, processor: ProcessorMixin, batch_size: int, max_new_tokens: int) -> None:
         self.model: Any = model
         fp32_logits(model)
+        few_logits(model)
         self.processor: Any = processor
         self._batch_size = self.requests_per_call = batch_size
         self._device_lock = Lock()
@@ -181,8 +183,7 @@ class TransformersEngine:
         begun = self.model(**cut, use_cache=ids.shape[1] > 1, logits_to_keep=1)
         logits = begun.logits.repeat_interleave(len(ends[0].rows), dim=0)
         if ids.shape[1] > 1:
-            cache = begun.past_key_values
-            cache.batch_repeat_interleave(len(ends[0].rows))
+            cache = continued(begun.past_key_values, len(ends[0].rows))
             logits = torch.cat([logits, self.model(input_ids=ids[:, :-1], past_key_values=cache).logits], dim=1)
         return row_log_probabilities(logits, ids, counted).reshape(len(texts), -1)
 

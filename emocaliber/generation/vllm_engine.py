@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoProcessor, ProcessorMixin
 from vllm import LLM, SamplingParams
 from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import EngineArgs
@@ -40,6 +39,7 @@ from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Respons
 from emocaliber.generation.vllm_steps import Steps, end_with_engine
 from emocaliber.generation.vllm_worker import EXTENSION
 from emocaliber.models.location import fingerprint
+from emocaliber.models.thinking import asking_processor
 
 _RECORDED_STEPS = 16
 """In longer answers the choices are scored afterwards: to hand over 31 log-probabilities at each step costs more."""
@@ -90,7 +90,7 @@ class VllmEngine:
             structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         )
         self._steps = Steps(self._llm)
-        self._processor: Any = _processor(model_dir)
+        self._processor = asking_processor(model_dir, adapter)
         self._tokenizer = self._processor.tokenizer
         self._choices = ChoiceReader(self._tokenizer)
         self._chat = lru_cache(maxsize=4096)(self._chat_text)
@@ -227,11 +227,6 @@ class VllmEngine:
 
 def _pass_on(on_token: OnToken, requests: Sequence[Request], number: int, text: str) -> bool:
     return on_token(requests[number], text)
-
-
-def _processor(model_dir: str | Path) -> ProcessorMixin:
-    processor: ProcessorMixin = AutoProcessor.from_pretrained(model_dir)  # type: ignore[no-untyped-call]
-    return processor
 
 
 def _constraint(request: Request) -> StructuredOutputsParams | None:

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,31 @@ def fp32_logits(model: Any) -> None:
     head = model.get_output_embeddings()
     if type(head) is nn.Linear and head.weight.dtype in (torch.bfloat16, torch.float16):
         head.forward = partial(_in_float32, head)  # type: ignore[method-assign]
+
+
+def few_logits(model: Any) -> None:
+    """Let a model whose forward pass passes over `logits_to_keep` (MiniCPM-V's) compute those logits alone."""
+    model = model.get_base_model() if isinstance(model, PeftModel) else model
+    head = model.get_output_embeddings()
+    if "logits_to_keep" in signature(model.forward).parameters or _Few in map(type, head._forward_pre_hooks.values()):
+        return
+    few = _Few()
+    model.register_forward_pre_hook(few.asked, with_kwargs=True)
+    head.register_forward_pre_hook(few)
+
+
+class _Few:
+    """Hooks of a model and its head: the hidden states are cut to the places that the call names."""
+
+    def __init__(self) -> None:
+        self.keep: int | torch.Tensor = 0
+
+    def asked(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.keep = named.get("logits_to_keep", 0)
+
+    def __call__(self, head: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        places = slice(-self.keep, None) if isinstance(self.keep, int) else self.keep
+        return (arguments[0][:, places], *arguments[1:])
 
 
 def _in_float32(head: nn.Linear, hidden: torch.Tensor) -> torch.Tensor:

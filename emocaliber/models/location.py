@@ -140,7 +140,8 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an adapter was trained to answer.
 
     `tasks` maps each task to its labels, in the order of the training data; `max_pixels` is the recipe's limit on what
-    the model sees of a picture, or None; `stage` and `base` name the training stage and the model under the adapter.
+    the model sees of a picture, or None; `stage` and `base` name the training stage and the model under the adapter;
+    `thinking` whether the chat template was asked with thoughts, None where its own default stood.
     """
 
     tasks: dict[str, tuple[str, ...]]
@@ -148,6 +149,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_pixels: int | None
     stage: str
     base: str
+    thinking: bool | None = None
 
     @property
     def template(self) -> Template:
@@ -156,11 +158,17 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def question_of(
-    tasks: dict[str, tuple[str, ...]], template: Template, *, max_pixels: int | None, stage: str, base: str
+    tasks: dict[str, tuple[str, ...]],
+    template: Template,
+    *,
+    max_pixels: int | None,
+    stage: str,
+    base: str,
+    thinking: bool | None = None,
 ) -> Question:
     """The question of a training run."""
     prompt = Prompt(template.name, template.hash, template.prompt, template.answer)
-    return Question(tasks, prompt, max_pixels, stage, base)
+    return Question(tasks, prompt, max_pixels, stage, base, thinking)
 
 
 def write_question(adapter: str | Path, question: Question) -> None:

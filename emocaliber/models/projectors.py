@@ -16,8 +16,10 @@ from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper, set_peft_model_state_dict
 from safetensors.torch import load_file
 
-PROJECTOR = re.compile(r"(.*\.)?(multi_modal_projector|connector|visual\.(merger|deepstack_merger_list\.\d+))")
-"""The names that LLaVA and InternVL give it, SmolVLM, and Qwen-VL."""
+PROJECTOR = re.compile(
+    r"(.*\.)?(multi_modal_projector|connector|embed_vision|model\.merger|visual\.(merger|deepstack_merger_list\.\d+))"
+)
+"""The names that LLaVA, InternVL and LFM2-VL give it, SmolVLM, Gemma, MiniCPM-V, and Qwen-VL."""
 
 
 def projectors(model: torch.nn.Module) -> list[str]:

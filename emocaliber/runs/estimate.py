@@ -22,7 +22,6 @@ from typing import Any
 import torch
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.models.layers import Reach
 from emocaliber.models.projectors import projectors
 from emocaliber.runs.activations import (
@@ -32,17 +31,15 @@ from emocaliber.runs.activations import (
     activations,
     step_tokens,
 )
+from emocaliber.runs.image_tokens import image_tokens
 from emocaliber.runs.launches import Launcher, launch_of, refuse_launch
 from emocaliber.runs.reach import configuration, model_without_weights, refuse_partial
+from emocaliber.stages.fast.families import refuse_packing
 from emocaliber.stages.recipe import Recipe
 
 GIB = 2**30
 NF4 = 0.516  # bytes of a weight: 4 bits, and 0.127 for the constants, themselves quantised (arXiv 2305.14314)
 OVERHEAD = 0.10
-DEFAULT_PIXELS = SHOWN_PIXELS
-"""Where a recipe names no limit: whatever the processor would take (12,845,056 as Qwen publishes it), pictures are made
-as small as this before it sees them."""
-TILES = {"smolvlm": 17, "internvl": 13}  # at the largest picture: the tiles and the whole
 ZERO3_LIVE = 10**9  # parameters that ZeRO-3 holds gathered at most: DeepSpeed's stage3_max_live_parameters
 
 
@@ -100,6 +97,8 @@ def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memor
     """
     refuse_launch(recipe, launcher)
     config, model = configuration(recipe), model_without_weights(recipe)
+    if recipe.packing:
+        refuse_packing(config.model_type, recipe.path)
     reach = refuse_partial(recipe, model)
     linear = _adapted(recipe, model)
     parameters = sum(weight.numel() for weight in model.parameters())
@@ -144,18 +143,6 @@ def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memor
         rows_per_step=rows * accumulation,
         reach=reach,
     )
-
-
-def image_tokens(recipe: Recipe, config: Any) -> int:
-    """The tokens of the largest picture that the recipe lets through."""
-    vision = config.vision_config
-    if config.model_type in TILES:
-        side = vision.image_size if isinstance(vision.image_size, int) else vision.image_size[0]
-        patch = vision.patch_size if isinstance(vision.patch_size, int) else vision.patch_size[0]
-        shrink = getattr(config, "scale_factor", None) or round(1 / config.downsample_ratio)
-        return int(TILES[config.model_type] * (side // patch // shrink) ** 2)
-    cell = vision.patch_size * vision.spatial_merge_size
-    return int((recipe.max_pixels or DEFAULT_PIXELS) // cell**2)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _write(stage: Finished, partial: Path, *, merge: bool) -> None:
         source = stage.folder / (ADAPTER if stage.is_adapter else MODEL)
         shutil.copytree(source, partial, dirs_exist_ok=True)
         _forget_folders(partial, str(stage.recipe["model"]))
-    processor: Any = load_processor(stage.base, stage.recipe["max_pixels"])
+    processor: Any = load_processor(stage.base, stage.recipe["max_pixels"], stage.recipe.get("thinking"))
     processor.save_pretrained(partial)
     for file in partial.rglob("*"):
         if file.suffix in PICKLES:

@@ -21,17 +21,21 @@ ARCHITECTURE = "architecture.json"
 
 
 def configuration(recipe: Recipe) -> PretrainedConfig:
-    """The model's configuration: of the recipe's own folder (architecture.json), else of the model's folder or hub.
+    """The model's configuration: of the recipe's own folder (Qwen3.5-4B.json for Qwen/Qwen3.5-4B, or
+    architecture.json), else of the model's folder or hub.
 
     Raises UserError where it cannot be found.
     """
-    beside = recipe.path.parent / ARCHITECTURE
     model = model_folder(recipe.model)
-    source = str(beside) if beside.is_file() and not Path(model).is_dir() else model
+    beside = [recipe.path.parent / name for name in (f"{Path(model).name}.json", ARCHITECTURE)]
+    written = [file for file in beside if file.is_file()]
+    source = str(written[0]) if written and not Path(model).is_dir() else model
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(source)
     except OSError as error:
         raise UserError(missing_model(model, error)) from error
+    # Gemma 4's heads are wider in some layers: what is counted by one width is counted by that of most
+    config.get_text_config().allow_global_per_layer_attribute_access = True
     return config
 
 

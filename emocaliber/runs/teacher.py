@@ -29,6 +29,7 @@ from emocaliber.generation.respond import respond
 from emocaliber.generation.signals import SignalsEngine
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import model_folder, read_question
+from emocaliber.models.thinking import switch_thinking
 from emocaliber.reading import read_response
 from emocaliber.stages.fast.feature_cache import remembering
 from emocaliber.stages.launch import processes, rank, shared_out
@@ -65,6 +66,7 @@ def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[En
         raise UserError(missing_model(model, error)) from error
     if recipe.max_pixels is not None:
         limit_pixels(engine.processor, recipe.max_pixels)
+    switch_thinking(engine.processor, recipe.thinking)
     reader = remembering(recipe, engine.model, engine.processor, out)
     engine.processor = reader or engine.processor
     try:

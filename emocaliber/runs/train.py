@@ -30,11 +30,12 @@ from emocaliber.data.embedded import samples_in
 from emocaliber.data.policy import Dropping, Policy, unlearnable
 from emocaliber.data.sample_table import questions
 from emocaliber.runs.launches import Launcher, refuse_launch
-from emocaliber.runs.reach import model_without_weights, refuse_partial
+from emocaliber.runs.reach import configuration, model_without_weights, refuse_partial
 from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.resume import done_result, inputs_of, step
 from emocaliber.runs.teacher import forget_answers, open_teacher
 from emocaliber.stages.examples import in_splits, learns_rationales
+from emocaliber.stages.fast.families import refuse_packing
 from emocaliber.stages.fast.feature_cache import FEATURES
 from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.label import label
@@ -76,6 +77,8 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
     inputs = by_main(lambda: inputs_of(recipe, adapter, chosen))
     if (result := done_result(out, inputs)) is not None:
         return result
+    if recipe.packing:
+        refuse_packing(configuration(recipe).model_type, recipe.path)
     if adapter is None:
         refuse_partial(recipe, model_without_weights(recipe))
     with step(out, inputs) if processes.is_main_process else nullcontext(dict[str, Any]()) as result:

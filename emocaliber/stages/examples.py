@@ -127,7 +127,14 @@ def trained_question(recipe: Recipe, samples: Sequence[Sample]) -> Question:
         labels = tasks.get(task, ())
         tasks[task] = labels + tuple(label for label in candidates if label not in labels)
     template = load_template(recipe.template)
-    return question_of(tasks, template, max_pixels=recipe.max_pixels, stage=recipe.stage, base=recipe.model)
+    return question_of(
+        tasks,
+        template,
+        max_pixels=recipe.max_pixels,
+        stage=recipe.stage,
+        base=recipe.model,
+        thinking=recipe.thinking,
+    )
 
 
 def token_lengths(

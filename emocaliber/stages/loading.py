@@ -1,6 +1,6 @@
 """What a stage trains: the processor, the model beneath, and the adapter that learns on it, as the recipe says.
 
-processor = load_processor(model_folder(recipe.model), recipe.max_pixels)
+processor = load_processor(model_folder(recipe.model), recipe.max_pixels, recipe.thinking)
 learner = load_trainable(recipe, model_folder(recipe.model), adapter)
 """
 
@@ -23,16 +23,17 @@ from transformers import (
 from transformers.image_utils import SizeDict
 
 from emocaliber.core.errors import UserError
-from emocaliber.models.loading import adapted
+from emocaliber.models.loading import adapted, few_logits
 from emocaliber.models.projectors import learned_projectors, projector_in_float32, projectors
+from emocaliber.models.thinking import switch_thinking
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.recipe import Recipe
 
 
-def load_processor(model: str, max_pixels: int | None = None) -> ProcessorMixin:
-    """The processor of a model folder or hub name, with the recipe's limit on a picture's size.
+def load_processor(model: str, max_pixels: int | None = None, thinking: bool | None = None) -> ProcessorMixin:
+    """The processor of a model folder or hub name, with the recipe's limit on a picture's size and its thoughts.
 
-    Raises UserError where it cannot be found, or has no such limit.
+    Raises UserError where it cannot be found, or has no such limit or no thoughts to switch.
     """
     try:
         processor: ProcessorMixin = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
@@ -40,6 +41,7 @@ def load_processor(model: str, max_pixels: int | None = None) -> ProcessorMixin:
         raise UserError(missing_model(model, error)) from error
     if max_pixels is not None:
         limit_pixels(processor, max_pixels)
+    switch_thinking(processor, thinking)
     return processor
 
 
@@ -55,7 +57,7 @@ def limit_pixels(processor: Any, max_pixels: int) -> None:
     Qwen's processors have such a limit; SmolVLM and InternVL cut pictures into tiles instead.
     """
     size = processor.image_processor.size
-    if size.shortest_edge is None or size.longest_edge is None:
+    if size is None or size.shortest_edge is None or size.longest_edge is None:
         raise UserError(f"max_pixels: {type(processor).__name__} has no such limit; take the key out of the recipe")
     smallest = min(size.shortest_edge, max_pixels)
     processor.image_processor.size = SizeDict(shortest_edge=smallest, longest_edge=max_pixels)
@@ -142,6 +144,7 @@ def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UserError(f"{model}: this is no vision-language model that transformers knows") from error
+    few_logits(base)
     return base
 
 
@@ -150,7 +153,8 @@ def quantized(recipe: Recipe) -> BitsAndBytesConfig:
 
     FSDP and ZeRO-3 part weights of one type alone: there, four-bit weights are stored in the type of the others.
     """
-    names = ("visual", "vision_tower", "vision_model", "connector", "multi_modal_projector", "lm_head")
+    names = ["visual", "vision_tower", "vision_model", "audio_tower", "connector", "multi_modal_projector", "merger"]
+    names += ["embed_vision", "embed_audio", "per_layer_model_projection", "lm_head"]
     skipped = [f".*{name}" for name in names]  # matched from the beginning of "model.visual.blocks.0..."
     configured: Any = BitsAndBytesConfig
     if recipe.quantization == "int8":

@@ -72,11 +72,14 @@ class Recipe:
     weights, saved with the adapter; `tuning` what else: LoRA's matrices or every weight; `quantization` how the
     frozen weights beneath LoRA are held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in
     8; `max_pixels` the size above which a picture is scaled down (as the model's processor says where it is not
-    given); `ask_batch_size` how many pictures the teacher of stages 2 and 3 is asked at a time, and `max_answer_tokens`
-    how long its answer may be (needed where the template reasons, else 32); `keep_features`
+    given); `thinking` whether a chat template that knows thoughts asks for them (GRPO and RLOO alone: what the other
+    stages teach is the answer), or as the template has it where it is not given; `ask_batch_size` how many pictures the
+    teacher of stages 2 and 3 is asked at a time, and `max_answer_tokens` how long its answer may be (needed where the
+    template reasons, else 32); `keep_features`
     whether what a frozen vision tower makes of a picture is kept while the stage runs; `packing` whether the padding
-    of a batch and what its loss does not look at are left out (Qwen-VL, InternVL, SmolVLM; stages 1 and 2, and 3 by a
-    proper loss); `share_questions` whether GRPO and RLOO compute a question once for all its answers (Qwen-VL);
+    of a batch and what its loss does not look at are left out (stages 1 and 2, and 3 by a proper loss; refused for a
+    family whose rows cannot be kept apart); `share_questions` whether GRPO and RLOO compute a question once for all its
+    answers (Qwen-VL);
     `held_out_steps` (stage 3) after how many steps, or which share of them, the held-out rows are evaluated (where
     not given: at each checkpoint), `held_out_rows` how many of them, drawn by the seed (where not given: all), and
     `gain_alpha` the level of the one-sided paired test by which its result must be better on them than its start, which
@@ -114,6 +117,7 @@ class Recipe:
     tuning: Tuning = "lora"
     quantization: Quantization = "none"
     max_pixels: int | None = None
+    thinking: bool | None = None
     ask_batch_size: int = 96
     max_answer_tokens: int | None = None
     keep_features: bool = True
@@ -203,6 +207,11 @@ def _refuse_idle_keys(recipe: Recipe) -> None:
     watching = ("held_out_steps", "held_out_rows", "gain_alpha")
     if recipe.stage != "calibrate" and any(getattr(recipe, key) != getattr(Recipe, key) for key in watching):
         raise UserError(f"{recipe.path}: {', '.join(watching)}: stage calibrate alone holds rows out; take them out")
+    if recipe.thinking and (recipe.stage != "calibrate" or recipe.method not in ("grpo", "rloo")):
+        raise UserError(
+            f"{recipe.path}: thinking: what stage {recipe.stage} teaches is the answer without thoughts, methods grpo"
+            " and rloo alone let a model think; give thinking: false"
+        )
     if recipe.advantages == "segments" and recipe.method != "grpo":
         raise UserError(f"{recipe.path}: advantages: segments are an option of method grpo; take the key out")
 
@@ -249,20 +258,15 @@ def _checked(path: Path, key: str, value: Any) -> Any:
             example = value if isinstance(value, str) else "kaomoji, emoji"
             raise UserError(f"{path}: {key}: give a list such as [{example}]")
         return tuple(value)
-    if key in {"max_pixels", "pairs", "fold", "max_answer_tokens", "held_out_steps", "held_out_rows"} and value is None:
+    optional = {"max_pixels", "pairs", "fold", "max_answer_tokens", "held_out_steps", "held_out_rows", "thinking"}
+    if key in optional and value is None:
         return None
     integers = ("seed", "lora_r", "lora_alpha", "max_pixels", "ask_batch_size", "max_answer_tokens", "held_out_rows")
     kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(integers, int)
     shares = ("spread", "held_out", "anchor", "held_out_steps", "gain_alpha", "max_dropped")
     kinds |= dict.fromkeys(shares, (int, float))
-    if key in {
-        "train_projector",
-        "keep_features",
-        "packing",
-        "share_questions",
-        "drop_problems",
-        "lora_partial",
-    } and not isinstance(value, bool):
+    switches = {"train_projector", "keep_features", "packing", "share_questions", "drop_problems", "lora_partial"}
+    if key in switches | {"thinking"} and not isinstance(value, bool):
         raise UserError(f"{path}: {key}: {value!r} is neither true nor false")
     kinds |= dict.fromkeys(("template", "model", "lora_target", "reward", "pairs", "fold"), str)
     if key in kinds and (isinstance(value, bool) or not isinstance(value, kinds[key])):

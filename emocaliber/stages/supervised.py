@@ -62,10 +62,12 @@ def train_supervised(
     `callback_of` makes one more callback of the trainer, the question that it is trained for and the processor that
     encodes pictures (from kept features, where there are any).
     """
-    processor = load_processor(model, recipe.max_pixels)
+    processor = load_processor(model, recipe.max_pixels, recipe.thinking)
     template = load_template(recipe.template)
     args = sft_config(recipe, out)
     learner = load_trainable(recipe, model, adapter)
+    if recipe.packing:
+        use_packing(learner, sharded=sharding(recipe) != "none")
     reader = remembering(recipe, learner, processor, out)
     reading: Any = reader or processor
     collator = DataCollatorForVisionLanguageModeling(reading, max_length=None, completion_only_loss=True)
@@ -78,7 +80,7 @@ def train_supervised(
         data_collator=SoftTargetCollator(collator, AnswerPaths(processor, template)),
         callbacks=[Log(out, title), *callbacks],
         level_loss=level_loss,
-        packing=recipe.packing and use_packing(learner, sharded=sharding(recipe) != "none"),
+        packing=recipe.packing,
         lengths=token_lengths(examples, template, processor, recipe.shown_pixels) if grouped else None,
     )
     if reader is not None:

@@ -20,7 +20,14 @@ FOLDER = {
     "qwen3-vl": "qwen3-vl-4b",
     "smolvlm": "smolvlm-256m",
     "internvl": "internvl3-2b",
+    "internvl3.5": "internvl3.5",
+    "qwen3.5": "qwen3.5",
+    "minicpm-v": "minicpm-v-4.6",
+    "lfm2-vl": "lfm2.5-vl",
+    "gemma-4": "gemma-4",
 }
+EVERY_WAY = ("qwen2.5-vl", "qwen3-vl", "smolvlm", "internvl")
+"""The families that run in every way; the others' layers are in the three stages."""
 ON_CPU = [
     "use_cpu=true",
     "bf16=false",

@@ -33,7 +33,7 @@ from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.loading import load_base
 from emocaliber.stages.supervised import train_supervised
 from emocaliber.stages.training import Log
-from tests.runs.short_runs import FOLDER, ON_CPU, RECIPES, answers, losses, model_of, overrides, three_stages
+from tests.runs.short_runs import EVERY_WAY, FOLDER, ON_CPU, RECIPES, answers, losses, model_of, overrides, three_stages
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_the_three_stages_run_on_each_familys_architecture(
 
 @pytest.mark.parametrize(
     ("family", "quantization"),
-    [*((family, "none") for family in FOLDER), ("qwen3-vl", "int8")],
+    [*((family, "none") for family in EVERY_WAY), ("qwen3-vl", "int8")],
 )
 def test_grpo_runs_two_steps_on_each_familys_architecture(
     family: str, quantization: str, few: Path, models: Path, tmp_path: Path
@@ -70,7 +70,7 @@ def test_grpo_runs_two_steps_on_each_familys_architecture(
     assert [json.loads(line)["step"] for line in (tmp_path / "held_out.jsonl").read_text().splitlines()] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("family", FOLDER)
+@pytest.mark.parametrize("family", EVERY_WAY)
 def test_a_projector_learns_in_every_stage_and_goes_into_the_merged_model(
     family: str, few: Path, models: Path, tmp_path: Path
 ) -> None:
@@ -115,7 +115,7 @@ def test_the_variants_run_two_steps(variant: str, few: Path, models: Path, tmp_p
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
-@pytest.mark.parametrize("family", FOLDER)
+@pytest.mark.parametrize("family", EVERY_WAY)
 def test_the_language_model_alone_is_quantised(family: str, quantization: str, models: Path) -> None:
     recipe = read_recipe(RECIPES / FOLDER[family] / "1-label.yaml", [*ON_CPU, f"quantization={quantization}"])
     kinds = {

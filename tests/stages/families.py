@@ -103,7 +103,7 @@ def smolvlm() -> tuple[Any, Any]:
     return SmolVLMForConditionalGeneration(config), processor
 
 
-def internvl() -> tuple[Any, Any]:
+def internvl(text: dict[str, Any] | None = None) -> tuple[Any, Any]:
     tokenizer = digit_tokenizer(INTERNVL_SPECIAL)
     pixels = {"size": {"height": 32, "width": 32}, "crop_to_patches": True, "min_patches": 1, "max_patches": 2}
     processor = InternVLProcessor(
@@ -111,7 +111,7 @@ def internvl() -> tuple[Any, Any]:
         image_seq_length=4, chat_template=INTERNVL_CHAT,
     )  # fmt: skip
     config = InternVLConfig(
-        text_config=SMALL | {"vocab_size": len(tokenizer), "model_type": "qwen2"},
+        text_config=SMALL | {"vocab_size": len(tokenizer)} | (text or {"model_type": "qwen2"}),
         vision_config=EYES
         | {"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": [32, 32], "patch_size": [8, 8]},
         image_seq_length=4,
@@ -120,11 +120,17 @@ def internvl() -> tuple[Any, Any]:
     return InternVLForConditionalGeneration(config), processor
 
 
+def internvl3_5() -> tuple[Any, Any]:
+    """With Qwen3's language model, whose queries and keys have norms."""
+    return internvl({"model_type": "qwen3", "head_dim": 32})
+
+
 FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen2.5-vl": qwen25_vl,
     "qwen3-vl": qwen3_vl,
     "smolvlm": smolvlm,
     "internvl": internvl,
+    "internvl3.5": internvl3_5,
     "qwen3.5": qwen3_5,
     "minicpm-v": minicpm_v,
     "lfm2-vl": lfm2_vl,

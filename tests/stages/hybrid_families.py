@@ -126,15 +126,13 @@ def lfm2_vl() -> tuple[Any, Any]:
     rows = {f"tile_{row}_{column}": f"<|img_row_{row}_col_{column}|>" for row in (1, 2) for column in (1, 2)}
     tokenizer = digit_tokenizer(LFM2_SPECIAL | rows)
     tokenizer.bos_token = "<|endoftext|>"  # the published template begins with it
-    pixels = {"encoder_patch_size": 8, "tile_size": 32, "min_image_tokens": 2, "max_image_tokens": 4, "max_tiles": 2}
-    processor = Lfm2VlProcessor(
-        Lfm2VlImageProcessor(**pixels, max_num_patches=16), tokenizer, chat_template=published("lfm2_2_5_vl")
-    )
+    pixels = {"encoder_patch_size": 8, "tile_size": 64, "min_image_tokens": 4, "max_image_tokens": 16, "max_tiles": 2}
+    processor = Lfm2VlProcessor(Lfm2VlImageProcessor(**pixels), tokenizer, chat_template=published("lfm2_2_5_vl"))
     config = Lfm2VlConfig(
         text_config=SMALL
         | {"vocab_size": len(tokenizer), "model_type": "lfm2", "layer_types": ["conv", "full_attention"]},
         vision_config=EYES
-        | {"num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8, "num_patches": 16}
+        | {"num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8, "num_patches": 64}
         | {"model_type": "siglip2_vision_model"},
         projector_hidden_size=64,
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),

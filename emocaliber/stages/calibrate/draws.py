@@ -25,7 +25,7 @@ from emocaliber.stages.rewards import Reward, chosen_reward
 
 def left_padding_processor(recipe: Recipe, model: str) -> Any:
     """The trainers pad prompts on the left; image masks that the processor pads on the right would not match them."""
-    processor: Any = load_processor(model, recipe.max_pixels)
+    processor: Any = load_processor(model, recipe.max_pixels, recipe.thinking)
     processor.tokenizer.padding_side = "left"
     return processor
 

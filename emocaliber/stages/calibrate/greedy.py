@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from trl.data_utils import apply_chat_template
 
 from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS
+from emocaliber.models.cache import continued
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.held_out_metrics import Stated
 from emocaliber.stages.examples import TrainingExample
@@ -83,8 +84,7 @@ def greedy_answers(
     still_open = set(range(len(rows)))
     for _ in range(MOST_READINGS):
         tokens = [reader.paths.tokens(text) for text in texts]
-        logits = torch.cat([first, _answer_logits(model, mask, tokens, cache)], dim=1)
-        cache.crop(mask.shape[1])
+        logits = torch.cat([first, _answer_logits(model, mask, tokens, continued(cache))], dim=1)
         for n in sorted(still_open):
             seen = _read(logits[n], tokens[n], texts[n], examples[n], reader.paths)
             stated[n] = Stated(seen.written, LEVELS[seen.levels[0]], seen.formed)

@@ -54,7 +54,7 @@ def calibrate_by_preferences(
     settings = recipe.trainer | fixed_settings(recipe, out) | {"max_length": None}
     common: dict[str, Any] = {
         "model": load_trainable(recipe, model, adapter),
-        "processing_class": load_processor(model, recipe.max_pixels),
+        "processing_class": load_processor(model, recipe.max_pixels, recipe.thinking),
         "callbacks": [Log(out, "calibrate")],
     }
     if recipe.method == "dpo":
@@ -65,7 +65,7 @@ def calibrate_by_preferences(
         trainer = KTOTrainer(args=KTOConfig(**settings), train_dataset=judged, **common)
     learned = [samples[pair.key] for pair in pairs]
     question = trained_question(recipe, [*learned, *(example.sample for example in held_out)])
-    processor = load_processor(model, recipe.max_pixels)
+    processor = load_processor(model, recipe.max_pixels, recipe.thinking)
     trainer.add_callback(HeldOutCallback(trainer, recipe, held_out, question, processor, out))
     finish(trainer, out, result_name(recipe), question)
 

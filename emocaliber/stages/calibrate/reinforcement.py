@@ -135,7 +135,7 @@ def _finish(
     out: Path,
 ) -> None:
     question = trained_question(recipe, [example.sample for example in (*examples, *held_out)])
-    processor = load_processor(model, recipe.max_pixels)
+    processor = load_processor(model, recipe.max_pixels, recipe.thinking)
     trainer.add_callback(HeldOutCallback(trainer, recipe, held_out, question, processor, out))
     finish(trainer, out, result_name(recipe), question)
 

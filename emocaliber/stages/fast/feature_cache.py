@@ -19,7 +19,7 @@ from accelerate import PartialState
 
 from emocaliber.core.images import load_image
 from emocaliber.core.samples import Sample
-from emocaliber.stages.fast.families import QWEN, is_qwen, vision_holder
+from emocaliber.stages.fast.families import is_qwen, vision_holder
 from emocaliber.stages.fast.internvl_features import LAST, InternVLFeatures, InternVLTower
 from emocaliber.stages.fast.vision_features import (
     BATCH,
@@ -54,7 +54,7 @@ def remembering(recipe: Recipe, model: Any, processor: Any, out: Path) -> Featur
 
 def _why_not(recipe: Recipe, model: Any) -> str | None:
     family = model.config.model_type
-    if family not in (*QWEN, "internvl") or (family == "internvl" and model.config.vision_feature_layer != LAST):
+    if not is_qwen(model) and (family != "internvl" or model.config.vision_feature_layer != LAST):
         return f"features of {family} cannot be kept"
     if PartialState().num_processes > 1:
         return "several processes train"

@@ -2,7 +2,8 @@
 `families` knows.
 
 Batches without padding: all rows' tokens in one line, each attending to its own row alone, what all rows begin with
-computed once: little where the picture comes first, the question where it comes first. The rows of a batch, their
+computed once: little where the picture comes first, the question where it comes first. A Gated DeltaNet or a
+convolution goes through each row by itself. The rows of a batch, their
 places (found for each row before the rows are joined) and their loss stay what they are. TRL's own packing knows no
 pictures.
 
@@ -24,11 +25,10 @@ from torch.nn import functional as F
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from emocaliber.stages.fast.families import (
-    PLAIN,
-    QWEN,
     image_token,
     is_qwen,
     language_model,
+    refuse_packing,
     use_attention,
     vision_holder,
 )
@@ -95,7 +95,7 @@ def spread(line: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def joined(states: torch.Tensor, rows: torch.Tensor, tokens: int) -> torch.Tensor:
-    """Of rows [rows, length, heads, width] the line [tokens, heads, width]: zeros where no row has the token."""
+    """Of rows [rows, length, ...] the line [tokens, ...]: zeros where no row has the token."""
     order = torch.arange(rows.numel(), device=rows.device)
     first = order.new_full((tokens,), rows.numel()).scatter_reduce_(0, rows.flatten(), order, "amin")
     there = first < rows.numel()
@@ -111,20 +111,20 @@ def seen_by(places: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return (rows[:, None] <= places[:, :, None]) & new[:, None]
 
 
-def use_packing(model: Any, *, sharded: bool = False) -> bool:
-    """Make a model of a known family ready for `packed`; another is left alone, said in a line, and False.
+def use_packing(model: Any, *, sharded: bool = False) -> None:
+    """Make a model of a known family ready for `packed`. Raises UserError for another.
 
     Where a process holds a part of the weights alone (`sharded`), LoRA is not summed with them.
     """
-    if not use_attention(model, ATTENTION, packed_attention, (*QWEN, *PLAIN), "packing is off"):
-        return False
+    refuse_packing(model.config.model_type)
+    use_attention(model, ATTENTION, packed_attention)
+    mix_apart(model)
     look_at_few(model)
     if model.config.model_type == "internvl" and model.device.type == "cpu" and model.dtype == torch.bfloat16:
         vision_holder(model).vision_tower.config._attn_implementation = "eager"  # as short_attention
     if not sharded:
         sum_small_lora(model)
         shorten_lora(model)
-    return True
 
 
 def packed(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +158,46 @@ def common_beginning(ids: torch.Tensor, text: torch.Tensor) -> int:
     return min(int(alike.int().cumprod(0).sum()), ids.shape[1] - 1)
 
 
+def mix_apart(model: Any) -> None:
+    """Let the layers that mix otherwise than by attention (Gated DeltaNet, short convolution) take each row by itself.
+
+    Their state would run on from row to row of a line.
+    """
+    for layer in language_model(model).layers:
+        for name in ("linear_attn", "conv"):
+            if name in layer._modules and not any(isinstance(h, _Apart) for h in layer._forward_pre_hooks.values()):
+                apart = _Apart()
+                layer.register_forward_pre_hook(apart, with_kwargs=True)
+                layer.get_submodule(name).register_forward_pre_hook(apart.spread, with_kwargs=True)
+                layer.get_submodule(name).register_forward_hook(apart.join)
+
+
+class _Apart:
+    """Hooks of a layer and what mixes in it: a line goes in as rows [rows, length, width], and comes out as a line.
+
+    What pads a row stands behind it and its last token comes first where it is found again, so that no mask is needed.
+    """
+
+    def __init__(self) -> None:
+        self.rows: torch.Tensor | None = None
+        self.tokens = 0
+
+    def __call__(self, layer: torch.nn.Module, arguments: tuple[torch.Tensor, ...], named: dict[str, Any]) -> None:
+        self.rows = named.get(ROWS)
+        self.tokens = (arguments[0] if arguments else named["hidden_states"]).shape[1]
+
+    def spread(self, mixer: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if self.rows is None:
+            return arguments, named
+        return (), {"hidden_states": named["hidden_states"][0][self.rows]}
+
+    def join(self, mixer: torch.nn.Module, arguments: tuple[Any, ...], outputs: torch.Tensor) -> torch.Tensor:
+        return outputs if self.rows is None else joined(outputs, self.rows, self.tokens)[None]
+
+
+FEW = ("self_attn.q_proj", "self_attn.o_proj", "self_attn.out_proj", "mlp", "feed_forward")
+
+
 def look_at_few(model: Any) -> None:
     """Let a model of a known family take `looked_at`: its hidden states are right at those places of the line alone."""
     layer = language_model(model).layers[-1]
@@ -165,7 +205,7 @@ def look_at_few(model: Any) -> None:
         return
     few = _Few()
     layer.register_forward_pre_hook(few, with_kwargs=True)
-    for part in (layer.self_attn.q_proj, layer.self_attn.o_proj, layer.mlp):
+    for part in (part for name, part in layer.named_modules() if name in FEW):
         part.register_forward_pre_hook(few.gather)
         part.register_forward_hook(few.spread)
 

