@@ -83,8 +83,8 @@ def compute_score(
     `name` compute_score; `reward_kwargs` are the keywords of `reward_function`. `ground_truth` is the true label or its
     number, or a mapping of `label`, `candidates` and `votes`, of which the latter may also stand in `extra_info`.
     """
-    told = ground_truth if isinstance(ground_truth, Mapping) else {"label": ground_truth}
-    columns = {name: [value] for name, value in {**(extra_info or {}), **told}.items()}
+    known = ground_truth if isinstance(ground_truth, Mapping) else {"label": ground_truth}
+    columns = {name: [value] for name, value in {**(extra_info or {}), **known}.items()}
     chosen_reward(reward)
     return _paid(reward, [solution_str], columns, labels_of(labels), correctness)[0]
 

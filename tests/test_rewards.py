@@ -34,6 +34,12 @@ def test_trl_calls_it_with_texts_or_chats_and_with_columns_that_it_does_not_need
         assert brier(completions=completions, **COLUMNS, **unneeded) == PAID
 
 
+def test_a_chat_without_text_is_unreadable_and_of_several_turns_the_last_one_counts():
+    turns = [{"role": "assistant", "content": RIGHT}, {"role": "tool", "content": "?"}]
+    chats = [[], [{"role": "assistant", "content": None}], [*turns, {"role": "assistant", "content": WRONG}]]
+    assert brier(chats, **COLUMNS) == pytest.approx([-1.0, -1.0, -(0.8**2)])
+
+
 @pytest.mark.parametrize(
     "columns",
     [

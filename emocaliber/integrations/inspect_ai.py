@@ -4,6 +4,8 @@
     from emocaliber.integrations.inspect_ai import stated_confidence
     Task(dataset=..., solver=generate(), scorer=stated_confidence(labels="mikels-8"))
 
+    inspect score LOG --scorer PATH/emocaliber/integrations/inspect_ai.py@stated_confidence -S labels=mikels-8
+
 A sample's target is its true label, or the letter of one of its choices. The labels to choose from are the sample's
 choices, its metadata's `candidates`, or `labels`. Metrics see the answers of every epoch; `emocaliber score LOG` adds
 intervals.

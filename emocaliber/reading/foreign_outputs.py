@@ -23,7 +23,7 @@ from emocaliber.reading import read_response
 from emocaliber.reading.harness_rows import Note, rows_of
 from emocaliber.reading.inspect_logs import inspect_items, is_inspect_log
 from emocaliber.reading.lm_eval_samples import KEYS, read_lm_eval
-from emocaliber.reading.table_cells import read_header
+from emocaliber.reading.table_cells import listed_objects, read_header
 from emocaliber.reading.vlmevalkit_tables import is_vlmevalkit_table, vlmevalkit_items
 
 
@@ -79,9 +79,9 @@ def _first_keys(path: Path) -> set[str] | None:
         try:
             if mark == b"{":
                 return set(msgspec.json.decode(first, type=dict[str, msgspec.Raw]))
-            objects = msgspec.json.decode(first + file.read(), type=list[dict[str, msgspec.Raw]])
+            objects = listed_objects(first + file.read())
             return set(objects[0]) if objects else set()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except ValueError:  # msgspec's errors are
             return set()
 
 

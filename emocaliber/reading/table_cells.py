@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -126,24 +127,38 @@ def _objects(path: Path, file: BinaryIO) -> Cells:
     """JSON Lines, or one JSON list, of objects; a key that an object lacks is empty."""
     text = file.read()
     if text.lstrip()[:1] == b"[":
-        lines: list[tuple[int, bytes]] = []
         try:
-            lines = list(enumerate(map(bytes, msgspec.json.decode(text, type=list[msgspec.Raw])), 1))
-        except msgspec.DecodeError as problem:
+            objects = listed_objects(text)
+        except ValueError as problem:
             raise UserError(f"{path}: {problem}; it begins as a JSON list, and must be one to its end") from None
+        numbers = list(range(1, len(objects) + 1))
     else:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    objects: list[dict[str, Any]] = []
-    for number, line in lines:
-        try:
-            objects.append(msgspec.json.decode(line, type=dict[str, Any]))
-        except msgspec.DecodeError as problem:
-            raise UserError(
-                f"{path}, line {number}: {problem}; each line must be one JSON object (NaN and Infinity are not JSON)"
-            ) from None
+        numbers, objects = [number for number, _ in lines], []
+        for number, line in lines:
+            try:
+                objects.append(msgspec.json.decode(line, type=dict[str, Any]))
+            except msgspec.DecodeError as problem:
+                raise UserError(
+                    f"{path}, line {number}: {problem}; each line must be one JSON object (NaN and Infinity are not"
+                    " JSON)"
+                ) from None
     header = list(dict.fromkeys(key for each in objects for key in each))
-    cells = [[each.get(key) for key in header] for each in objects]
-    return Cells(header, cells, [number for number, _ in lines])
+    return Cells(header, [[each.get(key) for key in header] for each in objects], numbers)
+
+
+def listed_objects(text: bytes) -> list[dict[str, Any]]:
+    """The objects of a JSON list, with the NaN that pandas writes for an empty cell. Raises ValueError where the text
+    is none."""
+    try:
+        return msgspec.json.decode(text, type=list[dict[str, Any]])
+    except msgspec.DecodeError as problem:
+        if b"NaN" not in text:
+            raise ValueError(str(problem)) from None
+    objects = json.loads(text)
+    if not all(isinstance(each, dict) for each in objects):
+        raise ValueError("it holds something else than objects")
+    return list(objects)
 
 
 def _delimited(path: Path, file: BinaryIO) -> Cells:

@@ -1,8 +1,8 @@
 """VLMEvalKit's result tables as Prediction rows: `MODEL_DATASET.xlsx` (or .tsv, .json) with index, answer, prediction.
 
-Written from its source (open-compass/VLMEvalKit, vlmeval/inference.py and vlmeval/smp/file.py, 2026): a data set's
-columns without its pictures, and the response as `prediction`. Of multiple choice, columns A, B, C … hold the options
-and `answer` a letter.
+Written from its source (open-compass/VLMEvalKit, vlmeval/inference.py and vlmeval/smp/file.py, 2026), for its authors
+publish no package: a data set's columns without its pictures, and the response as `prediction`. Of multiple choice,
+columns A, B, C … hold the options and `answer` a letter.
 
     emocaliber score outputs/Qwen2.5-VL-7B/Qwen2.5-VL-7B_EmoSet.xlsx
 """

@@ -109,10 +109,10 @@ def _named(columns: Mapping[str, Any]) -> str:
 
 
 def text_of(completion: Any) -> str:
-    """A completion's text, of a chat or plain: of a message in parts, the texts one after the other."""
+    """A completion's text, plain or that of a chat's last message: of one in parts, the texts one after the other."""
     if isinstance(completion, str):
         return completion
-    content = completion[-1]["content"] or ""
+    content = (completion[-1].get("content") if completion else "") or ""
     return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
 
 

@@ -45,7 +45,7 @@ TYPED = {
     "recalibrate fit calibration.jsonl --map iso --out m.json": "'iso' is not one of",
     "data convert photos --layout folders --out p.parquet": "did you mean 'folder'?",
     "data convert photos --out": "expected one argument",
-    "data split photos --out p.parquet --shares 3:1": "is not three whole numbers",
+    "data split photos --out p.parquet --shares 3:1": "is not three or four whole numbers",
     "recipe estimate": "required: RECIPE",
     # recipes and their keys
     "run photos --out o": "this folder holds no recipes; `emocaliber recipe cp` lists",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def delimited(path: Path, header: list[str], rows: list[list[Any]], mark: str) -
 
 
 def listed(path: Path, header: list[str], rows: list[list[Any]]) -> Path:
-    path.write_text(json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=4))
+    filled = [[math.nan if cell is None else cell for cell in row] for row in rows]  # as pandas writes an empty cell
+    path.write_text(json.dumps([dict(zip(header, row, strict=True)) for row in filled], indent=4))
     return path
 
 
