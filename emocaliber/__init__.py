@@ -11,6 +11,7 @@ Everything else may move.
 | `emocaliber.reading` | `read_response`: the label and the confidence in a model's text |
 | `emocaliber.core.predictions` | `Prediction`, the row that every model writes and every judge reads |
 | `emocaliber.core.samples` | `Sample`, the question about one picture |
+| `emocaliber.rewards` | `brier` and others: reward functions for TRL and verl |
 
     python scripts/api_reference.py --out out/api       # all of it as pages
 """
@@ -23,5 +24,6 @@ PUBLIC = (
     "emocaliber.reading",
     "emocaliber.core.predictions",
     "emocaliber.core.samples",
+    "emocaliber.rewards",
 )
 """The modules of the public interface."""

@@ -26,7 +26,7 @@ from emocaliber.data.archives import is_archive, unpacked
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.data.folders import ENDINGS, files_below, folders_in, kind_by_ending
 from emocaliber.data.labels import read_labels
-from emocaliber.data.layouts import HUB, Source, layout_of, read_hub, told
+from emocaliber.data.layouts import HUB, Source, holding_data, layout_of, read_hub
 from emocaliber.data.parquet import REQUIRED, iter_samples
 from emocaliber.data.parquet_parts import stored_rows
 from emocaliber.data.records import read_record
@@ -76,7 +76,7 @@ class AnySource:
         elif path.is_dir():
             yield from self._folder(path, pictures=pictures)
         elif is_archive(path):
-            held = told(unpacked(path))
+            held = holding_data(unpacked(path))
             yield from (self._folder if held.is_dir() else self._file)(held, pictures=pictures)
         elif path.is_file():
             yield from self._file(path, pictures=pictures)

@@ -123,8 +123,8 @@ def count_in(cell: str) -> int | str:
     """A count (`3`, `3.0` as pandas or `3,0` as Excel writes it), or the cell, which the vote reader will name."""
     if len(cell) <= 15 and cell.isascii() and cell.isdigit():
         return int(cell)
-    whole = re.fullmatch(r"\s*(\d{1,15})([.,]0*)?\s*", cell, re.ASCII)
-    return int(whole[1]) if whole else cell
+    digits = re.fullmatch(r"\s*(\d{1,15})([.,]0*)?\s*", cell, re.ASCII)
+    return int(digits[1]) if digits else cell
 
 
 def is_no_utf8(text: str) -> bool:

@@ -109,7 +109,7 @@ class Source:
     def path(self) -> Path:
         """The file or folder; of an archive, what it holds."""
         path = Path(self.name)
-        return (unpacked(path) if self.layout else told(unpacked(path))) if is_archive(path) else path
+        return (unpacked(path) if self.layout else holding_data(unpacked(path))) if is_archive(path) else path
 
     def data_root(self) -> Path:
         """The folder that every image must lie under."""
@@ -177,7 +177,7 @@ def layout_of(path: Path) -> str:
     return layout_of_record(values) or "table"
 
 
-def told(folder: Path) -> Path:
+def holding_data(folder: Path) -> Path:
     """What an archive holds: where that is one table beside its pictures, the table."""
     tables = [path for path in folder.iterdir() if kind_of(path) in SUFFIXES] if folder.is_dir() else []
     if len(tables) != 1:
@@ -209,7 +209,7 @@ def _folder_layout(path: Path) -> str:
     if holds_records(path):
         return "webdataset"
     if not folders:
-        raise UserError(f"{path}: no layout is told by this folder; give a folder for each class, or a table's file")
+        raise UserError(f"{path}: this folder fits no layout; give a folder for each class, or a table's file")
     return "folder"
 
 

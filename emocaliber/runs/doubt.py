@@ -124,8 +124,8 @@ class Looking:
             parts.append(tower.features([_loaded_image(image) for image in images[start : start + AT_ONCE]]))
             self._on_progress(f"{what} {min(len(images), start + AT_ONCE):,} of {len(images):,}")
         width = max(part.shape[1] for part in parts)
-        whole = [part if part.shape[1] else np.full((len(part), width), np.nan) for part in parts]
-        return np.concatenate(whole)
+        filled = [part if part.shape[1] else np.full((len(part), width), np.nan) for part in parts]
+        return np.concatenate(filled)
 
     def _loaded(self) -> Any:
         if self._tower is None:

@@ -270,11 +270,11 @@ def _stored(
 def _monitor_of(stored: StoredMonitor) -> Monitor:
     streams = {}
     for name in STREAMS:
-        one = stored.streams[name]
-        blocks = [np.array(block, np.int64) for block in one.blocks]
+        kept = stored.streams[name]
+        blocks = [np.array(block, np.int64) for block in kept.blocks]
         streams[name] = DriftStream(
-            np.array(one.pool, np.int64), np.array(one.edges), blocks,
-            one.closed, one.kept, one.rows, one.peak, list(one.evidence), list(one.starts), list(one.looks),
+            np.array(kept.pool, np.int64), np.array(kept.edges), blocks,
+            kept.closed, kept.kept, kept.rows, kept.peak, list(kept.evidence), list(kept.starts), list(kept.looks),
         )  # fmt: skip
     units = {
         kind: set(np.frombuffer(base64.b64decode(packed), "<i8").tolist()) for kind, packed in stored.units.items()
