@@ -127,7 +127,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     fitted, per_task = fit.recalibrator, len(fit.recalibrator.tasks)
     scope = f"for all tasks, {per_task} with a map of their own" if per_task else "for all tasks"
     if fit.floors is not None:
-        for part in render_terminal(Document("Floors", [floors_table(fit.floors.scorecard(), fit.floors.subject)], [])):
+        for part in render_terminal(Document("Floors", [floors_table(fit.floors, fit.floors.scorecard())], [])):
             Console().print(part)
     what = "map of all signals" if fitted.signal == "signals" else f"{fitted.kind} map of the {fitted.signal}"
     print(f"{what}, {scope}, fitted on {fit.rows} rows: {arguments.out}")

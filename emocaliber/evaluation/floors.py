@@ -18,6 +18,7 @@ from msgspec.structs import replace as replace_row
 
 from emocaliber.calibration.cross_fitting import CrossValidated, compared, cross_fitted
 from emocaliber.calibration.fit import (
+    ALL,
     OWN,
     Kind,
     Signal,
@@ -35,6 +36,8 @@ from emocaliber.evaluation.scorecard import Scorecard
 BINS = 15
 ENOUGH = 0.9
 """A signal that fewer of the rows have is left out, so that all floors stand on the same rows."""
+QUESTIONS = {"blinded": 1, "p-true": 1, "agreement": 8, "weighted": 8, "turned": 4}
+"""How many further questions an answer a signal takes (emocaliber.generation.signals); see `questions_of`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Floors:
     mapped: dict[str, Floats]
     tried: list[CrossValidated]
     left_out: dict[Signal, int]
+
+    @property
+    def questions(self) -> dict[str, float]:
+        """How many questions an answer each floor takes, by its name."""
+        return {floor_name(result.signal, result.kind): questions_of(result.signal, self.rows) for result in self.tried}
 
     @property
     def subject(self) -> str:
@@ -78,6 +86,17 @@ class Floors:
             )
             for row, value in zip(self.rows, confidences.tolist(), strict=True)
         ]
+
+
+def questions_of(signal: Signal, rows: Sequence[Prediction]) -> float:
+    """How many questions an answer it takes to know a signal of these rows, the answer's own among them: one more for
+    each candidate, or for each rival, where those are asked about; for all signals together, what all of them take."""
+    candidates = float(np.mean([len(row.distribution or {}) or 1 for row in rows]))
+    costs = QUESTIONS | {"per-candidate": candidates, "pairwise": candidates - 1}
+    if signal != ALL:
+        return 1 + costs.get(signal, 0)
+    known = {"agreement" if name == "weighted" else name for row in rows for name in row.signals or {}}
+    return 1 + sum(costs.get(name, 0) for name in known)
 
 
 def floor_name(signal: Signal, kind: Kind | None = None) -> str:

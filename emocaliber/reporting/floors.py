@@ -1,10 +1,11 @@
 """The table of floors: what each post-hoc map reaches on rows that it was not fitted on, the best first.
 
-render_terminal(Document("Floors", [floors_table(floors.scorecard(), floors.subject)], []))
+render_terminal(Document("Floors", [floors_table(floors, floors.scorecard())], []))
 """
 
 from __future__ import annotations
 
+from emocaliber.evaluation.floors import Floors
 from emocaliber.evaluation.scorecard import Comparison, Difference, Scorecard
 from emocaliber.reporting.document import Cell, Table
 from emocaliber.reporting.tables import ABSENT, interval_text, metric_title, number, value_cell
@@ -12,19 +13,30 @@ from emocaliber.reporting.tables import ABSENT, interval_text, metric_title, num
 METRICS = ("brier", "ece", "auroc")
 
 
-def floors_table(card: Scorecard, subject: str) -> Table:
-    """Each method's Brier score, ECE and AUROC, and how far its Brier score and AUROC are from the subject's, with
-    paired intervals."""
+def floors_table(floors: Floors, card: Scorecard) -> Table:
+    """Each method's Brier score, ECE and AUROC, how far its Brier score and AUROC are from the subject's, with paired
+    intervals, and how many questions an answer it takes. `card` is the scorecard of the floors."""
+    subject, questions = floors.subject, floors.questions
     methods = [method for method in card.methods if method.role == "method"]
     methods.sort(key=lambda method: method.find("all")["brier"].value or 1.0)
     rows = []
     for method in methods:
         scores = method.find("all")
         change = [difference_cell(card, method.name, subject, metric) for metric in ("brier", "auroc")]
-        rows.append([Cell(method.name), *(value_cell(scores.headline.get(name)) for name in METRICS), *change])
-    header = ["Floor", *map(metric_title, METRICS), "Brier − subject's", "AUROC − subject's"]
-    n = card.method(subject).find("all").n
-    return Table(f"Cross-fitted on {n:,} rows; the subject is {subject}; 95 % intervals", header, rows)
+        asked = Cell(number(questions.get(method.name, 1.0), ".3g"))
+        rows.append([Cell(method.name), *(value_cell(scores.headline.get(name)) for name in METRICS), *change, asked])
+    header = ["Floor", *map(metric_title, METRICS), "Brier − subject's", "AUROC − subject's", "Questions"]
+    return Table(f"{_caption(floors)}; the subject is {subject}; 95 % intervals", header, rows)
+
+
+def _caption(floors: Floors) -> str:
+    """How many rows, and what all that they hold took."""
+    caption = f"Cross-fitted on {len(floors.rows):,} rows"
+    counted = [row for row in floors.rows if row.tokens is not None and row.questions is not None]
+    if not counted:
+        return caption
+    asked, tokens = (sum(getattr(row, name) for row in counted) / len(counted) for name in ("questions", "tokens"))
+    return f"{caption} (an answer and its signals: questions {asked:.3g}, generated tokens {tokens:.3g})"
 
 
 def difference_cell(card: Scorecard, first: str, second: str, metric: str) -> Cell:

@@ -7,11 +7,12 @@ for part in render_terminal(document):
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import singledispatch
 
 from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -53,16 +54,38 @@ def _(block: Tiles) -> Iterator[RenderableType]:
 
 @_block.register
 def _(block: Table) -> Iterator[RenderableType]:
-    table = RichTable(title=Text(block.caption), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for place, title in enumerate(block.header):
-        if place:
-            table.add_column(Text(title.rstrip(" ↑↓")), justify="right", no_wrap=True)
-        else:
-            table.add_column(Text(title), min_width=16)
-    for number, row in enumerate(block.rows):
-        name = _name(row[0], reference=number in block.references)
-        table.add_row(name, *(Text(_short(cell)) for cell in row[1:]))
-    yield table
+    yield _Fitting(block)
+
+
+class _Fitting:
+    """A table in as many parts as the width needs, each with the rows' names: no column is cut."""
+
+    def __init__(self, block: Table) -> None:
+        self._block = block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        places, first = list(range(1, len(self._block.header))), True
+        while places or first:
+            wide = len(places)
+            while wide > 1 and self._width(console, options, places[:wide]) > options.max_width:
+                wide -= 1
+            yield self._part(places[:wide], caption=first)
+            places, first = places[wide:], False
+
+    def _width(self, console: Console, options: ConsoleOptions, places: Sequence[int]) -> int:
+        unbounded = options.update(max_width=1000)
+        return Measurement.get(console, unbounded, self._part(places, caption=False)).minimum
+
+    def _part(self, places: Sequence[int], *, caption: bool) -> RichTable:
+        block, title = self._block, Text(self._block.caption) if caption else None
+        table = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column(Text(block.header[0]), min_width=16)
+        for place in places:
+            table.add_column(Text(block.header[place].rstrip(" ↑↓")), justify="right", no_wrap=True)
+        for number, row in enumerate(block.rows):
+            name = _name(row[0], reference=number in block.references)
+            table.add_row(name, *(Text(_short(row[place])) for place in places))
+        return table
 
 
 def _name(cell: Cell, *, reference: bool) -> Text:

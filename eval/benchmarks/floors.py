@@ -146,7 +146,7 @@ def boosted(floors: Floors) -> str:
 
 def table_of(floors: Floors) -> str:
     """The table of floors as Markdown."""
-    table: Table = floors_table(floors.scorecard(), floors.subject)
+    table: Table = floors_table(floors, floors.scorecard())
     text, _ = render_markdown(Document("", [table], []))
     return text.strip().removeprefix("#").strip()
 
