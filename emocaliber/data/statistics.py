@@ -26,6 +26,7 @@ class Statistics:
         self.raters: Counter[int] = Counter()
         self.kinds: Counter[str] = Counter()
         self.ties = 0
+        self.rationales = 0
         self.entropy = 0.0
         self.formats: Counter[str] = Counter()
         self.sides: Counter[tuple[int, int]] = Counter()
@@ -35,6 +36,7 @@ class Statistics:
         self.splits[sample.split] += 1
         self.labels[f"{sample.task}, {sample.split}"][sample.label or "(no label)"] += 1
         self.rules[sample.label_rule] += 1
+        self.rationales += sample.rationale is not None
         self._add_votes(sample)
         if facts is not None and not facts.fault:
             self.formats[facts.format] += 1
@@ -62,6 +64,8 @@ class Statistics:
             "label rules": dict(self.rules),
             "formats": dict(self.formats),
         }
+        if self.rationales:
+            summary["rationales"] = self.rationales
         if self.sides:
             summary |= {"width": _spread(_along(self.sides, 0)), "height": _spread(_along(self.sides, 1))}
         if self.kinds:

@@ -169,6 +169,7 @@ def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path
         assert browser.text("article.answer .question") == HOSTILE
         assert browser.text("article.answer .label") == "joy"
         assert HOSTILE in browser.text("article.answer .reasoning dd")
+        assert browser.text("article.answer .reasoning dt") == "People"
         assert browser.find("article.answer pre").get_property("textContent") == text
         assert browser.text("article.answer .meta") == f"{hostile.name} · joy, <i>d</i>"
         assert "owned" not in browser.driver.title

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import load_image
 from emocaliber.core.taxonomy import MIKELS_8, UNBIASEDEMO_6
 from emocaliber.data.layouts import Source, layout_of
+from emocaliber.data.parquet import read_samples
 from emocaliber.data.rows import Note
 from emocaliber.data.votes import distribution
 from tests.data import layout_files as files
@@ -243,6 +246,26 @@ def test_a_picture_in_several_tasks_is_one_cluster(tmp_path: Path):
     assert layout_of(tmp_path) == "vecbench"
     samples = files.read(tmp_path)
     assert [(s.task, s.split, s.cluster) for s in samples] == [("FI-8", "train", "0.jpg"), ("FI-2", "test", "0.jpg")]
+
+
+def test_vec_cot_is_one_file_whose_stages_are_splits_and_a_picture_of_two_stages_is_left_to_the_later(tmp_path: Path):
+    """A picture in two tasks of one stage, one in two that are taught, and one in stages 2 and 3."""
+    for number in range(4):
+        files.put(tmp_path / "cot" / f"{number}.jpg", number)
+    second = {"task": "FI-2", "candidates": ["Positive", "Negative"]}
+    other = files.reasoned_row("0.jpg", "Positive", **second)
+    files.lines(tmp_path / "cot" / "stage1_86k.jsonl", [files.reasoned_row("0.jpg"), other])
+    rows = [files.reasoned_row("0.jpg", "Positive", **second, id="known"), files.reasoned_row("1.jpg", id="shared")]
+    files.lines(tmp_path / "cot" / "stage2_43k_w_conf.jsonl", rows)
+    files.lines(tmp_path / "cot" / "stage3_14k.jsonl", [files.reasoned_row("1.jpg"), files.reasoned_row("2.jpg")])
+    files.lines(tmp_path / "cot" / "test_8k.jsonl", [files.vecbench_row("3.jpg")])
+    convert = ["data", "convert", str(tmp_path / "cot"), "--out", str(tmp_path / "cot.parquet")]
+    assert main([*convert, "--drop-problems", "--max-dropped", "0.2"]) == 0
+    samples = read_samples(tmp_path / "cot.parquet")
+    assert Counter(sample.split for sample in samples) == {"train": 2, "verbalize": 1, "calibrate": 2, "test": 1}
+    assert [sample.id for sample in samples if sample.split == "verbalize"] == ["known"]
+    assert {sample.cluster for sample in samples if sample.task == "FI-2"} == {"0.jpg"}
+    assert [sample.rationale for sample in samples] == [files.STEPS] * 5 + [None]
 
 
 def test_multiemo_bench_is_a_table_of_multi_select_votes_by_twenty_raters(tmp_path: Path):
