@@ -103,7 +103,8 @@ def squared_errors(test: ReadOuts, fresh: ReadOuts) -> SquaredErrors:
     if test.expected is not None:
         steps[MEAN] = _values(_aligned(test.expected, order))
     steps[STATED] = _values(stated)
-    steps[MAPPED] = stated, _mapped(stated, fresh.stated, "confidence")
+    if any(row.confidence is not None for row in fresh.stated):
+        steps[MAPPED] = stated, _mapped(stated, fresh.stated, "confidence")
     right = {name: np.array([row.predicted == row.truth for row in rows], float) for name, (rows, _) in steps.items()}
     errors = {name: np.where(np.isnan(c), 1.0, (c - right[name]) ** 2) for name, (_, c) in steps.items()}
     return SquaredErrors(errors, right, tuple(row.cluster for row in stated), f"{best.kind} of the {best.signal}")

@@ -83,7 +83,7 @@ class Recipe:
     `held_out_steps` (stage 3) after how many steps, or which share of them, the held-out rows are evaluated (where
     not given: at each checkpoint), `held_out_rows` how many of them, drawn by the seed (where not given: all), and
     `gain_alpha` the level of the one-sided paired test by which its result must be better on them than its start, which
-    is the result otherwise (0.5: better at all; 1: whatever it is);
+    is the result otherwise (0.16: by a standard error; 0.5: at all; 1: whatever it is);
     `drop_problems` whether rows that cannot be learned from (no readable picture, shared with a more test-like split,
     in stage 1 without a label) are left out and listed, and `max_dropped` the share of the rows above which it stops
     all the same. `trainer` holds the keys of TRL's own class.
@@ -125,7 +125,7 @@ class Recipe:
     share_questions: bool = True
     held_out_steps: float | None = None
     held_out_rows: int | None = None
-    gain_alpha: float = 0.05
+    gain_alpha: float = 0.16
     drop_problems: bool = False
     max_dropped: float = 0.1
     trainer: dict[str, Any] = field(default_factory=dict)

@@ -167,6 +167,8 @@ def test_an_answer_that_cannot_be_read_costs_1_where_it_is_stated() -> None:
     model = squared_errors(ReadOuts(silent, made.probability), fresh)
     assert set(model.errors[STATED]) == {1.0}
     assert model.errors[ROUNDED].mean() < 0.2
+    mute = [replace(row, predicted=None, confidence=None, state=State.EMPTY) for row in fresh.stated]
+    assert MAPPED not in squared_errors(made, ReadOuts(mute, fresh.probability)).errors, "nothing to fit a map on"
 
 
 def test_models_of_several_seeds_are_pooled_and_a_shared_cluster_stays_one() -> None:

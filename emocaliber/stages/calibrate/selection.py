@@ -6,7 +6,7 @@ unless the one with the least Brier score is better at level DOUBT: the best of 
 stage 3 is left out: its result is the start, stage 2's weights. For an earlier step, which was chosen among all, both
 p-values are multiplied by the number of steps that were looked at (Bonferroni).
 
-    kept = keep({0: costs_at_start, 30: costs, 60: costs}, clusters, gain_alpha=0.05)
+    kept = keep({0: costs_at_start, 30: costs, 60: costs}, clusters, gain_alpha=0.16)
     kept.step, kept.left_out, kept.sentence
 """
 

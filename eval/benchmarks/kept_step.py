@@ -1,0 +1,120 @@
+"""Which rule should choose the step that stage 3 keeps? Rules judged by the Brier score of what they keep.
+
+Simulated: held-out rows whose true gain at each of ten looks is known, with the noise of paired differences that was
+seen in training; what a rule keeps is judged by its true gain. Recorded: `held_out_costs.jsonl` of finished stages with
+many held-out rows; a rule chooses on a random part of the clusters and is judged on the others.
+
+    python -m eval.benchmarks.kept_step --out eval/results/stage-3-step.md
+    python -m eval.benchmarks.kept_step out/3 out/other --rows 484
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from emocaliber.stages.calibrate.selection import keep
+
+Floats = npt.NDArray[np.float64]
+Costs = Mapping[int, Floats]
+
+ROWS, LOOKS, STAGES = 484, 10, 1000
+ROW_NOISE = 0.12
+"""The standard deviation of a row's cost at a late step less its cost at the start: .0135 · √94 on the faces of FER+
+(eval/results/real.md), and the intervals against stage 2 in eval/results/tiny-demo.md are of this order."""
+SAME = 0.8
+"""The correlation of that difference between two neighbouring looks."""
+
+RULES: dict[str, Callable[[Costs, list[str]], int]] = {
+    "least Brier score, the start among them": lambda costs, _: min(costs, key=lambda step: float(costs[step].mean())),
+    "the last step": lambda costs, _: max(costs),
+    "the last, unless worse beyond doubt": lambda costs, clusters: keep(costs, clusters, 1.0).step,
+    "and better than the start at all (gain_alpha .5)": lambda costs, clusters: keep(costs, clusters, 0.5).step,
+    "**and by a standard error (.16)**": lambda costs, clusters: keep(costs, clusters, 0.16).step,
+    "and beyond doubt (.05)": lambda costs, clusters: keep(costs, clusters, 0.05).step,
+}
+TRUE_GAINS = {
+    "nothing is gained": np.zeros(LOOKS),
+    "a gain of .002": np.linspace(0.0, 0.002, LOOKS),
+    "a gain of .007": 0.007 * np.minimum(1, np.linspace(0.2, 2, LOOKS)),
+    "a gain of .015": 0.015 * np.minimum(1, np.linspace(0.2, 2, LOOKS)),
+    "harm of .01": np.linspace(0.0, -0.01, LOOKS),
+    "a gain of .01 half-way, lost by the end": 0.01 * np.sin(np.linspace(0.3, np.pi, LOOKS)),
+}
+
+
+def simulated(gains: Floats, rng: np.random.Generator) -> Costs:
+    """The costs of a stage with these true gains at its looks: noise that moves with the looks, one row a cluster."""
+    noise, costs = rng.normal(0, ROW_NOISE, ROWS), {0: np.full(ROWS, 0.2)}
+    for look, gain in enumerate(gains, start=1):
+        costs[look] = 0.2 - gain + noise
+        noise = SAME * noise + np.sqrt(1 - SAME**2) * rng.normal(0, ROW_NOISE, ROWS)
+    return costs
+
+
+def of_simulated(name: str) -> list[str]:
+    """A line of the table a rule: the mean true gain of what it keeps, and how often that is the start."""
+    rng, gains = np.random.default_rng(0), TRUE_GAINS[name]
+    clusters, true = [str(n) for n in range(ROWS)], np.concatenate([[0.0], gains])
+    kept: dict[str, list[int]] = {rule: [] for rule in RULES}
+    for _ in range(STAGES):
+        costs = simulated(gains, rng)
+        for rule, choose in RULES.items():
+            kept[rule].append(choose(costs, clusters))
+    return [f"{1e4 * true[steps].mean():+.0f} ({np.mean(np.array(steps) == 0):.0%})" for steps in kept.values()]
+
+
+def of_recorded(folder: Path, rows: int) -> list[str]:
+    """The same of a finished stage, whose rows are clusters of their own here: gains on the rows not chosen by."""
+    lines = [json.loads(line) for line in (folder / "held_out_costs.jsonl").read_text().splitlines()]
+    costs = {int(line["step"]): np.array(line["costs"]) for line in lines}
+    n, rng = len(costs[0]), np.random.default_rng(0)
+    if n < 2 * rows:
+        raise SystemExit(f"{folder}: {n} held-out rows are too few to choose by {rows} and judge by others")
+    gains: dict[str, list[float]] = {rule: [] for rule in RULES}
+    left: dict[str, list[bool]] = {rule: [] for rule in RULES}
+    for _ in range(200):
+        order = rng.permutation(n)
+        chosen, others = order[:rows], order[rows:]
+        part = {step: cost[chosen] for step, cost in costs.items()}
+        for rule, choose in RULES.items():
+            step = choose(part, [str(i) for i in chosen])
+            gains[rule].append(float((costs[0] - costs[step])[others].mean()))
+            left[rule].append(step == 0)
+    return [f"{1e4 * np.mean(gains[rule]):+.0f} ({np.mean(left[rule]):.0%})" for rule in RULES]
+
+
+def main() -> None:
+    """Print the table, or write it above what a person has written below it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="*", type=Path, help="folders of finished stages (default: simulated ones)")
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"held-out rows to choose by (default: {ROWS})")
+    parser.add_argument("--out", type=Path, help="the page")
+    chosen = parser.parse_args()
+    columns = (
+        {str(folder): of_recorded(folder, chosen.rows) for folder in chosen.stages}
+        if chosen.stages
+        else {name: of_simulated(name) for name in TRUE_GAINS}
+    )
+    table = ["| rule | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    table += [
+        f"| {rule} | " + " | ".join(cells[n] for cells in columns.values()) + " |" for n, rule in enumerate(RULES)
+    ]
+    text = "\n".join(table) + "\n"
+    print(text)
+    if chosen.out is not None:
+        head = "# Which step stage 3 keeps, and when it is left out\n\n"
+        how = f"`python -m eval.benchmarks.kept_step`, {date.today()}, {STAGES:,} simulated stages a column: the true"
+        how += " gain of the kept step over the start, in 1e-4 of Brier score (share whose start is kept).\n\n"
+        _, mark, words = chosen.out.read_text().partition("\n## ") if chosen.out.exists() else ("", "", "")
+        chosen.out.write_text(head + how + text + mark + words)
+
+
+if __name__ == "__main__":
+    main()
