@@ -54,7 +54,7 @@ def test_the_three_stages_run_on_each_familys_architecture(
 
 @pytest.mark.parametrize(
     ("family", "quantization"),
-    [*((family, "none") for family in EVERY_WAY), ("qwen3-vl", "int8")],
+    [*((family, "none") for family in (*EVERY_WAY, "qwen3.5", "lfm2-vl", "gemma-4")), ("qwen3-vl", "int8")],
 )
 def test_grpo_runs_two_steps_on_each_familys_architecture(
     family: str, quantization: str, few: Path, models: Path, tmp_path: Path
@@ -115,7 +115,7 @@ def test_the_variants_run_two_steps(variant: str, few: Path, models: Path, tmp_p
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
-@pytest.mark.parametrize("family", EVERY_WAY)
+@pytest.mark.parametrize("family", FOLDER)
 def test_the_language_model_alone_is_quantised(family: str, quantization: str, models: Path) -> None:
     recipe = read_recipe(RECIPES / FOLDER[family] / "1-label.yaml", [*ON_CPU, f"quantization={quantization}"])
     kinds = {
