@@ -21,12 +21,10 @@ from emocaliber.models.layers import laid_out, reach_of, target_of
 from emocaliber.models.location import check_model, model_folder
 from emocaliber.models.thinking import knows_thinking
 from emocaliber.runs.image_tokens import image_tokens
-from emocaliber.stages.fast.families import PACKED
+from emocaliber.stages.fast.families import PACKED, WITHOUT_DRAWS
 from emocaliber.stages.recipe import LORA_TARGET, Recipe
 
 LARGE_PICTURE = 1200  # tokens from which a GPU of 24 GB holds two rows rather than eight
-WITHOUT_GRPO = ("minicpmv4_6", "minicpmv4_7")
-"""Families whose vision towers take what TRL's GRPO trainer does not hand on (`target_sizes`)."""
 
 STAGES = {
     "1-label": """\
@@ -212,7 +210,7 @@ def written(facts: Facts, folder: str) -> dict[str, str]:
         + packing
         for stage, text in STAGES.items()
     }
-    if facts.family not in WITHOUT_GRPO:
+    if facts.family not in WITHOUT_DRAWS:
         files["3-calibrate-grpo.yaml"] = GRPO.format_map(shared)
     files["evaluate.yaml"] = EVALUATE.format(folder=folder, method=Path(folder).name)
     return files

@@ -35,7 +35,7 @@ from emocaliber.runs.recipes import trackers_of
 from emocaliber.runs.resume import done_result, inputs_of, step
 from emocaliber.runs.teacher import forget_answers, open_teacher
 from emocaliber.stages.examples import in_splits, learns_rationales
-from emocaliber.stages.fast.families import refuse_packing
+from emocaliber.stages.fast.families import refuse_drawing, refuse_packing
 from emocaliber.stages.fast.feature_cache import FEATURES
 from emocaliber.stages.fast.vision_features import STORED
 from emocaliber.stages.label import label
@@ -79,6 +79,8 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
         return result
     if recipe.packing:
         refuse_packing(configuration(recipe).model_type, recipe.path)
+    if recipe.stage == "calibrate" and recipe.method in ("grpo", "rloo"):
+        refuse_drawing(configuration(recipe).model_type, recipe.path)
     if adapter is None:
         refuse_partial(recipe, model_without_weights(recipe))
     with step(out, inputs) if processes.is_main_process else nullcontext(dict[str, Any]()) as result:

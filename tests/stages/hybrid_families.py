@@ -130,7 +130,8 @@ def lfm2_vl() -> tuple[Any, Any]:
     processor = Lfm2VlProcessor(Lfm2VlImageProcessor(**pixels), tokenizer, chat_template=published("lfm2_2_5_vl"))
     config = Lfm2VlConfig(
         text_config=SMALL
-        | {"vocab_size": len(tokenizer), "model_type": "lfm2", "layer_types": ["conv", "full_attention"]},
+        | {"vocab_size": len(tokenizer), "model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
+        | {"conv_dim": 64},  # of the published files; vLLM reads it
         vision_config=EYES
         | {"num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8, "num_patches": 64}
         | {"model_type": "siglip2_vision_model"},
@@ -160,7 +161,7 @@ def gemma4() -> tuple[Any, Any]:
         | {"head_dim": 32, "global_head_dim": 32, "hidden_size_per_layer_input": 16, "use_double_wide_mlp": True},
         vision_config=EYES
         | {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
-        | {"patch_size": 8, "position_embedding_size": 128},
+        | {"patch_size": 8, "position_embedding_size": 128, "default_output_length": 70},
         audio_config=None,
         image_token_id=ids("<|image|>"),
         boi_token_id=ids("<|image>"),

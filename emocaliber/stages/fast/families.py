@@ -58,6 +58,20 @@ def refuse_packing(family: str, path: Path | str = "") -> None:
         )
 
 
+WITHOUT_DRAWS = ("minicpmv4_6", "minicpmv4_7")
+"""Families whose vision tower takes what TRL's GRPO and RLOO trainers do not hand on (`target_sizes`)."""
+
+
+def refuse_drawing(family: str, path: Path | str = "") -> None:
+    """Raises UserError where GRPO and RLOO cannot show a model of the family (`model_type`) its pictures."""
+    if family in WITHOUT_DRAWS:
+        where = f"{path}: " if path else ""
+        raise UserError(
+            f"{where}method: TRL's GRPO and RLOO do not hand on what {family}'s vision tower needs (target_sizes); give"
+            " method: proper"
+        )
+
+
 def use_attention(model: Any, name: str, attention: Callable[..., Any]) -> None:
     """Let a model of a known family attend by `attention`, known to transformers as `name`, with sdpa's masks."""
     AttentionInterface.register(name, attention)

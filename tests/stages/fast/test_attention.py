@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emocaliber.core.errors import UserError
+from emocaliber.stages.fast.families import refuse_drawing
 from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.fast.prompt_sharing import use_sharing
 from tests.stages.families import FAMILIES
@@ -19,6 +20,12 @@ def test_questions_of_other_families_are_not_shared_and_it_is_said(
     assert not use_sharing(model)
     assert model.config.text_config._attn_implementation == before
     assert f"computes its question again: {model.config.model_type} is not among " in capsys.readouterr().out
+
+
+def test_drawing_is_refused_for_a_family_whose_pictures_would_not_arrive() -> None:
+    with pytest.raises(UserError, match="GRPO and RLOO do not hand on what minicpmv4_6's vision tower needs"):
+        refuse_drawing(FAMILIES["minicpm-v"]()[0].config.model_type)
+    refuse_drawing(FAMILIES["qwen3.5"]()[0].config.model_type)
 
 
 def test_a_family_whose_rows_cannot_be_kept_apart_is_refused_by_name_and_key() -> None:

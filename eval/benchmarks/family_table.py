@@ -1,0 +1,101 @@
+"""Which family does what: tested, refused or not verified, from what the suite runs, the code refuses, and
+`families.py` measured.
+
+    python eval/benchmarks/family_table.py --write       # puts the table into eval/results/families.md
+
+`tested`: the suite has a test of it with a tiny random model of the family's true architecture on a CPU. vLLM is
+`tested` where the results file says that its texts were those of transformers. `refused`: the code raises before the
+run. All else is `not verified`, the published weights and anything on a GPU among it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # the families' models are the tests' own
+
+from emocaliber.core.errors import UserError  # noqa: E402
+from emocaliber.runs.reach import configuration  # noqa: E402
+from emocaliber.runs.recipes import read_recipe  # noqa: E402
+from emocaliber.stages.fast.families import refuse_drawing, refuse_packing  # noqa: E402
+from tests.runs.short_runs import FOLDER, RECIPES  # noqa: E402
+
+RESULTS = ROOT / "eval" / "results" / "families.md"
+BEGIN, END = "<!-- family_table.py -->", "<!-- end of family_table.py -->"
+FAMILIES, PACKING = "tests/runs/test_families.py", "tests/stages/fast/test_packing.py"
+TESTS = {  # what the suite runs, by the test's name; {} is the family
+    "LoRA in every layer": ("tests/models/test_layers.py", "test_the_default_target_reaches_every_layer", "[{}]"),
+    "stages 1, 2, 3 (SFT, proper loss)": (FAMILIES, "test_the_three_stages_run", "[{}]"),
+    "GRPO": (FAMILIES, "test_grpo_runs_two_steps", "[{}-none]"),
+    "projector": (FAMILIES, "test_a_projector_learns_in_every_stage", "[{}]"),
+    "packing": (PACKING, "test_another_picture_in_one_row_changes_no_bit", "[{}]"),
+    "nf4": (FAMILIES, "test_the_language_model_alone_is_quantised", "[{}-nf4]"),
+    "int8": (FAMILIES, "test_the_language_model_alone_is_quantised", "[{}-int8]"),
+}
+SERVED = {"vLLM, adapter": "adapter", "vLLM, merged": "merged"}
+NAMES = {"qwen2.5-vl": "Qwen2.5-VL", "qwen3-vl": "Qwen3-VL", "smolvlm": "SmolVLM", "internvl": "InternVL"}
+"""How the results file's older rows call them."""
+REFUSALS = {"packing": refuse_packing, "GRPO": refuse_drawing}
+
+
+def collected() -> set[str]:
+    """The ids of the tests that the suite has."""
+    files = sorted({file for file, _, _ in TESTS.values()})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=", *files]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return {line.strip() for line in listed.splitlines() if "::" in line}
+
+
+def served(text: str, family: str, way: str) -> str:
+    """From the results file: tested where no text differed; what it says otherwise."""
+    row = re.search(rf"^\| ({family}|{NAMES.get(family, family)}) \| {way} \| (.*?) \|", text, re.MULTILINE)
+    if row is None:
+        return "not verified"
+    return "tested" if row[2].startswith("0 of ") else "not verified (see below)"
+
+
+def table() -> str:
+    """The table as Markdown."""
+    there, text = collected(), RESULTS.read_text()
+    columns = [*TESTS, *SERVED]
+    lines = ["| family | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for family, folder in FOLDER.items():
+        kind = configuration(read_recipe(RECIPES / folder / "1-label.yaml")).model_type
+        cells = []
+        for column, (file, name, ending) in TESTS.items():
+            ids = [
+                each for each in there if each.startswith(f"{file}::{name}") and each.endswith(ending.format(family))
+            ]
+            cells.append("tested" if ids else _refused(column, kind) or "not verified")
+        cells += [served(text, family, way) for way in SERVED.values()]
+        lines.append(f"| [{family}](../../recipes/{folder}) (`{kind}`) | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _refused(column: str, kind: str) -> str:
+    try:
+        if column in REFUSALS:
+            REFUSALS[column](kind)
+    except UserError:
+        return "refused"
+    return ""
+
+
+def main() -> None:
+    """Print the table, and write it where asked to."""
+    parser = argparse.ArgumentParser(description="Which family does what: tested, refused or not verified.")
+    parser.add_argument("--write", action="store_true", help="put it into eval/results/families.md")
+    made = table()
+    print(made)
+    if parser.parse_args().write:
+        before, _, rest = RESULTS.read_text().partition(BEGIN)
+        RESULTS.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main()
