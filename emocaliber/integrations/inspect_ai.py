@@ -23,7 +23,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction
 from emocaliber.core.taxonomy import labels_of
 from emocaliber.integrations.answers import METRICS, Answer, counts_of
-from emocaliber.reading.harness_rows import Item, candidates_in, row_of, true_label
+from emocaliber.reading.harness_rows import SHUFFLED, Item, candidates_in, row_of
 
 _CONFIDENCE = "confidence"
 
@@ -49,7 +49,7 @@ def stated_confidence(labels: str | Sequence[str] | None = None) -> Scorer:
     """Score each response as right or wrong, with its stated confidence and what could not be read as metadata.
 
     `labels`, a taxonomy's name or a list, are the candidates of samples that name none. Raises UserError for a sample
-    whose labels are unknown, or whose target is none of them.
+    whose labels are unknown, whose target is none of them, or whose choices a solver shuffled.
     """
     shared = labels_of(labels)
 
@@ -73,12 +73,12 @@ def _read(state: TaskState, target: Target, shared: tuple[str, ...]) -> Predicti
         raise UserError(f"{where}: nothing says which labels there are: stated_confidence(labels=['joy', 'fear', ...])")
     if len(target) != 1:
         raise UserError(f"{where}: it has {len(target)} targets; one true label is needed")
-    first = sorted(state.choices, key=lambda choice: choice.original_position)
-    truth = true_label(target.text, [choice.value for choice in first] or choices, where, lettered=bool(shown))
+    if any(choice.original_position != place for place, choice in enumerate(state.choices)):
+        raise UserError(f"{where}: its solver shuffled the choices, and with them the answer's letters; {SHUFFLED}")
     cut = state.output.stop_reason in ("max_tokens", "model_length")
-    text = state.output.completion
     finish = "length" if cut else "stop"
-    return row_of(Item(where, "", "", "", truth, text, choices, lettered=bool(shown), finish_reason=finish))
+    text = state.output.completion
+    return row_of(Item(where, "", "", "", target.text, text, choices, lettered=bool(shown), finish_reason=finish))
 
 
 def _answer(score: SampleScore) -> Answer:

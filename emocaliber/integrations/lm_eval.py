@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from emocaliber.core.errors import UserError
 from emocaliber.core.taxonomy import labels_of
 from emocaliber.integrations.answers import METRICS, Answer, answer_of, counts_of
-from emocaliber.stages.grading import completions_of
+from emocaliber.stages.grading import TRUTHS, completions_of
 
 Document = Mapping[str, Any]
 
@@ -31,7 +32,9 @@ def results_of(labels: str | Sequence[str] | None = None) -> Callable[[Document,
         candidates."""
         text = results[0] if isinstance(results[0], str) else results[0][0]
         [row] = completions_of([text], {name: [value] for name, value in doc.items()}, shared)
-        answer = answer_of(row.text, row.candidates, row.truth or "")
+        if row.truth is None:
+            raise UserError(f"a document has no true label under {', '.join(TRUTHS)}; it has {', '.join(doc)}")
+        answer = answer_of(row.text, row.candidates, row.truth)
         return dict.fromkeys(METRICS, answer)
 
     return process_results

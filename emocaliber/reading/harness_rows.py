@@ -17,6 +17,8 @@ from emocaliber.reading.reader import read_response
 
 CANDIDATES = ("candidates", "labels", "choices", "options")
 """What the labels to choose from are called in a harness's own data."""
+SHUFFLED = "shuffle when the dataset is read (shuffle_choices)"
+"""What to do instead of shuffling an item's choices when it is asked."""
 Note = Callable[[str], None]
 
 

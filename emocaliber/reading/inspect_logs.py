@@ -19,7 +19,7 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import open_text
 from emocaliber.core.predictions import State
-from emocaliber.reading.harness_rows import Item, candidates_in, votes_in
+from emocaliber.reading.harness_rows import SHUFFLED, Item, candidates_in, votes_in
 
 _ZSTD = 93
 """The zip format's number of zstd, which Python's zipfile does not unpack before 3.14."""
@@ -77,7 +77,7 @@ def inspect_items(path: Path) -> Iterator[Item]:
         )
     steps = (header.get("plan") or {}).get("steps") or []
     if any((step.get("params") or {}).get("shuffle") for step in steps):
-        raise UserError(f"{path}: its choices were shuffled for each question, so letters in answers cannot be read")
+        raise UserError(f"{path}: a solver shuffled the choices, and with them the answers' letters; {SHUFFLED}")
     for raw in samples:
         yield _item(path, raw, str(run.get("task", "all")), str(run.get("model", path.stem)))
 

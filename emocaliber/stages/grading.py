@@ -18,7 +18,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.stages.recipe import Correctness
 from emocaliber.stages.rewards import Reward, never_best, stated
 
-TRUTHS = ("label", "truth", "ground_truth", "solution", "answer")
+TRUTHS = ("label", "truth", "ground_truth", "target", "solution", "answer")
 """Columns that may hold the true label, the surest first."""
 CANDIDATES = ("candidates", "labels", "choices")
 """Columns that may hold the labels to choose from, a list a row."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -93,6 +95,19 @@ def test_letters_of_choices_are_answers_and_targets(tmp_path: Path):
         ("fear", "joy", 0.9),
     ]
     assert values(log)["brier"] == pytest.approx((0.04 + 0.16 + 0.81) / 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_choices_that_a_solver_shuffles_are_refused_by_scorer_and_reader(tmp_path: Path):
+    samples = [Sample(input="?", target="A", choices=["joy", "awe", "fear"], id="a")]
+    solver = multiple_choice(shuffle=Random(1))
+    log, path = run(tmp_path, samples, ["ANSWER: A\nConfidence: 80%"], solver=solver)
+    assert log.error is not None
+    assert "shuffle when the dataset is read" in log.error.message
+    changed = json.loads(log.model_dump_json()) | {"status": "success"}
+    path.with_suffix(".json").write_text(json.dumps(changed, indent=2))
+    with pytest.raises(UserError, match="shuffle when the dataset is read"):
+        list(read_lines(path.with_suffix(".json")))
 
 
 def test_epochs_are_rows_of_one_cluster_and_metrics_see_every_answer(tmp_path: Path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import emocaliber.integrations.lm_eval as ours
+from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Source
 from emocaliber.integrations.answers import METRICS
 from emocaliber.reading.foreign_outputs import is_table, read_lines
@@ -120,3 +121,12 @@ def test_of_multiple_choice_the_confidence_is_the_softmax_of_the_likelihoods(
     assert rows[0].distribution == pytest.approx({label: (place + 1) / 36 for place, label in enumerate(LABELS)})
     assert np.mean([row.predicted == row.truth for row in rows]) == pytest.approx(values["chosen"]["acc,none"])
     assert rows[0].votes == {rows[0].truth: 2}
+
+
+def test_a_document_without_label_or_candidates_is_refused():
+    with pytest.raises(UserError, match="no true label under label, truth"):
+        ours.process_results({"votes": {"joy": 1}, "candidates": [*LABELS[:2], "joy"]}, ["joy"])
+    with pytest.raises(UserError, match="which labels there are"):
+        ours.process_results({"label": "awe"}, ["awe"])
+    named = ours.results_of(labels="mikels-8")({"label": "awe"}, ["Answer: awe\nConfidence: 70%"])
+    assert named["ece"] == (True, 0.7)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
+from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, State
 from emocaliber.reading.foreign_outputs import is_table, read_lines
@@ -87,6 +88,15 @@ def test_without_options_the_labels_are_named_or_the_true_ones_and_that_is_said(
         open_questions(tmp_path, "joy")
     with pytest.raises(UserError, match="line 3: the true label 'awe' is not among"):
         open_questions(tmp_path, "joy", "awe", labels=("joy", "fear"))
+
+
+def test_the_command_line_names_the_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    open_questions(tmp_path, "joy", "awe")
+    path = str(tmp_path / "Qwen2.5-VL-7B_EmoSet.tsv")
+    assert main(["score", path, "--labels", "joy,awe,fear"]) == 0
+    assert "0 of 2 answers unusable" in capsys.readouterr().out
+    assert main(["score", path, "--labels", "mikels"]) == 2
+    assert "--labels: 'mikels' is no taxonomy" in capsys.readouterr().err
 
 
 def test_a_persons_own_table_with_these_columns_stays_a_table(tmp_path: Path):
