@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ from emocaliber.reporting.verbalization import WORDS, steps_table
 from emocaliber.stages.clusters import fresh_rows, trained_clusters_of
 
 AIM = 0.003
-SHOWN = (-0.015, 0.03)
-"""What the chart shows; an interval that goes on beyond ends in an arrow."""
+SHOWN, ROOM = (-0.015, 0.02), 0.012
+"""What the chart shows at least, and beside each value; an interval that goes on beyond ends in an arrow."""
 READING = "\n## What it says"
 HEAD = f"""# From what a model knows to what it says
 
@@ -48,7 +48,7 @@ Written by `python -m eval.benchmarks.verbalization` (its first lines say how) f
 def read_outs(path: Path, teacher: Path | None = None) -> ReadOuts:
     """The rows of a folder of `predict`, or of a file of `real read`; the teacher's label probability beside them."""
     if path.is_file():
-        return of_real(path)
+        return of_real(path) if teacher is None else replace(of_real(path), teacher=of_real(teacher).probability)
     stated, expected, probability = (
         list(read_predictions(path / FILES[source])) for source in (Source.VERBALIZED, Source.EXPECTED, Source.LOGPROB)
     )
@@ -64,7 +64,7 @@ def of_real(path: Path) -> ReadOuts:
     for line in lines:
         shares = dict(zip(line["cands"], line["p"], strict=True))
         likeliest = max(shares, key=shares.__getitem__)
-        formed = line["formed"]
+        formed = line.get("formed", False)  # stage 1 states nothing
         common: dict[str, Any] = {
             "id": line["id"], "task": "real", "group": "", "cluster": line.get("cluster", line["id"]),
             "truth": line["truth"], "method": path.stem,
@@ -146,7 +146,8 @@ def chart(suites: dict[str, dict[str, Any]]) -> str:
     found = [next(step.above_floor for step in steps_in(suites[name]) if step.name == STATED) for name in names]
 
     def draw(axes: Axes) -> None:
-        low_end, high_end = SHOWN
+        known = [values[0] for values in found if values]
+        low_end, high_end = min([SHOWN[0], *known]) - ROOM / 4, max([SHOWN[1], *known]) + ROOM
         for place, (name, values) in enumerate(zip(names, found, strict=True)):
             value, low, high = values or (0.0, 0.0, 0.0)
             ends = max(low, low_end), min(high, high_end)
@@ -161,7 +162,8 @@ def chart(suites: dict[str, dict[str, Any]]) -> str:
         axes.axvline(0, color=AXIS.light, linewidth=1.2)
         axes.axvline(AIM, color=ORANGE.light, linewidth=1.2, linestyle=(0, (4, 2)))
         axes.text(AIM, len(names) - 0.55, f" aim: {AIM:g}".replace("0.", ".", 1), color=ORANGE.light, fontsize=8.5)
-        axes.set(xlim=SHOWN, ylim=(len(names) - 0.4, -0.6), yticks=[], xticks=[-0.01, 0, 0.01, 0.02])
+        axes.set(xlim=(low_end, high_end), ylim=(len(names) - 0.4, -0.6), yticks=[])
+        axes.locator_params(axis="x", nbins=6)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("Brier score of what is stated − best floor’s", color=MUTED.light)
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from eval.benchmarks.verbalization import chart, main, of_real
+from eval.benchmarks.verbalization import chart, main, of_real, read_outs
 
 LABELS = ["joy", "fear", "anger"]
 
@@ -37,6 +37,14 @@ def test_rows_of_real_faces_are_read_outs_without_those_that_have_no_majority(tm
     assert rows.expected is None, "the mean over levels was not read"
     assert rows.stated[-1].confidence is None
     assert rows.probability[-1].confidence == max((rows.probability[-1].distribution or {}).values())
+
+
+def test_a_file_of_stage_1_which_states_nothing_is_the_teacher(tmp_path: Path) -> None:
+    rows = written(tmp_path / "rows.jsonl", 40, 0)
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    silent = [{k: v for k, v in line.items() if k not in ("label", "confidence", "formed")} for line in lines]
+    (tmp_path / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in silent))
+    assert read_outs(rows, tmp_path / "1.jsonl").teacher == of_real(tmp_path / "1.jsonl").probability
 
 
 def test_a_suite_is_put_beside_the_others_in_figures_page_and_chart(
