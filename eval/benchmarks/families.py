@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the families' models are the tests' own
 
 import numpy as np  # noqa: E402
+import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
@@ -92,8 +94,8 @@ def questions() -> tuple[list[Request], tuple[str, ...]]:
     return [Request(s.id, load_image(s.image), render(t)) for s, t in zip(samples, turned, strict=True)], labels
 
 
-def compare(model: Path, adapter: Path | None) -> str:
-    """Texts that differ, and the largest gap of a log-probability, between the engines, and of float32 from float64."""
+def compare(model: Path, adapter: Path | None, dtype: Literal["float32", "bfloat16"]) -> str:
+    """Texts that differ, and the largest gap of a log-probability, between the engines, and from float64."""
     from emocaliber.generation.vllm_engine import VllmEngine
 
     requests, labels = questions()
@@ -101,11 +103,11 @@ def compare(model: Path, adapter: Path | None) -> str:
     def scores(engine: TransformersEngine | VllmEngine) -> NDArray[np.float64]:
         return engine.score_continuations(requests, "<answer>", labels, "</answer>")
 
-    plain = TransformersEngine(model, adapter=adapter, max_new_tokens=TOKENS)
+    plain = TransformersEngine(model, adapter=adapter, max_new_tokens=TOKENS, dtype=getattr(torch, dtype))
     plain_texts, expected = [response.text for response in plain.generate(requests)], scores(plain)
     plain.model.double()
     rounding = np.abs(scores(plain) - expected).max()
-    served = VllmEngine(model, adapter=adapter, dtype="float32", max_model_len=1024, max_new_tokens=TOKENS)
+    served = VllmEngine(model, adapter=adapter, dtype=dtype, max_model_len=1024, max_new_tokens=TOKENS)
     # a character of several bytes that the length limit cuts is shown by transformers, and left out by vLLM
     texts = [response.text.rstrip("\ufffd") for response in served.generate(requests)]
     differing = [(a, b) for a, b in zip(plain_texts, texts, strict=True) if a.rstrip("\ufffd") != b]
@@ -120,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="vLLM beside transformers on a tiny model of a family.")
     parser.add_argument("--family", choices=FOLDER, nargs="+", required=True)
     parser.add_argument("--way", choices=("adapter", "tower", "merged", *QUANTIZED), required=True)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     for family in arguments.family:
@@ -129,7 +132,8 @@ def main() -> None:
             continue
         base, adapter, merged = trained(family, out, arguments.way)
         try:
-            verdict = compare(merged, None) if arguments.way == "merged" else compare(base, adapter)
+            asked = (merged, None) if arguments.way == "merged" else (base, adapter)
+            verdict = compare(*asked, arguments.dtype)
         except UserError as error:
             verdict = str(error)
         print(f"| {family} | {arguments.way} | {verdict} |", flush=True)

@@ -35,8 +35,8 @@ from transformers import (
 from tests.stages.family_parts import EYES, SMALL, digit_tokenizer, qwen_pixels
 
 MINICPM_SPECIAL = {
-    "image_token": "<image_pad>",
-    "video_token": "<video_pad>",
+    "image_token": "<|image_pad|>",
+    "video_token": "<|video_pad|>",
     "image_start_token": "<image>",
     "image_end_token": "</image>",
     "slice_start_token": "<slice>",
@@ -65,8 +65,8 @@ DELTA = {  # one Gated DeltaNet layer, one of attention
     "layer_types": ["linear_attention", "full_attention"],
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
-    "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16,
+    "linear_key_head_dim": 32,  # vLLM's kernel on a CPU knows multiples of 32
+    "linear_value_head_dim": 32,
     "rope_parameters": {
         "rope_type": "default",
         "rope_theta": 10_000.0,
@@ -107,7 +107,7 @@ def qwen3_5() -> tuple[Any, Any]:
 def minicpm_v() -> tuple[Any, Any]:
     tokenizer = digit_tokenizer(MINICPM_SPECIAL)
     cut = {"scale_resolution": 64, "max_slice_nums": 2, "patch_size": 8}
-    chat = published("qwen3_5_nothink").replace("<|vision_start|><|image_pad|><|vision_end|>", "<image_pad>")
+    chat = published("qwen3_5_nothink").replace("<|vision_start|><|image_pad|><|vision_end|>", "<|image_pad|>")
     processor = MiniCPMV4_6Processor(
         MiniCPMV4_6ImageProcessor(**cut), MiniCPMV4_6VideoProcessor(**cut), tokenizer, chat_template=chat
     )
@@ -116,8 +116,8 @@ def minicpm_v() -> tuple[Any, Any]:
         vision_config=EYES | {"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64, "patch_size": 8},
         insert_layer_id=0,
         image_size=64,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image_pad>"),
-        video_token_id=tokenizer.convert_tokens_to_ids("<video_pad>"),
+        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
     )
     return MiniCPMV4_6ForConditionalGeneration(config), processor
 
@@ -131,7 +131,7 @@ def lfm2_vl() -> tuple[Any, Any]:
     config = Lfm2VlConfig(
         text_config=SMALL
         | {"vocab_size": len(tokenizer), "model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
-        | {"conv_dim": 64},  # of the published files; vLLM reads it
+        | {"conv_dim": 64, "block_dim": 64},  # of the published files; vLLM reads them
         vision_config=EYES
         | {"num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8, "num_patches": 64}
         | {"model_type": "siglip2_vision_model"},

@@ -26,7 +26,7 @@ from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer
 from tests.stages.families import FAMILIES
 
 QWEN = ["qwen2.5-vl", "qwen3-vl"]
-EVERY = [*QWEN, "internvl", "smolvlm", "qwen3.5", "minicpm-v", "lfm2-vl"]
+EVERY = [*QWEN, "internvl", "internvl3.5", "smolvlm", "qwen3.5", "minicpm-v", "lfm2-vl"]
 LABEL_CONFIDENCE = load_template("label-confidence")
 LABELS = ("happy", "sad", "angry", "cute", "surprised", "shy")
 
@@ -101,7 +101,8 @@ def processor_keys(batch: dict[str, Any]) -> list[str]:
 def shared_by_all(batch: dict[str, Any], model: Any) -> int:
     """With how many tokens before a picture all rows begin alike."""
     rows = batch["input_ids"].tolist()
-    return next(n for n, tokens in enumerate(zip(*rows, strict=True)) if len({*tokens, image_token(model)}) != 2)
+    places = enumerate(zip(*rows, strict=True))
+    return next(n for n, tokens in places if len(set(tokens)) > 1 or tokens[0] == image_token(model))
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
