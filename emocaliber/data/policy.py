@@ -145,7 +145,7 @@ class Dropping:
         """What was left out, by kind, and where it is listed."""
         out = len(self.rows) + len(self.unread)
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.counts.most_common())
-        return f"{out:,} of {rows + len(self.unread):,} rows left out ({kinds}): {path}"
+        return f"{out:,} of {rows + len(self.unread):,} rows left out{f' ({kinds})' if kinds else ''}: {path}"
 
 
 def unlearnable(

@@ -25,6 +25,7 @@ from emocaliber.calibration.fit import Kind, Recalibrator, Signal, fit_recalibra
 from emocaliber.calibration.maps import Beta, Isotonic, Platt, Temperature, bound_reached
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
+from emocaliber.core.prediction_files import FORMATS, write_rows
 from emocaliber.core.predictions import Prediction, write_predictions
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.floors import Floors, cross_fitted_floors, floor_name
@@ -150,9 +151,10 @@ class RowsFile:
         return file
 
     def write(self, out: Path, rows: Sequence[Prediction], columns: Mapping[str, Sequence[str]]) -> None:
-        """The rows as a prediction file, or the table as it was with these columns more, unless `out` ends in ROWS."""
+        """The rows as a prediction file, in the format of its suffix; or the table as it was with these columns more,
+        unless `out` ends in ROWS."""
         if self.table is None or out.suffix == ROWS:
-            write_predictions(out, rows)
+            (write_rows if out.suffix in FORMATS else write_predictions)(out, rows)
             return
         text = io.StringIO()
         writer = csv.writer(text, delimiter=self.table.delimiter, lineterminator="\n")

@@ -15,6 +15,7 @@ from emocaliber.calibration.files import read_map
 from emocaliber.calibration.fit import KINDS, Kind, Signal
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import is_columnar
 from emocaliber.core.predictions import Prediction, Source, State, read_predictions, write_predictions
 from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.runs.recalibration import AFTER, BEFORE, apply_file, fit_file
@@ -240,6 +241,17 @@ def test_a_table_becomes_a_prediction_file_where_out_says_so(tmp_path: Path):
     fit_file([table(tmp_path / "held.csv", 800, 0)], "confidence", None, tmp_path / "map.json", per_task=True)
     apply_file(tmp_path / "map.json", table(tmp_path / "test.csv", 50, 1), tmp_path / "out.jsonl")
     assert len(list(read_predictions(tmp_path / "out.jsonl"))) == 50
+
+
+def test_predictions_come_back_in_the_format_that_out_names(files: tuple[Path, Path], tmp_path: Path):
+    calibration, test = files
+    fit_file([calibration], "confidence", "beta", tmp_path / "map.json", per_task=True, force=True)
+    rows = {}
+    for name in ("out.csv", "out.parquet", "out.jsonl"):
+        apply_file(tmp_path / "map.json", test, tmp_path / name)
+        assert is_columnar(tmp_path / name) == (name != "out.jsonl")
+        rows[name] = list(read_predictions(tmp_path / name))
+    assert rows["out.csv"] == rows["out.parquet"] == rows["out.jsonl"]
 
 
 def test_rows_without_a_label_are_mapped_and_not_judged(files: tuple[Path, Path], tmp_path: Path):
