@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -72,7 +73,7 @@ def test_a_tutorial_runs_from_start_to_end_and_prints_what_it_shows(page: Path, 
 
 def test_the_tutorials_are_three_and_each_leads_to_the_next():
     assert [page.name[0] for page in PAGES] == ["1", "2", "3"]
-    for page, following in zip(PAGES, PAGES[1:], strict=False):
+    for page, following in itertools.pairwise(PAGES):
         assert f"]({following.name})" in page.read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for page in PAGES:

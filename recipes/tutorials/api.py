@@ -31,11 +31,11 @@ def answer(picture: bytes) -> str:
 class Api(BaseHTTPRequestHandler):
     """GET /v1/models and POST /v1/chat/completions."""
 
-    def do_GET(self) -> None:  # noqa: N802, the name that http.server calls
+    def do_GET(self) -> None:
         """The list of models."""
         self.send({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """An answer to the last picture of the request."""
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         parts = [part for message in request["messages"] for part in message["content"] if isinstance(part, dict)]

@@ -1,6 +1,6 @@
 """Draw a folder of faces by class, to have pictures without anybody's: FOLDER/CLASS/NUMBER.png.
 
-    python draw.py drawings 60      # 60 of each class; some are hard, as pictures are
+python draw.py drawings 60      # 60 of each class; some are hard, as pictures are
 """
 
 import random
