@@ -33,7 +33,7 @@ TESTS = {  # what the suite runs, by the test's name; {} is the family
     "stages 1, 2, 3 (SFT, proper loss)": (FAMILIES, "test_the_three_stages_run", "[{}]"),
     "GRPO": (FAMILIES, "test_grpo_runs_two_steps", "[{}-none]"),
     "projector": (FAMILIES, "test_a_projector_learns_in_every_stage", "[{}]"),
-    "packing": (PACKING, "test_another_picture_in_one_row_changes_no_bit", "[{}]"),
+    "packing": (PACKING, "test_another_picture_and_answer_in_one_row_change_no_bit", "[{}]"),
     "nf4": (FAMILIES, "test_the_language_model_alone_is_quantised", "[{}-nf4]"),
     "int8": (FAMILIES, "test_the_language_model_alone_is_quantised", "[{}-int8]"),
 }

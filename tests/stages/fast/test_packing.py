@@ -145,7 +145,7 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", EVERY)
-def test_another_picture_in_one_row_changes_no_bit_of_the_others_losses(family: str, tmp_path: Path) -> None:
+def test_another_picture_and_answer_in_one_row_change_no_bit_of_the_others_losses(family: str, tmp_path: Path) -> None:
     taught = examples(np.random.default_rng(5), 4)
     trainer = trainer_of(family, tmp_path, taught)
     use_packing(trainer.model)
@@ -153,7 +153,11 @@ def test_another_picture_in_one_row_changes_no_bit_of_the_others_losses(family: 
     losses: list[torch.Tensor] = []
     alone = trainer._row_losses
     trainer._row_losses = lambda *given, **named: losses.append(alone(*given, **named)) or losses[-1]  # type: ignore[func-returns-value]
-    other = dataclasses.replace(taught[1], sample=dataclasses.replace(taught[1].sample, image=inverted(taught[1])))
+    # The answer stands right before the next row: what runs on from a line's token to the next would carry it.
+    said = LABEL_CONFIDENCE.write(label=taught[1].sample.candidates[0], confidence=0.35)
+    taught[1] = dataclasses.replace(taught[1], completion=said.replace("0.35", "0.80"))
+    sample = dataclasses.replace(taught[1].sample, image=inverted(taught[1]))
+    other = dataclasses.replace(taught[1], sample=sample, completion=said)
     for rows in (taught, [taught[0], other, *taught[2:]]):
         made = as_dataset(rows, load_template("label-confidence"))
         trainer.compute_loss(trainer.model, dict(trainer.data_collator([made[n] for n in range(4)])))
