@@ -112,7 +112,8 @@ def claimed(output: Output, command: str, inputs: Mapping[str, Any]) -> Iterator
             files = output.files()
             with suppress(OSError):  # a full disk: the start's names say what is ours
                 _append(record, {"files": {str(file.relative_to(output.folder)): _facts(file) for file in files}})
-            if new and not files:
+            steps = output.in_steps and any(file.name != RECORD for file in output.folder.iterdir())
+            if new and not files and not steps:
                 output.record.unlink(missing_ok=True)
                 _remove_empty(output.folder if made else None)
 

@@ -16,6 +16,7 @@ import pytest
 
 from emocaliber.cli import main
 from emocaliber.cli.main import build_parser
+from emocaliber.core.outputs import Output, claimed
 from emocaliber.core.predictions import write_predictions
 from emocaliber.generation.readouts import write_records
 from emocaliber.runs.resume import write_json
@@ -227,3 +228,19 @@ def test_a_command_that_wrote_nothing_leaves_nothing(work: Path) -> None:
     assert main(["score", "missing.jsonl", "--out", "out"]) == 2
     assert not (work / "out").exists()
     assert json.dumps(sorted(path.name for path in work.iterdir() if path.name.startswith("."))) == "[]"
+
+
+def test_a_run_that_is_stopped_before_its_report_is_still_ours(tmp_path: Path) -> None:
+    """The steps keep their own books: only the report's names are the run's."""
+
+    def run(seen: list[str]) -> None:
+        with claimed(Output(tmp_path / "out", ("report/report.html",), in_steps=True), "run", {}):
+            seen += sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+            (tmp_path / "out" / "1-label").mkdir(exist_ok=True)
+            raise KeyboardInterrupt
+
+    seen: list[str] = []
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(seen)
+    assert seen == ["1-label"]
