@@ -37,6 +37,7 @@ from emocaliber.data.tables import (
     is_table_folder,
     kind_of,
     names_of_classes,
+    no_image_column,
     records,
     table_files,
 )
@@ -159,6 +160,9 @@ class AnySource:
             defaults = self._defaults(file.parent, named)
             defaults = replace(defaults, class_names=numbers) if numbers else defaults
             for number, record in enumerate(records(file, pictures=pictures), 1):
+                if number == 1 and isinstance(record, tuple) and (problem := no_image_column(file, record[1])):
+                    yield problem
+                    break
                 yield from self._record(record, defaults, f"{prefix}/{number}")
 
     def _record(self, record: tuple[Place, object] | Problem, defaults: Defaults, name: str) -> Iterator[Entry]:

@@ -22,7 +22,7 @@ from emocaliber.data.labels import by_fold, class_number, fold, is_no_label
 from emocaliber.data.votes import Rule
 
 IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path", "image_file", "image_name", "img",
-         "img_path", "path", "pth", "file", "images")  # fmt: skip
+         "img_path", "path", "pth", "file", "images", "picture", "picture_path", "photo")  # fmt: skip
 LABEL = ("label", "ground_truth", "emotion")
 LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
 """Columns that hold the label where none of LABEL and no votes do."""

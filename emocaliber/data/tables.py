@@ -68,20 +68,21 @@ def _rows(file: Path, source: Path, defaults: Defaults) -> Iterator[Entry]:
         prefix = (part / prefix).as_posix()
         named = [SPLITS.get(text.casefold()) for text in (*part.parts, re.split(r"[-_.]", file.name)[0])]
         defaults = replace(defaults, root=file.parent, split=next(filter(None, named), defaults.split))
-    columnar = kind_of(file) in (".csv", ".tsv", ".parquet")
     for number, record in enumerate(records(file), start=1):
         if isinstance(record, Problem):
             yield record
             continue
         place, values = record
-        if columnar and number == 1 and (problem := _no_image_column(file, values)):
+        if number == 1 and (problem := no_image_column(file, values)):
             yield problem
             return
         yield from read_record(place, values, defaults, f"{prefix}/{number}")
 
 
-def _no_image_column(file: Path, values: Mapping[str, Any]) -> Problem | None:
-    """The one problem of a table whose header names no picture: not a problem of each row."""
+def no_image_column(file: Path, values: Mapping[str, Any]) -> Problem | None:
+    """The one problem of a table whose header names no picture, by its first row: not a problem of each row."""
+    if kind_of(file) not in (".csv", ".tsv", ".parquet"):
+        return None
     columns = {column_name(name): name for name in values}
     if set(columns) & {*IMAGE, "pixels"}:
         return None

@@ -213,7 +213,7 @@ def test_pictures_of_one_large_row_group_are_read_a_few_at_a_time(tmp_path: Path
         ("file:///nowhere", "there is no Parquet file"),
         ("twice.csv", "line 3: id 'a' is that of twice.csv, line 2 too"),
         ("stranger.csv", "2 problems, nothing was asked:\n  stranger.csv, line 2: label: 'fear' is not among"),
-        ("noimage.csv", "the row names no image"),
+        ("noimage.csv", "the columns are 'name', 'label'; none names the images; call one 'image'"),
     ],
 )
 def test_each_wrong_source_has_its_sentence(
