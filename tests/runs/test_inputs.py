@@ -35,7 +35,7 @@ def test_what_changes_the_speed_alone_is_no_input(key: str):
     assert inputs_of(read_recipe(RECIPE, [key]), None, []) == inputs_of(read_recipe(RECIPE), None, [])
 
 
-@pytest.mark.parametrize("key", ["learning_rate=0.001", "seed=1", "data=[emoji]", "template=top-1"])
+@pytest.mark.parametrize("key", ["learning_rate=0.001", "seed=1", "data=[emoji]", "template=reasoning-label"])
 def test_what_changes_the_result_is(key: str):
     assert inputs_of(read_recipe(RECIPE, [key]), None, []) != inputs_of(read_recipe(RECIPE), None, [])
 

@@ -25,7 +25,7 @@ def test_lengths_are_those_of_the_collated_rows_but_for_what_closes_each(family:
     closing = wanted - np.array(token_lengths(taught, template, processor))
     assert len(set(wanted.tolist())) > 3
     assert closing.max() - closing.min() <= 1  # a mark may be one token with what follows it
-    assert 0 <= closing.min() <= closing.max() <= 4
+    assert 0 <= closing.min() <= closing.max() <= 12  # Qwen3.5's template puts an empty thought before the answer
 
 
 def padding(order: Sequence[int], lengths: Sequence[int], rows: int) -> int:

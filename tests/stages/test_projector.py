@@ -91,7 +91,7 @@ def test_an_adapter_without_a_projector_is_not_gone_on_with_where_it_is_to_learn
 
 
 def test_the_estimate_counts_it(model: Path) -> None:
-    chosen = recipe(f"model={model}")
+    chosen = recipe(f"model={model}", "lora_partial=true", "packing=false")
     learner: Any = load_trainable(chosen, str(model), None)
     assert estimate(chosen).trainable == sum(p.numel() for p in learner.parameters() if p.requires_grad)
     assert estimate(chosen).trainable > estimate(dataclasses.replace(chosen, train_projector=False)).trainable
