@@ -19,7 +19,7 @@ END = "<<end of a block>>"
 
 def script_of(page: str) -> str:
     """The page's commands, in order, as one script for bash that marks where each block's output ends."""
-    parts = ["set -eu"]
+    parts = ["set -eu", "trap 'jobs -p | xargs -r kill 2>/dev/null || true' EXIT"]
     for language, block in BLOCKS.findall(page):
         if language == "python":
             parts.append(f"python - <<'PYTHON'\n{block}PYTHON")
