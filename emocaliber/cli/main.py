@@ -14,7 +14,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from emocaliber import __version__
@@ -97,11 +97,22 @@ def _explained(error: Exception) -> str | None:
     """A sentence for what the machine lacks or a file refuses; None where the error is this project's own."""
     if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in EXTRAS:
         return f"this needs {package}, which is not installed: pip install 'emocaliber[{EXTRAS[package]}]'"
+    if any("torchvision::nms" in str(cause) for cause in _causes(error)):
+        return (
+            "this torchvision was built for another torch than the one installed: install the build that belongs to it"
+            " (README, Install, says how beside a CPU build of torch)"
+        )
     if (resource := out_of_space(error)) is not None:
         return f"the {resource} is full; free some: {RESUME}"
     if isinstance(error, OSError) and error.errno in INPUT_ERRORS and error.filename:
         return f"{error.filename}: {error.strerror}"
     return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _fail(sentence: str) -> int:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -47,6 +48,20 @@ def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert answer.stderr.splitlines()[-1].endswith("torch, which is not installed: pip install 'emocaliber[train]'")
+
+
+def test_a_torchvision_of_another_torch_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def imported(*_: Any) -> NoReturn:
+        try:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        except RuntimeError as error:
+            raise ModuleNotFoundError("Could not import module 'PreTrainedModel'.") from error
+
+    monkeypatch.setattr(sys.modules["emocaliber.cli.main"], "_claimed", imported)
+    assert main(["env"]) == 2
+    assert "another torch" in capsys.readouterr().err
 
 
 def test_help_names_at_most_fourteen_commands_in_groups_each_with_a_sentence():
