@@ -77,12 +77,12 @@ def train(recipe: Recipe, adapter: Path | None, out: Path, *, features: Path | N
     inputs = by_main(lambda: inputs_of(recipe, adapter, chosen))
     if (result := done_result(out, inputs)) is not None:
         return result
+    if adapter is None:
+        refuse_partial(recipe, model_without_weights(recipe))
     if recipe.packing:
         refuse_packing(configuration(recipe).model_type, recipe.path)
     if recipe.stage == "calibrate" and recipe.method in ("grpo", "rloo"):
         refuse_drawing(configuration(recipe).model_type, recipe.path)
-    if adapter is None:
-        refuse_partial(recipe, model_without_weights(recipe))
     with step(out, inputs) if processes.is_main_process else nullcontext(dict[str, Any]()) as result:
         processes.wait_for_everyone()
         if dropping.rows and processes.is_main_process:
