@@ -29,7 +29,7 @@ _CONFIDENCE = "confidence"
 
 
 def _named(name: str) -> Callable[[], Metric]:
-    """One of METRICS as inspect_ai's metric of that name."""
+    """The member of METRICS as inspect_ai's metric of that name."""
 
     @metric(name=name, scores="unreduced")
     def of_all() -> Metric:
