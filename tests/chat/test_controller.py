@@ -33,7 +33,7 @@ class Scripted:
     def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
         for request in requests:
             on_token(request, self.text[:10])
-        assert self.gate.wait(10)
+        assert self.gate.wait(180)
         self.answered += len(requests)
         if any(request.sample_id == self.breaks_at for request in requests):
             raise RuntimeError("out of memory")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,28 +49,36 @@ def test_a_picture_is_answered_and_the_bar_is_the_parsed_confidence(browser: Bro
     assert len(browser.all("article.answer .shares li")) >= 3
 
 
-# A fast machine shows and takes away between two looks of the test what stands here for a moment.
-WATCH = """
-window.written = [];
-window.asked = false;
-new MutationObserver(() => {
-  document.querySelectorAll('#writing article').forEach((each) => window.written.push(each.innerText));
-  window.asked ||= document.querySelector('#status').innerText.includes('Asking');
-}).observe(document.body, { childList: true, subtree: true, characterData: true });
-"""
+@contextmanager
+def serving(browser: Browser, engine: Scripted) -> Iterator[None]:
+    """The browser's page is for a while one with this engine behind it."""
+    listening = bind("127.0.0.1", 0)
+    application = build_application(controller_of(engine))
+    server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none"))
+    threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
+    url, browser.url = browser.url, f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        browser.open()
+        yield
+    finally:
+        browser.url, server.should_exit = url, True
 
 
 def test_an_answer_appears_while_it_is_written(browser: Browser, faces: list[Path]):
-    browser.driver.execute_script(WATCH)
-    browser.give(*faces)
-    for _ in range(9):  # a fast machine may write a whole answer between two looks at it; 60 answers are kept
-        browser.ask()
-        if browser.driver.execute_script("return window.written.length"):
-            break
-    written = browser.driver.execute_script("return window.written")
-    assert written
-    assert all("Emotion" in text for text in written)
-    assert not browser.all("#writing article")
+    """At a page whose model stops within its answer, so that no machine is too fast to see it there."""
+    engine = Scripted()
+    engine.gate.clear()
+    with serving(browser, engine):
+        browser.choose("my own")
+        browser.type("#own", "joy, awe")
+        browser.give(faces[0])
+        browser.find("#ask").click()
+        browser.wait(lambda: "Emotion: j" in browser.text("#writing article"))
+        assert "Asking: 0 of 1 answered." in browser.text("#status")
+        assert not browser.all("article.answer")
+        engine.gate.set()
+        browser.wait(lambda: browser.text("article.answer .label") == "joy")
+        assert not browser.all("#writing article")
 
 
 def test_the_slider_changes_the_verdict_and_says_what_it_means(browser: Browser, faces: list[Path]):
@@ -152,14 +162,9 @@ HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='own
 def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path, faces: list[Path]):
     """At a page whose model writes HTML, in its reasoning, with labels that hold HTML."""
     text = f"<think><human>{HOSTILE}</human></think><answer>joy</answer><confidence>0.90</confidence>"
-    controller, listening = controller_of(Scripted(text=text)), bind("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(build_application(controller), log_level="warning", ws="none"))
-    threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
-    url, browser.url = browser.url, f"http://127.0.0.1:{listening.getsockname()[1]}"
     hostile = tmp_path / "<img src=x onerror=document.title='owned'>.png"
     hostile.write_bytes(faces[0].read_bytes())
-    try:
-        browser.open()
+    with serving(browser, Scripted(text=text)):
         browser.choose("my own")
         browser.type("#own", "joy, <i>d</i>")
         browser.type("#question", HOSTILE)
@@ -175,8 +180,6 @@ def test_what_users_and_models_write_stays_text(browser: Browser, tmp_path: Path
         assert "owned" not in browser.driver.title
         assert len(browser.all("article.answer img")) == 1
         assert not browser.all("main script, main i, main b")
-    finally:
-        browser.url, server.should_exit = url, True
 
 
 def test_two_users_at_once_see_only_their_own(browser: Browser, page_url: str, faces: list[Path]):
