@@ -11,7 +11,7 @@ No picture is in two parts, nor is a corrupted copy beside its original:
 | calibrate.parquet | calibrate | stage 3's: 3/10 of the calibration part, and copies of another 3/40 |
 | fresh.parquet | calibrate | 3/20 of the calibration part, to fit maps for comparison on |
 | test.parquet | test | the first --test faces of the test part; group: their kind of picture |
-| shifted.parquet | test | --shifted of them, corrupted at level .3 in the ways that are taught and in two that are not |
+| shifted.parquet | test | --shifted of them, corrupted at level .3 in each way that is taught and in two that are not |
 
     python -m eval.benchmarks.real_parts out/ferplus.parquet --kept 5000 --test 1000 --shifted 200 --out out/parts
 """

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import staleness_of
 
 from emocaliber.chat.server import bind, build_application
 from tests.chat.browser import Browser
@@ -117,9 +118,9 @@ def test_follow_ups_several_pictures_and_asking_again(browser: Browser, faces: l
     browser.wait(lambda: len(browser.all("article.answer")) == 4 and not browser.text("#status"))
     assert browser.text("article.answer:first-of-type .question") == "what if it were a man?"
     browser.shoot("follow-up")
-    browser.driver.execute_script(WATCH)
+    latest = browser.find("article.answer")
     browser.find("#retry").click()
-    browser.wait(lambda: browser.driver.execute_script("return window.asked"))
+    browser.wait(lambda: staleness_of(latest)(browser.driver))
     browser.wait(lambda: len(browser.all("article.answer")) == 4 and not browser.text("#status"))
     assert [row["question"] for row in shown_json(browser)] == ["", "", *["what if it were a man?"] * 2]
     browser.find("#clear").click()
