@@ -13,10 +13,12 @@ real_judge.py.
 from __future__ import annotations
 
 import argparse
+import base64
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,13 @@ import torch
 from accelerate import PartialState
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
+from emocaliber.core.errors import UserError
+from emocaliber.core.files import write_atomically
+from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.data.parquet import read_samples
+from emocaliber.generation.signals import HIDDEN
 from emocaliber.models.loading import adapted
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.answer_paths import AnswerPaths
@@ -49,6 +55,35 @@ RECIPES = {"verbalize": Path("recipes/real/2-verbalize.yaml"), "calibrate": Path
 ROWS_AT_A_TIME = 40
 
 
+@dataclass(frozen=True)
+class FaceReading:
+    """What was read of a sample: the belief [candidates] and the last hidden state, as 16-bit floats [width], where the
+    label is to be written, and what is stated; None by a template without a confidence."""
+
+    sample: Sample
+    belief: Floats
+    state: npt.NDArray[np.float16]
+    stated: Stated | None
+
+    def as_prediction(self) -> Prediction:
+        """The likeliest label, with its probability and its hidden state."""
+        sample, shares = self.sample, dict(zip(self.sample.candidates, self.belief.tolist(), strict=True))
+        top = max(shares, key=shares.__getitem__)
+        return Prediction(
+            sample.id, sample.task, sample.group, sample.cluster, sample.label, top, shares[top], State.OK,
+            Source.LOGPROB, "teacher", votes=sample.votes, distribution=shares, probability=shares[top],
+            hidden=self.state.tobytes(),
+        )  # fmt: skip
+
+    def as_json(self) -> dict[str, Any]:
+        """The row of a file."""
+        sample = self.sample
+        row = {"id": sample.id, "group": sample.group, "cluster": sample.cluster, "truth": sample.label,
+               "votes": sample.votes, "second": sample.second_votes, "p": self.belief.tolist(),
+               "cands": sample.candidates, "hidden": base64.b64encode(self.state.tobytes()).decode()}  # fmt: skip
+        return row | (dataclasses.asdict(self.stated) if self.stated else {})
+
+
 class FaceReader:
     """Reads what a model with an adapter would answer, and what it believes."""
 
@@ -63,21 +98,21 @@ class FaceReader:
         self.reader, self.collator = AnswerReader(self.processor, paths), SoftTargetCollator(inner, paths)
 
     @torch.no_grad()
-    def read(self, samples: Sequence[Sample]) -> tuple[Floats, list[Stated]]:
-        """Beliefs over the candidates [n, candidates], all samples' alike, and what is stated; nothing of it by a
-        template without a confidence."""
+    def read(self, samples: Sequence[Sample]) -> list[FaceReading]:
+        """A reading of each sample; all have the same candidates."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            beliefs = self._beliefs(self._rows(samples, [sample.candidates[0] for sample in samples]))
-            if "confidence" not in self.template.fields:
-                return beliefs, []
-            likeliest = [sample.candidates[k] for sample, k in zip(samples, beliefs.argmax(1), strict=True)]
-            return beliefs, greedy_answers(self.model, self._rows(samples, likeliest), self.reader)
+            beliefs, states = self._beliefs(self._rows(samples, [sample.candidates[0] for sample in samples]))
+            stated: list[Stated | None] = [None] * len(samples)
+            if "confidence" in self.template.fields:
+                likeliest = [sample.candidates[k] for sample, k in zip(samples, beliefs.argmax(1), strict=True)]
+                stated = [*greedy_answers(self.model, self._rows(samples, likeliest), self.reader)]
+        return [FaceReading(*each) for each in zip(samples, beliefs, states, stated, strict=True)]
 
-    def chunks(self, samples: Sequence[Sample]) -> Iterator[tuple[Sequence[Sample], Floats, list[Stated]]]:
+    def readings(self, samples: Sequence[Sample]) -> Iterator[FaceReading]:
         """All samples, some at a time."""
         for start in range(0, len(samples), ROWS_AT_A_TIME):
             part = samples[start : start + ROWS_AT_A_TIME]
-            yield (part, *self.read(part))
+            yield from self.read(part)
             print(f"  {start + len(part)} of {len(samples)}", flush=True)
 
     def _rows(self, samples: Sequence[Sample], labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -90,17 +125,19 @@ class FaceReader:
         made = as_dataset(examples, self.template)
         return [made[n] for n in range(len(examples))]
 
-    def _beliefs(self, rows: list[dict[str, Any]]) -> Floats:
+    def _beliefs(self, rows: list[dict[str, Any]]) -> tuple[Floats, npt.NDArray[np.float16]]:
         batch = self.collator(rows)
         label, *_ = [batch.pop(key) for key in ("label_field", "level_field", "plain", "correct")]
         places = answer_places(batch.pop("labels")[:, 1:])
         line = packed(self.model, batch)
         asked = line[ROWS].gather(1, places)
-        logits = self.model(**line, **{LOOKED_AT: asked}, use_cache=False, logits_to_keep=asked.flatten()).logits
-        logits = logits.view(*places.shape, -1)
+        outputs = self.model(
+            **line, **{LOOKED_AT: asked}, use_cache=False, logits_to_keep=asked.flatten(), output_hidden_states=True
+        )
+        logits = outputs.logits.view(*places.shape, -1)
+        states = outputs.hidden_states[-1][0, asked[:, 0]].float().numpy().astype("<f2")
         logs = option_logs(logits, torch.zeros(logits.shape[:2]), label, places[:, :1])
-        found: Floats = logs.double().softmax(-1).numpy()
-        return found
+        return logs.double().softmax(-1).numpy(), states
 
 
 class ReadingTeacher:
@@ -111,26 +148,26 @@ class ReadingTeacher:
 
     def label_probabilities(self, samples: Sequence[Sample]) -> list[Floats]:
         """The distribution over each sample's candidates."""
-        return [belief for _, beliefs, _ in self.reader.chunks(samples) for belief in beliefs]
+        return [reading.belief for reading in self.reader.readings(samples)]
 
     def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
         """Label, confidence and belief of each sample; nothing where the model would leave the template's form."""
         return [
-            Answer(said.label, said.confidence, belief) if said.formed else Answer(None, None, None)
-            for _, beliefs, stated in self.reader.chunks(samples)
-            for belief, said in zip(beliefs, stated, strict=True)
+            Answer(said.label, said.confidence, reading.belief) if said and said.formed else Answer(None, None, None)
+            for reading in self.reader.readings(samples)
+            for said in [reading.stated]
         ]
+
+    def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
+        """The likeliest label, its distribution and its hidden state, the one signal that a reading brings."""
+        if set(signals) != {HIDDEN}:
+            raise UserError(f"signals: {', '.join(signals)}: one forward pass brings {HIDDEN} alone")
+        return [reading.as_prediction() for reading in self.reader.readings(samples)]
 
 
 def write_rows(reader: FaceReader, samples: Sequence[Sample], out: Path) -> None:
-    """One JSON object a sample: what is known of it, the beliefs, and what was stated."""
-    with out.open("w") as file:
-        for part, beliefs, stated in reader.chunks(samples):
-            for n, sample in enumerate(part):
-                said = dataclasses.asdict(stated[n]) if stated else {}
-                row = {"id": sample.id, "truth": sample.label, "votes": sample.votes, "second": sample.second_votes,
-                       "p": beliefs[n].tolist(), "cands": sample.candidates}  # fmt: skip
-                file.write(json.dumps(row | said) + "\n")
+    """One JSON object a sample: what is known of it, the belief, and what was stated."""
+    write_atomically(out, (json.dumps(reading.as_json()).encode() + b"\n" for reading in reader.readings(samples)))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The pictures of a rated set, cut into what each step of the road in recipes/real learns from or is judged by.
+"""The pictures of a rated set, cut into what each step of recipes/real learns from or is judged by.
 
 No picture is in two parts, nor is a corrupted copy beside its original:
 

@@ -13,6 +13,7 @@ whose rows are pooled. A finished `emocaliber run` has the same table in its rep
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -66,14 +67,15 @@ def of_real(path: Path) -> ReadOuts:
         likeliest = max(shares, key=shares.__getitem__)
         formed = line.get("formed", False)  # stage 1 states nothing
         common: dict[str, Any] = {
-            "id": line["id"], "task": "real", "group": "", "cluster": line.get("cluster", line["id"]),
-            "truth": line["truth"], "method": path.stem,
+            "id": line["id"], "task": "real", "group": line.get("group", ""),
+            "cluster": line.get("cluster", line["id"]), "truth": line["truth"], "method": path.stem,
         }  # fmt: skip
         said = {"predicted": line["label"] if formed else None, "state": State.OK if formed else State.MISSING_LABEL}
         stated.append(Prediction(**common, **said, confidence=line["confidence"] if formed else None,
                                  source=Source.VERBALIZED))  # fmt: skip
         probability.append(Prediction(**common, predicted=likeliest, confidence=shares[likeliest], state=State.OK,
-                                      source=Source.LOGPROB, distribution=shares))  # fmt: skip
+                                      source=Source.LOGPROB, distribution=shares, probability=shares[likeliest],
+                                      hidden=base64.b64decode(line.get("hidden", "")) or None))  # fmt: skip
         if formed and "mean" in line:
             expected.append(Prediction(**common, **said, confidence=line["mean"], source=Source.EXPECTED))
     return ReadOuts(stated, probability, expected if len(expected) == len(stated) else None)

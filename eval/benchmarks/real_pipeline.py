@@ -1,0 +1,76 @@
+"""The pipeline of recipes/real on parts that real_parts.py cut, for one seed: stages 1 to 3, and what each says of faces
+that no step was taught. What is there already is not done again.
+
+Stage 1 learns the raters' shares; stage 2 what a map of the label's distribution and the hidden state says of faces
+that stage 1 never saw (target: signals); stage 3, the proper loss, stays only where it gains on rows held out. Rows
+go to OUT/rows: `STEP-PART.jsonl`, where STEP is the stage and PART the file of real_parts.
+
+    python -m eval.benchmarks.real_pipeline --parts out/parts --base out/photo-base-warm --seed 0 --out out/pipeline-0
+    python -m eval.benchmarks.real_table out/pipeline-0 out/pipeline-1 out/pipeline-2
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+STEPS = {"label": 200, "verbalize": 250}
+SOME = 500
+"""Test rows that the stages before the last are read on."""
+
+
+def run(arguments: Sequence[str], there: Path) -> None:
+    """A Python module with these arguments, unless what it makes is there."""
+    if there.exists():
+        return
+    started = time.perf_counter()
+    print(f"{there}: {' '.join(arguments)}", flush=True)
+    subprocess.run([sys.executable, "-m", *arguments], check=True)
+    print(f"{there}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", type=Path, required=True, help="folder that real_parts wrote")
+    parser.add_argument("--base", type=Path, required=True, help="the base, warmed on taught.parquet")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--label-steps", type=int, default=STEPS["label"], help=f"default: {STEPS['label']}")
+    parser.add_argument("--verbalize-steps", type=int, default=STEPS["verbalize"], help="default: 250")
+    parser.add_argument("--out", type=Path, required=True, help="folder of this seed")
+    chosen, overrides = parser.parse_known_args()
+    out, parts, seed = chosen.out, chosen.parts, f"seed={chosen.seed}"
+    common = [seed, "dataloader_num_workers=0", *overrides]
+    adapters = {step: out / str(step) / "adapter" for step in (1, 2, 3)}
+    run(
+        ["emocaliber", "train", "recipes/real/1-label.yaml", f"model={chosen.base}", f"data=[{parts}/taught.parquet]",
+         f"max_steps={chosen.label_steps}", *common, "--out", str(out / "1")],
+        adapters[1],
+    )  # fmt: skip
+
+    def bench(action: str, part: str, adapter: Path, to: Path, *more: str) -> None:
+        asked = ["--data", f"{parts}/{part}.parquet", "--base", str(chosen.base), "--adapter", str(adapter)]
+        there = to if action == "read" else to / "adapter"
+        run(["eval.benchmarks.real", action, *asked, "--out", str(to), *more, *common], there)
+
+    def read(step: int, part: str, *more: str) -> None:
+        split = "calibrate" if part == "fresh" else "test"
+        (out / "rows").mkdir(exist_ok=True)
+        bench("read", part, adapters[step], out / "rows" / f"{step}-{part}.jsonl", "--split", split, *more)
+
+    bench("verbalize", "asked", adapters[1], out / "2", "target=signals", "signals=[hidden]", "splits=[unlabelled]",
+          f"max_steps={chosen.verbalize_steps}")  # fmt: skip
+    bench("calibrate", "calibrate", adapters[2], out / "3")
+    read(3, "test")
+    read(3, "fresh")
+    read(3, "shifted")
+    read(2, "test", "--rows", str(SOME))
+    read(1, "test", "--rows", str(SOME), "--template", "label")
+
+
+if __name__ == "__main__":
+    main()
