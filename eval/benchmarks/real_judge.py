@@ -1,7 +1,12 @@
-"""What `real read` wrote, judged: against the majority, the raters' shares and a second panel, beside people, and
-beside maps of the label's probability that were fitted on fresh rows.
+"""Scores of what `real read` wrote: against the majority, the raters' shares and a second panel, beside people, and
+beside post-hoc maps of the label's probability that were fitted on fresh rows.
+
+Several files are models of several seeds, each with its own maps; their rows are pooled, and intervals are
+bootstraps over faces.
 
     python -m eval.benchmarks.real_judge rows.jsonl --fresh fresh.jsonl --figure eval/results/real.svg
+    python -m eval.benchmarks.real_judge out/pipeline-*/rows/3-test.jsonl --fresh out/pipeline-*/rows/3-fresh.jsonl
+    python -m eval.benchmarks.real_judge out/pipeline-*/rows/3-shifted.jsonl --by-group
 """
 
 from __future__ import annotations
@@ -19,10 +24,13 @@ import numpy.typing as npt
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from emocaliber.calibration.fit import fit_recalibrator
 from emocaliber.calibration.maps import fit_isotonic, fit_temperature, tempered
 from emocaliber.evaluation import Scorecard, score
+from emocaliber.evaluation.floors import cross_fitted_floors
 from emocaliber.reporting.tables import plain
 from eval.benchmarks.first_screen import panel
+from eval.benchmarks.verbalization import of_real
 
 Floats = npt.NDArray[np.float64]
 SHOWN = {
@@ -33,7 +41,8 @@ DISTRIBUTION = {
     "jensen_shannon": "Jensen-Shannon divergence (bits)", "bhattacharyya": "Bhattacharyya coefficient",
     "entropy_rank_correlation": "Spearman of entropies",
 }  # fmt: skip
-STATED, PEOPLE = "stated", "the first panel (people)"
+STATED, PROBABILITY, PEOPLE = "stated", "label probability", "the first panel (people)"
+TEMPERATURE, ISOTONIC, BEST = "temperature", "isotonic", "best map of all signals"
 REPLICATES = 2000
 
 
@@ -76,23 +85,48 @@ def read(path: Path) -> Asked:
     return Asked(rows, list(rows[0]["cands"]))
 
 
-def methods_of(asked: Asked, fresh: Asked | None) -> dict[str, Method]:
-    """What is stated, where something is, the label's probability, maps of it fitted on fresh rows, and people."""
+def pooled(models: Sequence[tuple[Asked, Mapping[str, Method]]]) -> tuple[Asked, dict[str, Method]]:
+    """The rows of several models, one after the other, and the methods that all of them have."""
+    asked = Asked([row for own, _ in models for row in own.rows], models[0][0].labels)
+    methods = {}
+    for name in models[0][1]:
+        parts = [own[name] for _, own in models if name in own]
+        if len(parts) == len(models):
+            answers = [answer for part in parts for answer in part.answers]
+            distributions = [part.distribution for part in parts if part.distribution is not None]
+            distribution = np.concatenate(distributions) if len(distributions) == len(parts) else None
+            methods[name] = Method(answers, np.concatenate([part.confidence for part in parts]), distribution)
+    return asked, methods
+
+
+def methods_of(path: Path, fresh_path: Path | None) -> tuple[Asked, dict[str, Method]]:
+    """The rows, and what is stated of them, where something is, the label's probability, maps of it that were fitted on
+    fresh rows, the best of all maps of all signals, chosen on fresh rows, and people."""
+    asked, fresh = read(path), read(fresh_path) if fresh_path else None
     beliefs, methods = asked.beliefs, dict[str, Method]()
     best = [asked.labels[k] for k in beliefs.argmax(1)]
     if "confidence" in asked.rows[0]:
         said, confidence = ([row[key] for row in asked.rows] for key in ("label", "confidence"))
         methods[STATED] = Method(said, np.array(confidence), beliefs)
-    methods["label probability"] = Method(best, beliefs.max(1), beliefs)
+    methods[PROBABILITY] = Method(best, beliefs.max(1), beliefs)
     if fresh is not None:
         scaled = tempered(beliefs, fit_temperature(fresh.beliefs, fresh.truth_codes))
-        methods["temperature"] = Method(best, scaled.max(1), scaled)
+        methods[TEMPERATURE] = Method(best, scaled.max(1), scaled)
         right = fresh.beliefs.argmax(1) == fresh.truth_codes
-        methods["isotonic"] = Method(best, fit_isotonic(fresh.beliefs.max(1), right)(beliefs.max(1)))
+        methods[ISOTONIC] = Method(best, fit_isotonic(fresh.beliefs.max(1), right)(beliefs.max(1)))
+        methods[BEST] = Method(best, best_map(path, fresh_path))
     if asked.counts("second").any():
         votes = asked.counts("votes")
         methods[PEOPLE] = Method(asked.truths, votes.max(1) / votes.sum(1))
-    return methods
+    return asked, methods
+
+
+def best_map(path: Path, fresh_path: Path | None) -> Floats:
+    """The confidences of the rows of `path` by the map that cross-fitting on the fresh rows finds best."""
+    assert fresh_path is not None
+    fresh = of_real(fresh_path).probability
+    best = cross_fitted_floors(fresh).best
+    return fit_recalibrator(fresh, best.signal, best.kind).confidences(of_real(path).probability)
 
 
 def cards_of(asked: Asked, methods: Mapping[str, Method]) -> dict[str, Scorecard]:
@@ -102,6 +136,7 @@ def cards_of(asked: Asked, methods: Mapping[str, Method]) -> dict[str, Scorecard
         name: score(
             method.confidence, truth=asked.truths, predicted=method.answers, labels=asked.labels, votes=votes,
             second_votes=second if second.any() else None, distribution=method.distribution, method=name,
+            clusters=[row.get("cluster", row["id"]) for row in asked.rows],
         )
         for name, method in methods.items()
     }  # fmt: skip
@@ -124,12 +159,30 @@ def above_best_map(asked: Asked, methods: Mapping[str, Method]) -> str:
     """By how much the Brier score of what is stated is above the best map's, paired by row."""
     truths = np.array(asked.truths)
     costs = {name: (m.confidence - (np.array(m.answers) == truths)) ** 2 for name, m in methods.items()}
-    maps = [name for name in costs if name in ("label probability", "temperature", "isotonic")]
+    maps = [name for name in costs if name in (PROBABILITY, TEMPERATURE, ISOTONIC, BEST)]
     best = min(maps, key=lambda name: float(costs[name].mean()))
-    gap, draw = costs[STATED] - costs[best], np.random.default_rng(0)
-    means = [gap[draw.integers(0, gap.size, gap.size)].mean() for _ in range(REPLICATES)]
-    low, high = np.quantile(means, [0.025, 0.975])
+    _, face = np.unique([row.get("cluster", row["id"]) for row in asked.rows], return_inverse=True)
+    gap, count = costs[STATED] - costs[best], np.bincount(face)
+    sums, draw = np.bincount(face, gap), np.random.default_rng(0)
+    draws = [draw.integers(0, len(sums), len(sums)) for _ in range(REPLICATES)]
+    low, high = np.quantile([sums[own].sum() / count[own].sum() for own in draws], [0.025, 0.975])
     return f"Stated above the best map ({best}), Brier: {gap.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def by_group(asked: Asked, methods: Mapping[str, Method]) -> str:
+    """A table of figures for each group of rows."""
+    groups = [row.get("group", "") for row in asked.rows]
+    parts = []
+    for group in dict.fromkeys(groups):
+        there = np.flatnonzero([own == group for own in groups])
+        some = Asked([asked.rows[n] for n in there], asked.labels)
+        cut = {
+            name: Method([m.answers[n] for n in there], m.confidence[there],
+                         None if m.distribution is None else m.distribution[there])
+            for name, m in methods.items()
+        }  # fmt: skip
+        parts.append(f"{group}, n = {len(there)}\n\n{table(cut, cards_of(some, cut), SHOWN)}\n")
+    return "\n".join(parts)
 
 
 def by_ambiguity(asked: Asked, method: Method) -> str:
@@ -160,16 +213,19 @@ def draw(cards: Mapping[str, Scorecard], names: Sequence[str], path: Path) -> No
 def main() -> None:
     """Print the tables, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", type=Path, help="what `real read` wrote")
-    parser.add_argument("--fresh", type=Path, help="the same of rows to fit maps on")
+    parser.add_argument("rows", type=Path, nargs="+", help="what `real read` wrote, a file a model")
+    parser.add_argument("--fresh", type=Path, nargs="+", help="the same of rows to fit maps on, as many files")
+    parser.add_argument("--by-group", action="store_true", help="a table for each group of rows as well")
     parser.add_argument("--figure", type=Path, help="SVG file of reliabilities to write")
     chosen = parser.parse_args()
-    asked = read(chosen.rows)
-    methods = methods_of(asked, read(chosen.fresh) if chosen.fresh else None)
+    fresh = chosen.fresh or [None] * len(chosen.rows)
+    asked, methods = pooled([methods_of(*paths) for paths in zip(chosen.rows, fresh, strict=True)])
     cards = cards_of(asked, methods)
     first = next(iter(methods))
     print(f"n = {len(asked.rows)}\n\n{table(methods, cards, SHOWN)}\n\n{table(methods, cards, DISTRIBUTION)}\n")
     print(f"{by_ambiguity(asked, methods[first])}\n")
+    if chosen.by_group:
+        print(by_group(asked, methods))
     if STATED in methods:
         print(above_best_map(asked, methods))
     if chosen.figure is not None:

@@ -1,4 +1,4 @@
-"""The pipeline of recipes/real on parts that real_parts.py cut, for one seed: stages 1 to 3, and what each says of faces
+"""The pipeline of recipes/real for one seed, on parts that real_parts cut: stages 1 to 3, and what each says of faces
 that no step was taught. What is there already is not done again.
 
 Stage 1 learns the raters' shares; stage 2 what a map of the label's distribution and the hidden state says of faces
