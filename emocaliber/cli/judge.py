@@ -14,11 +14,12 @@ from pathlib import Path
 from emocaliber.cli.console import progress
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import REPORT, SCORECARD, Output
-from emocaliber.reading.tables import HEADERS, Columns
+from emocaliber.reading.headers import HEADERS
+from emocaliber.reading.tables import Columns
 
 
-def add_column_arguments(parser: argparse.ArgumentParser) -> None:
-    """An option for each role of a column, and `--percent`."""
+def add_column_arguments(parser: argparse.ArgumentParser, *, labels: bool = True) -> None:
+    """An option for each role of a column, `--percent`, and unless the command has its own, `--labels`."""
     group = parser.add_argument_group(
         "columns of a table (CSV, TSV, Excel, Parquet, JSON)",
         "Common headers are recognised in any case; name a column where yours is not, or two would do.",
@@ -26,12 +27,13 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     for role, headers in HEADERS.items():
         group.add_argument(f"--{role}-column", metavar="NAME", help=f"default: {', '.join(headers[:3])} …")
     group.add_argument("--percent", action="store_true", help="confidences are percentages, 0 to 100")
-    group.add_argument(
-        "--labels",
-        metavar="LABELS",
-        help="a taxonomy or a list to choose from, for logs of inspect_ai, lm-evaluation-harness or VLMEvalKit whose"
-        " items name no choices (default: their true labels)",
-    )
+    if labels:
+        group.add_argument(
+            "--labels",
+            metavar="LABELS",
+            help="a taxonomy or a list to choose from, for logs of inspect_ai, lm-evaluation-harness or VLMEvalKit"
+            " whose items name no choices (default: their true labels)",
+        )
 
 
 def columns_of(arguments: argparse.Namespace) -> Columns:

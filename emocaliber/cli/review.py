@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emocaliber.cli.judge import add_column_arguments, columns_of
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import Output
 
@@ -46,7 +47,8 @@ def add_review(parser: argparse.ArgumentParser) -> None:
         help="take answers: a filled-in tasks.csv or tasks.jsonl, a Label Studio export, or a table with id and answer;"
         " may be repeated",
     )
-    parser.add_argument("--labels", metavar="NAMES", help="labels to choose from, where the rows do not name them all")
+    parser.add_argument("--labels", metavar="NAMES", help="labels to choose from, where the rows do not name them all,"
+                        " or the log of a harness names none")  # fmt: skip
     parser.add_argument(
         "--pictures",
         action="append",
@@ -68,6 +70,7 @@ def add_review(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--page", action="store_true", help="answer on a page on this machine, with the keyboard")
     parser.add_argument("--port", type=int, default=PORT, help=f"of the page, 0 for any free one (default: {PORT})")
+    add_column_arguments(parser, labels=False)
     parser.set_defaults(run=_review, output=_output)
 
 
@@ -138,7 +141,9 @@ def _opened(arguments: argparse.Namespace) -> Review:
     named = arguments.labels or asked
     labels = None if named is None else declared_labels(named)
     pictures = tuple(arguments.pictures) or pictures
-    settings = ReviewSettings(error, certainty, labels, arguments.sample, arguments.seed, pictures)
+    settings = ReviewSettings(
+        error, certainty, labels, arguments.sample, arguments.seed, pictures, columns_of(arguments)
+    )
     return start_review(folder, source, settings)
 
 
@@ -159,7 +164,8 @@ def _simulate(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.review_steps import simulate
 
     error, certainty = arguments.error or 0.05, arguments.certainty or 0.95
-    for sentence in simulate(arguments.source, error, certainty, arguments.sample, DRAWS, arguments.seed or 0):
+    columns, seed = columns_of(arguments), arguments.seed or 0
+    for sentence in simulate(arguments.source, error, certainty, arguments.sample, DRAWS, seed, columns):
         print(sentence)
 
 

@@ -1,14 +1,14 @@
 """A person's own table as Prediction rows: delimited text in any dialect, Parquet, Excel, JSON objects; a row a sample.
 
-A column is named by its option, or recognised by its header, in any case, with `_`, `-` or spaces. It needs confidence
-and correct, or confidence, label and prediction; the others are optional:
+A column is named by its option, or recognised by its header (emocaliber.reading.headers). A table needs confidence and
+correct, or confidence, label and prediction; the others are optional:
 
 | role | recognised headers | cells |
 |---|---|---|
 | confidence | confidence, model_confidence, probability, score … | 0 to 1, or with %; empty: no confidence was stated |
 | correct | correct, is_correct, right, hit … | 1/0, true/false, yes/no, right/wrong, correct/incorrect |
-| label, prediction | label, truth, target …; prediction, predicted … | any text; compared in any case |
-| id, task, group, cluster | id …; task, dataset; group, subset; cluster | any text |
+| label, prediction | true emotion, ground truth, target …; predicted emotion … | any text; compared in any case |
+| id, task, group, cluster | id, file name …; task, dataset; group, subset; cluster | any text |
 
 gzip, byte-order marks, UTF-16, and decimal commas beside semicolons or tabs are understood. Every fault of a file is
 counted and the first ones are shown together. No row is dropped; what was read as what is in `columns`.
@@ -18,7 +18,6 @@ counted and the first ones are shown together. No row is dropped; what was read 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,24 +29,22 @@ import msgspec
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State
+from emocaliber.reading.headers import (
+    FALSE,
+    HEADERS,
+    TRUE,
+    finite,
+    options_for,
+    other_label,
+    picture_column,
+    plain,
+    recognised,
+    says_percent,
+)
 from emocaliber.reading.table_cells import Cells, read_cells
 
 RIGHT, WRONG = "right", "wrong"
 """What stands for the labels of a table that has none."""
-HEADERS = {
-    "confidence": ("confidence", "model confidence", "stated confidence", "verbalized confidence", "confidence score",
-                   "conf", "probability", "prob", "certainty", "score"),
-    "correct": ("correct", "is correct", "correctness", "right", "is right", "hit", "acc", "accuracy"),
-    "label": ("truth", "true label", "ground truth", "gold", "gold label", "target", "label", "y true"),
-    "prediction": ("prediction", "predicted", "pred", "predicted label", "pred label", "model prediction", "y pred"),
-    "id": ("id", "sample id", "item id", "example id", "question id", "image id", "row id", "uid"),
-    "task": ("task", "dataset"),
-    "group": ("group", "subset"),
-    "cluster": ("cluster", "cluster id"),
-}  # fmt: skip
-"""Recognised headers of each role, the surest first."""
-TRUE = {"1", "1.0", "true", "t", "yes", "y", "right", "correct"}
-FALSE = {"0", "0.0", "false", "f", "no", "n", "wrong", "incorrect"}
 SHOWN = 10
 """Faults shown of those counted."""
 
@@ -95,7 +92,7 @@ class Table:
     @property
     def described(self) -> str:
         """Which columns of another name were read as what, and percentages; "" where there is nothing to say."""
-        renamed = [f"column {name!r} is the {role}" for role, name in self.columns.items() if _plain(name) != role]
+        renamed = [f"column {name!r} is the {role}" for role, name in self.columns.items() if plain(name) != role]
         return ", ".join([*renamed, *(["confidences are percentages"] if self.percent else [])])
 
 
@@ -111,23 +108,26 @@ def read_table(path: Path, columns: Columns = RECOGNISED, *, unlabelled: bool = 
 
 def _used(path: Path, raw: Cells, columns: Columns, unlabelled: bool) -> dict[str, int]:
     """The position of each role's column. Raises UserError where one that is needed, or was named, is not there."""
-    plain = [_plain(name) for name in raw.header]
     used: dict[str, int] = {}
-    for role, recognised in HEADERS.items():
+    for role in HEADERS:
         if (named := getattr(columns, role)) is not None:
             used[role] = _named(path, raw.header, named, role)
-        elif (place := next((plain.index(name) for name in recognised if name in plain), None)) is not None:
+    for role in HEADERS:
+        if role not in used and (place := recognised(raw.header, role, used.values())) is not None:
             used[role] = place
+    used |= other_label(raw.header, used)
+    if "id" not in used and (picture := picture_column(raw.header, raw.cells)) is not None:
+        used.setdefault(*picture)
     if columns.correct is None and {"label", "prediction"} <= used.keys() and (columns.label or columns.prediction):
         used.pop("correct", None)
     needs_labels = not {"label", "prediction"} <= used.keys()
     if "confidence" in used and ("correct" in used or not needs_labels or unlabelled):
         return used
-    raise UserError(f"{path}, {raw.place} 1: {_no_header(raw.header, used)}")
+    raise UserError(f"{path}, {raw.place} 1: {_no_header(raw, used)}")
 
 
 def _named(path: Path, header: list[str], name: str, role: str) -> int:
-    for same in (lambda cell: cell == name, lambda cell: _plain(cell) == _plain(name)):
+    for same in (lambda cell: cell == name, lambda cell: plain(cell) == plain(name)):
         if any(map(same, header)):
             return next(place for place, cell in enumerate(header) if same(cell))
     close = get_close_matches(name, header, 1)
@@ -135,20 +135,22 @@ def _named(path: Path, header: list[str], name: str, role: str) -> int:
     raise UserError(f"{path}: --{role}-column: there is no column {name!r}{near}")
 
 
-def _no_header(header: list[str], used: Mapping[str, int]) -> str:
+def _no_header(raw: Cells, used: Mapping[str, int]) -> str:
+    header = raw.header
     if not used and any(_is_number(cell) for cell in header):
         example = ",".join(header)
         return f"the header line is missing (it is {example}): write one above it, such as confidence,correct"
-    there = ", ".join(header)
+    there, guess = ", ".join(header), options_for(header, raw.cells, used)
+    perhaps = f", perhaps: {guess}" if guess else ""
     if "confidence" not in used:
         return (
-            f"no column of confidences among {there}; name it with --confidence-column. A model's responses are read"
-            " from JSON lines with response, ground_truth, candidates and task, or a table with index, answer and"
-            " prediction"
+            f"no column of confidences among {there}; name it with --confidence-column{perhaps}. A model's responses"
+            " are read from JSON lines with response, ground_truth, candidates and task, or a table with index, answer"
+            " and prediction"
         )
     return (
         f"no column that says what is correct among {there}; name it with --correct-column, or the true and the"
-        " predicted label with --label-column and --prediction-column"
+        f" predicted label with --label-column and --prediction-column{perhaps}"
     )
 
 
@@ -167,8 +169,19 @@ class _Reader:
             for cells in raw.cells
             if len(cells) > used["confidence"]
         )
+        self.percent = self.percent or (says_percent(raw.header[used["confidence"]]) and self._largest() > 1)
         self.spelling: dict[str, str] = {}
-        self.above_one = False
+        self.words = False
+
+    def _largest(self) -> float:
+        """The largest confidence, as it is written; 0 where there is none."""
+        return max((self._value(cells[self.used["confidence"]]) or 0.0 for cells in self.raw.cells
+                    if len(cells) > self.used["confidence"]), default=0.0)  # fmt: skip
+
+    def _value(self, cell: Any) -> float | None:
+        """The number in a cell, its percent sign aside; None where it is none."""
+        digits = str(cell).strip().rstrip("%").rstrip()
+        return None if isinstance(cell, bool) else finite(digits.replace(",", ".") if self.decimal_comma else digits)
 
     def table(self) -> Table:
         rows = [self._row(cells, number) for cells, number in zip(self.raw.cells, self.raw.numbers, strict=True)]
@@ -231,14 +244,13 @@ class _Reader:
         if _missing(cell):
             return None
         text = str(cell).strip()
-        signed, digits = text.endswith("%"), text.rstrip("%").rstrip()
-        value = _number(digits.replace(",", ".") if self.decimal_comma else digits)
-        if value is None or isinstance(cell, bool):
+        signed, value = text.endswith("%"), self._value(cell)
+        if value is None:
+            self.words = self.words or text.isalpha()
             self._fault(where, "confidence", f"{text!r} is not a number; leave it empty where there is none")
         elif self.needs_sign and not signed:
             self._fault(where, "confidence", f"{text!r} has no percent sign, other rows have; write all of them alike")
         elif not 0.0 <= (share := value / 100 if self.percent else value) <= 1.0:
-            self.above_one = self.above_one or 1.0 < value <= 100.0
             self._fault(where, "confidence", f"{text} is outside {'0 to 100 %' if self.percent else '[0, 1]'}")
         else:
             return share
@@ -261,7 +273,7 @@ class _Reader:
                 )
 
     def _all_faults(self) -> str:
-        hint = "" if self.percent or not self.above_one else "; where confidences are percentages, add --percent"
+        hint = self._hint()
         if len(self.faults) == 1:
             return f"{self.path}, {self.faults[0]}{hint}"
         shown = "\n  ".join(self.faults[:SHOWN])
@@ -269,10 +281,15 @@ class _Reader:
         rows = len(self.raw.cells)
         return f"{self.path}: {len(self.faults)} faults in {rows} rows{hint}:\n  {shown}{more}"
 
-
-def _plain(header: str) -> str:
-    """A header without case and with single spaces for `_`, `-` and others."""
-    return re.sub(r"[\s_\-.]+", " ", header).strip().casefold()
+    def _hint(self) -> str:
+        """How to mend confidences of another scale."""
+        largest = self._largest()
+        if self.words:
+            return "; give each word a number from 0 to 1: `recalibrate fit` then finds what it is worth"
+        if self.percent or not 1 < largest <= 100:
+            return ""
+        scale = f"; on a scale up to {largest:g}, divide them by it" if largest <= 10 else ""
+        return f"; where confidences are percentages, add --percent{scale}"
 
 
 def _missing(cell: Any) -> bool:
@@ -280,12 +297,4 @@ def _missing(cell: Any) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    return _number(text.strip().rstrip("%")) is not None
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text) if text.isascii() and "_" not in text else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return finite(text.strip().rstrip("%")) is not None

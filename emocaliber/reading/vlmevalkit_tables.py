@@ -17,6 +17,7 @@ from typing import Any
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import State
 from emocaliber.reading.harness_rows import Item, candidates_in, votes_in
+from emocaliber.reading.headers import recognised
 from emocaliber.reading.table_cells import read_cells
 
 NEEDED = {"index", "answer", "prediction"}
@@ -26,8 +27,9 @@ FAILED = "Failed to obtain answer"
 
 def is_vlmevalkit_table(columns: Iterable[str]) -> bool:
     """Whether a table has the columns of a result, and none of confidences, which a person's own has."""
-    header = {name.strip().casefold() for name in columns}
-    return header >= NEEDED and not header & {"confidence", "correct"}
+    header = [name.strip().casefold() for name in columns]
+    own = any(recognised(header, role) is not None for role in ("confidence", "correct"))
+    return set(header) >= NEEDED and not own
 
 
 def vlmevalkit_items(path: Path) -> Iterator[Item]:

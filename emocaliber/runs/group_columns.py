@@ -8,7 +8,6 @@ A table without a column of ids is known by its name and line, as `predict` name
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy as np
 from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.prediction_table import SOURCES, Coded, PredictionTable
 from emocaliber.reading.foreign_outputs import is_table
-from emocaliber.reading.table_cells import read_cells
-from emocaliber.reading.tables import HEADERS, RECOGNISED, Columns
+from emocaliber.reading.headers import picture_column, plain, recognised
+from emocaliber.reading.table_cells import Cells, read_cells
+from emocaliber.reading.tables import RECOGNISED, Columns
 
 OWN = ("task", "group", "truth", "predicted", "source")
 """What every prediction row has."""
@@ -36,8 +36,8 @@ class JoinedTable:
 
     def column(self, name: str) -> int | None:
         """The place of a column, by its header in any case; None where there is none."""
-        plain = [_plain(header) for header in self.header]
-        return plain.index(_plain(name)) if _plain(name) in plain else None
+        headers = [plain(header) for header in self.header]
+        return headers.index(plain(name)) if plain(name) in headers else None
 
 
 def find_columns(
@@ -66,9 +66,7 @@ def find_columns(
 def joined_table(path: Path, columns: Columns, *, by_line: bool) -> JoinedTable:
     """A table's cells by id. One without ids is known by its lines: as `score` names them, or `predict` does."""
     raw = read_cells(path)
-    recognised = (columns.id,) if columns.id else HEADERS["id"]
-    plain = [_plain(header) for header in raw.header]
-    place = next((plain.index(_plain(name)) for name in recognised if _plain(name) in plain), None)
+    place, picture = _id_columns(raw, columns)
     joined, lines = JoinedTable(path, raw.header), dict[str, int]()
     stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
     for order, (cells, number) in enumerate(zip(raw.cells, raw.numbers, strict=True), 1):
@@ -84,7 +82,20 @@ def joined_table(path: Path, columns: Columns, *, by_line: bool) -> JoinedTable:
                 " values; keep one row an id"
             )
         lines[name] = number
+        if picture is not None:
+            joined.values.setdefault(str(cells[picture]).strip(), cells)
     return joined
+
+
+def _id_columns(raw: Cells, columns: Columns) -> tuple[int | None, int | None]:
+    """The column of ids, and where there is none the one by whose picture a row may be known as well."""
+    if columns.id is not None:
+        named = plain(columns.id)
+        return next((place for place, header in enumerate(raw.header) if plain(header) == named), None), None
+    if (place := recognised(raw.header, "id")) is not None:
+        return place, None
+    found = picture_column(raw.header, raw.cells)
+    return None, found[1] if found is not None and found[0] == "id" else None
 
 
 def _values(name: str, table: PredictionTable, tables: Sequence[JoinedTable]) -> list[Any]:
@@ -100,8 +111,8 @@ def _values(name: str, table: PredictionTable, tables: Sequence[JoinedTable]) ->
             f"{joined.path}: none of its ids (such as {shown}) is that of a row of {table.method!r} (such as"
             f" {ids[0]!r}); give the ids of the predictions in a column 'id', or name yours with --id-column"
         )
-    if _plain(name) in OWN:
-        return _own(_plain(name), table)
+    if plain(name) in OWN:
+        return _own(plain(name), table)
     there = [header for joined in tables for header in joined.header]
     files = " or ".join(str(joined.path) for joined in tables)
     where = f"in {files}, which has {', '.join(there)}" if tables else "in the predictions"
@@ -121,7 +132,3 @@ def _own(name: str, table: PredictionTable) -> list[str]:
     }
     coded = keys[name]
     return ["" if code < 0 else coded.names[code] for code in coded.codes.tolist()]
-
-
-def _plain(header: str) -> str:
-    return re.sub(r"[\s_\-.]+", " ", header).strip().casefold()

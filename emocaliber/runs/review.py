@@ -29,6 +29,7 @@ from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.pac_labels import BoolArray, IntArray, kept_rows, plan_review, sure_first
+from emocaliber.reading.tables import RECOGNISED, Columns
 from emocaliber.runs.review_journal import AnswerJournal, known_label
 from emocaliber.runs.review_rows import Item, item_of, labels_by_task, read_rows
 
@@ -54,6 +55,7 @@ class ReviewSettings:
     sample: int | None = None
     seed: int | None = None
     pictures: tuple[str, ...] = ()
+    columns: Columns = RECOGNISED
 
 
 class ReviewRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +76,7 @@ class ReviewRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: list[str] | None
     pictures: list[str]
     sample: list[str]
+    columns: Columns = RECOGNISED
 
 
 @dataclass
@@ -161,9 +164,9 @@ def is_drawable(row: Prediction) -> bool:
 def start_review(folder: Path, predictions: Path, settings: ReviewSettings) -> Review:
     """Draw the sample and write it down. Raises UserError where nothing is to be reviewed, or the folder holds a review
     of something else."""
-    rows = read_rows(predictions)
     if (folder / RECORD).exists():
-        return _continued(folder, predictions, rows, settings)
+        return _continued(folder, predictions, settings)
+    rows = read_rows(predictions, settings.columns)
     candidates = [row for row in rows.values() if is_drawable(row)]
     if all(row.truth is not None for row in rows.values()):
         raise UserError(
@@ -196,6 +199,7 @@ def start_review(folder: Path, predictions: Path, settings: ReviewSettings) -> R
         None if settings.labels is None else list(settings.labels),
         [str(Path(name).resolve()) if Path(name).exists() else name for name in settings.pictures],
         [candidates[index].id for index in drawn],
+        settings.columns,
     )
     write_atomically(folder / RECORD, [msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"])
     return Review(folder, record, rows)
@@ -205,7 +209,7 @@ def open_review(folder: Path) -> Review:
     """The review that a folder holds. Raises UserError where it holds none, or its predictions were changed."""
     record = read_record(folder)
     predictions = Path(record.predictions)
-    return _checked_review(folder, record, predictions, read_rows(predictions))
+    return _checked_review(folder, record, predictions, read_rows(predictions, record.columns))
 
 
 def read_record(folder: Path) -> ReviewRecord:
@@ -219,7 +223,7 @@ def read_record(folder: Path) -> ReviewRecord:
         raise UserError(f"{path}: {problem}; restore the file, or start a review in another folder") from None
 
 
-def _continued(folder: Path, predictions: Path, rows: dict[str, Prediction], settings: ReviewSettings) -> Review:
+def _continued(folder: Path, predictions: Path, settings: ReviewSettings) -> Review:
     record = read_record(folder)
     promised, asked = (record.error, record.certainty), (settings.error, settings.certainty)
     if promised != asked:
@@ -227,7 +231,7 @@ def _continued(folder: Path, predictions: Path, rows: dict[str, Prediction], set
             f"{folder}: the sample was drawn for --error {promised[0]:g} --certainty {promised[1]:g}; another promise"
             " needs a sample that nobody has seen: name another --out"
         )
-    return _checked_review(folder, record, predictions, rows)
+    return _checked_review(folder, record, predictions, read_rows(predictions, record.columns))
 
 
 def _checked_review(folder: Path, record: ReviewRecord, predictions: Path, rows: dict[str, Prediction]) -> Review:

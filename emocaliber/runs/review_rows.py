@@ -19,7 +19,7 @@ from emocaliber.data.any_source import AnySource
 from emocaliber.data.rows import Row
 from emocaliber.generation.readouts import FILES
 from emocaliber.reading.foreign_outputs import is_table, read_lines
-from emocaliber.reading.tables import read_table
+from emocaliber.reading.tables import RECOGNISED, Columns, read_table
 from emocaliber.runs.scoring import parts
 
 SAMPLE, UNREADABLE, UNSURE = "drawn at random", "no readable answer", "the model is unsure"
@@ -83,11 +83,12 @@ def labels_by_task(rows: Iterable[Prediction], declared: Iterable[str] | None) -
     return dict.fromkeys(named, labels)
 
 
-def read_rows(path: Path) -> dict[str, Prediction]:
-    """The rows of one method by id, in order. Raises UserError for a file that cannot be read, holds no row or several
-    methods, repeats an id, or does not say what the model answered."""
+def read_rows(path: Path, columns: Columns = RECOGNISED) -> dict[str, Prediction]:
+    """The rows of one method by id, in order; `columns` are a table's, their labels those of a harness's log that names
+    none. Raises UserError for a file that cannot be read, holds no row or several methods, repeats an id, or does not
+    say what the model answered."""
     rows: dict[str, Prediction] = {}
-    for row in _rows(path):
+    for row in _rows(path, columns):
         if row.id in rows:
             methods = sorted({row.method, rows[row.id].method})
             why = f"methods {' and '.join(methods)}; give one" if len(methods) > 1 else "an id names one row"
@@ -100,7 +101,7 @@ def read_rows(path: Path) -> dict[str, Prediction]:
     return rows
 
 
-def _rows(path: Path) -> Iterable[Prediction]:
+def _rows(path: Path, columns: Columns) -> Iterable[Prediction]:
     if path.is_dir():
         if (file := next((path / name for name in FILES.values() if (path / name).is_file()), None)) is not None:
             return read_lines(file, unlabelled=True)
@@ -108,11 +109,12 @@ def _rows(path: Path) -> Iterable[Prediction]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file or folder; `emocaliber predict PICTURES --out {path}` makes it")
     if not is_table(path):
-        return read_lines(path, unlabelled=True)
-    table = read_table(path, unlabelled=True)
+        return read_lines(path, unlabelled=True, labels=columns.labels)
+    table = read_table(path, columns, unlabelled=True)
     if "prediction" not in table.columns:
         raise UserError(
-            f"{path}: no column says what the model answered; name it prediction (there are {', '.join(table.header)})"
+            f"{path}: no column says what the model answered among {', '.join(table.header)}; name it with"
+            " --prediction-column"
         )
     return table.rows
 

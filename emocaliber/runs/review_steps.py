@@ -12,6 +12,7 @@ import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation.pac_labels import plan_review, simulate_reviews, sure_first
+from emocaliber.reading.tables import RECOGNISED, Columns
 from emocaliber.runs.review import Phase, Review
 from emocaliber.runs.review_files import CSV_FILE, STUDIO_FILE, filled_in, read_answers, write_tasks
 from emocaliber.runs.review_journal import UNCLEAR
@@ -91,10 +92,16 @@ def next_step(review: Review, set_name: str) -> Iterator[str]:
 
 
 def simulate(
-    predictions: Path, error: float, certainty: float, sample: int | None, draws: int, seed: int
+    predictions: Path,
+    error: float,
+    certainty: float,
+    sample: int | None,
+    draws: int,
+    seed: int,
+    columns: Columns = RECOGNISED,
 ) -> Iterator[str]:
     """What a review of labelled predictions would have come to. Raises UserError where a row has no label."""
-    rows = list(read_rows(predictions).values())
+    rows = list(read_rows(predictions, columns).values())
     if unlabelled := next((row.id for row in rows if row.truth is None), None):
         raise UserError(f"{predictions}: row {unlabelled!r} has no label; a simulation needs one in every row")
     candidates = [row for row in rows if row.predicted is not None]

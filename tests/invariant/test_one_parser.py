@@ -22,8 +22,8 @@ from emocaliber.reading.foreign_outputs import read_merged
 from emocaliber.stages.rewards import stated
 
 PACKAGE = Path(__file__).parents[2] / "emocaliber"
-PUBLIC = {"add_reasoning_tags", "read_response", "Reading", "foreign_outputs", "harness_rows", "tables", "table_cells",
-          "STEPS", "answer_text", "bare_reasoning", "reasoning_of", "reasoning_steps"}  # fmt: skip
+PUBLIC = {"add_reasoning_tags", "read_response", "Reading", "foreign_outputs", "harness_rows", "headers", "tables",
+          "table_cells", "STEPS", "answer_text", "bare_reasoning", "reasoning_of", "reasoning_steps"}  # fmt: skip
 SAMPLE = load("kaomoji", "test")[0]
 LABEL, OTHER = SAMPLE.candidates[:2]
 PIECES = [

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, State
-from emocaliber.reading.tables import HEADERS, Columns, read_table
+from emocaliber.reading.headers import HEADERS
+from emocaliber.reading.tables import Columns, read_table
 
 PLAIN = "confidence,correct\n0.9,1\n0.25,0\n"
 

@@ -19,11 +19,12 @@ from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.core.samples import FileImage
+from emocaliber.reading.tables import Columns
 from emocaliber.runs.review import ANSWERS, Phase, Review, ReviewSettings, open_review, start_review
 from emocaliber.runs.review_files import STUDIO_FILE, read_answers, studio_setup, studio_task, write_tasks
 from emocaliber.runs.review_journal import UNCLEAR
 from emocaliber.runs.review_result import finished_rows, guarantee, write_result
-from emocaliber.runs.review_rows import UNSURE, Item
+from emocaliber.runs.review_rows import UNSURE, Item, read_rows
 
 LABELS = ("anger", "fear", "joy")
 
@@ -292,3 +293,30 @@ def test_a_simulation_writes_nothing_and_says_what_would_have_been_saved(
     [broken] = re.findall(r"simulated reviews (\d+) left", said)
     assert int(broken) <= 25
     assert sorted(predictions.parent.iterdir()) == before
+
+
+def test_a_table_with_columns_of_other_names_is_reviewed_and_goes_on_without_the_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows, _ = rows_and_truth(60)
+    table = tmp_path / "answers.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("Foto", "Said", "Sure"), *((r.id, r.predicted, r.confidence) for r in rows)])
+    named = ["--confidence-column", "Sure", "--prediction-column", "Said", "--id-column", "Foto"]
+    folder = tmp_path / "review"
+    assert main(["review", str(table), "--out", str(folder), *named]) == 0
+    assert main(["review", str(folder)]) == 0
+    assert main(["review", str(table), "--out", str(folder)]) == 0
+    assert len(open_review(folder).rows) == 60
+    assert "60 rows" in capsys.readouterr().out
+    assert main(["review", str(table), "--confidence-column", "Sure", "--out", str(tmp_path / "other")]) == 2
+    assert "name it with --prediction-column" in capsys.readouterr().err
+
+
+def test_a_log_that_names_no_labels_is_reviewed_with_those_given(tmp_path: Path):
+    log = tmp_path / "samples.jsonl"
+    said = [{"doc_id": n, "doc": {}, "target": "joy", "resps": [["joy, 90 %"]], "filtered_resps": ["joy, 90 %"],
+             "arguments": {}, "filter": "none"} for n in range(4)]  # fmt: skip
+    log.write_text("".join(json.dumps(row) + "\n" for row in said))
+    read = read_rows(log, Columns(labels=LABELS))
+    assert [row.predicted for row in read.values()] == ["joy"] * 4
