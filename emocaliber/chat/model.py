@@ -34,6 +34,7 @@ from emocaliber.models.location import (
     Question,
     check_adapter,
     check_model,
+    default_model,
     model_folder,
     read_question,
 )
@@ -134,20 +135,24 @@ def _vllm_engine(model: str, adapter: Path | None, max_new_tokens: int) -> Strea
 
 def model_choice(arguments: argparse.Namespace) -> ModelChoice:
     """What the options say, checked. Raises UserError where they do not fit together or name something missing."""
-    adapter, question = arguments.adapter, None
+    model, adapter, question = arguments.model, arguments.adapter, None
     add_reasoning_tags(arguments.reasoning_tags)
     if arguments.server and not arguments.model:
         raise UserError("--server needs --model, the name under which the server offers the model")
     if arguments.tokenizer and not arguments.tokenizer.is_dir():
         raise UserError(f"--tokenizer {arguments.tokenizer}: no such folder; give the folder of the served model")
+    if not (model or adapter or arguments.server):
+        model, named = default_model()
+        adapter = Path(named) if named else None
+    chosen = adapter
     if adapter:
         check_adapter(adapter)
         question = read_question(adapter)
-    model = arguments.model
     if adapter and not model:
         model = _base_of(adapter, question)
     elif model and not arguments.server:
         check_model(model)
+        question = question or read_question(model_folder(model))
     if model is None:
         adapter = TINY_ADAPTER
         check_adapter(adapter, "the tiny model's adapter")
@@ -157,7 +162,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
     short = arguments.server is None and model in (None, TINY) and not template.reasons
     return ModelChoice(
         model,
-        arguments.adapter,
+        chosen,
         arguments.server,
         arguments.tokenizer,
         arguments.engine,

@@ -13,6 +13,7 @@ adapter reads it, so that nobody types labels or prompt again. Imports no torch.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from difflib import get_close_matches
 from importlib.resources import files
@@ -23,11 +24,13 @@ import msgspec
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import Template
 
+DEFAULT_MODEL = "EMOCALIBER_MODEL"  # an environment variable
 TINY = "tiny"
 TINY_ADAPTER = Path(str(files("emocaliber") / "data" / "tiny-adapter"))
 TINY_NOTE = (
     "The tiny model that comes with emocaliber knows drawings only, kaomoji and emoji, and the question it was trained"
-    " on. How often it is right about photographs, or anything else, is unknown: expect little."
+    " on. How often it is right about photographs, or anything else, is unknown: expect little. For photographs name a"
+    " model by --model or EMOCALIBER_MODEL; scripts/train_photo_model.py trains a small one for faces."
 )
 MODEL_CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 _PARTS = ("*.safetensors", "*.json", "*.jinja", "*.txt")
@@ -37,6 +40,20 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 def embedded_base() -> Path:
     """The folder of the trained tiny backbone that ships with the package."""
     return Path(str(files("emocaliber") / "data" / "tiny-base"))
+
+
+def default_model() -> tuple[str | None, str | None]:
+    """Model and adapter of commands that are given neither: EMOCALIBER_MODEL names either of them, or is not set.
+
+    Raises UserError where it names neither.
+    """
+    named = os.environ.get(DEFAULT_MODEL) or None
+    if named is None:
+        return None, None
+    if (Path(named) / ADAPTER_CONFIG).is_file():
+        return None, named
+    check_model(named, DEFAULT_MODEL)
+    return named, None
 
 
 def model_folder(model: str) -> str:

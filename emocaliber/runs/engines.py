@@ -18,7 +18,7 @@ from emocaliber.generation.engine import Engine
 from emocaliber.generation.questions import RemoteEngine
 from emocaliber.generation.ray_cluster import LOCAL, engines_on_ray
 from emocaliber.generation.signals import Score, SignalsEngine, States
-from emocaliber.models.location import TINY, TINY_ADAPTER, model_folder
+from emocaliber.models.location import TINY, TINY_ADAPTER, default_model, model_folder
 from emocaliber.reading import add_reasoning_tags
 from emocaliber.runs.prediction_settings import PredictSettings
 
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 def with_embedded(settings: PredictSettings) -> PredictSettings:
     """With the embedded model, where nothing else was named."""
     return replace(settings, model=TINY, adapter=str(TINY_ADAPTER)) if settings.is_embedded else settings
+
+
+def with_default(settings: PredictSettings) -> PredictSettings:
+    """With what EMOCALIBER_MODEL names, where nothing else was named. Raises UserError where that is no model."""
+    if not settings.is_embedded:
+        return settings
+    model, adapter = default_model()
+    return replace(settings, model=model, adapter=adapter)
 
 
 def place(settings: PredictSettings) -> str:

@@ -58,12 +58,13 @@ def export(stage: Finished, out: Path, *, merge: bool, scorecard: Path | None, d
 def _write(stage: Finished, partial: Path, *, merge: bool) -> None:
     if merge and stage.is_adapter:
         _merged(stage).save_pretrained(partial)
-        if (record := stage.folder / ADAPTER / TRAINED).is_file():
-            shutil.copy(record, partial)
+        for name in (TRAINED, QUESTION_FILE):
+            if (record := stage.folder / ADAPTER / name).is_file():
+                shutil.copy(record, partial)
     else:
         source = stage.folder / (ADAPTER if stage.is_adapter else MODEL)
         shutil.copytree(source, partial, dirs_exist_ok=True)
-        _forget_folders(partial, str(stage.recipe["model"]))
+    _forget_folders(partial, str(stage.recipe["model"]))
     processor: Any = load_processor(stage.base, stage.recipe["max_pixels"], stage.recipe.get("thinking"))
     processor.save_pretrained(partial)
     for file in partial.rglob("*"):

@@ -35,11 +35,12 @@ from emocaliber.models.location import (
     Question,
     check_adapter,
     check_model,
+    model_folder,
     read_question,
 )
 from emocaliber.reading import add_reasoning_tags
 from emocaliber.runs.annotate import annotate
-from emocaliber.runs.engines import answering, place, with_embedded
+from emocaliber.runs.engines import answering, place, with_default, with_embedded
 from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings, check_settings, described
 
 ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.json")
@@ -73,6 +74,7 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     where nothing at all was answered.
     """
     add_reasoning_tags(settings.reasoning_tags)
+    settings = with_default(settings)
     is_embedded = settings.is_embedded
     settings, question = _resolved(settings)
     first = _first_template(settings, question)
@@ -139,13 +141,14 @@ def _resolved(settings: PredictSettings) -> tuple[PredictSettings, Question | No
 
 
 def _question(settings: PredictSettings) -> Question | None:
-    """What the adapter was trained to be asked. Raises UserError where its folder is none, or says nothing, and no
-    template does."""
+    """What the adapter, or the model's folder, was trained to be asked. Raises UserError where the adapter's folder is
+    none, or says nothing, and no template does."""
     folder = settings.adapter
     if settings.engine_name == "server":
         folder = (settings.adapter or "").partition("=")[2] or None
-    if folder is None:
-        return None
+    if folder is None:  # a merged or fully trained model has a question of its own
+        named = None if settings.engine_name == "server" else settings.model
+        return None if named is None else read_question(model_folder(named))
     check_adapter(Path(folder))
     question = read_question(folder)
     if question is None and settings.template is None:

@@ -40,6 +40,22 @@ def test_without_options_the_tiny_model_is_asked_what_it_was_trained_on():
     assert not choice.record_is_vouched_for
 
 
+def test_the_environments_adapter_answers_where_nothing_else_is_named(adapter: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EMOCALIBER_MODEL", str(adapter))
+    assert choice_of() == choice_of("--adapter", str(adapter))
+    assert choice_of("--model", "tiny").adapter is None
+
+
+def test_a_models_folder_brings_its_own_question(adapter: Path, tmp_path: Path):
+    model = tmp_path / "merged"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    shutil.copy(adapter / QUESTION_FILE, model)
+    choice = choice_of("--model", str(model))
+    assert choice.labels == ("full", "empty")
+    assert choice.template == load_template("label")
+
+
 def test_an_adapter_brings_labels_prompt_base_and_record(adapter: Path):
     choice = choice_of("--adapter", str(adapter))
     assert (choice.model, choice.labels) == ("tiny", ("full", "empty"))

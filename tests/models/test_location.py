@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emocaliber.core.errors import UserError
-from emocaliber.models.location import check_adapter, check_model
+from emocaliber.models.location import check_adapter, check_model, default_model
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +62,20 @@ def test_an_adapter_folder_passes() -> None:
 def test_what_is_no_adapter_is_said_with_what_helps(name: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         check_adapter(Path(name))
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [("", (None, None)), ("model", ("model", None)), ("out/run/adapter", (None, "out/run/adapter"))],
+)
+def test_the_environment_names_a_model_or_an_adapter(
+    named: str, found: tuple[str | None, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOCALIBER_MODEL", named)
+    assert default_model() == found
+
+
+def test_an_environment_that_names_no_model_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOCALIBER_MODEL", "modle")
+    with pytest.raises(UserError, match="EMOCALIBER_MODEL modle: no such folder; did you mean model"):
+        default_model()

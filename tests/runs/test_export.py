@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 import yaml
@@ -19,6 +20,8 @@ from transformers import AutoModelForImageTextToText
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import write_predictions
+from emocaliber.core.prompting import load_template
+from emocaliber.models.location import question_of, read_question, write_question
 from emocaliber.runs.export import export
 from emocaliber.runs.finished import Finished
 from emocaliber.runs.scoring import score_files
@@ -55,6 +58,14 @@ def test_an_export_keeps_the_type_of_its_base_and_is_rounded_once(stage: Finishe
     base: Any = AutoModelForImageTextToText.from_pretrained(stage.base, dtype=torch.float32)
     exact = PeftModel.from_pretrained(base, str(stage.folder / "adapter")).merge_and_unload().state_dict()
     assert all(torch.equal(weight, exact[name].to(own_type)) for name, weight in written.items())
+
+
+def test_a_merged_model_knows_what_it_was_trained_to_be_asked(stage: Finished, tmp_path: Path) -> None:
+    asked = question_of({"mugs": ("full", "empty")}, load_template("label"), max_pixels=None, stage="label",
+                        base=stage.base)  # fmt: skip
+    write_question(stage.folder / "adapter", asked)
+    question = read_question(export(stage, tmp_path / "out", merge=True, scorecard=None))
+    assert question == msgspec.structs.replace(asked, base="base")
 
 
 @pytest.fixture(scope="module")
