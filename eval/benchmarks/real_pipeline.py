@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--label-steps", type=int, default=STEPS["label"], help=f"default: {STEPS['label']}")
     parser.add_argument("--verbalize-steps", type=int, default=STEPS["verbalize"], help="default: 250")
+    parser.add_argument("--last", type=int, choices=(2, 3), default=3, help="the last stage (default: 3)")
     parser.add_argument("--no-reading", action="store_true", help="only train")
     parser.add_argument("--out", type=Path, required=True, help="folder of this seed")
     chosen, overrides = parser.parse_known_args()
@@ -65,14 +66,14 @@ def main() -> None:
 
     bench("verbalize", "asked", adapters[1], out / "2", "target=signals", "signals=[hidden]", "splits=[unlabelled]",
           f"max_steps={chosen.verbalize_steps}")  # fmt: skip
-    bench("calibrate", "calibrate", adapters[2], out / "3")
+    if chosen.last == 3:
+        bench("calibrate", "calibrate", adapters[2], out / "3")
     if chosen.no_reading:
         return
-    read(3, "test")
-    read(3, "fresh")
-    read(3, "shifted")
-    read(2, "test", "--rows", str(SOME))
-    read(1, "test", "--rows", str(SOME), "--template", "label")
+    for part in ("test", "fresh", "shifted"):
+        read(chosen.last, part)
+    for step in range(1, chosen.last):
+        read(step, "test", "--rows", str(SOME), *["--template", "label"] * (step == 1))
 
 
 if __name__ == "__main__":
