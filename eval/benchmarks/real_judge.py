@@ -126,7 +126,7 @@ def best_map(path: Path, fresh_path: Path | None) -> Floats:
     assert fresh_path is not None
     fresh = of_real(fresh_path).probability
     best = cross_fitted_floors(fresh).best
-    return fit_recalibrator(fresh, best.signal, best.kind).confidences(of_real(path).probability)
+    return fit_recalibrator(fresh, best.signal, best.kind, per_task=True).confidences(of_real(path).probability)
 
 
 def cards_of(asked: Asked, methods: Mapping[str, Method]) -> dict[str, Scorecard]:
