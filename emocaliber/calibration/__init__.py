@@ -1,6 +1,7 @@
-"""Post-hoc calibration: maps from a score to a probability (`maps`), fitted on fresh rows (`fit`), as JSON (`files`).
+"""Post-hoc calibration: maps from a score to a probability (`maps`), fitted on held-out rows (`fit`), stored as JSON
+(`files`).
 
-Below evaluation, stages and baselines, which all take their maps from here; imports no torch. For plain arrays:
+Evaluation, stages and baselines all use these maps; nothing here imports them, or torch. For plain arrays:
 
     from emocaliber.calibration import fit_beta
     calibrated = fit_beta(confidence, correct)(new_confidence)      # (n,) in [0, 1] and (n,) of bool, to (m,) in [0, 1]
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:  # at first use: commands that fit nothing wait for no scipy
+def __getattr__(name: str) -> object:  # on first use, so that commands that fit nothing do not load scipy
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "venn_abers" if name in ("VennAbers", "fit_venn_abers") else "maps"

@@ -1,17 +1,17 @@
-"""Split-conformal prediction sets as pure functions of arrays: conformity scores and the quantile that keeps a promise.
+"""Split conformal prediction as pure functions of arrays: nonconformity scores and the threshold for a given coverage.
 
-A set holds every label whose score is at most a threshold. With the threshold at the right quantile of the scores of
-calibration answers, it holds the answer of a new, exchangeable row with at least the promised probability, whatever the
-model (Vovk et al. 2005).
+A prediction set contains every label whose score is at most a threshold. If the threshold is the right quantile of the
+scores of calibration answers, the set covers the answer of a new, exchangeable row with at least the nominal
+probability, whatever the model (Vovk et al. 2005).
 
 | score | of label y | source |
 |---|---|---|
 | lac | 1 - p(y) | Sadinle, Lei & Wasserman 2019 |
-| aps | the share of all labels likelier than y, and U times y's own | Romano, Sesia & Candès 2020 |
-| raps | aps, and `weight` for each label by which y's rank exceeds `rank` | Angelopoulos et al. 2021 |
+| aps | the total share of labels likelier than y, plus U times that of y and its ties | Romano, Sesia & Candès 2020 |
+| raps | aps, plus `weight` times the excess of y's rank over `rank` | Angelopoulos et al. 2021 |
 
-U is uniform in [0, 1) and belongs to the row. Labels of equal share are one block: all of them enter, or none, so that
-no order among equals decides (any score that treats calibration and new rows alike keeps the promise).
+U is uniform in [0, 1), one per row. Labels with equal shares are one block that enters the set as a whole, so that
+their order does not matter. (Any score that treats calibration rows and new rows alike keeps the guarantee.)
 
     limit = threshold(scores(shares, uniform, "aps")[rows, answer], np.ones(n), 0.9)
     held = scores(new_shares, new_uniform, "aps") <= limit
@@ -32,7 +32,7 @@ ROUNDING = 1e-9
 
 
 class Penalty(NamedTuple):
-    """What raps adds for each label by which a rank exceeds `rank`."""
+    """The raps penalty: `weight` for each position by which a label's rank exceeds `rank`."""
 
     weight: float
     rank: int
@@ -42,7 +42,7 @@ NO_PENALTY = Penalty(0.0, 0)
 
 
 def scores(shares: Floats, uniform: Floats, kind: Score, penalty: Penalty = NO_PENALTY) -> Floats:
-    """The conformity score of every label [n, L] of distributions [n, L], with a uniform number for each row [n]."""
+    """The nonconformity score of every label [n, L], given distributions [n, L] and a uniform number per row [n]."""
     if kind == "lac":
         return 1 - shares
     above, equal, rank = np.empty_like(shares), np.empty_like(shares), np.empty_like(shares)
@@ -57,17 +57,17 @@ def scores(shares: Floats, uniform: Floats, kind: Score, penalty: Penalty = NO_P
 
 
 def threshold(answers: Floats, weights: Floats, coverage: float, units: float | None = None) -> float:
-    """The least score [n] that a share `coverage` of the answers of a new unit do not exceed; infinity where there are
-    too few units to promise that of anything but all labels.
+    """The smallest threshold that covers an answer of a new unit with probability at least `coverage`; infinity if
+    there are too few units, so that only the set of all labels would do.
 
-    `weights` [n] sum to 1 within each of the `units` (default: n of them) that are exchangeable, such as a row with
-    several raters or a cluster of rows; the new unit adds one of infinite score. With one answer a unit this is the
-    ceil((n + 1) coverage)-th smallest score; with several it is Lee, Barber & Willett 2023, "Distribution-free
-    inference with hierarchical data" (HCP), which holds for an answer drawn from a new unit. Raises ValueError where
-    `coverage` is not between 0 and 1.
+    `answers` [n] are the scores of the calibration answers. Their `weights` [n] sum to 1 within each of the
+    exchangeable `units` (default: n), such as a row with several raters or a cluster of rows. The new unit counts as
+    one more, with infinite score. With one answer per unit this is the ceil((n + 1) coverage)-th smallest score; with
+    several it is HCP (Lee, Barber & Willett 2023, "Distribution-free inference with hierarchical data"), valid for an
+    answer drawn at random from a new unit. Raises ValueError unless `coverage` is between 0 and 1.
     """
     if not 0 < coverage < 1:
-        raise ValueError(f"a coverage of {coverage:g} cannot be promised: give a number between 0 and 1")
+        raise ValueError(f"the coverage is {coverage:g}; give a number between 0 and 1")
     order = np.argsort(answers, kind="stable")
     reached = np.cumsum(weights[order])
     needed = coverage * ((weights.size if units is None else units) + 1)
@@ -76,7 +76,7 @@ def threshold(answers: Floats, weights: Floats, coverage: float, units: float | 
 
 
 def never_empty(held: Bools, shares: Floats) -> Bools:
-    """Sets [n, L] of which an empty one holds the likeliest label, or all that are equally likely. It holds more than
-    was promised then, never less."""
+    """The sets [n, L], with the likeliest label (or labels, if tied) added to empty ones, which can only raise
+    coverage."""
     likeliest = shares == shares.max(1, keepdims=True)
     return np.where(held.any(1, keepdims=True), held, likeliest)

@@ -1,4 +1,4 @@
-"""What a map gains on rows that it was not fitted on: parts of the clusters, each mapped by a fit of the others.
+"""Cross-fitting: the gain of a post-hoc map on rows that it was not fitted on, with folds of whole clusters.
 
 A map `helps` when it lowers their Brier score by more than one standard error of the paired difference (the
 one-standard-error rule of Breiman et al. 1984, over clusters).
@@ -19,13 +19,13 @@ from emocaliber.calibration.maps import Floats
 from emocaliber.core.predictions import Prediction
 
 FOLDS = 10
-"""Parts of the clusters; fewer where there are fewer clusters."""
+"""The number of folds; fewer if there are fewer clusters."""
 
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """Brier scores [0, 1] of the signal as it is and through maps fitted on other clusters, on the same rows; `error`
-    is the standard error of their difference. Where the signal is no probability, `before` is the confidence's."""
+    """Brier scores, in [0, 1], of a signal before and after cross-fitted maps, on the same rows; `error` is the
+    standard error of the difference. If the signal is not a probability, `before` is that of the confidence."""
 
     kind: Kind
     before: float
@@ -42,10 +42,9 @@ class CrossValidated:
 def cross_validate(
     rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool, against: Signal | None = None
 ) -> CrossValidated:
-    """What a map of this kind gains on rows whose clusters it was not fitted on, over the signal as it is, or over
-    that of another one, `against`.
+    """The cross-fitted gain of a map of this kind over the unmapped signal, or over another signal, `against`.
 
-    Raises ValueError where no row has the signal, or all that have it are of one cluster.
+    Raises ValueError if no row has the signal, or if all rows that have it are in one cluster.
     """
     usable = with_signal(rows, signal)
     before = values_of(usable, against or (signal if signal in OWN else "confidence"))
@@ -54,7 +53,7 @@ def cross_validate(
 
 
 def compared(before: Floats, mapped: Floats, rows: Sequence[Prediction], signal: Signal, kind: Kind) -> CrossValidated:
-    """The Brier scores of two confidences [n] in the same rows; a missing one counts as 0."""
+    """The Brier scores of two arrays of confidences [n] for the same rows; a missing confidence counts as 0."""
     right = right_of(rows)
     first, second = (np.nan_to_num(before) - right) ** 2, (np.nan_to_num(mapped) - right) ** 2
     cluster = np.unique([row.cluster for row in rows], return_inverse=True)[1]
@@ -63,10 +62,10 @@ def compared(before: Floats, mapped: Floats, rows: Sequence[Prediction], signal:
 
 
 def cross_fitted(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> Floats:
-    """Each row's confidence [n] by a map that was fitted without its cluster, out of FOLDS parts of the clusters; NaN
-    where it lacks the signal. The parts are the same for every map of the same rows.
+    """Each row's confidence [n] by a map fitted on the folds that do not contain its cluster; NaN if the row lacks the
+    signal. The folds are the same for every map of the same rows.
 
-    Raises ValueError where the rows are of one cluster, or those to fit on lack the signal.
+    Raises ValueError if all rows are in one cluster, or if the rows to fit on lack the signal.
     """
     clusters, cluster = np.unique([row.cluster for row in rows], return_inverse=True)
     if len(clusters) < 2:
@@ -82,6 +81,6 @@ def cross_fitted(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_
 
 
 def clustered_error(differences: Floats, cluster: npt.NDArray[np.intp]) -> float:
-    """The standard error of the mean of `differences` [n], whose clusters are independent, not their rows."""
+    """The cluster-robust standard error of the mean of `differences` [n]."""
     sums = np.bincount(cluster, weights=differences - differences.mean())
     return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(differences))

@@ -1,17 +1,17 @@
-"""Two reasons for doubt, as two numbers and a word: people differ about such a picture, or none like it was seen.
+"""Two kinds of doubt and the reason that applies: raters disagree about such an image (ambiguous), or the image is
+unlike the training images (unfamiliar).
 
-- `doubt_people`: the probability that two raters drawn for this picture name different labels. The model's own
-  1 - sum p², mapped monotonically (isotonic regression) to what the votes of calibration rows came to; as it is, where
-  they have no votes.
-- `doubt_unfamiliar`: the share of calibration pictures that are more like the training pictures, by the Mahalanobis
-  distance of features from the training mean (Lee et al. 2018, with one class: labels that people dispute make no
-  classes). It is 1 less a conformal p-value (Bates et al. 2023, "Testing for outliers with conformal p-values").
-- `reason`: unfamiliar, where that p-value is at most `false_alarms`: of pictures like the calibration rows at most that
-  share is called so. Otherwise ambiguous, where doubt about people is above what a share 1 - `false_alarms` of
-  calibration pictures with a majority have. Otherwise clear.
+- `doubt_people`: the probability that two raters of this image name different labels. It is the model's 1 - sum p²,
+  mapped by isotonic regression to the disagreement of the raters of calibration rows; unmapped without votes.
+- `doubt_unfamiliar`: the share of calibration images that are more like the training images, by the Mahalanobis
+  distance of features from the training mean (Lee et al. 2018, with one class, since disputed labels do not define
+  classes). It is 1 minus a conformal p-value (Bates et al. 2023, "Testing for outliers with conformal p-values").
+- `reason`: "unfamiliar" if that p-value is at most `false_alarms`, so that at most this share of images like the
+  calibration images is flagged. Else "ambiguous" if `doubt_people` exceeds the 1 - `false_alarms` quantile of the
+  calibration images with a majority label. Else "clear".
 
-They call for different things: an ambiguous picture has several right answers (show the set); an unfamiliar one needs a
-person, and what the model says about people there means nothing.
+They call for different responses: an ambiguous image has several right answers (show the prediction set); an unfamiliar
+image needs a person, and the model's estimate of disagreement cannot be relied on.
 
     fitted, notes = fit_doubt(rows, hashes, train_features, calibration_features, false_alarms=0.05)
     fitted.apply(new_rows, new_features)[0].reason
@@ -33,12 +33,12 @@ from emocaliber.core.predictions import Prediction, Reason, Share
 
 FORMAT = "emocaliber doubt 1"
 FEWEST = 50
-"""Calibration rows with votes for a map of the doubt about people."""
+"""Calibration rows with votes needed to fit the map of `doubt_people`."""
 
 
 class Familiar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Training features of `model`: their `mean` [w] and the `whitening` [w, w] that makes their covariance the unit
-    matrix, as float32; and the ascending distances of calibration pictures."""
+    """The training features of `model`: their `mean` [w] and the `whitening` matrix [w, w] that maps their covariance
+    to the identity, as float32 bytes; and the `distances` of the calibration images, ascending."""
 
     model: str
     width: int
@@ -47,22 +47,22 @@ class Familiar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     distances: tuple[float, ...]
 
     def distance(self, features: Floats) -> Floats:
-        """The Mahalanobis distance [n] of features [n, w]; NaN where they are."""
+        """The Mahalanobis distance [n] of features [n, w]; NaN where features are NaN."""
         mean = np.frombuffer(self.mean, np.float32)
         whitening = np.frombuffer(self.whitening, np.float32).reshape(self.width, self.width)
         return np.asarray(np.sqrt((((features - mean) @ whitening) ** 2).sum(1)), np.float64)
 
     def p_value(self, features: Floats) -> Floats:
-        """The conformal p-value [n] of "like the calibration pictures": their share that is as far, with the new one
-        counted; NaN where there are no features."""
+        """The conformal p-value [n] of "like the calibration images": the share of images at least as far away, the new
+        one included; NaN where features are NaN."""
         distance, known = self.distance(features), np.array(self.distances)
         farther = known.size - np.searchsorted(known, distance, side="left")
         return np.where(np.isnan(distance), np.nan, (1 + farther) / (1 + known.size))
 
 
 class DoubtMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Both doubts, fitted. `people` are the points of the monotone map (None: no votes), `ambiguous` the doubt about
-    people above which a row is ambiguous; `familiar` is None where no features were given."""
+    """Both fitted doubts. `people` are the points of the isotonic map (None: no votes to fit it), `ambiguous` is the
+    value of `doubt_people` above which a row is ambiguous, and `familiar` is None if no features were given."""
 
     format: str
     false_alarms: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
@@ -72,8 +72,8 @@ class DoubtMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fitted_on: tuple[str, ...]
 
     def apply(self, rows: Sequence[Prediction], features: Floats | None = None) -> list[Prediction]:
-        """The rows, in order, with their doubts. `features` [n, w] may be NaN for pictures that cannot be read; without
-        any, nothing is said about unfamiliar pictures."""
+        """The rows, in order, with their doubts. `features` [n, w] are NaN for unreadable images; without features
+        `doubt_unfamiliar` is None."""
         people = self.people_differ(rows)
         if features is None or self.familiar is None:
             p_values = np.full(len(rows), np.nan)
@@ -90,7 +90,7 @@ class DoubtMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
 
     def people_differ(self, rows: Sequence[Prediction]) -> Floats:
-        """The probability [n] that two raters differ; NaN for a row without a distribution."""
+        """The probability [n] that two raters disagree; NaN for a row without a distribution."""
         own = differing(rows)
         return own if self.people is None else np.where(np.isnan(own), np.nan, Isotonic(*self.people)(own))
 
@@ -111,14 +111,14 @@ def fit_doubt(
     model: str = "",
     false_alarms: float = 0.05,
 ) -> tuple[DoubtMap, list[str]]:
-    """Fit on calibration rows with distributions, and notes on what is to be known.
+    """Fit on calibration rows with distributions; also returns notes for the user.
 
-    `train` [m, w] are the features of pictures that the model learned from, `calibration` [n, w] those of the rows, of
-    which NaN ones are left out. Raises ValueError where no row has a distribution.
+    `train` [m, w] are the features of the training images, `calibration` [n, w] those of the rows; NaN rows are left
+    out. Raises ValueError if no row has a distribution.
     """
     own = differing(rows)
     if np.isnan(own).all():
-        raise ValueError("no row has a distribution to tell doubt from")
+        raise ValueError("no row has a distribution to compute doubt from")
     notes: list[str] = []
     voted = np.array([sum((row.votes or {}).values()) > 1 for row in rows]) & ~np.isnan(own)
     people, ambiguous = None, 0.5
@@ -127,25 +127,31 @@ def fit_doubt(
         people = fitted.x, fitted.y
         agreed = np.array([_majority(row) for row in rows]) & voted
         if agreed.any():
-            ambiguous = threshold(fitted(own[agreed]), np.ones(int(agreed.sum())), 1 - false_alarms)
+            limit = threshold(fitted(own[agreed]), np.ones(int(agreed.sum())), 1 - false_alarms)
+            ambiguous = min(limit, 1.0)  # JSON has no infinity, and no doubt exceeds 1
+            if math.isinf(limit):
+                notes.append(
+                    f"{int(agreed.sum())} rows with a majority are too few for a false alarm rate of {false_alarms:g}:"
+                    " no row is called ambiguous"
+                )
     else:
         notes.append(
-            f"{int(voted.sum())} rows have the votes of two raters, fewer than {FEWEST}: doubt about people is the"
-            " model's own, and ambiguous is what it gives more than 0.5"
+            f"{int(voted.sum())} rows have votes of two raters, fewer than {FEWEST}: doubt_people is the model's own"
+            " estimate, and rows where it exceeds 0.5 are called ambiguous"
         )
     familiar = None
     if train is not None and calibration is not None:
         familiar = _familiar(model, train, calibration)
         if (least := 1 / (1 + len(familiar.distances))) > false_alarms:
-            notes.append(f"{len(familiar.distances)} pictures cannot give a false alarm rate below {least:.3f}")
+            notes.append(f"{len(familiar.distances)} images cannot attain a false alarm rate below {least:.3f}")
     else:
-        notes.append("no features were given: nothing is said about unfamiliar pictures")
+        notes.append("no features were given: unfamiliar images are not detected")
     fitted_on = tuple(sorted(set(hashes)))
     return DoubtMap(FORMAT, false_alarms, people, float(ambiguous), familiar, fitted_on), notes
 
 
 def differing(rows: Sequence[Prediction]) -> Floats:
-    """1 - sum p² of each row's distribution [n]: how often two draws from it differ; NaN where it has none."""
+    """1 - sum p² of each row's distribution [n], the probability that two draws differ; NaN without a distribution."""
     values = []
     for row in rows:
         shares = np.array(list((row.distribution or {}).values()))
@@ -155,7 +161,7 @@ def differing(rows: Sequence[Prediction]) -> Floats:
 
 
 def raters_differ(rows: Sequence[Prediction]) -> Floats:
-    """The share [n] of pairs of different raters that name different labels: unbiased however few they are."""
+    """The share [n] of pairs of raters that name different labels: an unbiased estimate for any number of raters."""
     values = []
     for row in rows:
         votes = np.array(list((row.votes or {}).values()), np.float64)
@@ -172,7 +178,7 @@ def _majority(row: Prediction) -> bool:
 
 def _familiar(model: str, train: Floats, calibration: Floats) -> Familiar:
     """Mean and whitening of the training features, with the covariance shrunk (Ledoit & Wolf 2004)."""
-    from sklearn.covariance import LedoitWolf  # heavy: `ask` must not load it
+    from sklearn.covariance import LedoitWolf  # slow import, which `ask` must avoid
 
     readable = train[~np.isnan(train).any(1)]
     fitted = LedoitWolf().fit(readable)

@@ -1,5 +1,4 @@
-"""A recalibrator, or prediction sets, as a JSON file: what is mapped, the maps, and hashes of the rows they were fitted
-on.
+"""JSON files of fitted recalibrators, prediction sets and doubts, with hashes of the rows that they were fitted on.
 
 emocaliber recalibrate fit calibration.jsonl --out map.json
 emocaliber recalibrate apply map.json predictions.jsonl --out recalibrated.jsonl
@@ -29,7 +28,7 @@ from emocaliber.core.predictions import Prediction, Share
 
 FORMAT = "emocaliber recalibration 2"
 SETS_FILE, DOUBT_FILE = "sets.json", "doubt.json"
-"""Beside an adapter: what was fitted for it."""
+"""The names of the files fitted for an adapter, in its folder."""
 _Schema = TypeVar("_Schema", bound=msgspec.Struct)
 
 
@@ -42,8 +41,8 @@ class _Format(msgspec.Struct):
 class Stored(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"venn_abers": "venn-abers"}
 ):
-    """One map, fitted on so many rows: `temperature`, `platt` (a, b), `beta` (a, b, c), `isotonic` (x and y), or one of
-    those with names of their own."""
+    """One map, fitted on `rows` rows; exactly one of the other fields is set: `temperature`, `platt` (a, b), `beta`
+    (a, b, c), `isotonic` (x, y), or a structured map."""
 
     rows: Annotated[int, msgspec.Meta(ge=1)]
     temperature: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
@@ -57,7 +56,7 @@ class Stored(
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file. `fitted_on` are hashes of the calibration rows, which may not be judged with its maps."""
+    """The file's content. `fitted_on` are hashes of the calibration rows, on which the maps must not be evaluated."""
 
     format: str
     signal: Signal
@@ -68,7 +67,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction], hashes: Sequence[str]) -> None:
-    """Write the maps and the `hashes` of all `calibration` rows, in full or not at all."""
+    """Write the maps and the `hashes` of all `calibration` rows, atomically."""
     file = File(
         FORMAT,
         fitted.signal,
@@ -81,12 +80,12 @@ def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction
 
 
 def write_sets(path: Path, fitted: SetMap) -> None:
-    """Write the sets' file, in full or not at all."""
+    """Write the sets' file atomically."""
     write_atomically(path, [msgspec.json.format(msgspec.json.encode(fitted), indent=1), b"\n"])
 
 
 def write_doubt(path: Path, fitted: DoubtMap) -> None:
-    """Write the map of the two doubts, in full or not at all."""
+    """Write the map of the two doubts atomically."""
     write_atomically(path, [msgspec.json.encode(fitted), b"\n"])
 
 
@@ -101,7 +100,7 @@ def read_sets(path: Path) -> SetMap:
 
 
 def holds_format(path: Path, format: str) -> bool:
-    """Whether the file says that it is of this format; False where it cannot be read."""
+    """Whether the file states this format; False if it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Format).format == format
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -117,14 +116,14 @@ def read_map(path: Path) -> tuple[Recalibrator, frozenset[str]]:
 
 
 def row_hash(row: Prediction, content: str = "") -> str:
-    """What marks a row as fitted on: 16 hex digits of its task and id, and of its file's content where its id is no
-    more than a line's number."""
+    """An identifier for a row in `fitted_on`: 16 hex digits of the SHA-256 of its task and id, and of `content`, the
+    content of its file, if the id is only a line number."""
     return hashlib.sha256(f"{content}{row.task}\0{row.id}".encode()).hexdigest()[:16]
 
 
 def _decoded(path: Path, schema: type[_Schema], format: str, option: str = "") -> _Schema:
-    """A file's content. Raises UserError where it is of another format, or not as it should be."""
-    anew = f"write it anew with `emocaliber recalibrate fit{' ' * bool(option)}{option}`"
+    """A file's content. Raises UserError if its format differs or it is invalid."""
+    anew = f"write it again with `emocaliber recalibrate fit{' ' * bool(option)}{option}`"
     try:
         content = path.read_bytes()
         stated = msgspec.json.decode(content, type=_Format).format
@@ -158,10 +157,10 @@ def _stored(fitted: Map, rows: int) -> Stored:
 
 def _map(path: Path, key: str, stored: Stored, kind: Kind) -> Map:
     present = [name for name in EVERY_KIND if getattr(stored, name.replace("-", "_")) is not None]
-    allowed = (kind, "temperature") if kind == "matrix" else (kind,)  # where labels differ, a matrix has one instead
+    allowed = (kind, "temperature") if kind == "matrix" else (kind,)  # the fallback if labels differ
     if len(present) != 1 or present[0] not in allowed:
         raise UserError(
-            f"{path}: {key} must hold a {kind} map and nothing else, but holds {present or 'none'}; fit it anew"
+            f"{path}: {key} must hold a {kind} map and nothing else, but holds {present or 'none'}; fit it again"
         )
     if stored.temperature is not None:
         return Temperature(stored.temperature)
@@ -172,17 +171,17 @@ def _map(path: Path, key: str, stored: Stored, kind: Kind) -> Map:
     if stored.isotonic is not None:
         x, y = stored.isotonic
         if not x or len(x) != len(y) or list(x) != sorted(x) or list(y) != sorted(y):
-            raise UserError(f"{path}: {key}.isotonic must be two ascending lists of one length; fit it anew")
+            raise UserError(f"{path}: {key}.isotonic must be two ascending lists of equal length; fit it again")
         return Isotonic(x, y)
     other = stored.venn_abers or stored.matrix or stored.probe or stored.signals
     assert other is not None
     if not _is_whole(other):
-        raise UserError(f"{path}: {key}.{kind} holds lists whose lengths do not go together; fit it anew")
+        raise UserError(f"{path}: {key}.{kind} holds lists of inconsistent lengths; fit it again")
     return other
 
 
 def _is_whole(fitted: VennAbers | Matrix | Probe | SignalsMap) -> bool:
-    """Whether its lists have the lengths that it needs."""
+    """Whether its lists have consistent lengths."""
     match fitted:
         case VennAbers():
             return len(fitted.x) == len(fitted.at) == len(fitted.between) - 1 > 0

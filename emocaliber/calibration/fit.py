@@ -1,7 +1,7 @@
-"""Fitting a map on prediction rows: one a task, of a chosen signal. What it gains is said by `cross_fitting`.
+"""Fitting post-hoc maps of a chosen signal on prediction rows, one map per task. For their gain see `cross_fitting`.
 
-The rows are calibration rows: none of them, nor of their clusters, taught the model. Labels are never changed, and no
-row is dropped.
+The rows must be calibration rows: neither they nor their clusters were used for training. Labels are never changed, and
+no row is dropped.
 
     emocaliber recalibrate fit calibration.jsonl --out map.json
 """
@@ -42,8 +42,8 @@ from emocaliber.core.predictions import Prediction, Source, State
 
 Map = Curve | VennAbers | Matrix | Probe | SignalsMap
 Signal = str
-"""What is mapped: "confidence", "probability" or "distribution" of the row; "hidden", its hidden state; the name of one
-of its `signals`; or "signals", all that is known of it."""
+"""What is mapped: the row's "confidence", "probability" or "distribution"; its "hidden" state; one of its `signals` by
+name; or "signals", all of them together."""
 OWN: tuple[Signal, ...] = ("confidence", "probability", "distribution")
 ALL: Signal = "signals"
 CurveKind = Literal["temperature", "platt", "beta", "isotonic", "venn-abers"]
@@ -53,7 +53,7 @@ KINDS: tuple[CurveKind, ...] = get_args(CurveKind)
 EVERY_KIND: tuple[Kind, ...] = get_args(Kind)
 
 FEWEST = 50
-"""Calibration rows that a task needs for a map of its own; below, its rows are mapped by the map of all tasks."""
+"""Calibration rows that a task needs for its own map; with fewer, its rows use the map of all tasks."""
 
 _OF_CONFIDENCES: Mapping[Kind, Callable[[Floats, Bools], Curve | VennAbers]] = {
     "temperature": fit_confidence_temperature,
@@ -65,14 +65,14 @@ _OF_CONFIDENCES: Mapping[Kind, Callable[[Floats, Bools], Curve | VennAbers]] = {
 
 
 def kinds_of(signal: Signal) -> tuple[Kind, ...]:
-    """The maps that there are of a signal."""
+    """The kinds of map that apply to a signal."""
     if signal in OWN:
         return (*KINDS, "matrix") if signal == "distribution" else KINDS
     return ("probe",) if signal == HIDDEN else ("signals",)
 
 
 def signals_in(rows: Sequence[Prediction]) -> list[Signal]:
-    """What can be mapped of these rows, whether all of them have it or not."""
+    """The signals that at least one of these rows has."""
     own = [signal for signal in OWN if any(signal_of(row, signal) is not None for row in rows)]
     asked = sorted({name for row in rows for name in row.signals or {}})
     hidden = [HIDDEN] if any(row.hidden is not None for row in rows) else []
@@ -81,12 +81,10 @@ def signals_in(rows: Sequence[Prediction]) -> list[Signal]:
 
 @dataclass(frozen=True)
 class Recalibrator:
-    """Fitted maps. `signal` is what they map: the stated confidence, the predicted label's token probability, its share
-    of the distribution over labels, or what was asked for besides; `tasks` holds the maps of single tasks, `overall`
-    that of all other rows.
+    """Fitted maps of `signal` (see `Signal`): `tasks` holds the maps of single tasks, `overall` that of all other rows.
 
-    A temperature or a matrix of the distribution is applied to every share of it; any other map to the signal alone,
-    and the row then has no distribution.
+    A temperature or a matrix of the distribution is applied to the entire distribution. Any other map is applied to the
+    signal alone, and the row then loses its distribution.
     """
 
     signal: Signal
@@ -95,12 +93,13 @@ class Recalibrator:
     tasks: Mapping[str, Map]
 
     def apply(self, rows: Sequence[Prediction], method: str) -> list[Prediction]:
-        """The rows, in order, with mapped confidences; a row without the signal keeps its state, or loses its "ok"."""
+        """The rows, in order, with mapped confidences. A row without the signal gets none; if its state was "ok", it
+        becomes "missing confidence"."""
         mapped = zip(rows, self.confidences(rows).tolist(), strict=True)
         return [self._mapped(row, confidence, method) for row, confidence in mapped]
 
     def confidences(self, rows: Sequence[Prediction]) -> Floats:
-        """The mapped confidence of each row [n], NaN where it lacks the signal."""
+        """The mapped confidence of each row [n], NaN if it lacks the signal."""
         result = np.full(len(rows), np.nan)
         tasks = np.array([row.task for row in rows], dtype=object)
         for task in set(tasks):
@@ -119,7 +118,7 @@ class Recalibrator:
 
 
 def _mapped(own: Map, rows: Sequence[Prediction], signal: Signal) -> Floats:
-    """[n], NaN where a row lacks the signal."""
+    """The mapped confidences [n], NaN if a row lacks the signal."""
     if isinstance(own, (Probe, SignalsMap)):
         named = np.array([row.predicted is not None for row in rows])
         return np.where(named, own(rows), np.nan)
@@ -140,7 +139,7 @@ def _scales_distributions(own: Map, signal: Signal) -> bool:
 
 
 def _scaled(own: Map, row: Prediction) -> dict[str, float] | None:
-    """The row's distribution, mapped; None where it is over other labels than a matrix is of."""
+    """The row's mapped distribution; None if its labels differ from the matrix's."""
     shares = row.distribution or {}
     if isinstance(own, Matrix):
         return own.scaled(shares) if set(shares) == set(own.labels) else None
@@ -150,10 +149,7 @@ def _scaled(own: Map, row: Prediction) -> dict[str, float] | None:
 
 
 def fit_recalibrator(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> Recalibrator:
-    """Fit on calibration rows that have the signal; the others teach nothing.
-
-    Raises ValueError where no row has it.
-    """
+    """Fit on the calibration rows that have the signal; others are ignored. Raises ValueError if no row has it."""
     usable = with_signal(rows, signal)
     tasks = sorted({row.task for row in usable}) if per_task else []
     groups = {task: [row for row in usable if row.task == task] for task in tasks}
@@ -162,14 +158,14 @@ def fit_recalibrator(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, 
 
 
 def with_signal(rows: Sequence[Prediction], signal: Signal) -> list[Prediction]:
-    """The rows that can teach a map of this signal. Raises ValueError where there is none."""
+    """The rows that have the signal. Raises ValueError if there are none."""
     if usable := [row for row in rows if has_signal(row, signal)]:
         return usable
     raise ValueError(f"no row has a label and a {signal} to fit a map on")
 
 
 def has_signal(row: Prediction, signal: Signal) -> bool:
-    """Whether the row has a label, and what is mapped."""
+    """Whether the row has a label and the signal."""
     if signal in OWN or row.predicted is None:
         return signal_of(row, signal) is not None
     if signal == HIDDEN:
@@ -178,7 +174,7 @@ def has_signal(row: Prediction, signal: Signal) -> bool:
 
 
 def signal_of(row: Prediction, signal: Signal) -> float | None:
-    """One of OWN, in [0, 1]; None where the row has none, or no label that it could belong to."""
+    """The value in [0, 1] of a signal in OWN; None if the row lacks it or has no label, or for another signal."""
     if row.predicted is None:
         return None
     if signal == "confidence":
@@ -193,15 +189,15 @@ def signal_of(row: Prediction, signal: Signal) -> float | None:
 
 
 def temperature_scaled(rows: Sequence[Prediction], calibration: Sequence[Prediction], method: str) -> list[Prediction]:
-    """`rows` with their distributions tempered, one temperature a task (Guo et al. 2017).
+    """`rows` with temperature-scaled distributions, one temperature per task (Guo et al. 2017).
 
-    Rows without a distribution are passed on with their state. Raises ValueError where no calibration row has one.
+    Rows without a distribution keep their state. Raises ValueError if no calibration row has one.
     """
     return fit_recalibrator(calibration, "distribution", "temperature", per_task=True).apply(rows, method)
 
 
 def isotonic(rows: Sequence[Prediction], calibration: Sequence[Prediction], method: str) -> list[Prediction]:
-    """`rows` with their confidence mapped monotonically to the calibration rows' accuracy, one map a task."""
+    """`rows` with their confidence mapped by isotonic regression on the calibration rows, one map per task."""
     return fit_recalibrator(calibration, "confidence", "isotonic", per_task=True).apply(rows, method)
 
 
@@ -212,23 +208,27 @@ def _fit(rows: Sequence[Prediction], signal: Signal, kind: Kind) -> Map:
         return fit_signals(rows, None if signal == ALL else [signal])
     if kind == "matrix" and len({frozenset(row.distribution or {}) for row in rows}) == 1:
         return _fit_matrix(rows)
-    if signal == "distribution" and kind in ("temperature", "matrix"):  # labels of several tasks share no matrix
+    if signal == "distribution" and kind in (
+        "temperature",
+        "matrix",
+    ):  # a matrix needs the same labels
         return Temperature(_distribution_temperature(rows))
     return _OF_CONFIDENCES[kind](values_of(rows, signal), right_of(rows))
 
 
 def values_of(rows: Sequence[Prediction], signal: Signal) -> Floats:
-    """[n]; NaN where a row lacks the signal."""
+    """The signal's values [n]; NaN if a row lacks it."""
     return np.array([signal_of(row, signal) for row in rows], dtype=float)
 
 
 def right_of(rows: Sequence[Prediction]) -> Bools:
-    """Which rows [n] name the true label."""
+    """Mask [n] of the rows whose predicted label is the truth."""
     return np.array([row.predicted == row.truth for row in rows])
 
 
 def _fit_matrix(rows: Sequence[Prediction]) -> Map:
-    """Of rows with the same labels. A truth that is none of them teaches nothing; a temperature where all are such."""
+    """A matrix for rows with the same labels. Rows whose truth is not among them are ignored; if all are, fit a
+    temperature instead."""
     labels = sorted(rows[0].distribution or {})
     taught = [row for row in rows if row.truth in labels]
     if not taught:
@@ -239,7 +239,7 @@ def _fit_matrix(rows: Sequence[Prediction]) -> Map:
 
 
 def _distribution_temperature(rows: Sequence[Prediction]) -> float:
-    """Of all shares. A truth that has no share has one of 0; rows are grouped by their number of labels."""
+    """The temperature of the distributions, grouped by their number of labels. A truth without a share counts as 0."""
     groups: defaultdict[int, list[tuple[list[float], int]]] = defaultdict(list)
     for row in rows:
         shares = {row.truth: 0.0} | (row.distribution or {})

@@ -1,12 +1,13 @@
-"""Maps of several signals, or of a hidden state, to the probability of being right: logistic regression with a ridge.
+"""Maps of several signals, or of a hidden state, to the probability of being right, by ridge-penalised logistic
+regression.
 
-scikit-learn fits it; the penalty is chosen by cross-validation over clusters. What a signal is: see
-emocaliber.generation.signals, which asks for them, and `Prediction.signals`, which holds them.
+scikit-learn fits them; the penalty is chosen by cross-validation over clusters. Signals are elicited by
+emocaliber.generation.signals and stored in `Prediction.signals`.
 
 | map | of | source |
 |---|---|---|
 | Probe | the hidden state where the label was written | P(IK), Kadavath et al. 2022 |
-| SignalsMap | every number known of a row, and a probe's score where it has a hidden state | stacking, Wolpert 1992 |
+| SignalsMap | all of a row's numeric signals, and the probe's score of its hidden state | stacking, Wolpert 1992 |
 
     fit_signals(rows, None)(new_rows)
 """
@@ -24,16 +25,17 @@ from emocaliber.calibration.maps import CLIP, Bools, Floats
 from emocaliber.core.predictions import Prediction
 
 PENALTIES = (0.001, 0.03, 1.0)
-"""Inverse strengths C of the ridge penalty on standardised features, of which cross-validation chooses."""
+"""Inverse strengths C of the ridge penalty on standardised features, chosen by cross-validation."""
 PARTS = 5
 KNOWN = 0.5
-"""A signal that fewer rows of the fit have is no feature."""
+"""A signal is used as a feature if at least this share of the fitting rows has it."""
 STATED, PROBABILITY, ENTROPY, HIDDEN = "confidence", "probability", "entropy", "hidden"
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Features [n, d], standardised by `centre` and `scale` [d], to log odds: times `weights` [d], plus `intercept`."""
+    """A linear model of log odds: features [n, d], standardised with `centre` and `scale` [d], times `weights` [d],
+    plus `intercept`."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
@@ -54,15 +56,18 @@ class Probe:
     linear: Linear
 
     def __call__(self, rows: Sequence[Prediction]) -> Floats:
-        """The probability [n] that each answer is right, NaN where a row has no hidden state of this width."""
+        """The probability [n] that each answer is right, NaN if a row has no hidden state of this width."""
         return _over_rows(hidden_states(rows), self.linear)
 
 
 @dataclass(frozen=True)
 class SignalsMap:
-    """A linear map of the signals `names`; those at `log_odds` are mapped as log odds. A row that lacks one has the
-    fit's mean of it, and a feature that says so where rows of the fit lacked it too (`gaps`). `probe` is None where
-    the rows of the fit had no hidden state, else its log odds are the last feature."""
+    """A linear map of the signals `names`, of which those in `log_odds` are first transformed to log odds.
+
+    A missing signal is imputed with its mean in the fitting rows; signals in `gaps`, which fitting rows lacked too,
+    also have a missing-value indicator. The log odds of `probe` are the last feature; it is None if the fitting rows
+    had no hidden states.
+    """
 
     names: tuple[str, ...]
     log_odds: tuple[str, ...]
@@ -72,7 +77,7 @@ class SignalsMap:
     probe: Linear | None
 
     def __call__(self, rows: Sequence[Prediction]) -> Floats:
-        """The probability [n] that each answer is right, NaN where a row has none of the signals."""
+        """The probability [n] that each answer is right, NaN if a row has none of the signals."""
         values = signal_values(rows, self.names)
         known = ~np.isnan(values).all(axis=1)
         parts = [self._features(values)]
@@ -88,7 +93,7 @@ class SignalsMap:
 
 
 def fit_probe(rows: Sequence[Prediction]) -> Probe:
-    """A probe of rows that have a hidden state of one width and a truth. Raises ValueError where none has."""
+    """Fit a probe on the rows that have a hidden state, all of one width. Raises ValueError if none has."""
     states = hidden_states(rows)
     there = ~np.isnan(states).any(axis=1) if states.size else np.zeros(len(rows), bool)
     if not there.any():
@@ -97,9 +102,11 @@ def fit_probe(rows: Sequence[Prediction]) -> Probe:
 
 
 def fit_signals(rows: Sequence[Prediction], names: Sequence[str] | None) -> SignalsMap:
-    """A map of these signals, or of all that at least half of the rows have, the hidden state among them.
+    """Fit a map of these signals; None uses all, and the hidden state. Signals of fewer than half of the rows are left
+    out.
 
-    The probe's score of a row is that of a probe fitted on other clusters. Raises ValueError where nothing is known.
+    The probe's score of a row, as a feature, comes from a probe fitted on other clusters. Raises ValueError if no
+    signal remains.
     """
     wanted = sorted(known_signals(rows)) if names is None else [name for name in names if name != HIDDEN]
     values = signal_values(rows, wanted)
@@ -116,24 +123,24 @@ def fit_signals(rows: Sequence[Prediction], names: Sequence[str] | None) -> Sign
         held_out = _probed_elsewhere(rows, right, clusters)
         features = np.column_stack([features, np.where(np.isnan(held_out), np.nanmean(held_out), held_out)])
     if not features.shape[1]:
-        raise ValueError("no signal is known of half of the rows")
+        raise ValueError("no signal is present in half of the rows")
     linear = _fit_linear(features, right, clusters)
     return SignalsMap(tuple(wanted), tuple(log_odds), tuple(gaps), tuple(means.tolist()), linear, probe)
 
 
 def known_signals(rows: Sequence[Prediction]) -> set[str]:
-    """The names of the numbers that any row has: its signals, its confidence, its token probability, its entropy."""
+    """The names of the numeric signals that any row has, including its confidence, token probability and entropy."""
     names = {name for row in rows for name in row.signals or {}}
     return names | {own for row in rows for own in _OWN if _value(row, own) is not None}
 
 
 def signal_values(rows: Sequence[Prediction], names: Sequence[str]) -> Floats:
-    """[n, names], NaN where a row lacks one."""
+    """The signals' values [n, names], NaN if missing."""
     return np.array([[_value(row, name) for name in names] for row in rows], dtype=float).reshape(len(rows), len(names))
 
 
 def hidden_states(rows: Sequence[Prediction]) -> Floats:
-    """[n, d], NaN where a row has none; d is 0 where none has. Raises ValueError where two widths differ."""
+    """The hidden states [n, d], NaN if a row has none; d is 0 if no row has one. Raises ValueError if widths differ."""
     found = {n: np.frombuffer(row.hidden, "<f2").astype(float) for n, row in enumerate(rows) if row.hidden is not None}
     widths = {len(state) for state in found.values()} or {0}
     if len(widths) > 1:
@@ -167,7 +174,7 @@ def _over_rows(states: Floats, linear: Linear, *, as_log_odds: bool = False) -> 
 def _features(
     values: Floats, names: Sequence[str], log_odds: Sequence[str], gaps: Sequence[str], means: Floats
 ) -> Floats:
-    """[n, names + gaps]."""
+    """The feature matrix [n, names + gaps]."""
     columns = [_transformed(values[:, n], name in log_odds) for n, name in enumerate(names)]
     filled = [np.where(np.isnan(column), mean, column) for column, mean in zip(columns, means, strict=True)]
     missing = [np.isnan(values[:, n]).astype(float) for n, name in enumerate(names) if name in gaps]
@@ -187,7 +194,7 @@ def _means(values: Floats, names: Sequence[str], log_odds: Sequence[str]) -> Flo
 
 
 def _probed_elsewhere(rows: Sequence[Prediction], right: Bools, clusters: npt.NDArray[np.intp]) -> Floats:
-    """The log odds [n] of a probe that was fitted without the row's cluster."""
+    """The log odds [n] of each row by a probe fitted without its cluster."""
     states, result = hidden_states(rows), np.full(len(rows), np.nan)
     there = np.flatnonzero(~np.isnan(states).any(axis=1))
     held_out = _held_out(_standardised(states[there])[0], right[there], clusters[there])
@@ -196,7 +203,7 @@ def _probed_elsewhere(rows: Sequence[Prediction], right: Bools, clusters: npt.ND
 
 
 def _fit_linear(features: Floats, right: Bools, clusters: npt.NDArray[np.intp]) -> Linear:
-    """The weights under the penalty with the least cross-validated log loss over clusters."""
+    """Fit with the penalty that minimises the log loss in cross-validation over clusters."""
     standard, centre, scale = _standardised(features)
     held_out = _held_out(standard, right, clusters)
     best = min(held_out, key=lambda strength: _loss(held_out[strength], right))
@@ -205,14 +212,14 @@ def _fit_linear(features: Floats, right: Bools, clusters: npt.NDArray[np.intp]) 
 
 
 def _standardised(features: Floats) -> tuple[Floats, Floats, Floats]:
-    """The features with mean 0 and deviation 1, their means and deviations."""
+    """The features standardised to mean 0 and standard deviation 1, and their means and standard deviations."""
     centre, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-12] = 1.0
     return (features - centre) / scale, centre, scale
 
 
 def _held_out(features: Floats, right: Bools, clusters: npt.NDArray[np.intp]) -> dict[float, Floats]:
-    """For each penalty the log odds [n] of fits without the row's cluster."""
+    """For each penalty, the log odds [n] of each row by a fit without its cluster."""
     result = {strength: np.zeros(len(features)) for strength in PENALTIES}
     for fitting, held in _parts(clusters):
         for strength, logits in result.items():
@@ -226,8 +233,8 @@ def _loss(logits: Floats, right: Bools) -> float:
 
 
 def _logistic(features: Floats, right: Bools, strength: float) -> tuple[Floats, float]:
-    """Weights [d] and intercept; where all rows are alike, the constant that Laplace's rule of succession gives."""
-    from sklearn.linear_model import LogisticRegression  # heavy: the verbs' help must not load it
+    """Weights [d] and intercept; if all rows are right or all wrong, the constant of Laplace's rule of succession."""
+    from sklearn.linear_model import LogisticRegression  # slow import, which the commands' --help must avoid
 
     if right.all() or not right.any():
         share = (right.sum() + 1) / (len(right) + 2)
@@ -237,7 +244,7 @@ def _logistic(features: Floats, right: Bools, strength: float) -> tuple[Floats, 
 
 
 def _parts(clusters: npt.NDArray[np.intp]) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Fitting and held-out rows of at most PARTS parts; a cluster is on one side."""
+    """(fitting rows, held-out rows) of at most PARTS folds of whole clusters."""
     distinct, own = np.unique(clusters, return_inverse=True)
     part = (np.random.default_rng(1).permutation(len(distinct)) % PARTS)[own]
     return [(np.flatnonzero(part != n), np.flatnonzero(part == n)) for n in np.unique(part) if (part != n).any()]

@@ -5,11 +5,11 @@
 | temperature | sigmoid(logit(s) / T); of a distribution, softmax(log p / T) | Guo et al. 2017, section 4.2 |
 | platt | sigmoid(a logit(s) + b), a >= 0 | Platt 1999 |
 | beta | sigmoid(a ln s - b ln(1 - s) + c), a, b >= 0 | Kull, Silva Filho & Flach 2017, equation 4 |
-| isotonic | the monotone function of least squared error | Zadrozny & Elkan 2002 |
+| isotonic | the monotone function with the least squared error | Zadrozny & Elkan 2002 |
 
-Others have files of their own: Venn-Abers (venn_abers), of distributions (matrix), of several signals (learners). None
-of these reorders. All but isotonic minimise the negative log-likelihood. Of a single confidence, the logarithm is taken
-after clipping it to [CLIP, 1 - CLIP]: a stated 1.00 counts as .999, since a certainty has no finite logit.
+For Venn-Abers see venn_abers, for maps of distributions matrix, for maps of several signals learners. The maps here
+never reverse the order of two confidences. All but isotonic minimise the negative log-likelihood. Confidences are
+clipped to [CLIP, 1 - CLIP] before the logarithm: a stated 1.00 counts as .999, because certainty has no finite logit.
 
     from emocaliber.calibration.maps import fit_beta
     calibrated = fit_beta(confidence, correct)(new_confidence)
@@ -37,7 +37,7 @@ CLIP = 1e-3
 
 @dataclass(frozen=True)
 class Temperature:
-    """logit(result) = logit(s) / `temperature`: above 1 towards one half, below 1 away from it."""
+    """logit(result) = logit(s) / `temperature`: above 1 it moves confidences towards one half, below 1 away from it."""
 
     temperature: float
 
@@ -77,7 +77,7 @@ class Beta:
 
 @dataclass(frozen=True)
 class Isotonic:
-    """A monotone map: linear between the points (`x`, `y`), both ascending, and level beyond the first and last."""
+    """A monotone map: linear between the points (`x`, `y`), both ascending, and constant beyond the first and last."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -92,23 +92,23 @@ Curve = Temperature | Platt | Beta | Isotonic
 
 
 def fit_confidence_temperature(confidence: Floats, correct: Bools) -> Temperature:
-    """The temperature of stated confidences [n] as probabilities of being right. Raises ValueError where n is 0."""
+    """Fit the temperature of confidences [n] to correctness [n]. Raises ValueError if n is 0."""
     _refuse_no_rows(correct, "a temperature")
     logits, right = _logit(confidence), correct.astype(float)
     return Temperature(search_temperature(lambda t: _negative_log_likelihood(logits / t, right)))
 
 
 def fit_platt(confidence: Floats, correct: Bools) -> Platt:
-    """Platt's map of confidences [n] to correctness [n]. Raises ValueError where n is 0."""
+    """Fit Platt's map of confidences [n] to correctness [n]. Raises ValueError if n is 0."""
     _refuse_no_rows(correct, "Platt's map")
     features = np.column_stack((_logit(confidence), np.ones(len(correct))))
     return Platt(*_fit_logistic(features, correct, [1.0, 0.0], [(0, STEEPEST), (-STEEPEST, STEEPEST)]))
 
 
 def fit_beta(confidence: Floats, correct: Bools) -> Beta:
-    """The beta map of confidences [n] to correctness [n]. Raises ValueError where n is 0.
+    """Fit the beta map of confidences [n] to correctness [n]. Raises ValueError if n is 0.
 
-    Its parameters are kept within STEEPEST of 0, which matters only where all rows are right, or all wrong.
+    Its parameters are bounded by STEEPEST in absolute value, which matters only for (nearly) separable rows.
     """
     _refuse_no_rows(correct, "a beta map")
     bounds = [(0, STEEPEST), (0, STEEPEST), (-STEEPEST, STEEPEST)]
@@ -116,19 +116,19 @@ def fit_beta(confidence: Floats, correct: Bools) -> Beta:
 
 
 def fit_isotonic(confidence: Floats, correct: Bools | Floats) -> Isotonic:
-    """The isotonic map of confidences [n] to correctness, or shares, [n], level beyond the fitted range.
+    """Fit the isotonic map of confidences [n] to correctness or shares [n], constant beyond the fitted range.
 
-    Raises ValueError where n is 0.
+    Raises ValueError if n is 0.
     """
     _refuse_no_rows(correct, "an isotonic map")
-    from sklearn.isotonic import IsotonicRegression  # heavy: the verbs' help must not load it
+    from sklearn.isotonic import IsotonicRegression  # slow import, which the commands' --help must avoid
 
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(confidence, correct.astype(float))
     return Isotonic(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
 
 
 def tempered(probabilities: Floats, temperature: float) -> Floats:
-    """Distributions [n, k] flattened (temperature > 1) or sharpened (< 1); each row still sums to 1."""
+    """Distributions [n, k] flattened (temperature > 1) or sharpened (temperature < 1); rows still sum to 1."""
     logs = np.log(np.clip(probabilities, 1e-12, None)) / temperature
     weights = np.exp(logs - logs.max(axis=1, keepdims=True))
     result: Floats = weights / weights.sum(axis=1, keepdims=True)
@@ -136,12 +136,12 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
 
 
 def fit_temperature(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
-    """The temperature of distributions [n, k] with true labels [n] in [0, k). Raises ValueError where n is 0."""
+    """Fit the temperature of distributions [n, k] with true labels [n] in [0, k). Raises ValueError if n is 0."""
     return fit_shared_temperature([(probabilities, truth)])
 
 
 def fit_shared_temperature(groups: Sequence[tuple[Floats, npt.NDArray[np.int64]]]) -> float:
-    """One temperature for several groups of rows, each of its own number of labels k: see `fit_temperature`."""
+    """Fit one temperature for several groups of rows that differ in their number of labels: see `fit_temperature`."""
     rows = sum(len(truth) for _, truth in groups)
     if rows == 0:
         raise ValueError("a temperature needs at least one labelled row")
@@ -157,8 +157,8 @@ def fit_shared_temperature(groups: Sequence[tuple[Floats, npt.NDArray[np.int64]]
 
 
 def search_temperature(loss: Callable[[float], float]) -> float:
-    """The temperature in [COLDEST, HOTTEST] with the least `loss`, searched on its logarithm by Brent's method."""
-    from scipy.optimize import minimize_scalar  # heavy: commands that fit nothing must not load it
+    """The temperature in [COLDEST, HOTTEST] with the least `loss`, by Brent's method on its logarithm."""
+    from scipy.optimize import minimize_scalar  # slow import, which commands that fit nothing must avoid
 
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     best = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=bounds, method="bounded")
@@ -166,7 +166,7 @@ def search_temperature(loss: Callable[[float], float]) -> float:
 
 
 def bound_reached(fitted: Curve) -> str | None:
-    """A sentence where a parameter ended at its bound, so that the map says less than it seems to; else None."""
+    """A warning if a parameter ended at its bound, so that the map is not to be relied on; else None."""
     if isinstance(fitted, Isotonic):
         return None
     if isinstance(fitted, Temperature):
@@ -176,7 +176,7 @@ def bound_reached(fitted: Curve) -> str | None:
         return None
     slopes = [fitted.a] if isinstance(fitted, Platt) else [fitted.a, fitted.b]
     if max(slopes) < 1e-6:
-        return "the slope reached its bound 0: higher values were not right more often, so the map is a constant"
+        return "the slope reached its bound 0: answers with higher values were not right more often, so it is constant"
     intercept = fitted.b if isinstance(fitted, Platt) else fitted.c
     if max(*slopes, abs(intercept)) > STEEPEST - 1e-6:
         return f"a parameter reached its bound {STEEPEST:g}: right and wrong rows do not overlap in these values"
@@ -187,7 +187,7 @@ def _fit_logistic(
     features: Floats, correct: Bools, start: list[float], bounds: list[tuple[float, float]]
 ) -> list[float]:
     """The parameters [d] of sigmoid(features [n, d] @ parameters) with the least negative log-likelihood."""
-    from scipy.optimize import minimize  # heavy, as above
+    from scipy.optimize import minimize  # slow import, as above
 
     right = correct.astype(float)
 

@@ -1,9 +1,9 @@
-"""Structured matrix scaling: a map of an entire distribution over labels, that may favour one label over another.
+"""Structured matrix scaling: a map of an entire distribution over labels, which can correct biases between labels.
 
 Berta, Holzmüller, Jordan & Bach 2026 ("Structured matrix scaling for multi-class calibration"): the logits of the
-temperature-scaled distribution, times a matrix, plus an intercept a label; intercepts, diagonal and the rest are each
-held to the identity by a ridge penalty that fades with the number of rows. Same objective as probmetrics' default
-(SMSCalibrator, ridge), compared with it on the same rows in eval/benchmarks/floors.py.
+temperature-scaled distribution are multiplied by a matrix, plus an intercept per label. Intercepts, diagonal and
+off-diagonal entries are each shrunk towards the identity by a ridge penalty that decreases with the number of rows. The
+objective is that of probmetrics' default (SMSCalibrator, ridge); eval/benchmarks/floors.py compares the two.
 
     fit_matrix(labels, probabilities, truth).scaled({"joy": 0.7, "fear": 0.3})
 """
@@ -21,8 +21,8 @@ from emocaliber.calibration.maps import Floats, fit_temperature, tempered
 
 @dataclass(frozen=True)
 class Matrix:
-    """`weights` [k, k + 1], the last column the intercepts, for the k `labels` in this order; `even` is the share of an
-    even distribution that is mixed in before the logarithm, 1 / (rows of the fit + 1)."""
+    """`weights` [k, k + 1] for the k `labels` in this order, with the intercepts in the last column. `even` is the
+    share of the uniform distribution mixed in before the logarithm, 1 / (number of fitting rows + 1)."""
 
     labels: tuple[str, ...]
     temperature: float
@@ -30,20 +30,20 @@ class Matrix:
     weights: tuple[tuple[float, ...], ...]
 
     def scaled(self, shares: Mapping[str, float]) -> dict[str, float]:
-        """The distribution over the same labels, summing to 1. Raises KeyError where one of them is missing."""
+        """The mapped distribution, summing to 1. Raises KeyError if a label is missing."""
         own = self(np.array([[shares[label] for label in self.labels]]))[0]
         return dict(zip(self.labels, own.tolist(), strict=True))
 
     def __call__(self, probabilities: Floats) -> Floats:
-        """Distributions [n, k] to distributions [n, k]."""
+        """Map distributions [n, k] to distributions [n, k]."""
         logits = _logits(probabilities, self.temperature, self.even)
         weights = np.array(self.weights)
         return _softmax(logits @ weights[:, :-1].T + weights[:, -1])
 
 
 def fit_matrix(labels: Sequence[str], probabilities: Floats, truth: npt.NDArray[np.int64]) -> Matrix:
-    """The map of distributions [n, k] with true labels [n] in [0, k). Raises ValueError where n is 0."""
-    from scipy.optimize import minimize  # heavy: commands that fit nothing must not load it
+    """Fit the map of distributions [n, k] with true labels [n] in [0, k). Raises ValueError if n is 0."""
+    from scipy.optimize import minimize  # slow import, which commands that fit nothing must avoid
 
     n, k = probabilities.shape
     temperature, even = fit_temperature(probabilities, truth), 1 / (n + 1)

@@ -1,7 +1,7 @@
-"""Fitting prediction sets on calibration rows: thresholds by task and group, and what has to be learned before them.
+"""Fitting prediction sets on calibration rows: thresholds by task and group, and the parameters tuned before them.
 
-What a set needs learned (how a confidence is spread over the other labels, the penalty of raps) is learned on TUNING of
-the units, which then set no threshold, so that the promise stays exact.
+Parameters (how the remaining probability is spread over the other labels, and the raps penalty) are tuned on a share
+TUNING of the units, which are then excluded from the thresholds, so that the coverage guarantee stays exact.
 
     fitted, notes = fit_sets(rows, hashes, coverage=0.9)
     fitted.apply(new_rows)[0].prediction_set
@@ -34,11 +34,11 @@ from emocaliber.calibration.sets import (
 from emocaliber.core.predictions import Held, Prediction
 
 FEWEST = 50
-"""Units of a task or a group for a threshold of its own."""
+"""The units that a task or a group needs for its own threshold."""
 TUNING = 1 / 3
-"""The share of units that a spread or a penalty is learned from."""
+"""The share of units that a spread or a penalty is tuned on."""
 WEIGHTS = (0.001, 0.01, 0.1, 0.2, 0.5)
-"""Of raps' penalty; the one of the smallest sets is taken, as its authors do."""
+"""Candidate weights of the raps penalty; as in the paper, the one with the smallest sets is chosen."""
 
 
 def fit_sets(
@@ -51,10 +51,11 @@ def fit_sets(
     signal: Signal | None = None,
     per: Per = "task",
 ) -> tuple[SetMap, list[str]]:
-    """Fit on calibration rows whose hashes are given (calibration.files.row_hash), and notes on what is to be known.
+    """Fit on calibration rows; also returns notes for the user. `hashes` identify the rows
+    (calibration.files.row_hash).
 
-    `signal` is by default the distribution, or the confidence where no row has one. Raises ValueError where no row can
-    be used, or rows are of several sources.
+    `signal` defaults to the distribution, or to the confidence if no row has a distribution. Raises ValueError if no
+    row can be used, or if the rows have several sources.
     """
     signal = signal or ("distribution" if any(row.distribution for row in rows) else "confidence")
     usable = [row for row in rows if signal_of(row, signal) is not None and (holds is Held.LABEL or row.votes)]
@@ -62,7 +63,7 @@ def fit_sets(
         wanted = f"a {signal}" if holds is Held.LABEL else f"a {signal} and votes"
         raise ValueError(f"no row has {wanted} to fit sets on")
     if len(sources := {row.source for row in rows}) > 1:
-        raise ValueError(f"the rows are of several read-outs ({', '.join(sorted(sources))}); give those of one")
+        raise ValueError(f"the rows have several sources of confidence ({', '.join(sorted(sources))}); give one source")
     notes = [f"{len(rows) - len(usable):,} of {len(rows):,} rows cannot be used"] if len(usable) < len(rows) else []
     labels = {task: _labels_of([row for row in rows if row.task == task]) for task in sorted({r.task for r in usable})}
     tuning, fresh = _parted(usable) if signal != "distribution" or score == "raps" else ([], usable)
@@ -78,7 +79,7 @@ def fit_sets(
         tasks = {task: _with_limits(own, answers[task], coverage, per, notes, task) for task, own in tasks.items()}
     limit = pooled.limit(coverage)
     if limit.score is None:
-        notes.append(f"{limit.units} units are too few to promise {coverage:g}: every set holds all labels")
+        notes.append(f"{limit.units} units are too few for a coverage of {coverage:g}: every set contains all labels")
     fitted = SetMap(
         FORMAT, coverage, holds, score, signal, usable[0].source, per, (penalty.weight, penalty.rank), limit, tasks,
         tuple(sorted(set(hashes))),
@@ -88,8 +89,8 @@ def fit_sets(
 
 @dataclass(frozen=True)
 class _Answers:
-    """Scores [m] of answers, with the row [m] and unit [m] that each is of, its weight within the row [m], and each
-    row's group."""
+    """The m calibration answers of some rows: their scores, `found` [m]; the number of their row and its unit, [m]
+    each; their `weight` within the row [m]; and their row's group [m]."""
 
     found: Floats
     row: npt.NDArray[np.int64]
@@ -108,7 +109,7 @@ class _Answers:
         kind: Score,
         penalty: Penalty,
     ) -> _Answers:
-        """The answers of a task's rows."""
+        """The calibration answers of a task's rows."""
         inside = [row for row in rows if row.task == task]
         shares, _ = shares_of(inside, own.labels, signal, own.spread)
         every = scores(shares, uniform_of(inside), kind, penalty)
@@ -124,7 +125,7 @@ class _Answers:
 
     @classmethod
     def joined(cls, parts: Sequence[_Answers]) -> _Answers:
-        """Those of all tasks."""
+        """The answers of several tasks together."""
         starts = np.cumsum([0, *(part.row.max(initial=-1) + 1 for part in parts[:-1])])
         return cls(
             np.concatenate([part.found for part in parts]),
@@ -135,13 +136,13 @@ class _Answers:
         )
 
     def inside(self, group: str) -> _Answers:
-        """Those of one group."""
+        """The answers of one group."""
         mask = np.array([name == group for name in self.group], bool)
         units = [unit for unit, is_in in zip(self.unit, mask, strict=True) if is_in]
         return _Answers(self.found[mask], self.row[mask], units, self.weight[mask], [group] * len(units))
 
     def limit(self, coverage: float) -> Limit:
-        """The limit that keeps the promise, every unit alike and every row of a unit alike."""
+        """The limit with the nominal coverage, with equal weights for units and for rows within a unit."""
         _, unit = np.unique(np.array(self.unit, dtype=object).astype(str), return_inverse=True)
         units = int(unit.max(initial=-1)) + 1
         rows = np.bincount(unit, self.weight, units)
@@ -150,10 +151,10 @@ class _Answers:
 
 
 def _with_limits(own: TaskSets, answers: _Answers, coverage: float, per: Per, notes: list[str], task: str) -> TaskSets:
-    """The task with its limit, and those of its groups; what is too small is noted."""
+    """The task with its own limit and those of its groups; those with too few units are noted and keep none."""
     limit = answers.limit(coverage)
     if limit.units < FEWEST:
-        notes.append(f"task {task!r}: {limit.units} units, fewer than {FEWEST}, so it takes the pooled threshold")
+        notes.append(f"task {task!r}: {limit.units} units, fewer than {FEWEST}, so it uses the pooled threshold")
         return own
     groups: dict[str, Limit] = {}
     for group in sorted(set(answers.group)) if per == "group" else []:
@@ -162,14 +163,14 @@ def _with_limits(own: TaskSets, answers: _Answers, coverage: float, per: Per, no
             groups[group] = within
         else:
             notes.append(
-                f"task {task!r}, group {group!r}: {within.units} units, fewer than {FEWEST}, so it takes the task's"
+                f"task {task!r}, group {group!r}: {within.units} units, fewer than {FEWEST}, so it uses the task's"
                 " threshold"
             )
     return replace(own, limit=limit, groups=groups)
 
 
 def _labels_of(rows: Sequence[Prediction]) -> tuple[str, ...]:
-    """Every label that a task's rows name, the order of the first distribution first."""
+    """Every label that occurs in a task's rows, starting in the order of the first distribution."""
     named: dict[str, None] = {}
     for row in rows:
         named |= dict.fromkeys(row.distribution or ()) | dict.fromkeys(row.votes or ())
@@ -178,7 +179,7 @@ def _labels_of(rows: Sequence[Prediction]) -> tuple[str, ...]:
 
 
 def _parted(rows: Sequence[Prediction]) -> tuple[list[Prediction], list[Prediction]]:
-    """TUNING of the units, and the rest."""
+    """The rows of a random share TUNING of the units, and the other rows."""
     units = sorted({row.cluster or row.id for row in rows})
     drawn = np.random.default_rng(0).permutation(len(units))[: round(TUNING * len(units))]
     chosen = {units[place] for place in drawn}
@@ -187,7 +188,8 @@ def _parted(rows: Sequence[Prediction]) -> tuple[list[Prediction], list[Predicti
 
 
 def _spread(rows: Sequence[Prediction], labels: Sequence[str], holds: Held) -> Spread:
-    """For each predicted label, the shares of the others as answers where it is none; smoothed by those of all rows."""
+    """For each predicted label, the distribution of the right answer over the other labels when the prediction is
+    wrong, smoothed towards that of all rows."""
     wrong: dict[str, defaultdict[str, float]] = {label: defaultdict(float) for label in labels}
     for row in rows:
         for label, share in answers_of(row, holds).items():
@@ -205,8 +207,8 @@ def _spread(rows: Sequence[Prediction], labels: Sequence[str], holds: Held) -> S
 def _penalty(
     rows: Sequence[Prediction], tasks: Mapping[str, TaskSets], signal: Signal, holds: Held, coverage: float
 ) -> Penalty:
-    """The penalty of the smallest sets: beyond the rank that a share `coverage` of answers keep, by the best of
-    WEIGHTS (Angelopoulos et al. 2021, appendix E)."""
+    """The raps penalty: its `rank` is the `coverage` quantile of the answers' ranks, and its weight the one in WEIGHTS
+    with the smallest sets (Angelopoulos et al. 2021, appendix E)."""
     made = [(task, [row for row in rows if row.task == task]) for task in tasks]
     made = [(task, own) for task, own in made if own]
     ranks = []

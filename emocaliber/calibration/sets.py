@@ -1,18 +1,19 @@
-"""Prediction sets on prediction rows: "sadness or fear, 90 %". Fitted in set_fitting, stored by files.
+"""Prediction sets for prediction rows: "sadness or fear, 90 %". Fitted in set_fitting, stored by files.
 
-A set map promises that the set of a new row holds its label, or the answer of a rater drawn from its votes, with at
-least the probability `coverage`. Calibration and new rows must be exchangeable: of one source, none taught the model.
-Rows of a cluster are one unit, and the promise is about a row of a new cluster, every cluster alike.
+The set of a new row contains its label, or the answer of a rater drawn at random from its votes, with probability at
+least `coverage`. Calibration rows and new rows must be exchangeable: from the same source, and not used for training.
+Rows of a cluster are one unit; the guarantee is for a row of a new cluster, with clusters weighted equally.
 
-- `label`: the score of each row's truth.
-- `rater`: the scores of all its votes, each weighted by its share, which is the mean over the rater that might have
-  been drawn; a row's votes are exchangeable draws from its raters, and rows are exchangeable (conformal.threshold).
+- `label`: the calibration score is that of each row's truth.
+- `rater`: the calibration scores are those of all votes, weighted by their share, which averages over the rater that
+  might have been drawn. A row's votes are exchangeable draws of raters, and rows are exchangeable
+  (conformal.threshold).
 
-Each task (and on request each group of it) has a threshold of its own (Mondrian), which makes the promise hold there;
-one that is too small takes the pooled threshold, whose promise is about all rows together.
+Each task (and on request each of its groups) has its own threshold (Mondrian conformal prediction), so that coverage
+holds there too. If it has too few units, the pooled threshold is used, with coverage over all rows together only.
 
-A row that states a confidence alone gets a distribution first: what is left goes to the other labels by how often they
-were right where the predicted one was wrong.
+For a row with a confidence but no distribution, the remaining probability is first spread over the other labels by how
+often each was right when the predicted label was wrong.
 
     emocaliber recalibrate fit calibration.jsonl --map sets --coverage 0.9 --out sets.json
 """
@@ -38,7 +39,8 @@ Spread = dict[str, dict[str, float]]
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The greatest score in a set, from so many rows of so many units; None where every label must be held."""
+    """The greatest score allowed in a set, fitted on `rows` rows of `units` units; None if sets must contain all
+    labels."""
 
     rows: int
     units: int
@@ -46,13 +48,13 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def value(self) -> float:
-        """The score, infinite where every label is held."""
+        """The score; infinity if sets must contain all labels."""
         return math.inf if self.score is None else self.score
 
 
 class TaskSets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One task: its labels, its limit and those of its groups (None or absent: too few units, the pooled one holds),
-    and where a confidence alone is given, how what is left is spread over the other labels, by predicted label."""
+    """One task: its labels; its limit and those of its groups (None or absent: too few units, so the pooled limit
+    applies); and, by predicted label, how to spread the probability that a confidence leaves over the other labels."""
 
     labels: tuple[str, ...]
     limit: Limit | None = None
@@ -61,8 +63,8 @@ class TaskSets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Fitted sets. `signal` of rows of `source` is what they are made of; `fitted_on` are hashes of calibration rows,
-    which may not be judged with them."""
+    """Fitted prediction sets, built from the `signal` of rows from `source`; `fitted_on` are hashes of the calibration
+    rows, on which they must not be evaluated."""
 
     format: str
     coverage: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
@@ -77,8 +79,8 @@ class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fitted_on: tuple[str, ...]
 
     def apply(self, rows: Sequence[Prediction], *, by_labels: bool = False) -> list[Prediction]:
-        """The rows, in order, with their sets; without one where the task is none that the sets were fitted on, nor,
-        `by_labels`, has the labels of one. A row without a usable distribution holds every label of its task."""
+        """The rows, in order, with their sets. A row gets no set if its task is not among the fitted ones (nor, with
+        `by_labels`, any with the same labels). A row without a usable distribution gets the set of all labels."""
         result, task_of = list(rows), [self._task_of(row, by_labels=by_labels) for row in rows]
         for task in sorted({task for task in task_of if task is not None}):
             inside = [place for place, own in enumerate(task_of) if own == task]
@@ -92,7 +94,7 @@ class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return result
 
     def held(self, rows: Sequence[Prediction], task: str, *, empty: bool = False) -> Bools:
-        """Which labels [n, L] of a task the sets of rows hold; with `empty`, of none where none reaches the limit."""
+        """Mask [n, L] of the labels in the sets of a task's rows; `empty` allows empty sets."""
         own = self.tasks[task]
         shares, has_any = shares_of(rows, own.labels, self.signal, own.spread)
         found = scores(shares, uniform_of(rows), self.score, Penalty(*self.penalty))
@@ -102,11 +104,12 @@ class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.asarray(full | ~has_any[:, None])
 
     def task_with(self, labels: Sequence[str]) -> str | None:
-        """The task with these labels, in any order; None where none has them."""
+        """The task with these labels, in any order; None if there is none."""
         return next((name for name, task in self.tasks.items() if set(task.labels) == set(labels)), None)
 
     def _task_of(self, row: Prediction, *, by_labels: bool) -> str | None:
-        """The row's task, or the one with the labels of its distribution: folders of pictures name no task."""
+        """The row's task or, with `by_labels`, the one with the labels of its distribution, because image folders name
+        no task."""
         if row.task in self.tasks:
             return row.task
         return self.task_with(list(row.distribution or ())) if by_labels else None
@@ -119,7 +122,7 @@ class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def shares_of(
     rows: Sequence[Prediction], labels: Sequence[str], signal: Signal, spread: Spread | None
 ) -> tuple[Floats, Bools]:
-    """Distributions over the labels [n, L], and which rows [n] have one; the others' are even."""
+    """Distributions over the labels [n, L], and the mask [n] of rows that have one; the others get a uniform one."""
     shares = np.zeros((len(rows), len(labels)))
     place = {label: column for column, label in enumerate(labels)}
     for number, row in enumerate(rows):
@@ -141,13 +144,13 @@ def shares_of(
 
 
 def uniform_of(rows: Sequence[Prediction]) -> Floats:
-    """A number in [0, 1) for each row [n], by its task and id: the same row always has the same set."""
+    """A pseudo-random number in [0, 1) per row [n], from its task and id, so that a row always gets the same set."""
     keys = (hashlib.sha256(f"uniform {row.task}\0{row.id}".encode()).digest()[:8] for row in rows)
     return np.array([int.from_bytes(key) / 2**64 for key in keys])
 
 
 def answers_of(row: Prediction, holds: Held) -> dict[str, float]:
-    """The answers that a set should hold, with their shares, which sum to 1."""
+    """The answers that a set should contain, with shares that sum to 1."""
     if holds is Held.LABEL:
         return {str(row.truth): 1.0}
     votes = {label: count for label, count in (row.votes or {}).items() if count}

@@ -1,8 +1,9 @@
-"""Inductive Venn-Abers calibration: two isotonic fits a score, with the row itself added as wrong and as right.
+"""Inductive Venn-Abers calibration: two isotonic fits per score, with the new row added once as wrong and once as
+right.
 
 Vovk, Petej & Fedorova 2015 ("Large-scale probabilistic predictors with and without guarantees of validity"). The two
-answers p0 <= p1 bracket the probability; the one that is used, p1 / (1 - p0 + p1), minimises the regret of the log
-loss. Between two neighbouring scores of the fit the map is constant, so that it is stored in full.
+results p0 <= p1 bracket the probability; the value returned, p1 / (1 - p0 + p1), minimises the regret under log loss.
+The map is constant between neighbouring scores of the fit, so it can be stored exactly.
 
     fit_venn_abers(confidence, correct)(new_confidence)
 """
@@ -19,7 +20,8 @@ from emocaliber.calibration.maps import Bools, Floats
 
 @dataclass(frozen=True)
 class VennAbers:
-    """`at` [m] holds the results at the ascending scores `x` [m], `between` [m + 1] those below, between and above."""
+    """The fitted map: its values `at` [m] the ascending scores `x` [m], and `between` [m + 1] them (below the first, in
+    each gap, and above the last)."""
 
     x: tuple[float, ...]
     at: tuple[float, ...]
@@ -35,9 +37,9 @@ class VennAbers:
 
 
 def fit_venn_abers(confidence: Floats, correct: Bools) -> VennAbers:
-    """The map of confidences [n] to correctness [n], by one pass from either side and a merge at each place.
+    """Fit the map of confidences [n] to correctness [n], with one pass from either side and a merge at each score.
 
-    Raises ValueError where n is 0.
+    Raises ValueError if n is 0.
     """
     if len(correct) == 0:
         raise ValueError("a Venn-Abers map needs at least one labelled row")
@@ -48,7 +50,7 @@ def fit_venn_abers(confidence: Floats, correct: Bools) -> VennAbers:
     above = _blocks(rows[::-1], [n - r for n, r in zip(rows[::-1], right[::-1], strict=True)])
 
     def fitted(n: int, more: int, outcome: float) -> float:
-        """The isotonic fit at one row of this outcome before the n-th score, or, with `more` 1, on it."""
+        """The isotonic fit at an added row with this outcome, just below the n-th score or, with `more` = 1, at it."""
         block = [1.0 + sum(rows[n : n + more]), outcome + sum(right[n : n + more])]
         left, ahead = n - 1, len(rows) - n - more - 1
         while True:
@@ -71,7 +73,8 @@ def fit_venn_abers(confidence: Floats, correct: Bools) -> VennAbers:
 
 @dataclass(frozen=True)
 class _Block:
-    """The last block of the isotonic fit of some scores from the first on: where it begins, its rows, those right."""
+    """The last block of the isotonic fit of a prefix of the scores: its first score, its rows, and its right
+    answers."""
 
     first: int
     rows: float
@@ -79,8 +82,8 @@ class _Block:
 
 
 def _blocks(rows: Sequence[float], right: Sequence[float]) -> list[_Block]:
-    """The last block of the fit of the scores up to each; the one before it ends where it begins (pooling of adjacent
-    violators)."""
+    """For each prefix of the scores, the last block of its isotonic fit (pool adjacent violators). The block before it
+    is the last block of the prefix that ends where it begins."""
     blocks: list[_Block] = []
     for n, (own, good) in enumerate(zip(rows, right, strict=True)):
         block = _Block(n, own, good)

@@ -24,7 +24,7 @@ from emocaliber.chat.answer import Answer, read_answer
 from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.questions import Exchange, request_of
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import SHOWN_PIXELS, ImageError, decode_image, shown
+from emocaliber.core.images import SHOWN_PIXELS, ImageError, decode_image, downscale
 from emocaliber.generation.engine import Request, Response
 
 MOST_BYTES = 20_000_000
@@ -48,7 +48,7 @@ def read_picture(encoded: bytes, name: str, max_pixels: int = SHOWN_PIXELS) -> P
     name = display_name(name)
     if len(encoded) > MOST_BYTES:
         raise ImageError(f"{name}: {len(encoded):,} bytes are more than the {MOST_BYTES:,} allowed")
-    image = shown(decode_image(encoded, name), max_pixels)
+    image = downscale(decode_image(encoded, name), max_pixels)
     image.info.clear()
     return Picture(name, image, _thumbnail(image))
 

@@ -112,10 +112,10 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _copy(arguments: argparse.Namespace) -> None:
-    from emocaliber.core.files import copy_recipes, shipped
+    from emocaliber.core.files import copy_recipes, shipped_recipes
 
     if arguments.name is None:
-        print("\n".join(shipped()))
+        print("\n".join(shipped_recipes()))
         return
     for path in copy_recipes(arguments.name, arguments.target or Path(arguments.name)):
         print(path)

@@ -19,7 +19,7 @@ from emocaliber.cli.console import add_push_arguments
 from emocaliber.cli.recipe import EVALUATION, add_recipe_arguments
 from emocaliber.core.environment import take_one_gpu
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import located
+from emocaliber.core.files import resolve_shipped
 from emocaliber.core.hub import push, signed_in
 from emocaliber.core.outputs import REPORT, SCORECARD, Output
 from emocaliber.models.location import TINY, on_hub
@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
         print(f"The report: {evaluate(recipes, arguments.model, arguments.adapter, arguments.out)}")
         return
-    if (file := located(recipes)).is_file():
+    if (file := resolve_shipped(recipes)).is_file():
         raise UserError(f"{recipes} is one stage; run it with `emocaliber train {recipes}`, or name its folder")
     if not file.is_dir() or not any(file.glob("[123]-*.yaml")):
         raise UserError(f"{recipes}: {_no_recipes(file)}; `emocaliber recipe cp` lists those that ship")

@@ -1,4 +1,4 @@
-"""What this installation runs on: versions and devices, for bug reports, and the one GPU that a single process takes.
+"""The environment: versions and devices for bug reports, and the choice of one GPU for a single process.
 
 emocaliber env
 """
@@ -38,7 +38,7 @@ VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "HF_H
 
 
 def describe() -> list[tuple[str, str]]:
-    """Names and values, in the order to print them. A distribution that is not installed is listed as such."""
+    """(name, value) pairs in print order. A distribution that is missing is listed as "not installed"."""
     return [*_machine(), *_distributions(), *_devices(), *_variables()]
 
 
@@ -52,7 +52,7 @@ def _machine() -> list[tuple[str, str]]:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on, which in a container are often fewer than the machine has."""
+    """The number of CPU cores this process may use; in a container often fewer than the machine has."""
     if platform.system() == "Linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -77,7 +77,8 @@ def _version(name: str) -> str:
 
 
 def _devices() -> list[tuple[str, str]]:
-    """What torch sees. Imports torch, which takes seconds: only here, and only where it is installed."""
+    """The devices that torch sees. torch takes seconds to import, so it is imported here only, and only if
+    installed."""
     if find_spec("torch") is None:
         return [("devices", "torch is not installed: install the extra 'train' to train and to predict")]
     import torch
@@ -100,9 +101,10 @@ def _variables() -> list[tuple[str, str]]:
 
 
 def take_one_gpu(environment: MutableMapping[str, str], devices: Path = Path("/dev")) -> str | None:
-    """Let a process that no launcher started see the first GPU alone, and say so; None where it sees one or none.
+    """Restrict a process that no launcher started to its first visible GPU, by setting CUDA_VISIBLE_DEVICES.
 
-    To be called before torch is imported: later, the choice is made.
+    Returns a message for the user, or None if there are fewer than two GPUs to choose from. Call it before torch is
+    imported: torch reads the variable only once.
     """
     if int(environment.get("WORLD_SIZE", "1")) > 1:
         return None
@@ -113,6 +115,6 @@ def take_one_gpu(environment: MutableMapping[str, str], devices: Path = Path("/d
         return None
     environment["CUDA_VISIBLE_DEVICES"] = visible[0]
     return (
-        f"One process takes one GPU, number {visible[0]} of the {len(visible)} here; for all of them start it by"
-        f" accelerate launch --num_processes {len(visible)} (recipes/accelerate)"
+        f"This process uses one GPU, number {visible[0]}, of the {len(visible)} available; to use all of them, start it"
+        f" with accelerate launch --num_processes {len(visible)} (recipes/accelerate)"
     )

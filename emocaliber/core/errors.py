@@ -1,7 +1,6 @@
-"""The error that a person can correct, the nearest of several names, and what has run out of space. A bug keeps its
-traceback.
+"""Errors: `UserError` for what the user can correct, "did you mean" hints, and out-of-space detection.
 
-What the message should look like:
+Anything that is not a UserError is a bug and keeps its traceback. What a message should look like:
 
     raise UserError("recipes/tiny/1-label.yaml: unknown key 'learning-rate'; did you mean 'learning_rate'?")
 """
@@ -22,20 +21,20 @@ class UserError(Exception):
 
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:
-    """ "; did you mean 'score'?" where one of the choices is close, else nothing."""
+    """ "; did you mean 'score'?" if one of the choices is similar to `value`, else ""."""
     close = difflib.get_close_matches(str(value), list(choices), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded", errno.EFBIG: "File too large"}
-"""What the system says of a full disk, a full quota and a file above the limit (`ulimit -f`)."""
+"""The system's messages for a full disk, an exhausted quota and a file above the size limit (`ulimit -f`)."""
 _UNWRITTEN = ("PytorchStreamWriter failed writing file", "iostream error", "unexpected pos")
-"""torch.save's words for a file that could not be written; it does not say why."""
+"""torch.save's messages when it cannot write a file; they do not say why."""
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUDA out of memory")
 
 
 def out_of_space(error: BaseException) -> Literal["disk", "memory"] | None:
-    """What has run out, or None where the error is another one."""
+    """Which resource has run out, or None if the error has another cause."""
     message = str(error)
     if isinstance(error, OSError) and error.errno in FULL:
         return "disk"

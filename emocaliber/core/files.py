@@ -1,8 +1,9 @@
-"""Files: read through gzip and byte-order marks, or as YAML; written in full or not at all; found where they ship.
+"""Files: transparent gzip and byte-order marks, YAML, atomic writes, and lookup of the files that ship with the
+package.
 
-What keys mean is checked by whoever asked for the file.
+Callers validate the keys of the YAML that they read.
 
-    with open_text(Path("rows.csv.gz")) as lines: ...
+    with open_utf8(Path("rows.csv.gz")) as lines: ...
     write_atomically(Path("scorecard.json"), [content])
     read_mapping(Path("recipes/tiny/1-label.yaml"))      # in a clone as in an installation
 """
@@ -29,10 +30,11 @@ GZIP = b"\x1f\x8b"
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[BinaryIO]:
-    """The file's bytes as UTF-8 without a byte-order mark, to be read line by line or with `peek`.
+def open_utf8(path: Path) -> Iterator[BinaryIO]:
+    """Open a text file as a stream of UTF-8 bytes without a byte-order mark; it supports iteration and `peek`.
 
-    gzip is unpacked, and UTF-16 with its mark is encoded anew. Raises UserError naming a file that cannot be read.
+    gzip is decompressed, and UTF-16 with a byte-order mark is re-encoded. Raises UserError naming the file if it cannot
+    be read.
     """
     try:
         with path.open("rb") as file:
@@ -44,7 +46,7 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    """Replace `path` by these bytes once all are on the disk: they go to a temporary file beside it first."""
+    """Write the bytes to a temporary file beside `path`, flush it to disk, and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     temporary = Path(name)
@@ -74,16 +76,16 @@ def _without_mark(file: BinaryIO) -> BinaryIO:
 
 
 SHIPPED = {"recipes": "recipes", "eval/suites": "suites", "prompts": "prompts"}
-"""Folders of a clone, and where the wheel holds them within the package (pyproject.toml, force-include)."""
+"""Folders of the repository, and where the wheel keeps them inside the package (pyproject.toml, force-include)."""
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file says; a path of the clone that is not here is read from what ships (see `located`).
+    """The content of a YAML file. A repository path that does not exist is read from the package (`resolve_shipped`).
 
-    Raises UserError naming the file where it cannot be read or is not YAML.
+    Raises UserError naming the file if it cannot be read or is not YAML.
     """
     try:
-        return yaml.safe_load(located(path).read_text(encoding="utf-8"))
+        return yaml.safe_load(resolve_shipped(path).read_text(encoding="utf-8"))
     except OSError as problem:
         raise UserError(f"{path} cannot be read: {problem.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
@@ -91,15 +93,15 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_mapping(path: Path) -> dict[Any, Any]:
-    """A YAML file that is one mapping. Raises UserError naming the file where it is not."""
+    """The content of a YAML file whose top level is a mapping. Raises UserError naming the file if it is not."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} must be `key: value` lines, is {type(content).__name__}")
     return content
 
 
-def located(path: Path) -> Path:
-    """`path` where it is there; a path of the clone ("recipes/tiny/1-label.yaml") else as it ships with the package."""
+def resolve_shipped(path: Path) -> Path:
+    """`path` itself if it exists; else, for a repository path such as "recipes/tiny/1-label.yaml", the shipped file."""
     if not path.exists():
         for name in SHIPPED:
             if path.is_relative_to(name) and (beside := shipped_folder(name) / path.relative_to(name)).exists():
@@ -108,35 +110,35 @@ def located(path: Path) -> Path:
 
 
 def shipped_folder(name: str) -> Path:
-    """Where a folder of SHIPPED lies: within an installed package, or beside it in a clone."""
+    """The location of a folder in SHIPPED: inside an installed package, or beside the package in a clone."""
     package = Path(emocaliber.__file__).parent
     inside = package / SHIPPED[name]
     return inside if inside.is_dir() else package.parent / name
 
 
-def shipped() -> dict[str, Path]:
-    """The shipped folders of recipes by name."""
+def shipped_recipes() -> dict[str, Path]:
+    """The recipe folders that ship with the package, by name."""
     return {folder.name: folder for folder in sorted(shipped_folder("recipes").iterdir()) if folder.is_dir()}
 
 
 def copy_recipes(name: str, target: Path) -> list[Path]:
-    """Copy a shipped folder of recipes to `target`, which must not exist yet; returns the files.
+    """Copy a shipped recipe folder to `target`, which must not exist yet; returns the copied files.
 
-    Raises UserError where there is no such folder, or something would be overwritten.
+    Raises UserError if there is no such folder or `target` exists.
     """
-    folders = shipped()
+    folders = shipped_recipes()
     if name not in folders:
         raise UserError(
             f"there are no recipes named {name!r}; choose one of {', '.join(folders)}{did_you_mean(name, folders)}"
         )
     if os.path.lexists(target):
-        raise UserError(f"{target} is there already; name a folder that is not")
+        raise UserError(f"{target} exists already; name a folder that does not")
     shutil.copytree(folders[name], target)
     return sorted(target.iterdir())
 
 
-def path_text(path: str) -> str:
-    """A path as UTF-8 can hold it: other bytes are written as \\xe9, so that names that differ stay apart."""
+def utf8_path(path: str) -> str:
+    """A path as valid UTF-8 text: undecodable bytes become escapes such as \\xe9, so different names stay different."""
     with suppress(UnicodeEncodeError):
         return os.fsencode(path).decode("utf-8", "backslashreplace")
-    return path.encode("utf-8", "backslashreplace").decode()  # half a character, out of a JSON file
+    return path.encode("utf-8", "backslashreplace").decode()  # a lone surrogate, from a JSON file

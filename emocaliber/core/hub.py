@@ -1,7 +1,7 @@
-"""Sending a folder to the Hugging Face Hub, in one commit, to a private repository unless asked for a public one.
+"""Upload a folder to the Hugging Face Hub in one commit; the repository is private unless `public` is set.
 
-The token is that of `hf auth login` or of HF_TOKEN, as huggingface_hub finds it: no option takes it, and it stands in
-no file, output or error.
+huggingface_hub finds the token of `hf auth login` or HF_TOKEN. No option takes it, and it never appears in a file, in
+output or in an error.
 
     push(Path("out/to-share"), "someone/emotions", "model")
 """
@@ -23,8 +23,10 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def signed_in(repo: str) -> HfApi:
-    """The Hub, to be asked before work is done for it. Raises UserError where `repo` is no OWNER/NAME, or nobody is
-    signed in."""
+    """An authenticated Hub client; call it before doing the work that is to be uploaded.
+
+    Raises UserError if `repo` is not OWNER/NAME or no token is found.
+    """
     if not _NAME.fullmatch(repo):
         raise UserError(f"--push {repo}: give the repository as OWNER/NAME")
     try:
@@ -37,8 +39,8 @@ def signed_in(repo: str) -> HfApi:
 
 
 def push(folder: Path, repo: str, kind: Kind, *, public: bool = False) -> str:
-    """Make the repository where it is not there, send all files of `folder` over those of their names, and return its
-    address. Raises UserError where it is refused, or the repository is public and nobody asked for that.
+    """Create the repository if needed, upload all files of `folder` (replacing those of the same name), and return its
+    URL. Raises UserError if the Hub refuses, or if the repository is public and `public` is False.
     """
     hub = signed_in(repo)
     try:
@@ -52,7 +54,7 @@ def push(folder: Path, repo: str, kind: Kind, *, public: bool = False) -> str:
         )
     except UserError:
         raise
-    except Exception as error:  # those of its transport have no kind in common
+    except Exception as error:  # the errors of its HTTP layer share no base class
         raise UserError(f"--push {repo}: {_without_token(error)}") from None
     return f"{hub.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo}"
 

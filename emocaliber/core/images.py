@@ -1,7 +1,7 @@
-"""Images: an image source opened, checked and turned into an 8-bit RGB picture, or one sentence that says why not.
+"""Images: open and check an image source and convert it to 8-bit RGB, or raise a one-sentence ImageError.
 
-`shown` limits the pixels that a model sees. Nothing is fetched from the network, and a name is not permission to read:
-a file is opened only under its data root.
+`downscale` bounds the resolution that a model sees. Nothing is fetched from the network, and a name is not
+permission to read: files are opened only under their data root.
 
     python -c "from emocaliber.core.images import load_image; print(load_image(open('face.png', 'rb').read()).size)"
 """
@@ -24,47 +24,47 @@ from emocaliber.core.samples import FileImage, ImageSource, StoredImage
 from emocaliber.core.stored_images import read_stored
 
 SHOWN_PIXELS = 576 * 28 * 28
-"""The default: EmoCaliber's MAX_PIXELS in training (arXiv 2512.15528, train/step1_example.sh), 576 patches of 28 by 28,
-451,584. A recipe's `max_pixels` takes its place, and what a model was trained with goes with it in emocaliber.json."""
+"""The default limit: EmoCaliber's MAX_PIXELS in training (arXiv 2512.15528, train/step1_example.sh), 576 patches of 28
+by 28, or 451,584. A recipe's `max_pixels` overrides it; the value used in training is stored in emocaliber.json."""
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 40_000_000
 MAX_BYTES = 100_000_000
 MIN_SIDE = 4
-"""Processors guess the channel axis of an array whose side is 1 or 3, and wrongly; so little shows nothing anyway."""
+"""Processors misjudge the channel axis of an array with a side of 1 or 3; so small an image shows nothing anyway."""
 STRIP = 256
 MAX_ASPECT = 200
-"""Qwen's processors refuse a longer strip, and would take the whole batch down with it."""
+"""Qwen's processors reject a more elongated image, and the whole batch fails with it."""
 
 
 FIXES = {
-    "missing image": "mend the name, or put the file there",
+    "missing image": "correct the name, or add the file",
     "image outside the root": "copy the file under the data root and name it from there",
-    "image by address": "download it first, and name the file",
+    "image by address": "download it first and give the file name",
     "empty image": "replace the file",
-    "not an image": f"replace it by a {', '.join(FORMATS)} file",
-    "unreadable image": "replace the file; opening it in a viewer and saving it anew may help",
+    "not an image": f"replace it with a {', '.join(FORMATS)} file",
+    "unreadable image": "replace the file; opening it in a viewer and saving it again may help",
     "oversized image": "scale it down",
     "undersized image": "take a larger one, or drop the row",
     "animated image": "save one frame as a still picture",
 }
-"""Each kind of fault, and how to mend it."""
+"""Each kind of fault, and how to fix it."""
 
 
 class ImageError(ValueError):
-    """One clear sentence: which image, what is wrong with it. `kind` is one of FIXES, to count by."""
+    """One sentence saying which image is at fault and why. `kind` is a key of FIXES, for counting by kind."""
 
     def __init__(self, message: str, kind: str = "unreadable image") -> None:
         super().__init__(message)
         self.kind = kind
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
-        """Pickled whole, so that it crosses from one process to another."""
+        """Pickle both arguments, so that the error survives the trip between processes."""
         return type(self), (str(self), self.kind)
 
 
 def read_image_bytes(source: ImageSource) -> bytes:
-    """The encoded file's bytes. A FileImage must be a regular file that lies, links followed, under its root.
+    """The encoded image's bytes. A FileImage must be a regular file that, with links resolved, lies under its root.
 
     Raises ImageError.
     """
@@ -88,7 +88,7 @@ def read_image_bytes(source: ImageSource) -> bytes:
 
 
 def image_name(source: ImageSource) -> str:
-    """What to call a picture in a sentence."""
+    """A name for the image in messages."""
     match source:
         case FileImage():
             return source.name
@@ -98,26 +98,26 @@ def image_name(source: ImageSource) -> str:
 
 
 def image_hash(encoded: bytes) -> str:
-    """The SHA-256 of the encoded bytes, in hex: what a journal and a leakage check know an image by."""
+    """The SHA-256 of the encoded bytes, in hex: how the journal and the leakage check identify an image."""
     return hashlib.sha256(encoded).hexdigest()
 
 
 def load_image(source: ImageSource, max_pixels: int = SHOWN_PIXELS) -> Image.Image:
-    """The picture in 8-bit RGB, upright.
+    """The image in 8-bit RGB, upright, with at most `max_pixels` pixels.
 
-    PNG, JPEG and WEBP by content, whatever the name says; size is read from the header before a pixel is decoded.
-    EXIF orientation is applied, transparency lies on white, 16 bits become 8, CMYK becomes RGB. Of a photograph with a
-    second picture inside (MPO: a phone's preview or gain map) the first is taken. An animation is refused: which of its
-    frames was asked about, nobody can say. So are pictures under 4 pixels a side, over 40
-    megapixels, or 200 times as long as wide. A picture of more than `max_pixels` is made smaller.
+    The format (PNG, JPEG or WEBP) is recognised by content, not by file name, and the size is checked from the header
+    before any pixel is decoded. EXIF orientation is applied, transparency is composited on white, 16-bit samples are
+    scaled to 8, CMYK becomes RGB. Of a photograph with an embedded second image (MPO: a phone's preview or gain map)
+    the first is taken. Animations are refused, because the row does not say which frame it is about; so are images with
+    a side under 4 pixels, with over 40 megapixels, or at least 200 times as long as wide.
 
     Raises ImageError.
     """
-    return shown(decode_image(read_image_bytes(source), image_name(source)), max_pixels)
+    return downscale(decode_image(read_image_bytes(source), image_name(source)), max_pixels)
 
 
 def decode_image(encoded: bytes, name: str = "image") -> Image.Image:
-    """As `load_image`, at its full size, for bytes that were read already; `name` is for the error's sentence."""
+    """As `load_image`, but for bytes already read, and at full size; `name` appears in error messages."""
     with _opened(encoded, name) as opened:
         ImageOps.exif_transpose(opened, in_place=True)  # a copy of 40 megapixels would be 160 MB
         return _to_rgb(opened)
@@ -125,7 +125,7 @@ def decode_image(encoded: bytes, name: str = "image") -> Image.Image:
 
 @contextmanager
 def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
-    """The picture with its header checked; whatever goes wrong inside becomes an ImageError."""
+    """The opened image with its header checked; any error inside the block becomes an ImageError."""
     if not encoded:
         raise ImageError(f"{name}: the file is empty", "empty image")
     try:
@@ -134,12 +134,12 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
             yield opened
     except ImageError:
         raise
-    except Image.DecompressionBombError as error:  # far above our own limit, Pillow's is met first
+    except Image.DecompressionBombError as error:  # far above our own limit, Pillow's own check comes first
         detail = f"more than the {MAX_PIXELS:,} pixels allowed: {error}"
         raise ImageError(f"{name}: {detail}", "oversized image") from error
     except UnidentifiedImageError as error:
         hint = (
-            "; it is an HEIC or AVIF picture, as telephones take them: save it as JPEG, or for HEIC pip install"
+            "; it is an HEIC or AVIF image, as phones take them: save it as JPEG, or for HEIC run pip install"
             " 'emocaliber[heic]'"
             if _is_heic(encoded)
             else ""
@@ -147,13 +147,13 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
         raise ImageError(f"{name}: not a {', '.join(FORMATS)} image{hint}", "not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
         detail = str(error) or type(error).__name__
-        if "decompressed data too large" in detail.casefold():  # Pillow speaks of its own constant
-            detail = "its text or colour profile is larger than a picture's should be; save it without metadata"
+        if "decompressed data too large" in detail.casefold():  # Pillow's message names an internal constant
+            detail = "its text or colour profile is unusually large; save it without metadata"
         raise ImageError(f"{name}: cannot be decoded ({detail})", "unreadable image") from error
 
 
 def _formats(encoded: bytes) -> tuple[str, ...]:
-    """Those that are always decoded, and HEIF where it is one and its decoder (extra `heic`) is installed."""
+    """FORMATS, and HEIF if the file is one and its decoder (extra `heic`) is installed."""
     if not _is_heic(encoded) or find_spec("pillow_heif") is None:
         return FORMATS
     import pillow_heif
@@ -163,7 +163,7 @@ def _formats(encoded: bytes) -> tuple[str, ...]:
 
 
 def _is_heic(encoded: bytes) -> bool:
-    """Whether the bytes begin as an HEIC or AVIF file does (ISO/IEC 23008-12): a box "ftyp" with one of its brands."""
+    """Whether the bytes start like an HEIC or AVIF file (ISO/IEC 23008-12): an "ftyp" box with one of their brands."""
     return encoded[4:8] == b"ftyp" and encoded[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
 
 
@@ -176,14 +176,14 @@ def check_image(encoded: bytes, name: str = "image") -> tuple[str, int, int]:
 def _checked_path(source: FileImage) -> Path:
     if "://" in source.name:
         raise ImageError(
-            f"{source.name}: images are read from files under the data root, never from an address", "image by address"
+            f"{source.name}: images are read from files under the data root, never from a URL", "image by address"
         )
     try:
         root = source.root.resolve(strict=True)
         path = (root / source.name).resolve(strict=True)
     except FileNotFoundError as error:
         raise ImageError(f"{source.name}: no such file under {source.root}{_hint(source)}", "missing image") from error
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a loop of links
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a symlink loop
         reason = error.strerror if isinstance(error, OSError) else error
         raise ImageError(f"{source.name[:200]!r}: not a usable file name ({reason})", "missing image") from error
     if not path.is_relative_to(root):
@@ -194,7 +194,7 @@ def _checked_path(source: FileImage) -> Path:
 
 
 def _hint(source: FileImage) -> str:
-    """Why a name may lead nowhere: it was written on Windows, or differs in case from a file that is there."""
+    """Why a file may be missing: its path was written on Windows, or differs in case from an existing file."""
     if re.match(r"[A-Za-z]:[\\/]|\\\\", source.name):
         return " (a path on a Windows disk: name it relative to the data root, or give the folder with --root)"
     at, spelt = source.root, []
@@ -203,8 +203,8 @@ def _hint(source: FileImage) -> str:
             at = next(path for path in at.iterdir() if path.name.casefold() == part.casefold())
             spelt.append(at.name)
     except (OSError, StopIteration):
-        return " (backslashes part folders on Windows only)" if "\\" in source.name else ""
-    return f"; {'/'.join(spelt)} is there"
+        return " (backslashes separate folders on Windows only)" if "\\" in source.name else ""
+    return f"; did you mean {'/'.join(spelt)}?"
 
 
 def _check_header(image: Image.Image, name: str) -> None:
@@ -214,16 +214,14 @@ def _check_header(image: Image.Image, name: str) -> None:
             f"{name}: {width} x {height} pixels are more than the {MAX_PIXELS:,} allowed", "oversized image"
         )
     if min(width, height) < MIN_SIDE:
-        raise ImageError(
-            f"{name}: {width} x {height} pixels; at least {MIN_SIDE} a side are needed", "undersized image"
-        )
+        raise ImageError(f"{name}: {width} x {height} pixels; each side needs at least {MIN_SIDE}", "undersized image")
     if max(width, height) >= MAX_ASPECT * min(width, height):
         raise ImageError(
-            f"{name}: {width} x {height} pixels; a strip this long is not shown to a model", "undersized image"
+            f"{name}: {width} x {height} pixels; models do not take an image this elongated", "undersized image"
         )
-    frames = getattr(image, "n_frames", 1)  # absent from formats that cannot be animated
+    frames = getattr(image, "n_frames", 1)  # missing in formats without animation
     if frames > 1 and image.format != "MPO":
-        raise ImageError(f"{name}: an animation of {frames} frames; give a still picture", "animated image")
+        raise ImageError(f"{name}: an animation of {frames} frames; give a still image", "animated image")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -235,15 +233,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         painted = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", painted.size, "white")
-        for top in range(0, painted.height, STRIP):  # by strips, which need no second copy of a large picture
+        for top in range(0, painted.height, STRIP):  # in strips, to avoid a second copy of a large image
             strip = painted.crop((0, top, painted.width, min(top + STRIP, painted.height)))
             white.paste(strip, (0, top), mask=strip)
         return white
     return image.convert("RGB")
 
 
-def shown(image: Image.Image, max_pixels: int = SHOWN_PIXELS) -> Image.Image:
-    """The picture, made smaller in proportion where it has more than `max_pixels`; else the very same one."""
+def downscale(image: Image.Image, max_pixels: int = SHOWN_PIXELS) -> Image.Image:
+    """The image scaled down to at most `max_pixels`, aspect ratio kept; the same object if it is small enough."""
     width, height = image.size
     if width * height <= max_pixels:
         return image

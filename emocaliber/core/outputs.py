@@ -1,10 +1,10 @@
-"""Where a command may write: in a new or empty folder, or in one that this project wrote before, one process at a time.
+"""Output safety: a command writes to a new or empty folder, or to one that emocaliber wrote, one process at a time.
 
-Beside its files each output has a record, `.emocaliber.jsonl` within a folder, `.NAME.emocaliber.jsonl` beside a file:
-a line when a command starts (who writes which names, from what) and one when it ends (its files, with size, time and
-hash). A file is this project's own where the record lists it and it has not changed since. Anything else is refused
-before the command starts, and never removed or overwritten. The record is also the lock: it is held as long as the
-process lives, however that ends.
+Every output has a record: `.emocaliber.jsonl` inside a folder, `.NAME.emocaliber.jsonl` beside a file. A command
+appends a line when it starts (process, file names, inputs) and one when it ends (its files with size, time and hash).
+A file belongs to emocaliber if the record lists it and it has not changed since. Any other file makes the command fail
+before it starts, and is never removed or overwritten. The record is also the lock file: the process holds the lock
+until it ends, even if it is killed.
 
     with claimed(Output(Path("out/score"), ("scorecard.json", "report.html")), "emocaliber score ...", {}):
         ...
@@ -31,26 +31,26 @@ from emocaliber.core.errors import UserError
 
 RECORD = ".emocaliber.jsonl"
 SCORECARD = ("scorecard.json", "scorecard.md", "report.html")
-"""What every command that judges writes."""
+"""The files that every evaluating command writes."""
 REPORT = ("report/report.*", "report/scorecard.json", "report/inputs.json", "report/done.json")
-"""What `run` and `compare` write for a run, from its folder."""
+"""The files that `run` and `compare` write for a run, relative to its folder."""
 CARD = ".card.md"
-"""What is added to a data file's name for that of its card."""
+"""The suffix appended to a data file's name for its card."""
 HASHED_UP_TO = 64 << 20
-"""Larger files are told apart by size alone where their time differs: hashing weights would take minutes."""
+"""Bytes. Larger files are not hashed, which would take minutes for weights: a new time at the same size is accepted."""
 NAMES_SHOWN = 3
 
 Listed = dict[str, list[Any]]
-"""Size, time of change in ns, and SHA-256 (or "") of each file, by its path under the folder."""
+"""Each file's size in bytes, modification time in ns, and SHA-256 (or ""), by its path relative to the folder."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What `--out` names: a folder and the names (globs) that the command may write in it, or a file.
+    """The target of `--out`: a folder and the names (globs) that the command may write in it, or a file.
 
-    `is_file`: `path` is the file, and `names` are further names beside it. `must_exist`: a folder that an earlier
-    command has written. `must_be_new`: nothing may be there. `in_steps`: the command refuses changed inputs by itself
-    (see emocaliber.runs.resume).
+    `is_file`: `path` is a file, and `names` are further files beside it. `must_exist`: `path` was written by an earlier
+    command. `must_be_new`: `path` must not exist. `in_steps`: the command itself refuses changed inputs (see
+    emocaliber.runs.resume).
     """
 
     path: Path
@@ -67,31 +67,31 @@ class Output:
 
     @property
     def record(self) -> Path:
-        """The file that lists what is ours, and is locked while a command writes."""
+        """The record, which is locked while a command writes."""
         return self.folder / (f".{self.path.name}{RECORD}" if self.is_file else RECORD)
 
     @property
     def is_recorded(self) -> bool:
-        """Whether a command has started here before."""
+        """Whether a command has started writing here before."""
         return self.record.is_file() and self.record.stat().st_size > 0
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """What the command may write, as globs under `folder`."""
+        """Globs, relative to `folder`, of the files that the command may write."""
         return (literal(self.path.name), *self.names) if self.is_file else self.names
 
     def files(self) -> set[Path]:
-        """The files at these places now."""
+        """The existing files that match `patterns`."""
         places = (place for pattern in self.patterns for place in self.folder.glob(pattern))
         return {place for place in places if place.is_symlink() or not place.is_dir()}
 
 
 @contextmanager
 def claimed(output: Output, command: str, inputs: Mapping[str, Any]) -> Iterator[None]:
-    """Hold `output` for this process; on leaving, however that comes, list the files that are there.
+    """Lock `output` for this process; on exit, also by an exception, record the files that were written.
 
-    `inputs` are what the files depend on, to be named where they differ from the time before. Raises UserError where
-    the folder or a file is somebody else's, another process writes there, or the place cannot be written to.
+    `inputs` are what the files depend on; differences from the previous command are reported. Raises UserError if the
+    folder or a file was not written by emocaliber, another process is writing there, or it is not writable.
     """
     _refuse_wrong_kind(output)
     if output.must_be_new:
@@ -110,7 +110,7 @@ def claimed(output: Output, command: str, inputs: Mapping[str, Any]) -> Iterator
             yield
         finally:
             files = output.files()
-            with suppress(OSError):  # a full disk: the start's names say what is ours
+            with suppress(OSError):  # on a full disk, the names in the start line still identify our files
                 _append(record, {"files": {str(file.relative_to(output.folder)): _facts(file) for file in files}})
             steps = output.in_steps and any(file.name != RECORD for file in output.folder.iterdir())
             if new and not files and not steps:
@@ -121,13 +121,13 @@ def claimed(output: Output, command: str, inputs: Mapping[str, Any]) -> Iterator
 def _refuse_wrong_kind(output: Output) -> None:
     path = output.path
     if output.must_be_new and os.path.lexists(path):
-        raise UserError(f"--out: {path} is there already; name a folder that is not")
+        raise UserError(f"--out: {path} exists already; name a folder that does not")
     if output.is_file and path.is_dir():
         raise UserError(f"--out: {path} is a folder; name a file in it, such as {path / 'NAME'}")
     if not output.is_file and os.path.lexists(path) and not path.is_dir():
         raise UserError(f"--out: {path} is a file; name a folder that is new or empty")
     if output.must_exist and not output.is_recorded:
-        what = "was not written by emocaliber" if path.is_dir() else "is no folder"
+        what = "was not written by emocaliber" if path.is_dir() else "is not a folder"
         raise UserError(f"{path} {what}; give the --out of a finished `emocaliber run`")
 
 
@@ -135,7 +135,7 @@ def _refuse_somebody_elses(output: Output) -> None:
     if output.is_file:
         if there := sorted(output.files()):
             raise UserError(
-                f"--out: {there[0]} is there already and was not written by emocaliber; name another"
+                f"--out: {there[0]} exists already and was not written by emocaliber; name another"
                 " file, or move this one away"
             )
     elif output.path.is_dir() and (names := sorted({file.name for file in output.path.iterdir()} - {RECORD})):
@@ -145,22 +145,22 @@ def _refuse_somebody_elses(output: Output) -> None:
 
 
 def _refuse_unlisted(output: Output, lines: list[dict[str, Any]]) -> None:
-    """Raises UserError where a name that the command would write holds what this project did not."""
+    """Raises UserError if the command would overwrite a file that emocaliber did not write, or that has changed."""
     listed, open_names = _listed(lines)
     unfinished = {place for pattern in open_names for place in output.folder.glob(pattern)}
     for file in sorted(output.files() - unfinished):
         name = str(file.relative_to(output.folder))
         if name not in listed:
             raise UserError(
-                f"--out: {file} was not written by emocaliber, and this command writes a file of that name; move it"
+                f"--out: {file} was not written by emocaliber, and this command writes a file with that name; move it"
                 " away, or name another --out"
             )
         if not _unchanged(file, listed[name]):
-            raise UserError(f"--out: {file} was changed since emocaliber wrote it; move it away, or name another --out")
+            raise UserError(f"--out: {file} has changed since emocaliber wrote it; move it away, or name another --out")
 
 
 def _listed(lines: list[dict[str, Any]]) -> tuple[Listed, list[str]]:
-    """The files of commands that have ended, and the names claimed by those that were killed."""
+    """The files of commands that ended, and the globs of commands that were killed before they could list theirs."""
     listed: Listed = {}
     open_names: list[str] = []
     for line, following in pairwise([*lines, {}]):
@@ -171,7 +171,7 @@ def _listed(lines: list[dict[str, Any]]) -> tuple[Listed, list[str]]:
 
 
 def _announce(output: Output, lines: list[dict[str, Any]], inputs: Mapping[str, Any]) -> None:
-    """Say which files will be replaced, where something that they depend on has changed."""
+    """Print which files will be replaced if an input has changed."""
     same_command = (line["inputs"] for line in reversed(lines) if line.get("inputs", {}).keys() == inputs.keys())
     before = next(same_command, None)
     names = sorted(str(file.relative_to(output.folder)) for file in output.files())
@@ -184,7 +184,7 @@ def _announce(output: Output, lines: list[dict[str, Any]], inputs: Mapping[str, 
 
 @contextmanager
 def _locked(output: Output) -> Iterator[int]:
-    """The record's descriptor, locked. The lock is the process's: it ends with it, after kill -9 too."""
+    """The record's file descriptor, locked. The lock ends with the process, even after kill -9."""
     record = _opened(output)
     try:
         if not _lock(record, output.record):
@@ -195,7 +195,7 @@ def _locked(output: Output) -> Iterator[int]:
 
 
 def _lock(record: int, path: Path) -> bool:
-    """False where another process has it, or has just removed it."""
+    """False if another process holds the lock, or has just removed the file."""
     try:
         fcntl.lockf(record, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not inherited by forked workers
         return os.fstat(record).st_ino == path.stat().st_ino
@@ -207,7 +207,7 @@ def _busy(output: Output, lines: list[dict[str, Any]]) -> str:
     start: dict[str, Any] = next((line for line in reversed(lines) if "pid" in line), {})
     who = f"process {start.get('pid')} on {start.get('host')} since {start.get('since')}"
     command = start.get("command", "another command")
-    return f"--out: {output.path} is being written by `{command}` ({who}); let it end, or name another --out"
+    return f"--out: {output.path} is being written by `{command}` ({who}); wait for it to finish, or name another --out"
 
 
 def _opened(output: Output) -> int:
@@ -219,7 +219,7 @@ def _opened(output: Output) -> int:
 
 
 def _lines(record: int) -> list[dict[str, Any]]:
-    """The record's lines; one that a kill cut short is passed over."""
+    """The record's lines, without one that a kill left incomplete."""
     lines = []
     for line in os.pread(record, os.fstat(record).st_size, 0).splitlines():
         with suppress(ValueError):
@@ -228,7 +228,7 @@ def _lines(record: int) -> list[dict[str, Any]]:
 
 
 def _append(record: int, line: Mapping[str, Any]) -> None:
-    """Begins with a line's end, in case a kill left half a line there."""
+    """Append a line. It starts with a newline, in case a kill left an incomplete line before it."""
     os.write(record, b"\n" + json.dumps(line, default=str).encode() + b"\n")
     os.fsync(record)
 
@@ -240,7 +240,7 @@ def _facts(file: Path) -> list[Any]:
 
 
 def _unchanged(file: Path, facts: list[Any]) -> bool:
-    """Same size and time, or where a copy has another time, the same content."""
+    """Same size and time; or, for a copy with another time, the same size and hash."""
     size, changed, digest = facts
     state = file.lstat()
     if state.st_size != size:
@@ -259,12 +259,12 @@ def _some(names: list[str]) -> str:
 
 
 def literal(name: str) -> str:
-    """A name as a glob that matches it alone."""
+    """A glob that matches exactly this name."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def replace_folder(partial: Path, target: Path) -> None:
-    """Put a folder in the place of another of the same files; a file that only the old one has is carried over."""
+    """Replace `target` with `partial`, keeping files that only `target` has."""
     for file in sorted(target.rglob("*")):
         place = partial / file.relative_to(target)
         if not file.is_dir() and not os.path.lexists(place):
@@ -281,7 +281,7 @@ def _remove_empty(folder: Path | None) -> None:
 
 
 def discard(folder: Path, *patterns: str) -> None:
-    """Remove what a command left for itself under these names, and the folder where nothing else is in it."""
+    """Remove a command's own files matching these globs, and the folder if that leaves it empty."""
     for place in [place for pattern in patterns for place in folder.glob(pattern)]:
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)

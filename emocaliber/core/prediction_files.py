@@ -1,7 +1,7 @@
-"""Prediction rows as Parquet, CSV or JSON Lines, by the file's name, written and read as a stream.
+"""Files of predictions: Parquet, CSV or JSON Lines, chosen by suffix, written and read as a stream.
 
-Columns are the keys of Prediction, of which a file may lack those with a default. In Parquet votes and distributions
-are lists of a label and its number, in CSV they are JSON; what a row lacks is null or empty.
+Columns are the fields of Prediction; those with a default may be absent. Mappings such as votes and distributions are
+lists of (label, number) structs in Parquet and JSON text in CSV. Missing values are null or empty.
 
     write_rows(Path("answers.parquet"), rows)
 """
@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import open_text, write_atomically
+from emocaliber.core.files import open_utf8, write_atomically
 from emocaliber.core.predictions import Prediction, checked, to_line
 
 KEYS = tuple(field.name for field in msgspec.structs.fields(Prediction))
 _REQUIRED = frozenset(field.name for field in msgspec.structs.fields(Prediction) if field.required)
 GROUP = 10_000
-"""Rows in a row group, and at a time in memory."""
+"""Rows per row group, and rows held in memory at a time."""
 _NUMBERS = {
     "votes": ("count", pa.int64()),
     "distribution": ("share", pa.float64()),
@@ -50,15 +50,15 @@ LONGEST_HEADER = len(",".join(KEYS)) + 2
 
 
 def write_rows(path: Path, rows: Iterable[Prediction]) -> None:
-    """Write the file in full or not at all. Raises ValueError for a suffix that is none of FORMATS."""
+    """Write the file atomically. Raises ValueError for a suffix that is not in FORMATS."""
     if path.suffix not in FORMATS:
-        raise ValueError(f"{path}: a file of predictions ends in {', '.join(FORMATS)}")
+        raise ValueError(f"{path}: the name of a prediction file must end in {', '.join(FORMATS)}")
     write_atomically(path, FORMATS[path.suffix](rows))
 
 
 def is_columnar(path: Path) -> bool:
-    """Whether the file holds prediction rows as Parquet or CSV, as `write_rows` writes them."""
-    with open_text(path) as file:
+    """Whether the file is Parquet or CSV with the columns that `write_rows` writes."""
+    with open_utf8(path) as file:
         head = file.readline(LONGEST_HEADER)
     if not head.startswith(b"PAR1"):
         return _are_keys(head.rstrip(b"\r\n").decode(errors="replace").split(","))
@@ -73,7 +73,7 @@ def _are_keys(names: Sequence[str]) -> bool:
 
 
 def parquet_rows(path: Path) -> int:
-    """The number of prediction rows of a Parquet file; 0 for any other file, or none."""
+    """The number of prediction rows in a Parquet file; 0 for any other or missing file."""
     if not path.is_file():
         return 0
     with path.open("rb") as file:
@@ -83,13 +83,14 @@ def parquet_rows(path: Path) -> int:
 
 
 def read_columnar(path: Path) -> Iterator[tuple[int, Prediction]]:
-    """Each row with its number, from 1. Raises UserError naming file, row and key."""
-    records = _parquet_records(path) if path.open("rb").read(4) == b"PAR1" else _csv_records(path)
-    for number, record in enumerate(records, 1):
+    """Each row with its number, counted from 1. Raises UserError naming file, row and key."""
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    for number, record in enumerate(_parquet_records(path) if is_parquet else _csv_records(path), 1):
         try:
             yield number, msgspec.convert(record, Prediction)
         except msgspec.ValidationError as problem:
-            raise UserError(f"{path}, row {number}: {problem}; write the file anew with `emocaliber predict`") from None
+            raise UserError(f"{path}, row {number}: {problem}; correct the file, or write it again") from None
 
 
 def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -103,18 +104,25 @@ def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _csv_records(path: Path) -> Iterator[dict[str, Any]]:
-    with open_text(path) as file:
-        for record in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")):
+    with open_utf8(path) as file:
+        rows = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
+        for number, record in enumerate(rows, 1):
             values: dict[str, Any] = dict(record)
             for key in values.keys() & _NULLABLE:
-                values[key] = values[key] or None
-            for key, (number, _) in _PLAIN.items():
-                values[key] = None if values.get(key) is None else number(values[key])
-            for key in _JSON:
-                values[key] = None if values.get(key) is None else msgspec.json.decode(values[key])
-            if values.get(_HIDDEN) is not None:
-                values[_HIDDEN] = b64decode(values[_HIDDEN])
+                try:
+                    values[key] = _parsed(key, values[key]) if values[key] else None
+                except (ValueError, msgspec.DecodeError) as problem:
+                    raise UserError(f"{path}, row {number}, {key!r} is {values[key][:60]!r}: {problem}") from None
             yield values
+
+
+def _parsed(key: str, text: str) -> Any:
+    """The value of a CSV cell. Raises ValueError or msgspec.DecodeError if it is malformed."""
+    if key in _PLAIN:
+        return _PLAIN[key][0](text)
+    if key in _JSON:
+        return msgspec.json.decode(text)
+    return b64decode(text, validate=True) if key == _HIDDEN else text
 
 
 def _json_lines(rows: Iterable[Prediction]) -> Iterator[bytes]:
@@ -156,7 +164,7 @@ def _arrow_record(row: Prediction) -> dict[str, Any]:
 
 
 class _Sink(io.RawIOBase):
-    """What the Parquet writer has written since it was last taken."""
+    """A write-only buffer: `taken` returns and clears what the Parquet writer has written so far."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -183,4 +191,4 @@ FORMATS: dict[str, Callable[[Iterable[Prediction]], Iterator[bytes]]] = {
     ".jsonl": _json_lines,
     ".csv": _csv,
 }
-"""What a file's suffix makes of its rows."""
+"""The encoder for each suffix."""

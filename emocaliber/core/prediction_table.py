@@ -1,7 +1,7 @@
-"""PredictionTable: the rows of one method as columns, for a million of them.
+"""PredictionTable: the predictions of one method as columns, which scales to millions of rows.
 
-It holds exactly what the rows hold, and nothing is computed. Strings become integer codes into a tuple of names; what a
-row lacks is -1 or NaN.
+It holds exactly what the rows hold; nothing is derived. Strings become integer codes into a tuple of names; missing
+values are -1 or NaN.
 
     python -c "from emocaliber.core.prediction_table import PredictionTable as T; print(T.from_predictions.__doc__)"
 """
@@ -25,35 +25,39 @@ REASONS = tuple(Reason)
 
 
 @dataclass(frozen=True)
-class Coded:
-    """A column of strings: `names[codes[row]]`; -1 is none."""
+class Categorical:
+    """A categorical column: row i holds `names[codes[i]]`; a code of -1 is missing."""
 
     codes: NDArray[np.int32]
     names: tuple[str, ...]
 
     def code(self, name: str) -> int:
-        """The code of a name, or -1 where no row has it."""
+        """The code of a name, or -1 if no row has it."""
         return self.names.index(name) if name in self.names else -1
 
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """n rows of one method, in the order they were given.
+    """n rows of one method, in the order they were given. Every array has n rows; L is the number of `labels`.
 
-    `ids` (n,) are unique. `truth` and `predicted` (n,) index `labels` (in alphabetical order), predicted -1 for none;
-    `confidence` and `probability` (n,) are NaN where missing; `states` and `sources` index STATES and SOURCES.
-    `votes`, `second_votes` and `distributions` (n, L) have a column for each of `labels`: a row without votes is all 0,
-    one without a distribution all NaN; None where no row has any. `raters` (n,) is NaN where not said. `sets` (n, L) is
-    1 where a prediction set holds the label and 0 where not, and all NaN for a row without a set, whose `promises` (n,)
-    is NaN; `doubts` (n, 2) are those about people and about unfamiliar pictures, and `reasons` (n,) index REASONS, -1
-    for none; all three are None where no row has any. In a tally each row stands for `weight` (n,) rows that are alike,
-    and `cluster` is a group of clusters.
+    `ids` (n,) are unique. `labels` are in alphabetical order; `truth` and `predicted` (n,) index them, with predicted
+    -1 for none. `confidence` and `probability` (n,) are NaN if missing; `states` and `sources` (n,) index STATES and
+    SOURCES. `cluster` (n,) holds cluster numbers.
+
+    `votes`, `second_votes` and `distributions` (n, L) have one column per label: all 0 in a row without votes, all NaN
+    in a row without a distribution, and the array is None if no row has any. `raters` (n,) is NaN if not stated. `sets`
+    (n, L) is 1 for the labels in the row's prediction set, 0 for the others, and all NaN for a row without a set;
+    `nominal_coverage` (n,) is the coverage that the set is built for, NaN for such a row. `doubts` (n, 2) holds
+    `doubt_people` and `doubt_unfamiliar`, and `reasons` (n,) index REASONS, -1 for none; each of these is None if no
+    row has any.
+
+    In a tally (core.tally) each row stands for `weight` (n,) identical rows, and `cluster` is a group of clusters.
     """
 
     method: str
     ids: NDArray[np.str_]
-    task: Coded
-    group: Coded
+    task: Categorical
+    group: Categorical
     cluster: NDArray[np.int32]
     labels: tuple[str, ...]
     truth: NDArray[np.int32]
@@ -68,30 +72,29 @@ class PredictionTable:
     raters: NDArray[np.float64] | None = None
     weight: NDArray[np.int64] | None = None
     sets: NDArray[np.float64] | None = None
-    promises: NDArray[np.float64] | None = None
+    nominal_coverage: NDArray[np.float64] | None = None
     doubts: NDArray[np.float64] | None = None
     reasons: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def number(self, rows: NDArray[Any]) -> int:
-        """How many rows these are, by their numbers (k,) or as a mask (n,): the sum of their weights."""
+    def count(self, rows: NDArray[Any]) -> int:
+        """The number of rows selected by row numbers (k,) or a mask (n,): the sum of their weights."""
         if self.weight is not None:
             return int(self.weight[rows].sum())
         return int(rows.sum() if rows.dtype == np.bool_ else rows.size)
 
     def weights(self, rows: NDArray[np.intp]) -> NDArray[np.int64] | None:
-        """How many each of these stands for, (k,); None where each stands for itself."""
+        """The weights of these rows, (k,); None if the table has none, that is, all are 1."""
         return None if self.weight is None else self.weight[rows]
 
     @classmethod
     def from_predictions(cls, rows: Iterable[Prediction]) -> PredictionTable:
-        """One method's rows as columns. Raises UserError where there are none, or where two methods or ids
-        collide."""
+        """The table of one method's rows. Raises UserError if there are no rows, several methods, or a repeated id."""
         tables = split_by_method(rows)
         if len(tables) != 1:
-            raise UserError(f"one method's rows were expected; these are of {sorted(tables) or 'none'}")
+            raise UserError(f"expected the rows of one method, found those of {sorted(tables) or 'none'}")
         return next(iter(tables.values()))
 
     def take(self, rows: NDArray[np.intp]) -> PredictionTable:
@@ -114,23 +117,22 @@ class PredictionTable:
             raters=None if self.raters is None else self.raters[rows],
             weight=self.weights(rows),
             sets=None if self.sets is None else self.sets[rows],
-            promises=None if self.promises is None else self.promises[rows],
+            nominal_coverage=None if self.nominal_coverage is None else self.nominal_coverage[rows],
             doubts=None if self.doubts is None else self.doubts[rows],
             reasons=None if self.reasons is None else self.reasons[rows],
         )
 
     def usable(self) -> NDArray[np.bool_]:
-        """Rows with a label and a confidence to judge: state "ok"."""
+        """Mask of the rows with a label and a confidence (state "ok"), (n,)."""
         return np.asarray(self.states == STATES.index(State.OK))
 
     def label_right(self) -> NDArray[np.bool_]:
-        """Rows whose predicted label is the truth, whatever their state."""
+        """Mask of the rows whose predicted label is the truth, whatever their state, (n,)."""
         return np.asarray(self.predicted == self.truth)
 
 
 def split_by_method(rows: Iterable[Prediction]) -> dict[str, PredictionTable]:
-    """The rows of each method as a table, in order of first appearance. Raises UserError where a method repeats an
-    id."""
+    """One table per method, in order of first appearance. Raises UserError if a method repeats an id."""
     columns: dict[str, _Columns] = {}
     for row in rows:
         own = columns.get(row.method)
@@ -141,7 +143,7 @@ def split_by_method(rows: Iterable[Prediction]) -> dict[str, PredictionTable]:
 
 
 class _Codes:
-    """Codes in order of first appearance."""
+    """Builds a categorical column; codes are assigned in order of first appearance."""
 
     def __init__(self) -> None:
         self.index: dict[str, int] = {}
@@ -150,8 +152,8 @@ class _Codes:
     def append(self, name: str) -> None:
         self.codes.append(self.index.setdefault(name, len(self.index)))
 
-    def coded(self) -> Coded:
-        return Coded(np.frombuffer(self.codes, np.int32).copy(), tuple(self.index))
+    def categorical(self) -> Categorical:
+        return Categorical(np.frombuffer(self.codes, np.int32).copy(), tuple(self.index))
 
 
 _STATE_CODES = {state: code for code, state in enumerate(STATES)}
@@ -160,7 +162,7 @@ _REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
 
 
 class _Shares:
-    """Numbers per label for some of the rows, gathered sparsely."""
+    """Builds an (n, L) matrix of numbers per label, of which some rows may have none."""
 
     def __init__(self) -> None:
         self.present = array("i")
@@ -206,7 +208,7 @@ class _Columns:
     second_votes: _Shares = field(default_factory=_Shares)
     raters: array[float] = field(default_factory=lambda: array("d"))
     sets: _Shares = field(default_factory=_Shares)
-    promises: array[float] = field(default_factory=lambda: array("d"))
+    nominal_coverage: array[float] = field(default_factory=lambda: array("d"))
     doubts: array[float] = field(default_factory=lambda: array("d"))
     reasons: array[int] = field(default_factory=lambda: array("b"))
 
@@ -232,7 +234,7 @@ class _Columns:
             self.distributions.append(len(self.ids) - 1, shares)
         if row.prediction_set is not None:
             self.sets.append(len(self.ids) - 1, {self._label(name): 1.0 for name in row.prediction_set})
-        self.promises.append(np.nan if row.set_coverage is None else row.set_coverage)
+        self.nominal_coverage.append(np.nan if row.set_coverage is None else row.set_coverage)
         for doubt in (row.doubt_people, row.doubt_unfamiliar):
             self.doubts.append(np.nan if doubt is None else doubt)
         self.reasons.append(-1 if row.reason is None else _REASON_CODES[row.reason])
@@ -252,9 +254,9 @@ class _Columns:
         return PredictionTable(
             self.method,
             np.array(self.ids, dtype=np.dtypes.StringDType()),
-            self.task.coded(),
-            self.group.coded(),
-            self.cluster.coded().codes,
+            self.task.categorical(),
+            self.group.categorical(),
+            self.cluster.categorical().codes,
             tuple(labels),
             place[np.frombuffer(self.truth, np.int32)],
             place[np.frombuffer(self.predicted, np.int32)],
@@ -267,7 +269,7 @@ class _Columns:
             self.second_votes.matrix(shape, place, 0.0),
             np.frombuffer(self.raters, np.float64),
             sets=self.sets.matrix(shape, place, np.nan),
-            promises=np.frombuffer(self.promises, np.float64) if self.sets.present else None,
+            nominal_coverage=np.frombuffer(self.nominal_coverage, np.float64) if self.sets.present else None,
             doubts=doubts if np.isfinite(doubts).any() else None,
             reasons=reasons if (reasons >= 0).any() else None,
         )
@@ -280,6 +282,6 @@ class _Columns:
             if name in seen:
                 raise UserError(
                     f"method {self.method!r} has id {name!r} twice, in its rows {seen[name] + 1} and {row + 1};"
-                    " keep one row a sample"
+                    " keep one row per sample"
                 )
             seen[name] = row

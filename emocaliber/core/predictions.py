@@ -1,7 +1,8 @@
-"""Prediction: the one row that every method writes and every judge reads, and its file.
+"""Prediction: the one row that every method writes and every evaluation reads, and its JSON Lines file.
 
-The file is JSON Lines, one Prediction a line, read and written as a stream; Parquet and CSV are in prediction_files. A
-bad line is an error that names file, line and key; nothing is skipped. Columns for a million rows: prediction_table.
+Files hold one Prediction per line and are read and written as a stream; for Parquet and CSV see prediction_files. An
+invalid line is an error that names file, line and key; nothing is skipped. For millions of rows as columns see
+prediction_table.
 
     rows = list(read_predictions(Path("predictions.jsonl")))
 """
@@ -19,7 +20,7 @@ from typing import Annotated, BinaryIO, TypeVar
 import msgspec
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import open_text, write_atomically
+from emocaliber.core.files import open_utf8, write_atomically
 
 __all__ = ["Held", "Prediction", "Reason", "Source", "State", "read_predictions", "write_predictions"]
 
@@ -29,7 +30,7 @@ _Schema = TypeVar("_Schema", bound=msgspec.Struct)
 
 
 class State(StrEnum):
-    """Why a row has, or lacks, a label and a confidence."""
+    """Whether a row has a label and a confidence ("ok"), or why it lacks one."""
 
     OK = "ok"
     MISSING_LABEL = "missing label"
@@ -57,15 +58,15 @@ class Source(StrEnum):
 
 
 class Held(StrEnum):
-    """What a prediction set promises to hold: the label, or the answer of a rater drawn from those who vote."""
+    """What a prediction set covers with its stated probability: the label, or the answer of a randomly drawn rater."""
 
     LABEL = "label"
     RATER = "rater"
 
 
 class Reason(StrEnum):
-    """What a row's doubt comes from: nothing, people who differ about such a picture, or a picture unlike those that
-    were learned from."""
+    """Why a row is doubtful: not at all ("clear"), because raters disagree about such images ("ambiguous"), or because
+    the image is unlike the training images ("unfamiliar")."""
 
     CLEAR = "clear"
     AMBIGUOUS = "ambiguous"
@@ -73,25 +74,29 @@ class Reason(StrEnum):
 
 
 SIGNALS = ("blinded", "p-true", "per-candidate", "pairwise", "agreement", "turned", "along", "hidden")
-"""What can be asked about an answer besides: see emocaliber.generation.signals."""
+"""The further confidence signals that can be elicited for an answer: see emocaliber.generation.signals."""
 
 
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One row per sample. In a file every key without a default must be there, and none but these may.
+    """One row per sample. In a file, every key without a default is required, and unknown keys are an error.
 
-    `truth` is the dominant label, None where nobody gave one, `votes` the rater counts per label; `predicted` is None
-    where no label could be read, and `confidence`, in [0, 1], is None where none could be read; `state` says why: "ok"
-    needs both, any other state is judged as a refusal. `distribution` maps labels to shares that need not sum to
-    exactly 1; `probability` is the predicted label's token probability where the engine gave one. `method` names who
-    made the row, `group` (may be "") the part of a suite it belongs to, `cluster` what is resampled together. `raters`
-    is how many answered `votes`, where some named none of the labels; `second_votes` are all answers of a second panel
-    on the same picture.
+    `id`, `task`: the sample and its task. `group` (may be "") is the part of a suite that the sample belongs to;
+    `cluster` names what is resampled together; `method` names what made the row.
 
-    `prediction_set` holds what `set_holds` names with probability `set_coverage` (see calibration.sets); it may be
-    empty. `doubt_people` and `doubt_unfamiliar` are two reasons for doubt, and `reason` the one that decides (see
-    calibration.doubt). `signals` are numbers that were asked for about `predicted` (see generation.signals); `hidden`
-    is the model's last hidden state where it wrote that label, as little-endian 16-bit floats (Base64 in JSON and
-    CSV). `tokens` were generated, in so many `questions`, for all that the row holds.
+    `truth` is the dominant label, None if nobody gave one; `votes` are rater counts per label. `raters` is how many
+    raters answered, where some chose none of the labels; `second_votes` are all answers of a second panel of raters on
+    the same image.
+
+    `predicted` is None if no label could be read, `confidence`, in [0, 1], None if none could be read, and `state` says
+    why: "ok" requires both, and any other state is scored as a refusal. `source` says how the confidence was obtained.
+    `distribution` maps labels to shares, which need not sum to exactly 1; `probability` is the predicted label's token
+    probability if the engine reports one.
+
+    `prediction_set` covers what `set_holds` names with probability `set_coverage` (see calibration.sets); it may be
+    empty. `doubt_people` and `doubt_unfamiliar` are two measures of doubt in [0, 1], and `reason` is the one that
+    applies (see calibration.doubt). `signals` are further numbers elicited about `predicted` (see generation.signals);
+    `hidden` is the model's last hidden state at that label, as little-endian 16-bit floats (Base64 in JSON and CSV).
+    `tokens` generated tokens in `questions` requests were spent on the row.
     """
 
     id: str
@@ -121,15 +126,15 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     questions: Count | None = None
 
 
-_MEND = (
-    "; each line is one JSON object: 85 % is 0.85, what is missing is null with the state that says why (NaN and"
-    " Infinity are not JSON)"
+_LINE_FORMAT = (
+    "; each line is one JSON object: 85 % is 0.85, a missing value is null and the state says why (NaN and Infinity are"
+    " not JSON)"
 )
 
 
 def read_predictions(path: Path, *, unlabelled: bool = False) -> Iterator[Prediction]:
-    """The file's rows, in order, one at a time. Raises UserError naming file, line and key; unless `unlabelled`, also
-    for a row without truth, which cannot be judged."""
+    """The file's rows, in order, as a stream. Raises UserError naming file, line and key; also for a row without a
+    truth, which cannot be scored, unless `unlabelled` allows it."""
     from emocaliber.core.prediction_files import is_columnar, read_columnar
 
     columnar = is_columnar(path)
@@ -138,19 +143,19 @@ def read_predictions(path: Path, *, unlabelled: bool = False) -> Iterator[Predic
         if problem := _problem(row):
             raise UserError(f"{path}, {where} {number}: {problem}")
         if row.truth is None and not unlabelled:
-            raise UserError(f"{path}, {where} {number}: 'truth' is null: a row without a label cannot be judged")
+            raise UserError(f"{path}, {where} {number}: 'truth' is null: a row without a label cannot be scored")
         yield row
 
 
 def decode_lines(path: Path, schema: type[_Schema]) -> Iterator[tuple[int, _Schema]]:
-    """Each line's number, from 1, and its content; of a file that is one JSON list, its elements.
+    """Each line's number, counted from 1, and its content; if the file is one JSON list, its elements.
 
-    Blank lines may stand at the end only. Raises UserError.
+    Blank lines are allowed at the end only. Raises UserError naming file, line and key.
     """
     decode = msgspec.json.Decoder(schema).decode
     number, line = 0, b""
     try:
-        with open_text(path) as file:
+        with open_utf8(path) as file:
             for number, line in enumerate(_lines(file), 1):
                 if line.isspace():
                     _refuse_more(file, path, number)
@@ -158,13 +163,15 @@ def decode_lines(path: Path, schema: type[_Schema]) -> Iterator[tuple[int, _Sche
                 yield number, decode(line)
     except msgspec.DecodeError as problem:
         where = f"{path}, line {number}"
-        raise UserError(f"{where}: {problem}{_near(line, str(problem))}{_mend(str(problem), schema)}") from None
+        raise UserError(
+            f"{where}: {problem}{_near(line, str(problem))}{_how_to_correct(str(problem), schema)}"
+        ) from None
     except UnicodeDecodeError as problem:
         raise UserError(f"{path}, line {number} is not UTF-8 text: {problem}; save the file as UTF-8") from None
 
 
 def write_predictions(path: Path, rows: Iterable[Prediction]) -> None:
-    """Write the file in full or not at all. Raises ValueError for a row that the reader would refuse, naming its id."""
+    """Write the file atomically. Raises ValueError, naming the row's id, for a row that the reader would reject."""
     write_atomically(path, (to_line(row) for row in rows))
 
 
@@ -174,7 +181,7 @@ def to_line(row: Prediction) -> bytes:
 
 
 def checked(row: Prediction) -> Prediction:
-    """The row as a reader will find it. Raises ValueError, naming its id, where a reader would refuse it."""
+    """The row as the reader will return it. Raises ValueError, naming its id, if the reader would reject it."""
     try:
         converted = msgspec.convert(msgspec.structs.asdict(row), Prediction)
     except msgspec.ValidationError as problem:
@@ -185,7 +192,7 @@ def checked(row: Prediction) -> Prediction:
 
 
 def _problem(row: Prediction) -> str | None:
-    """What the schema cannot say."""
+    """The first violated constraint that the schema cannot express, or None."""
     if row.state is State.OK and (row.predicted is None or row.confidence is None):
         return "'state' is 'ok', but 'predicted' or 'confidence' is null; name the state that says what is missing"
     for key, votes in (("votes", row.votes), ("second_votes", row.second_votes)):
@@ -195,21 +202,21 @@ def _problem(row: Prediction) -> str | None:
         return f"{row.raters} 'raters' cannot have given the 'votes'"
     if row.distribution is not None and not any(row.distribution.values()):
         return "'distribution' has no positive share; leave the key out"
-    return _problem_of_what_was_added(row)
+    return _problem_of_added_fields(row)
 
 
-def _problem_of_what_was_added(row: Prediction) -> str | None:
+def _problem_of_added_fields(row: Prediction) -> str | None:
     if len(set(row.prediction_set or ())) < len(row.prediction_set or ()):
         return "'prediction_set' names a label twice; name each once"
     if wrong := [name for name, value in (row.signals or {}).items() if not isfinite(value)]:
-        return f"'signals' holds {wrong[0]!r}, which is no finite number; leave out what is not known"
+        return f"'signals' holds {wrong[0]!r}, which is not a finite number; leave out unknown values"
     if row.hidden is not None and (not row.hidden or len(row.hidden) % 2):
-        return "'hidden' is not a row of 16-bit floats; leave the key out"
+        return "'hidden' is not an array of 16-bit floats; leave the key out"
     return None
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines, or the elements where the first begins a JSON list that the file holds to its end."""
+    """The lines; or the elements, if the whole file is one JSON list."""
     first = file.readline()
     if first.lstrip()[:1] != b"[":
         yield from chain([first] if first else [], file)
@@ -219,19 +226,19 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _refuse_more(lines: Iterable[bytes], path: Path, blank: int) -> None:
     if not all(line.isspace() for line in lines):
-        raise UserError(f"{path}, line {blank} is blank; delete it, or restore the row that stood there")
+        raise UserError(f"{path}, line {blank} is blank; delete it, or restore the missing row")
 
 
 def _near(line: bytes, problem: str) -> str:
-    """The text at the byte that a syntax error names: it has no key to name."""
+    """The text around the byte that a syntax error names, because there is no key to report."""
     if not (place := re.search(r"\(byte (\d+)\)", problem)):
         return ""
     byte = int(place[1])
     return f" in {line[max(0, byte - 40) : byte + 10].decode(errors='replace').strip()!r}"
 
 
-def _mend(problem: str, schema: type[msgspec.Struct]) -> str:
-    """What would be right: the keys, an enumeration's values, or how a line is written."""
+def _how_to_correct(problem: str, schema: type[msgspec.Struct]) -> str:
+    """How to correct the line: the allowed keys, an enumeration's values, or the format of a line."""
     if "unknown field" in problem or "missing required field" in problem:
         optional = ", ".join(field.name for field in msgspec.structs.fields(schema) if not field.required)
         required = ", ".join(field.name for field in msgspec.structs.fields(schema) if field.required)
@@ -241,4 +248,4 @@ def _mend(problem: str, schema: type[msgspec.Struct]) -> str:
         values = kinds.get(key[1])
         if isinstance(values, type) and issubclass(values, StrEnum):
             return f"; it is one of {', '.join(repr(value.value) for value in values)}"
-    return _MEND
+    return _LINE_FORMAT

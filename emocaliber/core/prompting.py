@@ -1,9 +1,10 @@
-"""Prompting: what is asked, and the exact form of the answer. One template a file, in `prompts/` or of your own.
+"""Prompting: the question and the exact format of the expected answer. One template per file, in `prompts/` or your
+own.
 
-What a model really wrote is read by `emocaliber.reading`; here is only what a well-trained model should write.
+This module defines what a well-trained model should write; `emocaliber.reading` parses what a model really wrote.
 
-    python -m emocaliber.core.prompting          prints every template with its hash
-    emocaliber predict SOURCE --prompt mine.yaml   asks with a file of your own (prompts/README.md says what it holds)
+    python -m emocaliber.core.prompting            # print every template with its hash
+    emocaliber predict SOURCE --prompt mine.yaml    # use a template of your own (its format: prompts/README.md)
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ LEVELS: tuple[float, ...] = tuple(level / 20 for level in range(21))
 """The confidence levels that the trained templates state, 0.00 to 1.00 in steps of 0.05."""
 
 LEVEL_TEXTS: tuple[str, ...] = tuple(f"{level:.2f}" for level in LEVELS)
-"""The same levels as they are written."""
+"""The same levels as text."""
 
 ANSWER_TOKENS = 32
-"""The longest answer of a label and a confidence, in tokens: "<answer>disappointment</answer><confidence>0.85
-</confidence>" takes fewer where a tokenizer splits numbers into digits."""
+"""Tokens that suffice for a label and a confidence: "<answer>disappointment</answer><confidence>0.85</confidence>"
+takes fewer, even with a tokenizer that splits numbers into digits."""
 
 REASONED_TOKENS = 1024
-"""The longest answer with reasoning before it, unless said otherwise: what EmoCaliber's inference allows."""
+"""The default limit for an answer that reasons first, in tokens: that of EmoCaliber's inference."""
 
 _ANSWER_FIELD = re.compile(r"\{(label|confidence|distribution|reasoning)\}")
 _FIELD_LIKE = re.compile(r"\{([A-Za-z_]{1,40})\}")
@@ -44,11 +45,11 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Template:
-    """A question and the form of its answer.
+    """A prompt and the format of its answer.
 
-    `prompt` holds {candidates}, for rows with a question of their own {question} and, in a second question, {label};
-    `answer` holds any of {label}, {confidence},
-    {distribution} and {reasoning}. `load_template` reads one from its file.
+    `prompt` contains {candidates}; {question} if rows carry their own question; and, in a follow-up about an answer,
+    {label}. `answer` contains any of {label}, {confidence}, {distribution} and {reasoning}. `load_template` reads one
+    from a file.
     """
 
     name: str
@@ -63,22 +64,22 @@ class Template:
 
     @property
     def record(self) -> dict[str, str]:
-        """Name, hash and both texts, as JSON values: what a manifest or an adapter stores; `template_of` reads it."""
+        """Name, hash and both texts as JSON values, for manifests and adapters; `template_of` reads it back."""
         return {"name": self.name, "hash": self.hash, "prompt": self.prompt, "answer": self.answer}
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names that `write` needs, in order of appearance: some of label, confidence, distribution, reasoning."""
+        """The fields of the answer, in order of appearance: some of label, confidence, distribution, reasoning."""
         return tuple(_ANSWER_FIELD.findall(self.answer))
 
     @property
     def reasons(self) -> bool:
-        """Whether the answer holds reasoning."""
+        """Whether the answer contains reasoning."""
         return "reasoning" in self.fields
 
     @property
     def longest_answer(self) -> int:
-        """The tokens that suffice for an answer, where nobody says how many."""
+        """The default limit on answer tokens."""
         return REASONED_TOKENS if self.reasons else ANSWER_TOKENS
 
     @property
@@ -87,9 +88,9 @@ class Template:
         return self.answer.startswith("{") and _ANSWER_FIELD.match(self.answer) is None
 
     def tags(self, field: str) -> tuple[str, str]:
-        """What stands around a field of the answer: <answer> and </answer>, or a JSON key and what ends its value.
+        """The text around a field of the answer: <answer> and </answer>, or a JSON key and the end of its value.
 
-        Raises ValueError where nothing of the kind does.
+        Raises ValueError if the field has neither.
         """
         around = self._around(field)
         if around is None:
@@ -97,19 +98,19 @@ class Template:
         return around[1], around[2]
 
     def is_tagged(self, field: str) -> bool:
-        """Whether `tags` finds any around the field; a user's own template need not have them."""
+        """Whether the field has tags (see `tags`); a user's own template need not have them."""
         return self._around(field) is not None
 
     def _around(self, field: str) -> re.Match[str] | None:
         return re.search(rf'(<\w+>|"\w+": "?)\{{{field}\}}(</\w+>|"?[,}}])', self.answer)
 
     def pattern(self, candidates: Sequence[str]) -> str:
-        """The regular expression of all answers that state one of the candidates and one of LEVELS.
+        """A regular expression that matches exactly the answers with one of the candidates and one of LEVELS.
 
-        Raises ValueError where the answer holds free text or a distribution.
+        Raises ValueError if the answer contains free text or a distribution.
         """
         if free := set(self.fields) - {"label", "confidence"}:
-            raise ValueError(f"template {self.name}: an answer with {', '.join(sorted(free))} has no fixed form")
+            raise ValueError(f"template {self.name}: an answer with {', '.join(sorted(free))} has no fixed format")
         texts = {"label": candidates, "confidence": LEVEL_TEXTS}
         parts = re.split(r"\{(label|confidence)\}", self.answer)
         return "".join(
@@ -117,12 +118,12 @@ class Template:
         )
 
     def schema(self, candidates: Sequence[str]) -> str:
-        """The JSON Schema, as text, of all answers that state one of the candidates and a number from 0 to 1.
+        """A JSON Schema, as text, that accepts exactly the answers with one of the candidates and one of LEVELS.
 
-        Raises ValueError where the answer is not a JSON object of a label and a confidence.
+        Raises ValueError if the answer is not a JSON object with a label and a confidence.
         """
         if not self.is_json or set(self.fields) != {"label", "confidence"}:
-            raise ValueError(f"template {self.name}: its answer is no JSON object of a label and a confidence")
+            raise ValueError(f"template {self.name}: its answer is not a JSON object with a label and a confidence")
         keys = re.findall(r'"(\w+)": "?\{', self.answer)
         values = {"label": {"enum": list(candidates)}, "confidence": {"enum": list(LEVELS)}}
         properties = {key: values[field] for key, field in zip(keys, self.fields, strict=True)}
@@ -130,23 +131,22 @@ class Template:
 
     @property
     def asks_rows_questions(self) -> bool:
-        """Whether the prompt has a place for a row's own question."""
+        """Whether the prompt contains {question}, a row's own question."""
         return "{question}" in self.prompt
 
     def render(self, candidates: Sequence[str], *, label: str | None = None, question: str = "") -> str:
-        """The user's text for these candidates; a second question also needs the label it asks about, and a prompt
-        with {question} the row's.
+        """The prompt text for these candidates; {label} and {question} also need a value if the prompt contains them.
 
-        Raises ValueError where a label is missing or was not asked for, and UserError where a row has a question and
-        the prompt no place for it, or the other way about.
+        Raises ValueError if a label is missing or superfluous, and UserError if a row has a question and the prompt no
+        {question}, or vice versa.
         """
         if self.asks_rows_questions != bool(question):
             raise UserError(
-                f"template {self.name}: its prompt asks a row's own question, and there are rows without any; add a"
-                " column 'question', or name another template"
+                f"template {self.name}: its prompt contains {{question}}, but some rows have no question; add a"
+                " column 'question', or use another template"
                 if self.asks_rows_questions
-                else f"template {self.name}: there are rows with a question of their own, for which its prompt has no"
-                " {question}; name the template 'question', or one of your own"
+                else f"template {self.name}: some rows have their own question, but its prompt has no"
+                " {question}; use the template 'question', or one of your own"
             )
         if ("{label}" in self.prompt) != (label is not None):
             need = "needs the label it asks about" if label is None else "takes no label"
@@ -162,10 +162,10 @@ class Template:
         distribution: Mapping[str, float] | None = None,
         reasoning: str | None = None,
     ) -> str:
-        """The completion that states these values: what a model is trained to write.
+        """The completion with these values: what a model is trained to write.
 
-        Raises ValueError where a value that the template states is missing, one that it does not state is given, or a
-        confidence or probability lies outside [0, 1].
+        Raises ValueError if the values given are not exactly the template's fields, or if a confidence or probability
+        lies outside [0, 1].
         """
         values = {"label": label, "confidence": confidence, "distribution": distribution, "reasoning": reasoning}
         present = {name for name, value in values.items() if value is not None}
@@ -180,25 +180,25 @@ class Template:
 
     def _decimal(self, value: float) -> str:
         if not 0.0 <= value <= 1.0:
-            raise ValueError(f"template {self.name}: {value} is no probability; give a number from 0 to 1")
+            raise ValueError(f"template {self.name}: {value} is not a probability; give a number from 0 to 1")
         return f"{value:.2f}"
 
 
 def _escaped(text: str) -> str:
-    """As `re.escape`, but spaces stay: not every engine's regular expressions know an escaped one."""
+    """As `re.escape`, but with spaces left alone: some engines' regular expressions do not accept an escaped space."""
     return re.escape(text).replace("\\ ", " ")
 
 
 def template_names() -> list[str]:
-    """The names of the templates that come with the package, sorted."""
+    """The names of the shipped templates, sorted."""
     return sorted(path.stem for path in shipped_folder("prompts").glob("*.yaml"))
 
 
 def load_template(name: str | Path) -> Template:
-    """The template `prompts/<name>.yaml`, or the file itself where the name is a path that ends in .yaml or .yml.
+    """The template `prompts/<name>.yaml`, or the file at `name` if that ends in .yaml or .yml.
 
-    Raises UserError naming the file and the key, or the nearest name, where there is no such template or its keys or
-    its fields are wrong.
+    Raises UserError if there is no such template (with the nearest name), or if its keys or fields are wrong (with the
+    file and the key).
     """
     text = str(name)
     if text.endswith(_SUFFIXES):
@@ -208,15 +208,15 @@ def load_template(name: str | Path) -> Template:
         raise UserError(
             f"there is no template {text!r}"
             + (f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(template_names())},")
-            + " or give the path of a file of your own, which ends in .yaml"
+            + " or give the path of a .yaml file of your own"
         )
     return template_of(read_mapping(shipped_folder("prompts") / f"{text}.yaml"), text)
 
 
 def template_of(content: Mapping[str, Any], name: str) -> Template:
-    """The template that a mapping holds: a file's, or a `record` that was stored. Raises UserError naming file and key.
+    """The template in a mapping: a file's content or a stored `Template.record`. Raises UserError naming file and key.
 
-    `name` is what the template is called, and stands at the head of an error.
+    `name` becomes the template's name and begins error messages.
     """
     texts = {key: value for key, value in content.items() if key not in ("name", "hash")}
     for key in texts:
@@ -225,7 +225,7 @@ def template_of(content: Mapping[str, Any], name: str) -> Template:
             raise UserError(f"{name}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else _EXPECTED))
     for key in _FIELDS:
         if not isinstance(texts.get(key), str) or not texts[key].strip():
-            raise UserError(f"{name}: {key}: it must be a text and is {_kind(texts.get(key))}; {_EXPECTED}")
+            raise UserError(f"{name}: {key} must be a text, but is {_kind(texts.get(key))}; {_EXPECTED}")
     template = Template(name, texts["prompt"], texts["answer"])
     _check_fields(template)
     return template
@@ -239,19 +239,19 @@ def _kind(value: object) -> str:
 
 
 def _check_fields(template: Template) -> None:
-    """Raises UserError where a field of either text is misspelt, or one that it needs is not there."""
+    """Raises UserError if a field of either text is unknown, missing or repeated."""
     for key, text in (("prompt", template.prompt), ("answer", template.answer)):
         for field in _FIELD_LIKE.findall(text):
             near = difflib.get_close_matches(field, _FIELDS[key], n=1)
             if field not in _FIELDS[key] and (near or key == "answer"):
-                hint = f"did you mean {{{near[0]}}}?" if near else f"it may hold {_braced(_FIELDS[key])}"
+                hint = f"did you mean {{{near[0]}}}?" if near else f"it may contain {_braced(_FIELDS[key])}"
                 raise UserError(f"{template.name}: {key}: unknown field {{{field}}}; {hint}")
     if not {"{candidates}", "{label}"} & {f"{{{field}}}" for field in _FIELD_LIKE.findall(template.prompt)}:
         raise UserError(f"{template.name}: prompt: it lacks {{candidates}}, where the labels to choose from go")
     if not {"label", "distribution"} & set(template.fields):
         raise UserError(f"{template.name}: answer: it states no label; write {{label}} or {{distribution}} in it")
     if repeated := next((field for field in template.fields if template.fields.count(field) > 1), None):
-        raise UserError(f"{template.name}: answer: {{{repeated}}} stands in it twice")
+        raise UserError(f"{template.name}: answer: it contains {{{repeated}}} twice")
 
 
 def _braced(fields: Sequence[str]) -> str:
@@ -259,7 +259,7 @@ def _braced(fields: Sequence[str]) -> str:
 
 
 def messages(prompt: str, completion: str | None = None) -> list[dict[str, Any]]:
-    """One chat: a user's turn of one image, then the text; and, for training, the assistant's turn."""
+    """A chat: a user turn with one image followed by the prompt and, for training, the assistant turn."""
     chat: list[dict[str, Any]] = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]},
     ]

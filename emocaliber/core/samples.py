@@ -1,4 +1,4 @@
-"""Sample: one question about one image. Not an image decoder (see images) and not an answer (see predictions)."""
+"""Sample: one question about one image. For decoding images see `images`, for answers see `predictions`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Annotation", "FileImage", "MeanRating", "Ratings", "Sample", "Stored
 
 @dataclass(frozen=True, slots=True)
 class FileImage:
-    """An image file, named relative to the data root it must stay under."""
+    """An image file, named relative to the data root that it must lie under."""
 
     root: Path
     name: str
@@ -19,7 +19,7 @@ class FileImage:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An encoded picture in a Parquet file: `row` counts within the row group `group`, and `column` is its path."""
+    """An encoded image in a Parquet file: row `row` of row group `group`, in the column with the path `column`."""
 
     file: Path
     group: int
@@ -28,7 +28,7 @@ class StoredImage:
 
 
 ImageSource = bytes | FileImage | StoredImage
-"""A picture, or where it lies: what lies somewhere is read when it is needed."""
+"""Encoded image bytes, or a reference that is read when the image is needed."""
 
 
 RatingKind = Literal["counts", "annotations", "multi-select", "means"]
@@ -36,7 +36,7 @@ RatingKind = Literal["counts", "annotations", "multi-select", "means"]
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One rater's answer: one label, or several where raters may choose several."""
+    """One rater's answer: one label, or several if raters may choose several."""
 
     rater: str
     labels: tuple[str, ...]
@@ -44,7 +44,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class MeanRating:
-    """A label's mean rating on the data set's own scale, its standard deviation, and how many rated."""
+    """A label's mean rating on the data set's own scale, its standard deviation, and the number of raters."""
 
     mean: float
     deviation: float | None
@@ -53,11 +53,11 @@ class MeanRating:
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """How raters were asked, and what of it the counts in `votes` do not say.
+    """How the ratings were collected, and what the counts in `votes` do not tell.
 
-    `counts`: one label a rater. `annotations`: the same, with who said what. `multi-select`: as many labels a rater
-    as he likes, so the counts add up to more than `raters`. `means`: no counts at all, a mean rating a label; any
-    distribution made of these is fitted, not counted. `raters` is None where the data does not say.
+    `kind` is one of: "counts", one label per rater; "annotations", the same with each rater's answer; "multi-select",
+    any number of labels per rater, so the counts may sum to more than `raters`; "means", no counts but a mean rating
+    per label, so that any distribution is fitted, not counted. `raters` is None if the data does not say.
     """
 
     kind: RatingKind
@@ -70,16 +70,16 @@ class Ratings:
 class Sample:
     """One question about one image.
 
-    `image` is the encoded file's bytes, or where they lie; `candidates` are the labels to choose from, in prompt order;
-    `label` is the dominant label (None where the item is unlabelled); `votes` are rater counts per label;
-    `group` names the test condition (for example a trained or a held-out style); `cluster` names what must be resampled
-    together in a bootstrap (ten drawings of one emoji are one cluster; by default the sample's own id); `ratings` says
-    how the votes were asked for; `label_rule` says where the label comes from: `given` by the data, or made of the
-    votes by `plurality` or `majority` (see emocaliber.data.votes). `second_votes` are all answers of a second panel of
-    raters on the same picture, "unknown" for those that are no candidate: never learned from, only judged by.
-    `question` is what is asked about the picture where rows differ in that; a prompt has {question} for it.
-    `rationale` is the reasoning that leads to the label, without the tags around it: learned by a recipe whose template
-    states {reasoning}.
+    `image` is the encoded image or a reference to it; `candidates` are the labels to choose from, in prompt order;
+    `label` is the dominant label (None if the item is unlabelled); `votes` are rater counts per label. `group` names
+    the test condition (for example a trained or a held-out style). `cluster` names what a bootstrap resamples together
+    (ten drawings of one emoji are one cluster; by default the sample's own id). `ratings` says how the votes were
+    collected; `label_rule` says where the label comes from: `given` by the data, or derived from the votes by
+    `plurality` or `majority` (see emocaliber.data.votes). `second_votes` are all answers of a second panel of raters on
+    the same image, "unknown" for answers outside the candidates: used for evaluation only, never for training.
+    `question` is the row's own question, if rows differ in what they ask; the prompt then contains {question}.
+    `rationale` is the reasoning that leads to the label, without tags: a training target for recipes whose template
+    contains {reasoning}.
     """
 
     id: str
@@ -100,5 +100,5 @@ class Sample:
 
     @property
     def raters(self) -> int | None:
-        """How many gave the votes, where a second panel is compared with them and the data says it."""
+        """How many raters gave the votes, if there is a second panel and the data says so; else None."""
         return self.ratings.raters if self.second_votes and self.ratings else None

@@ -1,12 +1,12 @@
-"""Stopping for good: a signal ends a command and every process that it started, within ten seconds.
+"""Signal handling: a signal ends a command and every process that it started, within ten seconds.
 
-A scheduler or `timeout` sends SIGTERM, Ctrl-C SIGINT: both raise in the main thread, so that what is open is closed;
-whatever still runs after DEADLINE is ended. Nothing can be done at kill -9 by the process it strikes, so each process
-that is started watches its parent.
+Schedulers and `timeout` send SIGTERM, Ctrl-C sends SIGINT. Both raise an exception in the main thread, so that open
+files are closed; whatever still runs after DEADLINE is killed. A process cannot react to its own kill -9, so each child
+process watches its parent.
 
     with prompt_stop():                    # around the command
         ...
-    end_with_parent()                      # first thing in each process that it starts
+    end_with_parent()                      # first statement of each child process
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from contextlib import contextmanager
 from types import FrameType
 
 DEADLINE = 5.0
-"""Seconds from the signal to the end."""
-LOOK = 1.0  # seconds between two looks at the parent
+"""Seconds from the first signal until the process is forced to end."""
+POLL = 1.0  # seconds between two checks of the parent
 STOPPED = "emocaliber: stopped; the same command resumes"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TerminatedError(KeyboardInterrupt):
-    """SIGTERM, raised as Ctrl-C is: no `except Exception` stands in its way."""
+    """SIGTERM, raised like Ctrl-C, so that no `except Exception` catches it."""
 
 
 def exit_code(number: int) -> int:
-    """What a shell reports of a command that this signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The shell's exit code for a command ended by this signal: 130 for SIGINT (Ctrl-C), 143 for SIGTERM."""
     return 128 + number
 
 
 @contextmanager
 def prompt_stop() -> Iterator[None]:
-    """Inside, SIGINT raises KeyboardInterrupt and SIGTERM TerminatedError, and the process ends DEADLINE seconds after
-    the first of them at the latest, or at the second.
+    """Within the block, SIGINT raises KeyboardInterrupt and SIGTERM raises TerminatedError; the process is forced to
+    end at the second signal, or DEADLINE seconds after the first.
 
-    The main thread may be deep in a kernel and see no signal before it returns; a thread of its own hears it at once.
-    Elsewhere than in the main thread, which alone may handle signals, nothing is changed.
+    The main thread may be busy in native code and handle no signal until that returns, so a separate thread enforces
+    the deadline. Outside the main thread, which alone may handle signals, the block changes nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -68,7 +68,7 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def _end_at_deadline(signals: socket.socket) -> None:
-    """Wait for a signal, then for a second one or the deadline; returns where the command ends before any."""
+    """Wait for a signal, then for a second one or the deadline, and exit; returns if the command ends first."""
     while (first := signals.recv(1)) and first[0] not in SIGNALS:
         pass
     if not first:
@@ -81,7 +81,7 @@ def _end_at_deadline(signals: socket.socket) -> None:
             second = signals.recv(1)
         except TimeoutError:
             break
-        if not second:  # the command has ended, its exit handlers may still wait for something
+        if not second:  # the command has ended, but its exit handlers may hang
             time.sleep(left)
         elif second[0] in SIGNALS:
             break
@@ -92,7 +92,7 @@ def _end_at_deadline(signals: socket.socket) -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process be killed within about a second of its parent's end, however that came."""
+    """Kill this process within about a second of its parent's end, however the parent ended."""
     started_by = multiprocessing.parent_process()
     parent = os.getppid() if started_by is None else started_by.pid
     threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
@@ -100,7 +100,7 @@ def end_with_parent() -> None:
 
 def _watch(parent: int | None) -> None:
     while os.getppid() == parent:
-        time.sleep(LOOK)
+        time.sleep(POLL)
     for child in multiprocessing.active_children():
         child.kill()
     os.kill(os.getpid(), signal.SIGKILL)

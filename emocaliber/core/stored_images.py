@@ -1,4 +1,4 @@
-"""Pictures inside Parquet files, read when they are asked for: one row group at a time, a few of which stay in memory.
+"""Images in Parquet files, read on demand: one row group at a time, with a small cache of row groups.
 
 read_stored(StoredImage(Path("photos.parquet"), group=0, row=3))
 """
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 CACHED_BYTES = 32_000_000
-"""Of encoded pictures, in each process; the row group last read stays whatever its size."""
+"""Bytes of encoded images cached per process; the row group read last is kept whatever its size."""
 OPEN_FILES = 16
 
 _Key = tuple[str, int, int]
-"""A file by its path, size and time of change: one that is written anew is another."""
+"""A file's path, size and modification time, so that a rewritten file is not served from the cache."""
 _lock = threading.Lock()
 _files: OrderedDict[_Key, pq.ParquetFile] = OrderedDict()
 _columns: OrderedDict[tuple[_Key, int, str], pa.ChunkedArray] = OrderedDict()
 
 
 def read_stored(image: StoredImage) -> bytes:
-    """The encoded bytes of one picture. Raises OSError where the file cannot be read, or holds none in that row."""
+    """The encoded bytes of one image. Raises OSError if the file cannot be read or the row has no image."""
     state = image.file.stat()
     key = (str(image.file), state.st_size, state.st_mtime_ns)
     with _lock:
         column = _column(key, image)
         value = column[image.row].as_py() if image.row < len(column) else None
     if value is None:
-        raise OSError(f"row {image.row} of row group {image.group} holds no picture")
+        raise OSError(f"row {image.row} of row group {image.group} holds no image")
     return bytes(value)
 
 

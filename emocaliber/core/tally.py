@@ -1,10 +1,10 @@
-"""Tallies: prediction rows of Parquet files of any number, counted as they stream by, for judging 10⁸ of them.
+"""Tallies: prediction rows of Parquet files, counted while streaming, so that 10⁸ rows can be scored.
 
-Rows that are alike (task, group, labels, confidence, state) are one line of the table, with their number as its weight.
-Where rows have clusters, a line is of one of UNITS groups of clusters too, by a hash of the cluster's name, so that
-rows of a cluster stay together wherever they stand; the groups are what is resampled then.
+Identical rows (method, task, group, labels, state, source, confidence) become one row of the table, with their number
+as its weight. If rows have clusters, each cluster is assigned to one of UNITS groups by a hash of its name, and rows
+are identical only within a group; the groups are then resampled in place of clusters.
 
-Not read: votes, distributions, token probabilities, and whether an id stands twice.
+Votes, distributions and token probabilities are not read, and ids are not checked for duplicates.
 
     tables, notes = tally([Path("answers/part-0.parquet"), Path("answers/part-1.parquet")])
 """
@@ -22,16 +22,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.prediction_table import SOURCES, STATES, Coded, PredictionTable
+from emocaliber.core.prediction_table import SOURCES, STATES, Categorical, PredictionTable
 from emocaliber.core.predictions import Source, State
 
 UNITS = 256
-"""Groups of clusters that are resampled in place of clusters."""
+"""The number of groups of clusters, which are resampled in place of clusters."""
 BATCH = 1 << 19
-"""Rows at a time in memory."""
+"""Rows in memory at a time."""
 MOST_CONFIDENCES = 20_000
 DECIMALS = 4
-"""Where there are more distinct confidences, all are rounded to so many decimals, and a note says so."""
+"""If there are more than MOST_CONFIDENCES distinct confidences, all are rounded to DECIMALS, and a note says so."""
 NAMES = ("method", "task", "group", "truth", "predicted", "state", "source")
 LINE_BITS, CONFIDENCE_BITS, UNIT_BITS = 24, 26, 8
 Progress = Callable[[str], None]
@@ -39,14 +39,13 @@ Codes = NDArray[np.int64]
 
 
 class _ClusteredError(Exception):
-    """A row of a cluster was met where each row was taken for a unit of its own."""
+    """A row has a cluster, but the tally assumed that none has."""
 
 
 def tally(
     paths: Sequence[Path], on_progress: Progress = lambda _: None
 ) -> tuple[dict[str, PredictionTable], list[str]]:
-    """The rows of each method as a table with weights, and what is to be known of it. Raises UserError naming file and
-    row."""
+    """A weighted table per method, and notes for the reader of the results. Raises UserError naming file and row."""
     try:
         counted = _Tally(clusters=False)
         counted.read(paths, on_progress)
@@ -58,7 +57,8 @@ def tally(
 
 @dataclass
 class _Tally:
-    """Lines under construction. A key holds a line's code, its confidence's code (0 for none) and its unit."""
+    """A tally under construction. `lines` are the distinct combinations of NAMES. A key packs the code of a line, the
+    code of a confidence (0 for none) and the unit into one integer."""
 
     clusters: bool
     lines: dict[tuple[str, ...], int] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class _Tally:
         self.rows += labelled.true_count
 
     def _lines(self, batch: pa.RecordBatch) -> Codes:
-        """The code of each row's names taken together."""
+        """The code of each row's combination of NAMES, (rows,)."""
         columns = [batch.column(name) for name in NAMES]
         combined, sizes = np.zeros(batch.num_rows, np.int64), [len(column.dictionary) + 1 for column in columns]
         for column, size in zip(columns, sizes, strict=True):
@@ -126,7 +126,7 @@ class _Tally:
         return codes
 
     def _round(self) -> None:
-        """From here on confidences are rounded, those that were counted too."""
+        """Round confidences from now on, and those already counted."""
         before, self.confidences, self.rounded = self.confidences, {}, True
         self._merge()
         place = np.zeros(len(before) + 1, np.int64)
@@ -136,7 +136,7 @@ class _Tally:
         self.keys += (place[codes] - codes) << UNIT_BITS
 
     def _units(self, batch: pa.RecordBatch) -> Codes | int:
-        """The unit of each row; 0 for all where each row is one of its own."""
+        """The unit of each row; 0 for all if there are no clusters."""
         cluster, name = batch.column("cluster"), batch.column("id")
         own = pc.or_(pc.equal(cluster, ""), pc.equal(cluster, name))
         if not self.clusters:
@@ -152,7 +152,7 @@ class _Tally:
         self._pending = []
 
     def tables(self) -> dict[str, PredictionTable]:
-        """Each method's lines, in order of its first row."""
+        """The weighted table of each method, in order of first appearance."""
         names = np.array([*self.lines], dtype=object)
         line = self.keys >> UNIT_BITS + CONFIDENCE_BITS
         values = np.array([np.nan, *self.confidences])[self.keys >> UNIT_BITS & (1 << CONFIDENCE_BITS) - 1]
@@ -185,8 +185,8 @@ class _Tally:
         return PredictionTable(
             method,
             np.arange(line.size).astype(np.dtypes.StringDType()),
-            Coded(codes("task", tasks), tasks),
-            Coded(codes("group", groups), groups),
+            Categorical(codes("task", tasks), tasks),
+            Categorical(codes("group", groups), groups),
             units if self.clusters else np.arange(line.size, dtype=np.int32),
             tuple(labels),
             codes("truth", labels),
@@ -201,29 +201,31 @@ class _Tally:
         )
 
     def notes(self) -> list[str]:
-        """What a reader of the figures must know."""
+        """What a reader of the results must know."""
         notes = [
-            f"{self.rows:,} rows were counted as they were read, in {self.keys.size:,} kinds: votes, distributions and"
-            " token probabilities are left out, and whether an id stands twice was not checked"
+            f"{self.rows:,} rows were counted while streaming, as {self.keys.size:,} distinct rows: votes,"
+            " distributions and token probabilities were not read, and ids were not checked for duplicates"
         ]
         if self.clusters:
-            notes.append(f"rows have clusters: intervals are of {UNITS} groups of clusters, by a hash of their names")
+            notes.append(
+                f"rows have clusters: intervals resample {UNITS} groups of clusters, formed by a hash of their names"
+            )
         if self.rounded:
             notes.append(f"more than {MOST_CONFIDENCES:,} different confidences: rounded to {DECIMALS} places")
         if self.unlabelled:
-            notes.append(f"{self.unlabelled:,} rows have no label and are not judged")
+            notes.append(f"{self.unlabelled:,} rows have no label and are not scored")
         return notes
 
 
 def _refuse_odd(path: Path, first: int, batch: pa.RecordBatch, confidence: NDArray[np.float64]) -> None:
-    """Raises UserError for the first row that a prediction file could not hold."""
+    """Raises UserError for the first row that is not a valid prediction."""
     ok = np.asarray(pc.equal(batch.column("state").cast(pa.string()), State.OK.value).fill_null(False))
     unread = np.asarray(batch.column("predicted").is_null()) | np.isnan(confidence)
     outside = ~np.isnan(confidence) & ~((confidence >= 0) & (confidence <= 1))
     for wrong, why in (
         (
             ok & unread,
-            "its state is 'ok', but 'predicted' or 'confidence' is null; name the state that says what lacks",
+            "its state is 'ok', but 'predicted' or 'confidence' is null; name the state that says what is missing",
         ),
         (outside, "'confidence' must be from 0 to 1"),
     ):
@@ -232,7 +234,7 @@ def _refuse_odd(path: Path, first: int, batch: pa.RecordBatch, confidence: NDArr
     for name, allowed in (("state", State), ("source", Source)):
         known = {value.value for value in allowed}
         if odd := [value for value in batch.column(name).dictionary.to_pylist() if value not in known]:
-            raise UserError(f"{path}: {name} {odd[0]!r} is none of {', '.join(sorted(known))}")
+            raise UserError(f"{path}: {name} {odd[0]!r} is not one of {', '.join(sorted(known))}")
 
 
 def _hashed(names: pa.Array) -> NDArray[np.uint64]:

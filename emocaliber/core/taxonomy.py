@@ -1,6 +1,6 @@
 """Taxonomies: ordered lists of emotion labels, each with its polarity.
 
-Not a place for data: the candidates that come with a sample always win over a taxonomy.
+A sample's own candidates always take precedence over a taxonomy.
 
     python -c "from emocaliber.core.taxonomy import SENTIMENT_3; print(SENTIMENT_3.labels)"
 """
@@ -21,8 +21,7 @@ class Taxonomy:
     """An ordered list of emotion labels.
 
     `polarity` maps each label to negative, neutral or positive; `synonyms` maps a declared synonym or inflection to its
-    label.
-    Raises ValueError where a label is repeated, has no polarity, or a synonym names no label.
+    label. Raises ValueError if a label is repeated or has no polarity, or if a synonym maps to an unknown label.
     """
 
     name: str
@@ -51,7 +50,7 @@ _FORMS = {
     "surprise": "surprised", "contempt": "contemptuous", "happiness": "happy", "joy": "joyful", "amusement": "amused",
     "awe": "awed", "contentment": "content contented", "excitement": "excited",
 }  # fmt: skip
-"""The adjectives of a noun for an emotion."""
+"""The adjectives of each emotion noun."""
 
 
 def _adjectives(*labels: str) -> dict[str, str]:
@@ -83,7 +82,7 @@ KAOMOJI_10 = Taxonomy(
 
 
 def _by_polarity(positive: str, neutral: str, negative: str) -> dict[str, Polarity]:
-    """A polarity for each word of three lists."""
+    """The polarity of each word in three space-separated lists."""
     lists: tuple[tuple[Polarity, str], ...] = (("positive", positive), ("neutral", neutral), ("negative", negative))
     return {label: polarity for polarity, labels in lists for label in labels.split()}
 
@@ -94,7 +93,7 @@ MIKELS_8 = Taxonomy(
     _by_polarity("amusement awe contentment excitement", "", "anger disgust fear sadness"),
     _adjectives("amusement", "awe", "contentment", "excitement", "anger", "disgust", "fear", "sadness"),
 )
-"""Mikels et al. 2005: FI, EmoSet, Abstract, ArtPhoto, MultiEmo-Bench. Abstract's file says Content and Sad."""
+"""Mikels et al. 2005: FI, EmoSet, Abstract, ArtPhoto, MultiEmo-Bench. Abstract's file uses Content and Sad."""
 
 EKMAN_6 = Taxonomy(
     "ekman-6",
@@ -102,7 +101,7 @@ EKMAN_6 = Taxonomy(
     _by_polarity("joy", "surprise", "anger disgust fear sadness"),
     _adjectives("anger", "disgust", "fear", "joy", "sadness", "surprise") | {"happiness": "joy", "happy": "joy"},
 )
-"""Ekman's basic emotions. Surprise has no polarity of its own: neutral here, by our choice."""
+"""Ekman's basic emotions. Surprise has no polarity of its own; it is neutral here by our choice."""
 
 FERPLUS_8 = Taxonomy(
     "ferplus-8",
@@ -156,8 +155,8 @@ WEBEMO_25 = Taxonomy(
     ),
     {"cheerfullness": "cheerfulness", "irritabilty": "irritability"},
 )  # fmt: skip
-"""WEBEmo (Panda et al. 2018), in VECBench's order. The synonyms are its published misspellings; the polarity is our
-reading of the words, for the paper's own assignment was not available."""
+"""WEBEmo (Panda et al. 2018), in VECBench's order. The synonyms are its published misspellings; the polarities are our
+own judgement, because the paper's assignment was not available."""
 
 TAXONOMIES = {
     taxonomy.name: taxonomy
@@ -166,17 +165,17 @@ TAXONOMIES = {
         WEBEMO_25, KAOMOJI_10,
     )
 }  # fmt: skip
-"""Those that ship, by name."""
+"""The built-in taxonomies, by name."""
 
 
 def labels_of(stated: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The labels that a taxonomy's name or a list says; () where nothing is said. Raises UserError for another name,
-    and for a list of fewer than two labels or with one twice."""
+    """The labels given by a taxonomy's name or a list; () for None. Raises UserError for an unknown name, and for a
+    list with fewer than two labels or a repeated one."""
     if stated is None:
         return ()
     if isinstance(stated, str) and stated not in TAXONOMIES:
         raise UserError(
-            f"labels: {stated!r} is no taxonomy{did_you_mean(stated, TAXONOMIES)}; give a list of labels, or one of"
+            f"labels: {stated!r} is not a taxonomy{did_you_mean(stated, TAXONOMIES)}; give a list of labels, or one of"
             f" {', '.join(TAXONOMIES)}"
         )
     labels = TAXONOMIES[stated].labels if isinstance(stated, str) else tuple(stated)
@@ -190,13 +189,14 @@ _FAMILIES = (
     "happiness happy joy joyful", "surprise surprised", "contempt contemptuous", "amusement amused", "awe awed",
     "excitement excited",
 )  # fmt: skip
-"""Words for one emotion. "content" is left to the taxonomies that declare it: it mostly means something else."""
+"""Groups of words for the same emotion. "content" is left to the taxonomies that declare it: elsewhere it mostly means
+something else."""
 
 
 ENGLISH = {word for family in _FAMILIES for word in family.split()} | {
     label for taxonomy in TAXONOMIES.values() for label in taxonomy.labels
 }
-"""English words for an emotion."""
+"""English words for emotions."""
 _MORE_WORDS = {
     "anger": "furious fury enraged rage outraged irate angered",
     "disgust": "revolted revulsion repulsed repulsion",
@@ -207,13 +207,16 @@ _MORE_WORDS = {
     "contempt": "scornful scorn disdain disdainful",
     "neutral": "expressionless impassive emotionless",
 }
-"""What people write for an emotion of which they use no usual name."""
+"""Less common words for an emotion."""
 
 
 def synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
-    """What else the candidates are called: the synonyms of the taxonomies with exactly these labels, and other words
-    of an emotion that a single candidate names (of anger and happiness: angry, joy). Fewer than three such
-    candidates are no list of emotions, and have no other words."""
+    """Synonyms of the candidates, mapped to the candidate.
+
+    They are the declared synonyms of the taxonomies with exactly these labels, and the other words of an emotion that
+    exactly one candidate names ("angry" for anger). If fewer than three candidates name an emotion, the list is not
+    taken for a list of emotions and gets none of the latter.
+    """
     declared = [taxonomy.synonyms for taxonomy in TAXONOMIES.values() if set(taxonomy.labels) == set(candidates)]
     folded = {candidate.casefold(): candidate for candidate in candidates}
     families = [family.split() for family in _FAMILIES]
@@ -224,7 +227,7 @@ def synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
 
 
 def more_synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
-    """`synonyms_of`, with the rarer words for an emotion that a single candidate names ("furious" for anger)."""
+    """`synonyms_of`, plus less common words for an emotion that exactly one candidate names ("furious" for anger)."""
     usual = synonyms_of(candidates)
     folded = {candidate.casefold(): candidate for candidate in candidates}
     more: dict[str, str] = {}

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.files import path_text
+from emocaliber.core.files import utf8_path
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.core.taxonomy import TAXONOMIES, Taxonomy
 from emocaliber.data.archives import is_archive, unpacked
@@ -103,7 +103,7 @@ class AnySource:
         if kind_of(path) in SUFFIXES:
             yield from self._table(path, pictures=pictures)
         elif kind_by_ending(path) is None:
-            yield self._picture(path.parent, path.name, path_text(str(path)), None)
+            yield self._picture(path.parent, path.name, utf8_path(str(path)), None)
         else:
             raise UserError(
                 f"{path}: this is neither a picture ({', '.join(ENDINGS)}) nor a table ({', '.join(SUFFIXES)})"
@@ -128,7 +128,7 @@ class AnySource:
         its pictures."""
         defaults, labels = self._defaults(root, ()), self.label_names(())
         by_class = bool(tops) and all(defaults.match(name, labels) for name in tops)
-        prefix = f"{path_text(root.as_posix())}/" if len(self.names) > 1 else ""
+        prefix = f"{utf8_path(root.as_posix())}/" if len(self.names) > 1 else ""
         passed_over = Counter[str]()
         for path in files_below(root, passed_over):
             if (kind := kind_by_ending(path)) is not None:
@@ -136,7 +136,7 @@ class AnySource:
                 continue
             relative = path.relative_to(root)
             label = defaults.match(relative.parts[0], labels) if by_class and len(relative.parts) > 1 else None
-            yield self._picture(root, relative.as_posix(), prefix + path_text(relative.as_posix()), label)
+            yield self._picture(root, relative.as_posix(), prefix + utf8_path(relative.as_posix()), label)
         yield from (Note(PASSED_OVER, Place(str(root)), what, count) for what, count in passed_over.items())
 
     def _picture(self, root: Path, file: str, name: str, label: str | None) -> Row:
@@ -156,7 +156,7 @@ class AnySource:
         named = classes or (() if self.labels else _labels_of(files))
         numbers = {str(number): name for number, name in enumerate(classes)}
         for file in files:
-            prefix = file.relative_to(path).with_suffix("").as_posix() if file != path else path_text(file.stem)
+            prefix = file.relative_to(path).with_suffix("").as_posix() if file != path else utf8_path(file.stem)
             defaults = self._defaults(file.parent, named)
             defaults = replace(defaults, class_names=numbers) if numbers else defaults
             for number, record in enumerate(records(file, pictures=pictures), 1):
@@ -233,8 +233,8 @@ def declared_labels(text: str) -> tuple[str, ...]:
     if "," not in text:
         near = did_you_mean(text, TAXONOMIES)
         raise UserError(
-            f"--labels: {text!r} is no taxonomy{near or f' ({chr(44).join(TAXONOMIES)})'}, and a list has two labels or"
-            " more: --labels joy,anger"
+            f"--labels: {text!r} is not a taxonomy{near or f' ({chr(44).join(TAXONOMIES)})'}, and a list needs two"
+            " labels or more: --labels joy,anger"
         )
     return read_labels(text)[0]
 

@@ -23,10 +23,10 @@ from emocaliber.core.images import (
     ImageError,
     check_image,
     decode_image,
+    downscale,
     image_name,
     load_image,
     read_image_bytes,
-    shown,
 )
 from emocaliber.core.samples import Sample
 from emocaliber.data.facts import map_ahead
@@ -68,7 +68,7 @@ def _copy(row: Row) -> Row:
     try:
         encoded = read_image_bytes(sample.image)
         form, _, _ = check_image(encoded, name)
-        image = shown(decode_image(encoded, name))
+        image = downscale(decode_image(encoded, name))
     except ImageError as error:
         raise UserError(f"{row.place}: image: {error}; {FIXES[error.kind]}") from error
     # Not the seed of the corruption itself: the place of a square would hang on its being a square.

@@ -1,7 +1,8 @@
-"""Evaluation of confidences: calibration, proper scores, discrimination, selection, trust, annotators, intervals.
+"""Evaluation of confidences: calibration, proper scores, discrimination, selective prediction, trusted metrics,
+agreement with annotators, and bootstrap intervals.
 
-Everything here is a pure function of numpy arrays or of `Prediction` rows; nothing imports torch. `score` judges plain
-arrays, every metric takes them too, and `emocaliber score FILE` does the same for files:
+Everything here is a pure function of numpy arrays or of `Prediction` rows; nothing imports torch. `score` evaluates
+plain arrays, every metric accepts them too, and `emocaliber score FILE` does the same for files:
 
     from emocaliber.evaluation import ece, score
     card = score(confidence, correct)       # (n,) in [0, 1] and (n,) of 0/1
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from emocaliber.evaluation.arrays import score
     from emocaliber.evaluation.auditing import audit
-    from emocaliber.evaluation.calibrated import calibration_test
     from emocaliber.evaluation.calibration import classwise_ece, debiased_l2, ece, reliability_curve
+    from emocaliber.evaluation.calibration_tests import calibration_test
     from emocaliber.evaluation.classification import accuracy, f1_scores
     from emocaliber.evaluation.counts import count_rows
     from emocaliber.evaluation.disagreement import distce, entce, entropy_rank_correlation, rankcs
@@ -78,7 +79,7 @@ __all__ = [
     "trusted_at",
 ]
 
-_NAMES = {  # of each module; imported at first use, so that a caller of the suites waits for no scipy
+_NAMES = {  # by module; imported on first use, so that importing the suites does not load scipy
     "arrays": ("score",),
     "auditing": ("audit",),
     "calibration": (
@@ -87,7 +88,7 @@ _NAMES = {  # of each module; imported at first use, so that a caller of the sui
         "ece",
         "reliability_curve",
     ),
-    "calibrated": ("calibration_test",),
+    "calibration_tests": ("calibration_test",),
     "classification": (
         "accuracy",
         "f1_scores",

@@ -1,4 +1,4 @@
-"""The front door for plain arrays: `score` judges confidences and what they came to, without files or rows.
+"""`score`: the scorecard of plain arrays, without files or prediction rows.
 
 from emocaliber.evaluation import score
 card = score(confidence, correct, groups=dataset, clusters=image_id)
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emocaliber.core.prediction_table import SOURCES, STATES, Coded, PredictionTable
+from emocaliber.core.prediction_table import SOURCES, STATES, Categorical, PredictionTable
 from emocaliber.core.predictions import Source, State
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.counts import BoolArray, FloatArray
 from emocaliber.evaluation.scorecard import Scorecard
 
 RIGHT, WRONG = "right", "wrong"
-"""The labels of rows that name none."""
+"""Stand-in labels for `correct`, which comes without label names."""
 
 
 def score(
@@ -50,21 +50,23 @@ def score(
 
     Args:
         confidence: (n,) in [0, 1].
-        correct: (n,) of 0/1 or bool. Or give `truth` and `predicted` in its place, (n,) each: label names, or indices
-            of `labels` (predicted -1 for none). They add F1.
-        labels: the L label names in the order of the columns of `votes` and `distribution`.
-        votes: (n, L) annotator counts: agreement, its Brier score and ECE, and strata of ambiguity.
-        second_votes: (n, L) counts of a second panel on the same items: the answers are held against its favourite and
-            its shares, beside the human row (the first panel's share as a confidence; needs `votes`).
-        distribution: (n, L) predicted probabilities: classwise ECE, and with votes the divergences.
-        probability: (n,) token probability of the predicted label: its alignment with the confidence.
-        answered: (n,) of bool, False where no label or confidence could be read: such a row counts as wrong with the
+        correct: (n,) of 0/1 or bool. Alternatively give `truth` and `predicted`, (n,) each, as label names or as
+            indices into `labels` (predicted -1 for none); these add F1.
+        labels: the L label names, in the order of the columns of `votes` and `distribution`.
+        votes: (n, L) annotator counts; adds agreement, its Brier score and ECE, and strata of ambiguity.
+        second_votes: (n, L) counts of a second panel on the same items; also scores the answers against that panel's
+            plurality label and vote shares, next to a human reference row (the first panel's label, with its vote share
+            as the confidence; needs `votes`).
+        distribution: (n, L) predicted probabilities; adds classwise ECE and, with votes, the divergences.
+        probability: (n,) token probability of the predicted label; adds its alignment with the confidence.
+        answered: (n,) of bool, False where no label or confidence could be read. Such a row counts as wrong with the
             worst score, and its confidence may be NaN.
         tasks, groups: (n,) of names. The scorecard has a subset for each, and the macro mean over tasks.
         clusters: (n,) of names: rows of one cluster (drawings of one emoji, tasks of one image) are resampled
-            together. Without it every row is a unit of its own.
+            together. By default rows are resampled.
         method: the name that the scorecard prints.
-        bins, level: of the ECE; of the intervals.
+        bins: number of ECE bins.
+        level: nominal coverage of the intervals.
         replicates, seed: of the bootstrap.
 
     Returns:
@@ -72,7 +74,7 @@ def score(
 
     Raises:
         ValueError: names the array and the row, for lengths that differ, NaN, values outside [0, 1] or in per cent.
-        UserError: where all rows name one cluster.
+        UserError: if all rows are in one cluster.
     """
     values = _column("confidence", confidence, None, np.float64)
     n = values.size
@@ -87,9 +89,9 @@ def score(
     table = PredictionTable(
         method,
         np.arange(n).astype(np.dtypes.StringDType()),
-        _coded("tasks", tasks, n, "all"),
-        _coded("groups", groups, n, ""),
-        np.arange(n, dtype=np.int32) if clusters is None else _coded("clusters", clusters, n, "").codes,
+        _categorical("tasks", tasks, n, "all"),
+        _categorical("groups", groups, n, ""),
+        np.arange(n, dtype=np.int32) if clusters is None else _categorical("clusters", clusters, n, "").codes,
         vocabulary,
         truths,
         named,
@@ -106,32 +108,32 @@ def score(
 
 
 def _column(name: str, values: ArrayLike, n: int | None, kind: type[Any] | None = None) -> NDArray[Any]:
-    """A one-dimensional array of as many rows as the confidences."""
+    """A one-dimensional array with n rows (any number if None)."""
     array = np.asarray(values)
     if array.ndim != 1 or not array.size:
-        raise ValueError(f"{name} must be one-dimensional and hold a row; its shape is {array.shape}")
+        raise ValueError(f"{name} must be one-dimensional and not empty; its shape is {array.shape}")
     if n is not None and array.size != n:
         raise ValueError(f"{name} has {array.size} rows, confidence {n}: give the same rows in the same order")
     if kind is np.bool_ and not np.isin(array, (0, 1)).all():
         row = int(np.argmin(np.isin(array, (0, 1))))
-        raise ValueError(f"{name} of row {row} is {array[row]!r}; give 1 or True for right, 0 or False for wrong")
+        raise ValueError(f"{name} of row {row} is {array[row]!r}; give 1 or True for yes, 0 or False for no")
     return array if kind is None else array.astype(kind)
 
 
 def _unit_where(name: str, values: ArrayLike, usable: BoolArray, *, missing: bool = False) -> FloatArray:
-    """Numbers in [0, 1] where rows are usable (and, with `missing`, are there), NaN elsewhere."""
+    """The values of usable rows, checked to lie in [0, 1]; NaN elsewhere. `missing` allows NaN in usable rows."""
     array = _column(name, values, usable.size, np.float64)
     read = usable & ~np.isnan(array) if missing else usable
     wrong = read & ~((array >= 0) & (array <= 1))
     if wrong.any():
         row = int(np.argmax(wrong))
         if np.isnan(array[row]):
-            mend = "give a number, or False for this row in `answered`"
+            fix = "give a number, or set `answered` to False for this row"
         elif (array[read] >= 0).all() and (array[read] <= 100).all():
-            mend = "the values look like per cent: divide them by 100"
+            fix = "the values look like per cent: divide them by 100"
         else:
-            mend = "give a number from 0 to 1"
-        raise ValueError(f"{name} of row {row} is {array[row]:g}, {int(wrong.sum())} such rows in all; {mend}")
+            fix = "give a number from 0 to 1"
+        raise ValueError(f"{name} of row {row} is {array[row]:g}, {int(wrong.sum())} such rows in all; {fix}")
     return np.where(read, array, np.nan)
 
 
@@ -142,7 +144,7 @@ def _labels(
     labels: Sequence[str] | None,
     n: int,
 ) -> tuple[tuple[str, ...], NDArray[np.int32], NDArray[np.int32]]:
-    """The label names in alphabetical order, and the codes of truth and prediction among them, -1 for none."""
+    """The label names in alphabetical order, and truth and prediction as codes into them, -1 for none."""
     if (correct is None) == (truth is None) or (truth is None) != (predicted is None):
         raise ValueError("give either correct, or both truth and predicted")
     if correct is not None:
@@ -162,12 +164,12 @@ def _labels(
         for name, column in columns.items()
     }
     if (codes["truth"] < 0).any():
-        raise ValueError(f"truth of row {int(np.argmin(codes['truth']))} is no label; every row needs one")
+        raise ValueError(f"truth of row {int(np.argmin(codes['truth']))} is not a label; every row needs one")
     return vocabulary, codes["truth"], codes["predicted"]
 
 
 def _named(name: str, column: NDArray[Any], labels: list[str]) -> NDArray[Any]:
-    """Label names, None for no label: indices of `labels` are looked up."""
+    """The column as label names, None for no label; integers are indices into `labels`."""
     indices = column.dtype.kind in "iu"
     legal = (
         (column >= -1) & (column < len(labels))
@@ -180,15 +182,15 @@ def _named(name: str, column: NDArray[Any], labels: list[str]) -> NDArray[Any]:
     return np.array([*labels, None], dtype=object)[column] if indices else column
 
 
-def _coded(name: str, values: ArrayLike | None, n: int, default: str) -> Coded:
+def _categorical(name: str, values: ArrayLike | None, n: int, default: str) -> Categorical:
     if values is None:
-        return Coded(np.zeros(n, np.int32), (default,))
+        return Categorical(np.zeros(n, np.int32), (default,))
     names, codes = np.unique(_column(name, values, n).astype(str), return_inverse=True)
-    return Coded(codes.astype(np.int32), tuple(names.tolist()))
+    return Categorical(codes.astype(np.int32), tuple(names.tolist()))
 
 
 def _by_label(name: str, values: ArrayLike, n: int, labels: Sequence[str], vocabulary: Sequence[str]) -> FloatArray:
-    """A matrix (n, L) with its columns in the order of the vocabulary."""
+    """The matrix (n, L) with its columns reordered from `labels` to `vocabulary`."""
     array = np.asarray(values, np.float64)
     if array.shape != (n, len(labels)):
         raise ValueError(f"{name} has shape {array.shape}; it must be ({n}, {len(labels)}): a column for each label")

@@ -1,8 +1,8 @@
-"""The audit: accuracy and calibration in every group of some columns, and which groups differ from the rest.
+"""Subgroup audit: accuracy and calibration in each group of given columns, and which groups differ from the rest.
 
-What is tested, how often, and on how many rows is part of the result: p-values are adjusted for every group of every
-column and both measures together (`max_t`), because somebody who looks at twenty groups will find a bad one by chance.
-eval/results/audit.md has the level and the power.
+p-values are adjusted jointly for all groups of all columns and both measures (`max_t`), because whoever looks at twenty
+groups finds a bad one by chance; the number of tests is part of the result. For level and power see
+eval/results/audit.md.
 
     from emocaliber.evaluation import audit
     found = audit(confidence, correct, by={"age": ages, "camera": cameras}, clusters=image_id)
@@ -21,12 +21,12 @@ from emocaliber.core.prediction_table import PredictionTable
 from emocaliber.evaluation.confidence_families import confidence_family
 from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray, unit_interval
 from emocaliber.evaluation.grouping import Grouping, group_rows
-from emocaliber.evaluation.intervals import estimates, measured
-from emocaliber.evaluation.max_t import Tested, max_t
+from emocaliber.evaluation.intervals import bootstrap_families, estimates
+from emocaliber.evaluation.max_t import MaxTResult, max_t
 from emocaliber.evaluation.scorecard import Audit, AuditedGroup, Estimate, GroupDifference, Settings, estimate
 
 MINIMUM = 20
-"""Clusters or rows of a group that is tested."""
+"""A group with fewer clusters (or rows, without clusters) than this is not tested."""
 PERMUTATIONS = 999
 SHOWN = ("accuracy", "mean_confidence", "overconfidence", "ece", "brier", "auroc")
 SETTINGS = Settings(10, "right", 0.001, 0.1, 0.8, "bca", 0.95, 1000, "row", 0)
@@ -44,11 +44,12 @@ def audit(
     settings: Settings = SETTINGS,
     method: str = "model",
 ) -> Audit:
-    """Audit n answers: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1, `by` n values of each column.
+    """Audit n answers: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1, `by` maps a column's name to its n values.
 
-    `answered` (n,) is False where no label or confidence could be read: such a row is wrong in the accuracy and has no
-    part in the calibration. `clusters` (n,) are resampled and permuted together. A column of numbers is cut into `bins`
-    at its quantiles. Raises ValueError naming the array for lengths that differ or values outside [0, 1].
+    `answered` (n,) is False where no label or confidence could be read: such a row counts as wrong for accuracy and is
+    left out of calibration. Rows of one of the `clusters` (n,) are resampled and permuted together. Numeric columns are
+    cut into `bins` at their quantiles. Groups with fewer than `minimum` units are reported, not tested. Raises
+    ValueError naming the array for lengths that differ or values outside [0, 1].
     """
     usable = np.ones(np.size(confidence), bool) if answered is None else np.asarray(answered, bool)
     if usable.shape != np.shape(confidence):
@@ -68,9 +69,9 @@ def audit(
 def audit_table(
     table: PredictionTable, by: Mapping[str, Sequence[object]], *, bins: int = 4, settings: Settings = SETTINGS
 ) -> Audit:
-    """Audit a method's rows by columns of as many values. Raises UserError where the table is a tally."""
+    """Audit a method's table by columns with one value per row. Raises UserError if the table is a tally."""
     if table.weight is not None:
-        raise UserError("rows that were counted as they streamed by have no columns to group them by")
+        raise UserError("rows that were counted while streaming have no columns to group by")
     clusters = table.cluster if np.unique(table.cluster).size < len(table) else None
     usable, right = table.usable(), table.label_right()
     return audit(
@@ -137,10 +138,10 @@ def _values(
     family = confidence_family(
         rows, confidence, right, usable, None, thresholds={}, settings=settings, brief=True, weight=None
     )
-    found = estimates(measured([family], None if clusters is None else [clusters], settings), settings)
+    found = estimates(bootstrap_families([family], None if clusters is None else [clusters], settings), settings)
     return {name: found[f"headline.{name}"] for name in SHOWN}
 
 
-def _difference(tested: Tested, code: int, measure: int) -> GroupDifference:
+def _difference(tested: MaxTResult, code: int, measure: int) -> GroupDifference:
     value, p_value = tested.difference[code, measure], tested.p_value[code, measure]
     return GroupDifference(estimate(value).value, estimate(p_value).value)

@@ -1,9 +1,9 @@
-"""Calibration: the binned calibration errors, and the reliability curve that shows what they sum.
+"""Binned calibration errors, and the reliability curve behind them. For the binning-free error see `smooth`.
 
-Three things go wrong elsewhere and are settled here: the side on which a bin is closed is declared and both ends of
-[0, 1] belong to a bin; a block of ties is never split; invalid rows form a bin of their own with gap 1, so that leaving
-out a confidence never lowers the error (except with bins of equal mass: their edges move when a row leaves them, so
-those values are for answered rows). The error without bins is in `smooth`.
+Three conventions that implementations often leave open: it is declared which side of a bin is closed, and both 0 and 1
+belong to a bin; a block of ties is never split; and invalid rows form a bin of their own with gap 1, so that omitting a
+confidence never lowers the error. (Equal-mass bins are the exception: their edges move when a row leaves, so they are
+reported for answered rows only.)
 
     from emocaliber.evaluation import ece
     ece(confidence, correct, bins=15)       # sum over bins of |mean confidence - accuracy| · size / n
@@ -48,11 +48,11 @@ def ece(
 
 @metric
 def debiased_l2(counts: Counts, *, bins: int = 10, edges: Edges = "right") -> FloatArray:
-    """Root of the debiased squared calibration error (Kumar et al. 2019, section 5), (...); 0 where the estimate is
+    """Root of the debiased squared calibration error (Kumar et al. 2019, section 5), (...); 0 if the estimate is
     negative.
 
-    Each bin's squared gap less the sampling variance p(1 - p)/(size - 1) of its share of right answers p. A bin of
-    one row has no variance estimate and keeps its squared gap, where the authors' code counts it as perfect.
+    From each bin's squared gap the sampling variance p(1 - p)/(size - 1) of its accuracy p is subtracted. A bin with
+    one row has no variance estimate and keeps its squared gap; the authors' code counts it as perfectly calibrated.
     """
     rights, gaps, sizes = _bin_sums(counts, bins, "equal width", edges)
     share = np.divide(rights, sizes, out=np.zeros_like(rights), where=sizes > 0)
@@ -64,9 +64,11 @@ def debiased_l2(counts: Counts, *, bins: int = 10, edges: Edges = "right") -> Fl
 def classwise_ece(
     distributions: ArrayLike, truth: ArrayLike, *, bins: int = 10, edges: Edges = "right", invalid: int = 0
 ) -> float:
-    """Mean over labels of the ECE of "the label is k" (Kull et al. 2019; Nixon et al. 2019).
+    """Classwise ECE: the mean over labels k of the ECE of p(k) for the event "the label is k" (Kull et al. 2019; Nixon
+    et al. 2019).
 
-    `distributions` (n, L) of probabilities, `truth` (n,) of label indices. Raises ValueError as `count_rows` does.
+    `distributions` (n, L) of probabilities, `truth` (n,) of label indices; `invalid` further rows have no distribution.
+    Raises ValueError as `count_rows` does.
     """
     probability = np.asarray(distributions, dtype=np.float64)
     label = np.asarray(truth)
@@ -80,10 +82,10 @@ def classwise_ece(
 def reliability_curve(
     counts: Counts, *, bins: int = 10, edges: Edges = "right", level: float = 0.95
 ) -> list[ReliabilityBin]:
-    """One entry per equal-width bin that holds rows, with the `level` consistency band (Bröcker & Smith 2007).
+    """One entry per non-empty equal-width bin, with the `level` consistency band (Bröcker & Smith 2007).
 
-    The band is the binomial's, at the bin's mean confidence: in closed form, and slightly wider than that of rows
-    whose confidences differ within the bin.
+    The band is binomial at the bin's mean confidence: available in closed form, and slightly wider than the exact band
+    for confidences that vary within the bin.
     """
     starts = equal_width_starts(counts.values, bins, edges).tolist()
     curve = []
@@ -99,7 +101,7 @@ def reliability_curve(
 
 
 def consistency_band(count: int, probability: float, level: float = 0.95) -> tuple[float, float]:
-    """The central `level` range of the share of successes among `count` draws of `probability`."""
+    """The central `level` interval of the share of successes in `count` Bernoulli draws with this `probability`."""
     tail = (1 - level) / 2
     low, high = (_binomial_quantile(share, count, probability) for share in (tail, 1 - tail))
     return low / count, high / count
@@ -119,9 +121,9 @@ def histogram(counts: Counts, *, bins: int = 20, edges: Edges = "right") -> list
 
 
 def equal_width_starts(values: FloatArray, bins: int, edges: Edges) -> IntArray:
-    """Where each bin begins among the ascending `values`, (bins + 1,): bin b holds values[starts[b]:starts[b + 1]].
+    """The start of each bin in the ascending `values`, (bins + 1,): bin b holds values[starts[b]:starts[b + 1]].
 
-    Edges are b / bins, correctly rounded, so that 0.3 lies on the edge 3/10 (np.linspace puts that edge above it).
+    Edges are b / bins, correctly rounded, so that 0.3 lies on the edge 3/10 (np.linspace rounds that edge up).
     """
     inner = np.arange(1, bins) / bins
     starts = np.searchsorted(values, inner, side="left" if edges == "left" else "right")
@@ -129,7 +131,7 @@ def equal_width_starts(values: FloatArray, bins: int, edges: Edges) -> IntArray:
 
 
 def _bin_sums(counts: Counts, bins: int, binning: Binning, edges: Edges) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Right answers, sum of confidence minus right answers, and rows, of each bin: three of shape (..., bins)."""
+    """For each bin: right answers, the sum of confidences minus right answers, and rows; (..., bins) each."""
     gaps = counts.rows * counts.values - counts.hits
     if binning == "distinct":
         return counts.hits, gaps, counts.rows
@@ -145,7 +147,7 @@ def _run_sums(amounts: FloatArray, starts: IntArray) -> FloatArray:
 
 
 def _equal_mass_bin(rows: FloatArray, bins: int) -> IntArray:
-    """The bin of each value: that in which the middle of its block of ties falls, so that no block is split."""
+    """The bin of each value: the one that contains the midpoint of its block of ties, so that no block is split."""
     middle = np.cumsum(rows, -1) - rows / 2
     total = np.maximum(rows.sum(-1, keepdims=True), 1.0)
     return np.asarray(np.minimum(np.floor(bins * middle / total), bins - 1)).astype(np.int64)
@@ -161,7 +163,7 @@ def _scatter(amounts: FloatArray, member: IntArray, bins: int) -> FloatArray:
 
 
 def _binomial_quantile(share: float, count: int, probability: float) -> float:
-    """The smallest k whose binomial distribution function reaches `share`."""
+    """The smallest k at which the binomial distribution function reaches `share`."""
     if probability in {0.0, 1.0}:
         return count * probability
     k = max(0.0, np.ceil(bdtrik(share, count, probability)))

@@ -1,4 +1,4 @@
-"""Computing a scorecard: loops over methods, subsets of rows and metric families.
+"""Computing a scorecard: the loops over methods, subsets of rows and metric families.
 
 rows -> PredictionTable -> suite -> a panel of each method and its references -> subsets -> intervals -> Scorecard
 
@@ -18,11 +18,11 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prediction_table import SOURCES, STATES, PredictionTable
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation import trusted
-from emocaliber.evaluation.calibrated import calibration_test
 from emocaliber.evaluation.calibration import classwise_ece, histogram, reliability_curve
+from emocaliber.evaluation.calibration_tests import calibration_test
 from emocaliber.evaluation.counts import FloatArray, IntArray, count_table
 from emocaliber.evaluation.curves import Curves
-from emocaliber.evaluation.distributional import distribution, favourite
+from emocaliber.evaluation.distributional import distribution, plurality_label
 from emocaliber.evaluation.panel import Panel, compare, compare_within, thresholds
 from emocaliber.evaluation.reference_methods import distinct, human_rows, references
 from emocaliber.evaluation.scorecard import (
@@ -68,18 +68,19 @@ def build_scorecard(
     threshold_on_test: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Scorecard:
-    """Judge each method's rows, under the name that the mapping gives it.
+    """Score the rows of each method; `methods` maps a method's name to its rows.
 
-    `calibration` holds rows that no method was trained on, by the same names: from them come trusted thresholds, the
-    constants and the isotonic reference. Without them a trusted threshold is chosen only if `threshold_on_test` asks
-    for it, and is marked so. With a `subject`, that method alone gets reference methods and is compared, with every
-    other; without, each has its own and all are compared. `settings.unit` is overridden by what the rows say:
-    "cluster" where any cluster holds two rows; a row whose cluster is empty is one of its own. Raises UserError where
-    rows contradict the suite or each other, and where all rows of a method name one cluster.
+    `calibration` holds, by the same names, rows that no method was trained on. The trusted thresholds, the constant and
+    the isotonic reference are fitted on them. Without them, trusted thresholds are chosen on the test rows if
+    `threshold_on_test` is set (and marked so), or not at all. If `subject` is given, only that method gets reference
+    methods and is compared with every other; else every method gets its own and all pairs are compared.
+    `settings.unit` is overridden by the rows: it is "cluster" if any cluster has two rows; a row with an empty cluster
+    is its own cluster. Raises UserError if rows contradict the suite or each other, or if all rows of a method are in
+    one cluster.
     """
     tables = {name: _table(name, rows) for name, rows in methods.items()}
     if not tables:
-        raise UserError("no method to judge: give at least one file of predictions")
+        raise UserError("no method to score: give at least one file of predictions")
     fresh = {name: _table(name, rows) for name, rows in (calibration or {}).items()}
     every = [*tables.values(), *fresh.values()]
     full = suite_of(every) if suite is None else complete(suite, every)
@@ -121,13 +122,13 @@ def _require_clusters(method: MethodRows) -> None:
     rows = len(method.table)
     if rows > 1 and np.unique(method.table.cluster).size == 1:
         raise UserError(
-            f"method {method.table.method!r}: all {rows:,} rows name one cluster, so there is nothing to resample and"
-            " no interval; leave 'cluster' empty where every row is a unit of its own, or name what belongs together"
+            f"method {method.table.method!r}: all {rows:,} rows are in one cluster, so nothing can be resampled and"
+            " there are no intervals; leave 'cluster' empty if rows are independent, or name which rows belong together"
         )
 
 
 def _notes(methods: Sequence[MethodRows], suite: Suite, *, declared: bool) -> list[str]:
-    """What a reader must know before trusting a value."""
+    """Caveats that a reader must know before relying on a value."""
     notes = []
     for method in methods:
         name, table = method.table.method, method.table
@@ -135,16 +136,16 @@ def _notes(methods: Sequence[MethodRows], suite: Suite, *, declared: bool) -> li
             notes.append(f"{name}: trusted thresholds were chosen on the test rows, which flatters them")
         elif method.calibration is None:
             notes.append(f"{name}: no calibration rows, so no trusted threshold and no isotonic reference")
-        if invalid := table.number(~table.usable()):
-            total = table.number(np.arange(len(table)))
+        if invalid := table.count(~table.usable()):
+            total = table.count(np.arange(len(table)))
             notes.append(f"{name}: {invalid} of {total} answers unusable; headline values count them as wrong")
         if table.second_votes is not None:
-            judged = int((favourite(table.second_votes) >= 0).sum())
-            notes.append(f"{name}: held against a second panel on {judged:,} rows, where that has a favourite")
+            judged = int((plurality_label(table.second_votes) >= 0).sum())
+            notes.append(f"{name}: scored against a second panel on the {judged:,} rows where no tie leads its votes")
         for task, spec in suite.tasks.items() if declared else ():
-            rows = table.number(table.task.codes == table.task.code(task))
+            rows = table.count(table.task.codes == table.task.code(task))
             if spec.rows is not None and rows != spec.rows:
-                notes.append(f"{name}: task {task} has {rows} rows, the suite {spec.rows}")
+                notes.append(f"{name}: task {task} has {rows} rows, but {spec.rows} in the suite")
     return notes
 
 
@@ -158,7 +159,7 @@ def _notes_on_intervals(methods: Sequence[MethodScores]) -> list[str]:
 
 
 def _method_scores(panel: Panel, number: int) -> MethodScores:
-    """Every subset of one method."""
+    """The scores of one method on every subset."""
     method = panel.methods[number]
     table = method.table
     return MethodScores(
@@ -174,7 +175,7 @@ def _method_scores(panel: Panel, number: int) -> MethodScores:
 
 
 def _calibration_test(method: MethodRows, settings: Settings) -> CalibrationTest | None:
-    """The test over all usable rows whose truth is known, where it can be made."""
+    """The calibration test over all usable rows with a truth; None if it cannot be computed."""
     table = method.table
     usable = np.flatnonzero(table.usable() & (table.truth >= 0))
     clusters = table.cluster[usable] if method.clustered else None
@@ -197,9 +198,9 @@ def _scores(panel: Panel, number: int, subset: Subset) -> Scores:
         subset.name,
         subset.aggregation,
         subset.tasks,
-        table.number(rows),
-        table.number(rows[table.usable()[rows]]),
-        int(np.unique(table.cluster[rows]).size) if method.clustered else table.number(rows),
+        table.count(rows),
+        table.count(rows[table.usable()[rows]]),
+        int(np.unique(table.cluster[rows]).size) if method.clustered else table.count(rows),
         {state.value: int(count) for state, count in zip(STATES, states, strict=True) if count},
         _under(values, "headline."),
         _under(values, "answered."),
@@ -227,7 +228,8 @@ def _curves(table: PredictionTable, rows: IntArray, settings: Settings) -> Curve
 
 
 def _classwise(table: PredictionTable, subset: Subset, suite: Suite, settings: Settings) -> dict[str, Estimate]:
-    """Classwise ECE of one task's distributions, without an interval: labels of several tasks are not one set."""
+    """Classwise ECE of the distributions, without an interval; only for a single task, because tasks differ in
+    labels."""
     if table.distributions is None or len(subset.tasks) > 1:
         return {}
     rows, columns = subset.rows, label_codes(table, suite, subset.tasks)

@@ -1,4 +1,4 @@
-"""The metrics of confidences, as statistics of cells: against right and wrong, annotators' shares, a second panel.
+"""The confidence metrics as metric families: against correctness, annotators' vote shares, and a second panel.
 
 family = confidence_family(rows, confidence, right, usable, None, thresholds={}, settings=DEFAULTS, brief=True,
                            weight=None)
@@ -20,16 +20,16 @@ from emocaliber.evaluation import (
     smooth,
     trusted,
 )
+from emocaliber.evaluation.cells import MAX_LEVELS, Cells, MetricFamily, Statistic, Values, as_if_calibrated, cells
 from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, ratio
-from emocaliber.evaluation.resampling import MAX_LEVELS, Cells, MetricFamily, Statistic, Values, cells, without_gaps
 from emocaliber.evaluation.scorecard import Settings
 
 ANSWERED_ONLY = "ece_equal_mass"
-"""No headline value: the bins' edges move when a row becomes invalid, so leaving out a confidence could improve it."""
+"""It has no headline value: bin edges move when a row becomes invalid, so omitting a confidence could improve it."""
 
 
 def confidence_values(counts: Counts, settings: Settings) -> Values:
-    """Every metric of confidences, by its key in metric_names."""
+    """Every confidence metric, by its key in metric_names."""
     parts = proper_scores.corp(counts)
     return _sums_of_gaps(counts, settings) | {
         "miscalibration": parts.miscalibration,
@@ -54,7 +54,7 @@ def confidence_values(counts: Counts, settings: Settings) -> Values:
 
 
 def _sums_of_gaps(counts: Counts, settings: Settings) -> Values:
-    """Those of `confidence_values` that chance alone makes positive, CORP's aside."""
+    """The calibration errors among `confidence_values`, except CORP's: those with a positive bias under calibration."""
     bins, edges = settings.bins, settings.edges
     return {
         "ece": calibration.ece(counts, bins=bins, edges=edges),
@@ -67,7 +67,7 @@ def _sums_of_gaps(counts: Counts, settings: Settings) -> Values:
 
 
 def _agreement_values(rows: Cells, counts: FloatArray, settings: Settings) -> Values:
-    """Agreement of the annotators with the label, and the confidence against it."""
+    """The annotators' agreement with the predicted label, and the confidence scored against that agreement."""
     shares = rows.agreements(counts)
     return {
         "agreement": ratio(rows.agreement_sum(counts), shares.n),
@@ -77,7 +77,7 @@ def _agreement_values(rows: Cells, counts: FloatArray, settings: Settings) -> Va
 
 
 def _trusted_values(counts: Counts, thresholds: Mapping[str, float]) -> Values:
-    """Trusted metrics at each rule's threshold, as "<rule>.<metric>"."""
+    """Trusted metrics at each rule's threshold, keyed "<rule>.<metric>"."""
     everything = trusted.trust_all_f1(classification.label_accuracy(counts))
     values: Values = {}
     for rule, threshold in thresholds.items():
@@ -100,7 +100,7 @@ def confidence_family(
     brief: bool,
     weight: IntArray | None,
 ) -> MetricFamily:
-    """The metrics of confidences (arrays as in `resampling.cells`)."""
+    """The confidence metrics of these rows (arrays as in `cells.cells`). `brief` computes the headline values only."""
 
     def measured(grouped: Cells, counts: FloatArray) -> Values:
         values = confidence_values(grouped.correctness(counts), settings)
@@ -128,11 +128,11 @@ def confidence_family(
 
 
 def second_panel_family(table: PredictionTable, rows: IntArray, settings: Settings) -> MetricFamily | None:
-    """The answers held against a second panel, where that has a favourite; None where it has none in any row."""
+    """The answers scored against a second panel, on the rows where it has a plurality label; None if there are none."""
     if table.second_votes is None:
         return None
     votes = table.second_votes[rows]
-    chosen = distributional.favourite(votes)
+    chosen = distributional.plurality_label(votes)
     judged = chosen >= 0
     if not judged.any():
         return None
@@ -175,15 +175,19 @@ def _of_cells(
     errors: Callable[[Counts, Counts], Values],
     weight: IntArray | None = None,
 ) -> MetricFamily:
-    """The family of a statistic of cells, whose calibration `errors` are functions of the counts of right answers and
-    of those of agreement; replicates are of rounded confidences where there are many."""
+    """The metric family of `statistic_of` the cells of these rows.
 
-    def chance_of(grouped: Cells) -> Statistic:
+    `errors` are the calibration errors among its values, as a function of correctness counts and agreement counts. If
+    there are more than MAX_LEVELS distinct confidences, replicates use rounded ones.
+    """
+
+    def null_of(grouped: Cells) -> Statistic:
         right, shares = grouped.correctness(grouped.sample()), grouped.agreements(grouped.sample())
 
         def measured(counts: FloatArray) -> Values:
             return errors(
-                without_gaps(grouped.correctness(counts), right), without_gaps(grouped.agreements(counts), shares)
+                as_if_calibrated(grouped.correctness(counts), right),
+                as_if_calibrated(grouped.agreements(counts), shares),
             )
 
         def statistic(counts: FloatArray) -> Values:
@@ -195,7 +199,7 @@ def _of_cells(
 
     exact = cells(confidence, right, usable, agreement, weight=weight)
     if exact.values.size <= MAX_LEVELS:
-        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact), chance=chance_of(exact), weight=weight)
+        return MetricFamily(rows, exact.codes, exact.size, statistic_of(exact), null=null_of(exact), weight=weight)
     rounded = cells(confidence, right, usable, agreement, levels=MAX_LEVELS, weight=weight)
     return MetricFamily(
         rows,
@@ -203,7 +207,7 @@ def _of_cells(
         rounded.size,
         statistic_of(rounded),
         exact=statistic_of(exact)(exact.sample()[None, :]),
-        chance=chance_of(rounded),
+        null=null_of(rounded),
         weight=weight,
     )
 

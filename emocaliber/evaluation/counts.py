@@ -1,8 +1,8 @@
-"""Counts: how often each distinct confidence occurs, and how often it is right. Every metric is a function of one.
+"""Counts: for each distinct confidence, the number of rows and of right answers. Every metric is a function of Counts.
 
-Verbalized confidences are a few round numbers, so a million rows are a table of a hundred lines. Sorting is done once,
-ties are one line and therefore have no order, and a bootstrap replicate is the same table with other counts: all
-arrays may have leading axes (..., K), one entry per replicate.
+Verbalized confidences are a few round numbers, so a million rows become a table of about a hundred entries. Rows are
+sorted once, tied rows share an entry and so have no order, and a bootstrap replicate is the same table with other
+counts: all arrays may have leading axes, (..., K), one entry per replicate.
 
     from emocaliber.evaluation import count_rows, ece
     ece(count_rows([0.9, 0.9, 0.4], [1, 0, 0]))     # for many metrics of the same rows: sorted once
@@ -24,7 +24,7 @@ from scipy.special import digamma
 from emocaliber.core.prediction_table import PredictionTable
 
 LONGEST_SUM = 1 << 22
-"""Harmonic numbers up to here are summed and held; those beyond come from the digamma function."""
+"""Harmonic numbers up to here come from a cached table, larger ones from the digamma function."""
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -36,10 +36,10 @@ Result_co = TypeVar("Result_co", FloatArray, float, covariant=True)
 class Counts:
     """Rows grouped by distinct confidence.
 
-    `values` (K,) ascending, in [0, 1]; `rows` (..., K) how many have each value; `hits` (..., K) how many of them are
-    right (or, for agreement, the sum of the annotators' shares). `invalid` (...) counts rows without a usable label or
-    confidence: every metric counts them as wrong with its worst score. `invalid_right` (...) of them named the right
-    label all the same, which only label accuracy knows.
+    `values` (K,) are the confidences, ascending, in [0, 1]; `rows` (..., K) is the number of rows with each; `hits`
+    (..., K) how many of these are right (or, for agreement, the sum of the annotators' vote shares). `invalid` (...) is
+    the number of rows without a usable label or confidence, which every metric counts as wrong with its worst score;
+    `invalid_right` (...) of them have the right label, which counts for label accuracy only.
     """
 
     values: FloatArray
@@ -50,12 +50,12 @@ class Counts:
 
     @property
     def answered(self) -> FloatArray:
-        """Rows with a usable confidence, (...)."""
+        """Number of rows with a usable confidence, (...)."""
         return np.asarray(self.rows.sum(-1))
 
     @property
     def n(self) -> FloatArray:
-        """All rows, (...)."""
+        """Number of rows, invalid ones included, (...)."""
         return self.answered + self.invalid
 
     @cached_property
@@ -64,12 +64,12 @@ class Counts:
         return self.rows - self.hits
 
     @cached_property
-    def ranked(self) -> RankedBlocks:
-        """The blocks of ties in order of falling confidence, below the invalid rows."""
+    def tie_blocks(self) -> TieBlocks:
+        """The blocks of ties in descending order of confidence, ranked after the invalid rows."""
         rows, wrong = self.rows[..., ::-1], self.misses[..., ::-1]
         invalid = self.invalid[..., None]
         start = np.cumsum(rows, -1) - rows + invalid
-        return RankedBlocks(rows, wrong, start, np.cumsum(wrong, -1) - wrong + invalid, harmonic_gap(start, rows))
+        return TieBlocks(rows, wrong, start, np.cumsum(wrong, -1) - wrong + invalid, harmonic_gap(start, rows))
 
     def answered_only(self) -> Counts:
         """The same rows without the invalid ones."""
@@ -78,9 +78,9 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class RankedBlocks:
-    """Of each block of ties, (..., K): its `rows` and `wrong` answers, the rows before it (`start`) and the wrong
-    ones among those (`errors`), and the sum of 1/rank over the ranks that it takes up (`harmonic`)."""
+class TieBlocks:
+    """Blocks of tied confidences, (..., K) each: the block's `rows` and `wrong` answers, the number of rows ranked
+    before it (`start`) and of wrong ones among those (`errors`), and the sum of 1/rank over its ranks (`harmonic`)."""
 
     rows: FloatArray
     wrong: FloatArray
@@ -98,10 +98,10 @@ def count_rows(
     weight: IntArray | None = None,
 ) -> Counts:
     """Group rows by confidence: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1 (or shares in [0, 1]); `weight`
-    (n,) is how many rows each stands for, 1 unless given.
+    (n,) is the number of rows that each row stands for, by default 1.
 
-    Raises ValueError for no rows at all, for shapes that differ, and for NaN, infinity or a value outside [0, 1],
-    naming the row (counted from 0).
+    Raises ValueError if there are no rows, if shapes differ, or for NaN, infinity or a value outside [0, 1], naming
+    the row (counted from 0).
     """
     values = unit_interval(confidence, "confidence")
     right = unit_interval(correct, "correct")
@@ -116,19 +116,19 @@ def count_rows(
 
 
 def count_table(table: PredictionTable, rows: IntArray) -> Counts:
-    """These rows of a method's table."""
+    """The Counts of these row numbers of a method's table."""
     usable, right = table.usable()[rows], table.label_right()[rows]
     return count_rows(
         table.confidence[rows][usable],
         right[usable],
-        invalid=table.number(rows[~usable]),
-        invalid_right=table.number(rows[right & ~usable]),
+        invalid=table.count(rows[~usable]),
+        invalid_right=table.count(rows[right & ~usable]),
         weight=table.weights(rows[usable]),
     )
 
 
 class Metric(Protocol[Options, Result_co]):
-    """A metric of Counts (...) that also takes plain arrays: then it returns a float."""
+    """A metric of Counts, which returns (...); called with plain arrays instead, it returns a float."""
 
     @overload
     def __call__(self, rows: Counts, /, *args: Options.args, **options: Options.kwargs) -> Result_co: ...
@@ -139,7 +139,7 @@ class Metric(Protocol[Options, Result_co]):
 
 
 def metric(function: Callable[Concatenate[Counts, Options], Result_co]) -> Metric[Options, Result_co]:
-    """Let a metric of Counts take `confidence` (n,) and `correct` (n,) in their place, as `count_rows` does."""
+    """Decorator: let a metric of Counts also accept `confidence` (n,) and `correct` (n,), as `count_rows` does."""
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     own = [inspect.Parameter(name, keyword, annotation="ArrayLike") for name in ("confidence", "correct")]
     signature = inspect.Signature(own + list(inspect.signature(function).parameters.values())[1:])
@@ -166,13 +166,13 @@ def unit_interval(values: ArrayLike, name: str) -> FloatArray:
         row = int(np.argmax(wrong))
         raise ValueError(
             f"{name} of row {row} is {array[row]}; give a number from 0 to 1 (85 % is 0.85),"
-            " and count rows that have none as invalid"
+            " and count rows without one as invalid"
         )
     return array
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
-    """numerator / denominator, NaN where the denominator is 0: an undefined value is never 0."""
+    """numerator / denominator, elementwise; NaN where the denominator is 0."""
     top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     if top.shape != bottom.shape:
         top, bottom = np.broadcast_arrays(top, bottom)
@@ -180,9 +180,9 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
 
 
 def harmonic_gap(start: ArrayLike, size: ArrayLike) -> FloatArray:
-    """1/(start + 1) + ... + 1/(start + size), elementwise; 0 where size is 0. Both are whole and not negative.
+    """1/(start + 1) + ... + 1/(start + size), elementwise, for non-negative integers; 0 where size is 0.
 
-    The closed form behind expected ranks inside a block of ties.
+    It gives expectations over the orders within a block of ties in closed form.
     """
     first, length = np.broadcast_arrays(np.asarray(start, np.float64), np.asarray(size, np.float64))
     if not (length > 1).any():
@@ -191,13 +191,13 @@ def harmonic_gap(start: ArrayLike, size: ArrayLike) -> FloatArray:
     if last.max(initial=0) > LONGEST_SUM:
         return np.where(length == 1, 1 / (first + 1), digamma(first + length + 1) - digamma(first + 1))
     table = _harmonic_numbers(1 << int(last.max(initial=0)).bit_length())
-    # A single term is exact as it stands; as a difference of two sums near 14 it would lose nine digits.
+    # A single term is computed directly: as a difference of two sums near 14 it would lose nine digits.
     return np.where(length == 1, 1 / (first + 1), table[last] - table[first.astype(np.int64)])
 
 
 @lru_cache(maxsize=1)
 def _harmonic_numbers(size: int) -> FloatArray:
-    """H_0 ... H_size: every value of a scorecard asks for the same ones."""
+    """H_0 ... H_size, cached because all values of a scorecard use the same ones."""
     return np.concatenate(([0.0], np.cumsum(1 / np.arange(1, size + 1))))
 
 

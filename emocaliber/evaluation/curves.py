@@ -1,4 +1,4 @@
-"""What a report draws of a method: the points of its curves, as they stand in scorecard.json.
+"""The curves of a method as stored in scorecard.json, for reports to draw.
 
 `calibration`, `selective`, `trusted` and `work_saved` compute them, `emocaliber.reporting.curves` draws them.
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 class ReliabilityBin:
     """One bin of the reliability curve.
 
-    `low` and `high` are its edges; `band_low` and `band_high` hold the share of right answers that a perfectly
-    calibrated model with these confidences would show in 95 of 100 test sets (consistency band, Bröcker & Smith
-    2007).
+    `low` and `high` are its edges. `band_low` and `band_high` are the consistency band (Bröcker & Smith 2007): the
+    range in which the bin's accuracy would fall in 95 of 100 test sets (at the default level) if the model were
+    perfectly calibrated.
     """
 
     low: float
@@ -30,7 +30,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class HistogramBin:
-    """How many answers have a confidence between `low` and `high`, split by whether they are right."""
+    """The number of right and wrong answers with a confidence between `low` and `high`."""
 
     low: float
     high: float
@@ -40,7 +40,7 @@ class HistogramBin:
 
 @dataclass(frozen=True, slots=True)
 class RiskCoverage:
-    """Selective risk against coverage, most confident answers first; ties at their expected value over orders."""
+    """Selective risk against coverage, most confident answers first; ties take their expectation over orders."""
 
     coverage: list[float]
     risk: list[float]
@@ -48,7 +48,7 @@ class RiskCoverage:
 
 @dataclass(frozen=True, slots=True)
 class TrustedCurve:
-    """Trusted precision, recall, accuracy and F1 (TER) against the threshold, ascending."""
+    """Trusted precision, recall, accuracy and F1 (TER) at each threshold, ascending."""
 
     threshold: list[float]
     precision: list[float | None]
@@ -59,8 +59,9 @@ class TrustedCurve:
 
 @dataclass(frozen=True, slots=True)
 class WorkCurve:
-    """The share of all rows that is wrong against the share that people have looked at: the most doubtful first, in
-    random order, and by the label's token probability (None where the rows have none beside their confidence)."""
+    """The share of all rows that are still wrong (`left`) against the share that people have reviewed (`looked_at`):
+    least confident rows first, in random order, and by ascending token probability (None if the rows have none that
+    differs from their confidence)."""
 
     looked_at: list[float]
     left: list[float]
@@ -70,8 +71,8 @@ class WorkCurve:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What a report draws for one pooled subset. Rows without a usable confidence count as wrong at the top of the
-    ranking in `risk_coverage` and `trusted`; they have no place in `reliability` and `histogram`."""
+    """The curves of one pooled subset. Rows without a usable confidence rank first and count as wrong in
+    `risk_coverage` and `trusted`; `reliability` and `histogram` leave them out."""
 
     reliability: list[ReliabilityBin]
     histogram: list[HistogramBin]

@@ -1,9 +1,9 @@
 """Calibration to human disagreement (Baan, Aziz, Plank, Fernández 2022, "Stop measuring calibration when humans
-disagree", arXiv 2210.16133): does a predicted distribution have the raters' shares, their ranking, their entropy?
+disagree", arXiv 2210.16133): does a predicted distribution match the raters' shares, their ranking and their entropy?
 
-Each is a value per row, (n,), of two arrays (n, L) whose rows sum to 1. Few raters have too low an entropy (three of a
-50:50 item agree one time in four), so that a perfect model has an EntCE above 0: compare it between models, on the same
-votes. DistCE has the same floor.
+Each metric is a value per row, (n,), of two arrays (n, L) whose rows sum to 1. The entropy of few votes is biased
+downwards (three raters of a 50:50 item agree one time in four), so even a perfect model has an EntCE above 0: compare
+it between models on the same votes. DistCE is above 0 for the same reason.
 
     from emocaliber.evaluation import distce, entce, entropy_rank_correlation, rankcs
     distce([[0.6, 0.4]], [[0.9, 0.1]])        # [0.3]
@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from emocaliber.evaluation.cells import MetricFamily, Values, distinct_rows
 from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray, ratio
 from emocaliber.evaluation.discrimination import correlation_of_means, rank_products
 from emocaliber.evaluation.distributional import distribution, entropy, paired
-from emocaliber.evaluation.resampling import MetricFamily, Values, distinct_rows
 
 
 def distce(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
@@ -27,23 +27,22 @@ def distce(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
 
 
 def entce(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
-    """Entropy of the prediction minus the annotators', in nats, (n,): below 0 where the model is surer than they are.
+    """Entropy of the prediction minus that of the annotators, in nats, (n,): negative where the model is surer.
 
-    The sign is that of the authors' code.
+    The sign follows the authors' code.
     """
     y, p = paired(annotators, predicted)
     return np.asarray(entropy(p) - entropy(y))
 
 
 def rankcs(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
-    """1 where the prediction puts the labels in the annotators' order, else 0, (n,).
+    """1 where the prediction ranks the labels as the annotators do, else 0, (n,).
 
-    Labels with equally many votes are in no order, so either is right; labels that annotators put in order and the
-    prediction does not are wrong. Without ties this is the paper's argsort(y) = argsort(p), which breaks ties by the
-    order of the labels.
+    Labels with equal votes may be predicted in either order; a tie in the prediction between labels with different
+    votes is an error. Without ties this is the paper's argsort(y) = argsort(p), which breaks ties by label order.
     """
     y, p = paired(annotators, predicted)
-    by_share = np.lexsort((p, y), axis=-1)  # among equal shares in the prediction's order, so that neighbours suffice
+    by_share = np.lexsort((p, y), axis=-1)  # ties in y in the order of p, so that comparing neighbours suffices
     shares, guesses = np.take_along_axis(y, by_share, -1), np.take_along_axis(p, by_share, -1)
     highest = np.maximum.accumulate(guesses, -1)[..., :-1]
     wrong = (shares[..., 1:] > shares[..., :-1]) & (guesses[..., 1:] <= highest)
@@ -51,8 +50,8 @@ def rankcs(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
 
 
 def entropy_rank_correlation(annotators: ArrayLike, predicted: ArrayLike) -> float:
-    """Spearman's correlation of the predicted entropies with the annotators', ties at their mean rank; NaN where
-    either is the same in every row."""
+    """Spearman's correlation of the predicted entropies with the annotators', ties at their mean rank; NaN if either is
+    constant."""
     y, p = paired(annotators, predicted)
     return float(correlation_of_means(_ranked_entropies(y, p).mean(0)))
 
@@ -60,9 +59,12 @@ def entropy_rank_correlation(annotators: ArrayLike, predicted: ArrayLike) -> flo
 def disagreement_family(
     rows: IntArray, votes: FloatArray, predicted: FloatArray, answered: BoolArray, labels_per_row: FloatArray
 ) -> MetricFamily:
-    """These metrics of rows with `votes` (n, L). A row without a `predicted` distribution (n, L) has DistCE 1, RankCS 0
-    and the largest |EntCE| that its number of labels allows; the signed EntCE and the correlation, which describe
-    distributions, leave it out. Ranks are those of the sample in every replicate."""
+    """The metrics above, of rows with `votes` (n, L).
+
+    A row without a `predicted` distribution (n, L) takes DistCE 1, RankCS 0 and the largest |EntCE| that its number of
+    labels allows. The signed EntCE and the correlation are descriptive and leave such rows out. Replicates reuse the
+    ranks of the sample.
+    """
     y = distribution(votes, "votes")
     usable = answered & (np.nan_to_num(predicted).sum(-1) > 0)
     p = distribution(np.where(usable[:, None], predicted, y), "distribution")
@@ -104,5 +106,5 @@ def disagreement_family(
 
 
 def _ranked_entropies(annotators: FloatArray, predicted: FloatArray) -> FloatArray:
-    """What a rank correlation of the entropies sums, (n, 5); rounding makes equal entropies equal."""
+    """`rank_products` of the entropies, (n, 5), rounded so that equal entropies tie despite rounding errors."""
     return rank_products(np.round(entropy(predicted), 12), np.round(entropy(annotators), 12))

@@ -1,8 +1,8 @@
-"""Discrimination: does a higher confidence go with a right answer (AUROC, average precision), and with a higher token
-probability (rank correlation, "alignment")?
+"""Discrimination: do right answers have higher confidence (AUROC, average precision), and does the confidence rise with
+the token probability (rank correlation, "alignment")?
 
-Any increasing transformation of the confidence leaves all of them unchanged. Ties count by their expected value over
-all orders of the tied rows, in closed form, so no order of the rows matters.
+All of them are invariant to increasing transformations of the confidence, except the mean gap. Ties take their
+expectation over all orders of the tied rows, in closed form, so the order of the rows does not matter.
 
     from emocaliber.evaluation import auroc
     auroc(confidence, correct)
@@ -13,17 +13,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from emocaliber.evaluation.cells import MetricFamily, Values, distinct_rows
 from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, metric, ratio, unit_interval
-from emocaliber.evaluation.resampling import MetricFamily, Values, distinct_rows
 
 
 @metric
 def auroc(counts: Counts) -> FloatArray:
-    """Probability that a right answer has more confidence than a wrong one, ties one half, (...).
+    """Probability that a right answer has higher confidence than a wrong one, ties counting one half, (...).
 
-    NaN where every answer is right or every answer is wrong. An invalid row loses every pair, both as the right answer
-    that it might have been and as the wrong one that it is: ranking it as a wrong answer at the top alone would
-    reward leaving out a right answer of low confidence.
+    NaN where all answers are right or all are wrong. An invalid row loses every pair twice, as a wrong answer and as
+    the right answer that it might have been: merely ranking it first as a wrong answer would reward omitting the
+    confidence of a right answer with low confidence.
     """
     wrong_below = np.cumsum(counts.misses, -1) - counts.misses / 2
     concordant = np.einsum("...k,...k->...", counts.hits, wrong_below)
@@ -34,10 +34,10 @@ def auroc(counts: Counts) -> FloatArray:
 def average_precision(counts: Counts) -> FloatArray:
     """Mean precision at the rank of each right answer, most confident first, (...); NaN without a right answer.
 
-    A tied block counts with its expectation over orders, where scikit-learn takes the precision at the block's end;
-    without ties the two agree. Invalid rows stand at the top as wrong answers, and count as right ones never reached.
+    A block of ties takes its expectation over orders; scikit-learn uses the precision at the end of the block. Without
+    ties the two agree. Invalid rows rank first as wrong answers, and also count as right answers that are never found.
     """
-    top = counts.ranked
+    top = counts.tie_blocks
     hits = counts.hits[..., ::-1]
     before = np.cumsum(hits, -1) - hits
     slope = np.divide(hits - 1, top.rows - 1, out=np.zeros_like(hits), where=top.rows > 1)
@@ -48,7 +48,7 @@ def average_precision(counts: Counts) -> FloatArray:
 
 def rank_correlation(confidence: ArrayLike, probability: ArrayLike) -> float:
     """Spearman's correlation of confidence and token probability, ties at their mean rank (Kumar et al. 2024,
-    "Confidence under the hood"); NaN for a constant."""
+    "Confidence under the hood"); NaN if either is constant."""
     products = rank_products(unit_interval(confidence, "confidence"), unit_interval(probability, "probability"))
     return float(correlation_of_means(products.mean(0)))
 
@@ -59,7 +59,7 @@ def mean_gap(confidence: ArrayLike, probability: ArrayLike) -> float:
 
 
 def rank_products(confidence: FloatArray, probability: FloatArray) -> FloatArray:
-    """Columns x, y, x², y², xy of the centred mean ranks, (n, 5): their means are all that a correlation needs."""
+    """Columns x, y, x², y², xy of the centred mean ranks, (n, 5); their means determine the correlation."""
     x, y = _mean_ranks(confidence), _mean_ranks(probability)
     return np.column_stack((x, y, x * x, y * y, x * y))
 
@@ -72,8 +72,7 @@ def correlation_of_means(means: FloatArray) -> FloatArray:
 
 
 def alignment_family(rows: IntArray, confidence: FloatArray, probability: FloatArray) -> MetricFamily:
-    """Rank correlation and mean gap on the rows that have both. The ranks are those of the sample in every
-    replicate."""
+    """Rank correlation and mean gap, of rows with both values. Replicates reuse the ranks of the sample."""
     products = rank_products(confidence, probability)
     codes, columns = distinct_rows(np.column_stack((products, confidence - probability, np.ones(confidence.size))))
 
@@ -90,7 +89,7 @@ def alignment_family(rows: IntArray, confidence: FloatArray, probability: FloatA
 
 
 def _mean_ranks(values: FloatArray) -> FloatArray:
-    """Ranks scaled to (-1/2, 1/2), equal values at their mean."""
+    """Ranks scaled to (-1/2, 1/2), ties at their mean."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2
     return np.asarray(middle[inverse] / values.size - 0.5)

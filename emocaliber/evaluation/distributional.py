@@ -1,10 +1,10 @@
-"""Annotator votes: a predicted distribution against theirs (AmbER²), their agreement with a label, and how ambiguous
-a row is.
+"""Annotator votes: divergences of a predicted distribution from theirs (AmbER²), agreement with a label, and strata of
+ambiguity.
 
-Each divergence is a value per row, (n,), of two arrays (n, L) whose rows sum to 1; the mean is what is reported. R² is
-a ratio of sums over rows. A confidence can be calibrated to the majority label or to the next annotator's, but not to
-both: for the second, take `count_rows(confidence, agreement(votes, predicted))`, whose `brier_score` is the expected
-Brier score over annotators (a(1 - c)² + (1 - a)c², in closed form) and whose `ece` is the ECE against agreement.
+Each divergence is a value per row, (n,), of two arrays (n, L) whose rows sum to 1; its mean is reported. R² is a ratio
+of sums over rows. A confidence can be calibrated to the majority label or to a random annotator's label, but not to
+both. For the latter use `count_rows(confidence, agreement(votes, predicted))`: its `brier_score` is the expected Brier
+score over annotators (a(1 - c)² + (1 - a)c², in closed form) and its `ece` the ECE against agreement.
 
     python -c "from emocaliber.evaluation import bhattacharyya as b; print(b([[.5, .5]], [[1, 0]]))"
 """
@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr, xlogy
 
+from emocaliber.evaluation.cells import MetricFamily, Values, distinct_rows
 from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray, ratio
-from emocaliber.evaluation.resampling import MetricFamily, Values, distinct_rows
 
 _MEANS = ("bhattacharyya", "hellinger", "jensen_shannon", "kl")
 
 
 def distribution(values: ArrayLike, name: str) -> FloatArray:
-    """Rows normalised to sum to 1. Raises ValueError naming the first row that is negative, not finite, or sums to
-    0."""
+    """The rows normalised to sum to 1. Raises ValueError naming the first row with a negative or non-finite value, or
+    that sums to 0."""
     array = np.asarray(values, np.float64)
     total = array.sum(-1)
     wrong = ~np.isfinite(total) | (total <= 0) | (array < 0).any(-1)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(f"{name} of row {row} is no distribution: {array[row].tolist()}; give shares that sum to 1")
+        raise ValueError(f"{name} of row {row} is not a distribution: {array[row].tolist()}; give shares that sum to 1")
     return np.asarray(array / total[..., None])
 
 
@@ -53,7 +53,8 @@ def jensen_shannon(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
 
 
 def kl(annotators: ArrayLike, predicted: ArrayLike, *, clip: float = 0.001) -> FloatArray:
-    """KL(annotators || predicted) in nats, (n,), with predicted shares below `clip` raised to it; at most -ln(clip)."""
+    """KL(annotators || predicted) in nats, (n,), with predicted shares clipped to at least `clip`; at most
+    -ln(clip)."""
     y, p = paired(annotators, predicted)
     return np.asarray(np.maximum((xlogy(y, y) - xlogy(y, np.maximum(p, clip))).sum(-1), 0.0))
 
@@ -65,8 +66,8 @@ def squared_residual(annotators: ArrayLike, predicted: ArrayLike) -> FloatArray:
 
 
 def row_scores(annotators: FloatArray, predicted: FloatArray, usable: BoolArray, *, clip: float) -> FloatArray:
-    """Columns Bhattacharyya, Hellinger, Jensen–Shannon, KL, squared residual and squared share, (n, 6): their sums over
-    rows give every distributional metric (`values_of_sums`). Rows that are not `usable` (n,) take the worst values."""
+    """Columns Bhattacharyya, Hellinger, Jensen–Shannon, KL, squared residual and squared share, (n, 6), from whose sums
+    `values_of_sums` computes every distributional metric. Rows that are not `usable` (n,) take the worst values."""
     columns = [
         np.where(usable, bhattacharyya(annotators, predicted), 0.0),
         np.where(usable, hellinger(annotators, predicted), 1.0),
@@ -79,8 +80,8 @@ def row_scores(annotators: FloatArray, predicted: FloatArray, usable: BoolArray,
 
 
 def values_of_sums(sums: FloatArray) -> dict[str, FloatArray]:
-    """The metrics by name, each (...), from sums (..., 8) over rows: the columns of `row_scores`, the rows' numbers of
-    labels, and the number of rows."""
+    """The metrics by name, each (...), from sums (..., 8) over rows: the columns of `row_scores`, the number of labels,
+    and 1 (the number of rows)."""
     count = sums[..., 7]
     values = {name: ratio(sums[..., column], count) for column, name in enumerate(_MEANS)}
     values["r2"] = r2(sums[..., 4], sums[..., 5], count, ratio(sums[..., 6], count))
@@ -88,17 +89,17 @@ def values_of_sums(sums: FloatArray) -> dict[str, FloatArray]:
 
 
 def r2(residual: ArrayLike, square: ArrayLike, rows: ArrayLike, labels: ArrayLike) -> FloatArray:
-    """R² over all entries (row, label), (...), pooled (the paper's pooling is unknown: reconstruction).
+    """R² pooled over all (row, label) entries, (...). (The paper does not state its pooling; this is a reconstruction.)
 
-    `residual` and `square` are the sums over rows of (y - p)² and of y²; `rows` how many; `labels` their mean number
-    of labels, so that the mean entry is 1 / labels.
+    `residual` and `square` are the sums over rows of (y - p)² and of y²; `rows` is the number of rows and `labels`
+    their mean number of labels, so that the mean entry is 1 / labels.
     """
     count = np.asarray(rows, np.float64)
     return 1 - ratio(residual, np.asarray(square) - count / np.asarray(labels))
 
 
 def worst_residual(annotators: ArrayLike) -> FloatArray:
-    """The largest sum of (y - p)² that any prediction could have: all mass on the label with fewest votes, (n,)."""
+    """The largest possible sum of (y - p)², (n,): the prediction puts all mass on the label with the fewest votes."""
     y = np.asarray(annotators, np.float64)
     return np.asarray((y**2).sum(-1) + 1 - 2 * y.min(-1))
 
@@ -110,16 +111,14 @@ def entropy(annotators: ArrayLike) -> FloatArray:
 
 
 def agreement(votes: ArrayLike, predicted: ArrayLike) -> FloatArray:
-    """Share of annotators who chose the predicted label, (n,): `votes` (n, L) counts, `predicted` (n,) indices, -1 for
-    none."""
+    """Share of votes for the predicted label, (n,): `votes` (n, L) counts, `predicted` (n,) indices, -1 for none."""
     share = distribution(votes, "votes")
     label = np.asarray(predicted)
     return np.where(label >= 0, np.take_along_axis(share, np.maximum(label, 0)[:, None], 1)[:, 0], 0.0)
 
 
-def favourite(votes: ArrayLike) -> IntArray:
-    """The label with the most votes, (n,) indices into the columns of `votes` (n, L); -1 where two tie or nobody
-    voted."""
+def plurality_label(votes: ArrayLike) -> IntArray:
+    """The label with the most votes, (n,) column indices of `votes` (n, L); -1 for a tie or no votes."""
     counts = np.asarray(votes, np.float64)
     top = counts.max(-1, keepdims=True)
     alone = ((counts == top).sum(-1) == 1) & (top[:, 0] > 0)
@@ -127,10 +126,10 @@ def favourite(votes: ArrayLike) -> IntArray:
 
 
 def strata(votes: ArrayLike) -> dict[str, BoolArray]:
-    """Masks of the rows, (n,), by name, those without a row left out.
+    """Masks of the rows in each non-empty stratum, (n,), by name.
 
-    "unanimous" (one label has every vote), "majority" (more than half) and "no majority" are exact; "low", "middle"
-    and "high entropy" are thirds by entropy of the votes, equal values together in the third where their middle falls.
+    "unanimous" (one label has every vote), "majority" (one label has more than half) and "no majority" partition the
+    rows; "low", "middle" and "high entropy" are terciles of the votes' entropy, with tied values kept together.
     """
     share = distribution(votes, "votes")
     top = share.max(-1)
@@ -157,7 +156,7 @@ def distribution_family(
     *,
     clip: float,
 ) -> MetricFamily:
-    """Distributional metrics of rows with `votes` (n, L); those without a `predicted` distribution (n, L) take each
+    """The distributional metrics of rows with `votes` (n, L); rows without a `predicted` distribution (n, L) take each
     metric's worst value."""
     annotators = distribution(votes, "votes")
     usable = answered & (np.nan_to_num(predicted).sum(-1) > 0)
@@ -179,7 +178,7 @@ def distribution_family(
 
 
 def paired(annotators: ArrayLike, predicted: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both as float arrays. Raises ValueError where their shapes differ."""
+    """Both as float arrays. Raises ValueError if their shapes differ."""
     y, p = np.asarray(annotators, np.float64), np.asarray(predicted, np.float64)
     if y.shape != p.shape:
         raise ValueError(f"annotators are {y.shape}, predictions {p.shape}; both need the same rows and labels")

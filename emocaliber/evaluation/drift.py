@@ -1,14 +1,15 @@
-"""Drift of one stream against a reference: a test martingale that may be looked at after every row, for ever.
+"""Drift of one stream from a reference: a conformal test martingale, valid under continuous monitoring.
 
-Each new value is ranked among the reference and all values before it, ties at random: while all are exchangeable these
-conformal p-values are independent and uniform (Vovk, Gammerman & Shafer 2005). A bettor starts at every block of rows,
-with a Dirichlet prior on the bins of the p-values; what he has is a ratio of likelihoods, and the mean of all bettors,
-weighted by 1 / (j (j + 1)) for the j-th block, a martingale that begins at 1. It ever reaches 1/α with probability at
-most α (Ville), and a change that comes late costs no more than the logarithm of its place.
+Each new value is ranked among the reference and all earlier values, with ties broken at random. While all values are
+exchangeable, these conformal p-values are independent and uniform (Vovk, Gammerman & Shafer 2005). At every block of
+rows a new bettor starts, with Dirichlet priors on the bins of the p-values; its wealth is a likelihood ratio. The
+average wealth, with weight 1 / (j (j + 1)) for the bettor of the j-th block, is a martingale that starts at 1. It ever
+reaches 1/α with probability at most α (Ville's inequality); detecting a late change costs only a factor that is
+logarithmic in its position.
 
     stream = DriftStream.of_reference(counts_by_level, edges)
     stream.add(levels, uniforms)
-    stream.peak                       # evidence against "nothing has changed"; 20 is p = 0.05 at any time
+    stream.peak                       # evidence against "nothing has changed"; 20 means p = 0.05, at any time
 """
 
 from __future__ import annotations
@@ -22,19 +23,23 @@ from scipy.special import gammaln, logsumexp, rel_entr
 from emocaliber.evaluation.counts import FloatArray, IntArray
 
 BLOCK = 50
-"""Rows after which another bettor starts, and the wealth is looked at."""
+"""Rows per block: at the start of each, another bettor starts; at its end the wealth is recorded."""
 WINDOW = 400
-"""Blocks for which a bettor bets: after that he keeps what he has."""
+"""Blocks for which a bettor bets; after that its wealth stays constant."""
 CONCENTRATIONS = (5.0, 50.0, 500.0)
-"""Of the Dirichlet priors, a third each: large changes, middle ones, small ones."""
+"""Concentrations of the Dirichlet priors, with equal weights: for large, medium and small changes."""
 CHUNK = 256
 
 
 @dataclass
 class DriftStream:
-    """The state of a stream: `pool` (L,) counts the reference and all rows so far by level; p-values fall into the bins
-    of `edges` (K + 1,), from 0 to 1; `blocks` (B, K) are the bins' counts of the last blocks, each BLOCK rows, the last
-    one perhaps fewer; `closed` how many blocks came before them, with the wealth `kept` of their bettors."""
+    """The state of a stream.
+
+    `pool` (L,) counts the reference and all rows so far by level. p-values are binned by `edges` (K + 1,), from 0 to 1.
+    `blocks` (B, K) are the bin counts of the most recent blocks of BLOCK rows, the last one possibly incomplete;
+    `closed` is the number of earlier blocks, and `kept` the total weighted wealth of their bettors. `peak` is the
+    highest evidence so far.
+    """
 
     pool: IntArray
     edges: FloatArray
@@ -46,18 +51,18 @@ class DriftStream:
     evidence: list[float] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     looks: list[int] = field(default_factory=list)
-    """At each look the evidence, the most likely number of rows before the change, and how many there were in all."""
+    """At each recorded point: the evidence, the most likely number of rows before the change, and the rows so far."""
 
     @classmethod
     def of_reference(cls, pool: Sequence[int], edges: Sequence[float]) -> DriftStream:
-        """A stream before its first row. Raises ValueError where the edges do not ascend from 0 to 1."""
+        """A stream without rows. Raises ValueError if the edges do not ascend from 0 to 1."""
         bounds = np.asarray(edges, np.float64)
         if bounds[0] != 0 or bounds[-1] != 1 or (np.diff(bounds) <= 0).any():
             raise ValueError(f"the edges must ascend from 0 to 1; they are {bounds.tolist()}")
         return cls(np.asarray(pool, np.int64), bounds)
 
     def add(self, level: IntArray, uniform: FloatArray) -> None:
-        """Rows in their order: `level` (m,) indices of the pool, `uniform` (m,) numbers in [0, 1) that break ties."""
+        """Add rows in order: `level` (m,) indices into the pool, `uniform` (m,) numbers in [0, 1) that break ties."""
         grown = max(int(level.max(initial=-1)) + 1 - self.pool.size, 0)
         self.pool = np.concatenate((self.pool, np.zeros(grown, np.int64)))
         values = conformal_p_values(self.pool, level, uniform)
@@ -76,7 +81,7 @@ class DriftStream:
             self._look()
 
     def _look(self) -> None:
-        """Take stock, and let the oldest bettor rest where there are more than WINDOW."""
+        """Record the evidence, and retire the oldest bettor after WINDOW blocks."""
         counts, widths = np.cumsum(np.array(self.blocks[::-1]), 0)[::-1], np.diff(self.edges)
         logs = log_likelihood_ratios(counts, widths)
         place = self.closed + 1.0 + np.arange(len(self.blocks))
@@ -94,25 +99,29 @@ class DriftStream:
 
 
 def conformal_p_values(pool: IntArray, level: IntArray, uniform: FloatArray) -> FloatArray:
-    """The p-value of each row, (m,) in [0, 1], among the `pool` (L,) and the rows before it, which it grows by.
+    """The p-value of each row, (m,) in [0, 1], among the `pool` (L,) and the rows before it. Adds the rows to `pool`.
 
-    (values below + uniform · values alike, itself among them) / all: independent and uniform if all are exchangeable.
+    p = (number of lower values + uniform · number of equal values, itself included) / number of values. The p-values
+    are independent and uniform if all values are exchangeable.
     """
     parts = []
     for first in range(0, level.size, CHUNK):
-        own, chance = level[first : first + CHUNK], uniform[first : first + CHUNK]
+        own, tie_break = level[first : first + CHUNK], uniform[first : first + CHUNK]
         cumulative = np.cumsum(pool)
         before = np.tri(own.size, k=-1, dtype=bool)
         below = cumulative[own] - pool[own] + (before & (own < own[:, None])).sum(1)
-        alike = pool[own] + (before & (own == own[:, None])).sum(1) + 1
-        parts.append((below + chance * alike) / (cumulative[-1] + np.arange(1, own.size + 1)))
+        equal = pool[own] + (before & (own == own[:, None])).sum(1) + 1
+        parts.append((below + tie_break * equal) / (cumulative[-1] + np.arange(1, own.size + 1)))
         pool += np.bincount(own, minlength=pool.size)
     return np.concatenate(parts) if parts else np.empty(0)
 
 
 def log_likelihood_ratios(counts: IntArray, widths: FloatArray) -> FloatArray:
-    """The logarithm of what each bettor has, (J,), whose p-values fell into the bins `counts` (J, K) times: the mean
-    over CONCENTRATIONS of the Dirichlet–multinomial likelihood, over that of uniform p-values, `widths` (K,)."""
+    """The log wealth of each bettor, (J,), given how many of its p-values fell into each bin, `counts` (J, K).
+
+    The wealth is the mean over CONCENTRATIONS of the Dirichlet–multinomial likelihood, divided by the likelihood of
+    uniform p-values; `widths` (K,) are the bin widths.
+    """
     number = counts.sum(-1)
     uniform = counts @ np.log(widths)
     logs = []

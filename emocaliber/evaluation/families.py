@@ -1,9 +1,9 @@
-"""Metric families: what is measured on a set of rows, as statistics of counts of cells.
+"""Metric families: the metrics that apply to a set of rows, grouped by which rows are equivalent for them.
 
-There are several families, because what makes two rows alike differs: confidences (here: a few distinct values), labels
+Rows that a family cannot tell apart form a cell, and a family's metrics are a function of the counts of its cells (see
+`cells`), which `intervals` resamples. There is a family each for confidences (`confidence_families`), labels
 (`classification`), distributions (`distributional`, `disagreement`), token probabilities (`discrimination`) and
-prediction sets. A statistic gives named values: "headline.brier", "answered.brier", "trusted.<rule>.f1". `intervals`
-resamples the counts.
+prediction sets. Values are named "headline.brier", "answered.brier", "trusted.<rule>.f1" and so on.
 
     families = metric_families(table, rows, ["FI-8"], suite, thresholds={}, settings=DEFAULTS)
     families["confidence"].statistic(counts)["headline.ece"]
@@ -18,9 +18,9 @@ import numpy as np
 
 from emocaliber.core.prediction_table import PredictionTable
 from emocaliber.evaluation import classification, disagreement, discrimination, distributional, prediction_sets
+from emocaliber.evaluation.cells import MetricFamily
 from emocaliber.evaluation.confidence_families import confidence_family, second_panel_family
 from emocaliber.evaluation.counts import FloatArray, IntArray
-from emocaliber.evaluation.resampling import MetricFamily
 from emocaliber.evaluation.scorecard import Settings
 from emocaliber.evaluation.suite import Suite, label_codes
 
@@ -35,15 +35,15 @@ def metric_families(
     settings: Settings,
     headline_only: bool = False,
 ) -> dict[str, MetricFamily]:
-    """The families that apply to these rows of the table, which are of these tasks, by name.
+    """The families that apply to these rows of the table, by name. `tasks` are the tasks of the rows.
 
-    `thresholds` are those of the trusted metrics, by rule. `headline_only` leaves out the answered and trusted values.
+    `thresholds` are those of the trusted metrics, by rule. `headline_only` omits the answered and trusted values.
     """
     usable, confidence, weight = table.usable()[rows], table.confidence[rows], table.weights(rows)
     truth, predicted = table.truth[rows].astype(np.int64), table.predicted[rows].astype(np.int64)
     second = second_panel_family(table, rows, settings)
     panel = {"second panel": second} if second else {}
-    if truth.max() < 0:  # the human row: only the second panel says what is right
+    if truth.max() < 0:  # the human reference row has no truth but the second panel
         return panel
     every_vote, agreement = _votes_of_all(table, rows), None
     if every_vote is not None:
@@ -58,9 +58,9 @@ def metric_families(
         label = classification.label_family(rows, truth, predicted, usable, len(table.labels), known)
         families["label"] = replace(label, weight=weight)
     families |= _distribution_families(table, rows, tasks, suite, settings)
-    if table.sets is not None and table.promises is not None and np.isfinite(table.sets[rows]).any():
+    if table.sets is not None and table.nominal_coverage is not None and np.isfinite(table.sets[rows]).any():
         families["sets"] = prediction_sets.set_family(
-            rows, table.sets[rows], truth, every_vote, table.promises[rows], _label_counts(table, rows, suite)
+            rows, table.sets[rows], truth, every_vote, table.nominal_coverage[rows], _label_counts(table, rows, suite)
         )
     if table.reasons is not None and (table.reasons[rows] >= 0).any():
         families["reasons"] = prediction_sets.reason_family(rows, table.reasons[rows].astype(np.int64))
@@ -73,7 +73,7 @@ def metric_families(
 
 
 def _votes_of_all(table: PredictionTable, rows: IntArray) -> FloatArray | None:
-    """The votes [rows, labels] where every row has some, else None."""
+    """The votes (rows, labels) if every row has some, else None."""
     if table.votes is None or not (table.votes[rows].sum(-1) > 0).all():
         return None
     return np.asarray(table.votes[rows])
@@ -82,7 +82,7 @@ def _votes_of_all(table: PredictionTable, rows: IntArray) -> FloatArray | None:
 def _distribution_families(
     table: PredictionTable, rows: IntArray, tasks: Sequence[str], suite: Suite, settings: Settings
 ) -> dict[str, MetricFamily]:
-    """Predicted distributions against annotators', of the rows that have votes."""
+    """The families that compare predicted distributions with the annotators', on the rows that have votes."""
     if table.votes is None or table.distributions is None:
         return {}
     inside = rows[table.votes[rows].sum(-1) > 0]
@@ -100,6 +100,6 @@ def _distribution_families(
 
 
 def _label_counts(table: PredictionTable, rows: IntArray, suite: Suite) -> FloatArray:
-    """How many labels the task of each row has [rows]."""
+    """The number of labels of each row's task, (rows,)."""
     counts = np.array([len(suite.tasks[name].labels) for name in table.task.names], np.float64)
     return np.asarray(counts[table.task.codes[rows]])

@@ -1,8 +1,9 @@
-"""Floors: what post-hoc maps of everything that is known of the same answers reach, all cross-fitted on the same rows.
+"""Post-hoc floors: the Brier scores that post-hoc calibration of every available signal reaches on the same answers.
 
-A confidence that is worse than a floor says less than is known. Each map is fitted without the cluster of the row that
-it is judged on (`calibration.fit.cross_fitted`), so that fresh labelled rows serve for both; the figures and the paired
-intervals are the scorecard's.
+A stated confidence that scores worse than a floor says less than the model's other signals do. Every map is
+cross-fitted on the same rows (`calibration.cross_fitting`): each row is scored by a map that was fitted without its
+cluster, so that one set of held-out labelled rows serves for fitting and scoring. Values and paired intervals come from
+the scorecard.
 
     floors = cross_fitted_floors(rows)
     floors.best, floors.scorecard().method("platt of the confidence").find("all")["brier"]
@@ -35,16 +36,19 @@ from emocaliber.evaluation.scorecard import Scorecard
 
 BINS = 15
 ENOUGH = 0.9
-"""A signal that fewer of the rows have is left out, so that all floors stand on the same rows."""
+"""A signal that a smaller share of the rows has is left out, so that all floors use the same rows."""
 QUESTIONS = {"blinded": 1, "p-true": 1, "agreement": 8, "weighted": 8, "turned": 4}
-"""How many further questions an answer a signal takes (emocaliber.generation.signals); see `questions_of`."""
+"""How many additional model calls per answer a signal costs (emocaliber.generation.signals); see `questions_of`."""
 
 
 @dataclass(frozen=True)
 class Floors:
-    """The rows that all floors stand on; `unmapped` the signals as they are, by name, and `mapped` each floor's
-    confidences [n] in the same rows; `tried`, the lowest Brier score first, holds each against what is `subject`, the
-    first of `unmapped`. `left_out` says how many rows have the signals that are no floor."""
+    """The floors of one set of `rows`.
+
+    `unmapped` holds the signals as they are and `mapped` the confidences of each floor, (n,) each, by name. `tried`
+    compares each floor with the `subject`, the first of `unmapped`; the lowest Brier score comes first. `left_out`
+    counts the rows that have each signal that was too rare to use.
+    """
 
     rows: list[Prediction]
     unmapped: dict[str, Floats]
@@ -54,12 +58,12 @@ class Floors:
 
     @property
     def questions(self) -> dict[str, float]:
-        """How many questions an answer each floor takes, by its name."""
+        """The number of model calls per answer that each floor costs, by its name."""
         return {floor_name(result.signal, result.kind): questions_of(result.signal, self.rows) for result in self.tried}
 
     @property
     def subject(self) -> str:
-        """The name of what all floors are compared with."""
+        """The name of the signal that all floors are compared with."""
         return next(iter(self.unmapped))
 
     @property
@@ -89,8 +93,11 @@ class Floors:
 
 
 def questions_of(signal: Signal, rows: Sequence[Prediction]) -> float:
-    """How many questions an answer it takes to know a signal of these rows, the answer's own among them: one more for
-    each candidate, or for each rival, where those are asked about; for all signals together, what all of them take."""
+    """The mean number of model calls per answer that a signal of these rows costs, the answer itself included.
+
+    "per-candidate" adds one per candidate and "pairwise" one per other candidate; "signals" adds up all that the rows
+    have.
+    """
     candidates = float(np.mean([len(row.distribution or {}) or 1 for row in rows]))
     costs = QUESTIONS | {"per-candidate": candidates, "pairwise": candidates - 1}
     if signal != ALL:
@@ -100,7 +107,7 @@ def questions_of(signal: Signal, rows: Sequence[Prediction]) -> float:
 
 
 def floor_name(signal: Signal, kind: Kind | None = None) -> str:
-    """What a floor is called: "platt of the confidence", "p-true", "all signals"."""
+    """The name of a floor, such as "platt of the confidence" or "all signals together"; without `kind`, of a signal."""
     if kind is None:
         return f"the {signal} as it is"
     if kind == "probe":
@@ -118,9 +125,9 @@ def cross_fitted_floors(
     per_task: bool = True,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Floors:
-    """Every map of every signal that the labelled rows have; or of one `signal`, or of one `kind`.
+    """Cross-fit every kind of map of every signal in the labelled rows; or only of one `signal`, or of one `kind`.
 
-    Raises ValueError where no row has the signal, no signal has the kind of map, or the rows are of one cluster.
+    Raises ValueError if no row has the signal, the kind does not apply to any signal, or all rows are in one cluster.
     """
     named = [row for row in rows if row.predicted is not None]
     there = {own: sum(has_signal(row, own) for row in named) for own in ([signal] if signal else signals_in(named))}
@@ -143,7 +150,7 @@ def cross_fitted_floors(
 
 
 def _kinds(signal: Signal, unmapped: dict[str, Floats]) -> tuple[Kind, ...]:
-    """The maps of a signal, without those that would repeat another one's, whose values are the same."""
+    """The kinds of map of a signal, without those that would repeat another signal's because the values are equal."""
     names = list(unmapped)
     earlier = names[: names.index(floor_name(signal))] if floor_name(signal) in names else []
     if any(np.allclose(unmapped[floor_name(signal)], unmapped[name], atol=1e-6) for name in earlier):
@@ -155,4 +162,4 @@ def _nothing(there: dict[Signal, int], kind: Kind | None, rows: int) -> str:
     if kind is not None and there:
         return f"there is no {kind} map of {', '.join(there)}"
     counts = ", ".join(f"{name} {count}" for name, count in there.items()) or "none"
-    return f"no signal is there in {ENOUGH:.0%} of the {rows} rows with a label ({counts})"
+    return f"no signal is present in {ENOUGH:.0%} of the {rows} rows with a label ({counts})"

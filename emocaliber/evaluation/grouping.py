@@ -1,10 +1,11 @@
-"""Columns as groups of rows: a category is a group, a number falls into one of a few bins of equally many rows.
+"""Grouping rows by a column: each category is a group, and numbers are cut into a few quantile bins.
 
 group_rows("age", [31, 19, 44, None, 25], bins=2).names        # "[19, 28]", "(28, 44]", "no value"
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,13 @@ from emocaliber.evaluation.counts import IntArray
 
 NO_VALUE = "no value"
 MOST_CATEGORIES = 10
-"""A column of numbers with more distinct ones is binned; with fewer, each is a category (a rating of 1 to 7)."""
+"""Numeric columns with more distinct values are binned; with fewer, each value is a category (a rating of 1 to 7)."""
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which of `names` each row belongs to, `codes` (n,). `edges` are those of the bins of a column of numbers,
-    ascending, None for categories; every bin but the first is open on the left."""
+    """The group of each row: `codes` (n,) index `names`. `edges` are the ascending bin edges of a numeric column, None
+    for categories; every bin but the first is open on the left."""
 
     column: str
     names: tuple[str, ...]
@@ -30,14 +31,14 @@ class Grouping:
 
 
 def group_rows(column: str, values: Sequence[object], *, bins: int = 4) -> Grouping:
-    """The groups of n values: text, numbers or None. What is empty, None or NaN is a group of its own, "no value".
+    """Group n values (texts, numbers or None). Empty, None and NaN values form a group of their own, "no value".
 
-    A column whose values are all numbers, more than MOST_CATEGORIES of them distinct, is cut at its quantiles into
-    `bins`, fewer where ties make two edges one. Raises ValueError for fewer than two bins.
+    A column of numbers with more than MOST_CATEGORIES distinct values is cut at its quantiles into `bins`, or fewer if
+    ties make edges coincide. Raises ValueError for fewer than two bins.
     """
     if bins < 2:
-        raise ValueError(f"{bins} bins are no grouping; give 2 or more")
-    texts = ["" if value is None else str(value).strip() for value in values]
+        raise ValueError(f"bins is {bins}; give 2 or more")
+    texts = ["" if _is_missing(value) else str(value).strip() for value in values]
     numbers = _numbers(texts)
     if numbers is None:
         given = sorted(set(filter(None, texts)))
@@ -58,8 +59,12 @@ def group_rows(column: str, values: Sequence[object], *, bins: int = 4) -> Group
     return Grouping(column, names + ((NO_VALUE,) if not there.all() else ()), codes, tuple(edges.tolist()))
 
 
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def _numbers(texts: Sequence[str]) -> NDArray[np.float64] | None:
-    """The values as numbers, NaN where empty or "nan"; None where one is no finite number, or none is there."""
+    """The values as numbers, NaN where empty or "nan"; None if any value is not a finite number, or all are missing."""
     try:
         numbers = np.array([float(text) if text else np.nan for text in texts])
     except ValueError:

@@ -1,10 +1,12 @@
-"""Intervals: the values of metric families with bootstrap intervals, and paired differences of two with p-values.
+"""Bootstrap intervals of metric families, and paired differences of two methods with p-values.
 
-Percentile and BCa (Efron 1987), pooled or as the mean over tasks. `measured` draws the replicates of metric families,
-`estimates` and `differences` judge by them; `replicate` and `interval` are the bootstrap of any statistic of counts. A
-calibration error is a sum of absolute gaps, which chance alone makes positive and resampling makes larger still: of a
-calibrated model no BCa interval holds the truth, so those errors have an interval of their own (`error_interval`;
-tests/evaluation/test_intervals.py measures it).
+Intervals are percentile or BCa (Efron 1987), for pooled rows or for the mean over tasks. `bootstrap_families` draws the
+replicates of metric families, from which `estimates` and `differences` compute intervals; `replicate` and `interval`
+bootstrap any statistic of counts.
+
+A calibration error is a sum of absolute gaps: sampling noise alone makes it positive, and resampling adds noise again.
+A BCa interval therefore never covers the truth for a calibrated model, so calibration errors get an interval of their
+own (`error_interval`; tests/evaluation/test_intervals.py measures its coverage).
 
     from emocaliber.evaluation.intervals import interval, replicate
     interval(replicate(statistic, population(codes, cells), replicates=1000, seed=0)["ece"])
@@ -20,57 +22,55 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
+from emocaliber.evaluation.cells import MetricFamily, Statistic, Values
 from emocaliber.evaluation.counts import FloatArray, IntArray
-from emocaliber.evaluation.resampling import (
-    MetricFamily,
-    Population,
-    Statistic,
-    Values,
-    population,
-)
+from emocaliber.evaluation.resampling import Population, population
 from emocaliber.evaluation.scorecard import Difference, Estimate, Settings, estimate
 
 Kind = Literal["bca", "percentile"]
 QUADRATIC = ".miscalibration"
-"""A mean of squares: resampling adds to it what chance has added already, so its growth stands for chance."""
+"""A mean of squares: resampling inflates it by as much as sampling did, so its growth serves as its null."""
 
 
 @dataclass(frozen=True)
 class Replicated:
-    """A statistic on the sample, on `replicates` (R,) of it, and on the sample less each unit (`left_out`,
-    `weights`). Of a calibration error, also what `chance` alone makes of it (R,), and its least value, `floor`."""
+    """A statistic and its resamples.
+
+    `value` is the statistic of the sample, `replicates` (R,) are its bootstrap replicates, and `left_out` (J,) its
+    jackknife values, each with a weight in `weights` (J,). For a calibration error, `null` (R,) are its replicates
+    under perfect calibration, and `floor` is its value for a perfectly calibrated model (the least possible value).
+    """
 
     value: float
     replicates: FloatArray
     left_out: FloatArray
     weights: FloatArray
-    chance: FloatArray | None = None
+    null: FloatArray | None = None
     floor: float = 0.0
 
 
-Measured = Mapping[str, tuple[Replicated, float]]
-"""Each value's replicates on the cells, and the exact value."""
+Bootstrapped = Mapping[str, tuple[Replicated, float]]
+"""By name: the replicates of a value, computed on the (possibly rounded) cells, and its exact value."""
 
 
-def estimates(values: Measured, settings: Settings) -> dict[str, Estimate]:
+def estimates(values: Bootstrapped, settings: Settings) -> dict[str, Estimate]:
     """Every value with its interval."""
     bounded = {}
     for name, (drawn, exact) in values.items():
         growth = drawn.replicates - drawn.value
-        bootstrap = replace(drawn, chance=growth) if name.endswith(QUADRATIC) else drawn
+        bootstrap = replace(drawn, null=growth) if name.endswith(QUADRATIC) else drawn
         low, high = interval(bootstrap, kind=settings.interval, level=settings.level)
         shift = exact - bootstrap.value
-        at_floor = bootstrap.chance is not None and low <= bootstrap.floor
+        at_floor = bootstrap.null is not None and low <= bootstrap.floor
         bounded[name] = estimate(exact, low if at_floor else low + shift, high + shift)
     return bounded
 
 
-def differences(first: Measured, second: Measured, settings: Settings) -> dict[str, Difference]:
-    """First minus second of every value that both have, which must have been drawn alike.
+def differences(first: Bootstrapped, second: Bootstrapped, settings: Settings) -> dict[str, Difference]:
+    """First minus second, for every value that both have. Both must come from the same bootstrap draws.
 
-    Of two calibration errors the replicates are centred on the difference and their quantiles taken: where one method
-    is calibrated and the other far from it, the biases that resampling adds do not cancel, and a BCa interval may lie
-    beside the difference.
+    For calibration errors the replicates are centred on the difference and their quantiles taken: if one method is
+    calibrated and the other is not, the biases of resampling do not cancel, and a BCa interval may miss the difference.
     """
     compared = {}
     for name in (name for name in first if name in second):
@@ -79,7 +79,7 @@ def differences(first: Measured, second: Measured, settings: Settings) -> dict[s
             left.value - right.value, left.replicates - right.replicates, left.left_out - right.left_out, left.weights
         )
         kind = settings.interval
-        if left.chance is not None and right.chance is not None:
+        if left.null is not None and right.null is not None:
             kind, centre = "percentile", bootstrap.value - np.nanmean(bootstrap.replicates)
             bootstrap = replace(bootstrap, replicates=bootstrap.replicates + centre)
         low, high = interval(bootstrap, kind=kind, level=settings.level)
@@ -90,20 +90,22 @@ def differences(first: Measured, second: Measured, settings: Settings) -> dict[s
     return compared
 
 
-def mean_over(parts: Sequence[Measured]) -> Measured:
-    """The mean over parts that were drawn independently, of every value that all of them have; undefined where it is
-    undefined in any. A unit that is left out is left out of one part."""
+def mean_over(parts: Sequence[Bootstrapped]) -> Bootstrapped:
+    """The mean over independently drawn parts, of every value that all of them have; NaN if it is NaN in any.
+
+    Each jackknife value leaves a unit out of one part.
+    """
     values = {}
     for name in (name for name in parts[0] if all(name in part for part in parts)):
         drawn = [part[name][0] for part in parts]
         value = float(np.mean([part.value for part in drawn]))
-        chances = [part.chance for part in drawn if part.chance is not None]
+        nulls = [part.null for part in drawn if part.null is not None]
         mean = Replicated(
             value,
             np.mean([part.replicates for part in drawn], 0),
             np.concatenate([value + (part.left_out - part.value) / len(drawn) for part in drawn]),
             np.concatenate([part.weights for part in drawn]),
-            np.mean(chances, 0) if len(chances) == len(drawn) else None,
+            np.mean(nulls, 0) if len(nulls) == len(drawn) else None,
             float(np.mean([part.floor for part in drawn])),
         )
         values[name] = mean, float(np.mean([part[name][1] for part in parts]))
@@ -116,24 +118,25 @@ def replicate(
     *,
     replicates: int,
     seed: int | Sequence[int],
-    chance: Statistic | None = None,
+    null: Statistic | None = None,
 ) -> dict[str, Replicated]:
-    """Every value of `statistic` with its bootstrap and jackknife replicates, and with those of `chance` where it has
-    the value; the bootstrap's are NaN where a stratum has a single unit, so that no value gets an interval of no width
-    from it."""
+    """Bootstrap and jackknife every value of `statistic`, and bootstrap the values of `null`, if given.
+
+    If a stratum has a single unit, the bootstrap replicates are NaN, so that no interval of zero width results.
+    """
     sample = statistic(rows.counts()[None, :])
-    floor = {} if chance is None else chance(rows.counts()[None, :])
+    floor = {} if null is None else null(rows.counts()[None, :])
     drawn: dict[str, list[FloatArray]] = {name: [] for name in sample}
-    by_chance: dict[str, list[FloatArray]] = {name: [] for name in floor}
+    null_drawn: dict[str, list[FloatArray]] = {name: [] for name in floor}
     if rows.fewest_units() > 1:
         for counts in rows.replicates(replicates, seed):
             for name, values in statistic(counts).items():
                 drawn[name].append(values)
-            for name, values in ({} if chance is None else chance(counts)).items():
-                by_chance[name].append(values)
+            for name, values in ({} if null is None else null(counts)).items():
+                null_drawn[name].append(values)
     else:
         drawn = {name: [np.full(replicates, np.nan)] for name in sample}
-        by_chance = {}
+        null_drawn = {}
     counts, weights = rows.jackknife(seed)
     left_out = statistic(counts)
     return {
@@ -142,7 +145,7 @@ def replicate(
             np.concatenate(drawn[name]),
             np.asarray(left_out[name]),
             weights,
-            np.concatenate(by_chance[name]) if name in by_chance else None,
+            np.concatenate(null_drawn[name]) if name in null_drawn else None,
             float(floor[name][0]) if name in floor else 0.0,
         )
         for name, value in sample.items()
@@ -152,17 +155,17 @@ def replicate(
 def interval(bootstrap: Replicated, *, kind: Kind = "bca", level: float = 0.95) -> tuple[float, float]:
     """Lower and upper bound at nominal coverage `level`.
 
-    NaN, NaN where the value is undefined or most replicates are; a few undefined replicates (a draw without errors
-    has no AUROC) are left out. "bca" is Efron's (1987) bias-corrected and accelerated interval, with the acceleration
-    from the jackknife; "percentile" takes the replicates' quantiles.
+    Both are NaN if the value or most replicates are undefined; a few undefined replicates (a draw without errors has no
+    AUROC) are dropped. "bca" is Efron's (1987) bias-corrected and accelerated interval, with the acceleration from the
+    jackknife, or `error_interval` for a calibration error; "percentile" takes quantiles of the replicates.
     """
     drawn = bootstrap.replicates[np.isfinite(bootstrap.replicates)]
     if not np.isfinite(bootstrap.value) or 2 * drawn.size < bootstrap.replicates.size or drawn.size == 0:
         return np.nan, np.nan
     tail = (1 - level) / 2
     shares = np.array([tail, 1 - tail])
-    if kind == "bca" and bootstrap.chance is not None:
-        return error_interval(bootstrap.value, drawn, bootstrap.chance, bootstrap.floor, level=level)
+    if kind == "bca" and bootstrap.null is not None:
+        return error_interval(bootstrap.value, drawn, bootstrap.null, bootstrap.floor, level=level)
     if kind == "bca" and np.ptp(drawn) > 0:
         shares = _bca_shares(bootstrap, drawn, shares)
     low, high = _quantiles(drawn, shares)
@@ -170,30 +173,31 @@ def interval(bootstrap: Replicated, *, kind: Kind = "bca", level: float = 0.95) 
 
 
 def error_interval(
-    value: float, replicates: FloatArray, chance: FloatArray, floor: float, *, level: float = 0.95
+    value: float, replicates: FloatArray, null: FloatArray, floor: float, *, level: float = 0.95
 ) -> tuple[float, float]:
-    """Bounds of a calibration error, which always hold `value` (ours).
+    """Interval of a calibration error, which always contains `value` (our own construction).
 
-    The lower one is the `floor`, the value of a calibrated model, unless `value` is above the same quantile of what
-    `chance` makes (R,); then it is the basic bootstrap's, 2 value - quantile (Davison & Hinkley 1997, section 5.2),
-    which takes out the bias that resampling adds. The upper one is the replicates' quantile, centred on the value.
+    The lower bound is `floor`, the value of a perfectly calibrated model, unless `value` exceeds the (1 + level)/2
+    quantile of the `null` replicates (R,). Then it is that of the basic bootstrap, 2 value - quantile (Davison &
+    Hinkley 1997, section 5.2), which removes the bias of resampling. The upper bound is the quantile of the replicates
+    after centring them on `value`.
     """
     upper = (1 + level) / 2
     high = float(_quantiles(replicates, upper))
-    by_chance = value <= _quantiles(chance[np.isfinite(chance)], upper)
-    low = floor if by_chance else min(value, max(floor, 2 * value - high))
+    consistent = value <= _quantiles(null[np.isfinite(null)], upper)
+    low = floor if consistent else min(value, max(floor, 2 * value - high))
     return float(min(low, value)), float(min(1.0, max(value, value + high - replicates.mean())))
 
 
 def _quantiles(values: FloatArray, shares: ArrayLike) -> FloatArray:
-    """NumPy's (linear) quantiles of values (n,), in a fifth of its time for a thousand of them."""
+    """Linear quantiles of values (n,), as np.quantile, but five times as fast for a thousand values."""
     ascending = np.sort(values)
     return np.asarray(np.interp(np.asarray(shares) * (values.size - 1), np.arange(values.size), ascending))
 
 
 def p_value(differences: FloatArray) -> float:
-    """Two-sided bootstrap p-value of "no difference": twice the smaller share of replicates on one side of 0 (0
-    counts on both), with one replicate added, so that it is never 0 (Davison & Hinkley 1997, section 4.4)."""
+    """Two-sided bootstrap p-value of "no difference": twice the smaller share of replicates on one side of 0 (zeros
+    count on both sides), with one replicate added, so that it is never 0 (Davison & Hinkley 1997, section 4.4)."""
     drawn = differences[np.isfinite(differences)]
     if 2 * drawn.size < differences.size or drawn.size == 0:
         return np.nan
@@ -203,14 +207,14 @@ def p_value(differences: FloatArray) -> float:
 
 def _bca_shares(bootstrap: Replicated, drawn: FloatArray, shares: FloatArray) -> FloatArray:
     below = (drawn < bootstrap.value).mean() + (drawn == bootstrap.value).mean() / 2
-    # A value outside all replicates has no finite bias correction: half a replicate is taken to lie beyond it.
+    # If the value lies outside all replicates, the bias correction is infinite; assume half a replicate beyond it.
     bias = ndtri(np.clip(below, 0.5 / drawn.size, 1 - 0.5 / drawn.size))
     z = bias + ndtri(shares)
     return np.asarray(ndtr(bias + z / np.maximum(1 - _acceleration(bootstrap) * z, 1e-3)))
 
 
 def _acceleration(bootstrap: Replicated) -> float:
-    """Skewness of the jackknife influences over 6 (Efron & Tibshirani 1993, equation 14.15)."""
+    """One sixth of the skewness of the jackknife influences (Efron & Tibshirani 1993, equation 14.15)."""
     defined = np.isfinite(bootstrap.left_out)
     values, weights = bootstrap.left_out[defined], bootstrap.weights[defined]
     if values.size < 2:
@@ -220,8 +224,13 @@ def _acceleration(bootstrap: Replicated) -> float:
     return float(weights @ influence**3) / (6 * spread**1.5) if spread > 1e-30 else 0.0
 
 
-def measured(families: Sequence[MetricFamily], clusters: Sequence[IntArray] | None, settings: Settings) -> Measured:
-    """Every value of the families, drawn together and averaged over them; `clusters` holds each one's, (n,) each."""
+def bootstrap_families(
+    families: Sequence[MetricFamily], clusters: Sequence[IntArray] | None, settings: Settings
+) -> Bootstrapped:
+    """Bootstrap the values of several families jointly, averaged over the families.
+
+    `clusters` holds the clusters of each family's rows, (n,) each; None resamples rows.
+    """
     offsets = np.concatenate(([0], np.cumsum([family.size for family in families])))
     codes = np.concatenate([family.codes + offset for family, offset in zip(families, offsets, strict=False)])
     strata = np.repeat(np.arange(len(families)), [family.codes.size for family in families])
@@ -242,23 +251,23 @@ def measured(families: Sequence[MetricFamily], clusters: Sequence[IntArray] | No
             ]
         )
 
-    def chance(counts: FloatArray) -> Values:
+    def null(counts: FloatArray) -> Values:
         parts = zip(families, offsets[:-1], offsets[1:], strict=True)
-        return _mean([part.chance(counts[:, first:last]) for part, first, last in parts if part.chance is not None])
+        return _mean([part.null(counts[:, first:last]) for part, first, last in parts if part.null is not None])
 
     bootstraps = replicate(
         statistic,
         rows,
         replicates=settings.replicates,
         seed=[settings.seed, families[0].stream],
-        chance=chance if all(family.chance is not None for family in families) else None,
+        null=null if all(family.null is not None for family in families) else None,
     )
     exact = _mean([family.exact or family.statistic(family.sample()) for family in families])
     return {name: (bootstrap, float(exact[name][0])) for name, bootstrap in bootstraps.items()}
 
 
 def _mean(values: Sequence[Mapping[str, FloatArray]]) -> Values:
-    """The mean over families of every value that all of them have; undefined where it is undefined in any."""
+    """The mean over families of every value that all of them have; NaN if it is NaN in any."""
     if len(values) == 1:
         return dict(values[0])
     shared = [name for name in values[0] if all(name in other for other in values)]

@@ -1,11 +1,11 @@
-"""Does any group differ from the rest? One permutation test of all groups and measures, with family-wise control.
+"""Does any group differ from the rest? A permutation test of all groups and measures with family-wise error control.
 
-Every group is compared with all other rows by a t statistic; group labels are permuted, and what is compared with the
-observed statistics is the largest of each permutation (Westfall & Young 1993, step-down maxT). So the chance of naming
-any group is at most the level where no group differs, however many were looked at. The variances are those of each
-side, drawn towards the common one by PRIOR units: a group of twenty in which all are right is no proof.
+Every group is compared with all other rows by a t statistic. Group labels are permuted, and the observed statistics are
+compared with the largest statistic of each permutation (step-down maxT, Westfall & Young 1993). If no group differs,
+the probability of flagging any is at most the level, however many are tested. Variances are shrunk towards the overall
+variance with a weight of PRIOR units: twenty right answers out of twenty are weak evidence.
 
-    max_t(values, counted, [codes_of_age, codes_of_camera], clusters).p_values
+    max_t(values, counted, [codes_of_age, codes_of_camera], clusters)[0].p_value
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ PRIOR = 10.0
 
 
 @dataclass(frozen=True)
-class Tested:
-    """Of one column's G groups and M measures, each (G, M): the mean less that of the rest, its statistic, and the
-    adjusted p-value, NaN where a group was too small to test. `units` (G,) are its clusters, or rows."""
+class MaxTResult:
+    """The result for one column with G groups and M measures, (G, M) each: the group's mean minus that of the rest, its
+    t statistic, and the adjusted p-value, NaN if the group was too small to test. `units` (G,) is the number of
+    clusters, or of rows, in each group."""
 
     difference: FloatArray
     statistic: FloatArray
@@ -33,8 +34,11 @@ class Tested:
 
 @dataclass(frozen=True)
 class _Units:
-    """What is permuted of one column: the moments (6, U, M) of units in order of their group (U,). `blocks` are the
-    units that may change places, (k clusters, m rows) each; none where all may."""
+    """The units that are permuted for one column, sorted by their `group` (U,), with their `moments` (6, U, M).
+
+    `blocks` restrict the permutation: each (k, m) array holds k clusters of m rows, whose rows are exchanged within
+    clusters and whose clusters are exchanged with each other. Without blocks all units are exchangeable.
+    """
 
     moments: FloatArray
     group: IntArray
@@ -59,13 +63,13 @@ def max_t(
     minimum: int = 20,
     replicates: int = 999,
     seed: int = 0,
-) -> list[Tested]:
-    """Test n rows: `values` (n, M) of M measures, `counted` (n, M) which rows each measure has, and of each column the
-    group of each row, (n,) from 0, no number left out.
+) -> list[MaxTResult]:
+    """Test n rows: `values` (n, M) of M measures; `counted` (n, M), the rows that each measure includes; and for each
+    column the group of each row, (n,), numbered from 0 without gaps.
 
-    A column that is the same within each of the `clusters` (n,) is permuted over clusters. Of another, rows change
-    places within their cluster, and clusters with others of as many rows. Groups with fewer than `minimum` units
-    (clusters or rows), or with fewer outside, are not tested.
+    A column that is constant within each of the `clusters` (n,) is permuted over clusters. For other columns, rows are
+    permuted within their cluster, and clusters among those of equal size. Groups with fewer than `minimum` units
+    (clusters or rows) inside or outside are not tested.
     """
     units = [_units(values, counted, codes, clusters) for codes in columns]
     observed = [_statistics(each, np.arange(each.group.size)) for each in units]
@@ -74,7 +78,8 @@ def max_t(
     kept = [np.broadcast_to(mask[:, None], found[1].shape) for mask, found in zip(large, observed, strict=True)]
     flat = np.concatenate([np.abs(found[1])[mask] for found, mask in zip(observed, kept, strict=True)] or [np.empty(0)])
     null = np.empty((replicates, flat.size))
-    generators = [np.random.default_rng(seed) for _ in units]  # one seed: columns of the same units move together
+    # With the same seed, columns with the same units are permuted jointly.
+    generators = [np.random.default_rng(seed) for _ in units]
     for number in range(replicates if flat.size else 0):
         drawn = [
             np.abs(_statistics(each, each.shuffled(rng))[1])[mask]
@@ -87,7 +92,7 @@ def max_t(
         p_value = np.full(statistic.shape, np.nan)
         p_value[mask] = adjusted[first : first + int(mask.sum())]
         first += int(mask.sum())
-        results.append(Tested(difference, statistic, p_value, size))
+        results.append(MaxTResult(difference, statistic, p_value, size))
     return results
 
 
@@ -116,7 +121,7 @@ def _of_groups(sums: FloatArray, numbers: FloatArray, group: IntArray) -> _Units
 
 
 def _statistics(units: _Units, place: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Each group's mean less that of the rest, and its t statistic, (G, M) each, with unit place[u] in place of u."""
+    """Each group's mean minus that of the rest, and its t statistic, (G, M) each, with unit u replaced by place[u]."""
     starts = np.flatnonzero(np.concatenate(([True], np.diff(units.group) > 0)))
     inside = np.add.reduceat(units.moments[:, place], starts, axis=1)
     total = inside.sum(1, keepdims=True)
@@ -135,7 +140,7 @@ def _squares(moments: FloatArray, mean: FloatArray) -> FloatArray:
 
 
 def _variance(moments: FloatArray, common: FloatArray) -> FloatArray:
-    """Of the mean, from the squares of its units drawn towards the `common` square of a unit."""
+    """The variance of the mean, with the units' squares shrunk towards the overall square, `common`."""
     number, units = moments[1], moments[5]
     squares = (_squares(moments, moments[0] / number) + PRIOR * common) / (units - 1 + PRIOR)
     return np.asarray(units * squares / number**2)

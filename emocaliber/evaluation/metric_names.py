@@ -1,7 +1,7 @@
-"""The metrics of a scorecard: stable keys, printed titles, and which way is better.
+"""The metrics of a scorecard: stable keys, printed titles, and the direction of improvement.
 
-Each is computed in the module that its comment names. The keys are those of `scorecard.json`; they are never renamed,
-only added to. All values are fractions (accuracy 0.62, not 62).
+The comments name the module that computes them. The keys are those of `scorecard.json`; keys are added but never
+renamed. All values are fractions (accuracy 0.62, not 62).
 
     python -c "from emocaliber.evaluation.metric_names import METRICS; print(*METRICS, sep='\\n')"
 """
@@ -16,7 +16,7 @@ Direction = Literal["higher", "lower", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric's printed title and the direction in which it improves ("none": it describes, it does not judge)."""
+    """A metric's printed title, and whether higher or lower is better ("none" for descriptive values)."""
 
     title: str
     better: Direction
@@ -55,11 +55,11 @@ METRICS: dict[str, Metric] = {
     "prr": Metric("PRR", "higher"),
     "coverage_at_risk": Metric("Coverage at risk", "higher"),
     "risk_at_coverage": Metric("Risk at coverage", "lower"),
-    # distributional: the confidence against the share of annotators who chose that label
+    # distributional: the confidence scored against the share of annotators who chose that label
     "agreement": Metric("Agreement", "higher"),
     "agreement_brier": Metric("Brier over annotators", "lower"),
     "agreement_ece": Metric("ECE against agreement", "lower"),
-    # distributional: the same answers held against a second panel of annotators: its favourite, then its shares
+    # distributional: the same answers scored against a second panel of annotators: its plurality label, its vote shares
     "second_panel_accuracy": Metric("Accuracy (2nd panel)", "higher"),
     "second_panel_brier": Metric("Brier (2nd panel)", "lower"),
     "second_panel_ece": Metric("ECE (2nd panel)", "lower"),
@@ -79,7 +79,7 @@ METRICS: dict[str, Metric] = {
     "rankcs": Metric("RankCS (annotators' ranking met)", "higher"),
     "entropy_rank_correlation": Metric("Rank correlation of entropies", "higher"),
     # prediction_sets
-    "set_promise": Metric("Promised coverage of sets", "none"),
+    "set_promise": Metric("Nominal coverage of sets", "none"),
     "set_coverage": Metric("Coverage of sets", "none"),
     "set_rater_coverage": Metric("Coverage of raters' answers", "none"),
     "set_size": Metric("Mean set size", "lower"),

@@ -1,15 +1,15 @@
-"""Monitoring after release: do new predictions, with few or no labels, still come from where the reference came from?
+"""Drift monitoring after release: do new predictions, with few or no labels, still follow the reference distribution?
 
-Five streams, each a `DriftStream`: the labels that are answered, the confidence, the share of unreadable answers and,
-of rows that have a label, the share of right answers and the calibration (correct minus confidence). The alarm is
-raised where one has evidence of 5/α: whatever the number of looks, weeks and rows, the chance that it is ever raised
-while nothing has changed is at most α. eval/results/monitor.md has the false alarms and how soon changes are found.
+There are five streams, each a `DriftStream`: the predicted labels, the confidence, the rate of unreadable answers and,
+for labelled rows, accuracy and calibration (correct minus confidence). An alarm is raised when the evidence of a stream
+reaches 5/α. The probability of ever raising a false alarm is at most α, however often and for however long one looks.
+For measured false alarm rates and detection delays see eval/results/monitor.md.
 
-The promise needs a reference of the same kind as the rows to come (not the rows that a map was fitted on), rows in
-the order in which they came, and labels for rows chosen at random, not for doubtful ones.
+The guarantee assumes a reference from the same distribution as future rows (so not the rows that a map was fitted on),
+rows in their order of arrival, and labels for randomly chosen rows, not for doubtful ones.
 
     monitor = Monitor.of_reference(labels, confidence, correct)
-    monitor.update(ids, labels, confidence, correct)        # week after week; rows that it has seen are passed over
+    monitor.update(ids, labels, confidence, correct)        # week after week; rows seen before are ignored
     monitor.alarms
 """
 
@@ -29,16 +29,16 @@ UNLABELLED = ("labels", "confidence", "unreadable")
 LABELLED = ("accuracy", "calibration")
 STREAMS = UNLABELLED + LABELLED
 STEPS = 200
-"""Confidences are told apart by steps of 1/200."""
+"""Confidences are rounded to multiples of 1/200."""
 BINS = 10
 RARE = 0.02
-"""The share of the p-values that is set aside for what the reference has not seen."""
+"""The width of the p-value bin reserved for categories that the reference does not contain."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A stream whose evidence reached the threshold: after how many of its rows (`raised`), from about which of them on
-    it has changed (`since`, counted from 1, give or take 50), and how the row that raised it is called (`unit`)."""
+    """A stream whose evidence reached the threshold. `raised` is the number of its rows until then, `since` the
+    estimated first row after the change (counted from 1, to within 50), and `unit` the row that raised the alarm."""
 
     stream: str
     raised: int
@@ -48,8 +48,9 @@ class Alarm:
 
 @dataclass
 class Monitor:
-    """The streams by name, what was seen of them, and the alarms. `alpha` is the chance of ever a false alarm; `names`
-    the labels, by their place in the stream's pool; `units` the hashed names of the rows in each kind of stream."""
+    """The streams by name, the rows seen so far, and the alarms. `alpha` bounds the probability of ever raising a false
+    alarm; `names` are the labels in the order of their codes; `units` the hashed names of the rows seen by the
+    unlabelled and the labelled streams."""
 
     alpha: float
     names: list[str]
@@ -59,7 +60,7 @@ class Monitor:
 
     @property
     def threshold(self) -> float:
-        """The evidence at which a stream raises the alarm."""
+        """The evidence at which a stream raises an alarm."""
         return len(STREAMS) / self.alpha
 
     @classmethod
@@ -72,13 +73,13 @@ class Monitor:
         clusters: Sequence[str] | None = None,
         alpha: float = 0.05,
     ) -> Monitor:
-        """A monitor of n reference rows: the answered `labels` (n,), None for an unreadable answer, `confidence` (n,)
-        in [0, 1] and `correct` (n,) of 0/1, NaN where unknown. Of rows that share a cluster the first alone counts.
+        """A monitor with n reference rows: the predicted `labels` (n,), None for an unreadable answer; `confidence`
+        (n,) in [0, 1]; and `correct` (n,) of 0/1, NaN if unknown. Only the first row of each cluster counts.
 
-        Raises ValueError for an alpha outside (0, 1), rows that differ in number, or fewer than two readable ones.
+        Raises ValueError for an alpha outside (0, 1), arrays of different lengths, or fewer than two readable rows.
         """
         if not 0 < alpha < 1:
-            raise ValueError(f"alpha is {alpha:g}; give the chance of a false alarm, above 0 and below 1")
+            raise ValueError(f"alpha is {alpha:g}; give the probability of a false alarm, above 0 and below 1")
         names = [str(row) for row in range(len(labels))] if clusters is None else list(clusters)
         first = np.unique(np.array(names, dtype=object).astype(str), return_index=True)[1]
         rows = _Rows.of(labels, confidence, correct).take(np.sort(first))
@@ -99,33 +100,33 @@ class Monitor:
     def update(
         self, units: Sequence[str], labels: Sequence[str | None], confidence: ArrayLike, correct: ArrayLike
     ) -> int:
-        """Take m rows in their order; `units` (m,) name their clusters, or ids. Returns how many were new.
+        """Add m rows in order of arrival; `units` (m,) are their clusters or ids. Returns the number of new rows.
 
-        A unit counts once, and once more when it is met with a label for the first time.
+        A unit counts once in the unlabelled streams, and once in the labelled streams when it first has a label.
         """
         rows = _Rows.of(labels, confidence, correct)
         if len(units) != rows.confidence.size:
             raise ValueError(f"units has {len(units)} rows, labels {rows.confidence.size}; give the same rows")
         digests = np.array([_digest(unit) for unit in units], np.uint64).reshape(-1, 1 + len(STREAMS))
         code = digests[:, 0].astype(np.int64)
-        chance = (digests[:, 1:] >> np.uint64(11)) / float(1 << 53)
+        uniform = (digests[:, 1:] >> np.uint64(11)) / float(1 << 53)
         fresh = self._fresh("unlabelled", code, np.ones(code.size, bool))
         labelled = self._fresh("labelled", code, ~np.isnan(rows.correct))
         for number, stream in enumerate(STREAMS):
             levels = self._levels(stream, rows)
             taken = np.flatnonzero((levels >= 0) & (fresh if stream in UNLABELLED else labelled))
             if taken.size:
-                self._add(stream, levels[taken], chance[taken, number], [units[row] for row in taken])
+                self._add(stream, levels[taken], uniform[taken, number], [units[row] for row in taken])
         return int((fresh | labelled).sum())
 
     def p_value(self, stream: str) -> float:
-        """Of one stream and all looks so far, adjusted for the number of streams."""
+        """The anytime-valid p-value of a stream so far, adjusted for the number of streams."""
         return min(1.0, len(STREAMS) / self.streams[stream].peak)
 
-    def _add(self, name: str, levels: IntArray, chance: FloatArray, units: list[str]) -> None:
+    def _add(self, name: str, levels: IntArray, uniform: FloatArray, units: list[str]) -> None:
         stream = self.streams[name]
         rows, looks = stream.rows, len(stream.evidence)
-        stream.add(levels, chance)
+        stream.add(levels, uniform)
         if any(alarm.stream == name for alarm in self.alarms):
             return
         for look, evidence in enumerate(stream.evidence[looks:], looks):
@@ -135,7 +136,7 @@ class Monitor:
                 return
 
     def _fresh(self, kind: str, code: IntArray, candidate: BoolArray) -> BoolArray:
-        """The rows of units that were not met yet, the first of each."""
+        """Mask of the candidates whose unit is new, the first row of each; the units are marked as seen."""
         seen, fresh = self.units[kind], np.zeros(code.size, bool)
         for row in np.flatnonzero(candidate).tolist():
             if (unit := int(code[row])) not in seen:
@@ -144,7 +145,7 @@ class Monitor:
         return fresh
 
     def _levels(self, stream: str, rows: _Rows) -> IntArray:
-        """The level of each row in the stream's pool, -1 for a row that is not in the stream."""
+        """The level of each row in the stream's pool, -1 for a row that the stream does not include."""
         if stream == "labels":
             self.names += [
                 name for name in dict.fromkeys(rows.labels[rows.readable].tolist()) if name not in self.names
@@ -181,12 +182,13 @@ class _Rows:
 
 
 def _edges_of(pool: IntArray) -> FloatArray:
-    """A bin for each category, as wide as its share of the reference, and a narrow one for what is not among them."""
+    """Bin edges: a bin for each category, as wide as its share of the reference, and a narrow one for new
+    categories."""
     share = np.cumsum(pool + 0.5) / (pool + 0.5).sum()
     return np.concatenate(([0.0], (1 - RARE) * share, [1.0]))
 
 
 def _digest(unit: str) -> tuple[int, ...]:
-    """A code of the unit, and a number for each stream that breaks its ties: always the same."""
+    """A hash of the unit, and for each stream a deterministic pseudo-random number to break ties."""
     content = hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8 * (1 + len(STREAMS))).digest()
     return tuple(int.from_bytes(content[place : place + 8], "big") for place in range(0, len(content), 8))

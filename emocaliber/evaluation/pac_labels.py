@@ -1,14 +1,14 @@
-"""PAC labels: which of a model's labels to keep and which rows a person must look at, so that the finished set is at
-most ε wrong with probability at least 1 − α (Candès, Ilyas & Zrnic 2025, arXiv 2506.10908).
+"""PAC labels: which of a model's labels to keep and which rows people must review, so that at most a share ε of the
+finished set is wrong with probability at least 1 − α (Candès, Ilyas & Zrnic 2025, arXiv 2506.10908).
 
-The paper keeps the model's label while the uncertainty is below a threshold, which it finds by an upper confidence
-bound of the error on a random sample that people have labelled. Here the sample is drawn without replacement from a
-finite set, and what people have labelled is right, so that the bound is exact and the rule is short: go from the surest
-row down, and stop before the sample shows one mistake more than are allowed (`mistakes_allowed`).
+The paper keeps the model's label while its uncertainty is below a threshold, chosen by an upper confidence bound on the
+error in a random sample that people have labelled. Here the sample is drawn without replacement from a finite set, and
+human labels count as right, so the bound is exact and the rule is short: go down from the most confident row, and stop
+before the sample shows one mistake more than are allowed (`mistakes_allowed`).
 
-Why it holds, whatever the confidences are worth: of the model's mistakes in that fixed order, let c = ⌊ε·n⌋ and a be
-the number allowed. More than c mistakes are left only where, of the first a + c + 1 mistakes, at most a were drawn;
-that number is hypergeometric. No union bound is needed and none of the probability is lost.
+The guarantee holds however good the confidences are. Let c = ⌊ε·n⌋, let a be the number of mistakes allowed, and
+consider the model's mistakes in this fixed order. More than c mistakes remain only if at most a of the first a + c + 1
+mistakes were drawn, and that number is hypergeometric. No union bound is needed, so nothing is lost to one.
 
     plan = plan_review(confidence, error=0.05, certainty=0.95)
     sample = rng.choice(n, plan.sample, replace=False)          # have people label these
@@ -29,17 +29,21 @@ from emocaliber.evaluation.counts import FloatArray
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.intp]
 OPTIMISM = (1.0, 2.0)
-"""A plan expects the mistakes that the confidences expect, or twice as many: its size is the best on average."""
+"""Planning averages the expected work over two scenarios: as many mistakes as the confidences imply, and twice that."""
 SIZES, PLACES = 80, 400
-"""How many sample sizes are compared, and at how many rows the expected stop is evaluated."""
+"""The number of sample sizes compared, and of rows at which the stopping probability is evaluated."""
 
 
 @dataclass(frozen=True)
 class ReviewPlan:
-    """`rows` of the whole set; `drawable` of them have a model's label that no person has checked, and `sample` of
-    those are drawn. `left` mistakes may stay (⌊ε·rows⌋), so `allowed` may be seen in the sample among the rows kept; -1
-    where the sample can show nothing, and every row must be looked at. `certainty` is what the rule reaches, at least
-    what was asked. `expected_work` is how many rows people look at in all, if the confidences are about right."""
+    """A review plan.
+
+    Of `rows` in the set, `drawable` have a model's label that nobody has checked, and `sample` of these are drawn.
+    `left` = ⌊ε·rows⌋ mistakes may remain, so the sample may show `allowed` mistakes among the kept rows; -1 if no
+    sample result suffices, so that every row must be reviewed. `certainty` is the probability that the rule attains, at
+    least the one requested. `expected_work` is the expected number of rows reviewed in all, if the confidences are
+    about right.
+    """
 
     rows: int
     drawable: int
@@ -51,9 +55,9 @@ class ReviewPlan:
 
 
 def failure_probability(drawable: int, sample: int, left: int, allowed: int) -> float:
-    """The probability that more than `left` mistakes stay when the rule allows `allowed` of them in a `sample` drawn
-    without replacement from `drawable` rows: P[Hypergeometric(drawable, allowed + left + 1, sample) ≤ allowed]; an
-    upper bound where the model makes fewer mistakes than that. Grows with `allowed`."""
+    """The probability that more than `left` mistakes remain if up to `allowed` mistakes are accepted in a `sample`
+    drawn without replacement from `drawable` rows: P[Hypergeometric(drawable, allowed + left + 1, sample) ≤ allowed].
+    It is an upper bound if the model makes fewer mistakes than that, and increases with `allowed`."""
     if allowed < 0 or allowed + left + 1 > drawable:
         return 0.0
     mistakes = allowed + left + 1
@@ -63,8 +67,8 @@ def failure_probability(drawable: int, sample: int, left: int, allowed: int) -> 
 
 
 def mistakes_allowed(drawable: int, sample: int, left: int, certainty: float) -> int:
-    """The most mistakes that may be seen in the sample, so that `left` are exceeded with a probability of at most
-    1 − certainty; -1 where even none seen would not do."""
+    """The largest number of mistakes to accept in the sample such that more than `left` remain with probability at most
+    1 − certainty; -1 if even a sample without mistakes is not enough."""
     low, high = -1, min(sample, drawable)
     while low < high:
         middle = (low + high + 1) // 2
@@ -78,18 +82,17 @@ def mistakes_allowed(drawable: int, sample: int, left: int, certainty: float) ->
 def plan_review(
     confidence: ArrayLike, *, error: float, certainty: float, settled: int = 0, sample: int | None = None
 ) -> ReviewPlan:
-    """How many rows to draw, before any is looked at.
+    """Choose the sample size, before any row is reviewed.
 
     `confidence` (n,) in [0, 1] of the rows with a model's label; `settled` further rows are, or will be, labelled by
-    people (those without a readable answer). The size is the one with the least expected work (see OPTIMISM), which is
-    a matter of economy alone: the guarantee does not rest on it. `sample` sets it instead. Raises ValueError for an
-    `error` or `certainty` outside (0, 1).
+    people (those without a readable answer). The size minimises the expected work (see OPTIMISM); the guarantee does
+    not depend on it. `sample` sets it instead. Raises ValueError for an `error` or `certainty` outside (0, 1).
     """
     if not (0 < error < 1 and 0 < certainty < 1):
         raise ValueError(f"error ({error}) and certainty ({certainty}) must lie between 0 and 1")
     values = np.sort(np.asarray(confidence, np.float64))[::-1]
     n, left = values.size, floor(error * (values.size + settled) + 1e-9)
-    if left >= n:  # were every label wrong, the set would be right enough
+    if left >= n:  # even if every label were wrong
         return ReviewPlan(n + settled, n, 0, left, n, 1.0, 0)
     sizes = _sizes(n) if sample is None else np.array([min(sample, n)])
     allowed = np.array([mistakes_allowed(n, int(size), left, certainty) for size in sizes])
@@ -100,11 +103,11 @@ def plan_review(
 
 
 def kept_rows(order: ArrayLike, sample_is_wrong: ArrayLike, allowed: int) -> BoolArray:
-    """Which rows (n,) keep the model's label, sampled ones among them, which have a person's by now.
+    """Mask (n,) of the rows that need no further review, sampled ones (which people have labelled) included.
 
-    `order` (n,) names the rows from the surest down, fixed before the sample was drawn (ties in any order, so fixed);
-    `sample_is_wrong` (n,) is True where a sampled row's label was found wrong. Kept are the rows before the first
-    mistake beyond `allowed`.
+    `order` (n,) lists the rows from the most confident down, fixed before the sample is drawn (ties in any fixed
+    order); `sample_is_wrong` (n,) is True where a sampled row's label was found wrong. The rows before mistake number
+    `allowed` + 1 are kept.
     """
     ranked = np.asarray(order, np.intp)
     mistakes = np.flatnonzero(np.asarray(sample_is_wrong, np.bool_)[ranked])
@@ -117,9 +120,11 @@ def kept_rows(order: ArrayLike, sample_is_wrong: ArrayLike, allowed: int) -> Boo
 def simulate_reviews(
     wrong: ArrayLike, plan: ReviewPlan, draws: int, seed: int, settled: int = 0
 ) -> tuple[IntArray, IntArray]:
-    """What reviews of rows whose truth is known would have come to: how many rows people look at, and how many mistakes
-    are left, (draws,) each. `wrong` (n,) says from the surest row down whether the model's label is wrong; `settled`
-    further rows are looked at in any case."""
+    """Simulate reviews of rows whose truth is known: the number of rows reviewed, and of mistakes left, (draws,) each.
+
+    `wrong` (n,) says whether the model's label is wrong, from the most confident row down; `settled` further rows are
+    reviewed in any case.
+    """
     mistakes, rng = np.asarray(wrong, np.bool_), np.random.default_rng(seed)
     n, so_far = mistakes.size, np.concatenate([[0], np.cumsum(mistakes)])
     looked_at, left = np.zeros(draws, np.intp), np.zeros(draws, np.intp)
@@ -133,9 +138,9 @@ def simulate_reviews(
     return looked_at, left
 
 
-def sure_first(confidence: ArrayLike, seed: int, tie_break: ArrayLike | None = None) -> IntArray:
-    """The rows (n,) by falling confidence, ties by `tie_break` (a second signal, higher is surer; NaN last) and then at
-    random by `seed`."""
+def most_confident_first(confidence: ArrayLike, seed: int, tie_break: ArrayLike | None = None) -> IntArray:
+    """The row numbers (n,) by descending confidence, ties by descending `tie_break` (a second signal; NaN last) and
+    then at random with `seed`."""
     values = np.asarray(confidence, np.float64)
     second = np.zeros(values.size) if tie_break is None else np.nan_to_num(np.asarray(tie_break, np.float64), nan=-1.0)
     return np.asarray(np.lexsort((np.random.default_rng(seed).random(values.size), -second, -values)), np.intp)
@@ -151,8 +156,9 @@ def _sizes(n: int) -> IntArray:
 
 
 def _expected_work(wrong: FloatArray, sizes: IntArray, allowed: IntArray) -> FloatArray:
-    """Rows looked at, (sizes,), if row j of the order is wrong with probability `wrong[j]` independently: the sample,
-    and of the others those after the stop. Mistakes drawn before row j are taken for Poisson."""
+    """The expected number of reviewed rows for each sample size, (sizes,), if row j of the order is wrong independently
+    with probability `wrong[j]`: the sample, and the other rows after the stop. The number of mistakes drawn before row
+    j is approximated as Poisson."""
     n = wrong.size
     places = np.unique(np.linspace(0, n - 1, PLACES).round().astype(np.intp))
     share = sizes / n

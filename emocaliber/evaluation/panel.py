@@ -1,8 +1,8 @@
-"""Panel: methods on the same rows, measured on the same bootstrap draws.
+"""Panel: several methods on the same rows, evaluated on the same bootstrap draws.
 
-Their metric families are brought onto common cells, so that one seed draws the same rows for all of them, which is what
-makes a difference paired. A task's draws are made once: they serve the task, and the mean over tasks. Two methods of
-two files are compared on the samples that both have.
+Their metric families are refined to common cells, so that one seed draws the same rows for all of them and differences
+are paired. Each task is drawn once; the draws serve the task and the mean over tasks. Methods from two files are
+compared on the samples that both have.
 
     panel = Panel([method, *references(method)], suite, DEFAULTS)
     panel.estimates(0, subset)["headline.ece"], panel.differences(0, 1, subset)["headline.ece"]
@@ -18,39 +18,39 @@ import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation import trusted
+from emocaliber.evaluation.cells import MetricFamily, on_common_cells
 from emocaliber.evaluation.counts import IntArray, count_table
 from emocaliber.evaluation.families import metric_families
-from emocaliber.evaluation.intervals import Measured, differences, estimates, mean_over, measured
-from emocaliber.evaluation.resampling import MetricFamily, on_common_cells
+from emocaliber.evaluation.intervals import Bootstrapped, bootstrap_families, differences, estimates, mean_over
 from emocaliber.evaluation.scorecard import Comparison, Difference, Estimate, Settings
 from emocaliber.evaluation.subsets import MethodRows, Subset, subsets
 from emocaliber.evaluation.suite import Suite
 
 COMPARED = ("confidence", "label", "distribution", "disagreement", "second panel", "sets")
-"""The families of which differences are taken."""
+"""The families for which differences are computed."""
 Families = dict[str, MetricFamily]
 
 
 @dataclass
 class Panel:
-    """`methods` whose tables have the same samples in the same order. `headline_only` leaves out the other values."""
+    """`methods` whose tables hold the same samples in the same order. `headline_only` skips all other values."""
 
     methods: Sequence[MethodRows]
     suite: Suite
     settings: Settings
     headline_only: bool = False
     _families: dict[bytes, list[Families]] = field(default_factory=dict)
-    _measured: dict[tuple[int, ...], Measured] = field(default_factory=dict)
+    _bootstrapped: dict[tuple[int, ...], Bootstrapped] = field(default_factory=dict)
 
     def estimates(self, method: int, subset: Subset) -> dict[str, Estimate]:
-        """Every value that all parts of the subset have, averaged over them, with its interval."""
+        """The values that all parts of the subset have, averaged over the parts, with intervals."""
         values: dict[str, Estimate] = {}
         for families in self._shared_by_parts(method, subset).values():
             values |= estimates(self._values(families), self.settings)
         return values
 
     def differences(self, first: int, second: int, subset: Subset) -> dict[str, Difference]:
-        """First minus second of every headline value that both have in all parts of the subset."""
+        """First minus second, for every headline value that both have in all parts of the subset."""
         left, right = (self._shared_by_parts(number, subset) for number in (first, second))
         values: dict[str, Difference] = {}
         for kind in COMPARED:
@@ -60,12 +60,12 @@ class Panel:
         return values
 
     def _shared_by_parts(self, method: int, subset: Subset) -> dict[str, list[MetricFamily]]:
-        """The families that all parts of the subset have, by name, one for each part."""
+        """By name, the families that all parts of the subset have, one per part."""
         parts = [self._of_rows(rows, tasks)[method] for rows, tasks in subset.parts]
         return {kind: [part[kind] for part in parts] for kind in parts[0] if all(kind in part for part in parts)}
 
     def _of_rows(self, rows: IntArray, tasks: Sequence[str]) -> list[Families]:
-        """Each method's families on these rows, which are of these tasks."""
+        """Each method's families on these rows; `tasks` are the tasks of the rows."""
         key = hashlib.sha256(rows.tobytes()).digest()
         if key not in self._families:
             of_methods = [
@@ -89,20 +89,20 @@ class Panel:
             self._families[key] = of_methods
         return self._families[key]
 
-    def _values(self, families: Sequence[MetricFamily]) -> Measured:
-        """Every value of the families, averaged over them. Tasks are drawn apart, unless a cluster lies in two."""
+    def _values(self, families: Sequence[MetricFamily]) -> Bootstrapped:
+        """The values averaged over the families. Tasks are drawn independently, unless a cluster spans two of them."""
         clusters = self.methods[0].clusters(family.rows for family in families)
         if len(families) > 1 and (clusters is None or not _cross(clusters)):
             return mean_over([self._values([family]) for family in families])
         key = tuple(map(id, families))
-        if key not in self._measured:
-            self._measured[key] = measured(families, clusters, self.settings)
-        return self._measured[key]
+        if key not in self._bootstrapped:
+            self._bootstrapped[key] = bootstrap_families(families, clusters, self.settings)
+        return self._bootstrapped[key]
 
 
 def thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], settings: Settings) -> dict[str, float]:
-    """Each rule's threshold: on the calibration rows of these tasks, on all where they have none; infinity for
-    none."""
+    """Each rule's threshold, chosen on the calibration rows of these tasks, or on all of them if these tasks have none;
+    infinity if no threshold satisfies the rule."""
     if method.calibration is None:
         if not method.threshold_on_test:
             return {}
@@ -121,20 +121,20 @@ def thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], setting
 
 
 def _cross(clusters: Sequence[IntArray]) -> bool:
-    """Whether a cluster has rows in two parts."""
+    """Whether any cluster has rows in two parts."""
     distinct = [np.unique(part) for part in clusters]
     return np.unique(np.concatenate(distinct)).size < sum(part.size for part in distinct)
 
 
-def _headline(values: Measured) -> Measured:
+def _headline(values: Bootstrapped) -> Bootstrapped:
     prefix = "headline."
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def compare(first: MethodRows, second: MethodRows, suite: Suite, settings: Settings) -> list[Comparison]:
-    """First minus second in every subset but the strata; nothing where they share no sample.
+    """First minus second, in every subset except the strata; empty if they share no sample.
 
-    Raises UserError where a shared sample has another task, group or truth in the two.
+    Raises UserError if a shared sample differs in task, group or truth.
     """
     shared = _shared_rows(first, second)
     if shared is None:
@@ -145,7 +145,7 @@ def compare(first: MethodRows, second: MethodRows, suite: Suite, settings: Setti
 
 
 def compare_within(panel: Panel, first: int, second: int) -> list[Comparison]:
-    """First minus second of a panel's methods, in every subset but the strata."""
+    """First minus second, for two methods of a panel, in every subset except the strata."""
     left, right = panel.methods[first].table, panel.methods[second].table
     return [
         Comparison(
@@ -154,7 +154,7 @@ def compare_within(panel: Panel, first: int, second: int) -> list[Comparison]:
             subset.kind,
             subset.name,
             subset.aggregation,
-            left.number(subset.rows),
+            left.count(subset.rows),
             panel.differences(first, second, subset),
         )
         for subset in subsets(left, panel.suite)
@@ -163,7 +163,7 @@ def compare_within(panel: Panel, first: int, second: int) -> list[Comparison]:
 
 
 def _shared_rows(first: MethodRows, second: MethodRows) -> tuple[IntArray, IntArray] | None:
-    """Row numbers, in each, of the samples that both have; None where there is none."""
+    """The row numbers in each of the samples that both have; None if there are none."""
     if np.array_equal(first.table.ids, second.table.ids):
         every = np.arange(len(first.table))
         return every, every
@@ -175,7 +175,7 @@ def _shared_rows(first: MethodRows, second: MethodRows) -> tuple[IntArray, IntAr
 
 
 def _taken(method: MethodRows, rows: IntArray) -> MethodRows:
-    """These rows alone, and no calibration rows: thresholds are not compared."""
+    """The method restricted to these rows, without calibration rows, because thresholds are not compared."""
     all_of_them = rows.size == len(method.table) and (rows == np.arange(rows.size)).all()
     table = method.table if all_of_them else method.table.take(rows)
     return replace(method, table=table, calibration=None, threshold_on_test=False)
@@ -193,5 +193,5 @@ def _refuse_contradictions(first: MethodRows, second: MethodRows) -> None:
             row = int(np.argmax(wrong))
             raise UserError(
                 f"sample {a.ids[row]!r} has {key} {left[0][left[1][row]]!r} in {a.method!r} and"
-                f" {right[0][right[1][row]]!r} in {b.method!r}: the files are not of the same samples"
+                f" {right[0][right[1][row]]!r} in {b.method!r}: the files do not hold the same samples"
             )

@@ -1,6 +1,7 @@
-"""Proper scores of a confidence: Brier, log score, skill, and the CORP decomposition.
+"""Proper scores of a confidence: Brier score, log score, Brier skill, and the CORP decomposition.
 
-A proper score is best only for the true probability, so it sees both miscalibration and lack of information.
+The expectation of a proper score is optimised by the true probability, so it reflects both miscalibration and lack of
+discrimination.
 
     from emocaliber.evaluation import brier_score
     brier_score(confidence, correct)        # mean of (confidence - correct)²
@@ -27,7 +28,7 @@ def brier_score(counts: Counts) -> FloatArray:
 def log_score(counts: Counts, *, clip: float = 0.001) -> FloatArray:
     """Mean negative log-likelihood in nats, (...), with confidences clipped to [clip, 1 - clip].
 
-    The clip bounds one row's cost at -ln(clip), which is what an invalid row costs.
+    Clipping bounds the cost of a row at -ln(clip), which is the cost of an invalid row.
     """
     confidence = np.clip(counts.values, clip, 1 - clip)
     cost = -(counts.hits @ np.log(confidence) + counts.misses @ np.log1p(-confidence))
@@ -36,8 +37,8 @@ def log_score(counts: Counts, *, clip: float = 0.001) -> FloatArray:
 
 @metric
 def brier_skill(counts: Counts) -> FloatArray:
-    """1 - Brier / reference, (...). The reference is the Brier score of the constant A for these rows, A(1 - A), with A
-    the label accuracy, which leaving out a confidence cannot change."""
+    """1 - Brier / reference, (...). The reference is A(1 - A), the Brier score of the constant confidence A, where A is
+    the label accuracy, which omitting a confidence cannot change."""
     share = label_accuracy(counts)
     return 1 - ratio(brier_score(counts), share * (1 - share))
 
@@ -54,8 +55,8 @@ class Corp:
 def corp(counts: Counts) -> Corp:
     """CORP decomposition of the Brier score by isotonic regression (Dimitriadis, Gneiting & Jordan 2021).
 
-    Miscalibration is what isotonic recalibration would gain, discrimination what the recalibrated confidence gains
-    over a constant. Invalid rows are wrong answers with more confidence than any other.
+    Miscalibration is the gain of isotonic recalibration, discrimination the further gain of the recalibrated confidence
+    over a constant. Invalid rows count as wrong answers with the highest confidence.
     """
     rows = np.concatenate((counts.rows, counts.invalid[..., None]), -1)
     hits = np.concatenate((counts.hits, np.zeros_like(counts.invalid)[..., None]), -1)
@@ -69,7 +70,7 @@ def corp(counts: Counts) -> Corp:
 def _recalibrated_cost(rows: FloatArray, hits: FloatArray) -> FloatArray:
     """Sum of squared errors after isotonic recalibration, (...): size · share · (1 - share) of each pooled block.
 
-    All replicates go through one regression: each is lifted above the one before, so that no block spans two.
+    All replicates are fitted in one regression, each shifted above the previous one so that no block spans two.
     """
     from scipy.optimize import isotonic_regression
 

@@ -1,10 +1,10 @@
-"""Reference methods: what anybody can have with the same labels: a constant confidence per task, and isotonic
-recalibration.
+"""Reference methods, computed from a method's own rows: a constant confidence per task, and isotonic recalibration.
 
-Where two panels rated the same pictures, the first is the human row: its share as a confidence in the second's label.
+If two panels rated the same images, the first panel is a human reference: its vote share as a confidence in the second
+panel's label.
 
-They take nothing but rows; the baselines that are trained are in emocaliber.baselines. A method whose Brier score is
-not below the constant's adds nothing to its labels. Fitted on the test rows they know what no method may know: oracles.
+Trained baselines are in emocaliber.baselines. A method whose Brier score is not below that of the constant has a
+confidence that adds nothing to its labels. References fitted on the test rows themselves are oracles, and marked so.
 
     constant_per_task(table, calibration)       # confidence: the task's accuracy on the calibration rows
 """
@@ -28,8 +28,8 @@ HUMAN = "human: the first panel"
 
 
 def references(method: MethodRows) -> list[MethodRows]:
-    """What the method's own labels reach with a constant, and with its confidence recalibrated where that can be
-    fitted."""
+    """The method's labels with a constant confidence and, if there are calibration rows, with its confidence
+    recalibrated."""
     calibration = method.calibration
     constant = constant_per_task(method.table, calibration)
     if calibration is None:
@@ -45,8 +45,8 @@ def references(method: MethodRows) -> list[MethodRows]:
 
 
 def human_rows(methods: Iterable[MethodRows]) -> list[MethodRows]:
-    """The first panel's label, with the share of the panel that chose it as its confidence in the second panel's: once
-    for methods on the same rows."""
+    """The human reference: the first panel's label, with its vote share as the confidence that the second panel agrees.
+    Methods on the same rows share one."""
     first: dict[tuple[str, ...], MethodRows] = {}
     for method in methods:
         table = method.table
@@ -61,7 +61,8 @@ def human_rows(methods: Iterable[MethodRows]) -> list[MethodRows]:
 
 
 def _human_row(table: PredictionTable, *, named: bool) -> PredictionTable:
-    """Rows with votes of two panels. They have no truth of their own: the first panel's label is what it answered."""
+    """The human reference for rows with votes of two panels. Its prediction is the first panel's label; it has no truth
+    of its own."""
     votes = np.zeros((len(table), 1)) if table.votes is None else table.votes
     raters = votes.sum(-1) if table.raters is None else np.where(np.isnan(table.raters), votes.sum(-1), table.raters)
     share = np.take_along_axis(votes, table.truth[:, None].astype(np.int64), 1)[:, 0] / raters
@@ -71,7 +72,7 @@ def _human_row(table: PredictionTable, *, named: bool) -> PredictionTable:
 
 
 def distinct(methods: Iterable[MethodRows]) -> list[MethodRows]:
-    """Those that differ in a row: methods with the same labels share their constant."""
+    """The methods without duplicates: methods with the same labels have the same constant."""
     first: dict[tuple[bytes, ...], MethodRows] = {}
     for method in methods:
         table = method.table
@@ -81,8 +82,9 @@ def distinct(methods: Iterable[MethodRows]) -> list[MethodRows]:
 
 
 def constant_per_task(table: PredictionTable, calibration: PredictionTable | None) -> PredictionTable:
-    """Every label with the accuracy of its task on the calibration rows; where they have none of the task, with their
-    overall accuracy; without calibration rows, with the test rows' own accuracy (an oracle)."""
+    """The same labels, each with its task's accuracy on the calibration rows as the confidence, or with the overall
+    accuracy if the task has no calibration rows; without calibration rows, with the test rows' own accuracy (an
+    oracle)."""
     source = table if calibration is None else calibration
     right, weight = source.label_right(), source.weight
     confidence = np.full(len(table), float(np.average(right, weights=weight)))
@@ -96,7 +98,7 @@ def constant_per_task(table: PredictionTable, calibration: PredictionTable | Non
 
 
 def isotonic(table: PredictionTable, calibration: PredictionTable) -> PredictionTable | None:
-    """The confidence mapped by isotonic regression on the answered calibration rows; None where there are none."""
+    """The confidence mapped by isotonic regression on the answered calibration rows; None if there are none."""
     rows = calibration.usable()
     if not rows.any():
         return None
@@ -111,7 +113,7 @@ def isotonic(table: PredictionTable, calibration: PredictionTable) -> Prediction
 def _with_confidence(
     table: PredictionTable, name: str, confidence: FloatArray, answered: BoolArray, source: Source
 ) -> PredictionTable:
-    """The same labels with another confidence; rows that lack a label keep their state."""
+    """The same labels with another confidence; rows without a label keep their state."""
     states = np.where(answered, STATES.index(State.OK), table.states).astype(np.int8)
     return replace(
         table,
@@ -122,7 +124,7 @@ def _with_confidence(
         probability=np.full(len(table), np.nan),
         distributions=None,
         sets=None,
-        promises=None,
+        nominal_coverage=None,
         doubts=None,
         reasons=None,
     )

@@ -1,8 +1,8 @@
-"""Scorecard: what a judgement of one or more methods contains, and its JSON.
+"""Scorecard: the results of evaluating one or more methods, and their JSON.
 
-`compute.build_scorecard` fills it, `emocaliber.reporting` draws it. The field names below are the keys of
-`scorecard.json`; they are stable within a `schema` number. Every value is a fraction; `null` means undefined for these
-rows (AUROC where every answer is right), never zero.
+`compute.build_scorecard` fills it, `emocaliber.reporting` renders it. The field names below are the keys of
+`scorecard.json` and are stable within a `schema` number. Every value is a fraction; `null` means undefined for these
+rows (such as AUROC if every answer is right), never zero.
 
     emocaliber score predictions.jsonl --out results      writes results/scorecard.json
     card = score(confidence, correct); print(card); card["ece"].value, card["ece"].low
@@ -27,8 +27,8 @@ Role = Literal["method", "reference"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with the bounds of its interval; each None where undefined (no interval where a single cluster would be
-    all that is resampled)."""
+    """A value with the bounds of its interval; each None if undefined (there is no interval if all rows are in one
+    cluster)."""
 
     value: float | None
     low: float | None = None
@@ -64,10 +64,10 @@ class Difference:
 class Trusted:
     """Trusted metrics (TER) at the threshold of one rule.
 
-    `rule` is "best F1", "precision-recall crossing" or "risk at most R with confidence P"; `chosen_on` says on which
-    rows the threshold was chosen: only "calibration" is an honest test value. `threshold` is None where no threshold
-    meets the rule: then nothing is trusted. `trust_all_f1` is the F1 of trusting everything, 2A/(1+A) for label
-    accuracy A; `lift` is `f1` above it.
+    `rule` is "best F1", "precision-recall crossing" or "risk at most R with confidence P". `chosen_on` says on which
+    rows the threshold was chosen; only with "calibration" are the values unbiased. `threshold` is None if no threshold
+    satisfies the rule, and then nothing is trusted. `trust_all_f1` is the F1 of trusting everything, 2A/(1+A) at label
+    accuracy A; `lift` is `f1` minus that.
     """
 
     rule: str
@@ -86,11 +86,11 @@ class Trusted:
 class Scores:
     """One method on one set of rows.
 
-    `kind`, `name` and `aggregation` say which: ("all", "all", "pooled" | "macro"), ("group", its name, "pooled" |
-    "macro"), ("task", its name, "pooled") or ("stratum", "unanimous", "pooled") and the like. "macro" is the
+    `kind`, `name` and `aggregation` identify the rows: ("all", "all", "pooled" | "macro"), ("group", its name, "pooled"
+    | "macro"), ("task", its name, "pooled"), or ("stratum", "unanimous", "pooled") and other strata. "macro" is the
     unweighted mean over the subset's tasks. `headline` counts rows without a usable label or confidence as wrong with
-    the worst score; `answered` leaves them out. The keys of both are those of `metric_names.METRICS` that apply to
-    the rows. `states` counts every row by state. `curves` is None where aggregation is "macro".
+    the worst score; `answered` leaves them out. The keys of both are those of `metric_names.METRICS` that apply to the
+    rows. `states` counts all rows by state. `curves` is None if `aggregation` is "macro".
     """
 
     kind: SubsetKind
@@ -107,7 +107,7 @@ class Scores:
     curves: Curves | None = None
 
     def __getitem__(self, metric: str) -> Estimate:
-        """A headline value by its key. Raises KeyError with the keys that there are."""
+        """A headline value by its key. Raises KeyError listing the available keys."""
         if metric not in self.headline:
             raise KeyError(f"no {metric!r} for these rows; there are {', '.join(self.headline)}")
         return self.headline[metric]
@@ -115,9 +115,8 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationTest:
-    """Tests of "right with the stated probability" over the `n` usable answers, without bins (see
-    `calibrated`). `spiegelhalter_z` is None where every confidence is 0, 0.5 or 1; `dependence`, in [0, 1], is
-    how alike the rows of a cluster were taken to be."""
+    """Binning-free calibration tests of the `n` usable answers (see `calibration_tests`). `spiegelhalter_z` is None if
+    every confidence is 0, 0.5 or 1; `dependence`, in [0, 1], is the estimated dependence within clusters."""
 
     n: int
     ecce: float
@@ -129,12 +128,12 @@ class CalibrationTest:
 
 @dataclass(frozen=True, slots=True)
 class MethodScores:
-    """One method's scores over every subset. A reference method (role "reference") is what anybody can have with the
-    same labels; `note` says what it is, and an `oracle` was fitted on the test rows themselves.
+    """One method's scores on every subset.
 
-    `sources` are where its confidences come from (`predictions.Source`); `distinct_confidences` is how many values it
-    uses. `calibration_test` is over all usable rows; None for an oracle, without usable rows, and for clusters that a
-    tally holds in groups.
+    A reference method (role "reference") is derived from a method's own labels and is described in `note`; an `oracle`
+    was fitted on the test rows themselves. `sources` are the origins of its confidences (`predictions.Source`), and
+    `distinct_confidences` is the number of different values. `calibration_test` covers all usable rows; it is None for
+    an oracle, if no row is usable, and for a tally with clusters.
     """
 
     name: str
@@ -147,7 +146,7 @@ class MethodScores:
     calibration_test: CalibrationTest | None = None
 
     def find(self, kind: SubsetKind, name: str = "all", aggregation: Aggregation = "pooled") -> Scores:
-        """The scores of one subset. Raises KeyError where there is none."""
+        """The scores of one subset. Raises KeyError if there are none."""
         for scores in self.scores:
             if (scores.kind, scores.name, scores.aggregation) == (kind, name, aggregation):
                 return scores
@@ -156,8 +155,8 @@ class MethodScores:
 
 @dataclass(frozen=True, slots=True)
 class GroupDifference:
-    """A group's value minus that of all other rows; the p-value, adjusted for all groups and measures that were looked
-    at, is None where the group was too small to test."""
+    """A group's value minus that of all other rows, with a p-value that is adjusted for all groups and measures tested;
+    None if the group was too small to test."""
 
     value: float | None
     p_value: float | None
@@ -165,8 +164,8 @@ class GroupDifference:
 
 @dataclass(frozen=True, slots=True)
 class AuditedGroup:
-    """The rows of one `name` in one `column`: `units` are clusters or rows; `values` by their keys in METRICS, two of
-    them compared with all other rows."""
+    """The rows with value `name` in `column`. `units` is the number of clusters or rows; `values` are keyed as METRICS;
+    `accuracy` and `overconfidence` are compared with those of all other rows."""
 
     column: str
     name: str
@@ -180,9 +179,9 @@ class AuditedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A method by the groups of some columns. `edges` are those of the bins of columns of numbers; groups of fewer than
-    `minimum` units, or with fewer outside, are listed and not tested; `tests` is how many comparisons the p-values are
-    adjusted for; they come from `permutations` of the groups."""
+    """A subgroup audit of a method. `edges` are the bin edges of numeric columns. Groups with fewer than `minimum`
+    units inside or outside are listed but not tested. The p-values come from `permutations` and are adjusted for
+    `tests` comparisons."""
 
     method: str
     edges: dict[str, list[float]]
@@ -193,8 +192,8 @@ class Audit:
     groups: list[AuditedGroup]
 
     def worst(self, measure: Literal["accuracy", "overconfidence"]) -> AuditedGroup | None:
-        """Of the groups that were tested, that with the lowest accuracy, or the largest gap between confidence and
-        accuracy; None where none was tested."""
+        """The tested group with the lowest accuracy, or with the largest absolute gap between confidence and accuracy;
+        None if no group was tested."""
         tested = [
             (value if measure == "accuracy" else -abs(value), group)
             for group in self.groups
@@ -205,7 +204,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Paired differences, first minus second, in one subset over the samples that both methods have."""
+    """Paired differences, first minus second, on the samples of one subset that both methods have."""
 
     first: str
     second: str
@@ -218,7 +217,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigure:
-    """A figure from the literature to print beside ours, as a fraction. `name` is a task, a group or "all"."""
+    """A figure from the literature to print for comparison, as a fraction. `name` is a task, a group or "all"."""
 
     system: str
     kind: SubsetKind
@@ -231,8 +230,10 @@ class PublishedFigure:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the values were computed. `interval` is "bca" or "percentile"; `level` its nominal coverage; `unit` what was
-    resampled ("row" or "cluster"); `bins` and `edges` the ECE's bins and which side of a bin is closed."""
+    """How the values were computed. `bins` and `edges`: the number of ECE bins, and which side of a bin is closed;
+    `log_clip`: confidences are clipped to [log_clip, 1 - log_clip] in the log score; `risk` and `coverage`: the
+    operating points of coverage at risk and risk at coverage; `interval`, `level`, `replicates` and `seed`: type,
+    nominal coverage and bootstrap of the intervals; `unit`: what is resampled."""
 
     bins: int
     edges: Literal["left", "right"]
@@ -248,7 +249,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Scorecard:
-    """Every method on the same suite, reference methods included, with paired differences and published figures."""
+    """All methods on the same suite, reference methods included, with paired differences and published figures."""
 
     suite: str
     tasks: list[str]
@@ -262,7 +263,7 @@ class Scorecard:
     schema: int = SCHEMA
 
     def method(self, name: str) -> MethodScores:
-        """One method's scores. Raises KeyError where there is none of this name."""
+        """One method's scores. Raises KeyError if there is no method with this name."""
         for scores in self.methods:
             if scores.name == name:
                 return scores

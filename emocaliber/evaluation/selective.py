@@ -1,7 +1,7 @@
-"""Selective prediction: the risk of answering only where confident, against the share that is answered.
+"""Selective prediction: the error rate among the most confident answers (risk) against the share answered (coverage).
 
-Accepted rows are taken from the most confident down; inside a block of ties the number of errors is its expectation
-over orders, which is linear, so every area has a closed form. Invalid rows are errors at the very top.
+Rows are accepted from the most confident down. Within a block of ties the number of errors is its expectation over
+orders, which is linear, so all areas have closed forms. Invalid rows are errors that rank first.
 
     from emocaliber.evaluation import aurc
     aurc(confidence, correct)
@@ -19,7 +19,7 @@ from emocaliber.evaluation.curves import RiskCoverage
 def aurc(counts: Counts) -> FloatArray:
     """Area under the risk-coverage curve (Geifman & El-Yaniv 2017), (...): mean over k = 1..n of the error rate among
     the k most confident rows. In [0, 1]; NaN without rows."""
-    top = counts.ranked
+    top = counts.tie_blocks
     rate = top.wrong / np.maximum(top.rows, 1.0)
     blocks = top.wrong + (top.errors - top.start * rate) * top.harmonic
     return ratio(blocks.sum(-1) + counts.invalid, counts.n)
@@ -27,9 +27,9 @@ def aurc(counts: Counts) -> FloatArray:
 
 @metric
 def excess_aurc(counts: Counts) -> FloatArray:
-    """AURC above that of the best possible ranking (Geifman, Uziel & El-Yaniv 2019), (...), not negative.
+    """AURC minus that of the best possible ranking (Geifman, Uziel & El-Yaniv 2019), (...), not negative.
 
-    The best ranking is given as few errors as the answered rows have: an invalid row might have been right.
+    The best ranking is computed with the errors of the answered rows only, since an invalid row might have been right.
     """
     return aurc(counts) - _best_aurc(counts.misses.sum(-1), counts.n)
 
@@ -38,7 +38,7 @@ def excess_aurc(counts: Counts) -> FloatArray:
 def augrc(counts: Counts) -> FloatArray:
     """Area under the generalized risk-coverage curve (Traub et al. 2024), (...): mean over k = 1..n of the errors
     among the k most confident rows, divided by n."""
-    top = counts.ranked
+    top = counts.tie_blocks
     blocks = top.rows * top.errors + top.wrong * (top.rows + 1) / 2
     own = counts.invalid * (counts.invalid + 1) / 2
     return ratio(blocks.sum(-1) + own, counts.n**2)
@@ -46,10 +46,10 @@ def augrc(counts: Counts) -> FloatArray:
 
 @metric
 def prr(counts: Counts) -> FloatArray:
-    """Prediction rejection ratio (Malinin et al. 2020, on the risk-coverage curve as in lm-polygraph), (...): the
-    share of the area between a random and the best ranking that this ranking recovers. 1 is best, 0 random; NaN where
-    every answer is right or every answer is wrong. With invalid rows the area is the smaller of those with none and
-    with all of them wrong.
+    """Prediction rejection ratio (Malinin et al. 2020, on the risk-coverage curve as in lm-polygraph), (...): the share
+    of the area between a random and the best ranking that this ranking recovers. 1 is best, 0 random; NaN where all
+    answers are right or all are wrong. With invalid rows, the smaller of two areas is used: with none or all of them
+    wrong.
     """
     wrong, n = counts.misses.sum(-1), counts.n
     room = [ratio(errors, n) - _best_aurc(errors, n) for errors in (wrong, wrong + counts.invalid)]
@@ -59,7 +59,7 @@ def prr(counts: Counts) -> FloatArray:
 @metric
 def risk_at_coverage(counts: Counts, coverage: float = 0.8) -> FloatArray:
     """Error rate among the ceil(coverage · n) most confident rows, expected over orders of ties, (...)."""
-    top = counts.ranked
+    top = counts.tie_blocks
     accepted = np.ceil(counts.n * coverage - 1e-9)
     inside = np.clip(accepted[..., None] - top.start, 0.0, top.rows)
     errors = (inside * top.wrong / np.maximum(top.rows, 1.0)).sum(-1) + np.minimum(counts.invalid, accepted)
@@ -68,21 +68,19 @@ def risk_at_coverage(counts: Counts, coverage: float = 0.8) -> FloatArray:
 
 @metric
 def coverage_at_risk(counts: Counts, risk: float = 0.1) -> FloatArray:
-    """The largest share of rows that a threshold can accept with an error rate of at most `risk`, (...); 0 where none
-    can.
-
-    A threshold accepts a whole block of ties or none of it.
+    """The largest share of rows that a threshold can accept with an error rate of at most `risk`, (...); 0 if none
+    can. A threshold accepts a block of ties as a whole or not at all.
     """
-    top = counts.ranked
+    top = counts.tie_blocks
     errors, accepted = top.errors + top.wrong, top.start + top.rows
     good = (errors <= risk * accepted + 1e-9) & (top.rows > 0)
     return ratio(np.where(good, accepted, 0.0).max(-1, initial=0.0), counts.n)
 
 
 def risk_coverage(counts: Counts, points: int = 201) -> RiskCoverage:
-    """The curve at about `points` evenly spaced coverages, for counts without leading axes."""
+    """The risk-coverage curve at about `points` evenly spaced coverages, for Counts without leading axes."""
     n = float(counts.n)
-    top, invalid = counts.ranked, float(counts.invalid)
+    top, invalid = counts.tie_blocks, float(counts.invalid)
     ends = np.concatenate(([0.0, invalid], top.start + top.rows))
     errors = np.concatenate(([0.0, invalid], top.errors + top.wrong))
     accepted = np.unique(np.ceil(np.linspace(0, n, points)[1:] - 1e-9))
@@ -90,7 +88,7 @@ def risk_coverage(counts: Counts, points: int = 201) -> RiskCoverage:
 
 
 def _best_aurc(errors: FloatArray, n: FloatArray) -> FloatArray:
-    """AURC with every error below every right answer."""
+    """AURC of the ranking in which every right answer precedes every error."""
     right = n - errors
     return ratio(errors - right * harmonic_gap(right, errors), n)
 

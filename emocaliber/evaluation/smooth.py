@@ -1,8 +1,8 @@
-"""Smooth ECE: calibration error without bins, by a reflected Gaussian kernel whose width is the error itself.
+"""Smooth ECE: a binning-free calibration error with a reflected Gaussian kernel whose width equals the error.
 
-A confidence that moves by a little changes it by a little. The kernel is applied in the cosine domain, where reflection
-at 0 and 1 costs nothing. The replicates of a bootstrap are much alike: they share a few widths, each of which is one
-matrix product, and the width of each replicate is interpolated between those.
+It is continuous in the confidences. The kernel is applied in the cosine domain, where reflection at 0 and 1 is free.
+Bootstrap replicates are similar, so they share a few kernel widths, each evaluated with one matrix product, and the
+width of each replicate is interpolated between those.
 
     from emocaliber.evaluation import smooth_ece
     smooth_ece(confidence, correct)
@@ -18,16 +18,16 @@ from scipy.fft import dct
 from emocaliber.evaluation.counts import BoolArray, Counts, FloatArray, IntArray, metric, ratio
 
 GRID = 200
-"""Intervals of the evaluation grid on [0, 1]: confidences on a grid of 0.01 or 0.05 fall on its points exactly."""
+"""Intervals of the evaluation grid on [0, 1]: multiples of 0.01 or 0.05 are grid points."""
 
 TOLERANCE = 1e-5
-"""How closely the kernel's width is computed."""
+"""Tolerance of the kernel width."""
 FEW = 8
-"""Up to this many sets of rows are computed one by one; more are replicates of one sample."""
+"""Up to this many sets of rows are solved individually; more are taken for replicates of one sample."""
 SHARED_WIDTHS = 8
-"""Replicates are interpolated between this many widths: off by about a hundredth of their standard deviation."""
+"""Replicates are interpolated between this many widths, with an error of about 1/100 of their standard deviation."""
 POINTS = 2.5
-"""Points of the grid within one width of the kernel, for replicates."""
+"""Grid points per kernel width, for replicates."""
 _STEPS = np.array([1, 2, 4, 5, 8, 10, 20])
 _WAVES = np.cos(np.pi * np.outer(np.arange(GRID + 1), np.arange(GRID + 1)) / GRID)
 
@@ -37,8 +37,8 @@ def smooth_ece(counts: Counts) -> FloatArray:
     """smECE of Błasiok & Nakkiran (2024, "Smooth ECE", definition 4): the width s at which smECE_s = s, (...), in [0,
     1].
 
-    smECE_s is the integral over t in [0, 1] of |mean of (confidence - right) K_s(t, confidence)|, with K_s the
-    reflected Gaussian. Invalid rows add 1 each at every width. NaN without rows.
+    smECE_s is the integral over t in [0, 1] of |mean of (confidence - correct) K_s(t, confidence)|, with K_s the
+    reflected Gaussian. Each invalid row counts as an error of 1 at every width. NaN without rows.
     """
     total = counts.n
     width = np.full(total.shape, np.nan)
@@ -59,8 +59,8 @@ def smooth_ece_at(counts: Counts, width: float) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Shares:
-    """R sets of rows: confidence minus right answers at each of the `values` (K,) as shares of a set's rows, (R, K),
-    and the share of invalid rows, `worst` (R,)."""
+    """R sets of rows. `residual` (R, K) is the sum of confidence - correct at each of the `values` (K,), divided by the
+    number of rows; `worst` (R,) is the share of invalid rows."""
 
     values: FloatArray
     residual: FloatArray
@@ -76,8 +76,8 @@ def _shares(counts: Counts, there: BoolArray) -> _Shares:
 def _width_of_each(sets: _Shares) -> FloatArray:
     """The width that equals its error, (R,), by the Illinois variant of false position.
 
-    The error falls as the kernel widens: that of a very wide one is a lower bound, of one of width 0, the error by
-    distinct value, an upper bound. A bound is the answer where the grid puts the width beyond it.
+    The error decreases with the width: the limit of a very wide kernel is a lower bound, and the error of width 0 (that
+    by distinct value) an upper bound. If discretisation puts the solution beyond a bound, the bound is returned.
     """
     spectrum = _cosines(_on_grid(sets.values, sets.residual))
 
@@ -107,11 +107,11 @@ def _width_of_each(sets: _Shares) -> FloatArray:
 
 
 def _width_of_replicates(sets: _Shares) -> FloatArray:
-    """The width that equals its error, (R,), of replicates of one sample.
+    """The width that equals its error, (R,), for replicates of one sample.
 
-    Between a width and its error lies the one that equals its error: so the errors at the width of their mean bound
-    what is sought, and the errors at a few widths within show where each falls below the width. The mean goes through
-    the same, and how far it comes off its own width is taken out of all.
+    The solution lies between any width and the error at that width. So the errors at the solution of the mean replicate
+    bracket all solutions, and the errors at a few widths in the bracket show where each replicate's error falls below
+    the width. The same interpolation is applied to the mean replicate, and its known error is subtracted from all.
     """
     mean = _Shares(sets.values, sets.residual.mean(0, keepdims=True), sets.worst.mean(keepdims=True))
     middle = float(_width_of_each(mean)[0])
@@ -121,7 +121,7 @@ def _width_of_replicates(sets: _Shares) -> FloatArray:
     first = _errors(both, np.array([middle]))[0]
     widths = np.linspace(min(middle, first.min()), max(middle, first.max()), SHARED_WIDTHS)
     rest = _errors(both, widths) - widths[:, None]
-    last = np.clip((rest > 0).sum(0) - 1, 0, SHARED_WIDTHS - 2)  # the last width that is below its error
+    last = np.clip((rest > 0).sum(0) - 1, 0, SHARED_WIDTHS - 2)  # the last width that is smaller than its error
     above, below = np.take_along_axis(rest, np.stack((last, last + 1)), 0)
     fraction = np.clip(np.nan_to_num(ratio(above, above - below)), 0.0, 1.0)
     solved = widths[last] + (widths[1] - widths[0]) * fraction
@@ -129,7 +129,7 @@ def _width_of_replicates(sets: _Shares) -> FloatArray:
 
 
 def _errors(sets: _Shares, widths: FloatArray) -> FloatArray:
-    """smECE_s of every set for every width s, ascending, (widths, R): the wider, the fewer cosines and points."""
+    """smECE_s of every set for ascending widths s, (widths, R). Wider kernels use fewer cosines and grid points."""
     reaches = np.minimum(GRID, 5 / (np.pi * np.maximum(widths, 1e-3))).astype(int) + 1  # those beyond are below e^-12
     steps = _STEPS[np.searchsorted(_STEPS, np.maximum(1.0, GRID * widths / POINTS), side="right") - 1]
     orders = np.arange(reaches[0])
@@ -140,7 +140,7 @@ def _errors(sets: _Shares, widths: FloatArray) -> FloatArray:
     for width, reach, step in zip(widths, reaches, steps, strict=True):
         damped = np.exp(-np.square(np.pi * width * orders[:reach]) / 2)[:, None] * _WAVES[:reach, ::step]
         kernel = cosines[:, :reach] @ damped if few_values else damped
-        near = np.abs(kernel).max(0, initial=0.0) > 1e-6  # a narrow kernel reaches no point far from a value
+        near = np.abs(kernel).max(0, initial=0.0) > 1e-6  # skip grid points that a narrow kernel does not reach
         weights = np.where(np.arange(near.size) % (near.size - 1) == 0, 0.5, 1.0)[near] * step / GRID
         errors.append(
             np.abs((products if few_values else products[:, :reach]) @ kernel[:, near]) @ weights + sets.worst
@@ -149,7 +149,7 @@ def _errors(sets: _Shares, widths: FloatArray) -> FloatArray:
 
 
 def _on_grid(values: FloatArray, residual: FloatArray) -> FloatArray:
-    """What is at each of the values (..., K), shared between the two grid points around it, (..., GRID + 1)."""
+    """The residual at each value (..., K), split linearly between the two neighbouring grid points, (..., GRID + 1)."""
     position = values * GRID
     below = np.minimum(position.astype(np.int64), GRID - 1)
     upper = position - below
@@ -163,7 +163,7 @@ def _on_grid(values: FloatArray, residual: FloatArray) -> FloatArray:
 
 
 def _cosines(grid: FloatArray) -> FloatArray:
-    """sum_j grid_j cos(pi m j / GRID) for every m: DCT-I weighs inner points twice."""
+    """sum_j grid_j cos(pi m j / GRID) for every m, from the DCT-I, which gives inner points double weight."""
     ends = grid.copy()
     ends[..., [0, -1]] *= 2
     return np.asarray(dct(ends, type=1)) / 2

@@ -1,6 +1,6 @@
-"""A method's rows, and the subsets that a scorecard has: all, every task and group, strata of ambiguity; pooled, macro.
+"""A method's rows, and the subsets in a scorecard: all rows, each group, each task, and strata of ambiguity.
 
-A subset is one set of rows (pooled) or one for each of its tasks (macro: the unweighted mean over tasks).
+A subset is one set of rows (pooled) or one set per task (macro: the unweighted mean over tasks).
 
     [subset.name for subset in subsets(table, suite)]       # "all", the groups, the tasks, "unanimous" ...
 """
@@ -22,8 +22,8 @@ from emocaliber.evaluation.suite import Suite
 
 @dataclass(frozen=True)
 class MethodRows:
-    """A method's test rows with what is needed to judge them. `note` says what a reference method is; an `oracle`
-    was fitted on the test rows."""
+    """A method's test rows, with its calibration rows if there are any. `note` describes a reference method; an
+    `oracle` was fitted on the test rows."""
 
     table: PredictionTable
     calibration: PredictionTable | None
@@ -34,17 +34,17 @@ class MethodRows:
 
     @cached_property
     def clustered(self) -> bool:
-        """Whether any cluster holds two rows, so that clusters and not rows are what is drawn."""
+        """Whether any cluster has two rows, so that clusters are resampled instead of rows."""
         return np.unique(self.table.cluster).size < len(self.table)
 
     def clusters(self, parts: Iterable[IntArray]) -> list[IntArray] | None:
-        """The cluster of each row of each part; None where rows are drawn."""
+        """The clusters of each part's rows; None if rows are resampled."""
         return [self.table.cluster[rows].astype(np.int64) for rows in parts] if self.clustered else None
 
 
 @dataclass(frozen=True)
 class Subset:
-    """`parts` holds the row numbers and their tasks: one pair if pooled, one for each task if macro."""
+    """A subset of rows. `parts` holds (row numbers, their tasks): one pair if pooled, one per task if macro."""
 
     kind: SubsetKind
     name: str
@@ -59,7 +59,7 @@ class Subset:
 
 
 def subsets(table: PredictionTable, suite: Suite) -> list[Subset]:
-    """Every subset that has rows: all, groups, tasks (in the suite's order), then strata of ambiguity."""
+    """Every non-empty subset: all, groups, tasks (in the suite's order), then strata of ambiguity."""
     selected = _pooled_and_macro(table, suite, "all", "all", np.ones(len(table), bool))
     for group in suite.groups:
         selected += _pooled_and_macro(table, suite, "group", group, table.group.codes == table.group.code(group))
@@ -77,7 +77,7 @@ def subsets(table: PredictionTable, suite: Suite) -> list[Subset]:
 def _pooled_and_macro(
     table: PredictionTable, suite: Suite, kind: SubsetKind, name: str, inside: BoolArray
 ) -> list[Subset]:
-    """Pooled and, where there are two tasks or more, macro; nothing where there are no rows."""
+    """The pooled subset and, with two tasks or more, the macro one; empty if there are no rows."""
     by_task = {task: np.flatnonzero(inside & (table.task.codes == table.task.code(task))) for task in suite.tasks}
     by_task = {task: rows for task, rows in by_task.items() if rows.size}
     tasks = list(by_task)

@@ -1,16 +1,16 @@
-"""What a scorecard is held against: a suite (tasks, taxonomies and groups of a benchmark) and published figures.
+"""Suites (the tasks, labels and groups of a benchmark) and published figures to print beside a scorecard.
 
-A suite comes from a YAML file or from the rows themselves. The keys of the file:
+A suite comes from a YAML file or is derived from the rows. The keys of the file:
 
     name: tiny
     tasks:
-      kaomoji: {labels: [happy, sad], rows: 1081}     labels: null takes those of the rows; rows, how many, is
-      FI-8: {taxonomy: mikels-8}                      optional; a shipped taxonomy stands for its labels
+      kaomoji: {labels: [happy, sad], rows: 1081}     labels: null takes the labels from the rows; rows (optional) is
+      FI-8: {taxonomy: mikels-8}                      the number of test rows; taxonomy gives the labels by name
     groups:
       trained styles: [kaomoji]                       the tasks that have rows in the group
-    layout: vecbench                                  optional: what `emocaliber data` reads it as,
-    splits: [train, test]                             the splits that it has (default: test), whose `rows` are of
-    source: https://...                               the split test, and where it is to be had
+    layout: vecbench                                  optional: the layout that `emocaliber data` reads it with,
+    splits: [train, test]                             its splits (default: test),
+    source: https://...                               and where to get it
 
 Published figures come from files under eval/reference, each with its source:
 
@@ -34,7 +34,7 @@ import numpy as np
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import read_mapping
-from emocaliber.core.prediction_table import Coded, PredictionTable
+from emocaliber.core.prediction_table import Categorical, PredictionTable
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.evaluation.counts import IntArray
 from emocaliber.evaluation.metric_names import METRICS
@@ -43,7 +43,7 @@ from emocaliber.evaluation.scorecard import Aggregation, PublishedFigure, Subset
 
 @dataclass(frozen=True)
 class Task:
-    """A task's labels, in order (empty: those that its rows name), and its number of test rows (None: not stated)."""
+    """A task's labels, in order (empty: taken from its rows), and its number of test rows (None: not stated)."""
 
     labels: tuple[str, ...]
     rows: int | None = None
@@ -51,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks and groups by name, in the order in which they are printed."""
+    """Tasks and groups by name, in print order."""
 
     name: str
     tasks: dict[str, Task]
@@ -61,7 +61,7 @@ class Suite:
     source: str = ""
 
     def only_group_of(self, task: str) -> str | None:
-        """The group of a task's rows where only one lists the task: what a row without a group belongs to."""
+        """The group of a task's rows that name none: the group that lists the task, if only one does; else None."""
         groups = [name for name, tasks in self.groups.items() if task in tasks]
         return groups[0] if len(groups) == 1 else None
 
@@ -82,7 +82,7 @@ def load_suite(path: Path) -> Suite:
 
 
 def load_mapping(path: Path, keys: set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
-    """A YAML file that is one mapping with exactly these keys, and any of the optional ones. Raises UserError."""
+    """A YAML file whose mapping has exactly these keys and any of the optional ones. Raises UserError if it differs."""
     content = read_mapping(path)
     if not keys <= set(content) <= keys | optional:
         raise UserError(f"{path}: its keys must be exactly {sorted(keys)}; found {sorted(map(str, content))}")
@@ -90,7 +90,7 @@ def load_mapping(path: Path, keys: set[str], optional: Set[str] = frozenset()) -
 
 
 def suite_of(tables: Iterable[PredictionTable]) -> Suite:
-    """The suite that the rows themselves make: their tasks, groups and labels in alphabetical order."""
+    """The suite derived from the rows: their tasks, groups and labels in alphabetical order."""
     tasks: dict[str, Task] = {}
     groups: dict[str, tuple[str, ...]] = {}
     for table in tables:
@@ -109,7 +109,7 @@ def suite_of(tables: Iterable[PredictionTable]) -> Suite:
 
 
 def complete(suite: Suite, tables: Iterable[PredictionTable]) -> Suite:
-    """The suite, with the labels that the rows name for every task whose labels it leaves open."""
+    """The suite, with the labels of the rows for every task whose labels it leaves open."""
     named = suite_of(tables).tasks
     tasks = {
         name: task if task.labels or name not in named else replace(task, labels=named[name].labels)
@@ -119,7 +119,7 @@ def complete(suite: Suite, tables: Iterable[PredictionTable]) -> Suite:
 
 
 def conform(table: PredictionTable, suite: Suite) -> PredictionTable:
-    """The table with every row in a group of the suite where it names one.
+    """The table with the suite's group filled in for rows that name none.
 
     Raises UserError for a task, group or true label that the suite does not have.
     """
@@ -134,7 +134,7 @@ def conform(table: PredictionTable, suite: Suite) -> PredictionTable:
 
 
 def label_codes(table: PredictionTable, suite: Suite, tasks: Sequence[str]) -> IntArray:
-    """The codes, in the table's vocabulary, of the labels of these tasks that any row names."""
+    """The codes, in the table's `labels`, of these tasks' labels that occur in any row."""
     labels = dict.fromkeys(label for task in tasks for label in suite.tasks[task].labels)
     return np.array([table.labels.index(label) for label in labels if label in table.labels], np.int64)
 
@@ -151,7 +151,7 @@ def _task(path: Path, name: str, value: object) -> Task:
         raise UserError(f"{path}: task {name!r} must have 'labels' or 'taxonomy', may have 'rows', and nothing else")
     rows, taxonomy = value.get("rows"), value.get("taxonomy")
     if taxonomy is not None and taxonomy not in TAXONOMIES:
-        raise UserError(f"{path}: taxonomy {taxonomy!r} of task {name!r} is none of {', '.join(TAXONOMIES)}")
+        raise UserError(f"{path}: taxonomy {taxonomy!r} of task {name!r} is not one of {', '.join(TAXONOMIES)}")
     labels = list(TAXONOMIES[taxonomy].labels) if taxonomy is not None else value["labels"]
     if labels is None:
         labels = []
@@ -171,8 +171,8 @@ def _labels_of(table: PredictionTable, task: str) -> tuple[str, ...]:
     return tuple(table.labels[code] for code in sorted(named))
 
 
-def _grouped(table: PredictionTable, suite: Suite) -> Coded:
-    """Rows without a group take that of their task, where the suite lists the task in one only."""
+def _grouped(table: PredictionTable, suite: Suite) -> Categorical:
+    """The groups, with rows without one assigned to their task's group, if only one group lists the task."""
     if "" not in table.group.names:
         return table.group
     names = list(suite.groups) + [name for name in (*table.group.names, "") if name not in suite.groups]
@@ -182,7 +182,7 @@ def _grouped(table: PredictionTable, suite: Suite) -> Coded:
     own = of_group[table.group.codes]
     codes = np.where(own == names.index(""), of_task[table.task.codes], own).astype(np.int32)
     used = np.unique(codes)
-    return Coded(np.searchsorted(used, codes).astype(np.int32), tuple(names[code] for code in used))
+    return Categorical(np.searchsorted(used, codes).astype(np.int32), tuple(names[code] for code in used))
 
 
 def _require(what: str, names: Sequence[str], allowed: Mapping[str, object] | Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Trusted metrics (TER): which answers to trust, and how accurate the trusted ones are.
 
-An answer is trusted when its confidence reaches a threshold. Choose the threshold on calibration rows and apply it to
-test rows: chosen on the test rows it flatters. Trusting everything has the F1 2A/(1+A) at accuracy A, so a trusted F1
-means only what it has above that.
+An answer is trusted if its confidence reaches a threshold. Choose the threshold on calibration rows: chosen on the test
+rows, it is optimistic. Trusting every answer has an F1 of 2A/(1+A) at accuracy A, so a trusted F1 is informative only
+relative to that.
 
     from emocaliber.evaluation import best_f1_threshold, count_rows, trusted_at
     threshold = best_f1_threshold(calibration_confidence, calibration_correct)
@@ -23,13 +23,14 @@ from emocaliber.evaluation.curves import TrustedCurve
 
 Bound = Literal["Clopper-Pearson", "Wilson"]
 CANDIDATES = 100
-"""At most this many thresholds are tested in sequence, evenly spaced in trusted rows where there are more values."""
+"""At most this many thresholds are tested in sequence; of more values, ones evenly spaced in the number of trusted
+rows."""
 
 
 @dataclass(frozen=True)
 class TrustedCounts:
-    """Right and wrong answers, trusted and not, each (...). Invalid rows count against precision and against recall:
-    they might have been wrong answers that are trusted or right ones that are not."""
+    """Numbers of right and wrong answers, trusted and not, (...) each. Invalid rows lower both precision and recall:
+    each might have been a trusted wrong answer or an untrusted right one."""
 
     right_trusted: FloatArray
     wrong_trusted: FloatArray
@@ -39,17 +40,17 @@ class TrustedCounts:
 
     @property
     def precision(self) -> FloatArray:
-        """Share of right answers among the trusted; NaN where nothing is trusted."""
+        """Share of the trusted answers that are right; NaN if nothing is trusted."""
         return ratio(self.right_trusted, self.right_trusted + self.wrong_trusted + self.invalid)
 
     @property
     def recall(self) -> FloatArray:
-        """Share of the right answers that are trusted; NaN where nothing is right."""
+        """Share of the right answers that are trusted; NaN if nothing is right."""
         return ratio(self.right_trusted, self.right_trusted + self.right_untrusted + self.invalid)
 
     @property
     def f1(self) -> FloatArray:
-        """Harmonic mean of precision and recall; 0 where no right answer is trusted."""
+        """Harmonic mean of precision and recall; 0 if no right answer is trusted."""
         missed = self.wrong_trusted + self.right_untrusted + 2 * self.invalid
         return np.nan_to_num(ratio(2 * self.right_trusted, 2 * self.right_trusted + missed))
 
@@ -82,21 +83,21 @@ def trusted_at(counts: Counts, threshold: float) -> TrustedCounts:
 
 
 def trust_all_f1(accuracy: ArrayLike) -> FloatArray:
-    """The F1 of trusting every answer at this label accuracy: 2A/(1 + A). TER's 0.9035 is that of accuracy 0.8240."""
+    """The F1 of trusting every answer at this label accuracy A: 2A/(1 + A). TER's 0.9035 corresponds to A = 0.8240."""
     share = np.asarray(accuracy, np.float64)
     return 2 * share / (1 + share)
 
 
 @metric
 def best_f1_threshold(counts: Counts) -> float:
-    """The threshold of greatest trusted F1 among the confidences; the highest where several are best."""
+    """The confidence that maximises trusted F1 as a threshold; the highest if several do."""
     f1 = _every_threshold(counts).f1
     return float(counts.values[counts.values.size - 1 - int(np.argmax(f1[::-1]))]) if f1.size else np.inf
 
 
 @metric
 def crossing_threshold(counts: Counts) -> float:
-    """The confidence at which trusted precision and recall are closest; the highest where several are."""
+    """The confidence at which trusted precision and recall are closest; the highest if several are."""
     at = _every_threshold(counts)
     gap = np.nan_to_num(np.abs(at.precision - at.recall), nan=np.inf)
     return float(counts.values[counts.values.size - 1 - int(np.argmin(gap[::-1]))]) if gap.size else np.inf
@@ -106,11 +107,12 @@ def crossing_threshold(counts: Counts) -> float:
 def risk_threshold(
     counts: Counts, *, risk: float = 0.1, level: float = 0.95, bound: Bound = "Clopper-Pearson", minimum: int = 30
 ) -> float:
-    """The lowest threshold whose trusted answers have an error rate of at most `risk`, with probability `level`.
+    """A threshold whose trusted answers have an error rate of at most `risk`, with probability `level`.
 
-    Thresholds are tested from the highest that trusts at least `minimum` rows downwards, and testing stops at the
-    first whose upper bound exceeds `risk`: a fixed sequence, so the guarantee survives the search (Angelopoulos et
-    al. 2021, "Learn then test"). Infinity where not even the first passes.
+    Thresholds are tested in descending order, starting at the highest one that trusts at least `minimum` rows, until
+    the upper confidence bound on the error rate first exceeds `risk`; the last one that passed is returned. Because
+    this is fixed-sequence testing, the guarantee accounts for the search (Angelopoulos et al. 2021, "Learn then test").
+    Infinity if not even the first passes.
     """
     trusted = np.cumsum(counts.rows[::-1])
     errors = np.cumsum(counts.misses[::-1])
@@ -137,7 +139,7 @@ def upper_bound(errors: ArrayLike, n: ArrayLike, level: float, bound: Bound) -> 
 
 
 def trusted_curve(counts: Counts, points: int = 201) -> TrustedCurve:
-    """Trusted metrics at every confidence, or at `points` of them evenly spread where there are more."""
+    """Trusted metrics with each confidence as the threshold, or with `points` evenly spread ones if there are more."""
     at = _every_threshold(counts)
     drawn = np.unique(np.linspace(0, counts.values.size - 1, min(points, counts.values.size)).round().astype(int))
 
@@ -161,7 +163,8 @@ def _every_threshold(counts: Counts) -> TrustedCounts:
 
 
 def _sequence(trusted: FloatArray, minimum: int) -> list[int]:
-    """Positions to test, by the number of trusted rows alone: a sequence that looked at errors would not be fixed."""
+    """The positions to test. They depend on the numbers of trusted rows only, not on errors, so the sequence is
+    fixed."""
     eligible = np.flatnonzero(trusted >= minimum)
     if eligible.size <= CANDIDATES:
         return [int(index) for index in eligible]

@@ -1,11 +1,11 @@
-"""From what a model knows to what it says: Brier scores from the best post-hoc map to the stated level, step by step.
+"""Verbalization loss: how the Brier score grows step by step from the best post-hoc map to the stated confidence.
 
-Each step is a row, with its paired difference to the one before, so that the loss has a place: the teacher, the other
-question, another answer, the levels, what was not learned, the reading of the likeliest level, and the scale, which a
-monotone map of what is stated regains. Every map is fitted, and chosen, on fresh rows alone. An answer that cannot be
-read costs 1 from the step at which the model has to write.
+Each step is a row with its paired difference from the step before, which attributes the loss: to the teacher, to the
+changed prompt, to stating another label, to rounding to levels, to imperfect learning, to stating the likeliest level
+instead of the mean, and (negatively) to the scale, which a monotone map of the stated confidence recovers. Every map is
+fitted and selected on held-out rows only. An unreadable answer costs 1 from the step at which the model has to write.
 
-    steps_of(squared_errors(ReadOuts(stated, probability, expected, teacher), ReadOuts(...fresh rows...)))
+    steps_of(squared_errors(ReadOuts(stated, probability, expected, teacher), ReadOuts(...held-out rows...)))
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ LOST = {
     STATED: "reading: the likeliest level in place of the mean",
     MAPPED: "scale: what a map of the words regains",
 }
-"""What a step's difference to the step before is due to."""
+"""What the difference between a step and the step before is due to."""
 WITHOUT = {
     (OWN, FLOOR): "teacher: a temperature in place of the best floor",
     (STATED, ROUNDED): "learning and reading",
 }
-"""The same, where a step between was not read."""
+"""The same for (step, step before), if a step in between is missing."""
 
 
 @dataclass(frozen=True)
 class ReadOuts:
-    """Rows of the same samples: what is stated, and the distribution over labels of the same model under the same
-    question; where they were read, the mean over its levels, and the label probability of the `teacher`, the model that
-    stage 2 learned from. Of fresh rows `expected` is not needed."""
+    """Several read-outs of the same samples. `stated`: the stated confidence; `probability`: the distribution over
+    labels of the same model with the same prompt; optionally `expected`: the mean of its distribution over confidence
+    levels (not needed for held-out rows), and `teacher`: the label distribution of the model that stage 2 learned
+    from."""
 
     stated: Rows
     probability: Rows
@@ -61,8 +62,8 @@ class ReadOuts:
 
 @dataclass(frozen=True)
 class SquaredErrors:
-    """Each step's squared error [n] of the same samples, in the order of the steps, and whether the answer was right
-    [n]; `clusters` [n] are independent; `floor` says which map the best floor is."""
+    """By step, in order: the squared error of each sample (n,), and whether its answer is right (n,). `clusters` (n,)
+    are independent of each other; `floor` names the map that is the best floor."""
 
     errors: dict[str, Floats]
     right: dict[str, Floats]
@@ -72,8 +73,9 @@ class SquaredErrors:
 
 @dataclass(frozen=True)
 class Step:
-    """A step: its Brier score and accuracy, and how far its Brier score is above that of the step before and above the
-    best floor's, with 95 % intervals; `lost` is what the former is due to. The first step has no difference."""
+    """A step's Brier score and accuracy, and the difference of its Brier score from that of the step before (`change`,
+    due to `lost`) and from the best floor (`above_floor`), each as (mean, low, high) with a 95 % interval; None for the
+    first step."""
 
     name: str
     lost: str
@@ -84,9 +86,10 @@ class Step:
 
 
 def squared_errors(test: ReadOuts, fresh: ReadOuts) -> SquaredErrors:
-    """Every step that was read, on the test rows; maps are fitted on the fresh ones.
+    """The errors of every step that the read-outs allow, on the test rows; maps are fitted on the `fresh` rows.
 
-    Raises ValueError where a read-out lacks a sample, no fresh row has a distribution, or they are of one cluster.
+    Raises ValueError if a read-out lacks a sample, no fresh row has a distribution, or all fresh rows are in one
+    cluster.
     """
     order = [_key(row) for row in test.stated]
     stated, own = list(test.stated), _aligned(test.probability, order)
@@ -111,8 +114,8 @@ def squared_errors(test: ReadOuts, fresh: ReadOuts) -> SquaredErrors:
 
 
 def pooled(models: Sequence[SquaredErrors]) -> SquaredErrors:
-    """The rows of several models of the same kind, of other seeds say, as if they were one model's; a cluster that they
-    share stays one. Steps that some of them lack are left out."""
+    """The rows of several models (of different seeds, say) pooled as if they were one model's. Clusters with the same
+    name are merged. Steps that some models lack are left out."""
     names = [name for name in models[0].errors if all(name in model.errors for model in models)]
     errors, right = (
         {name: np.concatenate([getattr(model, part)[name] for model in models]) for name in names}
@@ -123,7 +126,7 @@ def pooled(models: Sequence[SquaredErrors]) -> SquaredErrors:
 
 
 def steps_of(model: SquaredErrors) -> list[Step]:
-    """The table, with intervals between clusters (Student's t)."""
+    """The table of steps, with cluster-robust Student's t intervals."""
     cluster = np.unique(model.clusters, return_inverse=True)[1]
     names, steps = list(model.errors), list[Step]()
     for before, name in zip([None, *names], names, strict=False):
@@ -136,7 +139,7 @@ def steps_of(model: SquaredErrors) -> list[Step]:
 
 
 def difference(first: Floats, second: Floats, cluster: npt.NDArray[np.intp]) -> tuple[float, float, float]:
-    """The mean of first minus second [n] and its 95 % interval; `cluster` [n] holds numbers from 0."""
+    """The mean of first minus second (n,) and its 95 % interval; `cluster` (n,) holds numbers from 0."""
     values = first - second
     mean, clusters = float(values.mean()), int(cluster.max()) + 1
     if clusters < 2:
@@ -161,12 +164,12 @@ def _tempered(rows: list[Prediction], fresh: Rows) -> list[Prediction]:
 
 
 def _values(rows: list[Prediction]) -> tuple[list[Prediction], Floats]:
-    """The rows and their confidences [n], NaN where one cannot be read."""
+    """The rows and their confidences (n,), NaN if unreadable."""
     return rows, np.array([row.confidence if row.predicted is not None else None for row in rows], dtype=float)
 
 
 def _of_stated(scaled: list[Prediction], stated: list[Prediction]) -> tuple[list[Prediction], Floats]:
-    """The shares of the labels that are stated; of the likeliest where none could be read."""
+    """The probability of the stated label, or of the likeliest label if none could be read."""
     rows = [
         own if said.predicted is None or said.predicted not in (own.distribution or {}) else _with_label(own, said)
         for own, said in zip(scaled, stated, strict=True)
@@ -179,12 +182,12 @@ def _with_label(own: Prediction, said: Prediction) -> Prediction:
 
 
 def _rounded(confidences: Floats) -> Floats:
-    """To the nearest of the levels; NaN stays."""
+    """Round to the nearest level, keeping NaN."""
     nearest = np.abs(np.nan_to_num(confidences)[:, None] - np.array(LEVELS)).argmin(axis=1)
     return np.where(np.isnan(confidences), np.nan, np.array(LEVELS)[nearest])
 
 
 def _mapped(rows: list[Prediction], fresh: Rows, signal: Signal) -> Floats:
-    """Through the map of the signal with the lowest cross-fitted Brier score on the fresh rows."""
+    """The confidences after the map of the signal that has the lowest cross-fitted Brier score on the fresh rows."""
     kind = cross_fitted_floors(fresh, signal).best.kind
     return fit_recalibrator(fresh, signal, kind, per_task=True).confidences(rows)

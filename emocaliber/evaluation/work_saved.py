@@ -1,8 +1,8 @@
-"""The work that a confidence saves: the mistakes left in a set when people have looked at its most doubtful rows.
+"""The review effort that a confidence saves: the mistakes left after people have reviewed the least confident rows.
 
-Whoever looks at a row sets it right. Rows without a usable answer are looked at first, then by rising confidence;
-inside a block of ties the number of mistakes is its expectation over orders. How many looks a guarantee takes: see
-pac_labels.
+A reviewed row is assumed to be right. Rows without a usable answer are reviewed first, then rows by ascending
+confidence; within a block of ties the number of mistakes is its expectation over orders. For the number of reviews that
+a guarantee takes see pac_labels.
 
     mistakes_left(count_rows(confidence, correct, invalid=3), np.array([0.0, 0.5, 1.0]))
 """
@@ -20,10 +20,10 @@ POINTS = 101
 
 
 def mistakes_left(counts: Counts, looked_at: ArrayLike) -> FloatArray:
-    """The share of all rows that is wrong, when the `looked_at` share (k,) in [0, 1] was looked at, for counts without
-    leading axes. Rows without a usable answer count as wrong until somebody looks."""
+    """The share of all rows still wrong after the share `looked_at` (k,) in [0, 1] was reviewed, for Counts without
+    leading axes. Rows without a usable answer count as wrong until they are reviewed."""
     n, invalid = float(counts.n), float(counts.invalid)
-    top = counts.ranked
+    top = counts.tie_blocks
     ends = np.concatenate(([0.0], top.start + top.rows - invalid))
     wrong = np.concatenate(([0.0], top.errors + top.wrong - invalid))
     kept = n * (1 - np.asarray(looked_at, np.float64))
@@ -32,8 +32,8 @@ def mistakes_left(counts: Counts, looked_at: ArrayLike) -> FloatArray:
 
 
 def work_curve(table: PredictionTable, rows: IntArray) -> WorkCurve:
-    """The curve of these rows by their confidence, at random, and by the label's token probability where every usable
-    row has one and its confidence is another number."""
+    """The review curve of these rows by confidence, in random order and, if every usable row has a token probability
+    that is not just its confidence, by that."""
     looked_at = np.linspace(0, 1, POINTS)
     left = mistakes_left(count_table(table, rows), looked_at)
     at_random = left[0] * (1 - looked_at)
@@ -45,7 +45,7 @@ def work_curve(table: PredictionTable, rows: IntArray) -> WorkCurve:
         counts = count_rows(
             probability.clip(0, 1),
             table.label_right()[usable],
-            invalid=table.number(rows) - table.number(usable),
+            invalid=table.count(rows) - table.count(usable),
             weight=table.weights(usable),
         )
         by_probability = mistakes_left(counts, looked_at).tolist()

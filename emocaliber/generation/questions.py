@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from emocaliber.core.files import path_text
-from emocaliber.core.images import ImageError, decode_image, shown
+from emocaliber.core.files import utf8_path
+from emocaliber.core.images import ImageError, decode_image, downscale
 from emocaliber.generation.engine import IMAGE_ERROR, Choice, Request, Response
 
 
@@ -35,7 +35,7 @@ class Question:
 def prepared(question: Question) -> Request | Response:
     """The request with its picture decoded; a response that says what is wrong with the picture."""
     try:
-        image = shown(decode_image(question.encoded, question.name), question.max_pixels)
+        image = downscale(decode_image(question.encoded, question.name), question.max_pixels)
     except ImageError as error:
         return image_error(question.sample_id, question.choices, error)
     return question.asked(image=image)
@@ -43,7 +43,7 @@ def prepared(question: Question) -> Request | Response:
 
 def image_error(sample_id: str, choices: Sequence[Choice], error: ImageError) -> Response:
     """The response in the place of a question whose picture cannot be shown."""
-    return Response(sample_id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=path_text(str(error)))
+    return Response(sample_id, "", IMAGE_ERROR, choices=(None,) * len(choices), error=utf8_path(str(error)))
 
 
 class RemoteEngine(ABC):

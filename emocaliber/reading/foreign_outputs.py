@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import open_text
+from emocaliber.core.files import open_utf8
 from emocaliber.core.prediction_files import is_columnar
 from emocaliber.core.predictions import Prediction, Source, decode_lines, read_predictions
 from emocaliber.reading import read_response
@@ -72,7 +72,7 @@ def _header(path: Path, keys: set[str] | None) -> Iterable[str]:
 
 def _first_keys(path: Path) -> set[str] | None:
     """The keys of the first JSON object of a file; none where it is malformed, and None where it is not JSON."""
-    with open_text(path) as file:
+    with open_utf8(path) as file:
         first = file.readline()
         if (mark := first.lstrip()[:1]) not in (b"{", b"["):
             return None

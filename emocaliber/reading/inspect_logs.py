@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import open_text
+from emocaliber.core.files import open_utf8
 from emocaliber.core.predictions import State
 from emocaliber.reading.harness_rows import SHUFFLED, Item, candidates_in, votes_in
 
@@ -54,7 +54,7 @@ class _Sample(msgspec.Struct):
 
 def is_inspect_log(path: Path) -> bool:
     """Whether the file is one of inspect_ai's logs, by its content."""
-    with open_text(path) as file:
+    with open_utf8(path) as file:
         head = file.read(64)
     if head.startswith(b"PK"):
         try:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import open_text
+from emocaliber.core.files import open_utf8
 
 _ZIP = b"PK\x03\x04"
 _LONGEST_HEADER = 1 << 17
@@ -37,7 +37,7 @@ class Cells:
 
 def read_cells(path: Path) -> Cells:
     """Header and cells of a file. Raises UserError where it is no table, or holds a header and no row."""
-    with open_text(path) as file:
+    with open_utf8(path) as file:
         cells = _cells(path, file)
     if not cells.cells:
         raise UserError(f"{path} holds a header line and no row")
@@ -46,7 +46,7 @@ def read_cells(path: Path) -> Cells:
 
 def read_header(path: Path) -> list[str]:
     """The header of a delimited or an Excel file, its rows unread; [] where it has none or is of another kind."""
-    with open_text(path) as file:
+    with open_utf8(path) as file:
         head = file.peek(8)[:8]  # type: ignore[attr-defined]
         if head.startswith(_ZIP):
             return _excel(path, header_alone=True).header if _is_excel(path) else []

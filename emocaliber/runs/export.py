@@ -32,11 +32,11 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 def export(stage: Finished, out: Path, *, merge: bool, scorecard: Path | None, dataset: str | None = None) -> Path:
     """Write the folder beside its place, then move it there. `dataset` is the judged data's name on the Hub.
 
-    Raises UserError where `out` is there already, or the folder `scorecard` holds none.
+    Raises UserError if `out` exists already or the folder `scorecard` holds none.
     """
     results = None if scorecard is None else read_results(scorecard)
     if os.path.lexists(out):
-        raise UserError(f"--out: {out} is there already; name a folder that is not")
+        raise UserError(f"--out: {out} exists already; name a folder that does not")
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         partial = Path(folder) / out.name

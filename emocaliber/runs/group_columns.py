@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.prediction_table import SOURCES, Coded, PredictionTable
+from emocaliber.core.prediction_table import SOURCES, Categorical, PredictionTable
 from emocaliber.reading.foreign_outputs import is_table
 from emocaliber.reading.headers import picture_column, plain, recognised
 from emocaliber.reading.table_cells import Cells, read_cells
@@ -123,12 +123,12 @@ def _values(name: str, table: PredictionTable, tables: Sequence[JoinedTable]) ->
 
 
 def _own(name: str, table: PredictionTable) -> list[str]:
-    keys: Mapping[str, Coded] = {
+    keys: Mapping[str, Categorical] = {
         "task": table.task,
         "group": table.group,
-        "truth": Coded(table.truth, table.labels),
-        "predicted": Coded(table.predicted, table.labels),
-        "source": Coded(table.sources.astype(np.int32), tuple(source.value for source in SOURCES)),
+        "truth": Categorical(table.truth, table.labels),
+        "predicted": Categorical(table.predicted, table.labels),
+        "source": Categorical(table.sources.astype(np.int32), tuple(source.value for source in SOURCES)),
     }
     coded = keys[name]
     return ["" if code < 0 else coded.names[code] for code in coded.codes.tolist()]

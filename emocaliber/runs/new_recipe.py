@@ -220,7 +220,7 @@ def written(facts: Facts, folder: str) -> dict[str, str]:
 def new_recipe(model: str, folder: Path) -> list[Path]:
     """Write a first recipe into a new folder; the paths of its files. Raises UserError where the folder is there."""
     if folder.exists():
-        raise UserError(f"{folder} is there already; name another folder")
+        raise UserError(f"{folder} exists already; name another folder")
     made = written(read_facts(model), str(folder))
     for name, text in made.items():
         write_atomically(folder / name, [text.encode()])

@@ -16,7 +16,7 @@ from emocaliber.calibration.doubt import DoubtMap
 from emocaliber.calibration.files import DOUBT_FILE, SETS_FILE, read_doubt, read_sets
 from emocaliber.calibration.sets import SetMap
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import path_text
+from emocaliber.core.files import utf8_path
 from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.predictions import Prediction, Source, read_predictions
@@ -184,7 +184,7 @@ def _first_lines(settings: PredictSettings, question: Question | None, rows: Row
     model = "the embedded tiny model" if settings.adapter == str(TINY_ADAPTER) else f"{settings.model}{adapter}"
     count = "rows" if rows.count is None else f"{rows.count:,} {'row' if rows.count == 1 else 'rows'}"
     labelled = f", {rows.labelled:,} of them labelled" if rows.labelled else ", none labelled"
-    names = ", ".join(map(path_text, settings.source[:3])) + (" …" if len(settings.source) > 3 else "")
+    names = ", ".join(map(utf8_path, settings.source[:3])) + (" …" if len(settings.source) > 3 else "")
     yield f"{names}: {count}{labelled if rows.count else ''}; {model} on {place(settings)}"
     if settings.adapter == str(TINY_ADAPTER):
         yield TINY_NOTE

@@ -24,7 +24,7 @@ from typing import Any, Literal, NoReturn
 import msgspec
 
 from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.files import located
+from emocaliber.core.files import resolve_shipped
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.data.embedded import check_source
 from emocaliber.stages.recipe import PREFERENCES, Recipe, load_recipe, recipe_keys
@@ -136,7 +136,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     A path such as recipes/tiny/1-label.yaml that is not here is the recipe that ships. Raises UserError naming the
     file, the key and how to mend it.
     """
-    path = located(path)
+    path = resolve_shipped(path)
     if path.is_dir():
         inside = sorted(path.glob("[123]-*.yaml"))
         example = f", such as {inside[0]}; `emocaliber run` runs all of them" if inside else ""
@@ -224,7 +224,7 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any, str]]:
 
 def files_of(path: Path) -> list[Path]:
     """The recipes of a folder, its evaluate.yaml among them, or the one file. Raises UserError where there is none."""
-    place = located(path)
+    place = resolve_shipped(path)
     files = sorted(place.glob("*.yaml")) if place.is_dir() else [place]
     if not files:
         raise UserError(f"{path}: no *.yaml lies in this folder")

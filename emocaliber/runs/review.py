@@ -28,7 +28,7 @@ import numpy as np
 from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction
-from emocaliber.evaluation.pac_labels import BoolArray, IntArray, kept_rows, plan_review, sure_first
+from emocaliber.evaluation.pac_labels import BoolArray, IntArray, kept_rows, most_confident_first, plan_review
 from emocaliber.reading.tables import RECOGNISED, Columns
 from emocaliber.runs.review_journal import AnswerJournal, known_label
 from emocaliber.runs.review_rows import Item, item_of, labels_by_task, read_rows
@@ -253,7 +253,7 @@ def fingerprint(rows: Iterable[Prediction]) -> str:
 
 def _order(rows: Sequence[Prediction], seed: int) -> IntArray:
     """From the surest down; equal confidences by the token probability, where there is one."""
-    return sure_first(
+    return most_confident_first(
         [-1.0 if row.confidence is None else row.confidence for row in rows],
         seed,
         [np.nan if row.probability is None else row.probability for row in rows],

@@ -28,7 +28,7 @@ from xml.sax.saxutils import quoteattr
 import msgspec
 
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import open_text, write_atomically
+from emocaliber.core.files import open_utf8, write_atomically
 from emocaliber.core.images import ImageError, check_image, read_image_bytes
 from emocaliber.core.samples import FileImage, ImageSource
 from emocaliber.reading.table_cells import read_cells
@@ -134,7 +134,7 @@ def _has_rows(path: Path) -> bool:
 
 def _studio_tasks(path: Path) -> list[dict[str, Any]] | None:
     """The tasks of Label Studio's own JSON; None for another kind of file."""
-    with open_text(path) as file:
+    with open_utf8(path) as file:
         if file.peek(1)[:1] != b"[":  # type: ignore[attr-defined]
             return None
         try:

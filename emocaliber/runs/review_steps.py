@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from emocaliber.core.errors import UserError
-from emocaliber.evaluation.pac_labels import plan_review, simulate_reviews, sure_first
+from emocaliber.evaluation.pac_labels import most_confident_first, plan_review, simulate_reviews
 from emocaliber.reading.tables import RECOGNISED, Columns
 from emocaliber.runs.review import Phase, Review
 from emocaliber.runs.review_files import CSV_FILE, STUDIO_FILE, filled_in, read_answers, write_tasks
@@ -110,7 +110,7 @@ def simulate(
     plan = plan_review(confidence.clip(0), error=error, certainty=certainty, settled=settled, sample=sample)
     wrong = np.array([row.predicted != row.truth for row in candidates], np.bool_)
     tie_break = [np.nan if row.probability is None else row.probability for row in candidates]
-    order = sure_first(confidence, seed, tie_break)
+    order = most_confident_first(confidence, seed, tie_break)
     looked_at, left = simulate_reviews(wrong[order], plan, draws, seed, settled)
     low, middle, high = np.quantile(looked_at, [0.05, 0.5, 0.95]).astype(int)
     broken = int((left > plan.left).sum())

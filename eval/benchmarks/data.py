@@ -40,7 +40,7 @@ from emocaliber.data.convert import SCHEMA, sample_row
 from emocaliber.data.facts import Facts, FactStore, look, picture_keys
 from emocaliber.data.published import FERPLUS_FOLDERS
 from emocaliber.evaluation import score
-from emocaliber.evaluation.distributional import favourite
+from emocaliber.evaluation.distributional import plurality_label
 from emocaliber.evaluation.reference_methods import HUMAN
 
 SIDE = 64
@@ -92,8 +92,8 @@ def human_row(folder: Path) -> str:
             for row in csv.reader(file):
                 panels[look(FileImage(folder / part, row[0])).pixels].append([int(count) for count in row[2:12]])
     pairs = np.array([votes[:2] for votes in panels.values() if len(votes) > 1])
-    pairs = pairs[(favourite(pairs[:, 0]) >= 0) & (favourite(pairs[:, 1]) >= 0)]
-    said = favourite(pairs[:, 0])
+    pairs = pairs[(plurality_label(pairs[:, 0]) >= 0) & (plurality_label(pairs[:, 1]) >= 0)]
+    said = plurality_label(pairs[:, 0])
     card = score(pairs[:, 0].max(-1) / pairs[:, 0].sum(-1), truth=said, predicted=said, labels=labels,
                  votes=pairs[:, 0], second_votes=pairs[:, 1])  # fmt: skip
     human = card.method(HUMAN).find("all")

@@ -24,7 +24,7 @@ from scipy.special import betainc, betaincinv
 
 from emocaliber.core.images import load_image
 from emocaliber.data.parquet import read_samples
-from emocaliber.evaluation.pac_labels import ReviewPlan, plan_review, simulate_reviews, sure_first
+from emocaliber.evaluation.pac_labels import ReviewPlan, most_confident_first, plan_review, simulate_reviews
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -55,7 +55,7 @@ def world_of(
         latent = stated(n, rng)
         confidence = states(latent)
         wrong = rng.random(n) >= right(latent)
-        order = sure_first(confidence, int(rng.integers(1 << 31)))
+        order = most_confident_first(confidence, int(rng.integers(1 << 31)))
         return confidence[order], wrong[order]
 
     return draw
@@ -153,7 +153,7 @@ def faces(path: Path, seed: int) -> tuple[Floats, Bools, str]:
     model.fit(scale.transform(seen), [sample.label for sample in train])
     shares = model.predict_proba(scale.transform(unseen))
     wrong = model.classes_[shares.argmax(1)] != np.array([sample.label for sample in test])
-    order = sure_first(shares.max(1), seed)
+    order = most_confident_first(shares.max(1), seed)
     words = (
         f"{len(test):,} test faces; a network of one hidden layer on gradients and pixels, trained on {len(train):,};"
         f" accuracy {1 - wrong.mean():.3f}, mean stated confidence {shares.max(1).mean():.3f}"

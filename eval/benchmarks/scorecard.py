@@ -33,11 +33,12 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.evaluation import calibration, discrimination, proper_scores, selective
+from emocaliber.evaluation.cells import MAX_LEVELS, cells
 from emocaliber.evaluation.compute import DEFAULTS
 from emocaliber.evaluation.confidence_families import confidence_values
 from emocaliber.evaluation.counts import Counts, FloatArray, IntArray, count_rows
 from emocaliber.evaluation.intervals import interval, replicate
-from emocaliber.evaluation.resampling import MAX_LEVELS, cells, population
+from emocaliber.evaluation.resampling import population
 
 ROWS, SAMPLE, REPLICATES = 1_000_000, 8_032, 10_000
 Values = dict[str, FloatArray]

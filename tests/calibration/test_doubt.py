@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -38,6 +39,18 @@ def features(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
 def fitted(calibration: list[Prediction], n: int = 400) -> DoubtMap:
     marks = [row_hash(row) for row in calibration]
     return fit_doubt(calibration, marks, features(1000, 1), features(n, 2), model="m", false_alarms=0.1)[0]
+
+
+def test_too_few_majorities_for_a_threshold_call_nothing_ambiguous_and_the_file_can_be_read(tmp_path: Path) -> None:
+    made = rows(60, 3)
+    disputed = [msgspec.structs.replace(row, votes={"joy": 2, "fear": 2}) for row in made[5:]]
+    agreed = [msgspec.structs.replace(row, votes={"joy": 4}) for row in made[:5]]
+    doubt, notes = fit_doubt(agreed + disputed, [row_hash(row) for row in made], false_alarms=0.05)
+    assert any("5 rows with a majority are too few" in note for note in notes)
+    write_doubt(tmp_path / "doubt.json", doubt)
+    read = read_doubt(tmp_path / "doubt.json")
+    assert read == doubt
+    assert Reason.AMBIGUOUS not in {row.reason for row in read.apply(made)}
 
 
 def test_doubt_about_people_is_how_often_two_raters_differ() -> None:

@@ -56,9 +56,7 @@ def test_answers_hold_label_confidence_alternatives_and_a_sentence(rows: list[di
 @pytest.mark.slow
 def test_what_is_no_picture_is_refused_in_a_sentence(rows: list[dict[str, object]]):
     reasons = [str(row["sentence"]) for row in rows[2:]]
-    for reason, words in zip(
-        reasons, ["not a PNG", "never from an address", "never from an address", "allowed"], strict=True
-    ):
+    for reason, words in zip(reasons, ["not a PNG", "never from a URL", "never from a URL", "allowed"], strict=True):
         assert words in reason
     assert not any("root:" in reason for reason in reasons)
 
@@ -87,7 +85,7 @@ MISTYPED = {
     "{face} --adapter {folder}/adaptr": "did you mean {folder}/adapter",
     "{face} --labels joy,joy": "listed twice",
     "{face} --template self-report-confidence": "a second question",
-    "http://127.0.0.1:9/x.png": "never from an address",
+    "http://127.0.0.1:9/x.png": "never from a URL",
     "{empty}": "the file is empty",
     "{heic}": "save it as JPEG",
 }

@@ -140,7 +140,7 @@ def test_only_rows_with_a_label_are_scored(tmp_path: Path, capsys: pytest.Captur
     assert "6 rows, 4 of them labelled" in capsys.readouterr().out
     assert len(list(read_predictions(out / "predictions.jsonl", unlabelled=True))) == 6
     assert "2 rows have no label and are not judged" in (out / "scorecard.md").read_text()
-    with pytest.raises(UserError, match="cannot be judged"):
+    with pytest.raises(UserError, match="cannot be scored"):
         list(read_predictions(out / "predictions.jsonl"))
 
 

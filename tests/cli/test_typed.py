@@ -68,13 +68,13 @@ TYPED = {
     "recipe validate nowhere.yaml": "nowhere.yaml cannot be read",
     "recipe show photos": "photos is a folder",
     "recipe cp tinny": "did you mean 'tiny'?",
-    "recipe cp tiny photos": "photos is there already",
+    "recipe cp tiny photos": "photos exists already",
     "recipe rewards brier1": "'brier1' is no reward",
     # data, models, adapters
     "predict kaomojji --model tiny --out o": "did you mean 'kaomoji'?",
     "predict photo --out o": "did you mean 'photos'?",
     "predict notes.txt --out o": "neither a picture",
-    "predict photos --labels joy --out o": "is no taxonomy",
+    "predict photos --labels joy --out o": "is not a taxonomy",
     "predict photos --shard 5/4 --out o": "from 1/4 to 4/4",
     "predict photos --shard 1/4 --out o.csv": "give --out a folder",
     "predict photos --score": "give --out too",
@@ -110,14 +110,14 @@ TYPED = {
     "export photos --out o": "no stage has finished here",
     "export nope --out o": "no stage has finished here",
     "compare photos": "was not written by emocaliber",
-    "compare nope": "is no folder",
+    "compare nope": "is not a folder",
     # where to write
     "score predictions.jsonl --out notes.txt": "is a file; name a folder",
     "score predictions.jsonl --out photos": "not written by emocaliber",
     "score predictions.jsonl --out notes.txt/o": "cannot be written to",
     "recipe rewards --out photos": "is a folder; name a file in it",
-    "recalibrate fit calibration.jsonl --out notes.txt": "notes.txt is there already",
-    "data convert photos --out notes.txt": "notes.txt is there already",
+    "recalibrate fit calibration.jsonl --out notes.txt": "notes.txt exists already",
+    "data convert photos --out notes.txt": "notes.txt exists already",
     f"recipe rewards --out {'x' * 300}.html": "File name too long",
 }
 """The words after `emocaliber`, and what the answer must say."""

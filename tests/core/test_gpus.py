@@ -21,7 +21,7 @@ def test_one_of_several_is_taken(tmp_path: Path, named: str | None, number: str,
     sentence = take_one_gpu(environment, devices(tmp_path, 8))
     assert environment["CUDA_VISIBLE_DEVICES"] == number
     assert sentence is not None
-    assert f"takes one GPU, number {number} of the {here} here" in sentence
+    assert f"uses one GPU, number {number}, of the {here} available" in sentence
     assert f"--num_processes {here}" in sentence
 
 

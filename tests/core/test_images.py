@@ -77,7 +77,7 @@ def test_orientation_in_the_metadata_is_applied() -> None:
         (png_header(50_000, 50_000), "50000|bomb"),
         (png_header(7_000, 7_000), "more than the 40,000,000"),
         (encoded(Image.new("RGB", (1, 1))), "at least 4"),
-        (encoded(Image.new("RGB", (2_000, 4))), "strip"),
+        (encoded(Image.new("RGB", (2_000, 4))), "this elongated"),
         (encoded(GRADIENT, "GIF"), "not a PNG, JPEG, WEBP"),
         (encoded(GRADIENT, "PNG", save_all=True, append_images=[Image.new("RGB", (32, 24))]), "animation"),
         (encoded(GRADIENT, "WEBP", save_all=True, append_images=[Image.new("RGB", (32, 24))]), "animation"),
@@ -169,9 +169,9 @@ HEIC = base64.b64decode(
 """64 x 64 pixels, white in the corners and black in the middle, as pillow-heif writes them."""
 
 
-def test_a_telephones_picture_is_decoded_where_its_decoder_is_installed_and_else_says_what_to_install():
+def test_a_heic_image_is_decoded_if_its_decoder_is_installed_and_else_the_error_says_what_to_install():
     if find_spec("pillow_heif") is None:
-        with pytest.raises(ImageError, match=r"save it as JPEG, or for HEIC pip install 'emocaliber\[heic\]'"):
+        with pytest.raises(ImageError, match=r"save it as JPEG, or for HEIC run pip install 'emocaliber\[heic\]'"):
             load_image(HEIC)
         return
     picture = load_image(HEIC)

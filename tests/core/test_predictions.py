@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.prediction_files import write_rows
 from emocaliber.core.prediction_table import PredictionTable, split_by_method
 from emocaliber.core.predictions import Prediction, Source, State, read_predictions, to_line, write_predictions
 from tests.prediction_rows import LABELS, predictions
@@ -34,6 +36,21 @@ PREDICTIONS = st.builds(
     second_votes=st.none() | st.dictionaries(TEXT, st.integers(1, 99), min_size=1, max_size=3),
 )
 GOOD = json.loads(to_line(predictions(votes=True, distribution=True)[0]))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("confidence", "high"), ("raters", "3.5"), ("votes", "{joy: 3}"), ("signals", "[1"), ("hidden", "not base64!")],
+)
+def test_a_malformed_cell_of_a_csv_file_is_named_with_its_row_and_column(tmp_path: Path, column: str, cell: str):
+    path = tmp_path / "predictions.csv"
+    write_rows(path, predictions()[:2])
+    header, first, second = path.read_text().splitlines()
+    cells = second.split(",")
+    cells[header.split(",").index(column)] = cell
+    path.write_text("\n".join((header, first, ",".join(cells))) + "\n")
+    with pytest.raises(UserError, match=rf"predictions\.csv, row 2, '{column}' is '{re.escape(cell)}'"):
+        list(read_predictions(path))
 
 
 @given(st.lists(PREDICTIONS, max_size=5))

@@ -77,7 +77,7 @@ def test_a_second_question_needs_its_label_and_a_first_one_refuses_it() -> None:
 
 @pytest.mark.parametrize("confidence", [-0.01, 1.01, float("nan")])
 def test_a_confidence_outside_zero_to_one_is_refused(confidence: float) -> None:
-    with pytest.raises(ValueError, match="is no probability"):
+    with pytest.raises(ValueError, match="is not a probability"):
         load_template("label-confidence").write(label="happy", confidence=confidence)
 
 
@@ -107,7 +107,7 @@ def test_missing_and_surplus_values_are_refused() -> None:
 def test_an_unknown_template_names_the_known_ones_or_the_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean 'label-confidence'\?"):
         load_template("label-confidense")
-    with pytest.raises(UserError, match=r"choose one of .*label-confidence.*ends in \.yaml"):
+    with pytest.raises(UserError, match=r"choose one of .*label-confidence.*path of a \.yaml file"):
         load_template("zzz")
 
 
@@ -124,16 +124,16 @@ def test_a_users_own_file_is_a_template_like_any_other(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("prompt: '{candidates}?'\nanswr: '{label}'\n", "unknown key 'answr'; did you mean 'answer'"),
-        ("prompt: '{candidates}?'\n", "answer: it must be a text and is missing"),
-        ("prompt: '{candidates}?'\nanswer: [1]\n", "answer: it must be a text and is list"),
+        ("prompt: '{candidates}?'\n", "answer must be a text, but is missing"),
+        ("prompt: '{candidates}?'\nanswer: [1]\n", "answer must be a text, but is list"),
         (
             "prompt: '{candidate}?'\nanswer: '{label}'\n",
             r"prompt: unknown field {candidate}; did you mean {cand",
         ),
         ("prompt: 'Which?'\nanswer: '{label}'\n", r"prompt: it lacks {candidates}"),
-        ("prompt: '{candidates}?'\nanswer: '{emotion}'\n", r"answer: unknown field {emotion}; it may hold {label}"),
+        ("prompt: '{candidates}?'\nanswer: '{emotion}'\n", r"answer: unknown field {emotion}; it may contain {label}"),
         ("prompt: '{candidates}?'\nanswer: '{confidence}'\n", "answer: it states no label"),
-        ("prompt: '{candidates}?'\nanswer: '{label} {label}'\n", r"{label} stands in it twice"),
+        ("prompt: '{candidates}?'\nanswer: '{label} {label}'\n", r"contains {label} twice"),
         ("- a\n", "must be `key: value` lines"),
         ("prompt: {\n", "is not YAML"),
     ],

@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from emocaliber.core.images import SHOWN_PIXELS, load_image, shown
+from emocaliber.core.images import SHOWN_PIXELS, downscale, load_image
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Request, Response
@@ -16,12 +16,12 @@ from emocaliber.generation.respond import respond
 @pytest.mark.parametrize("size", [(672, 672), (5, 5), (1, 400)])
 def test_a_picture_within_the_limit_is_left_as_it_is(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size)
-    assert shown(image) is image
+    assert downscale(image) is image
 
 
 @pytest.mark.parametrize("size", [(673, 672), (4000, 3000), (3000, 4000), (9000, 60)])
 def test_a_larger_one_keeps_its_shape_and_nearly_fills_the_limit(size: tuple[int, int]) -> None:
-    width, height = shown(Image.new("RGB", size)).size
+    width, height = downscale(Image.new("RGB", size)).size
     assert 0.95 * SHOWN_PIXELS < width * height <= SHOWN_PIXELS
     assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
 

@@ -12,7 +12,7 @@ import pytest
 
 import emocaliber
 from emocaliber.core.errors import UserError
-from emocaliber.core.files import SHIPPED, copy_recipes, located, read_mapping, shipped
+from emocaliber.core.files import SHIPPED, copy_recipes, read_mapping, resolve_shipped, shipped_recipes
 from emocaliber.runs.recipes import read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -22,11 +22,11 @@ from pathlib import Path
 import emocaliber
 from emocaliber.cli import main
 from emocaliber.evaluation.suite import load_suite
-from emocaliber.core.files import read_mapping, shipped
+from emocaliber.core.files import read_mapping, shipped_recipes
 from emocaliber.core.prompting import template_names
 assert Path(emocaliber.__file__).is_relative_to(sys.argv[1]), emocaliber.__file__
 assert main(["recipe", "cp", "qwen2.5-vl-7b", "mine"]) == 0
-for folder in shipped().values():
+for folder in shipped_recipes().values():
     for file in folder.glob("*.yaml"):
         read_mapping(Path("recipes", folder.name, file.name))
 load_suite(Path(read_mapping(Path("mine/evaluate.yaml"))["suite"]))
@@ -36,7 +36,7 @@ assert len(Path("answers.csv").read_text().splitlines()) == 3
 """
 
 
-def test_the_wheel_puts_each_shipped_folder_where_it_is_looked_for() -> None:
+def test_the_wheel_contains_each_shipped_folder_at_the_expected_path() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {name: f"emocaliber/{inside}" for name, inside in SHIPPED.items()}
 
@@ -67,19 +67,19 @@ def test_a_path_of_the_clone_is_found_from_anywhere_and_ones_own_file_goes_first
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tiny = Path("recipes/tiny/1-label.yaml")
-    assert located(tiny) == ROOT / tiny
+    assert resolve_shipped(tiny) == ROOT / tiny
     tiny.parent.mkdir(parents=True)
     tiny.write_text("stage: mine\n")
     assert read_mapping(tiny) == {"stage": "mine"}
-    assert located(Path("recipes/nowhere/1-label.yaml")) == Path("recipes/nowhere/1-label.yaml")
+    assert resolve_shipped(Path("recipes/nowhere/1-label.yaml")) == Path("recipes/nowhere/1-label.yaml")
 
 
 def test_a_copy_is_the_shipped_folder_and_overwrites_nothing(tmp_path: Path) -> None:
     copied = copy_recipes("tiny", tmp_path / "mine")
-    assert [path.name for path in copied] == sorted(path.name for path in shipped()["tiny"].iterdir())
-    mine, ours = (read_recipe(folder / "1-label.yaml") for folder in (tmp_path / "mine", shipped()["tiny"]))
+    assert [path.name for path in copied] == sorted(path.name for path in shipped_recipes()["tiny"].iterdir())
+    mine, ours = (read_recipe(folder / "1-label.yaml") for folder in (tmp_path / "mine", shipped_recipes()["tiny"]))
     assert mine.trainer == ours.trainer
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         copy_recipes("tiny", tmp_path / "mine")
     with pytest.raises(UserError, match="choose one of"):
         copy_recipes("tini", tmp_path / "other")

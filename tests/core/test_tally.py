@@ -68,8 +68,8 @@ def test_a_folder_of_many_rows_is_counted_and_smaller_ones_are_read(tmp_path: Pa
     monkeypatch.setattr(scoring, "LARGE", 599)
     counted = score_files([tmp_path / "parts"])
     assert without_notes(counted) == without_notes(held)
-    assert any("600 rows were counted as they were read" in note for note in counted.notes)
-    assert not any("counted as they were read" in note for note in held.notes)
+    assert any("600 rows were counted while streaming" in note for note in counted.notes)
+    assert not any("counted while streaming" in note for note in held.notes)
 
 
 def test_rows_of_a_cluster_stay_together_wherever_they_stand(tmp_path: Path):
@@ -102,7 +102,7 @@ def test_confidences_of_too_many_values_are_rounded_and_said_to_be(tmp_path: Pat
 def test_rows_without_a_label_are_counted_apart_and_odd_ones_named(tmp_path: Path):
     made = [structs.replace(row, truth=None) if number < 10 else row for number, row in enumerate(rows(200))]
     tables, notes = tally(parts_of(made, tmp_path))
-    assert tables["m"].number(np.ones(len(tables["m"]), bool)) == 190
+    assert tables["m"].count(np.ones(len(tables["m"]), bool)) == 190
     assert any("10 rows have no label" in note for note in notes)
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -233,7 +233,8 @@ def test_each_wrong_source_has_its_sentence(
 
 
 @pytest.mark.parametrize(
-    ("labels", "sentence"), [("joy", "is no taxonomy"), ("mikels8", "did you mean 'mikels-8'?"), ("a,A", "each once")]
+    ("labels", "sentence"),
+    [("joy", "is not a taxonomy"), ("mikels8", "did you mean 'mikels-8'?"), ("a,A", "each once")],
 )
 def test_labels_that_leave_nothing_to_choose_are_refused(labels: str, sentence: str, tmp_path: Path) -> None:
     put(tmp_path / "1.png")

@@ -126,14 +126,14 @@ def test_rows_that_were_not_answered_count_as_wrong():
         ({"confidence": [0.5, 850.0], "correct": [1, 0]}, "confidence of row 1 is 850.*from 0 to 1"),
         ({"confidence": [0.5], "correct": [1, 0]}, "correct has 2 rows, confidence 1"),
         ({"confidence": [0.5, 0.6], "correct": [1, 2]}, "correct of row 1 is"),
-        ({"confidence": [], "correct": []}, "confidence must be one-dimensional and hold a row"),
+        ({"confidence": [], "correct": []}, "confidence must be one-dimensional and not empty"),
         ({"confidence": [[0.5]], "correct": [1]}, "one-dimensional"),
         ({"confidence": [0.5]}, "either correct, or both truth and predicted"),
         ({"confidence": [0.5], "correct": [1], "truth": ["a"], "predicted": ["a"]}, "either correct"),
         ({"confidence": [0.5], "truth": ["a"]}, "both truth and predicted"),
         ({"confidence": [0.5], "correct": [1], "votes": [[1, 2]]}, "votes and distribution need labels"),
         ({"confidence": [0.5], "truth": [0], "predicted": [3], "labels": ["a", "b"]}, "predicted of row 0 is"),
-        ({"confidence": [0.5], "truth": [-1], "predicted": [1], "labels": ["a", "b"]}, "truth of row 0 is no label"),
+        ({"confidence": [0.5], "truth": [-1], "predicted": [1], "labels": ["a", "b"]}, "truth of row 0 is not a label"),
         (
             {"confidence": [0.5], "truth": [0], "predicted": [1], "labels": ["a", "b"], "votes": [[1, 2, 3]]},
             r"votes has shape \(1, 3\); it must be \(1, 2\)",
@@ -171,7 +171,7 @@ def test_a_second_panel_judges_the_answers_and_the_first_panel_as_a_human_row():
     assert human["second_panel_accuracy"].value == pytest.approx(1 / 3)
     assert human["second_panel_brier"].value == pytest.approx((0.2**2 + 0.6**2 + 0.5**2) / 3)
     assert human["second_panel_agreement"].value == pytest.approx((0.9 + 0.3 + 0.2) / 3)
-    assert "model: held against a second panel on 3 rows, where that has a favourite" in card.notes
+    assert "model: scored against a second panel on the 3 rows where no tie leads its votes" in card.notes
     assert card.method("human: the first panel").role == "reference"
 
 

@@ -23,6 +23,11 @@ def _world(seed: int, n: int, per: int = 1, worse: float = 0.0) -> tuple[np.ndar
     return confidence, luck < confidence - worse * (camera == 4), camera, cluster
 
 
+def test_missing_values_of_any_kind_form_one_group():
+    assert group_rows("camera", ["a", None, float("nan"), " ", "a"]).names == ("a", "no value")
+    assert group_rows("age", [31, None, float("nan"), ""]).names == ("31", "no value")
+
+
 def test_values_of_a_group_are_those_of_its_rows_alone():
     confidence, correct, camera, _ = _world(0, 300)
     answered = RNG.random(300) > 0.1
@@ -100,7 +105,7 @@ def test_numbers_are_cut_at_quantiles_and_nothing_is_lost():
     assert sum(np.bincount(ties.codes)) == 68
     assert group_rows("stars", [5, 1, 3, "3"]).names == ("1", "3", "5")
     assert group_rows("camera", ["B", None, "A "]).names == ("A", "B", "no value")
-    with pytest.raises(ValueError, match="1 bins"):
+    with pytest.raises(ValueError, match="bins is 1"):
         group_rows("age", [1, 2], bins=1)
 
 

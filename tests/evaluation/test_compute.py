@@ -204,7 +204,7 @@ def test_rows_without_a_cluster_are_units_of_their_own():
 
 def test_rows_that_all_name_one_cluster_are_refused_with_a_sentence():
     rows = [structs.replace(row, cluster="photos") for row in predictions(n=30)]
-    with pytest.raises(UserError, match=r"all 30 rows name one cluster.*leave 'cluster' empty"):
+    with pytest.raises(UserError, match=r"all 30 rows are in one cluster.*leave 'cluster' empty"):
         _card({"model": rows})
 
 
@@ -236,7 +236,9 @@ def test_an_unknown_task_or_label_is_an_error_that_names_it():
 
 
 def test_rows_that_are_missing_from_the_suite_are_noted():
-    assert "model: task emoji has 59 rows, the suite 60" in _card({"model": predictions(n=59)}, suite=SUITE).notes
+    assert (
+        "model: task emoji has 59 rows, but 60 in the suite" in _card({"model": predictions(n=59)}, suite=SUITE).notes
+    )
 
 
 def test_rows_without_a_group_take_the_only_one_of_their_task():

@@ -8,9 +8,10 @@ from scipy.stats import bootstrap as scipy_bootstrap
 
 from emocaliber.evaluation import score
 from emocaliber.evaluation.calibration import ece
+from emocaliber.evaluation.cells import as_if_calibrated, cells, dense_codes
 from emocaliber.evaluation.counts import BoolArray, FloatArray, IntArray
 from emocaliber.evaluation.intervals import Kind, Replicated, interval, p_value, replicate
-from emocaliber.evaluation.resampling import Population, cells, dense_codes, population, without_gaps
+from emocaliber.evaluation.resampling import Population, population
 
 RNG = np.random.default_rng(1)
 
@@ -108,7 +109,7 @@ def _ece_of(confidence: FloatArray, right: BoolArray, clusters: IntArray | None)
         population(grouped.codes, grouped.size, clusters=clusters),
         replicates=300,
         seed=0,
-        chance=lambda counts: {"ece": ece(without_gaps(grouped.correctness(counts), sample))},
+        null=lambda counts: {"ece": ece(as_if_calibrated(grouped.correctness(counts), sample))},
     )["ece"]
 
 
@@ -127,7 +128,7 @@ def test_the_interval_of_a_calibration_error_covers_the_truth_of_a_calibrated_mo
     assert covered / 150 >= 0.90
 
 
-def test_every_calibration_error_of_a_scorecard_lies_in_its_interval_and_rows_without_confidence_are_no_chance():
+def test_every_calibration_error_lies_in_its_interval_and_rows_without_confidence_do_not_count_as_noise():
     confidence = np.repeat([0.35, 0.55, 0.75, 0.95], 100)
     correct = np.concatenate([np.arange(100) < 100 * value for value in (0.35, 0.55, 0.75, 0.95)])
     everything = score(confidence, correct)

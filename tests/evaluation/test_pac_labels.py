@@ -13,9 +13,9 @@ from emocaliber.evaluation.pac_labels import (
     failure_probability,
     kept_rows,
     mistakes_allowed,
+    most_confident_first,
     plan_review,
     simulate_reviews,
-    sure_first,
 )
 
 RUNS = 600
@@ -33,7 +33,7 @@ WORLDS = {
 def test_the_promise_is_broken_no_more_often_than_promised(world: str, n: int, error: float, certainty: float):
     rng = np.random.default_rng(n)
     confidence = rng.beta(5, 1.5, n)
-    wrong = WORLDS[world](confidence, rng)[sure_first(confidence, 0)]
+    wrong = WORLDS[world](confidence, rng)[most_confident_first(confidence, 0)]
     plan = plan_review(confidence, error=error, certainty=certainty)
     _, left = simulate_reviews(wrong, plan, RUNS, seed=1)
     most = binom.ppf(1 - 1e-4, RUNS, 1 - certainty)  # what chance alone may make of a promise that is just kept
@@ -95,15 +95,15 @@ def test_what_the_confidences_say_is_a_matter_of_work_alone():
     confidence = rng.beta(4, 1, 2000)
     wrong = rng.random(2000) > confidence
     plan = plan_review(confidence, error=0.05, certainty=0.95)
-    by_confidence, _ = simulate_reviews(wrong[sure_first(confidence, 0)], plan, 100, seed=0)
+    by_confidence, _ = simulate_reviews(wrong[most_confident_first(confidence, 0)], plan, 100, seed=0)
     at_random, _ = simulate_reviews(wrong[rng.permutation(2000)], plan, 100, seed=0)
     assert by_confidence.mean() < 0.75 * at_random.mean()
     assert by_confidence.mean() < plan.expected_work < 2000
 
 
 def test_ties_are_ordered_by_the_second_signal_and_then_by_chance():
-    assert sure_first([0.5, 0.9, 0.5], 0, [0.1, 0.2, 0.7]).tolist() == [1, 2, 0]
-    tied = {tuple(sure_first([0.5] * 4, seed)) for seed in range(30)}
+    assert most_confident_first([0.5, 0.9, 0.5], 0, [0.1, 0.2, 0.7]).tolist() == [1, 2, 0]
+    tied = {tuple(most_confident_first([0.5] * 4, seed)) for seed in range(30)}
     assert len(tied) > 5
 
 

@@ -55,7 +55,7 @@ def test_every_committed_suite_names_a_layout_that_is_read_and_splits_that_there
         ("name: x\ntasks: {a: {labels: [p, q], n: 3}}\ngroups: {}\n", "task 'a' must have 'labels'"),
         ("name: x\ntasks: {a: {labels: [p, q], rows: many}}\ngroups: {}\n", "'rows' of task 'a'"),
         ("name: x\ntasks: {a: {labels: [p, q]}}\ngroups: {g: [b]}\n", r"group 'g' lists \['b'\]"),
-        ("name: x\ntasks: {a: {taxonomy: moods}}\ngroups: {}\n", "taxonomy 'moods' of task 'a' is none of"),
+        ("name: x\ntasks: {a: {taxonomy: moods}}\ngroups: {}\n", "taxonomy 'moods' of task 'a' is not one of"),
         ("name: x\ntasks: {a: {taxonomy: ekman-6, labels: [p, q]}}\ngroups: {}\n", "'labels' or 'taxonomy'"),
         ("name: x\ntasks: {}\ngroups: {}\nsplits: test\n", "'splits' must be a list"),
         ("name: [", "is not YAML"),

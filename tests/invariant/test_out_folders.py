@@ -156,7 +156,7 @@ def test_our_file_with_an_edit_of_the_users_is_refused(work: Path, capsys: pytes
     page = work / "rewards.html"
     page.write_text(page.read_text() + "<!-- my note -->")
     assert main(["recipe", "rewards", "--out", "rewards.html"]) == 2
-    assert "was changed since emocaliber wrote it" in capsys.readouterr().err
+    assert "has changed since emocaliber wrote it" in capsys.readouterr().err
     assert page.read_text().endswith("<!-- my note -->")
 
 

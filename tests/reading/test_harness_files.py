@@ -96,7 +96,7 @@ def test_the_command_line_names_the_labels(tmp_path: Path, capsys: pytest.Captur
     assert main(["score", path, "--labels", "joy,awe,fear"]) == 0
     assert "0 of 2 answers unusable" in capsys.readouterr().out
     assert main(["score", path, "--labels", "mikels"]) == 2
-    assert "--labels: 'mikels' is no taxonomy" in capsys.readouterr().err
+    assert "--labels: 'mikels' is not a taxonomy" in capsys.readouterr().err
 
 
 def test_a_persons_own_table_with_these_columns_stays_a_table(tmp_path: Path):

@@ -68,7 +68,7 @@ def test_a_recipe_of_ones_own_model_is_valid_and_can_be_estimated(
     recipe = read_recipe(tmp_path / "mine" / "1-label.yaml")
     assert (recipe.model, recipe.thinking, recipe.max_pixels, recipe.packing) == (str(model), False, 589_824, True)
     assert main(["recipe", "new", str(model), str(tmp_path / "mine")]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_what_is_no_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

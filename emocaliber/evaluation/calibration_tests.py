@@ -1,9 +1,9 @@
-"""Is the confidence calibrated? Two tests that need no bins, with p-values from a simulated null.
+"""Calibration tests: two binning-free tests of calibration, with p-values from a simulated null distribution.
 
-The hypothesis is that an answer given at confidence c is right with probability c. Both statistics are sums of right
-answers minus confidence, so that the null can be drawn as it is: right answers with exactly those probabilities. Ties,
-few distinct values, few rows and confidences of 0 or 1 need no approximation (eval/results/audit.md has level and
-power). Rows of a cluster are drawn together, as alike as the data shows them to be.
+The null hypothesis is that an answer with confidence c is right with probability c. Both statistics are sums of
+correct - confidence, so the null is simulated directly, by drawing correctness with exactly these probabilities. The
+tests therefore need no approximation for ties, few distinct values, few rows or confidences of 0 or 1 (for level and
+power see eval/results/audit.md). Rows of a cluster are drawn with the dependence estimated from the data.
 
     from emocaliber.evaluation import calibration_test
     calibration_test(confidence, correct, clusters=image_id).ecce_p
@@ -19,7 +19,7 @@ from emocaliber.evaluation.scorecard import CalibrationTest
 
 REPLICATES = 1999
 CHUNK = 2_000_000
-"""Numbers in memory at once."""
+"""Array elements drawn at a time."""
 
 
 def calibration_test(
@@ -31,17 +31,19 @@ def calibration_test(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> CalibrationTest:
-    """Test of n answers: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1, `clusters` (n,) of names or codes.
+    """Test n answers: `confidence` (n,) in [0, 1], `correct` (n,) of 0/1, `clusters` (n,) of names or codes.
 
-    ECCE is the range (highest minus lowest, 0 among them) of the cumulative difference, the sum of correct - confidence
-    over confidences up to c, / n: ECCE-R of Arrieta-Ibarra et al. 2022, a Kuiper statistic, taken at the end of each
-    block of ties. It finds any miscalibration. Spiegelhalter's Z (1986) weighs the same differences by 1 - 2c and finds
-    confidences that are too extreme or not extreme enough. p-values are two-sided, at least 1 / (replicates + 1).
+    ECCE is the range (maximum minus minimum, with 0 included) of the cumulative difference C(c) = sum of correct -
+    confidence over rows with confidence up to c, divided by n: ECCE-R of Arrieta-Ibarra et al. 2022, a Kuiper
+    statistic, evaluated at the end of each block of ties. It is sensitive to any miscalibration. Spiegelhalter's Z
+    (1986) weights the same differences by 1 - 2c and is sensitive to over- and underconfidence. p-values are two-sided
+    and at least 1 / (replicates + 1).
 
-    Without clusters both tests hold their level exactly. With them, a share of the clusters ("dependence", in [0, 1])
-    is drawn with one uniform number for all rows: the estimate from the products of the differences within clusters,
-    which miscalibration raises too, plus its standard error. `weight` (n,) is how many rows each stands for; not with
-    clusters. Raises ValueError as `count_rows` does, and for no rows.
+    Without clusters both tests have exactly their nominal level. With clusters, a random share of them ("dependence",
+    in [0, 1]) is drawn with one uniform number for all rows of the cluster. That share is estimated from the products
+    of differences within clusters, plus its standard error; miscalibration raises the estimate too. `weight` (n,) is
+    the number of rows that each row stands for; it cannot be combined with clusters. Raises ValueError as `count_rows`
+    does, and if there are no rows.
     """
     values, right = unit_interval(confidence, "confidence"), unit_interval(correct, "correct")
     if values.shape != right.shape or not values.size:
@@ -85,13 +87,16 @@ def _p_value(null: FloatArray, observed: float) -> float:
 
 
 def _dependence(values: FloatArray, right: FloatArray, unit: IntArray) -> float:
-    """The share of clusters to draw with one number, in [0, 1]: the products of differences of two rows of a cluster,
-    over what they would be if each cluster were drawn so, the sum of min(c, c') - c c'; plus its standard error."""
+    """The share of clusters to draw with one uniform number, in [0, 1].
+
+    It is the sum of the products of differences of two rows of a cluster, divided by its expectation if all clusters
+    were drawn so, which is the sum of min(c, c') - c c'; plus its standard error.
+    """
     order = np.lexsort((values, unit))
     value, cluster = values[order], unit[order]
     size = np.bincount(cluster)
     place = np.arange(value.size) - np.repeat(np.cumsum(size) - size, size)
-    above = size[cluster] - 1 - place  # rows of the cluster to which this one is the smaller
+    above = size[cluster] - 1 - place  # rows of the cluster that rank above this one
     most = 2 * np.bincount(cluster, value * above) - np.bincount(cluster, value) ** 2 + np.bincount(cluster, value**2)
     gaps = right - values
     products = np.bincount(unit, gaps) ** 2 - np.bincount(unit, gaps**2)
@@ -110,7 +115,7 @@ def _clustered(
     dependence: float,
     replicates: int,
 ) -> FloatArray:
-    """Right answers at each level, (replicates, levels), where rows of a cluster depend on each other."""
+    """Simulated numbers of right answers at each level, (replicates, levels), with dependence within clusters."""
     order = np.argsort(level, kind="stable")
     value, cluster = values[order], unit[order]
     starts = np.flatnonzero(np.concatenate(([True], np.diff(level[order]) > 0)))
