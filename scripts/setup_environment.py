@@ -123,9 +123,7 @@ def pip(what: str, *arguments: str) -> None:
 def fit_to_cpu_torch() -> None:
     """Help torchvision to load (see the hook), and remove what vLLM brings along, cannot load and does without."""
     pip("without torchaudio and torchcodec", "uninstall", "--yes", "torchaudio", "torchcodec")
-    packages = Path(ask("import sysconfig; print(sysconfig.get_path('purelib'))"))
-    shutil.copyfile(HOOK, packages / HOOK.name)
-    (packages / HOOK.name).with_suffix(".pth").write_text(f"import {HOOK.stem}\n")
+    step("torchvision beside torch's CPU build", str(PYTHON), str(HOOK))
     ask("import torchvision")
 
 

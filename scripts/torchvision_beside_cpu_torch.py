@@ -4,17 +4,20 @@ PyPI's torchvision wheel for Linux is a CUDA build. Beside a CPU torch its C++ e
 with `operator torchvision::nms does not exist`, and every image processor of transformers fails after it. Its
 pure-Python transforms, which are all that image processors use, work once the two missing operators are declared.
 
-The set-up copies this file into the environment's site-packages with a `.pth` line that imports it in every process of
-the environment, children included. It acts when torchvision is imported, and does nothing where the extension loads.
-It is no part of the package emocaliber, and gives torchvision no working `nms`.
+Run by an environment's Python, this file copies itself into its site-packages with a `.pth` line that imports it in
+every process of the environment, children included. It acts when torchvision is imported, and does nothing where the
+extension loads. It is no part of the package emocaliber, and gives torchvision no working `nms`.
 
-    python scripts/setup_environment.py train      # installs it beside a CPU build of torch
+    .venv/bin/python scripts/torchvision_beside_cpu_torch.py       # as the set-up does beside a CPU build of torch
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
+import sysconfig
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,4 +57,15 @@ class TorchvisionFinder:
         return spec
 
 
-sys.meta_path.insert(0, TorchvisionFinder)
+def install() -> None:
+    """Put this file into the site-packages of the Python that runs it."""
+    own, packages = Path(__file__), Path(sysconfig.get_path("purelib"))
+    shutil.copyfile(own, packages / own.name)
+    (packages / f"{own.stem}.pth").write_text(f"import {own.stem}\n")
+    print(f"torchvision loads beside a CPU build of torch from now on: {packages / own.name}")
+
+
+if __name__ == "__main__":
+    install()
+else:
+    sys.meta_path.insert(0, TorchvisionFinder)

@@ -70,6 +70,7 @@ class ModelChoice:
     record_is_vouched_for: bool
     api_key_env: str = API_KEY_ENV
     sets: SetMap | None = None
+    thinking: bool | None = None
 
     @property
     def title(self) -> str:
@@ -105,6 +106,7 @@ class ModelChoice:
                 max_new_tokens=self.max_new_tokens,
                 timeout=120.0,
                 api_key_env=self.api_key_env,
+                thinking=self.thinking,
             )
         model, adapter = model_folder(self.model or TINY), TINY_ADAPTER if self.model is None else self.adapter
         if self.engine == "vllm":
@@ -177,6 +179,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         arguments.calibration is not None,
         arguments.api_key_env,
         _sets(arguments.sets, adapter, template, question),
+        None if question is None else question.thinking,
     )
 
 

@@ -99,8 +99,9 @@ def _explained(error: Exception) -> str | None:
         return f"this needs {package}, which is not installed: pip install 'emocaliber[{EXTRAS[package]}]'"
     if any("torchvision::nms" in str(cause) for cause in _causes(error)):
         return (
-            "this torchvision was built for another torch than the one installed: install the build that belongs to it"
-            " (README, Install, says how beside a CPU build of torch)"
+            "this torchvision was built for another torch than the one installed. Beside a CPU build of torch: pip"
+            " install --force-reinstall --no-deps torchvision --index-url https://download.pytorch.org/whl/cpu; or, in"
+            " a clone, python scripts/torchvision_beside_cpu_torch.py"
         )
     if (resource := out_of_space(error)) is not None:
         return f"the {resource} is full; free some: {RESUME}"

@@ -64,7 +64,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
                       " (default: doubt.json beside the adapter, if any)")  # fmt: skip
     rows.add_argument("--score", action="store_true", help="evaluate the labelled rows: a scorecard in --out")
     rows.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
-    parser.set_defaults(run=_predict, output=_predict_output)
+    parser.set_defaults(run=_predict, output=_predict_output, thinking=None)  # the adapter says
 
 
 def _add_question(group: argparse._ArgumentGroup) -> None:
@@ -167,7 +167,10 @@ def _predict(arguments: argparse.Namespace) -> None:
     shard = None if arguments.shard is None else Shard.read(arguments.shard)
     with TemporaryDirectory(prefix="emocaliber-") as temporary:
         folder = Path(temporary) if out is None else out.with_name(out.name + FOLDER_BESIDE) if is_file else out
-        outcome = merged(arguments.merge, folder) if arguments.merge else predict(settings_of(arguments), folder, shard)
+        if arguments.merge:
+            outcome = merged(arguments.merge, folder, arguments.sets, arguments.doubt)
+        else:
+            outcome = predict(settings_of(arguments), folder, shard)
         _print_rows(outcome.predictions(outcome.main_source), outcome.summary.rows)
         _print_summary(outcome)
         if is_file:

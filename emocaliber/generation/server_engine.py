@@ -35,6 +35,7 @@ from emocaliber.generation.adapters import check_alive, probes
 from emocaliber.generation.choices import Answer, ChoiceReader
 from emocaliber.generation.engine import API_KEY_ENV, ENGINE_ERROR, OnToken, Request, Response, seed_of
 from emocaliber.generation.server_replies import STREAMED, ReplyError, ServerAnswer, failure, read_reply, read_stream
+from emocaliber.models.location import SWITCH
 
 ATTEMPTS = 5
 _LIMITS = ("max_tokens", "max_completion_tokens")
@@ -48,7 +49,8 @@ class ServerEngine:
     `tokenizer`, the model's directory, is for vLLM's own server alone: with it choices among single tokens are
     reported, without it none are. `concurrent` requests are under way at each address. `api_key_env` names the
     environment variable that holds the API key, if the server wants one; the key stands in no file and no message.
-    A request that fails is repeated after `backoff` seconds, doubled each time, or when the server says.
+    A request that fails is repeated after `backoff` seconds, doubled each time, or when the server says. `thinking`
+    switches thoughts as the adapter's training had them, for a chat template that knows them; None says nothing of it.
 
     Raises UserError where an address does not answer as such a server does, or the adapter changes nothing.
     """
@@ -69,9 +71,11 @@ class ServerEngine:
         timeout: float = 600.0,
         api_key_env: str = API_KEY_ENV,
         backoff: float = 0.5,
+        thinking: bool | None = None,
     ) -> None:
         self._model, self._max_new_tokens, self._temperature, self._seed = model, max_new_tokens, temperature, seed
         self._backoff, self._limit, self._key = backoff, _LIMITS[0], _api_key(api_key_env)
+        self._thinking = thinking
         limits = httpx.Limits(max_connections=concurrent * len(urls) + 1)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(timeout=httpx.Timeout(timeout, connect=10.0), limits=limits, headers=headers)
@@ -82,6 +86,7 @@ class ServerEngine:
         self._workers = self.requests_per_call = concurrent * len(urls)
         self._choices = None if tokenizer is None else _choice_reader(tokenizer)
         self._name = f"server {model} {max_new_tokens} {temperature} {seed if temperature else ''}"
+        self._name += "" if thinking is None else f" thinking {thinking}"
         if base is not None:
             try:
                 check_alive(model, self._probe(base), self._probe(model))
@@ -123,6 +128,8 @@ class ServerEngine:
             "temperature": self._temperature if request.temperature is None else request.temperature,
             "seed": seed_of(self._seed, request),
         }
+        if self._thinking is not None:  # vLLM's and SGLang's key for arguments of the chat template
+            body["chat_template_kwargs"] = {SWITCH: self._thinking}
         if request.pattern:
             body["structured_outputs"] = {"regex": request.pattern}
         if request.schema:  # OpenAI's own key, which other servers know too

@@ -142,6 +142,8 @@ def fingerprint(model: str | Path | None) -> str:
 
 
 QUESTION_FILE = "emocaliber.json"
+SWITCH = "enable_thinking"
+"""What chat templates call thoughts before the answer."""
 
 
 class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

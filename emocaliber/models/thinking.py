@@ -16,9 +16,8 @@ from typing import Any
 from transformers import AutoProcessor
 
 from emocaliber.core.errors import UserError
-from emocaliber.models.location import read_question
+from emocaliber.models.location import SWITCH, read_question
 
-SWITCH = "enable_thinking"
 _SET = re.compile(rf"\A\{{%- set {SWITCH} = (?:true|false) -%\}}\n?")
 
 

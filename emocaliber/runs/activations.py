@@ -15,6 +15,7 @@ from typing import Any
 from emocaliber.stages.recipe import Recipe
 
 HALF, FULL = 2, 4  # bytes of a number
+ATTENTION, DELTA_NET = "full_attention", "linear_attention"
 PROMPT_TOKENS, ANSWER_TOKENS = 120, 24
 PATCHES = 4  # of the vision tower for each image token, before they are merged
 
@@ -25,6 +26,11 @@ SAVED: dict[tuple[str, int], Factors] = {  # bytes by (tuning, bytes of a number
     ("lora", HALF): (19.3, 4.7, 2.6, 8.2),
     ("full", HALF): (25.3, 2.7, 2.6, 8.2),  # under autocast, with the norms in float32
 }
+DELTA: dict[int, tuple[float, float, float, float]] = {  # bytes that a Gated DeltaNet saves, by bytes of a number: of
+    FULL: (10.5, 48.3, 47.7, 18.4),  # query and key width, value width, a key for each value head, scores in a chunk
+    HALF: (5.6, 44.6, 43.3, 9.0),  # transformers' own implementation, largely in float32, without a faster kernel
+}
+CHUNK = 64  # tokens that it takes at once
 NORMED = 3  # more for each number of queries and keys where these have norms of their own
 VISION: dict[str, tuple[int, int]] = {  # numbers that a vision layer saves for each patch: of hidden, of MLP width
     "qwen2_5_vl_vision": (13, 4),  # a gated MLP keeps gate, its activation, up and their product
@@ -97,7 +103,7 @@ def activations(recipe: Recipe, config: Any, work: Work, number: int) -> Activat
     """
     text, vision = config.get_text_config(), config.vision_config
     checkpointing, full = bool(recipe.trainer.get("gradient_checkpointing", True)), recipe.tuning == "full"
-    layer = work.tokens * _saved_for_a_token(recipe, text, number)
+    layers = [work.tokens * _saved_for_a_token(recipe, text, number, kind) for kind in layer_kinds(text)]
     tower_layer = work.patches * _saved_for_a_patch(vision) * number
     depth = getattr(vision, "depth", None) or vision.num_hidden_layers
     between = work.tokens * text.hidden_size * number * text.num_hidden_layers
@@ -106,21 +112,34 @@ def activations(recipe: Recipe, config: Any, work: Work, number: int) -> Activat
     return Activations(
         pixels=work.patches * 3 * FRAMES * patch**2 * FULL,
         logits=work.answers * text.vocab_size * (number + 3 * FULL),
-        language=round(between if checkpointing else layer * text.num_hidden_layers),
-        language_layer=round(layer) if checkpointing else 0,
+        language=round(between if checkpointing else sum(layers)),
+        language_layer=round(max(layers)) if checkpointing else 0,
         vision=between_tower if checkpointing else tower_layer * depth if full else 0,
         vision_layer=tower_layer if checkpointing or not full else 0,
     )
 
 
-def _saved_for_a_token(recipe: Recipe, text: Any, number: int) -> float:
-    """Bytes of one layer of the language model."""
+def layer_kinds(text: Any) -> list[str]:
+    """What mixes tokens in each layer of the language model, as its configuration says."""
+    return list(getattr(text, "layer_types", None) or [ATTENTION] * text.num_hidden_layers)
+
+
+def _saved_for_a_token(recipe: Recipe, text: Any, number: int, kind: str) -> float:
+    """Bytes of one layer of the language model. What a convolution saves is counted as attention's."""
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     queries, keys = head * text.num_attention_heads, head * text.num_key_value_heads
     hidden, query, key_value, mlp = SAVED[recipe.tuning, number]
+    if kind == DELTA_NET:
+        return float(hidden * text.hidden_size + mlp * text.intermediate_size + _saved_by_delta_net(text, number))
     if text.model_type.startswith("qwen3"):
         query, key_value = query + NORMED, key_value + NORMED
     return float(hidden * text.hidden_size + query * queries + key_value * keys + mlp * text.intermediate_size)
+
+
+def _saved_by_delta_net(text: Any, number: int) -> float:
+    heads, key = text.linear_num_value_heads, text.linear_key_head_dim
+    widths = (2 * key * text.linear_num_key_heads, heads * text.linear_value_head_dim, heads * key, heads * CHUNK)
+    return float(sum(each * width for each, width in zip(DELTA[number], widths, strict=True)))
 
 
 def _saved_for_a_patch(vision: Any) -> int:

@@ -140,4 +140,5 @@ def _server(settings: PredictSettings) -> Engine:
         temperature=settings.temperature,
         seed=settings.seed,
         api_key_env=settings.api_key_env,
+        thinking=settings.thinking,
     )

@@ -25,10 +25,12 @@ from emocaliber.core.errors import UserError
 from emocaliber.models.layers import Reach
 from emocaliber.models.projectors import projectors
 from emocaliber.runs.activations import (
+    DELTA_NET,
     FULL,
     HALF,
     PROMPT_TOKENS,
     activations,
+    layer_kinds,
     step_tokens,
 )
 from emocaliber.runs.image_tokens import image_tokens
@@ -201,16 +203,27 @@ def _adapted(recipe: Recipe, model: torch.nn.Module) -> dict[str, tuple[int, int
     }
 
 
-def _cache_of(text: Any, tokens: int) -> int:
-    """The keys and values of so many tokens."""
+def _cache_of(text: Any, tokens: int, sequences: int) -> int:
+    """The keys and values of so many tokens, and what a Gated DeltaNet or a convolution keeps of each sequence."""
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return int(tokens * text.num_hidden_layers * 2 * text.num_key_value_heads * width * HALF)
+    kinds = layer_kinds(text)
+    attention, delta = sum(kind.endswith("_attention") for kind in kinds), kinds.count(DELTA_NET)
+    cache = tokens * (attention - delta) * 2 * text.num_key_value_heads * width * HALF
+    return int(cache + sequences * delta * _state_of(text)) if delta else int(cache)
+
+
+def _state_of(text: Any) -> int:
+    """One layer's state: a float32 matrix for each value head, and the last inputs of its convolution."""
+    keys, values = (text.linear_num_key_heads * text.linear_key_head_dim,
+                    text.linear_num_value_heads * text.linear_value_head_dim)  # fmt: skip
+    matrices = FULL * values * text.linear_key_head_dim
+    return int(matrices + HALF * (2 * keys + values) * text.linear_conv_kernel_dim)
 
 
 def _asking(recipe: Recipe, config: Any, parameters: int) -> int:
     """The teacher's weights and the cache of the answers under way."""
     tokens = recipe.ask_batch_size * (image_tokens(recipe, config) + PROMPT_TOKENS + recipe.answer_tokens)
-    return int(HALF * parameters + _cache_of(config.get_text_config(), tokens))
+    return int(HALF * parameters + _cache_of(config.get_text_config(), tokens, recipe.ask_batch_size))
 
 
 def _draws(recipe: Recipe) -> bool:
@@ -222,7 +235,8 @@ def _rollout_cache(recipe: Recipe, config: Any, answers: int) -> int:
     if not _draws(recipe) or recipe.trainer.get("use_vllm"):
         return 0
     longest = int(recipe.trainer.get("max_completion_length", 256))
-    return _cache_of(config.get_text_config(), answers * (image_tokens(recipe, config) + PROMPT_TOKENS + longest))
+    tokens = answers * (image_tokens(recipe, config) + PROMPT_TOKENS + longest)
+    return _cache_of(config.get_text_config(), tokens, answers)
 
 
 def _vllm(recipe: Recipe, config: Any, parameters: int, memory: float | None) -> int:
@@ -234,7 +248,7 @@ def _vllm(recipe: Recipe, config: Any, parameters: int, memory: float | None) ->
         return 0
     text = config.get_text_config()
     longest = int(keys.get("vllm_max_model_length") or text.max_position_embeddings)
-    least = (HALF * parameters + _cache_of(text, longest)) // int(keys.get("vllm_tensor_parallel_size", 1))
+    least = (HALF * parameters + _cache_of(text, longest, 1)) // int(keys.get("vllm_tensor_parallel_size", 1))
     if memory is None:
         return least
     utilization = float(keys.get("vllm_gpu_memory_utilization", 0.3))

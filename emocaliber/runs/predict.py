@@ -8,9 +8,11 @@ The one way to predict: the command line, an evaluation and a script say what th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from emocaliber.calibration.doubt import DoubtMap
 from emocaliber.calibration.files import DOUBT_FILE, SETS_FILE, read_doubt, read_sets
@@ -26,7 +28,7 @@ from emocaliber.data.any_source import declared_labels
 from emocaliber.data.sources import PredictionSource, Rows, Samples
 from emocaliber.generation.asking_again import in_two_steps
 from emocaliber.generation.harness import Summary, generate
-from emocaliber.generation.readouts import FILES, sources_of
+from emocaliber.generation.readouts import FILES, MANIFEST, sources_of
 from emocaliber.generation.shards import Shard, merge
 from emocaliber.models.location import (
     QUESTION_FILE,
@@ -84,9 +86,7 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     check_settings(settings, template)
     sets, doubt = _maps(settings)
     if shard is not None and (settings.sets or settings.doubt):
-        raise UserError(
-            "--sets and --doubt are for whole runs: merge the parts, then use `emocaliber recalibrate apply`"
-        )
+        raise UserError("--sets and --doubt are for whole runs: give them with --merge")
     source = PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
     rows = source.checked() if shard is None else source.checked(shard.holds)
     for line in _first_lines(settings, question, rows):
@@ -114,11 +114,34 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     return Outcome(out, template, summary, rows)
 
 
-def merged(parts: Sequence[Path], out: Path) -> Outcome:
-    """The parts of a run in shards, put together in a folder. Raises UserError as `generation.shards.merge` does."""
+def merged(parts: Sequence[Path], out: Path, sets: str | None = None, doubt: str | None = None) -> Outcome:
+    """The parts of a run in shards, put together in a folder, with sets and doubts as a run without shards has them.
+
+    Raises UserError as `generation.shards.merge` does, and where a map is bad or its pictures are not there."""
+    settings = _settings_of_part(parts[0], sets, doubt)
+    maps = _maps(settings)
+    source = _source_again(settings) if maps[1] is not None and maps[1].familiar is not None else None
+    splits = None if source is None else source.checked().splits
     template, states = merge(parts, out)
+    if any(maps):
+        images = () if source is None else (sample.image for sample in source.samples(splits))
+        for note in annotate(out, sources_of(template), *maps, images):
+            print(f"Note: {note}", flush=True)
     summary = Summary(rows=states.total(), states=states, answered=states.total())
     return Outcome(out, template, summary, Rows(states.total(), None))
+
+
+def _settings_of_part(part: Path, sets: str | None, doubt: str | None) -> PredictSettings:
+    """What a part asked about, as its manifest says; where there is none, `merge` says so."""
+    path = part / MANIFEST
+    asked = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+    kept: dict[str, Any] = {name: asked.get(name) for name in ("adapter", "labels", "split", "limit", "engine")}
+    return PredictSettings(tuple(asked.get("source", ())), **kept, sets=sets, doubt=doubt)
+
+
+def _source_again(settings: PredictSettings) -> PredictionSource:
+    question = None if settings.adapter is None else read_question(settings.adapter)
+    return PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
 
 
 def write_file(outcome: Outcome, path: Path) -> None:
@@ -130,6 +153,7 @@ def _resolved(settings: PredictSettings) -> tuple[PredictSettings, Question | No
     """With the model that answers named, and what its adapter was trained to be asked."""
     settings = with_embedded(settings)
     question = _question(settings)
+    settings = replace(settings, thinking=None if question is None else question.thinking)
     if settings.model is None and settings.engine_name == "server":
         raise UserError("--url needs --model, the name under which the server offers the model")
     if settings.model is None:

@@ -35,7 +35,8 @@ class PredictSettings:
     emocaliber.generation.signals). `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray
     that is started on this machine, or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are
     (default: one, or on Ray as many as GPUs), and more than one are on Ray. `sets` and `doubt` are files of `emocaliber
-    recalibrate fit` that are applied to the rows (default: those beside the adapter).
+    recalibrate fit` that are applied to the rows (default: those beside the adapter). `thinking` is what a server is
+    told of thoughts: as the adapter's training had them.
     """
 
     source: tuple[str, ...]
@@ -69,6 +70,7 @@ class PredictSettings:
     method: str = "model"
     sets: str | None = None
     doubt: str | None = None
+    thinking: bool | None = None
 
     @property
     def is_embedded(self) -> bool:
@@ -97,7 +99,7 @@ class PredictSettings:
 
 
 NOT_IN_MANIFEST = {"url", "api_key_env", "tokenizer", "device", "cluster", "data_parallel", "batch_size", "method",
-                   "samples", "max_pixels", "max_model_len", "sets", "doubt"}  # fmt: skip
+                   "samples", "max_pixels", "max_model_len", "sets", "doubt", "thinking"}  # fmt: skip
 """Where the answers are computed and what the manifest says by itself."""
 
 

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def step(folder: Path, inputs: Inputs) -> Iterator[dict[str, Any]]:
 def done_result(folder: Path, inputs: Inputs) -> dict[str, Any] | None:
     """The result of a step that was finished for these inputs; None where it was not."""
     done = _read(folder / DONE)
-    if done is None or done["inputs"] != json.loads(json.dumps(inputs)):
+    if done is None or _differences(done["inputs"], json.loads(json.dumps(inputs))):
         return None
     print(f"{folder.name}: already done")
     return dict(done["result"])
@@ -83,13 +84,21 @@ def refuse_changes(folder: Path, inputs: Inputs) -> None:
         if names:
             raise UserError(f"{folder} holds {names[0]}, which this step did not write; name another --out")
         return
-    if before == json.loads(json.dumps(inputs)):
+    changed = _differences(before, json.loads(json.dumps(inputs)))
+    if not changed:
         return
-    old, new = _flat(before), _flat(json.loads(json.dumps(inputs)))
-    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
-    shown = "; ".join(f"{key}: {old.get(key)!r} is now {new.get(key)!r}" for key in changed[:DIFFERENCES_SHOWN])
+    shown = "; ".join(changed[:DIFFERENCES_SHOWN])
     more = f"; and {len(changed) - DIFFERENCES_SHOWN} more" if len(changed) > DIFFERENCES_SHOWN else ""
     raise UserError(f"{folder} was started with other inputs ({shown}{more}); name another --out, or remove the folder")
+
+
+def _differences(before: Inputs, now: Inputs) -> list[str]:
+    """What differs, a sentence each. A recipe's key that did not exist when the step was started had its default then,
+    and None is the same as nothing."""
+    old, new = ({f"recipe.{key}": value for key, value in DEFAULTS.items()} | _flat(each) if "recipe" in each
+                else _flat(each) for each in (before, now))  # fmt: skip
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)!r} is now {new.get(key)!r}" for key in changed]
 
 
 def _flat(inputs: Any, name: str = "") -> dict[str, Any]:
@@ -124,6 +133,14 @@ def _read(path: Path) -> Any:
 
 SPEED = {"path", "keep_features", "packing", "share_questions", "lora_partial"}
 """What of a recipe changes the speed alone, or allows what it says elsewhere."""
+
+
+DEFAULTS = {
+    key: json.loads(json.dumps(one.default))
+    for key, one in Recipe.__dataclass_fields__.items()
+    if one.default is not MISSING and key not in SPEED
+}
+"""The recipe keys that have a default, as JSON values."""
 
 
 def samples_of(data: Sequence[str], splits: Sequence[str]) -> list[Sample]:

@@ -1,7 +1,7 @@
 """Which family does what: tested, refused or not verified, from what the suite runs, the code refuses, and
 `families.py` measured.
 
-    python eval/benchmarks/family_table.py --write       # puts the table into eval/results/families.md
+    python eval/benchmarks/family_table.py --write       # puts it into eval/results/families.md and, shorter, README.md
 
 `tested`: the suite has a test of it with a tiny random model of the family's true architecture on a CPU. vLLM is
 `tested` where the results file has the engines no further apart than three times the rounding. `refused`: the code
@@ -25,7 +25,7 @@ from emocaliber.runs.recipes import read_recipe  # noqa: E402
 from emocaliber.stages.fast.families import refuse_drawing, refuse_packing  # noqa: E402
 from tests.runs.short_runs import FOLDER, RECIPES  # noqa: E402
 
-RESULTS = ROOT / "eval" / "results" / "families.md"
+RESULTS, README = ROOT / "eval" / "results" / "families.md", ROOT / "README.md"
 BEGIN, END = "<!-- family_table.py -->", "<!-- end of family_table.py -->"
 FAMILIES, PACKING = "tests/runs/test_families.py", "tests/stages/fast/test_packing.py"
 TESTS = {  # what the suite runs, by the test's name; {} is the family
@@ -36,6 +36,13 @@ TESTS = {  # what the suite runs, by the test's name; {} is the family
     "packing": (PACKING, "test_another_picture_and_answer_in_one_row_change_no_bit", "[{}]"),
     "nf4": (FAMILIES, "test_the_language_model_alone_is_quantised", "[{}-nf4]"),
     "int8": (FAMILIES, "test_the_language_model_alone_is_quantised", "[{}-int8]"),
+}
+SHORT = {  # columns of the README's table, and what they put together
+    "stages 1–3": {"": "stages 1, 2, 3 (SFT, proper loss)"},
+    "methods": {"SFT, proper": "stages 1, 2, 3 (SFT, proper loss)", "GRPO": "GRPO"},
+    "packing": {"": "packing"},
+    "engines": {"transformers": "stages 1, 2, 3 (SFT, proper loss)", "vLLM": "vLLM, adapter"},
+    "quantisation": {"nf4": "nf4", "int8": "int8"},
 }
 SERVED = {"vLLM, adapter": "adapter", "vLLM, merged": "merged"}
 NAMES = {"qwen2.5-vl": "Qwen2.5-VL", "qwen3-vl": "Qwen3-VL", "smolvlm": "SmolVLM", "internvl": "InternVL"}
@@ -77,6 +84,31 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def short(made: str) -> str:
+    """The README's table: a line a family, from the lines of the other."""
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in made.splitlines())
+    lines = ["| family | " + " | ".join(SHORT) + " |", "|---" * (len(SHORT) + 1) + "|"]
+    for row in rows:
+        states = dict(zip(header, row, strict=True))
+        cells = [_together({part: states[name] for part, name in parts.items()}) for parts in SHORT.values()]
+        lines.append(f"| {row[0].replace('../../', '').partition(' (`')[0]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _together(states: dict[str, str]) -> str:
+    """ "nf4, int8: tested", or each with its own."""
+    by_state: dict[str, list[str]] = {}
+    for part, state in states.items():
+        by_state.setdefault(state, []).append(part)
+    return "; ".join(f"{', '.join(parts)}: {state}".removeprefix(": ") for state, parts in by_state.items())
+
+
+def between(text: str, made: str) -> str:
+    """A page with the table between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{made}\n{END}{rest.partition(END)[2]}"
+
+
 def _refused(column: str, kind: str) -> str:
     try:
         if column in REFUSALS:
@@ -89,12 +121,12 @@ def _refused(column: str, kind: str) -> str:
 def main() -> None:
     """Print the table, and write it where asked to."""
     parser = argparse.ArgumentParser(description="Which family does what: tested, refused or not verified.")
-    parser.add_argument("--write", action="store_true", help="put it into eval/results/families.md")
+    parser.add_argument("--write", action="store_true", help="put it into eval/results/families.md and README.md")
     made = table()
     print(made)
     if parser.parse_args().write:
-        before, _, rest = RESULTS.read_text().partition(BEGIN)
-        RESULTS.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.partition(END)[2]}")
+        RESULTS.write_text(between(RESULTS.read_text(), made))
+        README.write_text(between(README.read_text(), short(made)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """A stand-in for a company's API: it looks at the mouth of a face, and is sure of itself whatever it sees.
 
-It speaks OpenAI's protocol on this machine alone, so that the tutorial needs no account and no key.
+It speaks OpenAI's protocol on this machine alone, so that the tutorial needs no account and no key. It takes a free
+port, unless one is named, and writes its address to a file.
 
-    python api.py 8123
+    python api.py address.txt
+    python api.py address.txt 8123
 """
 
 import base64
@@ -10,6 +12,7 @@ import io
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -57,5 +60,15 @@ class Api(BaseHTTPRequestHandler):
         """Nothing is logged."""
 
 
+def main(address: str, port: str = "0") -> None:
+    """Serve until it is ended; the address is there once it can be asked."""
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", int(port)), Api)
+    except OSError as error:
+        sys.exit(f"port {port}: {error.strerror}; name another, or none for a free one")
+    Path(address).write_text(f"http://127.0.0.1:{server.server_port}/v1\n")
+    server.serve_forever()
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Api).serve_forever()
+    main(*sys.argv[1:])

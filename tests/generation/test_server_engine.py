@@ -197,3 +197,11 @@ def test_a_run_in_which_nothing_was_answered_ends_with_exit_code_2_and_the_reaso
     assert "nothing was answered: status 400" in printed
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["states"] == {"engine error": 3}
+
+
+@pytest.mark.parametrize(("thinking", "sent"), [(None, None), (False, {"enable_thinking": False})])
+def test_the_adapters_switch_of_thoughts_goes_to_the_servers_chat_template(thinking: bool | None, sent: object) -> None:
+    with engine("good", thinking=thinking) as (client, server):
+        client.generate([REQUEST])
+        assert server.bodies[-1].get("chat_template_kwargs") == sent
+        assert ("thinking" in client.name) is (thinking is not None)

@@ -19,14 +19,24 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VisionTransformerPretrainedModel,
     Qwen2_5_VLVisionConfig,
 )
+from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
+from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5GatedDeltaNet
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionConfig, Qwen3VLVisionModel
 from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionConfig, SmolVLMVisionTransformer
 
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.models.location import embedded_base
-from emocaliber.runs.activations import ANSWER_TOKENS, FULL, PROMPT_TOKENS, VISION
-from emocaliber.runs.estimate import GIB, estimate
+from emocaliber.runs.activations import (
+    ANSWER_TOKENS,
+    FULL,
+    HALF,
+    PROMPT_TOKENS,
+    VISION,
+    _saved_by_delta_net,
+    layer_kinds,
+)
+from emocaliber.runs.estimate import GIB, _cache_of, estimate
 from emocaliber.runs.recipes import read_recipe
 from emocaliber.stages.loading import load_trainable
 from emocaliber.stages.recipe import Recipe
@@ -277,3 +287,34 @@ def test_rollouts_by_transformers_need_a_cache() -> None:
     recipe = read_recipe(RECIPES / "qwen2.5-vl-7b" / "3-calibrate-grpo.yaml", ["use_vllm=false"])
     assert estimate(recipe).vllm == 0
     assert estimate(recipe).cache == 64 * (576 + 120 + 32) * 28 * 2 * 4 * 128 * 2
+
+
+@pytest.mark.parametrize(("number", "tolerance"), [(FULL, 0.05), (HALF, 0.05)])
+def test_what_a_gated_delta_net_saves_is_what_autograd_saves(number: int, tolerance: float) -> None:
+    config = Qwen3_5TextConfig(
+        hidden_size=256, linear_key_head_dim=64, linear_value_head_dim=32, linear_num_key_heads=4,
+        linear_num_value_heads=8, num_hidden_layers=4,
+    )  # fmt: skip
+    mixer, tokens, kept = Qwen3_5GatedDeltaNet(config, 0), 512, dict[int, torch.UntypedStorage]()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
+        return tensor
+
+    hidden = torch.randn(1, tokens, config.hidden_size, requires_grad=True)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=number == HALF),
+    ):
+        mixer(hidden)
+    weights = {weight.untyped_storage()._cdata for weight in mixer.parameters()}
+    saved = sum(storage.nbytes() for place, storage in kept.items() if place not in weights)
+    inputs = (4.8 if number == FULL else 2.6) * config.hidden_size  # counted with the layer's hidden width
+    assert _saved_by_delta_net(config, number) + inputs == pytest.approx(saved / tokens, rel=tolerance)
+
+
+def test_a_hybrid_model_caches_keys_in_its_attention_layers_alone() -> None:
+    text = Qwen3_5TextConfig(num_hidden_layers=4)
+    assert layer_kinds(text) == ["linear_attention"] * 3 + ["full_attention"]
+    state = 4 * 32 * 128 * 128 + 2 * (2 * 16 * 128 + 32 * 128) * 4
+    assert _cache_of(text, tokens=1000, sequences=8) == 1000 * 2 * 4 * 256 * 2 + 8 * 3 * state

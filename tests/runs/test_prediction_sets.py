@@ -124,6 +124,12 @@ def test_predict_and_ask_name_the_sets_that_were_fitted_on_their_own_rows(
     file = tmp_path / "test.parquet"
     assert main(["predict", "emoji", "--limit", "5", "--sets", str(sets), "--out", str(file)]) == 0
     assert all(row.prediction_set for row in read_predictions(file, unlabelled=True))
+    parts = [tmp_path / f"part-{number}" for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        assert main(["predict", "emoji", "--limit", "5", "--shard", f"{number}/2", "--out", str(part)]) == 0
+    merged = tmp_path / "merged.parquet"
+    assert main(["predict", "--merge", *map(str, parts), "--sets", str(sets), "--out", str(merged)]) == 0
+    assert list(read_predictions(merged, unlabelled=True)) == list(read_predictions(file, unlabelled=True))
     [sample] = load("emoji", "test")[:1]
     picture = tmp_path / "picture.png"
     from emocaliber.core.images import load_image

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emocaliber.core.errors import UserError
-from emocaliber.runs.resume import run_step
+from emocaliber.runs.resume import DEFAULTS, run_step
 
 
 def counting(calls: list[Path], fail: bool = False) -> Any:
@@ -51,3 +51,17 @@ def test_a_folder_of_other_files_is_no_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds thesis\.txt"):
         run_step(tmp_path, {"a": 1}, counting([]))
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_recipe_key_that_came_later_is_no_difference_at_its_default_and_one_otherwise(tmp_path: Path) -> None:
+    before = {"recipe": {"seed": 1}, "data": {}}
+    now = {"recipe": {"seed": 1, "thinking": None, "gain_alpha": DEFAULTS["gain_alpha"]}, "data": {}}
+    other = {"recipe": {**now["recipe"], "gain_alpha": 0.5}, "data": {}}
+    calls: list[Path] = []
+    with pytest.raises(RuntimeError):
+        run_step(tmp_path / "s", before, counting(calls, fail=True))
+    with pytest.raises(UserError, match=r"recipe\.gain_alpha: .* is now 0\.5"):
+        run_step(tmp_path / "s", other, counting(calls))
+    run_step(tmp_path / "s", now, counting(calls))
+    run_step(tmp_path / "s", before, counting(calls))
+    assert len(calls) == 2
