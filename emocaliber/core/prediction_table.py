@@ -48,8 +48,8 @@ class PredictionTable:
     in a row without a distribution, and the array is None if no row has any. `raters` (n,) is NaN if not stated. `sets`
     (n, L) is 1 for the labels in the row's prediction set, 0 for the others, and all NaN for a row without a set;
     `nominal_coverage` (n,) is the coverage that the set is built for, NaN for such a row. `doubts` (n, 2) holds
-    `doubt_people` and `doubt_unfamiliar`, and `reasons` (n,) index REASONS, -1 for none; each of these is None if no
-    row has any.
+    `doubt_people` and `doubt_unfamiliar`, and `reasons` (n,) index REASONS, -1 for none; `costs` (n, 2) holds the
+    questions and the generated tokens that an answer took, NaN if not counted; each of these is None if no row has any.
 
     In a tally (core.tally) each row stands for `weight` (n,) identical rows, and `cluster` is a group of clusters.
     """
@@ -75,6 +75,7 @@ class PredictionTable:
     nominal_coverage: NDArray[np.float64] | None = None
     doubts: NDArray[np.float64] | None = None
     reasons: NDArray[np.int8] | None = None
+    costs: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,6 +121,7 @@ class PredictionTable:
             nominal_coverage=None if self.nominal_coverage is None else self.nominal_coverage[rows],
             doubts=None if self.doubts is None else self.doubts[rows],
             reasons=None if self.reasons is None else self.reasons[rows],
+            costs=None if self.costs is None else self.costs[rows],
         )
 
     def usable(self) -> NDArray[np.bool_]:
@@ -211,6 +213,7 @@ class _Columns:
     nominal_coverage: array[float] = field(default_factory=lambda: array("d"))
     doubts: array[float] = field(default_factory=lambda: array("d"))
     reasons: array[int] = field(default_factory=lambda: array("b"))
+    costs: array[float] = field(default_factory=lambda: array("d"))
 
     def append(self, row: Prediction) -> None:
         self.ids.append(row.id)
@@ -238,6 +241,8 @@ class _Columns:
         for doubt in (row.doubt_people, row.doubt_unfamiliar):
             self.doubts.append(np.nan if doubt is None else doubt)
         self.reasons.append(-1 if row.reason is None else _REASON_CODES[row.reason])
+        for cost in (row.questions, row.tokens):
+            self.costs.append(np.nan if cost is None else cost)
 
     def _label(self, name: str) -> int:
         return self.labels.setdefault(name, len(self.labels))
@@ -251,6 +256,7 @@ class _Columns:
         shape = (len(self.ids), len(labels))
         doubts = np.frombuffer(self.doubts, np.float64).reshape(-1, 2)
         reasons = np.frombuffer(self.reasons, np.int8)
+        costs = np.frombuffer(self.costs, np.float64).reshape(-1, 2)
         return PredictionTable(
             self.method,
             np.array(self.ids, dtype=np.dtypes.StringDType()),
@@ -272,6 +278,7 @@ class _Columns:
             nominal_coverage=np.frombuffer(self.nominal_coverage, np.float64) if self.sets.present else None,
             doubts=doubts if np.isfinite(doubts).any() else None,
             reasons=reasons if (reasons >= 0).any() else None,
+            costs=costs if np.isfinite(costs).any() else None,
         )
 
     def _refuse_repeated_ids(self) -> None:

@@ -27,6 +27,7 @@ from emocaliber.evaluation.panel import Panel, compare, compare_within, threshol
 from emocaliber.evaluation.reference_methods import distinct, human_rows, references
 from emocaliber.evaluation.scorecard import (
     CalibrationTest,
+    Cost,
     Estimate,
     MethodScores,
     PublishedFigure,
@@ -171,7 +172,15 @@ def _method_scores(panel: Panel, number: int) -> MethodScores:
         [_scores(panel, number, subset) for subset in subsets(table, panel.suite)],
         method.oracle,
         _calibration_test(method, panel.settings),
+        _cost(table) if method.role == "method" else None,
     )
+
+
+def _cost(table: PredictionTable) -> Cost | None:
+    if table.costs is None:
+        return None
+    questions, tokens = (own[np.isfinite(own)] for own in table.costs.T)
+    return Cost(*(float(own.mean()) if own.size else None for own in (questions, tokens)))
 
 
 def _calibration_test(method: MethodRows, settings: Settings) -> CalibrationTest | None:

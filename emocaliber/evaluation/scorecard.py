@@ -127,13 +127,23 @@ class CalibrationTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What an answer takes: the mean, over the rows that say it, of the questions asked for it and of the tokens
+    generated in all of them; None where no row says it."""
+
+    questions: float | None
+    tokens: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class MethodScores:
     """One method's scores on every subset.
 
     A reference method (role "reference") is derived from a method's own labels and is described in `note`; an `oracle`
     was fitted on the test rows themselves. `sources` are the origins of its confidences (`predictions.Source`), and
     `distinct_confidences` is the number of different values. `calibration_test` covers all usable rows; it is None for
-    an oracle, if no row is usable, and for a tally with clusters.
+    an oracle, if no row is usable, and for a tally with clusters. `cost` is None for references, and if no row says what
+    its answer took.
     """
 
     name: str
@@ -144,6 +154,7 @@ class MethodScores:
     scores: list[Scores]
     oracle: bool = False
     calibration_test: CalibrationTest | None = None
+    cost: Cost | None = None
 
     def find(self, kind: SubsetKind, name: str = "all", aggregation: Aggregation = "pooled") -> Scores:
         """The scores of one subset. Raises KeyError if there are none."""

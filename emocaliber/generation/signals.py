@@ -47,13 +47,16 @@ Score = Callable[[Sequence[Request], Sequence[str], Sequence[str], str], NDArray
 """`score_continuations` of an engine that can score texts: transformers, vLLM."""
 States = Callable[[Sequence[Request], Sequence[str]], NDArray[np.float64]]
 """`hidden_states` of an engine that has them: transformers."""
+Asked = Sequence[tuple[Request, Response]]
+"""What one signal asked about an answer, and what was replied."""
 
 
 class SignalsEngine(AroundEngine):
     """Another engine, whose first answers are asked about: `names` are some of `core.predictions.SIGNALS`.
 
     `template` is the answer's; further questions go to `base`, the engine beneath any that asks again (default: the
-    same). `score` is needed for "along", `states` for "hidden". An answer without a readable label has no signals.
+    same). `score` is needed for "along", `states` for "hidden". An answer without a readable label has no signals; one
+    of which a further question failed has failed itself.
     """
 
     def __init__(
@@ -100,15 +103,19 @@ class SignalsEngine(AroundEngine):
         along = self._along(about)
         result = []
         for (request, label, answer), own, extra in zip(about, further, along, strict=True):
-            signals, asked = dict(extra), list[Response]()
-            for name, questions in zip(names, own, strict=True):
-                given = [next(replies) for _ in questions]
-                signals |= _VALUES[name](request, label, answer, list(zip(questions, given, strict=True)))
-                asked += given
-            tokens, count = sum(reply.tokens for reply in asked), sum(reply.questions for reply in asked)
-            result.append(
-                replace(answer, signals=signals, tokens=answer.tokens + tokens, questions=answer.questions + count)
+            asked = {
+                name: [(question, next(replies)) for question in questions]
+                for name, questions in zip(names, own, strict=True)
+            }
+            every = [reply for pairs in asked.values() for _, reply in pairs]
+            counted = replace(
+                answer,
+                tokens=answer.tokens + sum(reply.tokens for reply in every),
+                questions=answer.questions + sum(reply.questions for reply in every),
             )
+            values = [_VALUES[name](request, label, answer, pairs) for name, pairs in asked.items()]
+            signals = dict(chain.from_iterable(value.items() for value in [extra, *values]))
+            result.append(_failed(counted, asked) or replace(counted, signals=signals))
         return result
 
     def _along(self, about: Sequence[tuple[Request, str, Response]]) -> list[dict[str, float]]:
@@ -135,6 +142,18 @@ class SignalsEngine(AroundEngine):
         return [state.astype("<f2").tobytes() for state in states]
 
 
+def _failed(answer: Response, asked: Mapping[str, Asked]) -> Response | None:
+    """The answer, failed as a further question did, so that a repeated run asks both again: no number is made of a
+    question that nobody answered. None where all were answered."""
+    failed = [(name, reply) for name, pairs in asked.items() for _, reply in pairs if reply.error]
+    if not failed:
+        return None
+    name, reply = failed[0]
+    return replace(
+        answer, finish_reason=reply.finish_reason, error=f"the question for the signal {name}: {reply.error}"
+    )
+
+
 def _up_to_label(text: str, label: str, template: Template) -> str:
     """The answer as far as the label and what closes it; all of it where that is not found."""
     end = f"{label}{template.tags('label')[1]}" if template.is_tagged("label") else label
@@ -152,9 +171,6 @@ def probability_of(label: str, request: Request, response: Response) -> float:
         return 1 / len(request.candidates)
     named = 1.0 if reading.confidence is None else reading.confidence
     return named if reading.label == label else (1 - named) / max(1, len(request.candidates) - 1)
-
-
-Asked = Sequence[tuple[Request, Response]]
 
 
 def _question(request: Request, template: Template, candidates: tuple[str, ...], prompt: str) -> Request:

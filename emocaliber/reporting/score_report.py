@@ -35,6 +35,7 @@ from emocaliber.reporting.sections import (
 )
 from emocaliber.reporting.tables import (
     SECOND_PANEL,
+    cost_table,
     display_name,
     headline_table,
     number,
@@ -64,6 +65,8 @@ def summary_document(card: Scorecard) -> Document:
     blocks += [Paragraph(words) for method in card.methods if method.role == "method" and (words := tested(method))]
     if beside := second_panel_table(card.methods, subsets[0], SECOND_PANEL[:4]):
         blocks.append(beside)
+    if len({method.cost for method in card.methods if method.cost}) > 1 and (cost := cost_table(card.methods)):
+        blocks.append(cost)
     blocks += [block for audit in card.audits for block in audit_blocks(audit, BRIEF)]
     return Document(_title(card), blocks + [Paragraph(f"Note: {note}") for note in card.notes], [])
 
@@ -132,7 +135,9 @@ def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
 def _results(card: Scorecard, first: MethodScores) -> Section:
     subsets = [scores for scores in first.scores if scores.kind == "all"]
     words = Paragraph("Arrows show which way is better; each value has its interval. Reference methods are marked.")
-    return Section("Results", [words, *(headline_table(card.methods, scores, notes=True) for scores in subsets)])
+    tables = [headline_table(card.methods, scores, notes=True) for scores in subsets]
+    cost = cost_table(card.methods)
+    return Section("Results", [words, *tables, *([cost] if cost else [])])
 
 
 def _differences(card: Scorecard, every: Scores) -> Section | None:

@@ -144,6 +144,20 @@ def trusted_table(methods: Sequence[MethodScores], subset: Scores) -> Table | No
     return Table(f"Trusted metrics. {subset_title(subset)}", header, rows) if rows else None
 
 
+def cost_table(methods: Sequence[MethodScores]) -> Table | None:
+    """How many questions an answer takes, and how many tokens are generated in them; None where no row says so."""
+    rows = [
+        [
+            Cell(display_name(method)),
+            *(ABSENT if n is None else Cell(f"{n:,.1f}") for n in (cost.questions, cost.tokens)),
+        ]
+        for method in methods
+        if (cost := method.cost) is not None
+    ]
+    header = ["Method", "Questions", "Generated tokens"]
+    return without_absent(Table("What an answer takes, on average", header, rows)) if rows else None
+
+
 def states_table(methods: Sequence[MethodScores], subset: Scores) -> Table:
     """How many rows of each method are in which state; every row is in one."""
     own = _in_subset(methods, subset)

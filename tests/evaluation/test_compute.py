@@ -14,7 +14,7 @@ from emocaliber.core.prediction_table import PredictionTable
 from emocaliber.core.predictions import Prediction, State
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.metric_names import METRICS
-from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.evaluation.scorecard import Cost, Scorecard
 from emocaliber.evaluation.suite import Suite, Task
 from tests.prediction_rows import LABELS, predictions
 
@@ -269,3 +269,12 @@ def _close(first: object, second: object) -> bool:
     if isinstance(first, float) and isinstance(second, float):
         return first == pytest.approx(second, abs=1e-9)
     return first == second
+
+
+def test_what_an_answer_takes_is_the_mean_of_the_rows_that_say_so():
+    rows = [structs.replace(row, questions=1 + n % 2, tokens=10) for n, row in enumerate(predictions("asked", 60))]
+    card = _card({"asked": [*rows[:40], *predictions("asked", 60)[40:]], "silent": predictions("silent", 60)})
+    assert card.method("asked").cost == Cost(1.5, 10.0)
+    assert card.method("silent").cost is None
+    assert {method.cost for method in card.methods if method.role == "reference"} == {None}
+    assert json.loads(card.to_json())["methods"][0]["cost"] == {"questions": 1.5, "tokens": 10.0}

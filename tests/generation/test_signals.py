@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emocaliber.cli.main import main
 from emocaliber.core.errors import UserError
-from emocaliber.core.predictions import Source
+from emocaliber.core.predictions import Source, read_predictions
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import STOP, Request, Response
 from emocaliber.generation.readouts import rows_of
 from emocaliber.generation.respond import choices_of
 from emocaliber.generation.signals import DEGREES, DRAWS, SignalsEngine
+from emocaliber.models.location import TINY_ADAPTER, embedded_base
 from emocaliber.runs.prediction_settings import PredictSettings, check_settings
+from tests.generation.conftest import VLLM_ON_CPU
+from tests.generation.test_engines_agree import server as vllm_server
+from tests.generation.wrong_server import WrongServer, serving
 
 LABELS = ("joy", "fear", "awe")
 SURE = {"joy": 0.7, "fear": 0.2, "awe": 0.1}
@@ -149,6 +157,81 @@ def test_along_asks_before_within_and_after_the_reasoning():
     [answer] = SignalsEngine(Thinking(), ["along"], template, score=score).generate([asked])
     assert starts == [f"<think>{text}</think><answer>" for text in ("", "ab", "abcd")]
     assert answer.signals == {"along": pytest.approx(0.6), "along-rise": pytest.approx(0.5)}
+
+
+def server_answers(question: str) -> str:
+    """As a server without probabilities: cute, at .80, by whatever is asked."""
+    if "you chose: " in question or "best: cute?" in question:
+        return "<answer>yes</answer>"
+    if "best: " in question:
+        return "<answer>no</answer>"
+    return "<answer>90</answer>" if "degrees" in question else "<answer>cute</answer><confidence>0.80</confidence>"
+
+
+ASKED = ["--signals", "blinded,p-true,per-candidate,agreement,turned", "--method", "m"]
+
+
+def test_a_server_is_asked_for_signals_by_the_same_command(tmp_path: Path) -> None:
+    server = WrongServer(lambda: "400", answers=server_answers)
+    with serving(server) as url:
+        options = ["--limit", "3", "--url", url, "--model", "tuned", *ASKED, "--out", str(tmp_path / "rows.jsonl")]
+        assert main(["predict", "kaomoji", *options]) == 0
+    rows = list(read_predictions(tmp_path / "rows.jsonl"))
+    said = {"p-true": 1.0, "per-candidate": 1.0, "agreement": 1.0, "weighted": 1.0, "turned": 0.25, "stated": 0.8}
+    assert [row.signals for row in rows] == [pytest.approx(said | {"blinded": 0.0})] * 3
+    assert {row.questions for row in rows} == {25} == {len(server.bodies) // 3}
+    drawn = [body for body in server.bodies if body["temperature"] == 1.0]
+    assert len({body["seed"] for body in drawn}) == len(drawn) == 3 * DRAWS
+
+
+def test_a_row_of_which_a_further_question_failed_is_asked_again_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No number is made of a question that the server did not answer."""
+    refused = ["is this choice right"]
+
+    def answers(question: str) -> str | None:
+        return None if any(words in question.lower() for words in refused) else server_answers(question)
+
+    server = WrongServer(lambda: "400", answers=answers)
+    with serving(server) as url:
+        options = ["kaomoji", "--limit", "2", "--url", url, "--model", "tuned", *ASKED, "--out", str(tmp_path / "out")]
+        assert main(["predict", *options]) == 2
+        assert "the question for the signal p-true: status 400" in capsys.readouterr().err
+        refused.clear()
+        assert main(["predict", *options]) == 0
+    rows = list(read_predictions(tmp_path / "out" / "predictions.jsonl"))
+    assert [row.signals["p-true"] for row in rows if row.signals] == [1.0, 1.0]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("vllm_installed")
+def test_vllm_and_its_server_give_the_signals_that_transformers_gives(tmp_path: Path) -> None:
+    """Float32 sums differ in their last bits; draws are those of each engine's own generator."""
+    common = ["--limit", "4", "--max-new-tokens", "12", "--template", "label-confidence", *ASKED]
+    tiny = ["--model", str(embedded_base()), "--adapter", str(TINY_ADAPTER), "--dtype", "float32"]
+    in_process = ["--engine", "vllm", "--max-model-len", "512"]
+    plain, served = (
+        signals_by(tmp_path / name, *tiny, *common, *more) for name, more in (("h", []), ("v", in_process))
+    )
+    with vllm_server(embedded_base(), TINY_ADAPTER, tmp_path / "log") as url:
+        options = ["--model", "base", "--adapter", "tuned", "--url", url, "--tokenizer", str(embedded_base())]
+        remote = signals_by(tmp_path / "s", *options, *common)
+    for own in (served, remote):
+        for name in ("blinded", "p-true", "per-candidate", "turned", "stated"):
+            assert own[name] == pytest.approx(plain[name], abs=1e-3), name
+        shares = [round(DRAWS * share) for share in own["agreement"]]
+        assert own["agreement"] == pytest.approx([share / DRAWS for share in shares])
+        assert np.mean(own["agreement"]) == pytest.approx(np.mean(plain["agreement"]), abs=0.3)
+
+
+def signals_by(out: Path, *options: str) -> dict[str, list[float]]:
+    """Each signal of every row, by the command, in a process of its own."""
+    command = [sys.executable, "-m", "emocaliber", "predict", "kaomoji", "--out", str(out), *options]
+    done = subprocess.run(command, env={**os.environ, **VLLM_ON_CPU}, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [row.signals or {} for row in read_predictions(out / "predictions.jsonl")]
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,12 @@ KINDS = [*READABLE, *UNREADABLE, *ERRORS, *map(str, STATUSES), *RAW, "breaks off
 
 
 class WrongServer:
-    """`kind` names how the next request is answered; `prompts` counts the good answers that each prompt got."""
+    """`kind` names how the next request is answered, unless `answers` has a text for its question."""
 
-    def __init__(self, kind: Callable[[], str], key: str = "") -> None:
-        self.kind, self.key = kind, key
+    def __init__(
+        self, kind: Callable[[], str], key: str = "", answers: Callable[[str], str | None] = lambda question: None
+    ) -> None:
+        self.kind, self.key, self.answers = kind, key, answers
         self.models: object = [{"id": "tuned"}]
         self.kinds: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
@@ -144,7 +146,10 @@ def serving(server: WrongServer) -> Iterator[str]:
                 server.times.append(time.monotonic())
             if not self.allowed():
                 return
-            if kind == "old name" and "max_tokens" in body:
+            question = str(body["messages"][0]["content"][-1].get("text", ""))
+            if (answer := server.answers(question)) is not None:
+                self.reply(200, completion(assistant(answer)))
+            elif kind == "old name" and "max_tokens" in body:
                 words = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
                 self.reply(400, {"error": {"message": words, "param": "max_tokens"}})
             elif kind == "wait":

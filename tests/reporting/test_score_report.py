@@ -12,6 +12,7 @@ from rich.console import Console
 from emocaliber.core.predictions import State
 from emocaliber.evaluation.compute import build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.reporting.document import Table
 from emocaliber.reporting.score_report import summary_document, write_score_report
 from emocaliber.reporting.terminal import render_terminal
 from emocaliber.reporting.words import judged
@@ -154,3 +155,20 @@ def test_the_human_row_stands_beside_every_method_held_against_a_second_panel(tm
         printed.print(part)
     shown = printed.file.getvalue().split("Against a second panel")[1]  # type: ignore[attr-defined]
     assert all(word in shown for word in ("model", "constant", "human", "Accuracy", "Agreement"))
+
+
+def test_methods_that_ask_more_often_are_shown_with_what_they_cost(tmp_path: Path):
+    """In the terminal too, but only where the costs differ."""
+    once, often = (
+        [replace(row, questions=questions, tokens=7 * questions) for row in predictions(name)]
+        for name, questions in (("one answer", 1), ("votes of 8", 8))
+    )
+    card = build_scorecard({"one answer": once, "votes of 8": often}, settings=FAST)
+    write_score_report(card, tmp_path)
+    assert re.search(r"votes of 8 +\| 8.0 +\| 56.0", (tmp_path / "scorecard.md").read_text())
+    alone = build_scorecard({"one answer": once}, settings=FAST)
+    shown = [
+        [block.caption for block in summary_document(each).opening if isinstance(block, Table)]
+        for each in (card, alone)
+    ]
+    assert ["What an answer takes, on average" in captions for captions in shown] == [True, False]
