@@ -142,8 +142,8 @@ class MethodScores:
     A reference method (role "reference") is derived from a method's own labels and is described in `note`; an `oracle`
     was fitted on the test rows themselves. `sources` are the origins of its confidences (`predictions.Source`), and
     `distinct_confidences` is the number of different values. `calibration_test` covers all usable rows; it is None for
-    an oracle, if no row is usable, and for a tally with clusters. `cost` is None for references, and if no row says what
-    its answer took.
+    an oracle, if no row is usable, and for a tally with clusters. `cost` is None for a reference and if no row
+    says what its answer took.
     """
 
     name: str

@@ -3,7 +3,8 @@
 Images travel as data: URIs inside the request, never as addresses that the server would fetch. Each replica takes the
 next request when it is free; one that fails hands its request to another. What an adapter has on vision tower and
 projector vLLM's server drops without --enable-tower-connector-lora, and always for classes of models that take none;
-its log alone says so. A JSON Schema allows whitespace without end, in which a small model gets lost: start it with
+its log alone says so; one of a rank above 16 needs --max-lora-rank. A JSON Schema allows whitespace without end, in
+which a small model gets lost: start the server with
 --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'.
 
 vllm serve DIR --enable-lora --enable-tower-connector-lora --lora-modules tuned=ADAPTER --host 127.0.0.1

@@ -125,7 +125,7 @@ def of_signals(rows: Sequence[Prediction]) -> dict[str, Floats]:
     for size in range(1, len(names) + 1):
         for chosen in combinations(names, size):
             own = [_with_signals(row, chosen) for row in rows]
-            result[f"signals=[{', '.join(chosen)}]"] = cross_fitted(own, ALL, "signals", per_task=True)
+            result[f"signals: {', '.join(chosen)}"] = cross_fitted(own, ALL, "signals", per_task=True)
     return result
 
 

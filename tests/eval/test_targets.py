@@ -22,6 +22,6 @@ def test_a_signal_that_knows_what_the_probability_does_not_is_found_and_one_that
                        distribution=shares, probability=share, signals=signals)
         )  # fmt: skip
     lines = {line.split("|")[1].strip(): line for line in signals_table(rows).splitlines() if line.startswith("|")}
-    assert {"own probability, temperature", "signals=[p-true]", "signals=[p-true, turned]"} <= set(lines)
-    assert re.search(r"\| −0\.2\d+ \(−0\.\d+ to −0\.\d+\) \|", lines["signals=[p-true]"])
-    assert not re.search(r"\| −0\.\d+ \(−0\.\d+ to −0\.\d+\) \|", lines["signals=[turned]"])
+    assert {"own probability, temperature", "signals: p-true", "signals: p-true, turned"} <= set(lines)
+    assert re.search(r"\| −0\.2\d+ \(−0\.\d+ to −0\.\d+\) \|", lines["signals: p-true"])
+    assert not re.search(r"\| −0\.\d+ \(−0\.\d+ to −0\.\d+\) \|", lines["signals: turned"])

@@ -99,14 +99,15 @@ def test_vllm_answers_as_transformers_does_with_an_adapter_trained_on_the_shippe
 
 
 @contextmanager
-def server(model: Path, adapter: Path, log: Path, *more: str) -> Iterator[str]:
-    """vLLM's OpenAI-compatible server on a free port of this machine, its adapter served as "tuned"."""
+def server(model: Path, adapter: Path | None, log: Path, *more: str) -> Iterator[str]:
+    """vLLM's OpenAI-compatible server on a free port of this machine, its adapter, if any, served as "tuned"."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    options += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--enable-tower-connector-lora"]
-    options += ["--lora-modules", f"tuned={adapter}"]
+    options += ["--max-model-len", "512", "--enforce-eager"]
+    if adapter is not None:
+        options += ["--enable-lora", "--enable-tower-connector-lora", "--lora-modules", f"tuned={adapter}"]
     options += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), *options, *more]
     with log.open("w") as output:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from peft import PeftModel
 from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from emocaliber.cli.main import main
 from emocaliber.core.errors import UserError
@@ -207,16 +209,18 @@ def test_a_row_of_which_a_further_question_failed_is_asked_again_whole(
 @pytest.mark.slow
 @pytest.mark.usefixtures("vllm_installed")
 def test_vllm_and_its_server_give_the_signals_that_transformers_gives(tmp_path: Path) -> None:
-    """Float32 sums differ in their last bits; draws are those of each engine's own generator."""
-    common = ["--limit", "4", "--max-new-tokens", "12", "--template", "label-confidence", *ASKED]
-    tiny = ["--model", str(embedded_base()), "--adapter", str(TINY_ADAPTER), "--dtype", "float32"]
-    in_process = ["--engine", "vllm", "--max-model-len", "512"]
-    plain, served = (
-        signals_by(tmp_path / name, *tiny, *common, *more) for name, more in (("h", []), ("v", in_process))
-    )
-    with vllm_server(embedded_base(), TINY_ADAPTER, tmp_path / "log") as url:
-        options = ["--model", "base", "--adapter", "tuned", "--url", url, "--tokenizer", str(embedded_base())]
-        remote = signals_by(tmp_path / "s", *options, *common)
+    """Of merged weights: on a CPU vLLM applies an adapter slowly. Float32 sums differ in their last bits; draws are of
+    each engine's own generator."""
+    base = AutoModelForImageTextToText.from_pretrained(embedded_base(), dtype="float32")
+    PeftModel.from_pretrained(base, str(TINY_ADAPTER)).merge_and_unload().save_pretrained(tmp_path / "merged")
+    AutoProcessor.from_pretrained(embedded_base()).save_pretrained(tmp_path / "merged")
+    merged, common = str(tmp_path / "merged"), ["--limit", "4", "--max-new-tokens", "12", *ASKED]
+    own_process = ["--model", merged, "--dtype", "float32", "--template", "label-confidence", *common]
+    plain = signals_by(tmp_path / "h", *own_process)
+    served = signals_by(tmp_path / "v", *own_process, "--engine", "vllm", "--max-model-len", "512")
+    with vllm_server(tmp_path / "merged", None, tmp_path / "log") as url:
+        asked = ["--model", "base", "--url", url, "--tokenizer", merged, "--template", "label-confidence", *common]
+        remote = signals_by(tmp_path / "s", *asked)
     for own in (served, remote):
         for name in ("blinded", "p-true", "per-candidate", "turned", "stated"):
             assert own[name] == pytest.approx(plain[name], abs=1e-3), name
