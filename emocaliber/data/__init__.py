@@ -1,4 +1,4 @@
-"""Where samples come from: layouts read row by row, checked, converted and split, and the check that splits are apart.
+"""Data sets: reading published layouts row by row, checking, converting and splitting them, and detecting leakage.
 
-Not the samples themselves (see emocaliber.core.samples). No torch is imported, and only `hub` reaches the network.
+For the sample type see emocaliber.core.samples. Nothing here imports torch, and only `hub:` sources use the network.
 """

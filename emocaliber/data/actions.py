@@ -1,4 +1,4 @@
-"""What `emocaliber data` does: check, convert, split, corrupt, each with progress and the files that it leaves.
+"""The actions of `emocaliber data`: check, convert, split and corrupt, with progress and output files.
 
 emocaliber data check photos --out out/check
 """
@@ -41,7 +41,7 @@ SENTENCES_SHOWN = 20
 
 
 def run_check(arguments: argparse.Namespace) -> None:
-    """Check, write the files, print what matters. Raises UserError where there are problems that stay."""
+    """Check, write the report files, print a summary. Raises UserError if problems remain that are not dropped."""
     source, out, policy = _source(arguments), arguments.out, _policy(arguments)
     suite = load_suite(arguments.suite) if arguments.suite else None
     if suite is not None and source.layout is None:
@@ -69,7 +69,7 @@ def run_check(arguments: argparse.Namespace) -> None:
 
 
 def run_convert(arguments: argparse.Namespace) -> None:
-    """Convert, write the card beside the file, say how many rows were written, and send them where asked to."""
+    """Convert, write the card beside the file, print the number of rows, and upload if `--push` was given."""
     source, policy = _source(arguments), _policy(arguments)
     if arguments.push:
         _refuse_push(arguments)
@@ -92,7 +92,7 @@ def run_convert(arguments: argparse.Namespace) -> None:
 
 
 def _refuse_push(arguments: argparse.Namespace) -> None:
-    """Raises UserError, before any work, where the options do not fit together or nobody is signed in."""
+    """Raises UserError, before any work, if options conflict or no Hub token is found."""
     if arguments.images == "paths":
         raise UserError("--push sends the pictures within the file: leave --images paths out")
     if arguments.public and arguments.push_without_licence:
@@ -110,7 +110,7 @@ def _push(arguments: argparse.Namespace, card: str) -> None:
 
 
 def run_corrupt(arguments: argparse.Namespace) -> None:
-    """Write the corrupted copies, and say how many."""
+    """Write the corrupted copies, and print their number."""
     source = _source(arguments)
     with _progress("corrupting", None) as advance:
         copies = corrupted_copies(rows_only(source.rows()), arguments.workers)
@@ -119,7 +119,7 @@ def run_corrupt(arguments: argparse.Namespace) -> None:
 
 
 def run_split(arguments: argparse.Namespace) -> None:
-    """Check, share out, write the rows and the record."""
+    """Check, assign rows to splits, write the rows and the record."""
     from emocaliber.data.split import assign, refuse_faults  # scikit-learn takes longer to load than a check to run
 
     source, out, policy = _source(arguments), arguments.out, _policy(arguments)
@@ -157,7 +157,7 @@ def _policy(arguments: argparse.Namespace) -> Policy:
 
 
 def _split_command(arguments: argparse.Namespace) -> str:
-    """The command that makes splits apart of this source, to copy."""
+    """The `data split` command for this source, for the user to copy."""
     parts = ["emocaliber", "data", "split", *arguments.source]
     for name in ("layout", "root", "taxonomy", "labels", "task", "in_split", "licence", "majority"):
         if value := getattr(arguments, name):
@@ -175,14 +175,14 @@ def _shares(text: str) -> tuple[int, ...]:
 
 
 def _checked(source: Source, workers: int) -> Report:
-    """The report, with progress; what is learnt of the pictures is kept (see facts)."""
+    """The report, with progress; image facts are cached (see facts)."""
     with FactStore() as store, _progress("checking", None) as advance:
         return check(source.rows(), store, workers, advance)
 
 
 def _remaining(source: Source, policy: Policy, dropping: Dropping) -> Iterator[Row]:
-    """The rows that the policy leaves in, with the votes of second panels. Raises UserError at a problem where it is to
-    stop."""
+    """The rows that are kept, with the votes of second panels. Raises UserError at a problem unless problems are
+    dropped."""
     wanted = set(dropping.second_panels.values())
     panels = (
         {i: answers(row.sample) for i, row in enumerate(_readable(source, policy)) if i in wanted} if wanted else {}
@@ -202,7 +202,8 @@ def _write(
     rows: Iterator[Row], out: Path, key: str, advance: Callable[[int], None], *, images: Images = "bytes",
     metadata: dict[str, str] | None = None,
 ) -> int:  # fmt: skip
-    """Write the rows, and keep what is known of their pictures for the new file too: training need not look again."""
+    """Write the rows, and cache the facts of their images for the new file too, so that training need not decode
+    them again."""
     keys: list[str | None] = []
 
     def noted() -> Iterator[Row]:
@@ -223,7 +224,7 @@ def _dropped_file(out: Path) -> Path:
 
 
 def _write_dropped(report: Report, dropping: Dropping, path: Path) -> str:
-    """Write what is left out, and say it."""
+    """Write the list of dropped rows; returns a sentence about it."""
     dropping.write(path)
     return dropping.sentence(len(report.seen), path)
 
@@ -255,7 +256,7 @@ def _write_report(report: Report, source: Source, out: Path) -> None:
 
 
 def _pair_cells(report: Report, source: Source) -> Iterator[tuple[ImageSource, tuple[str, ...]]]:
-    """The rows of the first overlaps, side by side. Pictures that only the source's rows hold are read again there."""
+    """The rows of the first overlaps, side by side. Images that came as bytes are read from the source again."""
     shown = [i for leak in report.leaks[:PAIRS_SHOWN] for i in (leak.first, leak.second)]
     images = {i: report.seen[i].image for i in shown}
     if None in images.values():

@@ -1,6 +1,6 @@
-"""The rows of whatever a person names: a picture, a folder, a glob, a table, Parquet in an object store, a data set.
+"""The rows of any source that a user names: an image, a folder, a glob, a table, remote Parquet files, or a data set.
 
-Of a folder every picture is a row, whatever else lies there. Nothing is held in memory but the row at hand.
+In a folder every image is a row; other files are counted and skipped. Rows are streamed.
 
     for entry in AnySource(("photos",), own_labels=("joy", "anger")).entries(pictures=True): ...
 """
@@ -45,15 +45,15 @@ from emocaliber.data.tables import (
 REMOTE = ("s3://", "gs://", "gcs://", "file://")
 TEST = "test"
 PASSED_OVER = "passed over"
-"""The kind of note that counts files."""
+"""The kind of notes that count skipped files."""
 
 
 @dataclass(frozen=True)
 class AnySource:
-    """`names` are pictures, folders, globs, tables, addresses of Parquet files, or embedded data.
+    """`names` are images, folders, globs, tables, URLs of Parquet files, or embedded data.
 
-    `labels` declares the labels to choose from (a list or a taxonomy) for every row; where it does not and a row names
-    none, they are `own_labels`, or those of the table, where it names others.
+    `labels` (a list or a taxonomy) declares the labels to choose from for every row. Without it, rows that list no
+    candidates use the model's `own_labels`, or the labels of their table if it contains others.
     """
 
     names: tuple[str, ...]
@@ -61,8 +61,8 @@ class AnySource:
     labels: str | None = None
 
     def entries(self, *, pictures: bool) -> Iterator[Entry]:
-        """Rows, problems, and notes that count other files. With `pictures`, rows of Parquet bring their bytes,
-        for one pass in order."""
+        """Rows, problems, and notes that count skipped files. With `pictures`, rows of Parquet files include the image
+        bytes, for one sequential pass."""
         for name in self.names:
             yield from self._of(name, pictures=pictures)
 
@@ -124,8 +124,8 @@ class AnySource:
             yield from self._pictures(root, tops)
 
     def _pictures(self, root: Path, tops: list[str]) -> Iterator[Entry]:
-        """Every picture below, in order. Where each folder at the top, `tops`, is one of the labels, it is that of
-        its pictures."""
+        """Every image below `root`, in order. If every top-level folder (`tops`) is named after a label, it is the
+        label of its images."""
         defaults, labels = self._defaults(root, ()), self.label_names(())
         by_class = bool(tops) and all(defaults.match(name, labels) for name in tops)
         prefix = f"{utf8_path(root.as_posix())}/" if len(self.names) > 1 else ""
@@ -176,7 +176,7 @@ class AnySource:
         yield from read_record(place, values, defaults, name)
 
     def _stored(self, path: Path, *, pictures: bool) -> Iterator[Entry]:
-        """A Parquet file of samples, as `emocaliber data convert` writes it: its rows bring their labels."""
+        """The rows of a Parquet file of samples, as written by `emocaliber data convert`."""
         declared = self.label_names(()) if self.labels else None
         for number, sample in enumerate(iter_samples(path, pictures=pictures), 1):
             if declared is not None:
@@ -187,7 +187,7 @@ class AnySource:
             yield Row(Place(str(path), number, "row"), sample)
 
     def _remote(self, address: str, *, pictures: bool) -> Iterator[Entry]:
-        """Parquet files of an object store, by pyarrow: one file, or all below a folder."""
+        """Parquet files in an object store, read with pyarrow: one file, or all files below a folder."""
         from pyarrow import fs
 
         scheme = address.partition("://")[0]
@@ -218,7 +218,8 @@ class AnySource:
         return Defaults(root, taxonomy=taxonomy, candidates=labels, split=TEST, class_names=names, labelled=False)
 
     def label_names(self, named: tuple[str, ...]) -> tuple[str, ...]:
-        """Those declared; else the model's own, unless the data names others. Raises UserError for wrong ones."""
+        """The declared labels; else the model's own, unless the data has others. Raises UserError for an invalid
+        declaration."""
         if self.labels:
             return declared_labels(self.labels)
         own = Defaults(Path())
@@ -226,7 +227,7 @@ class AnySource:
 
 
 def declared_labels(text: str) -> tuple[str, ...]:
-    """The labels of `--labels`: a taxonomy's, or a list. Raises UserError for a name that is neither."""
+    """The labels of `--labels`, a taxonomy or a list. Raises UserError for a name that is neither."""
     taxonomy: Taxonomy | None = TAXONOMIES.get(text)
     if taxonomy is not None:
         return taxonomy.labels
@@ -240,7 +241,7 @@ def declared_labels(text: str) -> tuple[str, ...]:
 
 
 def _layout(root: Path) -> str | None:
-    """The layout of a data set that says so by its files; None for a folder of pictures."""
+    """The layout recognised by the folder's files; None for a plain folder of images."""
     if is_table_folder(root):
         return "table"
     try:

@@ -1,9 +1,8 @@
-"""Archives as data sets are published (zip, tar, compressed tar): unpacked once, into the cache, and read as the folder
-that they hold.
+"""Archives (zip, tar, compressed tar): unpacked once into the cache, and read as the folder that they contain.
 
-Reading inside the archive is not practical: pictures are opened by several processes, by name, and again at each start.
-The folder is `unpacked` in $EMOCALIBER_CACHE, by default in ~/.cache/emocaliber; it may be removed at any time. Nothing
-is written outside it, and no link is made.
+Reading inside the archive is not practical, because several processes open images by name, again at each start. The
+cache is the folder `unpacked` in $EMOCALIBER_CACHE, by default ~/.cache/emocaliber; it may be removed at any time.
+Nothing is written outside it, and no links are created.
 
     folder = unpacked(Path("ferplus.zip"))
 """
@@ -26,19 +25,19 @@ from emocaliber.data.folders import is_left_over
 ZIP = ".zip"
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 RESERVE = 1 << 30
-"""Bytes of the disk that are left free."""
+"""Bytes of disk space to leave free."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is that of an archive that is read, and is there."""
+    """Whether the path is an existing file with the suffix of a supported archive."""
     return path.name.casefold().endswith((ZIP, *TARS)) and path.is_file()
 
 
 def unpacked(archive: Path) -> Path:
-    """The folder of what an archive holds, or the file where it holds one alone; folders that only wrap are passed.
+    """The folder with the archive's content, or the file if it contains only one; wrapper folders are skipped.
 
-    The content is told by the archive's path, size and time of change. Raises UserError where it cannot be unpacked,
-    or a member is a link or lies outside.
+    The cache key is the archive's path, size and modification time. Raises UserError if it cannot be unpacked, or a
+    member is a link or lies outside.
     """
     facts = archive.stat()
     mark = hashlib.sha256(f"{archive.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()).hexdigest()[:12]
@@ -56,7 +55,7 @@ def unpacked(archive: Path) -> Path:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Into a folder beside the target, which then takes its name: a kill leaves no half of it."""
+    """Unpack into a temporary folder and rename it to the target, so that a kill leaves no partial content."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
     try:
@@ -77,8 +76,8 @@ def _unzip(archive: Path, folder: Path) -> None:
 
 
 def _untar(archive: Path, folder: Path) -> None:
-    """Member by member, since only reading a compressed archive to its end tells its size. Files that are hard links
-    within it are copied by tarfile; other links are refused."""
+    """Extract member by member, because the size of a compressed archive is known only at its end. tarfile copies hard
+    links within the archive; other links are refused."""
     free, size = shutil.disk_usage(folder).free, 0
     with tarfile.open(archive) as file:
         for member in file:
@@ -104,7 +103,7 @@ def _refuse_too_large(archive: Path, size: int, folder: Path, free: int | None =
 
 
 def _content(folder: Path) -> Path:
-    """What is below folders that hold nothing but one folder or file."""
+    """The content below folders that contain nothing but one folder or file."""
     inside = [entry for entry in sorted(folder.iterdir()) if not is_left_over(entry.name)]
     if len(inside) == 1:
         return _content(inside[0]) if inside[0].is_dir() else inside[0]

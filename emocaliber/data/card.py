@@ -1,7 +1,7 @@
-"""A file of samples as a data set on the Hub: its card, its files by split, and whether its licences allow copies.
+"""Publishing a file of samples on the Hub: its card, one file per split, and whether its licences allow redistribution.
 
-Licences are the rows' own, counted. Whether copies may be passed on is read from their names, never guessed: what no
-row or no known name says is not allowed.
+Licences are counted over the rows. Redistribution is allowed only for licences with a known name, never guessed: a
+missing or unknown licence does not allow it.
 
     emocaliber data convert photos --licence cc-by-4.0 --out photos.parquet      # and photos.parquet.card.md
 """
@@ -35,7 +35,7 @@ SHAREABLE = frozenset(
      "odc-by", "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "gfdl", "artistic-2.0", "ofl-1.1"]
     + [f"cc-{kind}-{version}" for kind, versions in _CREATIVE_COMMONS.items() for version in versions]
 )  # fmt: skip
-"""The Hub's names of licences under which copies may be passed on, some not for money or only unchanged."""
+"""The Hub's names of licences that allow redistribution, some only non-commercially or unchanged."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
          (10_000_000, "1M<n<10M"))  # fmt: skip
 LARGEST = "10M<n<100M"
@@ -43,7 +43,7 @@ NO_LICENCE = "(none stated)"
 
 
 def hub_licence(licence: str) -> str:
-    """The Hub's name of a licence ("CC BY 4.0" is cc-by-4.0); "unknown" where none is stated, "other" for others."""
+    """The Hub's name of a licence ("CC BY 4.0" is cc-by-4.0); "unknown" if none is stated, else "other"."""
     if not licence.strip():
         return "unknown"
     name = re.sub(r"[\s_]+", "-", licence.strip().casefold())
@@ -51,7 +51,7 @@ def hub_licence(licence: str) -> str:
 
 
 def refuse_unshareable(licences: Mapping[str, int]) -> None:
-    """Raises UserError where rows have a licence that does not allow copies to be passed on, or none at all."""
+    """Raises UserError if rows have no licence, or one that does not allow redistribution."""
     forbidden = {name: count for name, count in licences.items() if hub_licence(name) not in SHAREABLE}
     if forbidden:
         named = ", ".join(f"{count:,} rows: {name or NO_LICENCE}" for name, count in forbidden.items())
@@ -70,9 +70,9 @@ def licences_of(path: Path) -> Counter[str]:
 def dataset_card(
     path: Path, name: str, sources: Sequence[str], left_out: Mapping[str, int], *, by_split: bool = False
 ) -> str:
-    """The README.md of the file's rows, front matter included; `sources` are what they were read from, as named to
-    `data convert`, and `left_out` counts what was not taken over, by kind. `by_split`: it stands beside a file for each
-    split (see `write_repository`)."""
+    """The data set card (README.md) of the file, front matter included. `sources` are the sources given to `data
+    convert`, `left_out` counts the dropped rows by kind. `by_split`: the repository has one file per split (see
+    `write_repository`)."""
     statistics, licences, labels, voted = Statistics(), Counter[str](), set[str](), Counter[str]()
     for sample in iter_samples(path):
         statistics.add(sample)
@@ -123,12 +123,12 @@ def dataset_card(
 
 
 def data_file(split: str) -> str:
-    """Where a split's rows lie in a data set's repository."""
+    """The path of a split's file in the repository."""
     return f"data/{split}.parquet"
 
 
 def write_repository(path: Path, card: str, folder: Path) -> None:
-    """The file's rows as a data set's repository holds them: a file for each split, and the card."""
+    """Write the repository's content to `folder`: one file per split, and the card."""
     with pq.ParquetFile(path) as file, ExitStack() as stack:
         schema, writers = file.schema_arrow, dict[str, pq.ParquetWriter]()
         for batch in file.iter_batches(ROWS_WITH_PICTURES, use_threads=False):

@@ -1,6 +1,6 @@
-"""Is this data fit to train on? Every row and picture in one pass, then every overlap between splits.
+"""Validation of a data set before training: every row and image in one pass, then every overlap between splits.
 
-Nothing is changed; every problem says where it is and how to mend it.
+Nothing is changed; every problem says where it is and how to fix it.
 
     emocaliber data check photos --out out/check
 """
@@ -29,7 +29,7 @@ SEPARATE = "put both into one split, or drop one; `emocaliber data split` does"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is kept of a row once it is checked: enough to name it and to look at it again, not its bytes."""
+    """What is kept of a checked row: enough to name it and to find its image again, but not its bytes."""
 
     place: Place
     image: ImageSource | None
@@ -43,15 +43,16 @@ class Seen:
 
     @property
     def item(self) -> Item:
-        """What of it is compared between splits."""
+        """The row as leakage detection compares it."""
         return Item(self.split, self.facts.pixels, (self.task, self.cluster))
 
 
 @dataclass
 class Report:
-    """What a check found out. `unread` are the reader's problems; `faults` those of single rows, by index into `seen`;
-    `near` are near-duplicates and `leaks` overlaps between splits, as indices; `shown` is a random sample;
-    `candidates` are those of each task, with the place of its first row."""
+    """The result of a check. `problems` are all problems; of these, `unread` are the reader's and `faults` those of
+    single rows, by index into `seen`. `near` are near-duplicate pairs and `leaks` overlaps between splits, as indices.
+    `shown` is a random sample of rows by label. `candidates` are each task's labels, with the place of its first
+    row."""
 
     statistics: Statistics = field(default_factory=Statistics)
     problems: list[Problem] = field(default_factory=list)
@@ -66,18 +67,18 @@ class Report:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many problems there are of each kind."""
+        """The number of problems of each kind."""
         return Counter(problem.kind for problem in self.problems)
 
     @property
     def near_within(self) -> int:
-        """Near-duplicates whose rows are on one side, which harms nobody."""
+        """The number of near-duplicate pairs within a side, which are harmless."""
         return sum(side_of(self.seen[i].split) == side_of(self.seen[j].split) for i, j in self.near)
 
     def dropping(self, policy: Policy, *, overlaps: bool = True, two_panels: bool = False) -> Dropping:
-        """What the policy leaves out. Without `overlaps` rows that splits share stay, and so do those of two labels:
-        a new split mends that. With `two_panels` rows on one picture become one, whatever the policy. Raises UserError
-        where it is too much, or leaving rows out mends nothing."""
+        """The rows to drop under the policy. Without `overlaps`, rows that overlap between splits or have conflicting
+        labels stay, because a new split fixes that. With `two_panels`, rows with the same image are merged, whatever
+        the policy. Raises UserError if too many rows would go, or if dropping rows does not help."""
         dropping = Dropping()
         items = [seen.item for seen in self.seen]
         names = [f"{seen.place} ({seen.id})" for seen in self.seen]
@@ -97,7 +98,7 @@ class Report:
 def check(
     entries: Iterable[Entry], store: FactStore, workers: int, on_progress: Callable[[int], None] = lambda count: None
 ) -> Report:
-    """Check every row, then every pair of rows in different splits. Memory: about a kilobyte a row, not its picture."""
+    """Check every row, then all rows for overlaps between splits. Takes about a kilobyte of memory per row."""
     report = Report()
     drawn, ids = _Draw(), dict[str, Place]()
     rows = _rows(entries, report)
@@ -174,7 +175,7 @@ def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) ->
 
 
 def _near(seen: list[Seen]) -> Iterator[tuple[int, int]]:
-    """Near-duplicates, each picture by the first row that shows it."""
+    """Near-duplicate pairs, each distinct image represented by its first row."""
     unique: dict[bytes, int] = {}
     for i, each in enumerate(seen):
         if not each.facts.fault:
@@ -194,7 +195,7 @@ def _leak_problem(report: Report, leak: Leak) -> Problem:
 
 
 def _conflicts(seen: list[Seen]) -> Iterator[Problem]:
-    """The same picture under two labels of one task."""
+    """Problems for images that have two labels in one task."""
     labels: dict[tuple[str, bytes], Seen] = {}
     for each in seen:
         if each.facts.fault or each.label is None:
@@ -206,7 +207,7 @@ def _conflicts(seen: list[Seen]) -> Iterator[Problem]:
 
 
 class _Draw:
-    """A few rows of each label, each with the same chance (reservoir sampling), seeded."""
+    """A uniform random sample of a few rows per label (reservoir sampling), seeded."""
 
     def __init__(self) -> None:
         self.chosen: dict[str, list[Sample]] = {}

@@ -1,4 +1,4 @@
-"""Conversations with pictures, in the forms of other trainers: the last answer is the label.
+"""Conversations about images in the formats of other training frameworks; the last answer is the label.
 
     vecbench     VECBench and VEC-CoT (EmoCaliber, arXiv 2512.15528): ground_truth, candidates and task in the row
     ms-swift     {"messages": [{"role": "user", "content": "<image>..."}, ...], "images": ["a.png"]}
@@ -8,15 +8,15 @@
     alpaca       {"instruction": "<image>...", "input": "", "output": "awe", "images": ["a.png"]}; query and response,
                  or question and answer, in their place
 
-The reasoning before the answer, in <think> or the like, is the sample's rationale. The confidences of VEC-CoT's stage 2
-stay in their file. Several tasks about one picture are one cluster, the picture, since they are not independent.
+The reasoning before the answer, in <think> or similar tags, becomes the sample's rationale. The confidences in
+VEC-CoT's stage 2 are not read. Several tasks about one image form one cluster, because they are not independent.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +31,26 @@ TASKS = (
     "FI-2", "WebEmo-2", "FI-8", "EmoSet-8", "WebEmo-7", "WebEmo-25", "Abstract-8", "Artphoto-8", "UnbiasedEmo-6",
 )  # fmt: skip
 MISSPELT = {"UnbaisedEmo-6": "UnbiasedEmo-6", "ArtPhoto-8": "Artphoto-8", "EmoSet-6": "EmoSet-8"}
-"""Published spellings of the same tasks: EmObserver's copy, the paper's text, VEC-CoT's figure."""
+"""Variant spellings of the same tasks in EmObserver's copy, the paper's text and VEC-CoT's figure."""
 STAGES = {"stage1": "train", "stage2": "verbalize", "stage3": "calibrate", "test": "test"}
-"""VEC-CoT's files by what is in their names: each stage has its own split, and what stage 3 was taught with is what we
-calibrate on."""
+"""The split of each VEC-CoT file, by a part of its name. Each stage has its own split; ours for stage 3 is"
+" "calibrate"."""
 
 PLACEHOLDER = "<image>"
 ANSWERING = ("assistant", "gpt", "model", "bot", "chatgpt", "bing", "bard")
 LONGEST_LABEL = 4
-"""Words. A longer answer is a sentence, and no label unless the labels are declared and it names one."""
+"""Words. A longer answer is a sentence, not a label, unless the labels are declared and it contains one."""
 _SENTENCE = re.compile(
     r"\b(is|are|am|feels?|looks?|seems?|shows?|appears?|evokes?|emotion|answer)\b|[<>{}\[\]:\n]", re.IGNORECASE
 )
-"""What no label has: verbs, tags, JSON."""
+"""What labels do not contain: verbs, tags, JSON."""
 ANSWERS = (("instruction", "output"), ("query", "response"), ("question", "answer"))
-"""The keys of one question and its answer."""
+"""Pairs of keys for one question and its answer."""
 
 
 @dataclass(frozen=True)
 class _Message:
-    """Who speaks, the text, and the pictures shown there; `marks` is how many pictures the text announces."""
+    """A message: the speaker's role, the text, and its images; `marks` is the number of image placeholders."""
 
     role: str
     text: str
@@ -59,7 +59,7 @@ class _Message:
 
 
 def layout_of_record(values: Mapping[str, Any]) -> str | None:
-    """The layout of a file's first record, by its keys: None where it is no conversation."""
+    """The layout of a file, by the keys of its first record; None if it is not a conversation."""
     keys = set(values)
     if "ground_truth" in keys and keys & {"conversations", "other_info"}:
         return "vecbench"
@@ -74,8 +74,7 @@ def layout_of_record(values: Mapping[str, Any]) -> str | None:
 
 
 def read_vecbench(path: Path, defaults: Defaults) -> Iterator[Entry]:
-    """The rows of a VECBench or VEC-CoT file, or of a folder of them. The split is that of the file's name (stage1,
-    stage2, stage3, test)."""
+    """The rows of a VECBench or VEC-CoT file, or of a folder of them. The file name gives the split (see STAGES)."""
     for file in sorted([*path.glob("*.json"), *path.glob("*.jsonl")]) if path.is_dir() else [path]:
         split = next((split for part, split in STAGES.items() if part in file.stem.casefold()), defaults.split)
         for number, record in enumerate(records(file), start=1):
@@ -95,10 +94,10 @@ def read_vecbench(path: Path, defaults: Defaults) -> Iterator[Entry]:
 
 
 def read_conversations(path: Path, defaults: Defaults) -> Iterator[Entry]:
-    """The rows of a file of conversations about one picture each; the label is what is said at the end."""
+    """The rows of a file of conversations about one image each; the label is the last answer."""
     if not defaults.labels:
         labels, sentences = gather_labels(_values(record, defaults) for record in records(path))
-        defaults = Defaults(defaults.root, defaults.task, None, labels, defaults.split, defaults.licence, defaults.rule)
+        defaults = replace(defaults, taxonomy=None, candidates=labels)
         yield from (Note("spellings of one label", Place(str(path)), sentence) for sentence in sentences)
         declared = False
     else:
@@ -141,8 +140,8 @@ def _vecbench_values(place: Place, values: Mapping[str, Any]) -> dict[str, Any] 
 
 
 def _vecbench_rationale(messages: list[_Message], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The rationale of the answer; in its place what is `answered`, where that is another label: it would teach to
-    reason towards a wrong one."""
+    """The answer's rationale. If the answer is not the true label, only what is `answered`, because training on the
+    rationale would teach reasoning towards a wrong label."""
     answer, truth, candidates = _last_answer(messages), values["ground_truth"], values["candidates"]
     if answer is None or not (rationale := reasoning_of(answer)):
         return {}
@@ -159,7 +158,7 @@ def _other_than_one(place: Place, key: str, images: list[Any]) -> Problem | None
 
 
 def _messages(value: object) -> list[_Message] | None:
-    """The messages in any of the forms; None where these are none."""
+    """The messages, in any of the formats; None if the value is not a list of messages."""
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         return None
     messages = []
@@ -180,7 +179,7 @@ def _messages(value: object) -> list[_Message] | None:
 
 
 def _image_in(part: Mapping[str, Any]) -> Any:
-    """The picture that a part of a message names: as path, address or mapping; None where it is only announced."""
+    """The image that a part of a message names, as path, URL or mapping; None for a mere placeholder."""
     image = next((part[key] for key in ("image", "image_url", "path", "url") if part.get(key) is not None), None)
     return image["url"] if isinstance(image, Mapping) and set(image) & {"url"} else image
 
@@ -204,7 +203,7 @@ def _conversation(values: Mapping[str, Any]) -> tuple[str, list[_Message] | None
 
 
 def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Problem:
-    """The image and the label of a conversation. `defaults` where their labels are declared."""
+    """The image and the label of a conversation; `defaults` only if they declare the labels."""
     if isinstance(record, Problem):
         return record
     place, values = record
@@ -232,7 +231,7 @@ def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Pro
 
 
 def _image(place: Place, values: Mapping[str, Any], messages: list[_Message]) -> Any:
-    """The one picture of a conversation, named beside the messages or in them, or the problem."""
+    """The one image of a conversation, named beside or in its messages, or the problem."""
     named: Any = next((values[name] for name in ("images", "image") if values.get(name) is not None), [])
     beside = named if isinstance(named, list) else [named]
     inside = [image for message in messages for image in message.images]
@@ -245,8 +244,8 @@ def _image(place: Place, values: Mapping[str, Any], messages: list[_Message]) ->
 
 
 def _answer(messages: list[_Message], solution: object, candidates: Any) -> str | None:
-    """The last answer's label: as the parser reads it where candidates are declared, else the text itself, without
-    reasoning and without the tags around it."""
+    """The label of the last answer: as the response parser reads it if candidates are declared, else the text without
+    reasoning and tags."""
     answer = _last_answer(messages)
     if answer is None and isinstance(solution, str):  # ms-swift's rows for GRPO
         answer = solution

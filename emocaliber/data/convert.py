@@ -1,8 +1,8 @@
-"""Any layout as one Parquet file of samples, image bytes or paths included, written as a stream.
+"""Converting any layout to one Parquet file of samples, with image bytes or paths, as a stream.
 
-It stops at the first row that it cannot write (`emocaliber data check` lists them all), and decodes no pixel. Parts are
-written beside the file first, so that a stopped conversion resumes. Row groups are small, and pictures are not
-compressed again, so that one picture is read without reading many.
+Conversion stops at the first row that cannot be written (`emocaliber data check` lists them all), and decodes no
+pixels. Parts are written beside the file first, so that an interrupted conversion resumes. Row groups are small and
+images are not recompressed, so that reading one image does not read many.
 
     emocaliber data convert photos --out photos.parquet
 """
@@ -32,11 +32,11 @@ PART_FILES = "[0-9][0-9][0-9][0-9][0-9][0-9].par*"  # NNNNNN.parquet, and .parti
 PART_ROWS = 2_000
 PART_BYTES = 64_000_000
 GROUP_BYTES = 4_000_000
-"""Of pictures in a row group, about: what is read to have one of them."""
+"""The approximate size of a row group's images, which is what reading one image costs."""
 
 
 def _schema() -> pa.Schema:
-    """REQUIRED and OPTIONAL columns, with the description that Hugging Face datasets reads."""
+    """The schema: REQUIRED and OPTIONAL columns, with the feature metadata that Hugging Face datasets reads."""
     text, value = pa.string(), {"dtype": "string", "_type": "Value"}
     counts = pa.list_(pa.struct([("label", text), ("count", pa.int32())]))
     described_counts = {"feature": {"label": value, "count": value | {"dtype": "int32"}}, "_type": "List"}
@@ -60,7 +60,7 @@ SCHEMA = _schema()
 
 
 def leaf_names(schema: pa.Schema) -> list[str]:
-    """The columns that a file of this schema has, as Parquet names them."""
+    """The leaf columns of a file with this schema, as Parquet names them."""
     buffer = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), buffer)
     described = pq.ParquetFile(pa.BufferReader(buffer.getvalue())).schema
@@ -79,10 +79,11 @@ def write_parquet(
     metadata: dict[str, str] | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> int:
-    """Write the rows in order and return their number. `key` names what they depend on: parts of another are not used.
+    """Write the rows in order; returns their number. `key` identifies their inputs: parts with another key are not
+    reused.
 
-    Raises UserError naming file, line and key where an id comes twice, an image cannot be read under its root or its
-    header is refused, or a path is to be written that does not lie under the folder of `out`.
+    Raises UserError naming file, line and key if an id repeats, an image cannot be read under its root or has an
+    invalid header, or an image path does not lie under the folder of `out`.
     """
     parts = out.parent / f"{out.name}.parts-{hashlib.sha256(f'{key} {images}'.encode()).hexdigest()[:12]}"
     source, count, number = _with_new_ids(rows), 0, 0
@@ -91,7 +92,7 @@ def write_parquet(
         on_progress(written)
     if not count:
         discard(parts, PART_FILES)
-        raise UserError(f"{out}: the source has no row; nothing is written")
+        raise UserError(f"{out}: the source has no rows, so nothing was written")
     _join([parts / f"{part:06d}.parquet" for part in range(number)], out, metadata or {})
     discard(parts, PART_FILES)
     return count
@@ -108,7 +109,7 @@ def _with_new_ids(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def _part(path: Path, source: Iterator[Row], folder: Path, images: Images) -> int:
-    """Write the next part, or pass over its rows where it is there already; its number of rows."""
+    """Write the next part, or skip its rows if it exists already; returns its number of rows."""
     again: list[Row] = []
     if path.exists():
         ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
@@ -163,7 +164,7 @@ def _path(row: Row, folder: Path) -> str:
 
 
 def _join(parts: list[Path], out: Path, metadata: dict[str, str]) -> None:
-    """One file of all parts, in row groups of about GROUP_BYTES, put in place when it is complete."""
+    """Join the parts into one file with row groups of about GROUP_BYTES, renamed to `out` once complete."""
     schema = SCHEMA.with_metadata({**(SCHEMA.metadata or {}), **metadata})
     partial = out.with_name(f"{out.name}.partial")
     with pq.ParquetWriter(partial, schema, compression=COMPRESSION) as writer:
@@ -175,7 +176,7 @@ def _join(parts: list[Path], out: Path, metadata: dict[str, str]) -> None:
 
 
 def sample_row(sample: Sample, image: ImageSource | str) -> Values:
-    """The row of SCHEMA that a sample makes, with its image's bytes or its path under the file's folder."""
+    """A sample as a row of SCHEMA, with its image's bytes or its path relative to the file's folder."""
     votes = _listed(sample.votes)
     ratings = None if sample.ratings is None else msgspec.json.encode(sample.ratings).decode()
     stored = {"bytes": image, "path": None} if isinstance(image, bytes) else {"bytes": None, "path": image}
@@ -204,5 +205,5 @@ def write_rows(path: Path, rows: Iterable[Values], extra: Mapping[str, str]) -> 
 
 
 def _listed(votes: Mapping[str, int] | None) -> list[dict[str, str | int]] | None:
-    """Arrow has no open-ended mapping that every reader knows: a list of pairs."""
+    """Votes as a list of structs, because not every Parquet reader supports mappings."""
     return None if votes is None else [{"label": label, "count": count} for label, count in votes.items()]

@@ -1,6 +1,7 @@
-"""Corruption of images at a level, and copies of a data set with corrupted pictures to learn from.
+"""Image corruption of adjustable severity, and corrupted copies of a data set for training.
 
-Not of views (see eval.worlds.corrupted_views). Level 0 changes nothing; the same seed gives the same corruption.
+For corrupted feature views see eval.worlds.corrupted_views. Level 0 changes nothing, and corruption is deterministic
+given the seed.
 
     emocaliber data corrupt photos.parquet --out photos-corrupted.parquet
 """
@@ -34,18 +35,18 @@ from emocaliber.data.rows import Row
 
 ImageCorruption = Literal["noise", "occlusion", "blur"]
 IMAGE_CORRUPTIONS: tuple[ImageCorruption, ...] = get_args(ImageCorruption)
-MOST = 0.6  # beyond it little is left to see
+MOST = 0.6  # above this level, little is recognisable
 CHUNK = 64
 QUALITY = 90  # of JPEG
 
 
 def corrupted_copies(rows: Iterable[Row], workers: int = 1) -> Iterator[Row]:
-    """A copy of every row that is not of the split test, with its picture corrupted; kind and level, up to MOST, are
-    drawn by the row's id, and the kind ends the copy's id.
+    """A copy of every row outside the split test, with its image corrupted. Kind and level (at most MOST) are random
+    but determined by the row's id; the kind is appended to the copy's id.
 
-    Label and votes stay: they teach what is still likely of what is still to be seen. So does the cluster, which keeps
-    a copy on its original's side. A picture that came as JPEG or WEBP is written as JPEG. Raises UserError naming the
-    row where a picture cannot be read, or where no row is of another split.
+    Label and votes stay the same, and so does the cluster, which keeps the copy in its original's split. JPEG and WEBP
+    images are written as JPEG. Raises UserError naming the row if an image cannot be read, or if no row is outside the
+    split test.
     """
     wanted = (row for row in rows if row.sample.split != "test")
     chunks = ((None, chunk) for chunk in iter(lambda: list(islice(wanted, CHUNK)), []))
@@ -54,7 +55,7 @@ def corrupted_copies(rows: Iterable[Row], workers: int = 1) -> Iterator[Row]:
         any_row = True
         yield from copies
     if not any_row:
-        raise UserError("no row may be learned from: all are of split test, which is not corrupted, or there are none")
+        raise UserError("there are no rows outside the split test, which is not corrupted")
 
 
 def copies_of(rows: Sequence[Row]) -> list[Row]:
@@ -71,7 +72,7 @@ def _copy(row: Row) -> Row:
         image = downscale(decode_image(encoded, name))
     except ImageError as error:
         raise UserError(f"{row.place}: image: {error}; {FIXES[error.kind]}") from error
-    # Not the seed of the corruption itself: the place of a square would hang on its being a square.
+    # Another seed than that of the corruption: otherwise the position of an occlusion would depend on its being drawn.
     chance = np.random.default_rng([_seed(sample), len(IMAGE_CORRUPTIONS)])
     kind = IMAGE_CORRUPTIONS[chance.integers(len(IMAGE_CORRUPTIONS))]
     corrupted = corrupted_image(image, kind, chance.uniform(0, MOST), _seed(sample))
@@ -80,10 +81,10 @@ def _copy(row: Row) -> Row:
 
 
 def corrupted_image(image: Image.Image, kind: ImageCorruption, level: float, seed: int = 0) -> Image.Image:
-    """The RGB image of the same size with, at a level in [0, 1]:
+    """The RGB image corrupted at a level in [0, 1], at the same size:
 
-    noise of deviation 127 x level on every channel; a grey square on a share `level` of the area (the side cut to fit);
-    or a Gaussian blur of radius a quarter of the shorter side x level.
+    "noise" adds Gaussian noise with standard deviation 127 x level to every channel; "occlusion" covers a share `level`
+    of the area with a grey rectangle; "blur" is Gaussian, with a radius of level x a quarter of the shorter side.
     """
     if level == 0:
         return image.copy()
@@ -103,7 +104,7 @@ def corrupted_image(image: Image.Image, kind: ImageCorruption, level: float, see
 
 
 def corrupted_sample(sample: Sample, kind: ImageCorruption, level: float) -> Sample:
-    """The sample with its picture corrupted, the seed taken from its id; what cannot be read stays as it is."""
+    """The sample with its image corrupted, seeded by its id; unchanged if the image cannot be read."""
     try:
         image = load_image(sample.image)
     except ImageError:

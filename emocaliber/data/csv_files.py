@@ -1,7 +1,8 @@
-"""Delimited text as any tool writes it, record by record, each with its place.
+"""Reading delimited text from any tool, record by record, each with its place.
 
-UTF-8 or UTF-16 with or without a byte-order mark, gzipped or not, lines ended as on any system, columns parted by
-comma, semicolon, tab or bar (Excel's `sep=` line too). Broken lines become problems, and reading goes on.
+Supported are UTF-8 and UTF-16 with or without a byte-order mark, gzip, any line endings, and columns separated by
+comma, semicolon, tab or vertical bar (also declared by Excel's `sep=` line). Malformed lines become problems, and
+reading continues.
 
     for record in csv_records(Path("labels.csv")): ...
 """
@@ -32,9 +33,9 @@ _CODECS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 def open_text(path: Path) -> TextIO:
-    """The file's text: unzipped where it is gzipped, without its byte-order mark, each line with its own ending.
+    """Open a file as text: gzip is decompressed, the byte-order mark removed, line endings kept.
 
-    A byte that is not UTF-8 becomes a lone surrogate.
+    A byte that is not UTF-8 becomes a lone surrogate (see `is_no_utf8`).
     """
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
@@ -49,7 +50,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def csv_records(path: Path) -> Iterator[Record | Problem]:
-    """The lines below the header."""
+    """The records below the header."""
     with open_text(path) as file:
         first, skipped = file.readline(LONGEST_LINE), 0
         while first and (not first.strip() or _is_remark(first)):
@@ -78,13 +79,13 @@ def csv_records(path: Path) -> Iterator[Record | Problem]:
 
 
 def _is_remark(line: str) -> bool:
-    """Whether a line before the header is a remark, and no header that begins with a hash sign."""
+    """Whether a line is a comment, rather than a header that begins with a hash sign."""
     names = {column_name(part.strip("#\"' \r\n")) for part in re.split(r"[,;\t|]", line)}
     return line.startswith("#") and not names & {*IMAGE, *LABEL, *LABEL_OTHERWISE}
 
 
 def _delimiter(header: str) -> str:
-    """The delimiter that parts the header into most names that are known, then into most fields."""
+    """The delimiter that gives the most known column names, then the most fields."""
 
     def score(delimiter: str) -> tuple[int, int]:
         fields = next(csv.reader([header], delimiter=delimiter), [])
@@ -120,7 +121,8 @@ def _csv_row(place: Place, row: Mapping[str | None, Any]) -> Record | Problem:
 
 
 def count_in(cell: str) -> int | str:
-    """A count (`3`, `3.0` as pandas or `3,0` as Excel writes it), or the cell, which the vote reader will name."""
+    """The cell as a count (`3`, pandas' `3.0` or Excel's `3,0`); any other cell unchanged, for the vote reader to
+    report."""
     if len(cell) <= 15 and cell.isascii() and cell.isdigit():
         return int(cell)
     digits = re.fullmatch(r"\s*(\d{1,15})([.,]0*)?\s*", cell, re.ASCII)
@@ -128,5 +130,5 @@ def count_in(cell: str) -> int | str:
 
 
 def is_no_utf8(text: str) -> bool:
-    """Whether a byte of it was not UTF-8 (see open_text)."""
+    """Whether the text contains bytes that were not UTF-8 (see open_text)."""
     return not text.isascii() and re.search("[\udc80-\udcff]", text) is not None

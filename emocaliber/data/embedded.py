@@ -1,6 +1,6 @@
-"""The data that comes with the package: emoji with human votes, and kaomoji. Described in emocaliber/data/README.md.
+"""The data sets shipped with the package: emoji with human votes, and kaomoji (see emocaliber/data/README.md).
 
-Not the builders: scripts/build_emoji.py and scripts/build_kaomoji.py make the files that are read here.
+The files are built by scripts/build_emoji.py and scripts/build_kaomoji.py.
 
     python -c "from emocaliber.data.embedded import load; print(load('emoji', 'test')[0].votes)"
 """
@@ -22,17 +22,14 @@ FILES = {"emoji": DATA / "emoji-sentiment.parquet", "kaomoji": DATA / "kaomoji.p
 
 
 def samples_in(data: Sequence[str]) -> SampleTable:
-    """The rows of embedded tasks or Parquet files, in order; a sample is made when it is read."""
+    """The rows of embedded tasks or Parquet files, in order; samples are created on access."""
     from emocaliber.data.sample_table import SampleTable  # heavy: commands take the tasks' names for their help
 
     return SampleTable(FILES.get(name) or Path(name) for name in data)
 
 
 def load(task: str, split: str | None = None) -> list[Sample]:
-    """The samples of one embedded task: of one split, or of all.
-
-    Raises UserError where there is no such task or split.
-    """
+    """The samples of one embedded task, of one split or all. Raises UserError if there is no such task or split."""
     from emocaliber.data.parquet import read_samples  # heavy, as above
 
     if task not in FILES:
@@ -41,7 +38,7 @@ def load(task: str, split: str | None = None) -> list[Sample]:
 
 
 def check_source(name: str, option: str) -> None:
-    """Raises UserError where `name` is neither embedded data nor a Parquet file, with the command that helps."""
+    """Raises UserError, with the command that helps, if `name` is neither embedded data nor a Parquet file."""
     path = Path(name)
     if name in FILES or (path.is_file() and path.suffix == ".parquet"):
         return

@@ -1,8 +1,8 @@
-"""What a picture is, whatever it is called: hashes of its bytes, pixels and look, a thumbnail, its size and format.
+"""Image facts: hashes of an image's bytes and pixels, its perceptual hash and thumbnail, its size and format.
 
-Pictures are decoded in parallel, and what is learnt of them is kept in one SQLite file a user, so that a check, a
-split, every training run and every resume decode a picture once. The file is `pictures.sqlite` in $EMOCALIBER_CACHE,
-by default in ~/.cache/emocaliber; it may be removed at any time. The perceptual hash is imagehash's pHash (64 bits).
+Images are decoded in parallel, and their facts are cached in one SQLite file per user, so that checks, splits, training
+runs and resumes decode an image only once. The file is `pictures.sqlite` in $EMOCALIBER_CACHE, by default
+~/.cache/emocaliber; it may be removed at any time. The perceptual hash is imagehash's pHash (64 bits).
 
     python -c "from emocaliber.data.facts import look; print(look(open('face.png', 'rb').read()))"
 """
@@ -35,7 +35,7 @@ from emocaliber.core.samples import ImageSource, StoredImage
 CHUNK = 64
 THUMBNAIL = 16
 PIXELS = 16
-"""Bytes of the hash of a picture's pixels."""
+"""Bytes of the hash of an image's pixels."""
 _TABLE = "facts2"
 _COLUMNS = "content BLOB, pixels BLOB, look BLOB, thumbnail BLOB, width INT, height INT, format TEXT"
 _STORED = attrgetter("content", "pixels", "look", "thumbnail", "width", "height", "format")
@@ -44,11 +44,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`content` is the SHA-256 of the file, `pixels` half that of size and decoded RGB pixels, `look` the pHash in 8
-    bytes, `thumbnail` 16x16 grey levels; then the size in pixels.
+    """The facts of one image: `content` is the SHA-256 of the file, `pixels` the first PIXELS bytes of the SHA-256 of
+    its size and decoded RGB pixels, `look` the pHash (8 bytes), `thumbnail` 16x16 grey levels, then the size in pixels.
 
-    Where the picture cannot be used, `fault` is one of emocaliber.core.images.FIXES, `sentence` says what is wrong,
-    and all but `content` is empty, which is, too, where not even bytes can be read.
+    For an unusable image, `fault` is a key of emocaliber.core.images.FIXES, `sentence` says what is wrong, and all
+    other fields except `content` are empty (`content` too if no bytes could be read).
     """
 
     content: bytes = b""
@@ -63,7 +63,7 @@ class Facts:
 
 
 def look(image: ImageSource) -> Facts:
-    """The facts of one picture, or its fault."""
+    """The facts of one image, or its fault."""
     encoded = b""
     try:
         encoded = read_image_bytes(image)
@@ -81,22 +81,22 @@ def look(image: ImageSource) -> Facts:
 
 
 def look_at(images: Sequence[ImageSource]) -> list[Facts]:
-    """The facts of several pictures."""
+    """The facts of several images."""
     return [look(image) for image in images]
 
 
 def cache_file() -> Path:
-    """Where facts are kept."""
+    """The path of the cache of image facts."""
     folder = os.environ.get("EMOCALIBER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "emocaliber"
     return Path(folder).expanduser() / "pictures.sqlite"
 
 
 class FactStore:
-    """Facts by picture, in a SQLite file that survives a kill: a file by path, size and time of change, a picture in a
-    Parquet file by that file's and its place, bytes by their hash.
+    """A cache of image facts in a SQLite file that survives a kill. The key of a file is its path, size and
+    modification time; of an image in a Parquet file, that file's key and its position; of bytes, their hash.
 
-    Faults are not kept: a mended file is looked at again. Where the default file cannot be made, facts live in memory.
-    Raises UserError where a file cannot be used.
+    Faults are not cached, so that a corrected file is read again. If the default file cannot be created, facts are kept
+    in memory. Raises UserError if a given file cannot be used.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -122,14 +122,14 @@ class FactStore:
         self._base.close()
 
     def find(self, keys: Sequence[str | None]) -> list[Facts | None]:
-        """What is known of each key."""
+        """The cached facts of each key, or None."""
         wanted = [key for key in keys if key]
         query = f"SELECT * FROM {_TABLE} WHERE key IN ({','.join('?' * len(wanted))})"
         known = {row[0]: Facts(*row[1:]) for row in self._base.execute(query, wanted)}
         return [known.get(key) if key else None for key in keys]
 
     def keep(self, learnt: Iterable[tuple[str | None, Facts]]) -> None:
-        """Write facts: from here on they survive a kill."""
+        """Store facts durably."""
         rows = [(key, *_STORED(facts)) for key, facts in learnt if key and not facts.fault]
         with self._base:
             self._base.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -142,9 +142,9 @@ def facts_of(
     workers: int,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[T, Facts]]:
-    """Each item with its picture's facts, in order. `on_progress` is told how many more are done.
+    """Each item with its image's facts, in order. `on_progress` receives the number of items just finished.
 
-    At most a few chunks of items are in memory, so it does not grow with their number.
+    Only a few chunks of items are in memory at a time.
     """
     source = iter(items)
 
@@ -169,7 +169,7 @@ _Chunk = tuple[list[T], list[str | None], list[Facts | None]]
 
 
 def carry_over(store: FactStore, keys: Sequence[str | None], written: Sequence[ImageSource]) -> None:
-    """Keep what is known of pictures under the places that they were written to, too."""
+    """Store the facts known under `keys` for the images' new locations, `written`, too."""
     for start in range(0, len(keys), CHUNK):
         known = store.find(keys[start : start + CHUNK])
         places = written[start : start + CHUNK]
@@ -177,7 +177,7 @@ def carry_over(store: FactStore, keys: Sequence[str | None], written: Sequence[I
 
 
 def picture_keys(images: Sequence[ImageSource]) -> list[str | None]:
-    """What pictures are kept under; a file that several lie in is looked up once."""
+    """The cache keys of images; a file that contains several is looked up only once."""
     files = {file: _file_key(file) for file in {image.file for image in images if isinstance(image, StoredImage)}}
     keys: list[str | None] = []
     for image in images:
@@ -190,7 +190,7 @@ def picture_keys(images: Sequence[ImageSource]) -> list[str | None]:
 
 
 def picture_key(image: ImageSource) -> str | None:
-    """What a picture is kept under: None for a link and for what is not there, which are looked at each time."""
+    """The cache key of an image; None for links and missing files, which are not cached."""
     if isinstance(image, bytes):
         return hashlib.sha256(image).hexdigest()
     return picture_keys([image])[0] if isinstance(image, StoredImage) else _file_key(image.root / image.name)
@@ -208,19 +208,19 @@ Local = TypeVar("Local")
 Task = TypeVar("Task", bound=Sequence[Any])
 Result = TypeVar("Result")
 
-_AHEAD = 4  # chunks under way for each process
-_HERE = 4  # chunks worked on here before processes are started
+_AHEAD = 4  # chunks in flight per worker
+_HERE = 4  # chunks processed in this process before workers are started
 
 
 def map_ahead(
     chunks: Iterable[tuple[Local, Task]], work: Callable[[Task], Result], workers: int
 ) -> Iterator[tuple[Local, Result]]:
-    """Each pair with its second part, a sequence, worked on; the first stays here. `work` must be importable.
+    """Apply `work` to the second part of each pair in worker processes, in order; the first part is passed through.
 
-    With fewer than two workers the work stays here, too, and so do empty tasks and the first few, which are done sooner
-    than other processes are started. At most a few chunks a worker are in memory.
+    `work` must be importable. With fewer than two workers everything runs in this process, as do empty tasks and the
+    first few, which finish sooner than workers start. Only a few chunks per worker are in memory.
     """
-    context = get_context("forkserver")  # a fork of a process that has threads may wait for ever
+    context = get_context("forkserver")  # forking a process with threads can deadlock
     context.set_forkserver_preload([work.__module__])
     begun, pool = 0, None
     waiting: deque[tuple[Local, Future[Result]]] = deque()

@@ -1,6 +1,6 @@
-"""What a check leaves: the page of what is odd in a set, the differences from a suite, a sheet of pictures to look at.
+"""The output of a check: a page of findings, the differences from a suite, and a contact sheet of images.
 
-The page is fit for the appendix of a paper: what is odd, how often, and what mends it.
+The page is suitable for the appendix of a paper: each finding, its count, and its remedy.
 
     emocaliber data check ferplus --out out/check; cat out/check/findings.md
     emocaliber data check DIR --suite eval/suites/emoset.yaml --out out/check
@@ -46,8 +46,8 @@ def findings_page(report: Report, name: str, split_command: str) -> str:
             ("near-duplicates within a split", report.near_within, "no fault; `data split` keeps them together")
         )
     if not table:
-        return "\n".join([*lines, "Nothing is odd.", ""])
-    lines += ["| finding | count | mended by |", "|---|---|---|"]
+        return "\n".join([*lines, "No findings.", ""])
+    lines += ["| finding | count | remedy |", "|---|---|---|"]
     lines += [f"| {finding} | {count:,} | {remedy} |" for finding, count, remedy in table]
     if report.leaks:
         involved = len({i for leak in report.leaks for i in (leak.first, leak.second)})
@@ -75,7 +75,7 @@ def _problems(report: Report) -> list[tuple[str, int, str]]:
 
 
 def differences(report: Report, suite: Suite, path: Path) -> Iterator[Problem]:
-    """What the data and the suite do not agree on."""
+    """Problems for every disagreement between the data and the suite."""
     place = Place(str(path))
     rows = Counter((seen.task, seen.split) for seen in report.seen)
     named: defaultdict[str, set[str]] = defaultdict(set)
@@ -107,7 +107,7 @@ Caption = tuple[str, ...]
 
 
 def sheet(pictures: Iterable[tuple[ImageSource, Caption]], columns: int | None = None) -> Image.Image:
-    """All pictures from the left, `columns` in a row (None: as many as fit)."""
+    """A contact sheet of the images, with `columns` per row (None: as many as fit)."""
     cells = [_cell(image, caption) for image, caption in pictures]
     width = max((cell.width for cell in cells), default=CELL) + MARGIN
     height = max((cell.height for cell in cells), default=CELL) + MARGIN
@@ -125,7 +125,7 @@ def described(sample: Sample) -> Caption:
 
 
 def _cell(image: ImageSource, caption: Caption) -> Image.Image:
-    """A picture in a thin frame, its caption below; one that cannot be read is a crossed box."""
+    """An image in a thin frame with its caption below; an unreadable image is a crossed box."""
     picture = _picture(image)
     frame = Image.new("RGB", (max(picture.width + 2, CELL), picture.height + 4 + LINE * len(caption)), "white")
     frame.paste("lightgrey", (0, 0, picture.width + 2, picture.height + 2))

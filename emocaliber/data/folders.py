@@ -1,6 +1,6 @@
-"""A folder of images by class, or by split and class: `train/joy/1.png`. FI and UnBiasedEmo come like this.
+"""Folders of images by class, or by split and class (`train/joy/1.png`), as FI and UnBiasedEmo are published.
 
-A level of folders that may be a split under another name, or whose folders hold folders, is asked about: it is never
+A folder name that looks like a split, or a folder that contains folders, is reported as a problem instead of being
 taken for an emotion, unless the labels are declared (a taxonomy, `--labels`). Links to folders are refused.
 
     emocaliber data check photos
@@ -21,10 +21,10 @@ from emocaliber.data.rows import SPLITS, Defaults, Entry, Note, Place, Problem, 
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp")
 LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
-"""What archives, file managers and systems leave behind, beside hidden files."""
+"""Files and folders left behind by archives, file managers and operating systems."""
 OTHER_PICTURES = (".heic", ".heif", ".hif", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".dng", ".cr2", ".cr3", ".nef",
                   ".arw", ".raf", ".orf", ".rw2")  # fmt: skip
-"""Rows too, whose state says that they cannot be decoded, where they cannot."""
+"""Other image formats. They are rows too; the row's state says so if the image cannot be decoded."""
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".webm")
 THUMBNAILS = (".thm", ".thumbnail")
 THUMBNAIL_FOLDERS = {"thumbnails", "thumbs", "thumb", "@eadir"}
@@ -37,7 +37,7 @@ _SPLIT_NAME = re.compile(
 
 
 def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
-    """A row for each image, a problem for everything else that is not hidden."""
+    """A row for each image, and a problem for any other visible file in a class folder."""
     tops = folders_in(root)
     splits = [top for top in tops if top.casefold() in SPLITS]
     if splits and len(splits) < len(tops):
@@ -68,13 +68,13 @@ def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
 
 
 def _inner(root: Path) -> str:
-    """What to give instead of a folder that only wraps the data."""
+    """A hint which folder to give instead of one that only wraps the data."""
     inner = [root / name for name in folders_in(root) if folders_in(root / name)]
     return f"give {inner[0]}, which holds {', '.join(folders_in(inner[0])[:4])}" if len(inner) == 1 else ""
 
 
 def _questions(part: Path, defaults: Defaults, splits: list[str]) -> Iterator[Problem]:
-    """Folders in the place of classes that may be something else. Those of declared labels are none."""
+    """Problems for folders at class level that may not be classes; those named after declared labels are fine."""
     names = folders_in(part)
     wrapper = not splits and len(names) == 1
     for name in names:
@@ -101,7 +101,7 @@ def _questions(part: Path, defaults: Defaults, splits: list[str]) -> Iterator[Pr
 
 
 def looks_like_split(name: str) -> bool:
-    """Whether a folder's name is what people call a part of their data: train_set, val2017, TestData, fold1."""
+    """Whether a folder is named like a split of a data set: train_set, val2017, TestData, fold1."""
     return _SPLIT_NAME.fullmatch(name.casefold()) is not None
 
 
@@ -111,18 +111,18 @@ def _meant(name: str) -> str:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """The names of the folders in a folder, sorted; hidden ones and leftovers are left out."""
+    """The names of the subfolders, sorted, without hidden ones and leftovers."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and not is_left_over(e.name))
 
 
 def is_left_over(name: str) -> bool:
-    """Whether a file or folder is hidden, or what archives and file managers leave behind."""
+    """Whether a file or folder is hidden, or in LEFTOVERS."""
     return name.startswith(".") or name.casefold() in LEFTOVERS
 
 
 def _strays(folder: Path, *, classless: bool) -> Iterator[Problem]:
-    """Images that stand where no class is. Other files here (a licence, a list) are none of our business."""
+    """Problems for images outside any class folder. Other files there (a licence, a list) are ignored."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
     for name in names:
@@ -158,7 +158,7 @@ def _row(root: Path, path: Path, label: str, split: str, defaults: Defaults, is_
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """All files below, in order, and whether each is a link; hidden ones and leftovers are left out."""
+    """All files below, in order, with whether each is a link; without hidden files and leftovers."""
     with os.scandir(folder) as entries:
         inside = sorted(entries, key=lambda entry: entry.name)
     for entry in inside:
@@ -171,8 +171,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def files_below(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
-    """All files below, in order; what is hidden, left over, or a link to a folder is counted, and so are folders below
-    that cannot be read. Raises OSError where this one cannot be."""
+    """All files below, in order. Hidden files, leftovers, links to folders and unreadable subfolders are skipped and
+    counted in `passed_over`. Raises OSError if `folder` itself cannot be read."""
     yield from _below(_inside(folder), passed_over)
 
 
@@ -205,7 +205,7 @@ def _size(folder: str) -> int:
 
 
 def kind_by_ending(path: Path) -> str | None:
-    """What a file is by its ending: None for a picture, else what it is counted as."""
+    """The kind under which a file that is not an image is counted, by its ending; None for an image."""
     ending = path.suffix.casefold()
     if ending in ENDINGS or ending in OTHER_PICTURES:
         return None

@@ -1,8 +1,8 @@
-"""Labels as files write them: several spellings of one label, texts that mean "missing", class numbers.
+"""Labels as written in files: spelling variants, texts that mean "missing", and class numbers.
 
-Two spellings are one label where they differ in case, spaces or Unicode composition alone. A text such as `nan` or
-`none` means that there is no label, and a number means nothing by itself, unless the data declares it: by candidates,
-a taxonomy, the names of a ClassLabel, or `--labels`.
+Spellings that differ only in case, spaces or Unicode composition are the same label. A text such as `nan` or `none`
+means that there is no label, and a number has no meaning by itself, unless the data declares it: by candidates, a
+taxonomy, the names of a ClassLabel, or `--labels`.
 
     emocaliber data check faces.csv --labels neutral,happy,sad          0, 1 and 2 are these
     emocaliber data check faces.csv --labels 1=surprise,2=fear,none     1 and 2 are these; `none` is a label
@@ -28,9 +28,9 @@ MISSING = frozenset({
     "", "nan", "-nan", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nat", "null", "(null)", "[null]", "none", "(none)",
     "nil", "-", "--", "---", "?", "empty", "(empty)", "missing", "undefined", "unknown", "notavailable", "\\n",
 })  # fmt: skip
-"""What pandas, R, Excel, SQL and annotators write where there is no value, folded."""
+"""Texts that pandas, R, Excel, SQL and annotators write for a missing value, in folded form."""
 _LONGEST = 24
-"""Characters; a text for "missing" is short, with any spaces about it."""
+"""Characters, including surrounding spaces; a longer text does not mean "missing"."""
 _NO_LABEL = MISSING | {
     "nolabel", "unlabelled", "unlabeled", "notlabelled", "notlabeled", "unannotated", "notannotated", "noannotation",
     "notapplicable", "n.d.", "tbd",
@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?")
 
 @lru_cache(maxsize=65536)
 def fold(text: str) -> str:
-    """The form that all spellings of a label share: composed (NFKC), no case, no spaces, nothing invisible."""
+    """The normalised form of a label: NFKC, case-folded, without spaces and invisible characters."""
     if text.isascii():
         return "".join(text.casefold().split())
     composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -48,7 +48,7 @@ def fold(text: str) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell says that there is no value: None, NaN, or a text in MISSING."""
+    """Whether a cell is missing: None, NaN, or a text in MISSING."""
     if isinstance(value, float):
         return math.isnan(value)
     if isinstance(value, str):
@@ -57,13 +57,13 @@ def is_missing(value: object) -> bool:
 
 
 def is_no_label(value: object) -> bool:
-    """The same for a label."""
+    """Whether a label is missing: as `is_missing`, or a text such as "unlabelled"."""
     return is_missing(value) or (isinstance(value, str) and fold(value) in _NO_LABEL)
 
 
 def class_number(value: object) -> str | None:
-    """A class number in one form (2, 2.0, "2", "2.0e+00" are "2"; true and "True" are "true"; 0.5 is "0.5"), or None
-    where it is none."""
+    """A class number in canonical form (2, 2.0, "2" and "2.0e+00" are "2"; true and "True" are "true"; 0.5 is "0.5");
+    None if the value is not a number."""
     if isinstance(value, str):
         text = value.strip().casefold()
         if text in ("true", "false"):
@@ -78,14 +78,13 @@ def class_number(value: object) -> str | None:
 
 @lru_cache(maxsize=4096)
 def by_fold(labels: tuple[str, ...]) -> Mapping[str, str]:
-    """Each label under its folded form."""
+    """Each label by its folded form."""
     return {fold(label): label for label in labels}
 
 
 def one_spelling(counts: Mapping[str, int]) -> tuple[tuple[str, ...], list[str]]:
-    """The labels, sorted, each in its most frequent spelling (ties: the first in order); and a sentence for each other.
-
-    Missing texts and class numbers are no labels.
+    """The distinct labels, sorted, each in its most frequent spelling (ties: the first alphabetically), and a sentence
+    for every other spelling. Texts that mean "missing" and class numbers are not labels.
     """
     spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for text, count in counts.items():
@@ -103,9 +102,10 @@ def one_spelling(counts: Mapping[str, int]) -> tuple[tuple[str, ...], list[str]]
 
 
 def read_labels(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The labels of an option such as `joy,fear` or `1=joy,2=fear`, in order, and each one's name by class number.
+    """The labels of an option such as `joy,fear` or `1=joy,2=fear`, in order, and their names by class number.
 
-    Without numbers, the first is class 0, as in a ClassLabel. Raises UserError for fewer than two, or one named twice.
+    Without numbers, the first label is class 0, as in a ClassLabel. Raises UserError for fewer than two labels or a
+    repeated one.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     numbered = [part.partition("=") for part in parts]
@@ -121,8 +121,8 @@ def read_labels(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def class_names(columns: Iterable[str], metadata: Mapping[bytes, bytes] | None, folder: Path) -> tuple[str, ...]:
-    """The names of a Parquet file's label column: from its schema (as Hugging Face datasets writes it), from the card
-    README.md, or from dataset_infos.json, beside it or one folder above. Empty where nobody names them."""
+    """The class names of a Parquet file's label column: from its schema (as Hugging Face datasets writes it), or from
+    the card README.md or dataset_infos.json beside it or one folder above. Empty if none of these names them."""
     described = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     described = described or next((features for at in (folder, folder.parent) if (features := _card(at))), {})
     for column in columns:
@@ -135,7 +135,7 @@ def class_names(columns: Iterable[str], metadata: Mapping[bytes, bytes] | None, 
 
 
 def _card(folder: Path) -> dict[str, Any]:
-    """The features that a data set's card or infos describe, each with `names` where it is a class."""
+    """The features described in a data set's card or infos, with `names` for classes."""
     try:
         text = (folder / "README.md").read_text(encoding="utf-8")
         card = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else {}

@@ -1,8 +1,7 @@
-"""Which layout a source has, and its rows: the one way in for every command.
+"""Sources: recognising a data set's layout and reading its rows. Every command reads data through this module.
 
-A layout is recognised by files that only it has, or by the keys of a first line, and can be named. A Hugging Face data
-set is read by name and revision, or from its folder on the disk; no code of it is run, and only pictures that came as
-bytes are read.
+A layout is recognised by characteristic files or by the keys of the first record, or given by name. A Hugging Face data
+set is read by name and revision, or from a local folder; its code is not run, and only images stored as bytes are read.
 
     emocaliber data check photos --layout folder
     emocaliber data check hub:someone/emotions@4f5e...
@@ -45,8 +44,8 @@ ARCHIVES = (".7z", ".rar", ".zst", ".lz4")
 
 @dataclass(frozen=True)
 class Layout:
-    """A loader, with the taxonomy, task and split that its data set always has (None: as the caller says). `numbered`:
-    its class numbers are places in the taxonomy."""
+    """A loader, with the fixed taxonomy, task and split of its data set (None: as the caller says). `numbered`: class
+    numbers are positions in the taxonomy."""
 
     read: Callable[[Path, Defaults], Iterator[Entry]]
     taxonomy: Taxonomy | None = None
@@ -78,15 +77,18 @@ LAYOUTS = {
     "mvei": Layout(read_mvei, task="MVEI", split="test"),
     "eemo-bench": Layout(read_eemo_bench, split="test"),
 }
-"""MultiEmo-Bench (20 raters, multi-select) is read as a table with `votes` and `raters`: a reconstruction, for its
-files were not at hand."""
+"""MultiEmo-Bench (20 raters, multi-select) is read as a table with `votes` and `raters`. This is a reconstruction,
+because its files were not available."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where data is, and what the caller says of it: None is what the layout or the data says. `labels` declares them,
-    as in `joy,fear` or `1=joy,2=fear`. With `two_panels` rows of one picture are to be panels of raters (see policy):
-    FER+ is then read by each file's own votes. `more` are other files or folders, read after it."""
+    """A data set's location, and what the caller declares about it (None: as the layout or the data says).
+
+    `labels` declares the labels, as in `joy,fear` or `1=joy,2=fear`. With `two_panels`, several rows with the same
+    image are treated as panels of raters (see policy), and FER+ is read with the votes of each file. `more` are further
+    files or folders, read after this one.
+    """
 
     name: str
     layout: str | None = None
@@ -102,12 +104,12 @@ class Source:
 
     @property
     def title(self) -> str:
-        """What to call it."""
+        """The source's name in messages."""
         return ", ".join((self.name, *self.more))
 
     @property
     def path(self) -> Path:
-        """The file or folder; of an archive, what it holds."""
+        """The file or folder; for an archive, its unpacked content."""
         path = Path(self.name)
         return (unpacked(path) if self.layout else holding_data(unpacked(path))) if is_archive(path) else path
 
@@ -117,7 +119,8 @@ class Source:
         return self.root or (path if path.is_dir() else path.parent)
 
     def rows(self) -> Iterator[Entry]:
-        """The rows, problems and notes. Raises UserError where there is no such source or its layout is not clear."""
+        """The rows, problems and notes. Raises UserError if the source does not exist or its layout is not"
+        " recognised."""
         if self.more:
             return self._several()
         defaults = Defaults(
@@ -141,9 +144,10 @@ class Source:
         return read_hub(self.name, defaults) if hub else layout.read(self.path, defaults)
 
     def _several(self) -> Iterator[Entry]:
-        """The rows of each file in turn; where rows and the caller name no split, that is the first word of its name.
+        """The rows of each file in turn. If neither rows nor caller name a split, it is the first word of the file
+        name.
 
-        What a file names as labels is all labels only if the others name the same.
+        Labels that occur in only some of the files are a problem, because no file then lists all of them.
         """
         labels: dict[str, tuple[str, set[str]]] = {}
         for name in (self.name, *self.more):
@@ -161,13 +165,13 @@ class Source:
 
 
 def layout_of(path: Path) -> str:
-    """The layout's name. Raises UserError where there is nothing, or nothing that can be told apart."""
+    """The name of the layout. Raises UserError if the path does not exist or its layout is not recognised."""
     if path.is_dir():
         return _folder_layout(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file or folder")
     if kind_of(path) in ARCHIVES:
-        raise UserError(f"{path}: of archives zip and tar are read; unpack it, and give its folder")
+        raise UserError(f"{path}: only zip and tar archives are supported; unpack it, and give the folder")
     if kind_of(path) not in SUFFIXES:
         raise UserError(f"{path}: give a folder, or a file ending in {', '.join(SUFFIXES)}")
     first = next(iter(records(path)), None)
@@ -178,7 +182,7 @@ def layout_of(path: Path) -> str:
 
 
 def holding_data(folder: Path) -> Path:
-    """What an archive holds: where that is one table beside its pictures, the table."""
+    """The folder of an archive's content, or the table in it if there is exactly one beside its images."""
     tables = [path for path in folder.iterdir() if kind_of(path) in SUFFIXES] if folder.is_dir() else []
     if len(tables) != 1:
         return folder
@@ -209,7 +213,7 @@ def _folder_layout(path: Path) -> str:
     if holds_records(path):
         return "webdataset"
     if not folders:
-        raise UserError(f"{path}: this folder fits no layout; give a folder for each class, or a table's file")
+        raise UserError(f"{path}: this folder fits no layout; give a folder with one folder per class, or a table")
     return "folder"
 
 
@@ -222,9 +226,9 @@ HUB = "hub:"
 
 
 def read_hub(source: str, defaults: Defaults) -> Iterator[Entry]:
-    """The rows of every split. Needs the package `datasets` (extra `train`).
+    """The rows of every split of a Hub data set. Needs the package `datasets` (extra `train`).
 
-    Raises UserError without a revision, or where the data set cannot be had.
+    Raises UserError if no revision is given or the data set cannot be loaded.
     """
     name, _, revision = source.removeprefix(HUB).rpartition("@")
     if not name:
@@ -252,7 +256,7 @@ def _hub_splits(name: str, revision: str) -> Iterator[tuple[str, Any, tuple[str,
 
 
 def _hub_classes(features: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the label column's classes, where it has any."""
+    """The class names of the label column, if it has any."""
     from datasets import ClassLabel
 
     named = (features[key].names for key in (*LABEL, *LABEL_OTHERWISE) if isinstance(features.get(key), ClassLabel))

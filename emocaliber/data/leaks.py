@@ -1,7 +1,6 @@
-"""What must not be shared between splits: the same picture, nearly the same picture, or rows of one cluster.
+"""Leakage between splits: identical images, near-duplicates, or rows of one cluster on both sides.
 
-Pictures are the same where their decoded pixels are, whatever the file format; which are nearly the same,
-near_duplicates says.
+Images are identical if their decoded pixels are, whatever the file format. For near-duplicates see near_duplicates.
 
     python -c "from emocaliber.data import embedded, leaks; leaks.check_disjoint(embedded.load('emoji'))"
 """
@@ -21,15 +20,15 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import FIXES
 from emocaliber.core.samples import Sample
 from emocaliber.data.facts import PIXELS, FactStore, facts_of
-from emocaliber.data.sample_table import briefs
+from emocaliber.data.sample_table import summaries
 
 SIDES = {
     "train": "taught", "verbalize": "taught", "unlabelled": "taught", "calibrate": "calibrated on", "test": "tested",
 }  # fmt: skip
-"""Rows that are taught may share items, whatever their stage: none judges. A split not named here (`known`: drawings
-that are new of items that are not) shares items with others by design, and is compared by picture alone."""
+"""The side of each split. Splits used for training may share items, whatever their stage. A split not listed here
+(`known`: new drawings of known items) shares items with others by design, and is compared by image only."""
 RANKS = {"tested": 3, "calibrated on": 2, "taught": 1}
-"""Where one row of a pair must go, the one of the higher side stays."""
+"""If one row of an overlapping pair must be dropped, the one whose side has the higher rank is kept."""
 PAIRS_NAMED = 5
 
 _Keyed = Iterable[tuple[Hashable, int, str]]
@@ -39,7 +38,7 @@ Kind = Literal["same picture in two splits", "cluster in two splits", "near-dupl
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Rows on two sides that share something: `first` and `second` are their indices."""
+    """Two rows on different sides that overlap, by index."""
 
     kind: Kind
     first: int
@@ -48,7 +47,7 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What of a row is compared. `pixels` is empty where the picture cannot be read."""
+    """What is compared of a row. `pixels` is empty if the image cannot be read."""
 
     split: str
     pixels: bytes
@@ -56,7 +55,7 @@ class Item:
 
     @property
     def side(self) -> str:
-        """What must not share items: taught, calibrated on, tested; any other split stands for itself."""
+        """ "taught", "calibrated on" or "tested", which must not share items; any other split is its own side."""
         return SIDES.get(self.split, self.split)
 
 
@@ -66,7 +65,7 @@ def side_of(split: str) -> str:
 
 
 class Items(Sequence[Item]):
-    """Items that are made of `make` when they are looked at: of a million rows there is not one of each."""
+    """A lazy sequence: items are created by `make` on access, to save memory with millions of rows."""
 
     def __init__(self, count: int, make: Callable[[int], Item]) -> None:
         self._count, self._make = count, make
@@ -84,7 +83,7 @@ class Items(Sequence[Item]):
 
 
 def exact_leaks(items: Sequence[Item]) -> Iterator[Leak]:
-    """The first row of each side, pair by pair, for each picture and then each cluster that two sides share."""
+    """For each image, then each cluster, that several sides share: the pairs of their first rows on each side."""
 
     def pictures() -> _Keyed:
         return ((item.pixels, i, item.side) for i, item in enumerate(items) if item.pixels)
@@ -97,7 +96,7 @@ def exact_leaks(items: Sequence[Item]) -> Iterator[Leak]:
 
 
 def _first_of_each_side(keyed: Callable[[], _Keyed]) -> Iterator[tuple[int, int]]:
-    """Pairs of indices. Rows are gone through twice, so that only keys which two sides have cost more than a number."""
+    """Pairs of indices. Two passes over the rows, so that only keys shared by two sides are held in memory."""
     shared = _on_two_sides(keyed())
     first: defaultdict[Hashable, dict[str, int]] = defaultdict(dict)
     for key, i, side in keyed() if shared else ():
@@ -108,7 +107,7 @@ def _first_of_each_side(keyed: Callable[[], _Keyed]) -> Iterator[tuple[int, int]
 
 
 def _on_two_sides(keyed: _Keyed) -> set[int]:
-    """The hashes of the keys that rows of two sides have."""
+    """The hashes of the keys that occur on two sides."""
     hashes, sides, codes = array("q"), array("h"), dict[str, int]()
     for key, _, of in keyed:
         hashes.append(hash(key))
@@ -120,10 +119,10 @@ def _on_two_sides(keyed: _Keyed) -> set[int]:
 
 
 def clashing(items: Sequence[Item], near: Sequence[tuple[int, int]]) -> dict[int, tuple[int, Kind]]:
-    """The rows to leave out so that no two sides share anything, each with the row that stays and what they share.
+    """The rows to drop so that no two sides overlap, each with the row that is kept and the kind of overlap.
 
-    Of rows that clash those on the side of the highest rank stay: tested before calibrated on before taught. `near` are
-    pairs of near-duplicates by the first row that shows either picture.
+    Of overlapping rows, those on the side with the highest rank are kept: tested, then calibrated on, then taught.
+    `near` are near-duplicate pairs, each image represented by its first row.
     """
     by_pixels: defaultdict[Hashable, list[int]] = defaultdict(list)
     by_cluster: defaultdict[Hashable, list[int]] = defaultdict(list)
@@ -156,10 +155,10 @@ def check_disjoint(
     near_duplicates: Mapping[str, str] | None = None,
     workers: int = 1,
 ) -> None:
-    """Raise UserError, naming up to five pairs, where two sides share a picture, a cluster or a near-duplicate key.
+    """Raises UserError, naming up to five pairs, if two sides share an image, a cluster or a near-duplicate key.
 
-    `near_duplicates` maps a sample's id to its key, where a cluster does not say already what is nearly the same.
-    A picture that cannot be read cannot be compared: UserError too.
+    `near_duplicates` maps sample ids to keys, for near-duplicates that clusters do not cover. Also raises UserError for
+    an image that cannot be read, because it cannot be compared.
     """
     with FactStore() as facts:
         items = items_of(samples, facts, workers)
@@ -182,9 +181,9 @@ def check_disjoint(
 
 
 def items_of(samples: Sequence[Sample], store: FactStore, workers: int) -> Items:
-    """What is compared of each sample. Raises UserError naming a sample whose picture cannot be read."""
+    """The items of the samples. Raises UserError naming a sample whose image cannot be read."""
     splits, tasks, pixels, clusters, ends = list[str](), list[str](), bytearray(), bytearray(), array("q", [0])
-    for sample, facts in facts_of(briefs(samples), lambda sample: sample.image, store, workers):
+    for sample, facts in facts_of(summaries(samples), lambda sample: sample.image, store, workers):
         if facts.fault:
             raise UserError(
                 f"{sample.id} ({sample.split}): {facts.sentence}; {FIXES[facts.fault]}, or drop the row: it cannot be"
@@ -216,7 +215,7 @@ def _sentence(samples: Sequence[Sample], leak: Leak) -> str:
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """For each of `count` items the smallest index of its connected group (union-find)."""
+    """For each of `count` items, the smallest index in its connected component (union-find)."""
     parent = list(range(count))
 
     def top(i: int) -> int:

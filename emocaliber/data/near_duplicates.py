@@ -1,11 +1,11 @@
-"""Pairs of pictures that look nearly the same.
+"""Near-duplicate detection: pairs of images that look nearly the same.
 
-Their pHashes differ in at most BITS of 64 bits, and their 16x16 grey thumbnails correlate at ALIKE or more: the hash
-alone takes every plain picture for every other. Of pictures saved anew, scaled or brightened most are recognised; of
-those cropped at the sides or mirrored, many are not.
+Two images are near-duplicates if their pHashes differ in at most BITS of 64 bits and their 16x16 grey thumbnails have a
+correlation of at least ALIKE (the hash alone would match all plain images). Most re-encoded, scaled or brightened
+images are found; many cropped or mirrored ones are not.
 
-Hashes this near have a quarter (16 bits) that differs in at most two bits, so pictures are sorted by each quarter, and
-compared with those whose quarter is that near alone: of a million some 4·10⁹ pairs instead of 5·10¹¹.
+Hashes this close have a quarter (16 bits) that differs in at most two bits. So images are sorted by each quarter and
+compared only with those whose quarter is that close: for a million images, about 4·10⁹ pairs instead of 5·10¹¹.
 
     near_pairs([look(open(name, "rb").read()) for name in names])
 """
@@ -24,13 +24,13 @@ from emocaliber.data.facts import THUMBNAIL, Facts
 BITS = 10
 ALIKE = 0.95
 PLAIN = 1.0
-"""Below this standard deviation, in grey levels, a thumbnail has no pattern to correlate: its mean is compared."""
+"""Below this standard deviation, in grey levels, a thumbnail is plain, and its mean is compared instead."""
 QUARTER = 16
-"""Bits of the parts that hashes are sorted by."""
+"""Bits per part of a hash."""
 AT_ONCE = 1 << 18
 """Pairs compared at a time."""
 MOST_PAIRS = 1_000_000
-"""More near-duplicates than this are one picture over and over; listing them helps nobody."""
+"""More pairs than this mean that one image repeats many times; listing them would not help."""
 
 Indices = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
@@ -74,7 +74,7 @@ def _quarter(looks: Hashes, number: int) -> Indices:
 
 
 def _met_before(differences: Hashes, quarter: int) -> npt.NDArray[np.bool_]:
-    """Which pairs an earlier quarter brought together already."""
+    """Mask of the pairs that an earlier quarter already found."""
     met = np.zeros(len(differences), bool)
     for earlier in range(quarter):
         met |= np.bitwise_count(_quarter(differences, earlier)) <= _NEAREST
@@ -82,7 +82,7 @@ def _met_before(differences: Hashes, quarter: int) -> npt.NDArray[np.bool_]:
 
 
 def _candidates(keys: Indices) -> Iterator[tuple[Indices, Indices]]:
-    """Pairs of places in the sorted keys that differ in at most _NEAREST bits, AT_ONCE or little more at a time."""
+    """Pairs of positions whose sorted keys differ in at most _NEAREST bits, in chunks of about AT_ONCE."""
     counts = np.bincount(keys, minlength=1 << QUARTER)
     starts, places = np.cumsum(counts) - counts, np.arange(len(keys))
     for change in _CHANGES:
@@ -99,7 +99,7 @@ def _candidates(keys: Indices) -> Iterator[tuple[Indices, Indices]]:
 
 
 def _alike(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Which pairs of thumbnails [m, 256] show the same pattern, or the same plain grey."""
+    """Mask of the pairs of thumbnails [m, 256] with the same pattern, or the same plain grey."""
     a, b = left.astype(np.float32), right.astype(np.float32)
     apart = np.abs(a.mean(1) - b.mean(1))
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)

@@ -1,7 +1,7 @@
-"""Samples in a Parquet file, image bytes or paths included: how data is kept, and read without torch.
+"""Parquet files of samples, with image bytes or paths, read without torch.
 
-Pictures stay in the file until they are needed (StoredImage), or on the disk under the file's own folder. The same file
-opens in Hugging Face datasets, pictures decoded, because its schema carries their feature description:
+Images stay in the file until they are needed (StoredImage), or on disk below the file's folder. The files also open in
+Hugging Face datasets, with images decoded, because their schema contains the feature metadata:
 
     datasets.load_dataset("parquet", data_files="emocaliber/data/emoji-sentiment.parquet")
 """
@@ -29,11 +29,11 @@ Values = Mapping[str, Any]
 REQUIRED = ("id", "image", "task", "candidates", "label", "split", "group", "cluster", "licence")
 OPTIONAL = ("votes", "label_rule", "ratings", "second_votes", "rationale", "question")
 REPEATING = {*REQUIRED, *OPTIONAL} - {"id", "image", "cluster", "rationale", "question"}
-"""Columns whose texts are the same in many rows."""
+"""Columns whose values repeat in many rows."""
 
 
 def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[Sample]:
-    """The rows of one split, of several, or all of them, in the file's order. `emoji:train` is a split of one task.
+    """The rows of one split, of several, or all, in file order. `emoji:train` means that split of one task.
 
     Raises UserError as `iter_samples` does.
     """
@@ -41,18 +41,18 @@ def read_samples(path: Path, splits: str | Sequence[str] | None = None) -> list[
 
 
 def iter_samples(path: Path, splits: str | Sequence[str] | None = None, *, pictures: bool = False) -> Iterator[Sample]:
-    """The same, one at a time; with `pictures` each brings its encoded bytes, for one pass in order.
+    """As `read_samples`, but as a stream; with `pictures`, samples include the image bytes, for one sequential pass.
 
-    Raises UserError naming the file, the row and the key where the file is missing or not Parquet, a column is missing,
-    an id comes twice, a label or a vote is not among its row's candidates, or the one split named has no row.
+    Raises UserError naming the file, row and key if the file is missing or not Parquet, a column is missing, an id
+    repeats, a label or a vote is not among its row's candidates, or the one split named has no rows.
     """
     wanted = [splits] if isinstance(splits, str) else splits
-    alike = Alike()
+    interner = Interner()
     try:
         if isinstance(splits, str):
             _refuse_no_row(path, splits)
         for part in parts_in(path, wanted, pictures=pictures):
-            yield from samples_of(part, alike)
+            yield from samples_of(part, interner)
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from error
 
@@ -60,9 +60,9 @@ def iter_samples(path: Path, splits: str | Sequence[str] | None = None, *, pictu
 def parts_in(
     path: Path, splits: Sequence[str] | None = None, *, pictures: bool = False, coded: bool = False
 ) -> Iterator[Part]:
-    """The rows of a file of samples, part by part. With `coded` texts that repeat are held once a part.
+    """The rows of a file of samples, part by part. With `coded`, repeated texts are dictionary-encoded.
 
-    Raises UserError as `iter_samples` does for a file that is none of samples, and pyarrow's errors.
+    Raises UserError as `iter_samples` does for a file that does not contain samples, and pyarrow's errors.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
@@ -97,7 +97,7 @@ def _splits(file: pq.ParquetFile) -> set[str]:
 
 
 def _check_ids(path: Path, file: pq.ParquetFile) -> None:
-    """By hash: a million take 8 MB."""
+    """Raises UserError for a repeated id. Ids are compared by hash first, 8 MB per million."""
     hashes = array("q")
     for batch in file.iter_batches(ROWS, columns=["id"], use_threads=False):
         hashes.extend(map(hash, batch.column(0).to_pylist()))
@@ -110,8 +110,8 @@ def _check_ids(path: Path, file: pq.ParquetFile) -> None:
         seen.add(name)
 
 
-class Alike:
-    """What many rows have alike is one object: a million rows of ten raters name a few thousand sets of votes."""
+class Interner:
+    """Shares equal candidates, votes and ratings between rows: a million rows have only some thousand distinct ones."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Any] = {}
@@ -133,8 +133,8 @@ class Alike:
 
 
 def lists_of(column: pa.ChunkedArray, make: Callable[..., Any]) -> list[Any]:
-    """What `make` makes of each row of a column of lists, or of lists of structs by their fields: once for rows that
-    are equal; None for null."""
+    """`make` applied to each row of a column of lists (for lists of structs, to the list of each field), called once
+    for equal rows; None for null."""
     array = column.combine_chunks().cast(pa.list_(column.type.value_type))
     fields = array.values.flatten() if pa.types.is_struct(array.values.type) else [array.values]
     coded = [field.dictionary_encode() for field in fields]
@@ -151,10 +151,10 @@ def lists_of(column: pa.ChunkedArray, make: Callable[..., Any]) -> list[Any]:
     return rows
 
 
-def samples_of(part: Part, alike: Alike) -> Iterator[Sample]:
-    """The rows of a part. Raises UserError for a label or a vote that is not among its row's candidates."""
+def samples_of(part: Part, interner: Interner) -> Iterator[Sample]:
+    """The samples of a part. Raises UserError for a label or a vote that is not among its row's candidates."""
     nested: dict[str, Callable[..., Any]] = {
-        "candidates": alike.candidates, "votes": alike.votes, "second_votes": alike.votes,
+        "candidates": interner.candidates, "votes": interner.votes, "second_votes": interner.votes,
     }  # fmt: skip
     columns: dict[str, list[Any]] = {}
     for name in part.table.column_names:
@@ -165,21 +165,21 @@ def samples_of(part: Part, alike: Alike) -> Iterator[Sample]:
     columns |= {name: list(images) for name, images in part.images.items()}
     names = list(columns)
     for number, row in zip(part.numbers.tolist(), zip(*columns.values(), strict=True), strict=True):
-        yield _sample(part.path, number, dict(zip(names, row, strict=True)), alike)
+        yield _sample(part.path, number, dict(zip(names, row, strict=True)), interner)
 
 
-def sample_at(part: Part, place: int, alike: Alike) -> Sample:
-    """One row of a part, by its place in it. Raises as `samples_of`."""
+def sample_at(part: Part, place: int, interner: Interner) -> Sample:
+    """The sample at a position in a part. Raises as `samples_of`."""
     (values,) = part.table.slice(place, 1).to_pylist()
     values |= {name: images[place] for name, images in part.images.items()}
     values["candidates"] = tuple(values["candidates"])
     for name in {"votes", "second_votes"} & values.keys():
         if values[name] is not None:
             values[name] = {entry["label"]: entry["count"] for entry in values[name]}
-    return _sample(part.path, int(part.numbers[place]), values, alike)
+    return _sample(part.path, int(part.numbers[place]), values, interner)
 
 
-def _sample(path: Path, number: int, values: Values, alike: Alike) -> Sample:
+def _sample(path: Path, number: int, values: Values, interner: Interner) -> Sample:
     name, image, label, votes = values["id"], values["image"], values["label"], values.get("votes")
     candidates, cluster = values["candidates"], values["cluster"]
     if unknown := [each for each in (*([label] if label else ()), *(votes or ())) if each not in candidates]:
@@ -195,7 +195,7 @@ def _sample(path: Path, number: int, values: Values, alike: Alike) -> Sample:
         cluster=name if cluster == name else cluster,
         votes=votes,
         licence=intern(values["licence"]),
-        ratings=alike.ratings(values.get("ratings")),
+        ratings=interner.ratings(values.get("ratings")),
         label_rule=intern(values.get("label_rule") or "given"),
         second_votes=values.get("second_votes"),
         rationale=values.get("rationale"),

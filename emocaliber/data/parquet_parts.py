@@ -1,4 +1,4 @@
-"""Any Parquet file part by part: rows without their pictures' bytes, and where these are.
+"""Reading any Parquet file part by part: rows without image bytes, and references to where the bytes are.
 
 for number, row in stored_rows(Path("photos.parquet")): ...
 """
@@ -21,8 +21,8 @@ from emocaliber.core.samples import ImageSource, StoredImage
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 ROWS, ROWS_WITH_PICTURES = 16_384, 256
-"""Rows of a row group in memory at a time, without and with their pictures' bytes."""
-BUFFER = 1 << 20  # bytes of a column that are read at a time, lest all of a row group's pictures are
+"""Rows in memory at a time, without and with image bytes."""
+BUFFER = 1 << 20  # bytes read from a column at a time, so that not all images of a row group are read at once
 
 
 def stored_rows(
@@ -32,12 +32,12 @@ def stored_rows(
     pictures: bool = False,
     opened: pa.NativeFile | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each row of any Parquet file with its number from 0; pictures are StoredImages, none of their bytes is read.
+    """Each row of any Parquet file with its number, counted from 0. Images become StoredImages; no bytes are read.
 
-    A picture is a column of binary values, or of structs with `bytes`, as Hugging Face datasets writes them; where the
-    bytes are null it is its path. With `pictures` each row brings its own bytes, for one pass in order, in which no
-    more than a few hundred are in memory however large a row group is. `opened` is the file where it is not on this
-    disk. Raises pyarrow's errors.
+    An image column is binary, or a struct with a field `bytes`, as Hugging Face datasets writes it; if the bytes are
+    null, the value is the path. With `pictures`, rows include the image bytes, for one sequential pass with at most a
+    few hundred images in memory, however large a row group is. `opened` is a remote file, already opened. Raises
+    pyarrow's errors.
     """
     with pq.ParquetFile(path if opened is None else opened, buffer_size=BUFFER, pre_buffer=False) as file:
         for part in parts_of(path, file, columns, None, pictures=pictures):
@@ -47,8 +47,8 @@ def stored_rows(
 
 @dataclass(frozen=True)
 class Part:
-    """The chosen rows of a part of a row group: their numbers in the file, all but their pictures, and these or where
-    they are."""
+    """Selected rows of (part of) a row group: their numbers in the file, their columns without image bytes, and their
+    images or references to them."""
 
     path: Path
     numbers: Numbers
@@ -56,14 +56,14 @@ class Part:
     images: Mapping[str, Sequence[ImageSource | str | None]]
 
     def take(self, rows: Numbers) -> Part:
-        """Some of its rows, by their places in it; only of pictures that stay in the file."""
+        """Some of its rows, by position; only for images that stay in the file."""
         images = {name: of.take(rows) for name, of in self.images.items() if isinstance(of, InFile)}
         return Part(self.path, self.numbers[rows], self.table.take(pa.array(rows)), images)
 
 
 class InFile(Sequence[StoredImage | str | None]):
-    """For each row where its picture's bytes are, or its path: made when it is looked at. `stored` says which rows
-    hold bytes; `paths` is None where all do."""
+    """A lazy sequence with a reference to each row's image bytes, or its path. `stored` is the mask of rows with bytes;
+    `paths` is None if all rows have bytes."""
 
     def __init__(self, file: Path, group: int, leaf: str, rows: Numbers, stored: Mask, paths: pa.Array | None) -> None:
         self._place = file, group, leaf
@@ -84,7 +84,7 @@ class InFile(Sequence[StoredImage | str | None]):
             yield StoredImage(file, group, row, leaf) if here else (beside or {}).get("path")
 
     def take(self, rows: Numbers) -> InFile:
-        """Those of some rows."""
+        """The images of some rows."""
         paths = None if self._paths is None else self._paths.take(pa.array(rows))
         return InFile(*self._place, self._rows[rows], self.stored[rows], paths)
 
@@ -124,7 +124,9 @@ def _tables(file: pq.ParquetFile, group: int, leaves: Sequence[str], size: int) 
     if not leaves:
         yield file.read_row_group(group, columns=[])
         return
-    for batch in file.iter_batches(size, row_groups=[group], columns=leaves, use_threads=False):  # threads read it all
+    for batch in file.iter_batches(
+        size, row_groups=[group], columns=leaves, use_threads=False
+    ):  # threads would read everything
         yield pa.Table.from_batches([batch])
 
 

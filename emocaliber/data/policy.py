@@ -1,9 +1,8 @@
-"""What to do about problems, the same in check, convert, split and train: stop, or leave out what is wrong.
+"""Problem handling, shared by check, convert, split and train: stop at problems, or drop the rows that have them.
 
-What is left out is written down with its reason, counted by kind, and never more than a share of the rows. Of rows that
-two splits share, those of the more test-like split stay (test before calibrate before train). What training must not
-learn from is looked at once, by one process, before a stage starts; near-duplicates are judged by `data check` and
-`data split` alone, by a threshold.
+Dropped rows are listed with their reasons, counted by kind, and limited to a share of all rows. Of rows that overlap
+between splits, those of the more test-like split are kept (test before calibrate before train). Training rows are
+checked once, by one process, before a stage starts; near-duplicates are detected by `data check` and `data split` only.
 
     emocaliber data convert ferplus --drop-problems --max-dropped 0.05 --out ferplus.parquet
     emocaliber train RECIPE drop_problems=true max_dropped=0.05 --out DIR
@@ -23,7 +22,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.data.facts import FactStore, facts_of
 from emocaliber.data.leaks import RANKS, SIDES, Item, check_disjoint, clashing
 from emocaliber.data.rows import Problem
-from emocaliber.data.sample_table import Brief, briefs, in_splits
+from emocaliber.data.sample_table import SampleSummary, in_splits, summaries
 
 DEFAULT_SHARE = 0.1
 SECOND_PANEL, FURTHER_PANEL = "votes of a second panel", "votes of a further panel"
@@ -31,19 +30,19 @@ SECOND_PANEL, FURTHER_PANEL = "votes of a second panel", "votes of a further pan
 
 @dataclass(frozen=True)
 class Policy:
-    """`drop`: leave out what is wrong instead of stopping; `most` is the largest share of the rows that may go."""
+    """`drop`: drop rows with problems instead of stopping; `most` is the largest share of rows that may be dropped."""
 
     drop: bool = False
     most: float = DEFAULT_SHARE
 
     def __post_init__(self) -> None:
         if not 0 <= self.most <= 1:
-            raise UserError(f"--max-dropped: {self.most} is no share between 0 and 1")
+            raise UserError(f"--max-dropped: {self.most} is not a share between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """One row or file that is left out, and why."""
+    """One dropped row or file, and why."""
 
     place: str
     id: str
@@ -53,8 +52,8 @@ class Dropped:
 
 @dataclass
 class Dropping:
-    """What is left out: `rows` by index among the rows that were read, `unread` by place. `second_panels` names, for a
-    row that stays, the row whose votes are its second panel's."""
+    """What is dropped: `rows` by index among the rows read, `unread` by place. `second_panels` maps a kept row to the
+    row whose votes become its second panel's."""
 
     rows: dict[int, Dropped] = field(default_factory=dict)
     unread: dict[str, Dropped] = field(default_factory=dict)
@@ -62,15 +61,15 @@ class Dropping:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many are left out, by kind."""
+        """The number of dropped rows, by kind."""
         return Counter(dropped.kind for dropped in (*self.unread.values(), *self.rows.values()))
 
     def add(self, index: int, place: object, name: str, kind: str, reason: str) -> None:
-        """Leave a row out, for the first reason that is given."""
+        """Drop a row; its first reason is recorded."""
         self.rows.setdefault(index, Dropped(str(place), name, kind, reason))
 
     def add_unread(self, problems: Sequence[Problem]) -> None:
-        """Leave out what could not be read. Raises UserError where leaving one out mends nothing."""
+        """Drop what could not be read. Raises UserError for a problem that dropping does not fix."""
         for problem in problems:
             if not problem.droppable:
                 raise UserError(f"{problem}. This concerns more than one row, so --drop-problems does not help")
@@ -79,9 +78,8 @@ class Dropping:
             )
 
     def add_panels(self, items: Sequence[Item], voted: Sequence[bool], names: Sequence[str]) -> None:
-        """Of rows with votes on one picture of one task the most test-like stays, and the next is its second panel's.
-
-        Raises UserError where no picture has votes twice.
+        """Of several rows with votes for the same image and task, keep the most test-like; the next becomes its second
+        panel. Raises UserError if no image has votes twice.
         """
         rows: defaultdict[tuple[str, bytes], list[int]] = defaultdict(list)
         for i, item in enumerate(items):
@@ -98,7 +96,7 @@ class Dropping:
             raise UserError("--two-panels: no picture comes twice with votes; leave the option out")
 
     def add_overlaps(self, items: Sequence[Item], near: Sequence[tuple[int, int]], names: Sequence[str]) -> None:
-        """Leave out rows that clash with one of a more test-like split."""
+        """Drop rows that overlap with a row of a more test-like split."""
         remaining = [i for i in range(len(items)) if i not in self.rows]
         shown = {items[i].pixels: place for place, i in enumerate(remaining)}
         looks = [(items[i].pixels, items[j].pixels) for i, j in near]
@@ -109,7 +107,7 @@ class Dropping:
             self.add(i, names[i], names[i], kind, reason)
 
     def add_conflicts(self, items: Sequence[Item], labels: Sequence[str | None], names: Sequence[str]) -> None:
-        """Leave out every row of a picture that has two labels in one task: nobody says which is right."""
+        """Drop all rows of an image with two labels in one task, because it is unknown which is right."""
         rows: defaultdict[tuple[str, bytes], list[int]] = defaultdict(list)
         for i, item in enumerate(items):
             if i not in self.rows and item.pixels and labels[i] is not None:
@@ -122,7 +120,7 @@ class Dropping:
                     self.add(i, names[i], names[i], "two labels for one picture", reason)
 
     def check_share(self, rows: int, policy: Policy) -> None:
-        """Raise UserError where more would be left out than the policy allows."""
+        """Raise UserError if more rows would be dropped than the policy allows."""
         panels = self.counts[SECOND_PANEL] + self.counts[FURTHER_PANEL]  # nothing is wrong with these
         total, out = rows + len(self.unread), len(self.rows) + len(self.unread) - panels
         if out > policy.most * total:
@@ -133,7 +131,7 @@ class Dropping:
             )
 
     def write(self, path: Path) -> None:
-        """One JSON object a line, beside which the counts can be checked."""
+        """Write the list of dropped rows as JSON Lines."""
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in self._in_order())
         path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
@@ -142,7 +140,7 @@ class Dropping:
         return [*self.unread.values(), *(self.rows[i] for i in sorted(self.rows))]
 
     def sentence(self, rows: int, path: Path) -> str:
-        """What was left out, by kind, and where it is listed."""
+        """A sentence with the number of dropped rows by kind, and where they are listed."""
         out = len(self.rows) + len(self.unread)
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.counts.most_common())
         return f"{out:,} of {rows + len(self.unread):,} rows left out{f' ({kinds})' if kinds else ''}: {path}"
@@ -157,20 +155,20 @@ def unlearnable(
     rationale_needed: Collection[str] = (),
     workers: int = 1,
 ) -> Dropping:
-    """What the policy leaves out of these rows, by index: those of `label_needed` splits without a label, too,
-    or with `votes` without label and votes, and those of `rationale_needed` splits without a rationale.
+    """The rows to drop before training, by index: those with problems, those in `label_needed` splits without a label
+    (with `votes`, without label and votes), and those in `rationale_needed` splits without a rationale.
 
-    Raises UserError, naming rows, where it is to stop, or more than its share would go.
+    Raises UserError naming rows if the policy is to stop at problems, or if too many rows would be dropped.
     """
     dropping = Dropping()
     if not policy.drop:
         check_disjoint(in_splits(rows, list(SIDES)), workers=workers)
         return dropping
 
-    def is_of(row: Brief, splits: Collection[str]) -> bool:
+    def is_of(row: SampleSummary, splits: Collection[str]) -> bool:
         return bool({row.split, f"{row.task}:{row.split}"} & set(splits))
 
-    read = list(briefs(rows))
+    read = list(summaries(rows))
     sided = [i for i, row in enumerate(read) if row.split in SIDES]
     items = [Item(row.split, b"", (row.task, row.cluster)) for row in read]
     with FactStore() as store:

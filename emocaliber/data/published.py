@@ -1,9 +1,10 @@
-"""Layouts of one published data set each: EmoSet, WEBEmo, ArtPhoto, Abstract, Emotion6, FER+.
+"""Layouts of published data sets: EmoSet, WEBEmo, ArtPhoto, Abstract, Emotion6 and FER+.
 
-Their owners give the pictures out. Each loader reads what the release holds, oddities included, and says them in notes:
+The images must be obtained from the data sets' owners. Each loader reads its release as is and reports oddities in
+notes:
 
     emoset     train.json, val.json, test.json: [[emotion, image, annotation], ...]; image/EMOTION/*.jpg
-    webemo     train25.txt, test25.txt, ...: one `path label` a line (reconstruction; the release was not at hand)
+    webemo     train25.txt, test25.txt, ...: one `path label` per line (reconstruction; the release was not available)
     artphoto   EMOTION_0001.jpg, all in one folder
     abstract   ABSTRACT_groundTruth.csv: counts of raters for each of eight emotions, quoted with '
     emotion6   ground_truth.txt: shares of 15 raters who may split a vote; images/EMOTION/*.jpg
@@ -39,7 +40,7 @@ FERPLUS_OTHERS = ("unknown", "NF")
 FERPLUS_VOTES = "label.csv"
 WEBEMO_LIST = re.compile(r"(train|val|test)(\d+)\.txt")
 WEBEMO_TAXONOMIES = {"2": SENTIMENT_2, "25": WEBEMO_25}
-"""By the number of classes; the seven classes between were not at hand, and are taken from the data."""
+"""By the number of classes; the names of the seven classes were not available and are taken from the data."""
 
 
 def read_emoset(root: Path, defaults: Defaults) -> Iterator[Entry]:
@@ -154,11 +155,13 @@ def read_emotion6(root: Path, defaults: Defaults) -> Iterator[Entry]:
 
 
 def read_ferplus(root: Path, defaults: Defaults) -> Iterator[Entry]:
-    """FER+. A face for which `unknown` or `NF` (no face) got as many votes as any emotion has no label; the number of
-    raters keeps those votes, which no candidate holds; without a vote for an emotion it has no votes either.
+    """FER+. A face has no label if `unknown` or `NF` (no face) received at least as many votes as the leading emotion.
+    Those votes count in the number of raters but belong to no candidate; without any vote for an emotion, the face has
+    no votes.
 
-    As released, some lines have no picture's name (removed by the authors), and some names stand twice: with equal
-    votes they are one face; with other votes the face has no label, since nobody says which line is meant.
+    In the release, some lines have no image name (removed by the authors), and some names appear twice: with equal
+    votes they are read as one face; with different votes the face gets no label, because it is unknown which line is
+    right.
     """
     if defaults.two_panels:
         yield from _ferplus_by_file(root, defaults)

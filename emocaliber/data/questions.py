@@ -1,12 +1,12 @@
-"""Layouts of published sets in which each row has a question of its own, asked by the prompt `question`.
+"""Layouts of published data sets whose rows have their own question, asked with the prompt `question`.
 
     mvei        MVEI_metadata.json: statements about images/EMOTION/*.jpg, correct or incorrect (arXiv 2509.21950)
     eemo-bench  EEmo-Bench(single).json: yes-or-no and what/how questions with options (arXiv 2504.16405)
 
-Of EEmo-Bench the open questions are left out (they have no option that is right), as are the questions about pairs of
-pictures (a sample has one), and ranking and assessment, which the release derives from each picture's ratings; notes
-say how many. Reconstructions: MVEI's by its card, EEmo-Bench's by its own scripts and published answers; the pictures
-were not at hand.
+From EEmo-Bench, open questions (which have no options), questions about pairs of images (a sample has one image), and
+ranking and assessment (which the release derives from each image's ratings) are left out; notes say how many. Both
+layouts are reconstructions, MVEI's from its card and EEmo-Bench's from its scripts and published answers, because the
+images were not available.
 
     emocaliber data convert MVEI --out mvei.parquet
     emocaliber predict mvei.parquet --prompt question --model DIR --score --out answers

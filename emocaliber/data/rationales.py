@@ -1,4 +1,4 @@
-"""Rationales as data sets hold them: a column of their own, or the reasoning before the answer of a conversation.
+"""Rationales in data sets: a separate column, or the reasoning before the answer of a conversation.
 
 read_rationale("<think>Rain on an empty street.</think>", "sadness")
 """
@@ -9,7 +9,7 @@ from emocaliber.reading import bare_reasoning, read_response
 
 
 class RationaleError(ValueError):
-    """Two sentences: what is wrong with a rationale, and how to mend it."""
+    """What is wrong with a rationale, and how to fix it."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"{what}; {fix}")
@@ -17,9 +17,8 @@ class RationaleError(ValueError):
 
 
 def read_rationale(written: str, label: str | None) -> str | None:
-    """The reasoning without the tags around it; None where there is none.
-
-    Raises RationaleError where tags in it would hide the answer that follows it.
+    """The reasoning without surrounding tags; None if empty. Raises RationaleError if tags inside would hide the answer
+    that follows.
     """
     rationale = bare_reasoning(written)
     if not rationale:

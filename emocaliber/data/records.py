@@ -1,17 +1,18 @@
-"""One record of any table (a CSV line, a JSON object, a Parquet row) as a sample, or everything that is wrong with it.
+"""Converting one record of any table (a CSV line, a JSON object, a Parquet row) to a sample, or to all of its problems.
 
-The layouts hand over mappings. What a record may hold, first name first; case, spaces and hyphens do not matter:
+Layouts pass records as mappings. A record may have these keys, in order of precedence; case, spaces and hyphens do not
+matter:
 
-    image | image_path | file_name | ...  a path under the data root, the file's bytes, or a data: address
-    pixels                            grey levels as text, as in fer2013.csv, where there is no image
-    label | ground_truth | emotion    may be missing where there are votes, or in the split `unlabelled`
-    candidates                        a list; by default the taxonomy's labels, or all that the file names
+    image | image_path | file_name | ...  a path under the data root, the file's bytes, or a data: URL
+    pixels                            grey levels as text, as in fer2013.csv, if there is no image
+    label | ground_truth | emotion    optional if there are votes, or in the split `unlabelled`
+    candidates                        a list; by default the taxonomy's labels, or all labels in the file
     votes, raters                     see emocaliber.data.votes
     rationale | reasoning             the reasoning that leads to the label, with or without the tags around it
-    second_votes                      counts of a second panel on the same picture; "unknown" and the like may have some
-    question                          what is asked about the picture, where rows differ in that
+    second_votes                      counts of a second panel on the same image; may include "unknown" and the like
+    question                          the row's own question, if rows differ in what they ask
     id, split | usage, group, task, licence
-    cluster | subject | source        where the row names its task, by default the picture: several tasks are one
+    cluster | subject | source        by default the image if the row names its task, so that its tasks form a cluster
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ from emocaliber.data.votes import UNKNOWN, Votes, VotesError, dominant, read_vot
 from emocaliber.data.written_images import file_name, from_address, from_pixels
 
 UNLABELLED_NUMBER = "-1"
-"""What Hugging Face datasets writes for a class that is not known."""
+"""The class number that Hugging Face datasets uses for an unknown class."""
 PICTURE_DIGITS = 16
-"""Of the hash that names a picture."""
+"""Hex digits of the hash that identifies an image."""
 
 
 @dataclass
 class _Record:
-    """A record under way: its values, and the problems so far."""
+    """A record being read: its values, and the problems found so far."""
 
     place: Place
     values: Mapping[str, Any]
@@ -64,12 +65,12 @@ class _Record:
         self.problems.append(Problem(kind, self.place, key, what, fix))
 
     def first(self, names: Sequence[str]) -> tuple[str, Any]:
-        """The first of these columns that holds something, and what it holds."""
+        """The first of these columns with a value, and the value."""
         pairs = ((name, self.values.get(name)) for name in names)
         return next(((name, value) for name, value in pairs if not is_missing(value)), (names[0], None))
 
     def text(self, *names: str, default: str = "") -> str:
-        """A value that must be text (a number will do). A problem where it is not."""
+        """A value that must be text or a number; anything else is a problem."""
         name, value = self.first(names)
         if value is None:
             return default
@@ -80,7 +81,7 @@ class _Record:
 
 
 def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, default_id: str) -> Iterator[Entry]:
-    """The row, or every problem that it has."""
+    """The row, or all of its problems."""
     record = _Record(place, {column_name(key): value for key, value in values.items()}, defaults)
     image = _image(record)
     candidates = _candidates(record)
@@ -112,8 +113,7 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
 
 
 def _picture(record: _Record, image: ImageSource) -> str:
-    """What several tasks about one picture share, where the row names its task: its path, or its bytes' hash where it
-    has none; else ""."""
+    """If the row names its task, an identifier of its image (the path, or else a hash of the bytes); else ""."""
     if is_missing(record.values.get("task")) or image == b"":
         return ""
     if isinstance(image, FileImage):
@@ -134,7 +134,7 @@ def _image(record: _Record) -> ImageSource:
         return value
     if isinstance(value, str) and value.startswith("data:image/"):
         if (decoded := from_address(value)) is None:
-            record.problem("image malformed", name, "the data: address is not base64", "write it anew, or name a file")
+            record.problem("image malformed", name, "the data: URL is not base64", "correct it, or name a file")
         return decoded or b""
     if isinstance(value, str) and value.strip():
         return FileImage(record.defaults.root, file_name(record.defaults.root, value))
@@ -198,7 +198,7 @@ def _votes(record: _Record, candidates: tuple[str, ...]) -> tuple[Votes | None, 
 
 
 def _second_votes(record: _Record, candidates: tuple[str, ...]) -> Votes | None:
-    """All answers of the second panel: those that say "no label" are counted together, as UNKNOWN."""
+    """All answers of the second panel; those that mean "no label" are counted as UNKNOWN."""
     value = record.values.get("second_votes")
     if is_missing(value):
         return None
@@ -229,7 +229,7 @@ def _rationale(record: _Record, label: str | None) -> str | None:
 
 
 def _stranger(record: _Record, key: str, written: object, candidates: Sequence[str], kind: str) -> None:
-    """The problem of a label that no candidate is; none where the candidates themselves are malformed."""
+    """Add the problem of a label that is not a candidate, unless the candidates themselves are malformed."""
     if any(problem.key == "candidates" for problem in record.problems):
         return
     if class_number(written) is not None:
@@ -238,11 +238,11 @@ def _stranger(record: _Record, key: str, written: object, candidates: Sequence[s
                        " 1=neutral,2=happy,...")  # fmt: skip
     else:
         record.problem(kind, key, f"{written!r} is not among the candidates",
-                       f"mend it, or the candidates {', '.join(candidates)}")  # fmt: skip
+                       f"correct it, or the candidates {', '.join(candidates)}")  # fmt: skip
 
 
 def _stored_ratings(record: _Record) -> Ratings | None:
-    """What `emocaliber data convert` wrote of how the raters were asked, if anything."""
+    """The ratings metadata that `emocaliber data convert` wrote, if any."""
     stored = record.values.get("ratings")
     if not stored:
         return None
@@ -254,7 +254,7 @@ def _stored_ratings(record: _Record) -> Ratings | None:
 
 
 def _renamed(votes: Votes, defaults: Defaults, candidates: Sequence[str]) -> Votes:
-    """Counts by candidate, in the candidates' order: what a synonym got is its label's."""
+    """Counts by candidate, in the candidates' order; votes for a synonym count for its label."""
     counts: Votes = {}
     for label, count in votes.items():
         candidate = str(defaults.match(label, candidates))

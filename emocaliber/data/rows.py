@@ -1,7 +1,7 @@
-"""What a reader of any layout is told, and what it yields: a row (a sample and its place), a problem, or a note.
+"""The interface of all layout readers: their defaults, and what they yield (rows, problems and notes).
 
-Column names and defaults are the same for every layout; one pass finds every problem. A problem says what is wrong and
-how to mend it; a note says what is odd in a set as published and how it was read.
+Column names and defaults are the same for every layout, and one pass finds all problems. A problem says what is wrong
+and how to fix it; a note says what is unusual in a published data set and how it was read.
 
     for entry in Source("photos").rows(): ...
 """
@@ -25,12 +25,12 @@ IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path"
          "img_path", "path", "pth", "file", "images", "picture", "picture_path", "photo")  # fmt: skip
 LABEL = ("label", "ground_truth", "emotion")
 LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
-"""Columns that hold the label where none of LABEL and no votes do."""
+"""Columns that hold the label if there are no LABEL columns and no votes."""
 LABEL_NAMES = ("label_name", "class_name", "emotion", "expression")
-"""Columns that name a label that is a number."""
+"""Columns with the name of a label that is given as a number."""
 SPLIT = ("split", "usage", "subset", "partition")
 SPLIT_OTHERWISE = ("set", "phase", "data_split", "dataset_split")
-"""Columns that hold the split where none of SPLIT does, and what they say is one."""
+"""Columns that hold the split if no SPLIT column does and their value is a known split."""
 CLUSTER = ("cluster", "subject", "source")
 RATIONALE = ("rationale", "reasoning")
 NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *SPLIT_OTHERWISE, *CLUSTER, *RATIONALE,
@@ -42,12 +42,12 @@ SPLITS = {
     "val": "calibrate", "valid": "calibrate", "validation": "calibrate", "dev": "calibrate",
     "publictest": "calibrate", "calibrate": "calibrate", "test": "test", "testing": "test", "privatetest": "test",
 }  # fmt: skip
-"""Published names of splits, and ours. What others validate on is what we calibrate on."""
+"""Published names of splits, mapped to ours. Validation splits become "calibrate"."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A file, and the line or row in it (from 1; None for the entire file)."""
+    """A location: a file, and the line or row in it (counted from 1; None for the entire file)."""
 
     file: str
     line: int | None = None
@@ -59,9 +59,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: `kind` to count by, `key` the column or field ("" where there is none).
+    """One problem: `kind` for counting, `key` the column or field ("" if none), `what` is wrong, and the `fix`.
 
-    `droppable`: leaving out one row or file mends it; where it is not, nothing can be read until it is mended.
+    `droppable`: dropping one row or file solves it; otherwise nothing can be read until it is fixed.
     """
 
     kind: str
@@ -78,8 +78,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Note:
-    """An oddity of the data and how it was read: no fault, but what a reader of results should know of. `count` is of
-    how many rows."""
+    """Something unusual in the data and how it was read: not an error, but worth knowing. `count` is the number of rows
+    concerned."""
 
     kind: str
     place: Place
@@ -92,7 +92,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Row:
-    """A sample and where it stands."""
+    """A sample and its location."""
 
     place: Place
     sample: Sample
@@ -115,9 +115,9 @@ def rows_only(entries: Iterable[Entry]) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for every record that does not say otherwise. `rule` makes a label of votes where there is none;
-    `class_names` are labels by class number; `two_panels` asks for each picture's own votes, where a set has merged
-    those of identical ones; `labelled` is whether a record without a label is a problem."""
+    """Defaults for records that do not say otherwise. `rule` derives a missing label from votes; `class_names` maps
+    class numbers to labels; `two_panels` asks for each file's own votes if a data set has merged those of identical
+    images; `labelled`: a record without a label is a problem."""
 
     root: Path
     task: str = "emotion"
@@ -132,11 +132,12 @@ class Defaults:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The candidates of a record that lists none."""
+        """The candidates of records that list none."""
         return self.taxonomy.labels if self.taxonomy else self.candidates
 
     def match(self, label: object, candidates: Sequence[str]) -> str | None:
-        """The candidate that a written label means: in any spelling, by a declared synonym, or by its class number."""
+        """The candidate that a written label refers to, by spelling variant, declared synonym or class number; or"
+        " None."""
         named = by_fold(tuple(candidates))
         if isinstance(label, str) and (match := named.get(fold(label))) is not None:
             return match
@@ -149,18 +150,18 @@ class Defaults:
 
 @lru_cache(maxsize=4096)
 def column_name(written: str) -> str:
-    """The name in NAMES that a column's written name means, or the written name."""
+    """The name in NAMES that a column header refers to, or the header itself."""
     plain = re.sub(r"[\s-]+", "_", written.strip().casefold())
     return plain if plain in NAMES else written.strip()
 
 
 def _single(value: Any) -> Any:
-    """The label of a list of one."""
+    """The element of a one-element list; other values unchanged."""
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
 def label_of(values: Mapping[str, Any]) -> tuple[str, Any]:
-    """The column of a record that holds its label, and what it says: a text for "missing" too, which may be a label."""
+    """The column that holds a record's label, and its value, which may be a text for "missing"."""
     names = LABEL if values.get("votes") is not None else (*LABEL, *LABEL_OTHERWISE)
     named = [(name, _single(values[name])) for name in names if values.get(name) not in (None, "")]
     if named and class_number(named[0][1]) is not None:

@@ -1,8 +1,9 @@
-"""The samples of Parquet files as columns: a million rows take some 200 MB, and a sample is made when it is read.
+"""SampleTable: the samples of Parquet files as columns. A million rows take about 200 MB, and samples are created on
+access.
 
-Each process of a launch decodes the columns in seconds and makes the samples that it trains on alone. Pictures stay in
-the files. What rows are chosen by (split, task, candidates, label, whether anybody voted) is kept as numbers, so that
-choosing makes no sample.
+Each process of a launch decodes the columns in seconds and creates only the samples that it trains on. Images stay in
+the files. The columns that rows are selected by (split, task, candidates, whether labelled, whether rated) are arrays,
+so that selecting rows creates no samples.
 
     table = SampleTable([Path("photos.parquet")])
     table.in_splits(["train"])[0].label
@@ -24,16 +25,15 @@ import pyarrow.compute as pc
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import FileImage, ImageSource, Sample, StoredImage
-from emocaliber.data.parquet import Alike, lists_of, parts_in, sample_at, samples_of
+from emocaliber.data.parquet import Interner, lists_of, parts_in, sample_at, samples_of
 from emocaliber.data.parquet_parts import Mask, Numbers, Part
 
 Question = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
-    """What of a sample is compared and judged before training; `rated` is whether anybody voted, `reasoned`
-    whether there is a rationale."""
+class SampleSummary:
+    """The parts of a sample that are checked before training; `rated`: it has votes, `reasoned`: it has a rationale."""
 
     id: str
     image: ImageSource
@@ -45,14 +45,14 @@ class Brief:
     reasoned: bool
 
 
-def briefs(samples: Iterable[Sample]) -> Iterator[Brief]:
-    """What is compared and judged of each sample, in order."""
+def summaries(samples: Iterable[Sample]) -> Iterator[SampleSummary]:
+    """The summary of each sample, in order."""
     if isinstance(samples, SampleTable):
-        yield from samples.briefs()
+        yield from samples.summaries()
         return
     for s in samples:
         rated = any((s.votes or {}).values())
-        yield Brief(s.id, s.image, s.task, s.split, s.cluster, s.label, rated, bool(s.rationale))
+        yield SampleSummary(s.id, s.image, s.task, s.split, s.cluster, s.label, rated, bool(s.rationale))
 
 
 def in_splits(samples: Sequence[Sample], splits: Sequence[str]) -> Sequence[Sample]:
@@ -68,7 +68,7 @@ def take(samples: Sequence[Sample], places: Numbers) -> Sequence[Sample]:
 
 
 def labelled_and_rated(samples: Sequence[Sample]) -> tuple[Mask, Mask]:
-    """Which samples have a label, and which a vote."""
+    """Masks of the samples with a label, and of those with votes."""
     if isinstance(samples, SampleTable):
         return samples.labelled, samples.rated
     rated = [any((sample.votes or {}).values()) for sample in samples]
@@ -76,7 +76,7 @@ def labelled_and_rated(samples: Sequence[Sample]) -> tuple[Mask, Mask]:
 
 
 def first_without_rationale(samples: Sequence[Sample]) -> str | None:
-    """The file, row and id of the first sample that has no rationale; its id where it is of no file. None where all
+    """The first sample without a rationale, as file, row and id (only the id if it is not from a file); None if all
     have one."""
     if isinstance(samples, SampleTable):
         missing = np.flatnonzero(~samples.reasoned)
@@ -85,14 +85,14 @@ def first_without_rationale(samples: Sequence[Sample]) -> str | None:
 
 
 def files_of(samples: Iterable[Sample]) -> list[FileImage]:
-    """The pictures that lie in files of their own."""
+    """The images that are separate files."""
     if isinstance(samples, SampleTable):
         return samples.files
     return [sample.image for sample in samples if isinstance(sample.image, FileImage)]
 
 
 def questions(samples: Iterable[Sample]) -> list[Question]:
-    """Each task, with each set of candidates that rows of it have, in the order of the rows."""
+    """The distinct pairs of task and candidates, in order of first appearance."""
     if isinstance(samples, SampleTable):
         return samples.questions
     return list(dict.fromkeys((sample.task, sample.candidates) for sample in samples))
@@ -100,7 +100,7 @@ def questions(samples: Iterable[Sample]) -> list[Question]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """All rows of the files: the parts that they lie in, the first row of each part, and what rows are chosen by."""
+    """All rows of the files: their parts, the first row of each part, and the columns that rows are selected by."""
 
     parts: list[Part]
     starts: Numbers
@@ -114,11 +114,10 @@ class _Columns:
 
 
 class SampleTable(Sequence[Sample]):
-    """The rows of Parquet files, in order: all, or those that were chosen. Making it raises UserError as
-    `parquet.iter_samples` does."""
+    """All or selected rows of Parquet files, in order. Raises UserError as `parquet.iter_samples` does."""
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._columns, self._alike = _columns(files), Alike()
+        self._columns, self._interner = _columns(files), Interner()
         self._rows: Numbers = np.arange(len(self._columns.split))
 
     def __len__(self) -> int:
@@ -127,22 +126,22 @@ class SampleTable(Sequence[Sample]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return self.take(np.arange(len(self))[place])
-        return sample_at(*self._part_of(place), self._alike)
+        return sample_at(*self._part_of(place), self._interner)
 
     def _part_of(self, place: int) -> tuple[Part, int]:
-        """The part that a row lies in, and its place there."""
+        """The part that contains a row, and the row's position in it."""
         row = self._rows[place]
         number = int(np.searchsorted(self._columns.starts, row, side="right")) - 1
         return self._columns.parts[number], int(row - self._columns.starts[number])
 
     def __iter__(self) -> Iterator[Sample]:
         for part in self._chosen_parts():
-            yield from samples_of(part, Alike())
+            yield from samples_of(part, Interner())
 
     def take(self, places: Numbers | Mask | Sequence[int]) -> SampleTable:
-        """The rows at these places among those chosen so far, or where a mask is true."""
+        """The rows at these positions among those selected, or where a mask is true."""
         chosen, at = SampleTable.__new__(SampleTable), np.asarray(places)
-        chosen._columns, chosen._alike = self._columns, self._alike
+        chosen._columns, chosen._interner = self._columns, self._interner
         chosen._rows = self._rows[at if at.dtype == bool else at.astype(np.int64)]
         return chosen
 
@@ -178,23 +177,23 @@ class SampleTable(Sequence[Sample]):
 
     @property
     def questions(self) -> list[Question]:
-        """Each task, with each set of candidates that rows of it have, in the order of the rows."""
+        """The distinct pairs of task and candidates, in order of first appearance."""
         numbers, first = np.unique(self._columns.question[self._rows], return_index=True)
         return [self._columns.questions[numbers[n]] for n in np.argsort(first)]
 
-    def briefs(self) -> Iterator[Brief]:
-        """What is compared and judged of each row, in order."""
+    def summaries(self) -> Iterator[SampleSummary]:
+        """The summary of each row, in order."""
         votes_and_rationale = iter(zip(self.rated.tolist(), self.reasoned.tolist(), strict=True))
         for part in self._chosen_parts():
             plain = (part.table[name].to_pylist() for name in ("id", "task", "split", "cluster", "label"))
             for image, name, task, split, cluster, label in zip(part.images["image"], *plain, strict=True):
                 shown = image if isinstance(image, StoredImage) else FileImage(part.path.parent, image or "")
                 rest = next(votes_and_rationale)
-                yield Brief(name, shown, intern(task), intern(split), cluster, label and intern(label), *rest)
+                yield SampleSummary(name, shown, intern(task), intern(split), cluster, label and intern(label), *rest)
 
     @property
     def files(self) -> list[FileImage]:
-        """The pictures that lie beside the files, not in them."""
+        """The images that are files beside the Parquet files, not stored in them."""
         return [
             FileImage(part.path.parent, name)
             for part in self._chosen_parts()
@@ -203,7 +202,7 @@ class SampleTable(Sequence[Sample]):
         ]
 
     def _chosen_parts(self) -> Iterator[Part]:
-        """The chosen rows, part by part, in order."""
+        """The selected rows, part by part, in order."""
         of_part = np.searchsorted(self._columns.starts, self._rows, side="right") - 1
         ends = [*(np.flatnonzero(np.diff(of_part)) + 1).tolist(), len(of_part)]
         for start, end in zip([0, *ends], ends, strict=False):
@@ -225,7 +224,7 @@ def _columns(files: Iterable[Path]) -> _Columns:
                 labelled.append(_is_labelled(part))
                 rated.append(_is_rated(part))
                 reasoned.append(_is_reasoned(part))
-                _refuse_strangers(part, question[-1], questions.values)
+                _refuse_unknown_labels(part, question[-1], questions.values)
         except pa.ArrowException as error:
             raise UserError(f"{path}: not a readable Parquet file ({error})") from error
     starts = np.cumsum([0, *(len(part.numbers) for part in parts)])[:-1]
@@ -240,13 +239,13 @@ def _joined(pieces: list[Any], dtype: Any) -> Any:
 
 
 class _Codes:
-    """Numbers for values, in the order in which they are met."""
+    """Integer codes for values, in order of first appearance."""
 
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
 
     def of(self, value: Any) -> int:
-        """The value's number."""
+        """The value's code."""
         return self._numbers.setdefault(value, len(self._numbers))
 
     @property
@@ -255,7 +254,7 @@ class _Codes:
 
 
 def _by_value(column: pa.ChunkedArray, number: Callable[[Any], int], null: int = -1) -> npt.NDArray[np.int64]:
-    """The number of each row's text, which is asked for once for each text."""
+    """`number` of each row's text, called once per distinct text."""
     array = _encoded(column.combine_chunks())
     numbers = np.array([*map(number, array.dictionary.to_pylist()), null])
     chosen: npt.NDArray[np.int64] = numbers[array.indices.fill_null(len(numbers) - 1).to_numpy(zero_copy_only=False)]
@@ -268,7 +267,7 @@ def _encoded(array: pa.Array) -> pa.DictionaryArray:
 
 
 def _questions(part: Part, codes: _Codes) -> npt.NDArray[np.int64]:
-    """The number of each row's task and candidates."""
+    """The code of each row's task and candidates."""
     column = part.table["candidates"].combine_chunks()
     values = _encoded(column.flatten())
     lengths = pc.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
@@ -306,7 +305,7 @@ def _is_reasoned(part: Part) -> Mask:
     return mask
 
 
-def _refuse_strangers(part: Part, question: npt.NDArray[np.int64], questions: list[Question]) -> None:
+def _refuse_unknown_labels(part: Part, question: npt.NDArray[np.int64], questions: list[Question]) -> None:
     """Raises UserError for a label or a vote that is not among its row's candidates."""
     labels = _Codes()
     pairs = [(question, _by_value(part.table["label"], labels.of))]
@@ -321,4 +320,4 @@ def _refuse_strangers(part: Part, question: npt.NDArray[np.int64], questions: li
         for pair in np.unique(asked * len(texts) + (named % len(texts))).tolist():
             text = texts[pair % len(texts)]
             if text and text not in questions[pair // len(texts)][1]:
-                deque(samples_of(part, Alike()), maxlen=0)  # which names the row
+                deque(samples_of(part, Interner()), maxlen=0)  # which names the row

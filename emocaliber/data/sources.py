@@ -1,7 +1,6 @@
-"""What predictions are wanted for, checked before a model is loaded: which rows are meant, and what is wrong with them.
+"""Sources for prediction: they are checked, and their rows selected and counted, before a model is loaded.
 
-A source is gone through row by row, never held in memory, and as often as needed: once to count its rows, then for its
-pictures.
+A source is streamed, never held in memory, and can be read repeatedly: once to count its rows, then for its images.
 
     source = PredictionSource(("photos",), own_labels=("joy", "anger"))
     rows = source.checked()
@@ -30,7 +29,8 @@ MOST_PROBLEMS = 3
 
 @dataclass
 class Rows:
-    """What a source holds: rows by split, of these labelled, what was passed over, and which rows are meant."""
+    """The result of checking a source: the number of selected rows (None: unknown), the selected splits (None: all),
+    how many of the rows are labelled, and what was skipped, by kind."""
 
     count: int | None
     splits: tuple[str, ...] | None
@@ -39,7 +39,7 @@ class Rows:
 
 
 class Samples:
-    """The rows of a source, gone through from the beginning each time."""
+    """An iterable over a source's rows that starts anew each time."""
 
     def __init__(self, source: PredictionSource, splits: tuple[str, ...] | None) -> None:
         self._source, self._splits = source, splits
@@ -50,16 +50,16 @@ class Samples:
 
 @dataclass(frozen=True)
 class PredictionSource(AnySource):
-    """A source of which some rows are meant: those of one `split`, or "all"; by default those for a test, where it has
-    any; at most `limit` of them."""
+    """A source with a selection of rows: those of one `split`, or "all"; by default the test rows, or else the
+    unlabelled ones; at most `limit` of them."""
 
     split: str | None = None
     limit: int | None = None
 
     def checked(self, holds: Callable[[str], bool] = lambda _: True) -> Rows:
-        """Go through everything but the pictures, and count the rows whose id `holds`.
+        """Read everything but the images, and count the selected rows for whose id `holds` is true.
 
-        Raises UserError for what is missing, wrong rows, repeated ids, or where nothing is left to ask about.
+        Raises UserError for a missing source, invalid rows, repeated ids, or if no row is selected.
         """
         self.label_names(())  # a wrong --labels is the first thing to say
         if any(name.startswith(HUB) for name in self.names):
@@ -88,7 +88,7 @@ class PredictionSource(AnySource):
         return Rows(count, chosen, min(count, sum(labelled[split] for split in chosen)), passed_over)
 
     def samples(self, splits: tuple[str, ...] | None) -> Iterator[Sample]:
-        """The rows of these splits (None: all), in order, each with its picture or where it lies.
+        """The rows of these splits (None: all), in order, each with its image or a reference to it.
 
         Raises UserError as `checked` does.
         """
@@ -135,7 +135,7 @@ class PredictionSource(AnySource):
             raise UserError(f"{self._shown}: there is no picture in it{only}")
 
     def _refuse_repeated(self, ids: array[int]) -> None:
-        """Ids by hash: a million take 8 MB. Raises UserError naming the two places of the first that comes twice."""
+        """Raises UserError naming both places of the first repeated id. Ids are compared by hash, 8 MB per million."""
         hashes = np.frombuffer(ids, np.uint64)
         unique, counts = np.unique(hashes, return_counts=True)
         if len(unique) == len(hashes):

@@ -1,7 +1,7 @@
-"""Rows into splits: whole groups to one side, labels in the same shares, seeded, and recorded.
+"""Splitting rows by group, stratified by label, seeded and recorded.
 
-A group is all that must not be parted: rows of one cluster (a subject, a source), of the same picture, or of
-near-duplicates. scikit-learn's StratifiedGroupKFold does the rest.
+A group is a set of rows that must stay together: rows of one cluster (a subject, a source), with the same image, or
+with near-duplicates. The split is made with scikit-learn's StratifiedGroupKFold.
 
     emocaliber data split photos --out photos.parquet --shares 3:1:1 --seed 0
 """
@@ -24,11 +24,11 @@ from emocaliber.data.leaks import groups
 from emocaliber.data.rows import Row
 
 SPLITS = ("train", "calibrate", "test", "unlabelled")
-"""The last is for stage 2, which asks a model about rows whose labels it was not taught."""
+"""The last is for stage 2, which queries the model on rows whose labels it was not trained on."""
 WITHOUT_LABEL = {"train": "unlabelled", "calibrate": "tied", "test": "tied", "unlabelled": "unlabelled"}
-"""Where rows without a label go: stage 2 can learn from them, nothing can be judged by them."""
+"""The split of rows without a label, by the split assigned: stage 2 can use them, but nothing can be scored on them."""
 LEAKS = "known"
-"""Where rows go that share a group with a kept test row: neither taught nor tested."""
+"""The split of rows that share a group with a kept test row: used neither for training nor for testing."""
 MENDED_HERE = {
     "same picture in two splits", "near-duplicate in two splits", "cluster in two splits", "two labels for one picture",
 }  # fmt: skip
@@ -36,14 +36,15 @@ MENDED_HERE = {
 
 @dataclass(frozen=True)
 class Assignment:
-    """For each row checked, in order: its split and its cluster; and a record of how, ready for JSON."""
+    """The split and the cluster of each checked row, in order, and a record of how they were assigned, ready for"
+    " JSON."""
 
     splits: list[str]
     clusters: list[str]
     record: dict[str, Any]
 
     def apply(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """The same rows, moved."""
+        """The rows with their new splits and clusters."""
         for row, split, cluster in zip(rows, self.splits, self.clusters, strict=True):
             yield replace(row, sample=replace(row.sample, split=split, cluster=cluster))
 
@@ -51,13 +52,13 @@ class Assignment:
 def assign(
     report: Report, shares: Sequence[int], seed: int, *, keep_test: bool = False, without: Collection[int] = ()
 ) -> Assignment:
-    """Assign every row that a check has seen but those `without`. `shares` are whole parts for train, calibrate,
-    test and, where there is a fourth, unlabelled, whose rows keep their labels though no stage 1 is taught them.
+    """Assign every checked row, except those in `without`, to a split. `shares` are integer parts for train, calibrate,
+    test and, optionally, unlabelled (whose rows keep their labels, which stage 1 is not trained on).
 
-    With `keep_test` the labelled rows of the split `test` stay, the others are shared out without a test share, and
-    those that belong to a group with a test row go to the split `known`.
+    With `keep_test`, the labelled rows of the split `test` stay there, the others are distributed over the other
+    splits, and those in a group with a test row go to the split `known`.
 
-    Raises UserError where there are fewer groups than parts.
+    Raises UserError if there are fewer groups than parts.
     """
     left_out = set(without)
     stay = [i for i in range(len(report.seen)) if i not in left_out]
@@ -92,15 +93,16 @@ def _reduced(shares: Sequence[int]) -> list[int]:
 
 
 def refuse_faults(report: Report) -> None:
-    """Raise UserError where the check found what splitting cannot mend."""
+    """Raise UserError if the check found problems that splitting cannot fix."""
     if faults := [problem for problem in report.problems if problem.kind not in MENDED_HERE]:
         raise UserError(
-            f"{len(faults)} problems must be mended first, such as {faults[0]}; --drop-problems leaves such rows out"
+            f"{len(faults)} problems must be fixed first, such as {faults[0]}; --drop-problems drops such rows"
         )
 
 
 def _groups(seen: Sequence[Seen], near: Sequence[tuple[int, int]]) -> list[int]:
-    """For each row the first row of its group. `near` are near-duplicates, by any row that shows either picture."""
+    """For each row, the first row of its group. `near` are near-duplicate pairs, each image by any row that shows"
+    " it."""
     pairs = [*_same(seen, lambda row: (row.task, row.cluster)), *_same(seen, lambda row: row.facts.pixels), *near]
     return groups(len(seen), pairs)
 
@@ -113,7 +115,7 @@ def _same(seen: Sequence[Seen], key: Any) -> Iterator[tuple[int, int]]:
 
 
 def _folds(seen: Sequence[Seen], of_group: list[int], free: list[int], parts: list[int], seed: int) -> list[str]:
-    """A split for each free row: folds dealt out to the splits by their parts."""
+    """The split of each free row: as many folds as parts, allotted to the splits by their parts."""
     total = sum(parts)
     named = [split for split, part in zip(SPLITS, parts, strict=False) for _ in range(part)]
     if total == 1:
@@ -121,21 +123,21 @@ def _folds(seen: Sequence[Seen], of_group: list[int], free: list[int], parts: li
     strata = np.array([f"{seen[i].task}|{seen[i].label}" for i in free])
     members = np.array([of_group[i] for i in free])
     if len(set(members.tolist())) < total:
-        raise UserError(f"{len(set(members.tolist()))} groups cannot be shared out in {total} parts; add data")
+        raise UserError(f"{len(set(members.tolist()))} groups cannot be split into {total} parts; add data")
     splitter = StratifiedGroupKFold(total, shuffle=True, random_state=seed)
     chosen = np.empty(len(free), dtype=object)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a label rarer than the parts: the record shows where it is
+            warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than parts; the record shows it
             for split, (_, rows) in zip(named, splitter.split(strata, strata, members), strict=True):
                 chosen[rows] = split
     except ValueError as error:
-        raise UserError(f"no label has {total} rows to share out in {total} parts; add data ({error})") from error
+        raise UserError(f"no label has {total} rows to split into {total} parts; add data ({error})") from error
     return list(chosen)
 
 
 def _clusters(seen: Sequence[Seen], of_group: list[int]) -> list[str]:
-    """A row's own cluster, or its group's first where the group is of several."""
+    """A row's own cluster, or the first cluster of its group if that contains several."""
     several: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
     for row, group in zip(seen, of_group, strict=True):
         several[group].add((row.task, row.cluster))

@@ -1,8 +1,6 @@
-"""Statistics of a data set: rows, labels, votes and picture sizes, gathered row by row.
+"""Statistics of a data set: rows, labels, votes and image sizes, accumulated row by row in constant memory.
 
-Not a judgement: `check` says what is wrong. Memory is that of the counts, not of the rows.
-
-    emocaliber data check photos --out out/check        prints them, and writes them to report.json
+emocaliber data check photos --out out/check        prints them, and writes them to report.json
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from emocaliber.data.votes import distribution
 
 
 class Statistics:
-    """Counts over all rows so far. `summary` gives them as plain values, ready for JSON."""
+    """Counts over all rows so far; `summary` returns them as plain values, ready for JSON."""
 
     def __init__(self) -> None:
         self.splits: Counter[str] = Counter()
@@ -32,7 +30,7 @@ class Statistics:
         self.sides: Counter[tuple[int, int]] = Counter()
 
     def add(self, sample: Sample, facts: Facts | None = None) -> None:
-        """Count one row, and its picture where it was looked at."""
+        """Count one row, and its image if its facts are known."""
         self.splits[sample.split] += 1
         self.labels[f"{sample.task}, {sample.split}"][sample.label or "(no label)"] += 1
         self.rules[sample.label_rule] += 1
@@ -56,7 +54,7 @@ class Statistics:
         self.entropy += entropy / math.log(len(values)) if len(values) > 1 else 0.0
 
     def summary(self) -> dict[str, Any]:
-        """Everything, the numbers of raters and sizes as lowest, median and highest; entropy in [0, 1]."""
+        """All statistics; numbers of raters and sizes as lowest, median and highest; normalised entropy in [0, 1]."""
         summary: dict[str, Any] = {
             "rows": sum(self.splits.values()),
             "splits": dict(self.splits),

@@ -1,8 +1,7 @@
-"""Tables: CSV, JSON Lines, JSON and Parquet files, record by record, each with its place.
+"""Tables: CSV (see csv_files), JSON Lines, JSON and Parquet files, read record by record, each with its place.
 
-Files of any tool are read: UTF-8 or UTF-16 with or without a byte-order mark, gzipped or not, lines ended as on any
-system, columns parted by comma, semicolon, tab or bar (Excel's `sep=` line too). Broken lines become problems, and
-reading goes on. A folder is read where it holds Parquet files (a Hub data set on the disk) or metadata.csv/.jsonl.
+Text may be UTF-8 or UTF-16, and gzipped. Malformed lines become problems, and reading continues. A folder is a table if
+it contains Parquet files (a downloaded Hub data set) or metadata.csv/.jsonl.
 
     emocaliber data check labels.csv
 """
@@ -47,7 +46,8 @@ LARGEST_JSON = 2_000_000_000
 
 
 def read_table(path: Path, defaults: Defaults) -> Iterator[Entry]:
-    """Each record's row or problems. Where neither rows nor `defaults` list candidates, all labels of the file are."""
+    """Each record's row or problems. If neither rows nor `defaults` list candidates, all labels in the file are"
+    " used."""
     files = list(table_files(path))
     if not defaults.labels:
         names = next((names for file in files if (names := names_of_classes(file))), ())
@@ -63,7 +63,7 @@ def read_table(path: Path, defaults: Defaults) -> Iterator[Entry]:
 
 def _rows(file: Path, source: Path, defaults: Defaults) -> Iterator[Entry]:
     prefix = _stem(file)
-    if file != source:  # one of several: named, and its pictures looked for, from its own folder
+    if file != source:  # one of several tables: ids and image paths are relative to its own folder
         part = file.relative_to(source).parent
         prefix = (part / prefix).as_posix()
         named = [SPLITS.get(text.casefold()) for text in (*part.parts, re.split(r"[-_.]", file.name)[0])]
@@ -80,7 +80,7 @@ def _rows(file: Path, source: Path, defaults: Defaults) -> Iterator[Entry]:
 
 
 def no_image_column(file: Path, values: Mapping[str, Any]) -> Problem | None:
-    """The one problem of a table whose header names no picture, by its first row: not a problem of each row."""
+    """The problem of a table without an image column, reported once for its first row instead of for every row."""
     if kind_of(file) not in (".csv", ".tsv", ".parquet"):
         return None
     columns = {column_name(name): name for name in values}
@@ -103,7 +103,7 @@ def table_files(path: Path) -> Iterator[Path]:
 
 
 def is_table_folder(path: Path) -> bool:
-    """Whether a folder holds tables that name or hold its pictures."""
+    """Whether a folder contains tables that name or contain its images."""
     return next(table_files(path), None) is not None
 
 
@@ -118,7 +118,7 @@ def _stem(path: Path) -> str:
 
 
 def gather_labels(entries: Iterable[Record | Problem]) -> tuple[tuple[str, ...], list[str]]:
-    """The labels that records without candidates name, and a sentence for each spelling that was taken for another."""
+    """The labels in records without candidates, and a sentence for each spelling variant that was merged."""
     counts: Counter[str] = Counter()
     for entry in entries:
         if isinstance(entry, Problem):
@@ -134,10 +134,10 @@ def gather_labels(entries: Iterable[Record | Problem]) -> tuple[tuple[str, ...],
 
 
 def records(path: Path, *, values: bool = True, pictures: bool = False) -> Iterator[Record | Problem]:
-    """The file's records in order; without `values` those of Parquet have their label, votes and candidates alone.
+    """The file's records in order; without `values`, Parquet records have only label, votes and candidates.
 
-    Pictures in Parquet stay there until they are needed, or come along with `pictures`, for one pass in order. Raises
-    UserError where the file is missing or of an unknown kind.
+    Images in Parquet are read when needed, or with `pictures` along with the records, for one sequential pass. Raises
+    UserError if the file is missing or of an unknown kind.
     """
     kind = kind_of(path)
     if kind not in SUFFIXES:
@@ -176,7 +176,7 @@ def _json_object(place: Place, line: str) -> Record | Problem:
 
 
 def _from_json(text: bytes) -> Any:
-    """The content of JSON text, or of what Python writes for it: NaN is a value that is missing. Raises DecodeError."""
+    """The content of JSON text, also with NaN, as Python writes for missing values. Raises DecodeError."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -196,14 +196,14 @@ def _object(place: Place, values: object) -> Record | Problem:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises ValueError, UnicodeDecodeError or RecursionError where it is none."""
+    """The content of a JSON file. Raises ValueError, UnicodeDecodeError or RecursionError if it is invalid."""
     with open_text(path) as file:
         text = file.read(LARGEST_JSON)
     return _from_json(text.encode(errors="surrogateescape"))
 
 
 def _json(path: Path) -> Iterator[Record | Problem]:
-    """A list of objects, one object of objects by id, or one object a line."""
+    """The records of a JSON file: a list of objects, an object of objects by id, or one object per line."""
     try:
         content = read_json(path)
     except (ValueError, RecursionError) as error:
@@ -238,7 +238,8 @@ _LABELLING = {*LABEL, *LABEL_OTHERWISE, "votes", "candidates"}
 
 
 def names_of_classes(path: Path) -> tuple[str, ...]:
-    """The names of the label's classes where a Parquet file, or the card beside it, has any."""
+    """The class names of a Parquet file's label column, from the file or the card beside it; empty if there are"
+    " none."""
     if kind_of(path) != ".parquet":
         return ()
     try:

@@ -1,6 +1,6 @@
-"""Rater votes in the forms that the field publishes, as counts per label and a record of how they were asked for.
+"""Rater votes in the formats used by published data sets, as counts per label and metadata on how they were collected.
 
-Not a model of raters. Ties stay ties: a rule that finds no single label gives none. The forms:
+Ties are never broken: if a rule finds no single label, there is none. The formats:
 
     {"joy": 3, "fear": 1}                                      counts, one label a rater
     {"joy": 14, "awe": 9} with 20 raters                       counts of a multi-select: more votes than raters
@@ -22,13 +22,13 @@ from emocaliber.core.samples import Annotation, MeanRating, Ratings, Sample
 Rule = Literal["plurality", "majority"]
 Votes = dict[str, int]
 UNKNOWN = "unknown"
-"""Under which a panel's answers that name none of the labels are counted."""
+"""The key under which answers outside the labels are counted."""
 
 _FORMS = 'write counts such as {"joy": 3, "fear": 1}, labels such as ["joy", "fear"], or means with mean, sd and n'
 
 
 class VotesError(ValueError):
-    """Two sentences: what is wrong with the votes, and how to mend it."""
+    """What is wrong with the votes, and how to fix it."""
 
     def __init__(self, what: str, fix: str = _FORMS) -> None:
         super().__init__(f"{what}; {fix}")
@@ -36,9 +36,9 @@ class VotesError(ValueError):
 
 
 def read_votes(value: object, raters: int | None = None) -> tuple[Votes | None, Ratings]:
-    """Counts per label (None for means) and how they were asked for. `raters` is their number, where it is known.
+    """Counts per label (None for means), and how they were collected. `raters` is the number of raters, if known.
 
-    Raises VotesError for any other form, a count below 0 or not whole, or no vote at all.
+    Raises VotesError for any other format, a negative or non-integer count, or no votes at all.
     """
     if isinstance(value, Mapping) and value and all(isinstance(entry, Mapping) for entry in value.values()):
         means = {str(label): _mean(str(label), entry) for label, entry in value.items()}
@@ -55,7 +55,7 @@ def read_votes(value: object, raters: int | None = None) -> tuple[Votes | None, 
 
 
 def labels_in(value: object) -> set[str]:
-    """The labels that votes of any form name; none where they cannot be read."""
+    """The labels in votes of any format; empty if they cannot be read."""
     try:
         votes, ratings = read_votes(value)
     except VotesError:
@@ -64,7 +64,7 @@ def labels_in(value: object) -> set[str]:
 
 
 def answers(sample: Sample) -> Votes | None:
-    """All that a panel of raters answered, those who named none of the candidates included; None without votes."""
+    """All answers of a panel, with those outside the candidates counted as UNKNOWN; None without votes."""
     if not sample.votes:
         return None
     raters = sample.ratings.raters if sample.ratings and sample.ratings.kind != "multi-select" else None
@@ -73,10 +73,10 @@ def answers(sample: Sample) -> Votes | None:
 
 
 def dominant(votes: Mapping[str, int], rule: Rule, raters: int | None = None) -> str | None:
-    """The label that the votes name under a declared rule, or None.
+    """The label determined by the votes under a rule, or None.
 
-    `plurality`: the label with the most votes; None where two tie. `majority`: the label that more than half of the
-    raters chose (of the votes, where the number of raters is not known).
+    `plurality`: the label with the most votes; None for a tie. `majority`: the label chosen by more than half of the
+    raters (or of the votes, if the number of raters is unknown).
     """
     top = max(votes.values(), default=0)
     leaders = [label for label, count in votes.items() if count == top]
@@ -88,10 +88,10 @@ def dominant(votes: Mapping[str, int], rule: Rule, raters: int | None = None) ->
 
 
 def distribution(sample: Sample) -> tuple[dict[str, float], bool] | None:
-    """Shares over the candidates, and whether they are fitted; None where nobody rated.
+    """Shares over the candidates, and whether they are fitted; None without ratings.
 
-    Counts are divided by their sum. Mean ratings are no counts: their shares are the means divided by their sum, a
-    fitted distribution, and marked so.
+    Counts are divided by their sum. Mean ratings are not counts: their shares are the means divided by their sum, which
+    is a fitted distribution.
     """
     weights: Mapping[str, float] = sample.votes or {}
     fitted = not weights and sample.ratings is not None and bool(sample.ratings.means)

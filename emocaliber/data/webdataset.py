@@ -1,7 +1,8 @@
-"""WebDataset: files of one name and several endings are one record, as in `000017.jpg`, `000017.cls`, `000017.json`.
+"""WebDataset: files with the same name and different extensions form a record: `000017.jpg`, `000017.cls`,
+`000017.json`.
 
-Such sets are published as tar files (see archives). The name goes up to the first point. Of the endings `.json` holds
-the keys of a table's row (see records), `.cls` the label or its class number; others are not read.
+Such sets are published as tar files (see archives). The name ends at the first dot. `.json` holds the keys of a record
+(see records), `.cls` the label or its class number; other extensions are ignored.
 
     emocaliber data check train-0000.tar --labels joy,fear
 """
@@ -25,14 +26,14 @@ LARGEST = 1_000_000  # bytes of a record's values
 
 
 def holds_records(folder: Path) -> bool:
-    """Whether a folder's first picture has its label or values beside it."""
+    """Whether the folder's first image has a `.cls` or `.json` file beside it."""
     pictures = (path for path in files_below(folder, Counter()) if path.name.casefold().endswith(ENDINGS))
     first = next(pictures, None)
     return first is not None and any(_beside(first, ending).is_file() for ending in (CLASS, VALUES))
 
 
 def read_webdataset(root: Path, defaults: Defaults) -> Iterator[Entry]:
-    """A row for each picture."""
+    """A row for each image."""
     if not defaults.labels:
         labels, sentences = gather_labels(_records(root))
         yield from (Note("spellings of one label", Place(str(root)), sentence) for sentence in sentences)

@@ -1,6 +1,6 @@
-"""Pictures as tables write them: names of any system, data: addresses, grey levels as text.
+"""Images as given in tables: file names from any operating system, data: URLs, grey levels as text.
 
-file_name(Path("photos"), "faces\\\\1.png")      # faces/1.png, where that is there
+file_name(Path("photos"), "faces\\\\1.png")      # faces/1.png, if that file exists
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from PIL import Image
 
 
 def file_name(root: Path, written: str) -> str:
-    """The name; where there is no file of that very name, without spaces about it, with slashes for the backslashes of
-    Windows, and with its letters composed (NFC), or apart from their accents (NFD) as on a Mac, if there is one of that
-    name."""
+    """The name, if the file exists; otherwise stripped, with slashes for backslashes, and in the Unicode form (NFC, or
+    NFD as on a Mac) of an existing file."""
     plain = "\\" not in written and written.isascii() and written == written.strip()
     if plain or "\0" in written or (root / written).exists():
         return written
@@ -29,7 +28,7 @@ def file_name(root: Path, written: str) -> str:
 
 
 def from_address(address: str) -> bytes | None:
-    """The bytes in a data: address; None where they are not base64."""
+    """The bytes in a data: URL; None if they are not base64."""
     try:
         return base64.b64decode(address.partition(",")[2], validate=True)
     except binascii.Error:
@@ -37,7 +36,7 @@ def from_address(address: str) -> bytes | None:
 
 
 def from_pixels(text: str) -> bytes | None:
-    """A square picture of grey levels in text, as PNG; None where they are none."""
+    """A square image given as grey levels in text, as PNG; None if the text is invalid."""
     parts = text.split()
     side = math.isqrt(len(parts))
     if side * side != len(parts) or not side or not all(p.isascii() and p.isdigit() and int(p) < 256 for p in parts):

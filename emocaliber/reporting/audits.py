@@ -1,6 +1,6 @@
-"""An audit as sentences and tables: every group of every column, the worst, and what was tested.
+"""A subgroup audit as sentences and tables: every group of every column, the worst groups, and the tests.
 
-audit_section(card.audits)      # None where no column was asked for
+audit_section(card.audits)      # None without an audit
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def audit_section(audits: Sequence[Audit]) -> Section | None:
 
 
 def audit_blocks(audit: Audit, columns: Sequence[str] = tuple(COLUMNS)) -> list[Block]:
-    """What was looked at and found, then a table of each column."""
+    """What was tested and found, then a table for each column."""
     names = dict.fromkeys(group.column for group in audit.groups)
     return [Paragraph(_looked_at(audit, list(names))), *(Paragraph(each) for each in _findings(audit)),
             *(_table(audit, name, columns) for name in names)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Paired differences of a scorecard: found by the names of the methods, put into words and into a table.
+"""Paired differences of a scorecard: looked up by the methods' names, and rendered as words and tables.
 
 found = find_comparison(card.comparisons, "model", "baseline", scores)      # model minus baseline
 difference_table("Model minus baseline", [pair], card)
@@ -25,7 +25,7 @@ def reversed_difference(difference: Difference) -> Difference:
 
 
 def find_comparison(comparisons: Sequence[Comparison], first: str, second: str, scores: Scores) -> Comparison | None:
-    """The paired differences first minus second in the subset of `scores`, reversed where stored the other way."""
+    """The paired differences, first minus second, in the subset of `scores`; None if there are none."""
     for stored in comparisons:
         if (stored.kind, stored.name, stored.aggregation) != (scores.kind, scores.name, scores.aggregation):
             continue
@@ -43,10 +43,10 @@ def against_constant(card: Scorecard, method: MethodScores, scores: Scores) -> C
 
 
 def constant_of(card: Scorecard, method: MethodScores) -> MethodScores | None:
-    """The constant reference with the method's own labels; None where there is none.
+    """The constant reference for the method's labels; None if there is none.
 
-    Methods that name the same labels share their constant, printed under the name of the first of them: it is
-    recognised by its Brier score, the method's less their difference.
+    Methods with the same labels share one constant, stored under the name of the first of them. It is recognised by its
+    Brier score, which is the method's minus their difference.
     """
     every = method.find("all")
     comparison = against_constant(card, method, every)
@@ -64,7 +64,7 @@ def constant_of(card: Scorecard, method: MethodScores) -> MethodScores | None:
 
 
 def verdict(difference: Difference, metric: str) -> str:
-    """Better, worse, or not to be told from chance, by whether the interval of the difference holds zero."""
+    """Better, worse or no clear difference, by whether the interval of the difference contains zero."""
     if difference.value is None or difference.low is None or difference.high is None:
         return UNDEFINED
     if difference.low == difference.value == difference.high == 0:
@@ -75,7 +75,7 @@ def verdict(difference: Difference, metric: str) -> str:
 
 
 def difference_cell(difference: Difference | None, metric: str) -> Cell:
-    """A signed difference, its interval and what it means."""
+    """A signed difference, with its interval and verdict."""
     if difference is None:
         return ABSENT
     if difference.value is None:
@@ -101,7 +101,7 @@ def difference_table(caption: str, comparisons: Sequence[Comparison], card: Scor
 
 
 def _second(name: str, card: Scorecard, named: dict[str, str]) -> str:
-    """The second method's name. A constant that is printed under another method's name is an oracle as that is."""
+    """The second method's printed name; a constant stored under another method's name is still marked as an oracle."""
     if name in named or not name.startswith(f"{CONSTANT} ("):
         return named.get(name, name)
     owner = next((method for method in card.methods if name == f"{CONSTANT} ({method.name})"), None)

@@ -1,4 +1,4 @@
-"""Curves: reliability diagram, histogram of the confidence, risk–coverage, trusted metrics, and training curves.
+"""Figures: reliability diagram, confidence histogram, risk–coverage curve, trusted metrics, and training curves.
 
 Each function draws one panel from the curves of a scorecard (or of a stage's log); the *_READING texts explain it.
 
@@ -20,50 +20,51 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 AGAIN_READING = (
-    "As the first figure: on the dashed diagonal, accuracy equals confidence; hollow points lie further off than"
-    " sampling variation explains; the small numbers count the answers in the bin."
+    "Read it like the first figure: on the dashed diagonal, accuracy equals confidence; hollow points lie farther from"
+    " it than sampling variation explains; the small numbers are the answers per bin."
 )
 
 HISTOGRAM_READING = (
-    "How many answers have which confidence: plain bars were correct, striped bars on top were wrong. A useful"
-    " confidence spreads out, with stripes mostly on the left."
+    "The number of answers at each confidence: correct answers as plain bars, wrong ones as striped bars on top. A"
+    " useful confidence is spread out, with the stripes mostly on the left."
 )
 
 RISK_READING = (
-    "Answer only where the confidence is highest: across, the share of samples that is answered (coverage); up, the"
-    " share of those answers that are wrong (risk). Lower is better, and with a useful confidence the curve falls"
-    " towards the left. At 100 % every curve ends at its error rate. Samples without a usable answer count as wrong and"
-    " come first: such a curve starts at 100 %."
+    "Suppose that only the most confident answers are given. The horizontal axis is the share of samples that are"
+    " answered (coverage), the vertical axis the share of those answers that are wrong (risk). Lower is better, and"
+    " with a useful confidence the curve falls towards the left. At a coverage of 100 % the risk is the error rate."
+    " Samples without a usable answer count as wrong and rank first, so a curve with such samples starts at 100 %."
 )
 
 TRUSTED_READING = (
-    "An answer is trusted when its confidence reaches a threshold (across). Precision: how many trusted answers are"
-    " correct. Recall: how many correct answers are trusted. F1 joins the two. The dotted level is the F1 of trusting"
-    " everything: only what rises above it is a gain. Vertical lines mark chosen thresholds."
+    "An answer is trusted if its confidence reaches the threshold (horizontal axis). Precision is the share of trusted"
+    " answers that are correct, recall the share of correct answers that are trusted, and F1 their harmonic mean. The"
+    " dotted line is the F1 of trusting every answer: only values above it are a gain. Vertical lines mark the chosen"
+    " thresholds."
 )
 
 TRAINING_READING = (
-    "Across, the optimizer's steps; up, what was measured. Lower is better for a loss and for a Brier score. The"
-    " held-out curve is measured on samples that the stage does not train on; a vertical line marks the selected step."
+    "The horizontal axis is the optimizer step. Lower is better for a loss and for a Brier score. Held-out curves are"
+    " computed on samples that the stage does not train on; a vertical line marks the selected step."
 )
 
 POINTS = 160
-"""At most this many points of a curve are drawn, evenly spread: more cannot be seen."""
+"""At most this many points of a curve are drawn, evenly spread; more would not be visible."""
 
 
 def reliability_reading(level: float) -> str:
-    """How to read the diagram; `level` is that of the consistency bands."""
+    """How to read a reliability diagram; `level` is that of the consistency bands."""
     return (
-        "Answers are put in bins by their confidence. Each point shows, for a bin, the mean confidence (across) and the"
-        " accuracy (up). On the diagonal the two are equal; below it the model is over-confident, above it"
-        " under-confident. The grey bars show where a point may fall by sampling variation alone in"
-        f" {100 * level:.0f} of 100 tests even if the model were perfectly calibrated: filled points lie inside, hollow"
-        " points outside. The small numbers count the answers in the bin."
+        "Answers are binned by confidence. Each point shows a bin’s mean confidence (horizontal) and accuracy"
+        " (vertical). On the diagonal the two are equal; below it the model is overconfident, above it underconfident."
+        " The grey bars are consistency bands: if the model were perfectly calibrated, a point would fall inside in"
+        f" {100 * level:.0f} of 100 test sets. Filled points lie inside their band, hollow points outside. The small"
+        " numbers are the answers per bin."
     )
 
 
 def inside_band(point: ReliabilityBin) -> bool:
-    """Whether the bin's accuracy is what a calibrated model may show by chance."""
+    """Whether the bin's accuracy lies within the consistency band."""
     return point.band_low <= point.accuracy <= point.band_high
 
 
@@ -107,7 +108,7 @@ def reliability_panel(name: str, title: str, bins: Sequence[ReliabilityBin]) -> 
 
 
 def histogram_panel(name: str, title: str, bins: Sequence[HistogramBin]) -> Panel:
-    """How many answers have which confidence, correct and wrong."""
+    """The confidence histogram of one method, correct and wrong answers stacked."""
 
     def draw(axes: Axes) -> None:
         middle = [(point.low + point.high) / 2 for point in bins]
@@ -156,7 +157,7 @@ def risk_coverage_panel(name: str, title: str, curves: Mapping[str, RiskCoverage
 def trusted_panel(
     name: str, title: str, curve: TrustedCurve, chosen: Sequence[float], trust_all: float | None
 ) -> Panel:
-    """Trusted precision, recall and F1 of one method against the threshold; `trust_all` is the F1 of trusting all."""
+    """Trusted precision, recall and F1 against the threshold; `trust_all` is the F1 of trusting every answer."""
 
     def draw(axes: Axes) -> None:
         series: list[tuple[str, Sequence[float | None]]] = [
@@ -188,7 +189,8 @@ def trusted_panel(
 
 
 def _top(curves: Mapping[str, RiskCoverage]) -> float:
-    """Room for every curve from a fifth of the samples on, in per cent: the first few samples say little."""
+    """The upper limit of the risk axis, in per cent, that fits every curve from a coverage of 20 % on; below that, the
+    risk of a few samples varies too much."""
     shown = [
         risk for curve in curves.values() for at, risk in zip(curve.coverage, curve.risk, strict=True) if at >= 0.2
     ]
@@ -228,6 +230,6 @@ def thinned(number: int) -> list[int]:
 
 
 def shortened(label: str, length: int = 46) -> str:
-    """A label that fits under a panel; a longer label is cut in the middle, so that its end can still be read."""
+    """The label, shortened in the middle if it is too long to fit under a panel."""
     half = (length - 1) // 2
     return label if len(label) <= length else f"{label[:half]}…{label[-half:]}"

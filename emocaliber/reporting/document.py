@@ -1,6 +1,6 @@
-"""Document: what a report says, before it becomes HTML, Markdown or lines in a terminal.
+"""Document: the content of a report, independent of its rendering as HTML, Markdown or terminal output.
 
-Every text in it is plain text, untrusted: the renderers (`html`, `markdown`, `terminal`) escape it, and say the same.
+Every text in it is untrusted plain text, which the renderers (`pages`, `terminal`) escape.
 
     Document("Results", [Paragraph("...")], [Section("Accuracy", [Table("All", ["Method"], [[Cell("model")]])])])
 """
@@ -14,7 +14,7 @@ from emocaliber.reporting.run_summary import Example
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A few sentences. `lead` sets them larger: what to read first."""
+    """A few sentences; `lead` sets them in larger type."""
 
     text: str
     lead: bool = False
@@ -22,14 +22,14 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Terms:
-    """Words and what they mean."""
+    """A glossary: terms and their meanings."""
 
     entries: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: its text, and smaller beside it a detail such as an interval."""
+    """A table cell: its text, and a detail in smaller type, such as an interval."""
 
     text: str
     detail: str = ""
@@ -37,8 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; the first column names the row. `references` are the numbers of the rows of reference
-    methods."""
+    """A table; the first column names the row. `references` are the indices of rows for reference methods."""
 
     caption: str
     header: list[str]
@@ -57,7 +56,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels that are read the same way; `reading` says how."""
+    """Panels of the same type; `reading` explains how to read them."""
 
     title: str
     panels: list[Panel]
@@ -66,7 +65,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Tile:
-    """A value in large print: its name, the value, and how to read it."""
+    """A key value in large type: its name, the value, and how to read it."""
 
     label: str
     value: str
@@ -82,7 +81,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images with the answers that they got."""
+    """Example images with their answers."""
 
     caption: str
     examples: list[Example]
@@ -93,7 +92,7 @@ Block = Paragraph | Terms | Table | Figure | Tiles | Gallery
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it. `folded` sections open on a click; in print they are open."""
+    """A heading and its content. `folded` sections open on a click, and are open in print."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
@@ -102,7 +101,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A report. `opening` stands before the first heading."""
+    """A report; `opening` comes before the first heading."""
 
     title: str
     opening: list[Block]

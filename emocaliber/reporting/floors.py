@@ -1,4 +1,4 @@
-"""The table of floors: what each post-hoc map reaches on rows that it was not fitted on, the best first.
+"""The table of post-hoc floors: the cross-fitted scores of every post-hoc map, the best first.
 
 render_terminal(Document("Floors", [floors_table(floors, floors.scorecard())], []))
 """
@@ -14,8 +14,8 @@ METRICS = ("brier", "ece", "auroc")
 
 
 def floors_table(floors: Floors, card: Scorecard) -> Table:
-    """Each method's Brier score, ECE and AUROC, how far its Brier score and AUROC are from the subject's, with paired
-    intervals, and how many questions an answer it takes. `card` is the scorecard of the floors."""
+    """Each method's Brier score, ECE and AUROC, its paired differences from the subject in Brier score and AUROC, and
+    the number of model calls per answer that it costs. `card` is the scorecard of the floors."""
     subject, questions = floors.subject, floors.questions
     methods = [method for method in card.methods if method.role == "method"]
     methods.sort(key=lambda method: method.find("all")["brier"].value or 1.0)
@@ -30,7 +30,7 @@ def floors_table(floors: Floors, card: Scorecard) -> Table:
 
 
 def _caption(floors: Floors) -> str:
-    """How many rows, and what all that they hold took."""
+    """The number of rows, and the mean cost of an answer with its signals, if recorded."""
     caption = f"Cross-fitted on {len(floors.rows):,} rows"
     counted = [row for row in floors.rows if row.tokens is not None and row.questions is not None]
     if not counted:
@@ -40,7 +40,7 @@ def _caption(floors: Floors) -> str:
 
 
 def difference_cell(card: Scorecard, first: str, second: str, metric: str) -> Cell:
-    """One metric of the first method minus the second's, over all rows together."""
+    """One metric of the first method minus that of the second, over all rows pooled."""
     for comparison in card.comparisons:
         if (comparison.kind, comparison.aggregation) == ("all", "pooled") and {
             comparison.first,

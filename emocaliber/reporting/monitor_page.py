@@ -1,4 +1,4 @@
-"""What a monitor says: sentences, a table of its streams, and a page with their evidence over time.
+"""A monitor's report: its alarms, a table of its streams, and a figure of their evidence over time.
 
 write_page(monitor_document(monitored), Path("monitor.html"))
 """
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLES = {
-    "labels": "the labels that are answered",
+    "labels": "the predicted labels",
     "confidence": "the confidence",
     "unreadable": "the share of unreadable answers",
     "accuracy": "the accuracy (rows with a label)",
     "calibration": "the calibration (rows with a label)",
 }
 READING = (
-    "Evidence that something has changed, on a logarithmic scale, against the stream's rows. It begins at 1; where a"
-    " line reaches the dashed one, the alarm is raised. While nothing changes, no line ever does, but for the promised"
-    " share of all monitors."
+    "Evidence that something has changed, on a logarithmic scale, against the number of rows in the stream. It starts"
+    " at 1, and an alarm is raised when a line reaches the dashed one. As long as nothing changes, the probability that"
+    " any line ever does is at most the false alarm probability."
 )
 
 
 def monitor_document(
     monitor: Monitor, words: list[str], sides: Mapping[str, Mapping[str, object]], *, figure: bool
 ) -> Document:
-    """What is said of a monitor: `words` of the batch, an alarm's sentences, the streams; `sides` are the facts of the
-    batch and of the reference."""
+    """The report of a monitor: `words` about the batch, a sentence per alarm, and the streams; `sides` hold the summary
+    statistics of "reference" and "batch"."""
     blocks: list[Block] = [Paragraph(sentence) for sentence in words]
     blocks += [Paragraph(alarm_sentence(alarm), lead=True) for alarm in monitor.alarms]
     if not monitor.alarms:
-        blocks.append(Paragraph("No alarm: nothing shows that the predictions have changed.", lead=True))
+        blocks.append(Paragraph("No alarm: there is no evidence that the predictions have changed.", lead=True))
     blocks += [_streams(monitor), _sides(sides)]
     panel = (
         [Section("Evidence over time", [Figure("Evidence by stream", [_panel(monitor)], READING)])] if figure else []
@@ -48,9 +48,9 @@ def monitor_document(
 
 
 def alarm_sentence(alarm: Alarm) -> str:
-    """What changed, from where on, and where it was found."""
+    """What changed, since which row, and when it was detected."""
     return (
-        f"ALARM: {TITLES[alarm.stream]} changed from about row {alarm.since:,} on; found after {alarm.raised:,} rows"
+        f"ALARM: {TITLES[alarm.stream]} changed at about row {alarm.since:,}; detected after {alarm.raised:,} rows"
         f" (at {alarm.unit})."
     )
 
@@ -70,8 +70,8 @@ def _streams(monitor: Monitor) -> Table:
             ]
         )
     caption = (
-        f"An alarm is raised at an evidence of {monitor.threshold:g}; the chance that this ever happens while nothing"
-        f" changes is at most {monitor.alpha:g}"
+        f"An alarm is raised when the evidence reaches {monitor.threshold:g}; the probability that this ever happens"
+        f" while nothing changes is at most {monitor.alpha:g}"
     )
     return Table(caption, ["Stream", "Rows", "Highest evidence", "p at any time", "Alarm"], rows)
 
@@ -89,7 +89,7 @@ def _sides(sides: Mapping[str, Mapping[str, object]]) -> Table:
             for key, title in named.items()]  # fmt: skip
     shares = {side: _shares(sides[side]) for side in ("reference", "batch")}
     for label in list(dict.fromkeys([*shares["reference"], *shares["batch"]]))[:12]:
-        rows.append([Cell(f"Answered “{label}”"), *(Cell(f"{own.get(label, 0.0):.3f}") for own in shares.values())])
+        rows.append([Cell(f"Predicted “{label}”"), *(Cell(f"{own.get(label, 0.0):.3f}") for own in shares.values())])
     return Table("The reference and this batch", ["", "Reference", "This batch"], rows)
 
 

@@ -1,8 +1,7 @@
-"""A Document as files: one HTML page, or Markdown with its figures and images beside it; the same content, same order.
+"""Rendering a Document to files: one HTML page, or Markdown with figures and images beside it.
 
-Nothing is trusted that a model wrote. The page has no script and makes no request: every text is escaped by Jinja, only
-our own SVG is not, and images are data: URIs of a raster format. In Markdown a text cannot become a link, an image or
-HTML.
+Model output is untrusted. The page has no scripts and makes no requests: Jinja escapes every text, only our own SVG is
+inserted as is, and images are data: URIs of raster formats. In Markdown, a text cannot become a link, an image or HTML.
 
     write_page(document, Path("results/report.html"))
     write_markdown(document, Path("results/report.md"))      # and results/figures, results/images
@@ -43,20 +42,20 @@ _SIGNATURES = {
 
 
 def templates_of(package: str) -> Environment:
-    """The Jinja templates of a package, such as "emocaliber.reporting", by their file names: everything is escaped, an
-    unknown name is an error, tags leave no blank lines."""
+    """The Jinja templates of a package, such as "emocaliber.reporting": all output is escaped, an undefined name is an
+    error, and tags leave no blank lines."""
     return Environment(
         loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        auto_reload=False,  # else each use asks the disk whether the file has changed
+        auto_reload=False,  # saves a check of the file on every use
     )
 
 
 def write_page(document: Document, path: Path) -> Path:
-    """Write the page, complete or not at all; returns its path."""
+    """Write the page atomically; returns its path."""
     write_atomically(path, [render_html(document).encode()])
     return path
 
@@ -76,7 +75,7 @@ def render_html(document: Document) -> str:
 
 
 def image_bytes(image: str) -> tuple[str, bytes]:
-    """The media type and the bytes of a base64 image. Raises ValueError where it is not PNG, JPEG or WebP."""
+    """The media type and the bytes of a base64 image. Raises ValueError if it is not PNG, JPEG or WebP."""
     content = base64.b64decode(image, validate=True)
     for signature, media_type in _SIGNATURES.items():
         if content.startswith(signature):
@@ -100,7 +99,7 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 def write_markdown(document: Document, path: Path) -> Path:
-    """Write the text, and the files that it shows in folders beside it, each complete or not at all."""
+    """Write the text, and the files that it refers to in folders beside it, each atomically."""
     text, files = render_markdown(document)
     for name, content in files.items():
         write_atomically(path.parent / name, [content])
@@ -109,7 +108,7 @@ def write_markdown(document: Document, path: Path) -> Path:
 
 
 def render_markdown(document: Document) -> tuple[str, dict[str, bytes]]:
-    """The text, and the files it shows by their names relative to it."""
+    """The text, and the files that it refers to, by relative name."""
     parts = [f"# {escaped(document.title)}", *map(_block, document.opening), *map(_section, document.sections)]
     return "\n\n".join(parts) + "\n", _files(document)
 
@@ -190,6 +189,6 @@ def _files(document: Document) -> dict[str, bytes]:
 
 
 def _image_name(example: Example) -> str:
-    """A name of our own making: ids are untrusted and may hold anything."""
+    """A file name derived from the content, because ids are untrusted and may contain anything."""
     media_type, content = image_bytes(example.image)
     return f"images/{hashlib.sha256(content).hexdigest()[:16]}.{_EXTENSIONS[media_type]}"

@@ -1,6 +1,6 @@
-"""A page that plots every reward of stage 3: what correct and wrong answers earn, and where the reward can be gamed.
+"""A page that plots every stage-3 reward: the reward of correct and wrong answers, and where it can be gamed.
 
-Nothing is measured: everything follows from the formulas.
+Everything is computed from the formulas; nothing is measured.
 
     emocaliber recipe rewards --out rewards.html
 """
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 EARNED_READING = (
-    "Across, the confidence; up, what the answer earns when it is correct and when it is wrong. The dotted line is what"
-    " an unreadable answer earns: no readable answer should earn less. Curves that leave the plot go on."
+    "The reward of a correct and of a wrong answer (vertical) at each confidence (horizontal). The dotted line is the"
+    " reward of an unreadable answer: no readable answer should earn less. Curves are clipped at the edge of the plot."
 )
 HONEST_READING = (
-    "Across, the probability p that the model's best answer is correct; up, what honesty earns on average (that answer"
-    " with confidence p) and what a deliberate wrong answer can earn. In the shaded range the deliberate error pays"
-    " more: a model trained with this reward learns to give up there."
+    "The expected reward (vertical) against the probability p that the model's best answer is correct (horizontal): of"
+    " honesty (that answer with confidence p) and of the best deliberately wrong answer. In the shaded range the"
+    " deliberate error pays more, so a model trained with this reward learns to give up there."
 )
-LOWEST = -3.0  # where the drawings are cut off: log scores go on to minus infinity
+LOWEST = -3.0  # lower end of the plots: log scores extend to minus infinity
 
 
 def write_rewards_page(path: Path, names: Sequence[str] = DRAWN) -> None:
@@ -39,7 +39,7 @@ def write_rewards_page(path: Path, names: Sequence[str] = DRAWN) -> None:
 
 
 def rewards_document(names: Sequence[str]) -> Document:
-    """What the page says of these rewards, in their order."""
+    """The page's content for these rewards, in order."""
     judged = [(reward, safety(reward)) for reward in map(named_reward, names)]
     opening = Paragraph(
         "A reward teaches a model to name the likeliest label with its true probability only if nothing else pays"

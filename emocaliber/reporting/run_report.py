@@ -1,4 +1,4 @@
-"""The report of a run: what the three stages were trained on, and whether the verbalized confidence is calibrated.
+"""The report of a three-stage run: how the stages were trained, and whether the verbalized confidence is calibrated.
 
 emocaliber run recipes/tiny --out out      writes out/report/report.html, report.md, report.json, scorecard.json
 """
@@ -38,7 +38,7 @@ from emocaliber.reporting.work import work_saved
 def write_run_report(run: RunSummary, out: Path) -> Path:
     """Write report.html, report.md, report.json and scorecard.json; returns the path of report.html.
 
-    Raises KeyError where `run.roles` or `run.focus` name what the scorecard does not have.
+    Raises KeyError if `run.roles` or `run.focus` name something that the scorecard lacks.
     """
     document = run_document(run)
     write_atomically(out / "scorecard.json", [run.scorecard.to_json().encode()])
@@ -48,7 +48,7 @@ def write_run_report(run: RunSummary, out: Path) -> Path:
 
 
 def run_document(run: RunSummary) -> Document:
-    """What the report says."""
+    """The report's content."""
     focus = _in_focus(run)
     curved, listed, constant = _curved(run), _listed(run), _constant(run)
     drawn = [*curved, *([constant] if constant else [])]
@@ -75,7 +75,7 @@ def run_document(run: RunSummary) -> Document:
 
 
 def best_posthoc(run: RunSummary) -> MethodScores | None:
-    """The post-hoc map with the lowest Brier score on the rows in focus; None where the run has none."""
+    """The post-hoc map with the lowest Brier score on the rows in focus; None if the run has none."""
     maps = [run.scorecard.method(name) for name in run.roles.posthoc]
     focus = run.focus
     scored = [(method.find(focus.kind, focus.name, focus.aggregation)["brier"].value, method) for method in maps]
@@ -92,7 +92,7 @@ def _in_focus(run: RunSummary) -> Scores:
 
 
 def _constant(run: RunSummary) -> MethodScores | None:
-    """The constant with the subject's labels. The scorecard may print it under a method with the same labels."""
+    """The constant for the subject's labels, which the scorecard may store under a method with the same labels."""
     constant = constant_of(run.scorecard, _subject(run))
     return replace(constant, name=CONSTANT) if constant else None
 
@@ -133,7 +133,7 @@ def _opening(run: RunSummary, focus: Scores) -> list[Block]:
     reading = reliability_reading(card.settings.level)
     key = reliability_figure("key", "Is the verbalized confidence calibrated?", [(subject.name, focus)], reading)
     left_out = [
-        Paragraph(f"{stage.verdict} What is called stage 3 below is what stage 2 says.")
+        Paragraph(f"{stage.verdict} Below, “stage 3” therefore refers to the answers of stage 2.")
         for stage in run.stages
         if stage.verdict and stage.selected_step == 0
     ]
@@ -150,9 +150,9 @@ def _opening(run: RunSummary, focus: Scores) -> list[Block]:
 
 def _stages(listed: list[MethodScores], focus: Scores) -> Section:
     words = (
-        "Stage 1 trains the label, stage 2 the verbalized confidence, stage 3 its calibration. Reference methods stand"
-        " below: the token probability of the label, raw and recalibrated on calibration rows, which needs access to"
-        " the model’s logits, and a constant per task."
+        "Stage 1 trains the label, stage 2 the verbalized confidence, stage 3 its calibration. The reference methods"
+        " below are the token probability of the label, raw and recalibrated on calibration rows (which needs access to"
+        " the model’s logits), and a constant confidence per task."
     )
     return Section("Results by stage", [Paragraph(words), headline_table(listed, focus, notes=True)])
 

@@ -25,18 +25,18 @@ from emocaliber.reporting.tables import (
 
 COLUMNS = ("accuracy", "ece", "brier", "auroc", "aurc", "agreement_ece", "agreement_brier")
 BASELINES = (
-    "The baselines are small networks on what the model’s frozen base sees: the vision tower’s tokens of the image and"
-    " of its centre, and the hidden states of the base’s own words about it. They train on the split train, use the"
-    " split calibrate for early stopping and temperature, and are scored on the same test rows as the language model."
-    " EDL, TMC and ETMC give the mean of a Dirichlet distribution, TER a mean weighted by learned confidences, softmax"
-    " and AmbER² a probability; AmbER² learns the annotator votes where there are any. The language model’s token"
-    " probability and its two post-hoc recalibrations stand among them. Trusted F1 is at the threshold that is best on"
-    " calibration rows, beside the F1 of trusting everything."
+    "The baselines are small networks on features of the model’s frozen base: the vision tower’s tokens of the image"
+    " and of its centre, and the hidden states of the base’s own description of it. They are trained on the split"
+    " train, use the split calibrate for early stopping and temperature, and are scored on the same test rows as the"
+    " language model. EDL, TMC and ETMC give the mean of a Dirichlet distribution, TER a mean weighted by learned"
+    " confidences, softmax and AmbER² a probability; AmbER² is trained on annotator votes if there are any. The"
+    " language model’s token probability and its two post-hoc recalibrations are included. Trusted F1 is computed at"
+    " the threshold that is best on the calibration rows, and shown with the F1 of trusting every answer."
 )
 
 
 def training(stages: Sequence[StageLog]) -> Section | None:
-    """What was trained on what, the training curves and the recipes; None where nothing was trained."""
+    """Training data, training curves and recipes of every stage; None if nothing was trained."""
     if not stages:
         return None
     blocks: list[Block] = [_stage_table(stages)]
@@ -50,7 +50,7 @@ def training(stages: Sequence[StageLog]) -> Section | None:
 
 
 def criteria(run: RunSummary) -> Section | None:
-    """What the recipe requires of its own test rows, and whether it was met; None where nothing is required."""
+    """The recipe's acceptance criteria, and whether they were met; None if it has none."""
     if not run.criteria:
         return None
     rows = [
@@ -70,7 +70,7 @@ def criteria(run: RunSummary) -> Section | None:
 
 
 def beside_baselines(card: Scorecard, subject: str) -> Section:
-    """Every method on each task and group; then `subject`, the method that the report is about, minus each other."""
+    """All methods on each task and group; then `subject`, the method that the report is about, minus each other one."""
     scopes = [scores for kind in ("task", "group") for scores in card.method(subject).scores if scores.kind == kind]
     scopes = [scores for scores in scopes if scores.aggregation == "pooled"]
     blocks: list[Block] = [Paragraph(BASELINES), *(comparison_table(card.methods, scores) for scores in scopes)]
@@ -82,7 +82,7 @@ def beside_baselines(card: Scorecard, subject: str) -> Section:
 
 
 def comparison_table(methods: Sequence[MethodScores], subset: Scores) -> Table:
-    """The values of the comparison in a subset, reference methods included; agreement only where there are votes."""
+    """The compared metrics in a subset, reference methods included; agreement only if there are votes."""
     own = [(method, scores) for method in methods if (scores := scores_in(method, subset)) is not None]
     rows = [
         [
@@ -98,7 +98,7 @@ def comparison_table(methods: Sequence[MethodScores], subset: Scores) -> Table:
 
 
 def provenance(run: RunSummary) -> Section:
-    """Versions, hashes and commands: what is needed to make the same run again."""
+    """Versions, hashes and commands: what is needed to reproduce the run."""
     rows = [[Cell(name), Cell(value)] for name, value in run.provenance.items()]
     return Section("Provenance", [Table("What this run was made with", ["Name", "Value"], rows)], folded=True)
 

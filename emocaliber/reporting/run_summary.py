@@ -1,7 +1,7 @@
-"""RunSummary: what a run of the three stages hands to its report, as JSON.
+"""RunSummary: the results of a three-stage run, as JSON, from which its report is made.
 
-`emocaliber run` fills it, `run_report` shows it. Reference methods and post-hoc maps are methods of the scorecard;
-`roles` says which name plays which part.
+`emocaliber run` fills it, `run_report` renders it. Reference methods and post-hoc maps are methods of the scorecard;
+`roles` says which method plays which role.
 
     emocaliber run recipes/tiny --out out      writes out/report/report.json
 """
@@ -28,7 +28,7 @@ Curve = list[tuple[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Focus:
-    """The rows that the opening words and the key figure are about, as named in the scorecard."""
+    """The subset of rows that the opening and the key figure are about, as named in the scorecard."""
 
     kind: SubsetKind = "all"
     name: str = "all"
@@ -37,11 +37,11 @@ class Focus:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Names of the scorecard's methods. `verbalized`, stage 3's confidence as read from its text, is the
-    report's subject.
+    """Names of methods in the scorecard; None if the run has no such method.
 
-    `expected` is the mean over its confidence tokens, `probability` its label probability, `posthoc` the maps fitted
-    on the latter. None where the run has no such method. The constant is looked up by itself.
+    `verbalized`, stage 3's confidence as read from its text, is the report's subject. `expected` is the mean over its
+    confidence tokens, `probability` its label probability, and `posthoc` are the maps fitted on the latter. The
+    constant needs no role.
     """
 
     verbalized: str
@@ -54,11 +54,12 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class StageLog:
-    """One trained stage. `recipe` holds its keys and values as text, `data` says in words what it learned from.
+    """One trained stage.
 
-    `n_held_out` is what the step was selected on (0: nothing); `seconds` is wall time; `sha256` is the adapter's;
-    `curves` maps a printed name ("loss", "held-out Brier") to its values; `selected_step` is whose adapter was taken,
-    0 where the stage was left out, and `verdict` says why, with the figures of the held-out rows.
+    `recipe` holds its keys and values as text; `data` describes its training data. `n_held_out` is the number of
+    samples that the step was selected on; `seconds` is wall time; `sha256` is the adapter's. `curves` maps a printed
+    name ("loss", "held-out Brier") to its values. `selected_step` is the step whose adapter was kept, 0 if the stage
+    was left out, and `verdict` says why, with the values on the held-out rows.
     """
 
     name: str
@@ -77,7 +78,7 @@ class StageLog:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An answered image: `image` is the file (PNG, JPEG or WebP) in base64, `response` what the model wrote."""
+    """An answered image: `image` is the file (PNG, JPEG or WebP) in base64, `response` the model's text."""
 
     kind: Literal["confident mistake", "doubtful hit"]
     id: str
@@ -92,8 +93,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """An acceptance criterion and what was measured. `required` is in words ("at most 0.05"); `measured` carries its
-    interval."""
+    """An acceptance criterion and its outcome: `required` in words ("at most 0.05"), `measured` with its interval."""
 
     name: str
     required: str
@@ -106,8 +106,8 @@ class Criterion:
 class RunSummary:
     """A run. `provenance` maps names (version of a library, hash of a file, machine, command) to values.
 
-    `verbalization` are the steps from the best post-hoc map to what is stated, on the rows in focus.
-    `baselines`, where they were trained, is the scorecard of its read-outs beside them, on the same rows.
+    `verbalization` are the steps from the best post-hoc map to the stated confidence, on the rows in focus.
+    `baselines`, if any were trained, is a scorecard of the run's methods together with them, on the same rows.
     """
 
     title: str
@@ -123,16 +123,16 @@ class RunSummary:
     baselines: Scorecard | None = None
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN). The scorecards are left out: they stand in files of their own."""
+        """Strict JSON (no NaN), without the scorecards, which are in files of their own."""
         content = asdict(self)
         del content["scorecard"], content["baselines"]
         return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def read_run_summary(folder: Path) -> RunSummary:
-    """What a run handed to its report, from report.json and scorecard.json; without the baselines.
+    """The summary of a run, from report.json and scorecard.json, without the baselines.
 
-    Raises UserError naming the file that is missing or is not such a file.
+    Raises UserError naming the file if it is missing or invalid.
     """
     for name in ("report.json", "scorecard.json"):
         if not (folder / name).is_file():
@@ -148,10 +148,10 @@ def read_run_summary(folder: Path) -> RunSummary:
 def choose_examples(
     rows: Iterable[Prediction], image: Callable[[str], bytes], response: Callable[[str], str], each: int = 8
 ) -> list[Example]:
-    """The `each` most confident mistakes and the `each` most doubtful hits; ties in the order of their ids.
+    """The `each` wrong answers with the highest confidence and the `each` correct ones with the lowest; ties by id.
 
-    Of each cluster (drawings of an emoji, say) only the first is taken, so that no item fills the page.
-    `image` and `response` give a sample's encoded image and the model's text by its id.
+    Only one is taken from each cluster (drawings of the same emoji, say), for variety. `image` and `response` return a
+    sample's encoded image and the model's text by id.
     """
     usable = [row for row in rows if row.predicted is not None and row.confidence is not None]
     wrong = [row for row in usable if row.predicted != row.truth]

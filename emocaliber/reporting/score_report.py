@@ -1,4 +1,4 @@
-"""The report of a scorecard: what `emocaliber score` prints and writes.
+"""The report of a scorecard that `emocaliber score` prints and writes.
 
 emocaliber score first.jsonl second.jsonl --out results      writes scorecard.json, scorecard.md and report.html
 """
@@ -58,7 +58,7 @@ def write_score_report(card: Scorecard, out: Path) -> Path:
 
 
 def summary_document(card: Scorecard) -> Document:
-    """The few lines for a terminal: what was judged, the results over all rows and by group, and the notes."""
+    """A short report for the terminal: what was scored, the results over all rows and by group, and the notes."""
     subsets = [scores for scores in card.methods[0].scores if scores.kind in {"all", "group"}]
     blocks: list[Block] = [Paragraph(judged(method)) for method in card.methods if method.role == "method"]
     blocks += [headline_table(card.methods, scores, TERMINAL_COLUMNS, answered=False) for scores in subsets]
@@ -72,7 +72,7 @@ def summary_document(card: Scorecard) -> Document:
 
 
 def score_document(card: Scorecard) -> Document:
-    """What the report says. The first method is the subject; the others are compared with it."""
+    """The report's content. The first method is the subject; the others are compared with it."""
     methods = [method for method in card.methods if method.role == "method"]
     first = methods[0]
     every, constant = first.find("all"), constant_of(card, first)
@@ -120,7 +120,7 @@ def _opening(card: Scorecard, methods: Sequence[MethodScores]) -> list[Block]:
 
 
 def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
-    """One sentence on another method; "" where they share no sample."""
+    """One sentence comparing another method with the first; "" if they share no sample."""
     pair = find_comparison(card.comparisons, other.name, first.name, first.find("all"))
     if pair is None:
         return ""
@@ -134,7 +134,7 @@ def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
 
 def _results(card: Scorecard, first: MethodScores) -> Section:
     subsets = [scores for scores in first.scores if scores.kind == "all"]
-    words = Paragraph("Arrows show which way is better; each value has its interval. Reference methods are marked.")
+    words = Paragraph("Arrows show which direction is better. Values have intervals, and reference methods are marked.")
     tables = [headline_table(card.methods, scores, notes=True) for scores in subsets]
     cost = cost_table(card.methods)
     return Section("Results", [words, *tables, *([cost] if cost else [])])
@@ -174,7 +174,7 @@ def _published(card: Scorecard) -> Section | None:
 
 
 def _without_figures(document: Document) -> Document:
-    """The same words and tables: a text file that needs no other."""
+    """The document without figures, as a self-contained text file."""
 
     def text(blocks: Sequence[Block]) -> list[Block]:
         return [block for block in blocks if not isinstance(block, Figure)]

@@ -1,7 +1,7 @@
 """Sections that every report shares: results, calibration, selection, tasks and groups, unusable answers, settings.
 
-`score_report` and `run_report` choose and order them. `methods` are always given in the same order, so that a method
-has the same colour, marker and line in every figure.
+`score_report` and `run_report` choose and order them. Pass `methods` in the same order everywhere, so that a method has
+the same colour, marker and line in every figure.
 
     Document(title, opening, [selection(methods, scores), every_metric(methods, scores), settings_of(card)])
 """
@@ -44,26 +44,27 @@ from emocaliber.reporting.tables import (
 )
 
 CURVES = 6
-"""At most this many methods in a figure: more cannot be told apart."""
+"""At most this many methods in a figure; more would not be distinguishable."""
 
 DISTRIBUTIONS = (
-    "The predicted distribution against the annotators’ (Baan et al. 2022). DistCE: the share of the probability that"
-    " would have to be moved to another label. EntCE: entropy of the prediction minus that of the annotators; below 0,"
-    " the model is surer than people are. RankCS: how often the labels are in the annotators’ order. Rank correlation"
-    " of entropies: whether the model is unsure where people differ (1 always, 0 never). With few annotators a perfect"
-    " model has a DistCE and an EntCE above 0 too: compare methods on the same votes."
+    "The predicted distribution compared with the annotators’ (Baan et al. 2022). DistCE is the probability mass that"
+    " would have to be moved to another label. EntCE is the entropy of the prediction minus that of the annotators; it"
+    " is negative if the model is surer than they are. RankCS is the share of samples whose labels are ranked as the"
+    " annotators rank them. The rank correlation of entropies is high if the model is unsure where people disagree (1:"
+    " perfectly, 0: not at all). With few annotators even a perfect model has a DistCE and an EntCE above 0, so compare"
+    " methods on the same votes."
 )
 SUBSET_METRICS = ("accuracy", "ece", "brier")
 _INTERVALS = {"bca": "BCa", "percentile": "percentile"}
 
 
 def headline_tiles(scores: Scores) -> Tiles:
-    """The four values to remember."""
+    """The four key values."""
     explained = {
         "accuracy": "share of correct answers",
         "ece": "expected calibration error; 0 is perfect",
         "brier": "squared error of the confidence; 0 is perfect",
-        "auroc": "correct above wrong answers; 0.5 is chance, 1 perfect",
+        "auroc": "how well confidence ranks correct above wrong answers; 0.5 is chance, 1 perfect",
     }
     tiles = []
     for name, meaning in explained.items():
@@ -108,7 +109,7 @@ def selection(methods: Sequence[MethodScores], subset: Scores) -> Section:
     ]
     blocks: list[Block] = [
         Figure("Risk–coverage curve", [risk], RISK_READING),
-        Figure("Trusted answers against the threshold", trusted, TRUSTED_READING),
+        Figure("Trusted metrics against the threshold", trusted, TRUSTED_READING),
     ]
     table = trusted_table([method for method, _ in own], subset)
     blocks.append(table or Paragraph("No threshold was chosen: that needs predictions on calibration rows."))
@@ -118,8 +119,8 @@ def selection(methods: Sequence[MethodScores], subset: Scores) -> Section:
 def tasks_and_groups(
     drawn: Sequence[MethodScores], listed: Sequence[MethodScores], card: Scorecard, above: Sequence[Scores]
 ) -> list[Section]:
-    """A figure and tables for every task and group that does not stand `above`; then their thresholds and paired
-    differences, folded."""
+    """A figure and tables for every task and group that is not shown `above`; then, folded, their thresholds and paired
+    differences."""
     subsets = [scores for scores in listed[0].scores if scores.kind in {"task", "group"}]
     pooled = [scores for scores in subsets if scores.aggregation == "pooled"]
     panels = [panel for name in SUBSET_METRICS if (panel := _subsets_panel(name, drawn[:CURVES], pooled))]
@@ -131,7 +132,7 @@ def tasks_and_groups(
         if scores.kind != "stratum" and _place(scores) not in places
     ]
     if not blocks:
-        blocks = [Paragraph("The rows are of a single task and name no group.")]
+        blocks = [Paragraph("All rows are of one task, without groups.")]
     sections = [Section("By task and group", blocks)]
     details: list[Block] = []
     for scores in subsets:
@@ -145,11 +146,11 @@ def tasks_and_groups(
 
 
 def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
-    """The values by how far the annotators agree; None where the rows have no votes."""
+    """The metrics by annotator agreement; None if the rows have no votes."""
     tables = [table for method in methods if (table := ambiguity_table(method))]
     words = Paragraph(
         "Where several annotators labelled a sample, agreement is the share of them who chose the predicted label. A"
-        " confidence can be calibrated to the majority label or to the next annotator’s, but not to both."
+        " confidence can be calibrated to the majority label or to a random annotator’s label, but not to both."
     )
     blocks: list[Block] = [words, *tables]
     every = methods[0].find("all")
@@ -159,55 +160,56 @@ def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
 
 
 def sets(methods: Sequence[MethodScores]) -> Section | None:
-    """Prediction sets against their promise, by task, group and annotator agreement; None where there are none."""
+    """Coverage and size of prediction sets, by task, group and annotator agreement; None if there are none."""
     words = Paragraph(
-        "A prediction set names the labels that may be right. Its promise is the share of new samples whose label, or"
-        " whose randomly drawn annotator’s answer, it holds. The promise is about each task, or group, that has a"
-        " threshold of its own, not about each stratum of agreement: where annotators differ, sets are larger and may"
-        " hold less. Among sets that keep their promise the smaller are better."
+        "A prediction set lists the labels that may be right. Its nominal coverage is the guaranteed share of new"
+        " samples for which the set contains the label, or the answer of a randomly drawn annotator. The guarantee"
+        " holds for each task, or group, with its own threshold, but not for each stratum of agreement: where"
+        " annotators disagree, sets are larger and may cover less. Among sets with at least the nominal coverage,"
+        " smaller ones are better."
     )
     tables = [table for method in methods if (table := by_subset_table(method, "Prediction sets", SETS))]
     return Section("Prediction sets", [words, *tables]) if tables else None
 
 
 def reasons(methods: Sequence[MethodScores]) -> Section | None:
-    """How many rows have which reason for doubt; None where none has one."""
+    """How many rows have each reason for doubt; None if no row has one."""
     words = Paragraph(
-        "Ambiguous: people would differ about the picture, so that several labels are right; the prediction set names"
-        " them. Unfamiliar: the picture is unlike those that the model learned from, so that a person should look."
+        "Ambiguous: people would disagree about the image, so several labels are right; the prediction set lists them."
+        " Unfamiliar: the image is unlike the training images, so a person should look at it."
     )
     tables = [table for method in methods if (table := by_subset_table(method, "Reasons for doubt", REASONS))]
     return Section("Reasons for doubt", [words, *tables]) if tables else None
 
 
 def second_panel(methods: Sequence[MethodScores], subset: Scores) -> Section | None:
-    """The answers held against a second panel of annotators, beside the human row; None where there is none."""
+    """The answers scored against a second panel of annotators, with the human reference; None if there is none."""
     words = Paragraph(
-        "A second panel of annotators saw the same items, and nobody learned from its answers. Right is here the label"
-        " that most of the panel chose; agreement is the share of the panel that chose the answer. The human row is"
-        " the first panel: its label, and the share of it that chose that label as the confidence."
+        "A second panel of annotators labelled the same items; its answers were not used for training. Here an answer"
+        " is right if it is the label that most of this panel chose; agreement is the share of this panel that chose"
+        " it. The human row is the first panel: its most common label, with the share of that label as the confidence."
     )
     table = second_panel_table(methods, subset, notes=True)
     return Section("Against a second panel", [words, table]) if table else None
 
 
 def differences(title: str, caption: str, comparisons: Sequence[Comparison], card: Scorecard) -> Section | None:
-    """Paired differences; None where there are none."""
+    """Paired differences; None if there are none."""
     words = Paragraph(
-        "Both methods on the same samples, so that hard samples do not blur the difference. With each value stands its"
-        " interval, and whether the first is better, worse, or not clearly different."
+        "Both methods are evaluated on the same samples, so that hard samples do not blur the difference. Each value"
+        " has its interval and says whether the first method is better, worse, or not clearly different."
     )
     return Section(title, [words, difference_table(caption, comparisons, card)]) if comparisons else None
 
 
 def unusable(methods: Sequence[MethodScores], subset: Scores) -> Section:
-    """What could not be read, and the values without it."""
+    """The unusable answers, and the metrics without them."""
     own = [scores for method in methods if (scores := scores_in(method, subset)) is not None]
     words = "Every answer is usable."
     if any(scores.n_answered < scores.n for scores in own):
         words = (
-            "Not every sample got a usable answer. The values above count these as wrong; the table of answered rows"
-            " leaves them out, which flatters a method that leaves out hard samples."
+            "Some samples have no usable answer. The values above count them as wrong; the table of answered rows"
+            " leaves them out, which favours a method that does not answer hard samples."
         )
     table = answered_table(methods, subset)
     blocks: list[Block] = [Paragraph(words), states_table(methods, subset), *([table] if table else [])]
@@ -215,19 +217,19 @@ def unusable(methods: Sequence[MethodScores], subset: Scores) -> Section:
 
 
 def every_metric(methods: Sequence[MethodScores], subset: Scores) -> Section:
-    """The long table."""
+    """The table of all metrics, folded."""
     return Section("All metrics", [every_metric_table(methods, subset)], folded=True)
 
 
 def settings_of(card: Scorecard, notes: Sequence[str] = ()) -> Section:
-    """Settings of the evaluation, and what a reader must know before trusting it."""
+    """The settings of the evaluation, and caveats for the reader."""
     used = card.settings
     kind = f"{100 * used.level:.0f} % {_INTERVALS[used.interval]} bootstrap"
     words = (
         f"Intervals: {kind}, {used.replicates:,} replicates by {used.unit}, seed {used.seed}. ECE: {used.bins} bins of"
         f" equal width, closed on the {used.edges}. Log score clipped at {used.log_clip:g}. Coverage at risk"
-        f" {used.risk:g}, risk at coverage {used.coverage:g}. The same values, for machines, are in scorecard.json"
-        " beside this page."
+        f" {used.risk:g}, risk at coverage {used.coverage:g}. All values are also in scorecard.json, in"
+        " machine-readable form."
     )
     return Section("Evaluation settings", [Paragraph(words), *map(Paragraph, [*card.notes, *notes])])
 

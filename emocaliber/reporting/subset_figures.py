@@ -17,17 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUBSETS_READING = (
-    "One block for each task and each group of samples, one bar for each method. The thin line through the end of a"
-    " bar is its interval: where two intervals overlap, the tables of paired differences say whether the difference"
-    " may be chance."
+    "One block per task and group of samples, one bar per method. The thin line through the end of a bar is its"
+    " interval. Where two intervals overlap, the tables of paired differences say whether the methods differ clearly."
 )
 
 ROW, GAP = 17.0, 25.0
-"""Points for each bar, and for the heading of each block."""
+"""Height of a bar, and of a block's heading, in points."""
 
 
 def subsets_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping[str, Estimate]]) -> Panel:
-    """`values` holds, by the subset's heading, each method's estimate; `axis` is the label with its unit."""
+    """`values` maps a subset's heading to each method's estimate; `axis` is the axis label with its unit."""
     methods = list(dict.fromkeys(method for own in values.values() for method in own))
     styles = dict(zip(methods, series_styles(len(methods)), strict=True))
 

@@ -1,9 +1,9 @@
-"""Colours of a report, and matplotlib figures as SVG that takes its colours and fonts from the page it stands in.
+"""The colours of a report, and matplotlib figures as SVG that inherits colours and fonts from the surrounding page.
 
-The colours, for light and dark screens, can be read by people who do not see red and green apart. Series differ in
-marker, line and hatch as well. Text has a contrast of at least 4.5 and lines of at least 3 against the page (WCAG 2.2
-AA, 1.4.3 and 1.4.11). A drawing is the same byte for byte for the same figure, requests nothing from outside, and can
-stand in one HTML file beside others: its ids begin with its name.
+The colours, for light and dark mode, are distinguishable with red-green colour blindness, and series also differ in
+marker, line and hatch. Text has a contrast of at least 4.5 and lines of at least 3 against the page (WCAG 2.2 AA, 1.4.3
+and 1.4.11). The same figure gives the same bytes. An SVG loads no external resources, and several fit in one HTML file,
+because their ids start with their name.
 
     draw_svg("risk", "Risk against coverage: ...", lambda axes: axes.plot(coverage, risk))
     css_variables(dark=True)        # "--page: #15181b; --card: ..."
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Colour:
-    """One role and its colour on light and on dark screens. No two roles share a light colour: it names the role."""
+    """A colour role in light and dark mode. Light colours are unique, so that they identify the role in an SVG."""
 
     name: str
     light: str
@@ -72,7 +72,7 @@ _DASHES: tuple[tuple[float, tuple[float, ...]] | str, ...] = (
 
 
 def series_styles(number: int) -> list[SeriesStyle]:
-    """Styles for this many series; past six they repeat, so no figure should hold more."""
+    """Styles for this many series; they repeat after six, so no figure should have more."""
     every = zip(SERIES, _MARKERS, _DASHES, strict=True)
     return list(islice(cycle(SeriesStyle(colour.light, marker, dashes) for colour, marker, dashes in every), number))
 
@@ -83,7 +83,7 @@ def css_variables(*, dark: bool) -> str:
 
 
 WIDTH = 360.0
-"""Width of every panel in points: what a phone shows without shrinking its letters."""
+"""Width of every panel in points, chosen to be legible on a phone."""
 
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
@@ -126,9 +126,9 @@ def draw_svg(
 ) -> str:
     """One pair of axes drawn by `draw`, WIDTH points wide; `left` and `below` are the margins in points.
 
-    `name` is unique in its page; `alternative` says in words what is seen.
+    `name` is unique in its page; `alternative` is the text alternative for screen readers.
     """
-    import matplotlib as mpl  # half a second that nobody should wait for who draws nothing
+    import matplotlib as mpl  # half a second to import, so only when something is drawn
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -143,7 +143,7 @@ def draw_svg(
 
 
 def themed(svg: str, name: str, alternative: str) -> str:
-    """Matplotlib's SVG as an element to be placed in a page: no prologue, colours as variables, ids of its own."""
+    """Matplotlib's SVG as an element to embed in a page: no prologue, colours as CSS variables, prefixed ids."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     view = re.search(r'viewBox="([^"]+)"', svg)
@@ -162,7 +162,7 @@ def themed(svg: str, name: str, alternative: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The element as a file of its own, on a light page: what Markdown shows."""
+    """The element as a standalone SVG file with a light background, for Markdown."""
     opening = (
         '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"'
         f' style="background: {PAGE.light}" class="panel"'

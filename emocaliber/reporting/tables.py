@@ -1,4 +1,4 @@
-"""Tables of a scorecard: values with intervals, reference methods and oracles marked, one table a subset of rows.
+"""Tables of a scorecard, one per subset of rows: values with intervals; reference methods and oracles are marked.
 
 headline_table(card.methods, card.methods[0].find("all"), notes=True)
 """
@@ -20,7 +20,7 @@ from emocaliber.evaluation.scorecard import (
 from emocaliber.reporting.document import Cell, Table
 
 COLUMNS = ("accuracy", "weighted_f1", "ece", "brier", "brier_skill", "auroc", "aurc")
-"""The metrics of the short tables; the long one has all."""
+"""The metrics of the short tables."""
 
 AMBIGUITY = ("accuracy", "mean_confidence", "ece", "brier", "agreement", "agreement_brier", "agreement_ece")
 DISAGREEMENT = ("distce", "entce", "entce_absolute", "rankcs", "entropy_rank_correlation")
@@ -33,12 +33,12 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 
 
 def display_name(method: MethodScores) -> str:
-    """The method's name, marked where it was fitted on the test rows."""
+    """The method's name, marked "(oracle)" if it was fitted on the test rows."""
     return f"{method.name} (oracle)" if method.oracle else method.name
 
 
 def subset_title(scores: Scores) -> str:
-    """Which rows: "Task “kaomoji” (n = 2,312)", "All tasks, mean over 2 tasks (n = 2,500)"."""
+    """The subset's title: "Task “kaomoji” (n = 2,312)", "All rows, mean over 2 tasks (n = 2,500)"."""
     name = "All rows" if scores.kind == "all" else f"{scores.kind.capitalize()} “{scores.name}”"
     how = f", mean over {len(scores.tasks)} tasks" if scores.aggregation == "macro" else ""
     if not how and len(scores.tasks) > 1:
@@ -47,12 +47,12 @@ def subset_title(scores: Scores) -> str:
 
 
 def metric_title(name: str) -> str:
-    """A metric's name with an arrow to where it improves."""
+    """A metric's name with an arrow in the direction of improvement."""
     return METRICS[name].title + _ARROWS[METRICS[name].better]
 
 
 def plain(value: Estimate | Difference | None) -> str:
-    """A value with its interval as plain text, for tables of other scripts."""
+    """A value with its interval as plain text, for scripts."""
     return "–" if value is None or value.value is None else str(value)
 
 
@@ -71,7 +71,8 @@ def interval_text(low: float | None, high: float | None, form: str) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """A number with a true minus sign, no sign where it rounds to zero, and no decimals where it is a count."""
+    """A number with a typographic minus sign; without a sign if it rounds to zero, without decimals if it is a
+    count."""
     if abs(value) > 1 and value == round(value):
         form = form.replace(".3f", ",.0f")
     text = f"{value:{form}}"
@@ -79,7 +80,7 @@ def number(value: float, form: str) -> str:
 
 
 def scores_in(method: MethodScores, subset: Scores) -> Scores | None:
-    """The method's scores in the same subset; None where it has no rows there."""
+    """The method's scores in the same subset; None if it has no rows there."""
     for scores in method.scores:
         if (scores.kind, scores.name, scores.aggregation) == (subset.kind, subset.name, subset.aggregation):
             return scores
@@ -94,8 +95,8 @@ def headline_table(
     notes: bool = False,
     answered: bool = True,
 ) -> Table:
-    """The short list of metrics of each method in a subset; `notes` says what each reference method is, `answered`
-    which share of the rows is usable. Methods that have none of the metrics are left out."""
+    """A short list of metrics for each method in a subset. `notes` adds descriptions of the reference methods,
+    `answered` the share of usable rows. Methods with none of the metrics are left out."""
     own = [pair for pair in _in_subset(methods, subset) if any(name in pair[1].headline for name in columns)]
     rows = [
         [
@@ -111,7 +112,7 @@ def headline_table(
 
 
 def without_absent(table: Table) -> Table:
-    """The table without the columns that apply to none of its rows."""
+    """The table without columns that apply to no row."""
     used = [place for place in range(len(table.header)) if any(row[place] != ABSENT for row in table.rows)]
     rows = [[row[place] for place in used] for row in table.rows]
     return Table(table.caption, [table.header[place] for place in used], rows, table.references)
@@ -120,16 +121,16 @@ def without_absent(table: Table) -> Table:
 def second_panel_table(
     methods: Sequence[MethodScores], subset: Scores, columns: Sequence[str] = SECOND_PANEL, *, notes: bool = False
 ) -> Table | None:
-    """Each method's answers, and the human row, held against a second panel; None where the rows have none."""
+    """Each method's answers, and the human reference, scored against a second panel; None if there is none."""
     if not set(columns) & set(subset.headline):
         return None
     table = headline_table(methods, subset, columns, notes=notes, answered=False)
     header = [title.replace(" (2nd panel)", "") for title in table.header]
-    return replace(table, header=header, caption=f"Against a second panel, where that has a favourite. {table.caption}")
+    return replace(table, header=header, caption=f"Against a second panel (rows without a tie). {table.caption}")
 
 
 def trusted_table(methods: Sequence[MethodScores], subset: Scores) -> Table | None:
-    """Trusted metrics at each rule's threshold; None where no threshold was chosen."""
+    """Trusted metrics at each rule's threshold; None if no threshold was chosen."""
     rows = []
     for method, scores in _in_subset(methods, subset):
         for at in scores.trusted:
@@ -159,7 +160,7 @@ def cost_table(methods: Sequence[MethodScores]) -> Table | None:
 
 
 def states_table(methods: Sequence[MethodScores], subset: Scores) -> Table:
-    """How many rows of each method are in which state; every row is in one."""
+    """The number of rows in each state, by method; every row has exactly one state."""
     own = _in_subset(methods, subset)
     names = [name for name in dict.fromkeys(name for _, scores in own for name in scores.states) if name != "ok"]
     rows = [
@@ -177,7 +178,7 @@ def states_table(methods: Sequence[MethodScores], subset: Scores) -> Table:
 
 
 def answered_table(methods: Sequence[MethodScores], subset: Scores) -> Table | None:
-    """The short list over answered rows alone; None where every row is answered."""
+    """The short list of metrics over answered rows only; None if every row is answered."""
     own = _in_subset(methods, subset)
     if all(scores.n_answered == scores.n for _, scores in own):
         return None
@@ -186,11 +187,11 @@ def answered_table(methods: Sequence[MethodScores], subset: Scores) -> Table | N
         for method, scores in own
     ]
     header = ["Method", *map(metric_title, COLUMNS), "Rows"]
-    return without_absent(Table(f"Answered rows alone. {subset_title(subset)}", header, rows))
+    return without_absent(Table(f"Answered rows only. {subset_title(subset)}", header, rows))
 
 
 def ambiguity_table(method: MethodScores) -> Table | None:
-    """The values of every task with votes, then by how far the annotators agree; None where there are no votes."""
+    """The metrics of every task with votes, then of each stratum of agreement; None if there are no votes."""
     voted = [scores for scores in method.scores if scores.kind == "task" and "agreement" in scores.headline]
     strata = [*voted, *(scores for scores in method.scores if scores.kind == "stratum")]
     rows = [
@@ -205,7 +206,7 @@ def ambiguity_table(method: MethodScores) -> Table | None:
 
 
 def by_subset_table(method: MethodScores, caption: str, columns: Sequence[str]) -> Table | None:
-    """A method's values of these metrics, a line for each subset of rows; None where it has none."""
+    """These metrics of a method, one row per subset; None if it has none of them."""
     rows = [
         [Cell(subset_title(scores)), *_values(scores.headline, columns)]
         for scores in method.scores
@@ -225,7 +226,7 @@ def every_metric_table(methods: Sequence[MethodScores], subset: Scores) -> Table
 
 
 def published_table(card: Scorecard) -> Table | None:
-    """Results from the literature beside ours; None where none were asked for."""
+    """Published results next to our own; None if there are none."""
     methods = [method for method in card.methods if method.role == "method"]
     rows = []
     for figure in card.published:
@@ -234,7 +235,7 @@ def published_table(card: Scorecard) -> Table | None:
         where = Cell(figure.name, figure.aggregation)
         rows.append([Cell(figure.system, figure.source), where, Cell(title), Cell(f"{figure.value:.4f}"), *ours])
     header = ["System", "Rows", "Metric", "Published", *(method.name for method in methods)]
-    return Table("Published results beside ours", header, rows) if rows else None
+    return Table("Published results and ours", header, rows) if rows else None
 
 
 def _measured(method: MethodScores, published: PublishedFigure) -> Estimate | None:

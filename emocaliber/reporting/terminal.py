@@ -1,4 +1,4 @@
-"""A Document in the terminal, by rich: paragraphs, tiles and tables. Figures and images are left to the others.
+"""Rendering a Document in the terminal with rich: paragraphs, tiles and tables, without figures and images.
 
 for part in render_terminal(document):
     Console().print(part)
@@ -20,7 +20,7 @@ from emocaliber.reporting.document import Block, Cell, Document, Paragraph, Tabl
 
 
 def render_terminal(document: Document) -> Iterator[RenderableType]:
-    """What to print, in the document's order."""
+    """The renderables to print, in order."""
     yield Text(document.title, style="bold")
     for block in document.opening:
         yield from _block(block)
@@ -58,7 +58,7 @@ def _(block: Table) -> Iterator[RenderableType]:
 
 
 class _Fitting:
-    """A table in as many parts as the width needs, each with the rows' names: no column is cut."""
+    """A table split by columns into as many parts as the width requires, each with the rows' names."""
 
     def __init__(self, block: Table) -> None:
         self._block = block
@@ -94,6 +94,6 @@ def _name(cell: Cell, *, reference: bool) -> Text:
 
 
 def _short(cell: Cell) -> str:
-    """A value over its interval, both without the leading zero."""
+    """A value above its interval, both without leading zeros."""
     detail = cell.detail.replace(" to ", "…")
     return re.sub(r"(?<![\d.])0(?=\.\d)", "", f"{cell.text}\n{detail}" if detail else cell.text)

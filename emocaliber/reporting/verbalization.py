@@ -1,4 +1,4 @@
-"""The table from what a model knows to what it says: each step's Brier score, and what is lost there.
+"""The verbalization-loss table: the Brier score at each step from the best post-hoc map to the stated confidence.
 
 verbalization_section(steps, "Kaomoji, n = 2,312")
 """
@@ -12,14 +12,14 @@ from emocaliber.reporting.document import Cell, Paragraph, Section, Table
 from emocaliber.reporting.tables import ABSENT, interval_text, number
 
 WORDS = (
-    "From the best post-hoc map of all that the model knows, chosen and fitted on fresh calibration rows, to the level"
-    " that it states. Each row’s difference to the row before is what is lost, or regained, at that step; the last"
-    " column adds them up. Differences are paired, with 95 % intervals between clusters; below 0 is better."
+    "From the best post-hoc map of the model’s signals, selected and fitted on held-out calibration rows, to the"
+    " confidence that it states. Each row’s difference from the row before is the loss, or gain, at that step; the last"
+    " column accumulates them. Differences are paired, with 95 % cluster-robust intervals; negative is better."
 )
 
 
 def steps_table(steps: Sequence[Step], caption: str) -> Table:
-    """A row a step."""
+    """The table, one row per step."""
     header = ["Step", "Brier ↓", "Accuracy ↑", "Lost here", "What it is", "Above the best floor"]
     rows = [
         [

@@ -1,6 +1,6 @@
-"""The sentences of a report: what the values say, in plain words, and the glossary.
+"""The sentences of a report, which state the results in plain words, and the glossary.
 
-Each sentence is computed from a Scorecard; what cannot be said is left out or called undefined.
+Each sentence is computed from a Scorecard; undefined values are omitted or called undefined.
 
     opening(scores, card.settings)      # "The model answered 240 samples; 62 % of the answers were correct ..."
 """
@@ -15,7 +15,7 @@ from emocaliber.reporting.document import Section, Terms
 from emocaliber.reporting.tables import UNDEFINED
 
 FEWEST = 20
-"""A bin with fewer answers than this is not quoted: its accuracy says little."""
+"""Bins with fewer answers than this are not quoted, because their accuracy is too uncertain."""
 
 JUDGED = {
     Source.VERBALIZED: "verbalized confidences, read from the answers",
@@ -29,27 +29,27 @@ JUDGED = {
 
 
 def judged(method: MethodScores) -> str:
-    """What was judged, and how many answers were unusable and why."""
+    """What was scored, and how many answers were unusable and why."""
     scores = method.find("all")
     what = " and ".join(JUDGED[Source(source)] for source in method.sources)
     states = [f"{count:,} {state}" for state, count in scores.states.items() if state != "ok"]
     unusable = f"{scores.n - scores.n_answered:,} of {scores.n:,} answers unusable"
     why = f" ({', '.join(states)})" if states else ""
-    return f"Judged for “{method.name}”: {what}; {unusable}{why}."
+    return f"Scored for “{method.name}”: {what}; {unusable}{why}."
 
 
 def opening(scores: Scores, settings: Settings, subject: str = "The model") -> str:
-    """How often it was correct, and the accuracy at the confidences that it gave."""
+    """The accuracy, overall and at the confidences that were stated."""
     return " ".join([_accuracy(scores, settings, subject), *_by_confidence(scores)])
 
 
 def summary(scores: Scores) -> str:
-    """Calibration and ranking, each in a sentence."""
+    """One sentence each on calibration and ranking."""
     return " ".join([*_calibration(scores), *_ranking(scores)])
 
 
 def against(constant: MethodScores, difference: Difference | None, own: Scores, subset: Scores) -> str:
-    """Whether the confidence is worth more than a constant; "" where unknown. `subset` holds the constant's scores."""
+    """Whether the confidence beats a constant; "" if unknown. `subset` holds the constant's scores."""
     brier, reference = own.headline["brier"].value, subset.headline["brier"].value
     if brier is None or reference is None or difference is None:
         return ""
@@ -63,17 +63,17 @@ def against(constant: MethodScores, difference: Difference | None, own: Scores, 
 
 
 def calibrated(scores: Scores) -> str:
-    """How many points of the reliability diagram sampling variation alone explains."""
+    """How many points of the reliability diagram lie within their consistency bands."""
     bins = scores.curves.reliability if scores.curves else []
     inside = sum(map(inside_band, bins))
     return (
-        f"{inside} of {len(bins)} points lie where sampling variation alone would put those of a perfectly calibrated"
+        f"{inside} of {len(bins)} points lie within the range that sampling variation allows for a perfectly calibrated"
         " model."
     )
 
 
 def tested(method: MethodScores) -> str:
-    """Whether calibration is refused, by tests that need no bins; "" where there is no test."""
+    """The result of the binning-free calibration tests; "" if there is none."""
     test = method.calibration_test
     if test is None:
         return ""
@@ -81,8 +81,8 @@ def tested(method: MethodScores) -> str:
     second = "" if test.spiegelhalter_p is None else f", {_p_value(test.spiegelhalter_p)}"
     return (
         f"Is “{method.name}” calibrated? Range of the cumulative difference of correctness and confidence (ECCE-R)"
-        f" {test.ecce:.3f}, {_p_value(test.ecce_p)}{z}{second}. A small p says that it is not; neither test depends on"
-        " bins."
+        f" {test.ecce:.3f}, {_p_value(test.ecce_p)}{z}{second}. A small p is evidence that it is not. Neither test"
+        " depends on bins."
     )
 
 
@@ -91,7 +91,7 @@ def _p_value(p: float) -> str:
 
 
 def how_to_read(settings: Settings) -> Section:
-    """What each word means, for a person who meets it here for the first time."""
+    """A glossary for first-time readers."""
     return Section("How to read this page", [Terms([*_metrics(settings), *_safeguards(settings)])])
 
 
@@ -150,22 +150,22 @@ def _metrics(settings: Settings) -> list[tuple[str, str]]:
             "The number from 0 to 1 that comes with an answer. It is calibrated if, of the answers with confidence 0.7,"
             " 70 % are correct.",
         ),
-        ("Accuracy", "The share of samples whose label was named correctly."),
+        ("Accuracy", "The share of samples whose label was predicted correctly."),
         (
             "ECE, expected calibration error",
             f"The gap between mean confidence and accuracy, averaged over {settings.bins} bins. 0 is perfect, but a"
-            " constant equal to the accuracy reaches it too: read it beside the Brier score and AUROC.",
+            " constant equal to the accuracy reaches it too, so read it together with the Brier score and AUROC.",
         ),
         (
             "Brier score",
-            "The mean squared difference between the confidence and the outcome (1 correct, 0 wrong). It rewards"
-            " calibration and telling correct from wrong answers at once. Lower is better. Brier skill is the share of"
-            " the constant’s score that was saved.",
+            "The mean squared difference between the confidence and the outcome (1 correct, 0 wrong). It rewards both"
+            " calibration and discrimination between correct and wrong answers. Lower is better. Brier skill is the"
+            " relative improvement over a constant confidence.",
         ),
         ("AUROC", "How often a correct answer has a higher confidence than a wrong one: 0.5 is chance, 1 perfect."),
         (
             "AURC",
-            "The error rate when only the most confident answers are given, averaged over how many are given. Lower is"
+            "The error rate among the most confident answers, averaged over all numbers of answers given. Lower is"
             " better.",
         ),
     ]
@@ -175,15 +175,15 @@ def _safeguards(settings: Settings) -> list[tuple[str, str]]:
     return [
         (
             "Reference method",
-            "What anybody can have with the same labels: a constant confidence per task, or the confidence after"
-            " isotonic recalibration on calibration rows.",
+            "A simple confidence for the same labels: a constant per task, or the confidence after isotonic"
+            " recalibration on calibration rows.",
         ),
-        ("Oracle", "Fitted on the test rows themselves: it knows what no method may know, and is there to compare."),
+        ("Oracle", "Fitted on the test rows themselves, which no method may do; shown for comparison only."),
         (
             "Interval",
-            f"Where the value may lie ({100 * settings.level:.0f} %), given how few samples were judged. A paired"
-            " difference compares two methods on the same samples; “no clear difference” means that its interval holds"
-            " zero.",
+            f"The range ({100 * settings.level:.0f} %) in which the value may lie, given the limited number of samples."
+            " A paired difference compares two methods on the same samples; “no clear difference” means that its"
+            " interval contains zero.",
         ),
         (
             "Unusable answers",

@@ -1,7 +1,7 @@
-"""The work that a confidence saves: rows that people have looked at against the mistakes that are left, as a figure and
-a table; beside random order, and the order of the label's token probability.
+"""The review effort that a confidence saves: mistakes left against rows reviewed, as a figure and a table, compared
+with reviewing in random order and by the label's token probability.
 
-    work_saved(method, scores)          # a Section, or None where the scores have no such curve
+    work_saved(method, scores)          # a Section, or None if the scores have no such curve
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ if TYPE_CHECKING:
 
 BY_CONFIDENCE, BY_PROBABILITY, AT_RANDOM = "least confident first", "lowest label probability first", "random order"
 TARGETS = (0.2, 0.1, 0.05, 0.02, 0.01)
-"""Shares of mistakes that a finished set may have, where the model has more."""
+"""The target shares of mistakes in the finished set; those above the model's own error rate are left out."""
 READING = (
-    "People look at some samples and set them right: across, the share that they have looked at; up, the share of all"
-    " labels that is wrong then. Samples without a usable answer come first. The lower the curve runs beside the"
-    " straight line of random order, the more work the confidence saves."
+    "People review some samples and correct them. The horizontal axis is the share of samples reviewed, the vertical"
+    " axis the share of all labels that are still wrong. Samples without a usable answer come first. The farther a"
+    " curve lies below the straight line of random order, the more work the confidence saves."
 )
 
 
 def work_saved(method: MethodScores, subset: Scores) -> Section | None:
-    """The figure and the table of one method; None where its scores have no such curve, or nothing is wrong."""
+    """The figure and the table of one method; None if its scores have no such curve, or nothing is wrong."""
     curve = None if subset.curves is None else subset.curves.work
     if curve is None or curve.left[0] == 0:
         return None
     orders = _orders(curve)
     words = Paragraph(
-        "The table stops where the mistakes left are known to be few enough. Without their labels nobody knows:"
-        " `emocaliber review` says where to stop, with a guarantee, for somewhat more work, and `--simulate` how much."
+        "The table assumes that one knows when few enough mistakes are left, which takes the true labels. Without them,"
+        " `emocaliber review` says where to stop, with a guarantee, at the cost of somewhat more work; `--simulate`"
+        " says how much more."
     )
-    figure = Figure("Looked at, and wrong after that", [_panel(method.name, subset, curve, orders)], READING)
+    figure = Figure("Mistakes left after review", [_panel(method.name, subset, curve, orders)], READING)
     table = _table(curve, orders)
     blocks: list[Block] = [figure, table, words] if table else [figure]
     return Section("Work saved", blocks)
@@ -65,7 +66,7 @@ def _panel(name: str, subset: Scores, curve: WorkCurve, orders: Mapping[str, lis
                 markevery=0.19,
                 label=label,
             )
-        axes.set(xlim=(0, 101), xlabel="Looked at (% of samples)", ylabel="Wrong after that (% of samples)")
+        axes.set(xlim=(0, 101), xlabel="Reviewed (% of samples)", ylabel="Still wrong (% of samples)")
         axes.set_ylim(0, 105 * curve.left[0])
         axes.legend(loc="upper right", labelcolor=INK.light)
 
@@ -78,7 +79,7 @@ def _panel(name: str, subset: Scores, curve: WorkCurve, orders: Mapping[str, lis
 
 
 def _table(curve: WorkCurve, orders: Mapping[str, list[float]]) -> Table | None:
-    """How much is looked at for each target below the model's own errors; None where it is below all of them."""
+    """The share to review for each target below the model's own error rate; None if there is no such target."""
     targets = [target for target in TARGETS if target < curve.left[0]]
     if not targets:
         return None
@@ -87,10 +88,10 @@ def _table(curve: WorkCurve, orders: Mapping[str, list[float]]) -> Table | None:
         for label, left in orders.items()
     ]
     header = ["Order", *(f"to leave {100 * target:g} % wrong" for target in targets)]
-    return Table("Share of the samples that must be looked at", header, rows)
+    return Table("Share of the samples that must be reviewed", header, rows)
 
 
 def looked_at(shares: list[float], left: list[float], target: float) -> float:
-    """The smallest of the `shares` looked at that leaves at most `target` wrong, between points on a straight line."""
+    """The smallest share of reviewed samples that leaves at most `target` wrong, interpolated linearly."""
     falling = np.maximum.accumulate(np.array(left)[::-1])  # from all looked at (0 wrong) backwards
     return float(np.interp(target, falling, np.array(shares)[::-1]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
-from emocaliber.data.sample_table import briefs, take
+from emocaliber.data.sample_table import summaries, take
 from emocaliber.models.location import model_folder
 from emocaliber.stages.clusters import fold_of
 from emocaliber.stages.examples import in_splits, refuse_without_rationale
@@ -31,7 +31,7 @@ def label(
     samples = in_splits(rows, recipe.splits, recipe.data)
     if recipe.fold is not None:
         fold = fold_of(recipe.fold)
-        kept = [i for i, row in enumerate(briefs(samples)) if not fold.holds(row.cluster)]
+        kept = [i for i, row in enumerate(summaries(samples)) if not fold.holds(row.cluster)]
         samples = take(samples, np.array(kept, int))
     refuse_without_rationale(recipe, samples)
     examples = labelled(samples, load_template(recipe.template), votes=recipe.target == "votes")

@@ -16,12 +16,12 @@ from emocaliber.data.embedded import FILES, samples_in
 from emocaliber.data.parquet import read_samples
 from emocaliber.data.sample_table import (
     SampleTable,
-    briefs,
     files_of,
     first_without_rationale,
     in_splits,
     labelled_and_rated,
     questions,
+    summaries,
 )
 
 SPLITS = ("train", "emoji:known")
@@ -62,7 +62,7 @@ def test_rows_of_several_files_are_equal_by_place_and_in_order(mixed: Path):
 def test_what_rows_are_chosen_by_is_the_same_as_of_samples(mixed: Path):
     table, samples = both([mixed, FILES["emoji"]])
     assert list(in_splits(table, SPLITS)) == in_splits(samples, SPLITS)
-    assert list(briefs(table[30:80])) == list(briefs(samples[30:80]))
+    assert list(summaries(table[30:80])) == list(summaries(samples[30:80]))
     assert questions(table) == questions(samples)
     assert files_of(table.take([9, 3, 4])) == files_of([samples[9], samples[3], samples[4]]) != []
     for of_table, of_samples in zip(labelled_and_rated(table), labelled_and_rated(samples), strict=True):

@@ -101,7 +101,7 @@ def test_a_stage_3_that_was_left_out_is_said_first_with_its_figures(run: RunSumm
     verdict = "Stage 3 is left out, and stage 2's weights are the result: on 440 held-out rows …"
     last = replace(run.stages[2], selected_step=0, verdict=verdict)
     words = page_of(replace(run, stages=[*run.stages[:2], last]), tmp_path).text
-    assert words.index(verdict) < words.index("Judged for")
+    assert words.index(verdict) < words.index("Scored for")
     assert words.count(verdict) == 2, "and where stage 3 is compared with others"
     assert "left out: the start" in words
 

@@ -52,7 +52,7 @@ def test_every_part_is_there(single_page: Page):
         "isotonic (tiny)",
         "Distribution of the confidence",
         "Risk–coverage curve",
-        "Trusted answers against the threshold",
+        "Trusted metrics against the threshold",
         "Each task and group of samples",
         "By annotator agreement",
         "Rows by status",

@@ -37,7 +37,7 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.Captur
     assert f"{brier:.3f}" in text
     assert f"{brier:.3f}".lstrip("0") in capsys.readouterr().out
     assert "constant per task" in text
-    assert "Answered rows alone" in text
+    assert "Answered rows only" in text
     assert card["methods"][0]["scores"][0]["trusted"][0]["chosen_on"] == "calibration"
 
 
