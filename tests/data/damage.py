@@ -197,7 +197,7 @@ CASES = [
     Damage("image column misspelt", row(image=None, imagee="b.png"), "no image named", "line 2", "image",
            "rename 'imagee' to 'image'"),
     Damage("label not among candidates", row(label="awe"), "label not among candidates", "t.jsonl, line 2", "label",
-           "'awe'.*mend it, or the candidates joy, fear"),
+           "'awe'.*correct it, or the candidates joy, fear"),
     Damage("no label", row(label=None), "no label", "t.jsonl, line 2", "label",
            "neither a label nor votes.*unlabelled"),
     Damage("label of the wrong type", row(label=["joy", "fear"]), "wrong type", "line 2", "label",

@@ -83,14 +83,14 @@ def test_every_kind_falls_on_a_third_and_a_square_lies_anywhere():
 
 
 def test_a_file_of_test_rows_alone_has_nothing_to_learn_from():
-    with pytest.raises(UserError, match="all are of split test"):
+    with pytest.raises(UserError, match="no rows outside the split test"):
         list(corrupted_copies([Row(Place("any"), load("emoji", "test")[0])]))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_picture_that_cannot_be_read_is_named(workers: int):
     broken = Row(Place("faces.csv", 7), replace(load("emoji", "train")[0], image=b"no picture"))
-    with pytest.raises(UserError, match=r"faces.csv, line 7: image: .*replace it by"):
+    with pytest.raises(UserError, match=r"faces.csv, line 7: image: .*replace it with"):
         list(corrupted_copies([broken], workers))
 
 

@@ -331,14 +331,14 @@ def test_a_hub_data_set_without_a_revision_is_refused():
 def test_what_cannot_be_told_is_refused_with_what_to_give(tmp_path: Path, name: str):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "bare").mkdir()
-    with pytest.raises(UserError, match=r"no such|ending in|give a folder for each class"):
+    with pytest.raises(UserError, match=r"no such|ending in|give a folder with one folder per class"):
         layout_of(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["set.7z", "set.RAR"])
 def test_an_archive_of_another_kind_is_to_be_unpacked(name: str, tmp_path: Path):
     (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(UserError, match="unpack it, and give its folder"):
+    with pytest.raises(UserError, match="unpack it, and give the folder"):
         layout_of(tmp_path / name)
 
 

@@ -126,9 +126,9 @@ def test_a_row_keeps_its_question_and_is_asked_it(mvei: Path, eemo: Path, tmp_pa
 
 def test_a_question_is_never_left_out_and_never_missing(mvei: Path, tmp_path: Path) -> None:
     files.by_class(tmp_path / "photos", "joy", "fear")
-    with pytest.raises(UserError, match=r"rows with a question of their own.*name the template 'question'"):
+    with pytest.raises(UserError, match=r"some rows have their own question.*use the template 'question'"):
         asked(files.read(mvei), "label")
-    with pytest.raises(UserError, match="there are rows without any; add a column 'question'"):
+    with pytest.raises(UserError, match="some rows have no question; add a column 'question'"):
         asked(files.read(tmp_path / "photos"), "question")
     with pytest.raises(UserError, match="without the rows' own questions; leave --then out"):
         in_two_steps(load_template("question"), load_template("self-report-confidence"))

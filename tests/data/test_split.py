@@ -124,7 +124,7 @@ def test_shares_that_cannot_be_given_are_refused(tmp_path: Path, shares: tuple[i
 
 def test_data_with_other_faults_must_be_mended_first(tmp_path: Path):
     source = files.table(tmp_path / "t.csv", ["image", "label"], ["gone.png", "joy"], ["gone.png", "fear"])
-    with pytest.raises(UserError, match=r"mended first.*gone\.png"):
+    with pytest.raises(UserError, match=r"fixed first.*gone\.png"):
         divided(source)
 
 

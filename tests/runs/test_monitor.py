@@ -84,7 +84,7 @@ def test_mistakes_are_named_and_leave_the_state_as_it_was(tmp_path: Path):
     state = tmp_path / "state.json"
     with pytest.raises(UserError, match="name predictions with labels as --reference"):
         monitor_files(week, None, state)
-    with pytest.raises(UserError, match=r"reference.jsonl: alpha is 5; give the chance"):
+    with pytest.raises(UserError, match=r"reference.jsonl: alpha is 5; give the probability"):
         monitor_files(week, reference, state, alpha=5)
     assert not state.exists()
     monitor_files(week, reference, state)

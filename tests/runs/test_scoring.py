@@ -89,7 +89,7 @@ def test_emocalibers_merged_output_is_judged_by_the_papers_groups(tmp_path: Path
     )
     right = sum(label == said for label, said in answers) / len(answers)
     assert card.method("merged").find("group", "OOD VER").headline["accuracy"].value == pytest.approx(right)
-    assert "merged: task UnbiasedEmo-6 has 30 rows, the suite 1000" in card.notes
+    assert "merged: task UnbiasedEmo-6 has 30 rows, but 1000 in the suite" in card.notes
     assert "0.7990" in (tmp_path / "scorecard.md").read_text()
 
 
