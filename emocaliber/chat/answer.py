@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emocaliber.calibration.conformal import Floats
 from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.record import ROUNDING, Selection, SimilarAnswers
-from emocaliber.core.predictions import Held, Prediction, State
+from emocaliber.core.predictions import Held, Prediction, Reason, Source, State
 from emocaliber.core.prompting import Template
 from emocaliber.core.samples import Sample
 from emocaliber.generation.engine import Response
@@ -57,8 +58,9 @@ class Answer:
     `name` is the picture's, `question` what was typed (empty for the trained question). `label` and `confidence` are
     as in `Reading`; `alternatives` maps labels to their shares, the likeliest first, and `alternatives_from` says whose
     shares they are; `prediction_set` are the labels that hold the answer with a promised probability, where sets were
-    fitted for these labels, and `set_sentence` says so; `reasoning` maps the steps' titles to their texts; `record`
-    says how often answers like it were right, and on which pictures.
+    fitted for these labels, and `set_sentence` says so; `reason` and `doubt_sentence` say why to doubt it, where a map
+    of doubts was fitted; `reasoning` maps the steps' titles to their texts; `record` says how often answers like it
+    were right, and on which pictures.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Answer:
     record: str
     prediction_set: tuple[str, ...] = ()
     set_sentence: str = ""
+    reason: Reason | None = None
+    doubt_sentence: str = ""
 
     @property
     def trusted(self) -> bool:
@@ -109,6 +113,8 @@ class Answer:
             "record": self.record,
             "prediction_set": list(self.prediction_set),
             "set_sentence": self.set_sentence,
+            "reason": self.reason,
+            "doubt_sentence": self.doubt_sentence,
             "alternatives": self.alternatives,
             "alternatives_from": self.alternatives_from,
             "reasoning": self.reasoning,
@@ -125,8 +131,10 @@ def read_answer(
     name: str,
     threshold: float,
     question: str = "",
+    features: Floats | None = None,
 ) -> Answer:
-    """What a response says. Raises nothing: what cannot be read is a state."""
+    """What a response says. `features` [1, w] are the picture's, where the map of doubts wants them: without them
+    nothing is said of unfamiliar pictures. Raises nothing: what cannot be read is a state."""
     reading = read_response(response.text, labels, finish_reason=response.finish_reason)
     shares, source = reading.distribution or {}, STATED
     if not shares and reading.label is not None:
@@ -136,7 +144,10 @@ def read_answer(
         task = choice.record.task_with(labels)
         similar = None if task is None else task.similar(reading.confidence)
         record = NEVER_MEASURED if similar is None else quote(similar, vouched_for=choice.record_is_vouched_for)
-    held = None if question or reading.label is None else _with_set(response, choice, labels, name)
+    held, doubted = None, None
+    if not question and reading.label is not None:
+        held = _with_set(response, choice, labels, name)
+        doubted = _with_doubt(response, choice, labels, name, features)
     return Answer(
         name,
         question,
@@ -153,6 +164,8 @@ def read_answer(
         record,
         () if held is None else held.prediction_set or (),
         "" if held is None else set_sentence(held),
+        None if doubted is None else doubted.reason,
+        "" if doubted is None else doubt_sentence(doubted),
     )
 
 
@@ -164,6 +177,30 @@ def _with_set(response: Response, choice: ModelChoice, labels: Sequence[str], na
     sample = Sample(name, b"", task, tuple(labels), None, "", "", name)
     row = rows_of(sample, response, choice.template, method="").get(choice.sets.source)
     return None if row is None else choice.sets.apply([row])[0]
+
+
+def _with_doubt(
+    response: Response, choice: ModelChoice, labels: Sequence[str], name: str, features: Floats | None
+) -> Prediction | None:
+    """The response as a row with its doubts; None without a map, or where the template gives no shares of labels."""
+    if choice.doubt is None:
+        return None
+    sample = Sample(name, b"", "", tuple(labels), None, "", "", name)
+    rows = rows_of(sample, response, choice.template, method="")
+    row = rows.get(Source.LOGPROB) or next(iter(rows.values()), None)
+    return None if row is None else choice.doubt.apply([row], features)[0]
+
+
+def doubt_sentence(row: Prediction) -> str:
+    """Why to doubt, and what to do about it; "" where there is no reason to."""
+    if row.reason is Reason.UNFAMILIAR:
+        return "Unfamiliar: the picture is unlike those that the model knows, so let a person look at it."
+    if row.reason is Reason.AMBIGUOUS:
+        return (
+            f"People differ about such a picture: two of them would name different emotions with"
+            f" {percent(row.doubt_people or 0)} probability, and more than one answer may be right."
+        )
+    return ""
 
 
 def set_sentence(row: Prediction) -> str:

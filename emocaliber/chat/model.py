@@ -17,7 +17,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from emocaliber.calibration.files import SETS_FILE, read_sets
+from emocaliber.calibration.doubt import DoubtMap
+from emocaliber.calibration.files import DOUBT_FILE, SETS_FILE, read_doubt, read_sets
 from emocaliber.calibration.sets import SetMap
 from emocaliber.chat.questions import read_labels
 from emocaliber.chat.record import FILE, Record, read_record
@@ -51,7 +52,7 @@ class ModelChoice:
     Pictures of more than `max_pixels` are made smaller. `tasks` are those that the adapter was trained on; `label_sets`
     are the labels to choose from, by name: theirs, then the taxonomies; `labels` those that are asked about at first.
     `record_is_vouched_for` is whether the user named the record for their own pictures; `sets` are the prediction sets
-    that were fitted for the model's answers, if any.
+    that were fitted for the model's answers, if any, and `doubt` is the map of reasons for doubt.
     """
 
     model: str | None
@@ -70,6 +71,7 @@ class ModelChoice:
     record_is_vouched_for: bool
     api_key_env: str = API_KEY_ENV
     sets: SetMap | None = None
+    doubt: DoubtMap | None = None
     thinking: bool | None = None
 
     @property
@@ -179,6 +181,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         arguments.calibration is not None,
         arguments.api_key_env,
         _sets(arguments.sets, adapter, template, question),
+        _doubt(arguments.doubt, adapter, template, question),
         None if question is None else question.thinking,
     )
 
@@ -232,18 +235,25 @@ def _labels(text: str | None, adapter: Path | None, question: Question | None) -
 
 def _sets(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> SetMap | None:
     """The sets that were named, or lie beside the adapter and are of the same prompt."""
-    if path is not None:
-        return read_sets(path)
-    beside = None if adapter is None else adapter / SETS_FILE
-    if beside is None or not beside.is_file() or (question is not None and question.prompt.hash != template.hash):
-        return None
-    return read_sets(beside)
+    file = path or _beside(adapter, SETS_FILE, template, question)
+    return None if file is None else read_sets(file)
+
+
+def _doubt(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> DoubtMap | None:
+    """The map of doubts that was named, or lies beside the adapter and is of the same prompt."""
+    file = path or _beside(adapter, DOUBT_FILE, template, question)
+    return None if file is None else read_doubt(file)
+
+
+def _beside(adapter: Path | None, name: str, template: Template, question: Question | None) -> Path | None:
+    """A file beside the adapter, unless another prompt is asked than it is about."""
+    beside = None if adapter is None else adapter / name
+    other = question is not None and question.prompt.hash != template.hash
+    return None if beside is None or not beside.is_file() or other else beside
 
 
 def _record(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> Record:
     if path is not None:
         return read_record(path)
-    beside = None if adapter is None else adapter / FILE
-    if beside is None or not beside.is_file() or (question is not None and question.prompt.hash != template.hash):
-        return Record()  # what was measured with another prompt says nothing about this one
-    return read_record(beside)
+    beside = _beside(adapter, FILE, template, question)
+    return Record() if beside is None else read_record(beside)

@@ -99,6 +99,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="also name the labels that hold the answer with a promised probability: a file that"
         " `emocaliber recalibrate fit --map sets` wrote (default: sets.json beside the adapter, if any)",
     )
+    asking.add_argument(
+        "--doubt",
+        type=Path,
+        metavar="FILE",
+        help="also say why an answer is in doubt, that people differ or that the picture is unfamiliar: a file that"
+        " `emocaliber recalibrate fit --map doubt` wrote (default: doubt.json beside the adapter, if any)",
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--model", help="model folder or hub name, or tiny; with --server, the served model's name")
     model.add_argument(

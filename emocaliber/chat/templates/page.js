@@ -166,6 +166,7 @@ function fill(article, answer) {
   text('.sentence', answer.sentence);
   text('.record', answer.record);
   text('.set', answer.set_sentence);
+  text('.doubt', answer.doubt_sentence);
 }
 
 function articleOf(answer) {
