@@ -1,6 +1,6 @@
-"""Reading: what a response says: label, confidence, state. One reader for rewards, generation, chat and imports.
+"""Parsing responses into label, confidence and state. Rewards, generation, chat and imports share this one parser.
 
-Not a judge: whether the label is right is not asked here. Pure, total, linear in the text's length; it never raises.
+It does not judge whether the label is right. It is a pure function, takes linear time, and never raises.
 
     python -c "from emocaliber.reading import read_response as read; print(read('Emotion: joy', ['joy', 'awe']))"
 """

@@ -1,7 +1,7 @@
-"""The confidence that prose states about its answer, at a mark of confidence or before "sure" and the like.
+"""Parsing the confidence that prose states about its answer, after a confidence mark or before "sure" and the like.
 
-What is denied, supposed, of another label or of being wrong does not count; of several numbers that differ none counts
-unless words take the earlier one back.
+Statements that are negated or hypothetical, or that concern another label or being wrong, do not count. If several
+numbers differ, none counts, unless later words correct the earlier one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _DENIED = re.compile(
 
 
 def read_confidence(text: str, names: LabelNames, label: str | State | None) -> Statement:
-    """The confidence that prose alone states, such as what follows an answer's tags."""
+    """The confidence stated in prose without a label of its own, such as the text after an answer's tags."""
     return confidence_within(
         marks_of(text), (0, len(text)), text, names, label if not isinstance(label, State) else None
     )
@@ -57,7 +57,8 @@ def read_confidence(text: str, names: LabelNames, label: str | State | None) -> 
 def confidence_within(
     marks: list[Mark], span: tuple[int, int], text: str, names: LabelNames, label: str | None
 ) -> Statement:
-    """The confidence stated within the span; of several that differ the last where it corrects, otherwise all."""
+    """The confidence stated within the span. If several differ: the last if it is a correction, otherwise all of them,
+    joined by AMBIGUOUS."""
     stated = [
         m
         for m in marks
@@ -89,26 +90,26 @@ def confidence_within(
 
 
 def _is_denied(mark: Mark, text: str) -> bool:
-    """Whether the sentence before a mark within it denies, or only supposes, what it says."""
+    """Whether the words before a mark in its sentence negate its statement or make it hypothetical."""
     before = text[max(0, mark.start - 160) : mark.start]
     return not mark.strong and bool(_DENIED.search(normal_number_text(SENTENCE_END.split(before)[-1])))
 
 
 def _is_of_another(mark: Mark, text: str, names: LabelNames, label: str | None) -> bool:
-    """Whether the sentence before a mark within it names other labels than the answer's."""
+    """Whether the words before a mark in its sentence name other people, or labels other than the answer's."""
     before = SENTENCE_END.split(text[max(0, mark.start - 160) : mark.start])[-1]
     named = names.named(before)
     return bool(_OTHERS.search(before)) or (label is not None and bool(named) and label not in named)
 
 
 def _about_answer(value: str, names: LabelNames, label: str | None) -> str:
-    """The value with "answer" for the label that it is about."""
+    """The value, with its label replaced by "answer" if it is the answer's."""
     cut = value[:LONGEST]
     return names.without_names(cut) if label is not None and names.named(cut) == {label} else cut
 
 
 def _concerns(mark: Mark, names: LabelNames, label: str | None) -> bool:
-    """Whether the mark speaks of the answer, not of another label or of being wrong."""
+    """Whether the mark concerns the answer, rather than another label or being wrong."""
     if re.search(
         r"\b(?:wrong|incorrect|mistaken|error|mistake|false|fail\w*|interval|range)\b", mark.about, re.IGNORECASE
     ):
@@ -119,7 +120,7 @@ def _concerns(mark: Mark, names: LabelNames, label: str | None) -> bool:
 
 
 def _sure(text: str, names: LabelNames, label: str | None) -> str | None:
-    """The statement around a number that "sure", "confident" or the like follows; None where there is none."""
+    """The statement around a number that is followed by "sure", "confident" or the like; None if there is none."""
     matched = []
     for sure in few(_SURE_FIRST.finditer(text)):
         sentence = SENTENCE_END.split(text[max(0, sure.start() - 160) : sure.start()])[-1]

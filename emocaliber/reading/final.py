@@ -1,13 +1,13 @@
-"""The final answer: what a response says once its reasoning, other turns and special tokens are taken off.
+"""The final answer: a response without its reasoning, further turns and special tokens.
 
-Text inside the reasoning never counts, even where it quotes tags from the picture or the prompt. REASONING_TAGS is the
-table of what opens and closes reasoning; a user adds to it with --reasoning-tags, a program so:
+Text inside the reasoning never counts, even if it quotes tags from the image or the prompt. REASONING_TAGS lists the
+tags that open and close reasoning. Users add to it with --reasoning-tags, programs with:
 
     from emocaliber.reading import add_reasoning_tags
     add_reasoning_tags([("<musing>", "</musing>")])
 
-All scans go forward once: no pattern spans from an opening to a closing tag, so a megabyte of opening tags costs one
-pass.
+Every scan is a single forward pass: no pattern spans from an opening to a closing tag, so even a megabyte of opening
+tags takes linear time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import lru_cache
 from emocaliber.core.errors import UserError
 
 LONGEST_FINAL = 100_000
-"""Of a longer text, its reasoning taken off, the first and the last half of this many characters are read."""
+"""If the text without reasoning is longer, only its first and last LONGEST_FINAL / 2 characters are read."""
 
 _NAMES = (
     "think thinking thought thoughts reasoning reason reasoning_process analysis reflection rationale justification"
@@ -41,13 +41,13 @@ REASONING_TAGS: list[tuple[str, str]] = [
     ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|channel>thought", "<channel|>"),
 ]
-"""What opens and what closes reasoning, whatever the case; <names> may have spaces and attributes."""
+"""The tags that open and close reasoning, case-insensitive; <names> may contain spaces and attributes."""
 
 
 def add_reasoning_tags(pairs: Iterable[Sequence[str]]) -> None:
-    """Take what stands between each pair's opening and closing tag for reasoning, in this process from now on.
+    """Treat the text between each pair's opening and closing tag as reasoning, in this process from now on.
 
-    Raises UserError where a tag is blank, or both of a pair are the same.
+    Raises UserError if a tag is blank, or both tags of a pair are equal.
     """
     for opening, closing in pairs:
         if not opening.strip() or not closing.strip() or opening == closing:
@@ -111,11 +111,10 @@ class Element:
 
 
 def final_answer(text: str, *, ended: bool | None) -> str | None:
-    """The response without reasoning, later turns and special tokens; None where the reasoning never ends.
+    """The response without reasoning, later turns and special tokens; None if the reasoning never ends.
 
-    `ended` says whether the model ended by itself (None: unknown). Where it did, complete answer tags at the very end
-    of reasoning that was never closed are an answer; where that is unknown, they must open a line or follow "answer
-    is".
+    `ended` says whether the model stopped by itself (None: unknown). If it did, complete answer tags at the very end of
+    unclosed reasoning are the answer; if unknown, only if they start a line or follow "answer is".
     """
     turn = _first_turn(_FENCED.sub("", text) if "```" in text else text)
     if turn is None:
@@ -127,7 +126,7 @@ def final_answer(text: str, *, ended: bool | None) -> str | None:
 
 
 def _ends(text: str) -> str:
-    """The beginning and the end of a text too long for an answer, on lines of their own."""
+    """The text, or the beginning and the end of one longer than LONGEST_FINAL, separated by a blank line."""
     if len(text) <= LONGEST_FINAL:
         return text
     head, tail = text[: LONGEST_FINAL // 2].rsplit(None, 1), text[-LONGEST_FINAL // 2 :].split(None, 1)
@@ -135,7 +134,7 @@ def _ends(text: str) -> str:
 
 
 def elements(text: str) -> list[Element]:
-    """The complete elements named answer, confidence and distribution, or by one of their other names, in order."""
+    """The complete answer, confidence and distribution elements (or their aliases), in order."""
     complete: list[Element] = []
     opened: dict[str, tuple[int, int]] = {}
     for tag in _TAG.finditer(text):
@@ -149,14 +148,14 @@ def elements(text: str) -> list[Element]:
 
 
 def without_tags(text: str) -> str:
-    """The text without the answer's tags, such as closing ones that were never opened."""
+    """The text without answer tags, unmatched ones included."""
     return _TAG.sub(" ", text)
 
 
 def outside_blocks(text: str) -> str | None:
-    """The text without what stands in tags of unknown names, which may be reasoning under another name.
+    """The text without blocks in unknown tags, which may be reasoning under another name.
 
-    None where such a block opens the text and is never closed. Blocks that hold HTML or an answer are part of the text.
+    None if such a block starts the text and is never closed. HTML tags and answer tags are not blocks.
     """
     segments: list[str] = []
     name, start, opened = "", 0, 0
@@ -176,7 +175,7 @@ def outside_blocks(text: str) -> str | None:
 
 
 def _first_turn(text: str) -> str | None:
-    """The assistant's first turn, and of its channels the final one; None where that never comes."""
+    """The assistant's first turn, or its final channel if it has channels; None if the final channel is missing."""
     finals = list(_FINAL_CHANNEL.finditer(text))
     if finals:
         text = text[finals[-1].end() :]
@@ -191,11 +190,11 @@ def _first_turn(text: str) -> str | None:
 
 
 def _after_reasoning(text: str, *, cut: bool) -> str | None:
-    """The text without its reasoning; None where some is never closed.
+    """The text without its reasoning; None if a reasoning block is never closed.
 
-    What precedes a block of reasoning is a draft and is dropped with it, unless it holds a complete answer, or nothing
-    follows in a response that was not cut: such a block explains the answer. A closing tag alone belongs to a block
-    that the prompt opened.
+    Text before a reasoning block is a draft and is dropped with it, unless it contains a complete answer, or nothing
+    follows in a response that was not cut off (the block then explains the answer). An unmatched closing tag ends a
+    block that the prompt opened.
     """
     pattern, ends = tag_pattern(tuple(REASONING_TAGS))
     segments: list[str] = []
@@ -225,7 +224,7 @@ def _after_reasoning(text: str, *, cut: bool) -> str | None:
 
 @lru_cache(maxsize=8)
 def tag_pattern(table: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
-    """One pattern for all tags, and for each closing tag the opening tag whose block it ends."""
+    """A pattern that matches all tags, and a mapping from each closing tag to its opening tag."""
     tags = [tag for pair in table for tag in pair]
     names = {matched[1] for tag in tags if (matched := _NAMED.fullmatch(tag))}
     literals = [re.escape(tag) for tag in tags if not _NAMED.fullmatch(tag)]
@@ -247,7 +246,7 @@ def canonical(tag: str) -> str:
 
 
 def _answer_at_end(text: str, *, announced: bool) -> str | None:
-    """The text from its last answer's tags on, where it ends with these and a confidence's, or explains them."""
+    """The text from its last answer element on, if only a confidence element or an explanation follows; else None."""
     parts = elements(text)
     answer = next((part for part in reversed(parts) if part.name == "answer"), None)
     if answer is None or not _AFTER_ANSWER.match(text, max(part.end for part in parts)):

@@ -1,9 +1,9 @@
-"""Files of any origin as Prediction rows: prediction files, EmoCaliber's merged output, the logs of inspect_ai,
-lm-evaluation-harness and VLMEvalKit, and a person's own tables.
+"""Reading files of any origin as Prediction rows: prediction files, EmoCaliber's merged output, and logs of inspect_ai,
+lm-evaluation-harness and VLMEvalKit. For users' own tables see `tables`.
 
-What a file is, its content says, whatever its name. A line of merged output has `response`, `ground_truth`,
-`candidates` (a list) and `task`; other keys (its own `confidence` too) are not read, and the response is read by the
-same parser as everywhere else. Tables are in `tables`.
+The file type is recognised by content, not by name. A line of merged output has `response`, `ground_truth`,
+`candidates` (a list) and `task`; other keys, including its own `confidence`, are ignored, and the response is parsed as
+everywhere else.
 
     rows = list(read_lines(Path("merged.jsonl")))
 """
@@ -28,7 +28,7 @@ from emocaliber.reading.vlmevalkit_tables import is_vlmevalkit_table, vlmevalkit
 
 
 class MergedLine(msgspec.Struct, frozen=True):
-    """What is read of a line of EmoCaliber's merged output."""
+    """The keys that are read of a line of EmoCaliber's merged output."""
 
     response: str | list[str] | None
     ground_truth: str
@@ -71,7 +71,7 @@ def _header(path: Path, keys: set[str] | None) -> Iterable[str]:
 
 
 def _first_keys(path: Path) -> set[str] | None:
-    """The keys of the first JSON object of a file; none where it is malformed, and None where it is not JSON."""
+    """The keys of a file's first JSON object; an empty set if it is malformed, and None if the file is not JSON."""
     with open_utf8(path) as file:
         first = file.readline()
         if (mark := first.lstrip()[:1]) not in (b"{", b"["):
@@ -94,7 +94,7 @@ def read_merged(path: Path) -> Iterator[Prediction]:
         truth = names.get(line.ground_truth.strip().casefold())
         if truth is None:
             raise UserError(
-                f"{where}: 'ground_truth' {line.ground_truth!r} is not among 'candidates' {candidates}; mend either"
+                f"{where}: 'ground_truth' {line.ground_truth!r} is not among 'candidates' {candidates}; correct either"
             )
         reading = read_response(_response(line.response, where), candidates)
         name = f"{line.task}/{number}"
@@ -114,12 +114,12 @@ def read_merged(path: Path) -> Iterator[Prediction]:
 
 
 def _candidates(stated: list[str] | str) -> list[str]:
-    """The labels to choose from; text lists them between commas."""
+    """The labels to choose from, given as a list or as comma-separated text."""
     return [name.strip() for name in (stated.split(",") if isinstance(stated, str) else stated)]
 
 
 def _response(stated: str | list[str] | None, where: str) -> str:
-    """The text of the one response. Raises UserError where there are several."""
+    """The text of the only response. Raises UserError if there are several."""
     if isinstance(stated, list):
         if len(stated) > 1:
             raise UserError(f"{where}: 'response' holds {len(stated)} texts; write one line for each")

@@ -1,7 +1,7 @@
-"""What the files of evaluation harnesses have in common: an item with choices or none, its true label, a response.
+"""Common handling of evaluation harnesses' files: items with a response, a true label and, optionally, choices.
 
-The labels to choose from are the item's own; else those that the user names; else the true labels of the whole file,
-which is said. Responses are read by the one parser; where a harness shows its choices as "A) joy", letters count.
+The labels to choose from are the item's own; else those given by the user; else all true labels in the file, with a
+note. Responses are parsed as everywhere else; if the harness shows its choices as "A) joy", letters are understood.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from emocaliber.core.predictions import Prediction, Source
 from emocaliber.reading.reader import read_response
 
 CANDIDATES = ("candidates", "labels", "choices", "options")
-"""What the labels to choose from are called in a harness's own data."""
+"""The keys under which harness data lists the labels to choose from."""
 SHUFFLED = "shuffle when the dataset is read (shuffle_choices)"
 """What to do instead of shuffling an item's choices when it is asked."""
 Note = Callable[[str], None]
@@ -24,8 +24,8 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Item:
-    """One response of a harness's file. `where` names its place for an error; `choices` are () where the item shows
-    none, and `lettered` where the model saw them with letters; `finish_reason` is as `read_response` takes it."""
+    """One response in a harness's file. `where` is its location for errors; `choices` is () if the item has none;
+    `lettered` says that the model saw them with letters; `finish_reason` is as for `read_response`."""
 
     where: str
     id: str
@@ -59,7 +59,7 @@ def rows_of(items: Iterable[Item], labels: Sequence[str], note: Note) -> Iterato
 
 
 def row_of(item: Item) -> Prediction:
-    """The row of an item that has choices. Raises UserError where its true label is none of them."""
+    """The row of an item with choices. Raises UserError if its true label is not one of them."""
     truth = true_label(item.truth, item.choices, item.where, lettered=item.lettered)
     shown = item.choices
     if item.lettered and len(shown) <= len(ascii_uppercase):
@@ -84,7 +84,8 @@ def row_of(item: Item) -> Prediction:
 
 
 def true_label(stated: str, choices: Sequence[str], where: str, *, lettered: bool) -> str:
-    """The choice that a true label names: by its text in any case or, of lettered choices, by its letter."""
+    """The choice that a true label refers to, by its text (case-insensitive) or, for lettered choices, by its"
+    " letter."""
     folded = {name.strip().casefold(): name for name in choices}
     if (name := folded.get(stated.strip().casefold())) is not None:
         return name
@@ -97,8 +98,8 @@ def true_label(stated: str, choices: Sequence[str], where: str, *, lettered: boo
 
 
 def candidates_in(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The labels to choose from that an item's own data holds: a list of texts under one of CANDIDATES, or text that
-    lists them between commas; () where there is none."""
+    """The labels to choose from in an item's own data: a list of texts, or comma-separated text, under one of
+    CANDIDATES; () if there is none."""
     for key in CANDIDATES:
         value = data.get(key)
         if isinstance(value, Mapping):  # ARC's form: texts and their letters
@@ -111,7 +112,7 @@ def candidates_in(data: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def votes_in(data: Mapping[str, Any]) -> dict[str, int] | None:
-    """Rater counts by label under `votes`: a mapping, or a list of a label and its count each."""
+    """Rater counts by label under `votes`: a mapping, or a list of objects with a label and a count; None if absent."""
     votes = data.get("votes")
     if isinstance(votes, list) and all(isinstance(vote, Mapping) and {"label", "count"} <= set(vote) for vote in votes):
         votes = {vote["label"]: vote["count"] for vote in votes}

@@ -1,7 +1,7 @@
-"""inspect_ai's logs as Prediction rows: `.eval` files (a zip of JSON, by zstd) and its `.json` logs.
+"""Reading inspect_ai's logs as Prediction rows: `.eval` files (a zip of zstd-compressed JSON) and `.json` logs.
 
-Read without inspect_ai, from what version 0.3.285 writes. A sample's target is the true label, or the letter of one of
-its choices; its metadata may hold `candidates` and `votes`. Epochs of one sample are one cluster.
+inspect_ai is not needed; the format is that of version 0.3.285. A sample's target is the true label, or the letter of
+one of its choices; its metadata may contain `candidates` and `votes`. Epochs of one sample form a cluster.
 
     emocaliber score logs/2026-11-30T19-01-31_emotions.eval
 """
@@ -22,7 +22,7 @@ from emocaliber.core.predictions import State
 from emocaliber.reading.harness_rows import SHUFFLED, Item, candidates_in, votes_in
 
 _ZSTD = 93
-"""The zip format's number of zstd, which Python's zipfile does not unpack before 3.14."""
+"""The zip format's method number for zstd, which Python's zipfile does not support before 3.14."""
 _HEADER, _START, _SAMPLES = "header.json", "_journal/start.json", "samples/"
 _CUT = ("max_tokens", "model_length")
 
@@ -109,14 +109,14 @@ def _item(path: Path, raw: Any, task: str, model: str) -> Item:
 
 
 def _text(content: str | list[dict[str, Any]]) -> str:
-    """The text of a message; of one in parts the texts, without reasoning."""
+    """The text of a message; for one in parts, the concatenated text parts, without reasoning."""
     if isinstance(content, str):
         return content
     return "".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
 
 
 def _unpacked(path: Path) -> tuple[dict[str, Any], list[Any]]:
-    """The header of a log and its samples. Raises UserError where it is broken."""
+    """The header of a log and its samples. Raises UserError if the log is invalid."""
     try:
         if not zipfile.is_zipfile(path):
             log = json.loads(path.read_bytes())
@@ -131,14 +131,14 @@ def _unpacked(path: Path) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """What an entry holds, unpacked."""
+    """The decompressed content of an entry."""
     if entry.compress_type != _ZSTD:
         return archive.read(entry)
     import pyarrow as pa
 
     file = archive.fp
     assert file is not None
-    file.seek(entry.header_offset + 26)  # of a local header of 30 bytes, the lengths of name and extra field
+    file.seek(entry.header_offset + 26)  # the lengths of name and extra field, at the end of the 30-byte local header
     lengths = file.read(4)
     file.seek(int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little"), 1)
     packed = file.read(entry.compress_size)

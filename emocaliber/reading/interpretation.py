@@ -1,4 +1,5 @@
-"""What a statement means: its raw texts as label, confidence and distribution, with a state for what is missing."""
+"""Interpreting a statement: its raw texts become label, confidence and distribution, with a state for what is"
+" missing."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ _ROUNDING = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a response says.
+    """The parsed content of a response.
 
-    `label` is one of the candidates, `confidence` lies in [0, 1], `distribution` maps candidates to shares as they
-    were stated (not rescaled; shares left unstated are left out): each is None where it could not be read, and
-    `state` names the first thing that went wrong: label before distribution before confidence. `worded` marks a
-    confidence that came from a table of words.
+    `label` is one of the candidates, `confidence` lies in [0, 1], and `distribution` maps candidates to the stated
+    shares (not rescaled; candidates without a share are absent). Each is None if it could not be read, and `state`
+    names the first failure, in the order label, distribution, confidence. `worded` marks a confidence given in words
+    and converted by a table.
     """
 
     label: str | None
@@ -33,9 +34,9 @@ class Reading:
 def interpret(
     statement: Statement | None, names: LabelNames, response: str, words: Mapping[str, float], final: str
 ) -> Reading:
-    """The reading of a statement of a response whose final answer is `final`.
+    """The reading of a statement from a response whose final answer is `final`.
 
-    `response` is the text in which the letters of options may be shown; `words` a table such as CONFIDENCE_WORDS.
+    `response` is the full text, which may show the letters of options; `words` is a table such as CONFIDENCE_WORDS.
     """
     if statement is None:
         return Reading(None, None, None, State.MISSING_LABEL)
@@ -59,7 +60,7 @@ def interpret(
 
 
 def distribution_of(shares: tuple[tuple[str, str], ...], names: LabelNames) -> dict[str, float] | State:
-    """The shares by label; a state where one cannot be read, a label stands twice or they sum to more than 1."""
+    """The shares by label; a state if one cannot be read, a label repeats, or they sum to more than 1."""
     distribution: dict[str, float] = {}
     for name, text in shares:
         label, share = names.read(name), read_number(text)

@@ -1,4 +1,4 @@
-"""Answers in JSON: which keys hold the label, the confidence and the shares, and which of several objects counts."""
+"""Parsing answers in JSON: which keys hold the label, the confidence and the shares, and which object is the answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OF_ANSWER = word_set(
     " facial verbal verbalized numeric number decimal estimate expressed it am i after review revised updated adjusted"
     " calibrated corrected"
 )
-"""Words of a key that leave a confidence that of the answer."""
+"""Words in a key that are compatible with its being the answer's confidence."""
 _WORD = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|%|[0-9]+")
 _EXAMPLE = re.compile(r"\b(?:format|example|template|schema|e\.g\.|such as|for instance)\b[^.\n]{0,40}$", re.IGNORECASE)
 _MOST_LISTED = 64
@@ -43,10 +43,11 @@ _TRUTHS = ("true", "false", "yes", "no")
 
 
 def read_json(text: str, names: LabelNames) -> tuple[int, Statement] | None:
-    """Where the answer's JSON begins and what it states; None where no JSON states a label or shares of candidates.
+    """The offset of the answer's JSON and its statement; None if no JSON states a label or shares of candidates.
 
-    The first object that states a candidate is the answer. A later one with another label replaces it after words
-    that take the first one back, is passed over after such as "Second choice", and otherwise leaves none.
+    The first object that states a candidate is the answer. A later one with another label replaces it if words in
+    between correct the first, is skipped if they introduce an alternative ("Second choice"), and otherwise makes the
+    answer ambiguous.
     """
     read: list[tuple[int, int, Statement]] = []
     for start, end, value in objects(text):
@@ -137,7 +138,7 @@ def _of_object(parsed: Object, names: LabelNames) -> Statement | None:
 
 
 def _inner_confidences(inner: Object, names: LabelNames) -> list[tuple[Value, str]]:
-    """The confidences of an object within that names no label of its own."""
+    """The confidences in a nested object that has no label of its own."""
     words = [(_words(key), value, key) for key, value in inner.pairs]
     return (
         []
@@ -147,7 +148,7 @@ def _inner_confidences(inner: Object, names: LabelNames) -> list[tuple[Value, st
 
 
 def _with_confidence(statement: Statement, stated: list[tuple[str, Scale | None]], scale: Scale | None) -> Statement:
-    """The statement with its confidence; several that differ are all of them, which is no number."""
+    """The statement with its confidence; several different ones are joined by AMBIGUOUS, which is not a number."""
     if not stated:
         return statement
     texts = dict(stated)
@@ -186,7 +187,7 @@ def _nested(words: frozenset[str], value: Value, names: LabelNames) -> Statement
 
 
 def _named_shares(parsed: Object, names: LabelNames) -> tuple[tuple[str, str], ...]:
-    """The pairs of an object whose keys are labels and whose values are numbers; other keys hold no numbers."""
+    """The numeric pairs of an object, if any of their keys is a label; else empty."""
     numbers = [
         (key, value) for key, value in parsed.pairs if isinstance(value, str) and any(map(str.isdigit, value[:40]))
     ]
@@ -195,7 +196,7 @@ def _named_shares(parsed: Object, names: LabelNames) -> tuple[tuple[str, str], .
 
 
 def _ticked(parsed: Object, names: LabelNames) -> str | None:
-    """The one candidate that an object calls true, where it calls at least one other false."""
+    """The only candidate that an object marks true, if it marks at least one other false."""
     said = [(key, value.lower()) for key, value in parsed.pairs if isinstance(value, str) and names.is_name(key)]
     true = [key for key, value in said if value in ("true", "yes")]
     return true[0] if len(true) == 1 and len(said) > 1 and all(value in _TRUTHS for _, value in said) else None
@@ -210,14 +211,14 @@ def _parallel(labels: list[Value], stated: list[Value]) -> tuple[tuple[str, str]
 
 
 def _as_shares(statements: list[Statement]) -> Statement | None:
-    """Two answers with their shares of one as a distribution."""
+    """Two answers as a distribution, if their confidences sum to at most 1."""
     pairs = [(str(statement.label), statement.confidence or "") for statement in statements if statement.label]
     values = [value for _, text in pairs if isinstance(value := read_number(text), float)]
     return Statement(shares=tuple(pairs)) if len(values) == len(statements) and sum(values) <= 1.005 else None
 
 
 def _alone(value: Value) -> Value:
-    """What a list of one, or JSON written as text, holds; the value itself otherwise."""
+    """The element of a one-element list, or the JSON in a text; any other value unchanged."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         return next((inner for _, _, inner in objects(value)), value)
     return value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -236,7 +237,7 @@ def _is_label(words: frozenset[str]) -> bool:
 
 
 def _is_confidence(words: frozenset[str], names: LabelNames) -> bool:
-    """Whether a key is the answer's confidence: no word of it speaks of anything else."""
+    """Whether a key is the answer's confidence, that is, none of its words refers to anything else."""
     if not any(map(_CONFIDENCE_WORD.fullmatch, words)) or ("score" in words and words & {"sentiment", "polarity"}):
         return False
     return all(
@@ -258,7 +259,7 @@ def _scale_of_key(key: str) -> Scale | None:
 
 
 def _scale(pairs: list[tuple[frozenset[str], Value, str]]) -> Scale | None:
-    """The scale that a key of its own states."""
+    """The scale stated under a separate key."""
     for words, value, _ in pairs:
         if words & _SCALES and not words & _QUALIFIED and isinstance(value, str):
             plain = normal_number_text(value[:80])

@@ -1,12 +1,12 @@
-"""Labels: which candidate a short text names, by whole words after Unicode and case folding, the longest first.
+"""Matching labels: which candidate a short text names, by whole words after Unicode and case folding, longest first.
 
-`anger` is not in "danger" nor in "non-anger". A denied name ("not joy", "joy is ruled out") does not count; of several
-others the one that is said to be the main one does, or the first where the rest are said to be less ("joy with some
-awe"); else two labels named are ambiguous, not the first. Other words for an emotion ("angry", "scared") count where a
-taxonomy lists them, and where a single candidate has that emotion (`core.taxonomy.synonyms_of`).
+`anger` does not match in "danger" or "non-anger". A negated name ("not joy", "joy is ruled out") does not count. Of
+several names, the one called the main one counts, or the first if the others are called lesser ("joy with some awe");
+otherwise two different labels are ambiguous. Other words for an emotion ("angry", "scared") count if a taxonomy lists
+them, or if exactly one candidate is for that emotion (`core.taxonomy.synonyms_of`).
 
-An option's letter ("B", "(b)", "B) a word of no candidate") is its place in the list. It counts where the candidates
-or the response itself show the letters, or where it could not be short for another candidate.
+An option's letter ("B", "(b)", "B) some other words") stands for its position in the list. It counts if the candidates
+or the response show the letters, or if it could not be an abbreviation of another candidate.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from emocaliber.core.predictions import State
 from emocaliber.core.taxonomy import ENGLISH, more_synonyms_of, synonyms_of
 
 LONGEST_ANSWER = 2000
-"""A longer text is no label; the bound also keeps Unicode normalisation, quadratic in runs of marks, from mattering."""
+"""A longer text is not a label. The bound also limits Unicode normalisation, which is quadratic in runs of marks."""
 
 _ARTICLE = re.compile(r"\s(?:an?|the)\s")
 _GAP = re.compile(r"[\s_\-]+")
 _LETTERS = r"[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]"
-"""Letters of scripts that part words by spaces, as Chinese and Japanese do not, and that add no particles to them, as
-Korean does."""
+"""Letters of scripts that separate words by spaces (unlike Chinese and Japanese) and attach no particles (unlike
+Korean)."""
 _WORD_START = rf"(?<!{_LETTERS})(?<!-)"
 _WORD_END = rf"(?!{_LETTERS}|-[^\W_]|[\u0300-\u036f])"
 _IDIOM = re.compile(
@@ -68,7 +68,7 @@ _NO_EMOTION = re.compile(
     r"|\b(?:happy|glad) to (?:help|assist|answer|analy[sz]e|describe|take a look|do so)\b"
     r"|\bamusement (?:park|arcade|ride)s?\b|\bsurprise part(?:y|ies)\b"
 )
-"""Idioms and things with an emotion's name that speak of no emotion."""
+"""Idioms and compounds that contain an emotion word but do not refer to an emotion."""
 _MOST_OPTIONS, _LONG_NAME = 5, 6
 _LETTER = re.compile(
     r"\W{0,4}(?i:option|choice|answer|letter)?\W{0,4}(?P<letter>[A-Z]|(?<=\()[a-z](?=\))|[a-z](?=\)))\W{0,4}"
@@ -79,8 +79,8 @@ _LETTERED = re.compile(r"\s{0,3}\(?(?P<letter>[A-Za-z]|[0-9]{1,2})[).:]\s{0,3}(?
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A name in a folded text: its offsets, the candidates that it may mean, and whether its clause denies it or says
-    that it is less than another ("with a hint of")."""
+    """A candidate's name in a folded text: its offsets, the candidates that it may refer to, and whether its clause
+    negates it or calls it lesser ("with a hint of")."""
 
     start: int
     end: int
@@ -90,7 +90,7 @@ class Mention:
 
 
 class LabelNames:
-    """The names of a question's candidates, declared synonyms and letters of their own included."""
+    """The names of a question's candidates, including declared synonyms and the candidates' own letters."""
 
     def __init__(self, candidates: tuple[str, ...], synonyms: Iterable[tuple[str, str]] = ()) -> None:
         self._labels: dict[str, set[str]] = {}
@@ -113,9 +113,9 @@ class LabelNames:
         )
 
     def read(self, text: str, response: str = "") -> str | State:
-        """The one candidate that the text names; else MISSING_LABEL, UNKNOWN_LABEL or AMBIGUOUS_LABEL.
+        """The candidate that the text names; else MISSING_LABEL, UNKNOWN_LABEL or AMBIGUOUS_LABEL.
 
-        `response` is the text in which the letters of options may be shown.
+        `response` is the full text, which may show the letters of options.
         """
         if len(text) > LONGEST_ANSWER:
             return State.UNKNOWN_LABEL
@@ -129,34 +129,34 @@ class LabelNames:
         return self._main([hit for hit in hits if not _is_denied(folded, hit)], folded)
 
     def _misspelt(self, folded: str) -> str | None:
-        """The only candidate of which the text is a name but for one letter; None where it is not."""
+        """The only candidate whose name differs from the text in one letter; None if there is not exactly one."""
         word = folded.strip(" \t\r\n.!\"'()[]{}*`_:-,;")
         near = [labels for name, labels in self._labels.items() if _is_misspelt(word, name)]
         named = set().union(*near) if near and word.isalpha() else set()
         return named.pop() if len(named) == 1 else None
 
     def is_name(self, text: str) -> bool:
-        """Whether the text is a candidate's name and nothing else but punctuation around it."""
+        """Whether the text is just a candidate's name, apart from punctuation around it."""
         return len(text) <= LONGEST_ANSWER and _fold(text.strip(" \t\r\n.!\"'()[]{}*`_:-→“”‘’#>•,;")) in self._labels
 
     def is_own_letter(self, text: str) -> bool:
-        """Whether the text is the letter that a candidate carries, and nothing else."""
+        """Whether the text is just a candidate's own letter."""
         return text.strip(" \t\r\n.()[]*").casefold() in self.own_letters
 
     def are_in(self, text: str) -> bool:
-        """Whether a text of any length holds a name."""
+        """Whether a text of any length contains a name."""
         return self._pattern.search(_normal(text)) is not None
 
     def named(self, text: str) -> set[str]:
-        """All candidates of which the text holds a name, denied or not."""
+        """All candidates whose names the text contains, negated or not."""
         return {label for hit in self._pattern.finditer(_normal(text[:LONGEST_ANSWER])) for label in self._of(hit)}
 
     def without_names(self, text: str) -> str:
-        """The text, folded, with "answer" in place of each name."""
+        """The folded text with each name replaced by "answer"."""
         return self._pattern.sub("answer", _normal(text[:LONGEST_ANSWER]))
 
     def without_denied(self, text: str) -> str:
-        """The text, folded, without the clauses that deny a name, and without "no doubt" and the like."""
+        """The folded text without clauses that negate a name, and without idioms such as "no doubt"."""
         folded = _IDIOM.sub(" ", _normal(text[:LONGEST_ANSWER]))
         parts, at = [], 0
         for hit in self._pattern.finditer(folded):
@@ -167,7 +167,7 @@ class LabelNames:
         return "".join([*parts, folded[at:]])
 
     def mentions(self, text: str) -> tuple[str, list[Mention]]:
-        """The folded text, and where it names candidates."""
+        """The folded text, and its mentions of candidates."""
         folded = _normal(text)
         hits = self._pattern.finditer(folded)
         return folded, [
@@ -210,7 +210,7 @@ class LabelNames:
         return label
 
     def shown_letters(self, response: str) -> dict[str, set[str]]:
-        """The labels that the response shows behind each letter."""
+        """The labels that the response shows after each letter."""
         shown: dict[str, set[str]] = {}
         if self._shown is not None:
             for hit in self._shown.finditer(response.casefold()):
@@ -220,24 +220,24 @@ class LabelNames:
 
 @lru_cache(maxsize=2)
 def _shown_letters(names: LabelNames, response: str) -> dict[str, set[str]]:
-    """`LabelNames.shown_letters`, once for a response however many of its statements are read."""
+    """`LabelNames.shown_letters`, cached per response."""
     return names.shown_letters(response)
 
 
 @lru_cache(maxsize=256)
 def label_names(candidates: tuple[str, ...], synonyms: tuple[tuple[str, str], ...] | None = None) -> LabelNames:
-    """`LabelNames`, compiled once for each set of candidates; without synonyms with those of `synonyms_of`."""
+    """`LabelNames`, cached per set of candidates; `synonyms` defaults to `synonyms_of(candidates)`."""
     return LabelNames(candidates, sorted(synonyms_of(candidates).items()) if synonyms is None else synonyms)
 
 
 @lru_cache(maxsize=256)
 def more_label_names(candidates: tuple[str, ...]) -> LabelNames:
-    """`LabelNames` with the rarer words of `more_synonyms_of`, for a response that names no candidate by another."""
+    """`LabelNames` with the less common words of `more_synonyms_of`, for responses that contain no usual name."""
     return LabelNames(candidates, sorted(more_synonyms_of(candidates).items()))
 
 
 def hashable(synonyms: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
-    """A taxonomy's synonyms as `label_names` takes them."""
+    """Synonyms in the hashable form that `label_names` expects."""
     return None if synonyms is None else tuple(sorted(synonyms.items()))
 
 
@@ -246,7 +246,7 @@ def _is_denied(folded: str, hit: re.Match[str]) -> bool:
 
 
 def _denial(folded: str, hit: re.Match[str]) -> tuple[int, int] | None:
-    """From where to where a name's own clause denies it; None where it does not."""
+    """The span in which a name's own clause negates it; None if it does not."""
     start = max(0, hit.start() - 120)
     before = folded[start : hit.start()]
     breaks = [matched.end() for matched in _CLAUSE.finditer(before)]
@@ -270,7 +270,7 @@ def _is_first(folded: str, hit: re.Match[str]) -> bool:
 
 
 def _is_misspelt(word: str, name: str) -> bool:
-    """Whether one letter too many, too few, wrong or swapped makes the word of the name."""
+    """Whether the word is the name with one letter added, missing, replaced or swapped."""
     if len(name) < _LONG_NAME or abs(len(word) - len(name)) > 1 or word == name:
         return False
     start = next((n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name)))
@@ -280,7 +280,7 @@ def _is_misspelt(word: str, name: str) -> bool:
 
 
 def _normal(text: str) -> str:
-    """The text for comparison: compatible forms and case folded, and one spelling of -ise and -yse."""
+    """The text normalised for comparison: NFKC, case-folded, idioms removed, and -ize and -yze spelt -ise and -yse."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     folded = _NO_EMOTION.sub("something", folded)
     return folded.replace("ize", "ise").replace("yze", "yse")

@@ -1,7 +1,7 @@
-"""JSON as models write it: single or curly quotes, bare keys, trailing commas, comments, percent signs, line breaks and
-quotation marks inside strings, a missing end. One forward scan, never an exception; numbers stay text.
+"""A lenient parser for JSON as models write it: single or curly quotes, bare keys, trailing commas, comments, percent
+signs, line breaks and quotation marks inside strings, a missing end. One forward scan; never raises; numbers stay text.
 
-Nothing is guessed: where a text stops being readable, the object ends with what was complete.
+Nothing is guessed: at a syntax error, the object ends with its last complete pair.
 
     python -c "from emocaliber.reading.lenient_json import objects; print(objects('Sure: {emotion: \\'joy\\',}'))"
 """
@@ -27,7 +27,7 @@ _COMMA = re.compile(r"[,;，]")
 
 @dataclass
 class Object:
-    """An object as its pairs, so that a key that stands twice is seen twice; `start` and `end` are its offsets."""
+    """An object as a list of pairs, so that repeated keys are kept; `start` and `end` are its offsets in the text."""
 
     start: int
     pairs: list[tuple[str, Value]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Object:
 
 
 class _BrokenError(Exception):
-    """What follows cannot be read; the value so far is attached."""
+    """The rest cannot be parsed; `value` is the part read so far."""
 
     def __init__(self, at: int, value: Value) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _BrokenError(Exception):
 
 
 def objects(text: str) -> list[tuple[int, int, Object | list[Value]]]:
-    """The objects and lists at the text's top level with their offsets, in order: the first 64, among the first 1,000
+    """The top-level objects and lists in the text, with their offsets, in order: at most 64, from at most 1,000
     brackets."""
     matched: list[tuple[int, int, Object | list[Value]]] = []
     at = 0
@@ -84,7 +84,7 @@ def _value(text: str, at: int, depth: int) -> tuple[Value, int]:
 
 
 def _string(text: str, at: int) -> tuple[str, int]:
-    """The string up to the first closing quote behind which a value can end."""
+    """The string, up to the first closing quote that is followed by something that can follow a value."""
     quote, start = _QUOTES[text[at]], at + 1
     at = start
     while True:
@@ -150,7 +150,7 @@ def _key(text: str, at: int, parsed: Object) -> tuple[str, int]:
 
 
 def _after_value(text: str, at: int, so_far: Object | list[Value], end: str) -> int:
-    """Past the comma, or before the end or the next quoted key; what else follows breaks the value off."""
+    """The offset after the comma, or of the closing bracket or the next quoted key; anything else is a syntax error."""
     at = _skip(text, at)
     comma = _COMMA.match(text, at)
     if comma:

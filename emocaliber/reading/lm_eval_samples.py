@@ -1,8 +1,8 @@
 """lm-evaluation-harness's `samples_TASK_DATE.jsonl` (`--log_samples`) as Prediction rows, from what version 0.4.13
 writes.
 
-Of a task that generates, the filtered response is read; of one with multiple choice, the confidence is the softmax of
-the choices' log-likelihoods. The method is named after the folder, which lm_eval names after the model.
+For generation tasks, the filtered response is parsed; for multiple-choice tasks, the confidence is the softmax of the
+choices' log-likelihoods. The method is named after the folder, which lm_eval names after the model.
 
     emocaliber score out/Qwen__Qwen3-0.6B/samples_emotions_2026-11-30T19-10-26.588315.jsonl
 """

@@ -1,8 +1,9 @@
-"""Marks: where prose names a label or a confidence ("Emotion:", "I'd put my confidence at"), with the value of each.
+"""Marks: places where prose introduces a label or a confidence ("Emotion:", "I'd put my confidence at"), and their
+values.
 
-A mark is strong where it opens a line or a clause ("Final answer: joy"), weak within a sentence ("the emotion is joy").
-Its value stands on the same line or below its heading. Runner-ups ("Second emotion: awe") and what explanations hold
-are secondary.
+A mark is strong if it starts a line or a clause ("Final answer: joy"), and weak within a sentence ("the emotion is
+joy"). Its value is on the same line, or below if the mark is a heading. Marks of runners-up ("Second emotion: awe") and
+in explanations are secondary.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _CORE = {"emotion", "answer", "label", "sentiment", "feeling", "prediction", "é
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One mark with its value; `start` is where its clause begins, `value` what follows it, up to the next mark."""
+    """A mark; `start` is the beginning of its clause, and `value` the text after it, up to the next mark."""
 
     is_label: bool
     strong: bool
@@ -74,13 +75,13 @@ class Mark:
 
 
 def marks_of(text: str) -> list[Mark]:
-    """All marks of the text in order, with their values; those of explanations are secondary."""
+    """All marks of the text with their values, in order."""
     return list(_marks(text))
 
 
 @lru_cache(maxsize=2)
 def _marks(text: str) -> tuple[Mark, ...]:
-    """`marks_of`, once for a text that label and confidence are read from."""
+    """`marks_of`, cached, because label and confidence are read from the same text."""
     matched = few(_MARK.finditer(text))
     clauses = [_clause(text, text.rfind("\n", 0, mark.start()) + 1, mark.start()) for mark in matched]
     explained = _explained(text)
@@ -121,14 +122,14 @@ def _marks(text: str) -> tuple[Mark, ...]:
 
 
 def _is_plain_subject(mark: re.Match[str], prefix: str) -> bool:
-    """Whether nothing in "The emotion of this face is" takes back what follows."""
+    """Whether a subject such as "The emotion of this face" contains nothing that negates or qualifies what follows."""
     if mark["label_cjk"]:
         return not re.search(r"[不没沒非无無未别]", prefix)
     return is_plain(f"{prefix} {mark['about'] or ''}")
 
 
 def _is_secondary(mark: re.Match[str], own: bool, before: str) -> bool:
-    """Whether the mark is of a runner-up, or of a state of affairs that its bracket names."""
+    """Whether the mark introduces a runner-up, or its bracket says that it is not the answer."""
     if mark["rank"] and mark["rank"].strip(" #") != "1":
         return True
     bracket = normal_number_text((mark["scale"] or "").strip("()[]（） "))
@@ -138,13 +139,13 @@ def _is_secondary(mark: re.Match[str], own: bool, before: str) -> bool:
 
 
 def few(matched: Iterator[re.Match[str]]) -> list[re.Match[str]]:
-    """The first 60 and the last 60: what is quadratic in the number of marks stays small."""
+    """The first 60 and the last 60 matches, to bound work that is quadratic in their number."""
     marks = list(matched)
     return marks if len(marks) <= 2 * _MOST_MARKS else marks[:_MOST_MARKS] + marks[-_MOST_MARKS:]
 
 
 def _clause(text: str, line: int, at: int) -> tuple[int, int, str]:
-    """Where the line and the clause of a mark begin, and the words between clause and mark."""
+    """The offsets of the line and of the clause of a mark, and the words between the clause's start and the mark."""
     start = max(line, at - _PREFIX)
     bounds = [bound.end() for bound in _BOUNDARY.finditer(text, start, at)]
     clause = bounds[-1] if bounds else start
@@ -152,7 +153,7 @@ def _clause(text: str, line: int, at: int) -> tuple[int, int, str]:
 
 
 def _value(text: str, at: int, following: int) -> str:
-    """The value of a mark that ends at `at`: the rest of its line, or the next line that is not blank."""
+    """The value of a mark that ends at `at`: the rest of its line, or the next non-blank line."""
     end = min(following, _line_end(text, at), at + _LONGEST_VALUE)
     if text[at:end].strip(" \t*_#>|\"'“”‘’`:=-") or end == following:
         return text[at:end]
@@ -177,7 +178,7 @@ def _statement_end(text: str, at: int) -> int:
 
 
 def _explained(text: str) -> list[tuple[int, int]]:
-    """The stretches of the text, each to the end of its line, that explain."""
+    """The spans of explanations and examples in the text."""
     stretches: list[tuple[int, int]] = []
     for matched in _EXPLANATION.finditer(text):
         if not stretches or matched.start() >= stretches[-1][1]:

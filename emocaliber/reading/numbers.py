@@ -1,11 +1,11 @@
-"""Numbers: the probability that a short statement states, with everything in it that qualifies the number.
+"""Parsing the probability in a short statement, including everything that qualifies the number.
 
-A number is taken only where all of the statement is understood. What stands around it may be words that leave it as it
-is ("about", "I am", "sure", "in this answer"); a denial, a bound, a condition, a second number or any other word
-makes it no number, since a wrong confidence is worse than a missing one. Forms: 0.85, .85, 0,85, 85%, 85,5%,
-85 per cent, 850‰, 17/20, 8.5 out of 10, ninety percent; digits of any one script.
+A number is accepted only if the entire statement is understood. It may be surrounded by words that do not change it
+("about", "I am", "sure", "in this answer"). A negation, bound, condition, second number or any unknown word makes it
+not a number, because a wrong confidence is worse than a missing one. Formats: 0.85, .85, 0,85, 85%, 85,5%, 85 per cent,
+850‰, 17/20, 8.5 out of 10, ninety percent; digits of any single script.
 
-A bare 1 is 1.0 and a bare 0 is 0.0, since the question asks for a number from 0 to 1, unless a scale is stated; any
+A bare 1 is 1.0 and a bare 0 is 0.0, because the prompt asks for a number from 0 to 1, unless a scale is stated. Any
 other bare integer is out of range, never silently a percentage.
 
     python -c "from emocaliber.reading.numbers import read_number; print(read_number('about 85% sure'))"
@@ -23,7 +23,7 @@ from emocaliber.reading.scales import UNCLEAR, Scale, find_scale, scale_of_conte
 from emocaliber.reading.vocabulary import CONFIDENCE, CONFIDENCE_CJK, HIGH, LABEL_WORDS, LOW, MIDDLE, NUMBER_WORDS
 
 LONGEST = 200
-"""A longer statement is not understood."""
+"""Characters; a longer statement is not parsed."""
 
 CONFIDENCE_WORDS: Mapping[str, float] = {
     "almost certain": 0.95,
@@ -44,7 +44,7 @@ CONFIDENCE_WORDS: Mapping[str, float] = {
     "very low": 0.1,
     "very unlikely": 0.1,
 }
-"""A table for words in place of a number; ours, and used only where a caller passes it to `read_response`."""
+"""Our own table of confidences for verbal expressions; used only if a caller passes it to `read_response`."""
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _NUMERALS = {word: value for value, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
@@ -71,7 +71,7 @@ QUANTITY = (
     rf"(?:\s{{0,2}}(?:/|out of|of|in|su|sur|de|von|из)\s{{0,2}}(?:a (?:possible|total of)\s)?{_BOTTOM}"
     rf"|\s?(?P<percent>{_UNIT})|\s?(?P<mille>{_MILLE}))?{_END}"
 )
-"""A number as text with its own scale or unit, ended where it ends: 0.8_5 does not match."""
+"""A number in text with its scale or unit, up to its end: 0.8_5 does not match."""
 
 _QUANTITY = re.compile(QUANTITY)
 _ANY = re.sub(r"[?]P<[a-z]+>", "?:", QUANTITY)
@@ -79,7 +79,7 @@ _CHANGED = re.compile(
     r"\(?\b(?:lowered|reduced|raised|increased|revised|adjusted|changed|down|up) from (?:about )?"
     rf"{_ANY}[^()\n]{{0,80}}\)?|\bnot {_ANY},? (?=(?:but|it is|it's)\b)"
 )
-"""What a number was before, or is not."""
+"""Statements of a previous or rejected number."""
 _RANGE = re.compile(r"[0-9]\s?%?\s?(?:[-–—~]|\.\.|…|to\b|or\b|and\b)\s?\.?[0-9]")
 _REASON = re.compile(
     r"\b(?:because|since|as (?=the|there|it|both|she|he|they)|given|due to|based on|considering|owing to|thanks to"
@@ -116,10 +116,10 @@ _AROUND = str.maketrans(
 
 
 def read_number(text: str, scale: Scale | None = None, context: str = "") -> float | State:
-    """The probability, in [0, 1], that the statement states; else MISSING_CONFIDENCE, NOT_A_NUMBER or OUT_OF_RANGE.
+    """The stated probability in [0, 1]; else MISSING_CONFIDENCE, NOT_A_NUMBER or OUT_OF_RANGE.
 
-    `scale` is one that was stated for it elsewhere, such as in its heading; `context` is the text in which a bare
-    0 or 1 is to be doubted where it speaks of a scale.
+    `scale` is a scale stated elsewhere, such as in the heading. `context` is the surrounding text: if it mentions a
+    scale, bare integers are read on that scale.
     """
     if len(text) > LONGEST:
         return State.NOT_A_NUMBER
@@ -133,7 +133,7 @@ def read_number(text: str, scale: Scale | None = None, context: str = "") -> flo
 
 
 def _qualified(plain: str, scale: Scale | None, context: str) -> float | State:
-    """The number of a statement without its scale, where all that stands around it leaves it as it is."""
+    """The number in a statement whose scale has been removed, if the surrounding words do not change it."""
     numbers = list(_QUANTITY.finditer(plain))
     if not numbers or _is_list_item(numbers[0], plain):
         return State.NOT_A_NUMBER
@@ -153,12 +153,12 @@ def _qualified(plain: str, scale: Scale | None, context: str) -> float | State:
 
 
 def read_words(text: str, words: Mapping[str, float]) -> float | None:
-    """The table's value for the text, compared without case; None where the table lacks it."""
+    """The table's value for the text, case-insensitive; None if it is not in the table."""
     return words.get(text[:LONGEST].strip(_WRAPPING + ".").lower())
 
 
 def normal_number_text(text: str) -> str:
-    """Lower case, one spelling of the percent sign and of the minus, ASCII digits where a number has one script."""
+    """The text in lower case, with unified percent and minus signs, and ASCII digits for numbers in a single script."""
     plain = _SAY.sub(r"\1 ", text.replace("\\%", "%").translate(_AROUND).lower())
     plain = _NOUN_CJK.sub(" confidence ", _PHRASE.sub(" ", plain))
     return plain if plain.isascii() else _CJK_AFTER.sub(" ", usual_percents(_FOREIGN.sub(_ascii_digits, plain)))
@@ -171,7 +171,7 @@ def usual_percents(text: str) -> str:
 
 
 def _chinese_number(text: str) -> str:
-    """A number below 101 in Chinese numerals, or digits, as digits; as it is where it is neither."""
+    """A number from 0 to 100 in Chinese numerals as digits; other text unchanged."""
     if text.isascii():
         return text
     tens, ten, ones = text.partition("十")
@@ -190,7 +190,7 @@ _FOREIGN = re.compile(r"\d{1,40}(?:[.,٫．]\d{1,40})?")
 
 
 def _ascii_digits(number: re.Match[str]) -> str:
-    """The number in ASCII; as it is where its digits are of several scripts."""
+    """The number in ASCII digits; unchanged if its digits are from several scripts."""
     zeros = {ord(digit) - unicodedata.decimal(digit) for digit in number[0] if digit.isdigit() and digit.isdecimal()}
     if len(zeros) != 1 or zeros == {ord("0")}:
         return number[0]
@@ -198,7 +198,7 @@ def _ascii_digits(number: re.Match[str]) -> str:
 
 
 def _is_list_item(number: re.Match[str], plain: str) -> bool:
-    """Whether it is "1." or "1:" before more words: the number of a list's item."""
+    """Whether the number is that of a list item, "1." or "1:" before more words."""
     if number["bottom"] or number["percent"] or number["mille"] or not number["top"]:
         return False
     return (
@@ -207,7 +207,7 @@ def _is_list_item(number: re.Match[str], plain: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a sentence, its label written as "answer", holds nothing but words that state it."""
+    """Whether a sentence, with its label replaced by "answer", contains only words that state it."""
     return all(
         token in LABEL_WORDS or token in _MARKS or ord(token[0]) in _FACES
         for token in _TOKEN.findall(_NOUN.sub(" ", normal_number_text(text)))
@@ -215,7 +215,7 @@ def is_plain(text: str) -> bool:
 
 
 def _leaves(around: str, value: float) -> bool:
-    """Whether all that stands around a number leaves it as it is."""
+    """Whether the words around a number are compatible with it and do not change it."""
     for token in _TOKEN.findall(_NOUN.sub(" ", around)):
         if token in HIGH:
             fits = value >= 0.5
@@ -235,7 +235,7 @@ def _value(number: re.Match[str], scale: Scale | None, context: str) -> float | 
     negative = number["sign"] == "-" and value > 0
     if number["bottom"]:
         bottom = _amount(number["bottom"])
-        if bottom == 0 or value == bottom == 50:  # 50/50 is no certainty
+        if bottom == 0 or value == bottom == 50:  # 50/50 does not mean 1.0
             return State.NOT_A_NUMBER
         value /= bottom
     elif number["percent"]:

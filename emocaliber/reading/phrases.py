@@ -1,5 +1,5 @@
-"""Phrases of English sentences around a label, as regular expressions: what names the answer, what describes, and what
-takes a sentence out of account because it denies, supposes, or speaks of something else.
+"""Regular expressions for English phrases around a label: those that name the answer, those that describe, and those
+that disqualify a sentence because it negates, supposes, or refers to something else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from emocaliber.reading.numbers import QUANTITY
 
 
 def _any(phrases: str) -> str:
-    """An alternation of phrases that are parted by commas or line breaks."""
+    """An alternation of phrases that are separated by commas or line breaks."""
     return "|".join(part.strip() for part in re.split(r",\s|\n", phrases) if part.strip())
 
 

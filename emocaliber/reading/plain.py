@@ -1,4 +1,4 @@
-"""The text as it is meant to be seen: without the marks of Markdown, LaTeX and HTML, and XML's attributes as JSON."""
+"""Removing markup from text: Markdown, LaTeX and HTML; XML attributes become JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SUPPOSED_FORM = re.compile(
     r"\b[Ii]f\b(?! (?:[Ii] (?:had|have|must|need|am|were (?:forced|pressed|asked|to))|forced|pressed|asked|required)\b)"
     r"[^.\n]{1,120}\bwould\b[^\n]{0,80}:\s{0,3}\n"
 )
-"""Not "if I had to choose, I would say:", which an answer follows."""
+"""Excludes "if I had to choose, I would say:", which introduces an answer."""
 _ASKED = re.compile(r"\bhow (?:sure|confident|certain) (?:am i|i am|are you)\b[^?\n]{0,40}[?:]", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"([\w:-]{1,30})\s?=\s?(?:\"([^\"<>\n]{0,100})\"|'([^'<>\n]{0,100})')")
 _ELEMENT = re.compile(
@@ -43,19 +43,19 @@ _MARKUP = str.maketrans({"*": None, "`": None, "\u200b": None, "\ufeff": None} |
 
 
 def before_next_question(text: str) -> list[str]:
-    """The text before the next question that a base model asks itself; empty where it asks none."""
+    """The text before the next question that a base model asks itself, in a list; empty if there is none."""
     asked = _NEXT_QUESTION.search(text, 0, 2000)
     return [text[: asked.start()]] if asked and text[: asked.start()].strip() else []
 
 
 def without_supposed_form(text: str) -> str:
-    """The text up to a form of answer that is only supposed: "If there were one, I would reply:"."""
+    """The text up to a hypothetical answer: "If there were one, I would reply:"."""
     supposed = _SUPPOSED_FORM.search(text)
     return text[: supposed.start()] if supposed else text
 
 
 def attributes_as_json(text: str) -> str:
-    """The text with `<emotion name="joy" confidence="0.8"/>` as the JSON object that it is."""
+    """The text with XML elements such as `<emotion name="joy" confidence="0.8"/>` converted to JSON objects."""
     return _ELEMENT.sub(_as_json, text) if "=" in text and "<" in text else text
 
 
@@ -69,7 +69,7 @@ def _as_json(element: re.Match[str]) -> str:
 
 
 def plain_text(text: str) -> tuple[str, list[str]]:
-    """The text without Markdown's and LaTeX's marks, and what stands in boxes."""
+    """The text without markup, and the contents of LaTeX boxes."""
     text = text if text.isascii() else usual_percents(text)
     numbered = _OF_IMAGE.findall(text)
     text = _OF_IMAGE.sub("", text) if len(numbered) == 1 else text
@@ -85,7 +85,7 @@ def plain_text(text: str) -> tuple[str, list[str]]:
 
 
 def complete_part(text: str, cut: bool) -> str:
-    """The text up to its last whole line or, in JSON, its last whole pair, where it was cut."""
+    """If the text was cut off, the part up to its last complete line or JSON pair; else all of it."""
     if not cut:
         return text
     pair = _PAIR_END.match(text) if "{" in text else None

@@ -1,8 +1,8 @@
-"""Marked prose: "Emotion: joy. Confidence: 85%", with the value on the same line or below its heading.
+"""Parsing marked prose: "Emotion: joy. Confidence: 85%", with the value on the same line or below its heading.
 
-Weak marks ("the emotion is joy") count only where there is no strong one ("Final answer: joy"). Of several strong
-labels that differ, the last counts where words take the earlier one back ("Wait"), otherwise none; where each has its
-share and the shares sum to at most 1 they are a distribution.
+Weak marks ("the emotion is joy") count only if there is no strong mark ("Final answer: joy"). If several strong labels
+differ, the last counts if words correct the earlier one ("Wait"); if each has a share and the shares sum to at most 1,
+they are a distribution; otherwise none counts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_SHARES = 30
 
 
 def read_prose(text: str, names: LabelNames, response: str) -> Statement | None:
-    """What the marked values state, or None where no label is marked."""
+    """The statement of the marked values; None if no label is marked."""
     marks = marks_of(text)
     labels = [mark for mark in marks if mark.is_label and not mark.secondary]
     weak = [mark for mark in labels if not mark.strong and _leads(mark.value, names)]
@@ -56,7 +56,7 @@ def read_prose(text: str, names: LabelNames, response: str) -> Statement | None:
 
 
 def is_marked(text: str) -> bool:
-    """Whether the text holds a strong mark of a label."""
+    """Whether the text contains a strong label mark."""
     return any(mark.is_label and mark.strong and not mark.secondary for mark in marks_of(text[:2000]))
 
 
@@ -90,9 +90,8 @@ def _parts(stated: Statement) -> tuple[str | None, tuple[tuple[str, str], ...], 
 def _region(
     mark: Mark, readable: list[tuple[Mark, str | State]], marks: list[Mark], text: str, *, alone: bool
 ) -> tuple[int, int]:
-    """Where the confidence of a label may stand: up to the next label, and before it where no other label is named.
-
-    A runner-up in brackets is an aside: what follows them speaks of the label again.
+    """The span in which a label's confidence may be stated: up to the next label, and also before the label if no other
+    label is named. A runner-up in brackets is an aside that does not end the span.
     """
     label = dict(readable)[mark]
     headings = [m for m in marks if not m.is_label and m.strong and _opens_line(text, m.start)]
@@ -115,7 +114,7 @@ def _opens_line(text: str, at: int) -> bool:
 def _as_shares(
     readable: list[tuple[Mark, str | State]], marks: list[Mark], text: str, names: LabelNames
 ) -> tuple[tuple[str, str], ...]:
-    """The labels with a confidence each, where these are shares of one; empty otherwise."""
+    """The labels with their confidences, if each has one and they sum to at most 1; else empty."""
     shares: list[tuple[str, str]] = []
     for number, (mark, label) in enumerate(readable):
         end = readable[number + 1][0].start if number + 1 < len(readable) else len(text)
@@ -131,7 +130,7 @@ def _as_shares(
 
 
 def _leads(value: str, names: LabelNames) -> bool:
-    """Whether the value begins with a candidate's name, but for words such as "probably"."""
+    """Whether the value begins with a candidate's name, optionally after words such as "probably"."""
     lead = _WEAK_LEAD.match(value)
     head = re.split(
         r"[\s,.;:!?()]*(?:[,.;:!?()]|\s(?:because|since|as|with|and|or|in|on)\b|$)",
@@ -142,6 +141,6 @@ def _leads(value: str, names: LabelNames) -> bool:
 
 
 def _label_part(value: str) -> str:
-    """What of a mark's value is the label: up to the sentence's end, without a statement of confidence."""
+    """The label part of a mark's value: up to the end of the sentence, without a statement of confidence."""
     part = _LABEL_END.split(_ITEM.sub("", value.strip()), maxsplit=1)[0]
     return re.sub(r",?\s(?:and\s)?(?:with|at)\s(?:an?\s)?$", "", SURE.sub(" ", part))

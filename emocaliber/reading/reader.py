@@ -1,8 +1,8 @@
-"""The reader: one response in, one Reading out. Every policy on what counts as an answer meets here.
+"""The response parser: one response in, one Reading out. It combines all rules on what counts as an answer.
 
-Reasoning, other turns and special tokens are taken off first (final). Then, in this order: the answer's tags; JSON and
-marked prose, of which the earlier states the answer; a table or a list of shares; a line that is a label and little
-else.
+Reasoning, further turns and special tokens are removed first (`final`). Then these formats are tried in order: answer
+tags; JSON and marked prose, whichever comes first; a table or a list of shares; a line that is little more than a
+label.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def read_response(
     synonyms: Mapping[str, str] | None = None,
     words: Mapping[str, float] | None = None,
 ) -> Reading:
-    """Read the final answer of a response. Pure, total, linear in the text; never raises.
+    """Parse the final answer of a response. Pure, linear in the length of the text; never raises.
 
-    `candidates` are the labels to choose from. `finish_reason` is the engine's: "length" makes what is missing
-    TRUNCATED, and takes an unfinished last line for no answer; "engine error" and "image error" become that state.
-    `synonyms` maps other words to their labels; without it those of `core.taxonomy.synonyms_of` count. `words` is a
-    table such as CONFIDENCE_WORDS; without one, a confidence in words is not a number.
+    `candidates` are the labels to choose from. `finish_reason` is the engine's: with "length", missing parts have the
+    state TRUNCATED and an unfinished last line is ignored; "engine error" and "image error" become that state.
+    `synonyms` maps other words to labels; the default is `core.taxonomy.synonyms_of`. `words` is a table such as
+    CONFIDENCE_WORDS; without one, a confidence in words is not a number.
 
-    A label without a confidence gives the label with MISSING_CONFIDENCE.
+    A label without a confidence gives the label and MISSING_CONFIDENCE.
     """
     if finish_reason in _FAILURES:
         return Reading(None, None, None, State(finish_reason))
@@ -63,7 +63,7 @@ def read_response(
 
 
 def _read(final: str, names: LabelNames, response: str, cut: bool, words: Mapping[str, float]) -> Reading:
-    """The reading of the final answer: of what stands outside blocks in unknown tags, or else of all of it."""
+    """The reading of the final answer, from the text outside blocks in unknown tags, or else from all of it."""
     final = attributes_as_json(without_supposed_form(final))
     outside = outside_blocks(final)
     reading = Reading(None, None, None, State.MISSING_LABEL)

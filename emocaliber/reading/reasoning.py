@@ -1,6 +1,6 @@
-"""The reasoning before an answer: all of it, and EmoCaliber's five steps in it.
+"""Extracting the reasoning before an answer, and EmoCaliber's five steps in it.
 
-The counterpart of final, which takes it off, by the same tags. What is in it is never read as an answer.
+This is the counterpart of `final`, which removes it, with the same tags. Reasoning is never read as an answer.
 
     python -c "from emocaliber.reading import reasoning_of as of; print(of('<think>Rain.</think><answer>awe</answer>'))"
 """
@@ -12,15 +12,15 @@ import re
 from emocaliber.reading.final import REASONING_TAGS, canonical, elements, final_answer, tag_pattern
 
 STEPS = ("element", "human", "context", "interaction", "analysis")
-"""EmoCaliber's five steps (arXiv 2512.15528), by the names of their tags, in order: what stands out, the people, what
-surrounds them, how these interact, what follows for the emotion."""
+"""The tag names of EmoCaliber's five steps (arXiv 2512.15528), in order: salient elements, people, context, their
+interaction, and the conclusion about the emotion."""
 
 _STEP_TAG = re.compile(rf"<(/?)({'|'.join(STEPS)})>", re.IGNORECASE | re.ASCII)
 
 
 def reasoning_of(text: str) -> str:
-    """What stands in the tags of reasoning, of several blocks one after the other; to the end where a block is never
-    closed, from the beginning where it was never opened. Empty where there is none. One forward scan; never raises."""
+    """The text inside reasoning tags, with several blocks joined; an unclosed block extends to the end of the text, and
+    an unopened one starts at its beginning. Empty if there is none. One forward scan; never raises."""
     pattern, ends = tag_pattern(tuple(REASONING_TAGS))
     blocks: list[str] = []
     start, inside = 0, ""
@@ -38,14 +38,14 @@ def reasoning_of(text: str) -> str:
 
 
 def bare_reasoning(text: str) -> str:
-    """A text that is all reasoning, without the tags around it, if there are any; steps in it keep theirs."""
+    """A text that is entirely reasoning, without the surrounding tags, if any; the tags of steps are kept."""
     text = text.strip()
     return reasoning_of(text) if tag_pattern(tuple(REASONING_TAGS))[0].match(text) else text
 
 
 def answer_text(text: str) -> str:
-    """What stands in the answer's tags behind the reasoning, or all that does; the text itself where it does not
-    reason. What it means is for `read_response` to say."""
+    """The content of the answer tags after the reasoning, or all text after it; the entire text if it has no reasoning.
+    It is not interpreted; see `read_response`."""
     if not reasoning_of(text):
         return text
     final = final_answer(text, ended=True) or ""
@@ -53,7 +53,7 @@ def answer_text(text: str) -> str:
 
 
 def reasoning_steps(reasoning: str) -> dict[str, str]:
-    """The text of each of STEPS that the reasoning has, by its name, in the order of the text."""
+    """The text of each step in the reasoning, by name, in text order."""
     steps: dict[str, str] = {}
     opened: dict[str, int] = {}
     for tag in _STEP_TAG.finditer(reasoning):

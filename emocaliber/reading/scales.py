@@ -1,7 +1,7 @@
-"""Scales: "(out of 10)", "on a scale of 0 to 100", "(%)", "5-point": the ends between which a bare number was stated.
+"""Scales of confidence: "(out of 10)", "on a scale of 0 to 100", "(%)", "5-point".
 
-A scale of which only the number of points is stated, or that starts at 1 (other than the customary 1 to 10 and 1 to
-100), does not say which probability its numbers are; nor does one whose legend turns it round ("0 = sure").
+A scale given only by its number of points, or starting at 1 (except the customary 1 to 10 and 1 to 100), does not
+determine which probabilities its numbers mean; nor does one whose legend reverses it ("0 = sure").
 
     python -c "from emocaliber.reading.scales import find_scale; print(find_scale('8 (on a scale of 0 to 10)'))"
 """
@@ -45,13 +45,13 @@ _UNSURE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The number that stands for certainty on a scale that starts at 0; None where that is not clear."""
+    """A scale from 0 to `top`, the number that means certainty; None if that is unclear."""
 
     top: float | None
 
     def share(self, value: float, *, is_integer: bool) -> float | State:
-        """The number as a probability. NOT_A_NUMBER where the scale is unclear, or the number looks like a share of
-        one although the scale does not end there."""
+        """The number as a probability. NOT_A_NUMBER if the scale is unclear, or if the number looks like a fraction of
+        1 although the scale goes beyond 1."""
         if self.top is None or (self.top > 1 and not is_integer and value <= 1):
             return State.NOT_A_NUMBER
         return value / self.top if value <= self.top else State.OUT_OF_RANGE
@@ -61,7 +61,7 @@ UNCLEAR = Scale(None)
 
 
 def find_scale(text: str) -> tuple[Scale | None, str]:
-    """The scale that a short statement (lower case) names, and the statement without it; None where it names none."""
+    """The scale in a short statement (lower case), or None, and the statement without it."""
     scales, rest = [], text
     for bracket in _LEGEND_LINE.findall(text):
         legend = _legend(bracket)
@@ -76,7 +76,7 @@ def find_scale(text: str) -> tuple[Scale | None, str]:
 
 
 def scale_of_context(text: str) -> Scale | None:
-    """The scale of which a longer text (lower case) speaks; UNCLEAR where it may not be that of the confidence."""
+    """The scale mentioned in a longer text (lower case), or None; UNCLEAR if it may not be that of the confidence."""
     distinct = {_scale(matched) for matched in _SCALE.finditer(text)} | {
         _scale(matched) for matched in _POINTS.finditer(text)
     }
@@ -86,7 +86,7 @@ def scale_of_context(text: str) -> Scale | None:
 
 
 def scale_of_heading(text: str) -> Scale | None:
-    """The scale in what a heading (lower case) adds to its name: "(0-10)", "out of 10", "%", "in percent"."""
+    """The scale in a heading's suffix (lower case): "(0-10)", "out of 10", "%", "in percent"."""
     inner = text.strip(" ()[]:_-")
     matched, _ = find_scale(f"({inner})")
     return matched
@@ -105,7 +105,7 @@ def _scale(matched: re.Match[str]) -> Scale:
 
 
 def _legend(text: str) -> Scale | None:
-    """The scale that a legend describes: UNCLEAR where its highest number does not stand for certainty."""
+    """The scale that a legend describes, or None; UNCLEAR if its highest number does not mean certainty."""
     ends = {float(pair["end"]): pair[0].partition(pair["end"])[2] for pair in _LEGEND.finditer(text)}
     if not ends:
         return None

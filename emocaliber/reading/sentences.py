@@ -1,9 +1,9 @@
-"""Running prose: the label that sentences state where no mark, tag or line alone does.
+"""Parsing running prose: the label stated by sentences, if no mark, tag or separate line states one.
 
-A sentence *names the answer* where it says what it is ("so it is fear", "I'd label him happy", "Sadness: the eyes …")
-and *describes* where it says what is seen ("the face shows joy"). Descriptions count only where no sentence names the
-answer. What is denied, supposed, asked, past, quoted from the picture or said of somebody else counts for nothing;
-two labels that are named are ambiguous unless the later one concludes.
+A sentence *names the answer* if it says what it is ("so it is fear", "I'd label him happy", "Sadness: the eyes …"), and
+*describes* if it says what is seen ("the face shows joy"). Descriptions count only if no sentence names the answer.
+Labels that are negated, hypothetical, asked about, past, quoted from the image or about somebody else do not count. Two
+different labels are ambiguous, unless the later one is a conclusion.
 
     python -c "from emocaliber.reading import read_response; print(read_response('So it is fear.', ['fear', 'joy']))"
 """
@@ -49,8 +49,8 @@ _Force = Literal["answer", "description", "mention", "nothing"]
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A mention with what its sentence does with it, whether that sentence concludes or takes something back, and the
-    number that stands right behind the name."""
+    """A mention, its role (`force`) in its sentence, whether the sentence concludes or corrects, and the number right
+    after the name."""
 
     label: str
     force: _Force
@@ -60,7 +60,7 @@ class _Named:
 
 
 def stated_labels(text: str, names: LabelNames) -> tuple[str, ...]:
-    """The label that the sentences of a text state; several where they are ambiguous, none where none is stated."""
+    """The label that the sentences of a text state; several if ambiguous, empty if none is stated."""
     named = list(_all_named(text, names))
     answers = [each for each in named if each.force == "answer"]
     if not answers:
@@ -74,7 +74,7 @@ def stated_labels(text: str, names: LabelNames) -> tuple[str, ...]:
 
 
 def number_beside(text: str, label: str, names: LabelNames) -> str | None:
-    """The only number that stands right behind the label in a sentence that names it: "surprise, at 80%"."""
+    """The only number right after the label in a sentence that names it as the answer: "surprise, at 80%"."""
     numbers = {
         each.number
         for each in _all_named(text, names)
@@ -85,7 +85,7 @@ def number_beside(text: str, label: str, names: LabelNames) -> str | None:
 
 
 def _described(named: list[_Named]) -> tuple[str, ...]:
-    """The labels that are described, with those that are named beside them in lists of two at most."""
+    """The described labels, and those mentioned in sentences with at most two labels."""
     described = {each.label for each in named if each.force == "description"}
     counts: dict[int, set[str]] = {}
     for each in named:
@@ -96,7 +96,7 @@ def _described(named: list[_Named]) -> tuple[str, ...]:
 
 
 def _only_named(text: str, named: list[_Named], names: LabelNames) -> tuple[str, ...]:
-    """The only candidate of a short text in another language than English, if nothing there denies or doubts."""
+    """The only candidate in a short text in a language other than English, if nothing negates or doubts it."""
     labels = {each.label for each in named}
     if names.are_english or len(labels) != 1 or len(text) > _LONGEST or DOUBTED.search(text.casefold()):
         return ()
@@ -104,7 +104,7 @@ def _only_named(text: str, named: list[_Named], names: LabelNames) -> tuple[str,
 
 
 def _with_rivals(answers: list[_Named], named: list[_Named]) -> tuple[str, ...]:
-    """The one label that is named as the answer, with others that the last such sentence mentions beside it."""
+    """The label that is named as the answer, and others mentioned in the last sentence that names it."""
     last = answers[-1].sentence
     rivals = {each.label for each in named if each.sentence == last and each.force == "mention"}
     return tuple(sorted({answers[0].label} | (rivals if len(rivals) < _FEWEST_OPTIONS else set())))
@@ -132,11 +132,11 @@ class _Sentence:
 
     @property
     def concludes(self) -> bool:
-        """Whether it begins with words that conclude or take back what was said before."""
+        """Whether it begins with words that conclude, or that correct what was said before."""
         return bool(CONCLUDES.search(self.folded) or CORRECTION.search(self.folded[: self.mentions[0].start]))
 
     def force(self, place: int) -> _Force:
-        """What the sentence does with a name in it."""
+        """The role of a mention in the sentence."""
         mention = self.mentions[place]
         start, end = self._clause(mention)
         before = self.folded[start : mention.start]
@@ -157,7 +157,8 @@ class _Sentence:
         )
 
     def _is_void(self, mention: Mention, clause: str, before: str) -> bool:
-        """Whether the name is denied, supposed, asked, quoted within a longer phrase, or said of something else."""
+        """Whether the mention is negated, hypothetical, asked about, quoted in a longer phrase, or about something"
+        " else."""
         longest_name = 4 + mention.end - mention.start
         quoted = any(
             start <= mention.start and mention.end <= end and end - start > longest_name
@@ -174,7 +175,7 @@ class _Sentence:
         )
 
     def _is_answer(self, mention: Mention, before: str) -> bool:
-        """Whether the sentence says that the name is the answer."""
+        """Whether the sentence names the mention as the answer."""
         opens = not OPENING.sub("", self.folded[: mention.start]).strip(" \t\"'“‘*_#>-•(")
         if opens and OPENS.match(self.folded, mention.end):
             return TAKES_BACK.search(self.folded, mention.end) is None
@@ -183,7 +184,7 @@ class _Sentence:
         return bool(NAMES_ANSWER.search(before) and ENDS_CLAUSE.match(self.folded, mention.end))
 
     def _is_apposition(self, mention: Mention) -> bool:
-        """Whether the name stands alone behind a colon at the end, or is what "not … but" comes to."""
+        """Whether the mention stands alone after a final colon, or follows "not … but"."""
         before = self.folded[: mention.start]
         if NOT_BUT.search(before) and ENDS_CLAUSE.match(self.folded, mention.end):
             return True

@@ -1,4 +1,5 @@
-"""Lists of shares ("joy 0.6, awe 0.3", or one a line), tables, and answers that are a label and little else."""
+"""Parsing lists of shares ("joy 0.6, awe 0.3", or one per line), tables, and lines that are little more than a"
+" label."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ _NO_EXPRESSION = re.compile(
     r"(?:emotion|expression|feeling|affect)s?\b(?:\s(?:is\s)?(?:visible|shown|present|on (?:the|his|her) face))?\)?",
     re.IGNORECASE,
 )
-"""What "neutral" means, said beside it."""
+"""A paraphrase of "neutral" next to it."""
 _REASON = re.compile(r"\b(?:because|since|due to|based on|given)\b")
 _OF_LABEL = re.compile(
     r"\banswer (?:level|score|rating|value|points|stars|intensity|strength)\b|\b(?:level|degree|intensity) of answer\b"
@@ -64,7 +65,7 @@ _ENTRY_WORD = re.compile(
 
 
 def read_shares(text: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of a list of shares at the text's end; empty where there is none."""
+    """The pairs of a list of shares at the end of the text; empty if there is none."""
     shares: list[tuple[str, str]] = []
     for line in reversed(text.splitlines()):
         if not line.strip():
@@ -79,7 +80,7 @@ def read_shares(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def read_named_shares(text: str, names: LabelNames) -> Statement | None:
-    """A list of shares, at the text's end, its beginning or the only one within, that names a candidate."""
+    """A list of shares that includes a candidate: at the end or the beginning of the text, or the only one within."""
     blocks = _blocks(text)
     for shares in (read_shares(text), _leading_shares(text), *(blocks if len(blocks) == 1 else ())):
         short = all(len(label.split()) <= _MOST_WORDS for label, _ in shares)
@@ -89,7 +90,7 @@ def read_named_shares(text: str, names: LabelNames) -> Statement | None:
 
 
 def read_spoken_shares(text: str, names: LabelNames) -> Statement | None:
-    """A sentence in which each candidate has its number, and that sum to one: "60% on fear and 40% on surprise"."""
+    """A sentence that gives each candidate it names a number, with sum 1: "60% on fear and 40% on surprise"."""
     for sentence in _SENTENCE.split(text)[:_MOST_LINES]:
         if len(sentence) > LONGEST or _ENTRY_WORD.search(sentence.lower()):
             continue
@@ -105,7 +106,7 @@ def read_spoken_shares(text: str, names: LabelNames) -> Statement | None:
 
 
 def _number_at(folded: str, mention: Mention) -> str | None:
-    """The number right before or behind a name in a sentence; None where there is none, or both have one."""
+    """The number right before, or else right after, a name in a sentence; None if there is none."""
     before = _NUMBER_BEFORE.search(folded[: mention.start])
     after = _NUMBER_AFTER.match(folded, mention.end)
     chosen = before or after
@@ -113,7 +114,7 @@ def _number_at(folded: str, mention: Mention) -> str | None:
 
 
 def _blocks(text: str) -> list[tuple[tuple[str, str], ...]]:
-    """The lists of two shares or more, a share a line, within a text."""
+    """The lists of at least two shares, one per line, within a text."""
     blocks: list[list[tuple[str, str]]] = [[]]
     for line in text.splitlines():
         pairs = entries(line) if any(map(str.isdigit, line)) else []
@@ -125,7 +126,7 @@ def _blocks(text: str) -> list[tuple[tuple[str, str], ...]]:
 
 
 def entries(line: str) -> list[tuple[str, str]]:
-    """The (label, share) pairs of which a line consists; empty where anything else is in it."""
+    """The (label, share) pairs of a line; empty if it contains anything else."""
     opening = _BULLET.match(line)
     rest = line[opening.end() if opening else 0 :].rstrip().rstrip(",;")
     rest = _HEADING.sub("", _TIGHT.sub(" ", normal_spaces(rest)), count=1)
@@ -141,7 +142,7 @@ def entries(line: str) -> list[tuple[str, str]]:
 
 
 def read_table(text: str, names: LabelNames) -> Statement | None:
-    """A Markdown table with a column of labels and one of confidences; its rows are shares, one row a plain answer."""
+    """A Markdown table with a label and a confidence column: several rows are a distribution, one row is an answer."""
     lines = text.splitlines() if "|" in text else []
     for number, line in enumerate(lines):
         cells = _cells(line)
@@ -157,7 +158,7 @@ def read_table(text: str, names: LabelNames) -> Statement | None:
 
 
 def read_bare(text: str, names: LabelNames) -> Statement | None:
-    """A letter, a ticked or ranked list, or a first or last line that is a candidate's name and little else.
+    """A letter, a ticked or ranked list, or a first or last line that is little more than a candidate's name.
 
     Lines that name different candidates are ambiguous.
     """
@@ -187,7 +188,7 @@ def _name_and_number(lines: list[str], names: LabelNames) -> Statement | None:
 
 
 def _at_the_ends(lines: list[str], text: str, names: LabelNames) -> list[Statement]:
-    """What the first and the last line state, or else their first and last sentence."""
+    """The statements of the first and last lines, or else of the first and last sentences."""
     ends = [lines[0], lines[-1]] if len(lines) > 1 else lines
     if matched := [statement for line in ends if (statement := read_line(line, names))]:
         return matched
@@ -198,13 +199,13 @@ def _at_the_ends(lines: list[str], text: str, names: LabelNames) -> list[Stateme
 
 
 def _ticked(lines: list[str]) -> Statement | None:
-    """The one option of a list that is ticked."""
+    """The only ticked option of a list."""
     ticked = [matched[1] for line in lines if (matched := _TICKED.fullmatch(line))]
     return Statement(ticked[0]) if len(ticked) == 1 and any(map(_UNTICKED.match, lines)) else None
 
 
 def _ranked(lines: list[str], names: LabelNames) -> Statement | None:
-    """Of a list of candidates alone the first where it is ranked, otherwise all of them."""
+    """For a list consisting of candidates: the first if the list is ranked, otherwise all of them (ambiguous)."""
     order = [part.strip(" .") for part in lines[-1].split(">")]
     if len(order) > 2 and all(map(names.is_name, order)):
         return Statement(order[0])
@@ -237,10 +238,11 @@ def read_line(line: str, names: LabelNames) -> Statement | None:
 
 
 def _plain_statement(label: str, rest: str) -> Statement | None:
-    """The statement of a line, its label written as "answer", if its clauses are plain and state one number at most."""
-    if _ONE_INTEGER.fullmatch(rest):  # a footnote, a rank, a number that was cut off
+    """The statement of a line, with its label replaced by "answer", if its clauses are plain with at most one"
+    " number."""
+    if _ONE_INTEGER.fullmatch(rest):  # a footnote, a rank, or a truncated number
         return Statement(label)
-    if _OF_LABEL.search(rest):  # how strong it is, not how sure
+    if _OF_LABEL.search(rest):  # the intensity of the emotion, not the confidence
         rest = _QUANTITY.sub(" ", _OF_LABEL.sub("answer", rest))
     segments = _SEGMENT.split(rest)
     numbers = [segment for segment in segments if _HAS_NUMBER.search(segment)]

@@ -1,4 +1,4 @@
-"""A statement: what was stated, as raw texts, before anyone decides what the texts mean."""
+"""Statement: what a response states, as raw texts before interpretation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Statement:
 
 
 AMBIGUOUS = " / "
-"""Between several labels, or several confidences, of which none is the answer."""
+"""Separator of several different labels or confidences, which make a statement ambiguous."""
 
 CORRECTION = re.compile(
     r"\b(?:no(?! doubt| question)|wait|actually|on second thoughts?|on reflection|correction|rather|instead"
     r"|revis(?:ed?|ing)|reconsider\w*|final(?:ly)?|changed? my mind|let me correct|scratch that|updated?|however)\b",
     re.IGNORECASE,
 )
-"""Words before a later statement that takes the earlier one back."""
+"""Words that introduce a correction of an earlier statement."""
 
 SECONDARY = re.compile(
     r"\b(?:second(?:ary)?|runner[- ]?up|alternativ\w+|alternate|other|next|another|third|fallback|less likely|least"
@@ -34,7 +34,7 @@ SECONDARY = re.compile(
     r"|distractor|true|ground[- ]truth|excluded|otherwise|maybe|perhaps|backup|also|lower)\b",
     re.IGNORECASE,
 )
-"""Words before a statement that is not the answer."""
+"""Words that introduce a statement other than the answer."""
 
 SUPPOSED = re.compile(
     r"\b(?:(?<!as )if|unless|might|could|may|would (?:have|look|be|read|give|return|yield)"
@@ -42,4 +42,4 @@ SUPPOSED = re.compile(
     r"|for (?:instance|comparison|reference)|e\.g|had (?:it|the))\b",
     re.IGNORECASE,
 )
-"""Words before a statement that is only supposed."""
+"""Words that introduce a hypothetical statement."""

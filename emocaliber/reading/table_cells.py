@@ -1,4 +1,4 @@
-"""The cells of a table as they stand in its file: delimited text in any dialect, Parquet, Excel, or JSON objects.
+"""The raw cells of a table: delimited text in any dialect, Parquet, Excel, or JSON objects.
 
 gzip, byte-order marks and UTF-16 are understood; another spreadsheet or a zip is refused by name.
 """

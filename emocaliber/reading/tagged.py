@@ -1,4 +1,4 @@
-"""Answers in tags: which `<answer>` counts, and the confidence or the distribution that goes with it."""
+"""Parsing answers in tags: which `<answer>` counts, and the confidence or distribution that belongs to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AFTER_TAG = re.compile(r"[\s,:(\[-]{0,5}([^\n]{1,60})")
 
 @dataclass(frozen=True)
 class Tagged:
-    """Reads texts with the answer's tags; `cut` says that the response ends before it was complete."""
+    """A parser of texts with answer tags; `cut` says that the response was cut off."""
 
     untagged: Untagged
     cut: bool
@@ -42,7 +42,7 @@ class Tagged:
         return self.untagged.response
 
     def read(self, final: str) -> Statement | None:
-        """What the answer's tags state; None where there are none."""
+        """The statement of the answer tags; None if there are none."""
         parts = elements(final)
         if not parts:
             return None
@@ -71,7 +71,7 @@ class Tagged:
         return replace(stated_after, label=answer.content)
 
     def _answers(self, parts: list[Element], final: str) -> list[Element]:
-        """The elements that may be the answer: no runner-up, and no quoted form beside a readable one."""
+        """The elements that may be the answer: no runners-up, and no placeholder if there is a readable answer."""
         answers = [part for part in parts if part.name == "answer"]
         own = [part for part in answers if part.tag in ("answer", "final_answer")] or answers
         inner = (
@@ -92,7 +92,7 @@ class Tagged:
         return shares or ((spread.content, ""),)
 
     def _inside(self, content: str) -> Statement | None:
-        """What an answer's content states where it is more than a label."""
+        """The statement of an answer's content, if it is more than a label."""
         in_json = read_json(content, self.names)
         if in_json:
             return in_json[1]
@@ -127,8 +127,8 @@ def _is_secondary(part: Element, final: str) -> bool:
 
 
 def _confidence_of(parts: list[Element], answer: Element | None, answers: list[Element], final: str) -> str | None:
-    """The tagged confidence that goes with the answer: behind it, or before the only answer; several that differ are
-    all of them, unless words take the earlier one back."""
+    """The tagged confidence that belongs to the answer: after it, or before it if it is the only answer. Different ones
+    are joined by AMBIGUOUS, unless words correct the earlier one."""
     stated = [part for part in parts if part.name == "confidence" and not _is_secondary(part, final)]
     if answer is not None:
         following = [part.start for part in parts if part.name == "answer" and part.start >= answer.end]

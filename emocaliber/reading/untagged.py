@@ -1,6 +1,7 @@
-"""Answers without tags: boxes of LaTeX, tables, JSON and marked prose, shares, lines and sentences, in this order.
+"""Parsing answers without tags: LaTeX boxes, tables, JSON and marked prose, shares, lines and sentences, in this order.
 
-Of JSON and marked prose the earlier states the answer; a line or a sentence counts only where nothing else does.
+Of JSON and marked prose, whichever comes first states the answer; a line or a sentence counts only if nothing else
+does.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ _OPTION_CHOSEN = re.compile(
 
 @dataclass(frozen=True)
 class Untagged:
-    """Reads texts without tags of one response, in which the letters of options may be shown."""
+    """A parser of untagged texts from one response, which may show the letters of options."""
 
     names: LabelNames
     response: str
 
     def read(self, text: str) -> Statement | None:
-        """The first of the forms that the text has; None where it has none."""
+        """The statement in the first of these formats that the text has; None if it has none."""
         plain, boxed = plain_text(text)
         if boxed and (statement := self._boxed(boxed, plain)):
             return statement
@@ -76,7 +77,7 @@ class Untagged:
         return None
 
     def _either(self, prose: Statement, in_json: Statement, between: str) -> Statement:
-        """Of marked prose and JSON behind it the one that counts: JSON where they agree or it corrects."""
+        """Of marked prose and JSON after it, the one that counts: the JSON if they agree or it is a correction."""
         labels = [interpret(statement, self.names, self.response, {}, "").label for statement in (prose, in_json)]
         if labels[0] is None or labels[0] == labels[1]:
             return (
@@ -90,12 +91,13 @@ class Untagged:
         return in_json if CORRECTION.search(between[-100:]) else Statement(AMBIGUOUS.join(map(str, labels)))
 
     def _listed(self, plain: str) -> tuple[tuple[str, str], ...]:
-        """A list of shares beside a marked answer; empty where there is none that can be read."""
+        """A readable list of shares next to a marked answer; empty if there is none."""
         listed = read_named_shares(plain, self.names)
         return listed.shares if listed and isinstance(distribution_of(listed.shares, self.names), dict) else ()
 
     def _bare(self, plain: str) -> Statement | None:
-        """A line that is a label and little else, with the confidence that the text states elsewhere."""
+        """A line that is little more than a label, or a label stated by sentences, with the confidence stated elsewhere
+        in the text."""
         bare = read_bare(plain, self.names)
         if bare is None and (chosen := _OPTION_CHOSEN.search(plain)):
             bare = Statement(chosen["letter"])

@@ -22,11 +22,11 @@ from emocaliber.reading.table_cells import read_cells
 
 NEEDED = {"index", "answer", "prediction"}
 FAILED = "Failed to obtain answer"
-"""How a response begins that its model gave none of."""
+"""The beginning of the response if the model gave none."""
 
 
 def is_vlmevalkit_table(columns: Iterable[str]) -> bool:
-    """Whether a table has the columns of a result, and none of confidences, which a person's own has."""
+    """Whether a table has the columns of a VLMEvalKit result, and no confidence column, as users' own tables have."""
     header = [name.strip().casefold() for name in columns]
     own = any(recognised(header, role) is not None for role in ("confidence", "correct"))
     return set(header) >= NEEDED and not own
@@ -64,7 +64,7 @@ def _item(path: Path, where: str, row: Mapping[str, Any]) -> Item:
 
 
 def _plain(value: Any) -> str:
-    """A cell as text; a spreadsheet holds whole numbers as 3.0 too."""
+    """A cell as text; spreadsheets may store integers as 3.0."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

@@ -1,7 +1,8 @@
-"""The reader's words: what names a label or a confidence, and what leaves a statement as it is.
+"""The response parser's vocabulary: words that introduce a label or a confidence, and words that do not change a
+statement.
 
-A statement is read only where all its words are known, so that these lists are what the reader understands; a word that
-is missing here costs an answer, a word too many makes a wrong number.
+A statement is accepted only if all of its words are known. A word missing here loses an answer; a wrong word here gives
+a wrong number.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ NUMBER_WORDS = word_set(
     " pred env environ около 我有 有 约有 的把握 的信心 の自信 です だ 입니다 yo nous wir"
     " noi equal percentage stars points"
 )
-"""Words around a number that leave it as it is."""
+"""Words around a number that do not change it."""
 
 LABEL_WORDS = NUMBER_WORDS | word_set(
     "person man woman boy girl child face he she his her subject individual lady guy their expresses express"
@@ -60,9 +61,9 @@ LABEL_WORDS = NUMBER_WORDS | word_set(
     " inspires visibly plainly evidently noticeably genuinely unmistakably deeply"
     " pr p tl dr winner sondern mais sino but match classify describe"
 )
-"""Words around the one label of a sentence that leave it as its answer."""
+"""Words around a sentence's only label that are compatible with its being the answer."""
 
 HIGH = word_set("high strong very extremely absolutely completely fully highly reasonably strongly")
 MIDDLE = word_set("moderate medium moderately")
 LOW = word_set("low weak slight little poor minimal")
-"""Words that leave a number as it is only where they agree with it."""
+"""Words that are compatible with a number only if they agree with it."""

@@ -192,7 +192,7 @@ MOVING = encoded(NOISE, "WEBP", save_all=True, append_images=[NOISE.rotate(90)])
 CASES = [
     # what a table's rows can be
     Damage("image missing", row(image="gone.png"), "missing image", "t.jsonl, line 2", "image",
-           "gone.png.*put the file"),
+           "gone.png.*add the file"),
     Damage("no image named", row(image=None), "no image named", "t.jsonl, line 2", "image", "path under the data root"),
     Damage("image column misspelt", row(image=None, imagee="b.png"), "no image named", "line 2", "image",
            "rename 'imagee' to 'image'"),
