@@ -122,13 +122,15 @@ class ServerEngine:
 
     def _body(self, request: Request) -> dict[str, Any]:
         picture = {"type": "image_url", "image_url": {"url": data_uri(request.image)}}
+        temperature = self._temperature if request.temperature is None else request.temperature
         body: dict[str, Any] = {
             "model": self._model,
             "messages": [{"role": "user", "content": [picture, {"type": "text", "text": request.prompt}]}],
             self._limit: self._max_new_tokens,
-            "temperature": self._temperature if request.temperature is None else request.temperature,
-            "seed": seed_of(self._seed, request),
+            "temperature": temperature,
         }
+        if temperature:
+            body["seed"] = seed_of(self._seed, request)
         if self._thinking is not None:  # vLLM's and SGLang's key for arguments of the chat template
             body["chat_template_kwargs"] = {SWITCH: self._thinking}
         if request.pattern:

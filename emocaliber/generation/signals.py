@@ -14,7 +14,8 @@ with the answer they belong to, wherever the engine runs, and what they cost is 
 | along | mean label probability before, within and after the reasoning, and its rise (after FineCE, 2025) | 0 |
 | hidden | not a number but the last hidden state after the label, for a probe (P(IK)) | 0 |
 
-A probability is the engine's where it reports one, else what the answer states: 1 or 0 where it states nothing.
+A probability is the engine's where it reports one (a server, of options of one token alone), else what the answer
+states: 1 or 0 where it states no confidence, an even share where no label can be read.
 
     SignalsEngine(engine, ("blinded", "p-true"), load_template("label-confidence"))
 """

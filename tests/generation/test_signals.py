@@ -184,6 +184,7 @@ def test_a_server_is_asked_for_signals_by_the_same_command(tmp_path: Path) -> No
     assert {row.questions for row in rows} == {25} == {len(server.bodies) // 3}
     drawn = [body for body in server.bodies if body["temperature"] == 1.0]
     assert len({body["seed"] for body in drawn}) == len(drawn) == 3 * DRAWS
+    assert not any("seed" in body for body in server.bodies if body not in drawn)
 
 
 def test_a_row_of_which_a_further_question_failed_is_asked_again_whole(
@@ -218,12 +219,15 @@ def test_vllm_and_its_server_give_the_signals_that_transformers_gives(tmp_path: 
     own_process = ["--model", merged, "--dtype", "float32", "--template", "label-confidence", *common]
     plain = signals_by(tmp_path / "h", *own_process)
     served = signals_by(tmp_path / "v", *own_process, "--engine", "vllm", "--max-model-len", "512")
-    with vllm_server(tmp_path / "merged", None, tmp_path / "log") as url:
+    # vLLM 0.32 fails on a CPU where it divides the prompt of a draw that has a seed
+    with vllm_server(tmp_path / "merged", None, tmp_path / "log", "--no-enable-chunked-prefill") as url:
         asked = ["--model", "base", "--url", url, "--tokenizer", merged, "--template", "label-confidence", *common]
         remote = signals_by(tmp_path / "s", *asked)
+    for name in ("blinded", "stated"):  # all that a server reports: options of one token
+        assert remote[name] == pytest.approx(plain[name], abs=1e-3), name
+    for name in ("blinded", "p-true", "per-candidate", "turned", "stated"):
+        assert served[name] == pytest.approx(plain[name], abs=1e-3), name
     for own in (served, remote):
-        for name in ("blinded", "p-true", "per-candidate", "turned", "stated"):
-            assert own[name] == pytest.approx(plain[name], abs=1e-3), name
         shares = [round(DRAWS * share) for share in own["agreement"]]
         assert own["agreement"] == pytest.approx([share / DRAWS for share in shares])
         assert np.mean(own["agreement"]) == pytest.approx(np.mean(plain["agreement"]), abs=0.3)
