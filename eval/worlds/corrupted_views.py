@@ -1,7 +1,7 @@
-"""Corruption of views at a level: what a confidence must notice.
+"""Corruption of feature views at adjustable severity, to test whether confidences respond to it.
 
-Not of images (see emocaliber.data.corruption), and not a training augmentation. Level 0 changes nothing; the same
-seed gives the same corruption, and a higher level of it touches the rows that a lower one touched.
+For images see emocaliber.data.corruption. This is not a training augmentation. Level 0 changes nothing; corruption is
+deterministic given the seed, and a higher level includes the rows affected at a lower one.
 
     python eval/benchmarks/baselines_corruption.py --out eval/results/baselines-corruption.md
 """

@@ -1,8 +1,8 @@
-"""Schematic faces from a world whose truth is known: p(label | face) is explicit, so the best possible confidence is.
+"""Synthetic schematic faces with known p(label | face), so that the best possible confidence is known too.
 
-Never real data: it is the ruler that calibration methods are measured with. A label is drawn from a prior, the five
-expressive features of a face from densities that depend on the label, and raters answer from the posterior. The file
-that is written opens wherever samples are read; the truth stands beside it (see faces_truth).
+They serve as ground truth for evaluating calibration methods. A label is drawn from a prior, the five expressive
+features of a face from densities that depend on the label, and raters answer from the posterior. The file written is an
+ordinary file of samples; the true probabilities are in a file beside it (see faces_truth).
 
     python -m eval.worlds.faces --out out/faces.parquet --test 5000
 """

@@ -1,6 +1,6 @@
-"""Draw a schematic face of 56 × 56 pixels from its features: what moves with emotion, and what does not.
+"""Draw a schematic face of 56 × 56 pixels from its expressive features, with random nuisance variation.
 
-Not the world that the features come from (see faces). Tilt, size, place and colour say nothing of the label.
+The features come from `faces`. Tilt, size, position and colour are independent of the label.
 
     python -m eval.worlds.faces --out out/faces.parquet
 """

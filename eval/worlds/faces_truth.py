@@ -1,6 +1,7 @@
-"""What is known of a schematic face: p(label | face), and with it the best accuracy, confidence and Brier score.
+"""The ground truth of schematic faces: p(label | face), and the best possible accuracy, confidence and Brier score.
 
-Not a metric of stated rows alone (see emocaliber.evaluation): the regret here needs the truth, which only faces have.
+For metrics of predictions see emocaliber.evaluation; the regret here needs true probabilities, which only these faces
+have.
 
     python -c "from eval.worlds.faces_truth import *; print(FaceTruth('1', {'happy': .7, 'sad': .3}).brier())"
 """
