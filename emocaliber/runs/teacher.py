@@ -31,7 +31,7 @@ from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.models.location import model_folder, read_question
 from emocaliber.models.thinking import switch_thinking
 from emocaliber.reading import read_response
-from emocaliber.stages.fast.feature_cache import remembering
+from emocaliber.stages.fast.feature_cache import use_kept_features
 from emocaliber.stages.launch import processes, rank, shared_out
 from emocaliber.stages.loading import limit_pixels, missing_model
 from emocaliber.stages.profiling import ASKING, part
@@ -67,7 +67,7 @@ def open_teacher(recipe: Recipe, adapter: Path | None, out: Path) -> Iterator[En
     if recipe.max_pixels is not None:
         limit_pixels(engine.processor, recipe.max_pixels)
     switch_thinking(engine.processor, recipe.thinking)
-    reader = remembering(recipe, engine.model, engine.processor, out)
+    reader = use_kept_features(recipe, engine.model, engine.processor, out)
     engine.processor = reader or engine.processor
     try:
         with part(ASKING), _journal(out) as journal:

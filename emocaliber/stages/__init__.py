@@ -1,7 +1,8 @@
-"""The three stages of training, a page each: label, verbalize, calibrate/stage. Each is a TRL trainer, LoRA or full.
+"""The three stages of training, one module each: label, verbalize, calibrate/stage. Each runs a TRL trainer, with LoRA
+or on all weights.
 
-A stage is handed its rows and a way to open a teacher; its page reads from top to bottom: rows, what the teacher
-believes of them, targets, training.
+A stage gets its rows and a function that opens the teacher. Each module reads from top to bottom: rows, the teacher's
+beliefs about them, targets, training.
 
     verbalize(recipe, rows, adapter, out, open_teacher)      # emocaliber.runs.train does this
 """

@@ -1,10 +1,11 @@
-"""Which clusters a stage learned from, and which it was kept from: folds of stage 1, the held-out share of stage 3.
+"""Which clusters a stage learned from and which it did not: folds of stage 1, the held-out share of stage 3.
 
-No label may teach the confidence in itself. Folds (cross-fitting) let teachers of stage 2 speak of rows that they did
-not see; a cluster's fold follows from its name alone, whatever the split, the file and the order of rows. Stage 3 holds
-clusters out by share and seed. Whatever is fitted after it (a temperature, an isotonic map, a threshold, a constant's
-value) is fitted on fresh rows alone: those of clusters that it did not learn from. They chose the step at which
-training stopped, and nothing else. The clusters that were learned from are recorded beside the weights, as hashes.
+A confidence must not be learned from a label that the model has already seen. With folds (cross-fitting), stage 2's
+teachers judge only rows that they were not trained on; a cluster's fold depends on its name alone, not on its split,
+file or position. Stage 3 holds out a share of the clusters by the seed. Everything fitted after it (a temperature, an
+isotonic map, a threshold, a constant confidence) is fitted on fresh rows alone: those of clusters that it did not learn
+from, which served for selecting its step and nothing else. The clusters that it learned from are recorded beside the
+weights, as hashes.
 
     emocaliber train recipes/tiny/1-label.yaml fold=1/3 --out out/1        # and 2/3, 3/3
     emocaliber train recipes/tiny/2-verbalize.yaml "teachers=[out/1/adapter, out/2/adapter, out/3/adapter]" \\
@@ -36,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fold:
-    """The `number`th, from 1, of `folds` parts of all clusters."""
+    """Part `number`, from 1, of `folds` equal parts of all clusters."""
 
     number: int
     folds: int
@@ -44,8 +45,8 @@ class Fold:
     def __str__(self) -> str:
         return f"{self.number}/{self.folds}"
 
-    def holds(self, cluster: str) -> bool:
-        """Whether the cluster belongs to it."""
+    def contains(self, cluster: str) -> bool:
+        """Whether the cluster belongs to this fold."""
         digest = hashlib.sha256(cluster.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.folds == self.number - 1
 
@@ -54,14 +55,14 @@ def fold_of(text: str) -> Fold:
     """The fold that "2/3" names. Raises ValueError for anything else."""
     match = re.fullmatch(r"(\d{1,3})/(\d{1,3})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
-        raise ValueError(f"{text!r} is no fold; write such as 1/3, 2/3 and 3/3 for three of them")
+        raise ValueError(f"{text!r} is no fold; write 1/3, 2/3 and 3/3 for three folds")
     return Fold(int(match[1]), int(match[2]))
 
 
-def kept_from(adapter: Path) -> Fold | None:
-    """The fold that a teacher did not learn from, as its training wrote down; None where it learned from all.
+def left_out_fold(adapter: Path) -> Fold | None:
+    """The fold that a teacher was not trained on, from the record of its run; None if it was trained on all rows.
 
-    Raises UserError where nothing was written down.
+    Raises UserError where there is no record.
     """
     path = adapter.parent / "inputs.json"
     try:
@@ -73,24 +74,25 @@ def kept_from(adapter: Path) -> Fold | None:
     return None if fold is None else fold_of(fold)
 
 
-def speakers(clusters: Sequence[str], teachers: Sequence[Fold | None]) -> list[list[int]]:
-    """For each teacher, the rows that it speaks for: those of the fold that it was kept from, or all where of none.
+def rows_by_teacher(clusters: Sequence[str], left_out: Sequence[Fold | None]) -> list[list[int]]:
+    """For each teacher, the row numbers that it judges: those of the fold that it left out, or all if it left out none.
 
-    Every row has the same number of speakers whatever its split, so that one temperature fits all. Raises ValueError
-    where a row has none.
+    `clusters` are the rows' clusters. Every row has the same number of teachers whatever its split, so that one
+    temperature fits all. Raises ValueError where a row has none.
     """
-    rows = [[i for i, cluster in enumerate(clusters) if fold is None or fold.holds(cluster)] for fold in teachers]
-    spoken_for = {i for part in rows for i in part}
-    if missing := next((cluster for i, cluster in enumerate(clusters) if i not in spoken_for), None):
-        folds = ", ".join(str(fold) for fold in teachers)
-        raise ValueError(f"no teacher was kept from cluster {missing!r}; give one for every fold, not only {folds}")
+    rows = [[i for i, cluster in enumerate(clusters) if fold is None or fold.contains(cluster)] for fold in left_out]
+    covered = {i for part in rows for i in part}
+    if missing := next((cluster for i, cluster in enumerate(clusters) if i not in covered), None):
+        folds = ", ".join(str(fold) for fold in left_out)
+        raise ValueError(f"every teacher was trained on cluster {missing!r}; give one for each fold, not only {folds}")
     return rows
 
 
-def averaged(rows: int, spoken: Sequence[tuple[Sequence[int], Sequence[Floats]]]) -> list[Floats]:
-    """The mean of what each row's speakers believe: a distribution over its candidates for each of `rows` rows."""
+def averaged(rows: int, by_teacher: Sequence[tuple[Sequence[int], Sequence[Floats]]]) -> list[Floats]:
+    """The mean distribution of each of `rows` rows over its teachers, each of which gives row numbers and their
+    distributions."""
     beliefs: list[list[Floats]] = [[] for _ in range(rows)]
-    for numbers, distributions in spoken:
+    for numbers, distributions in by_teacher:
         for number, distribution in zip(numbers, distributions, strict=True):
             beliefs[number].append(distribution)
     return [np.mean(distributions, axis=0) for distributions in beliefs]
@@ -100,14 +102,14 @@ TRAINED = "trained_clusters.json"
 
 
 def held_out_clusters(clusters: Iterable[str], share: float, seed: int) -> frozenset[str]:
-    """`share` (0 to 1) of the distinct clusters, rounded to a whole number of them; their order changes nothing."""
+    """A random `share` (0 to 1) of the distinct clusters, rounded to a whole number; independent of their order."""
     distinct = sorted(set(clusters))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[: round(share * len(distinct))]
     return frozenset(distinct[i] for i in chosen)
 
 
 def write_trained_clusters(weights: Path, clusters: Iterable[str]) -> None:
-    """Record in the folder of an adapter or a model which clusters stage 3 learned from."""
+    """Record in an adapter's or a model's folder which clusters stage 3 learned from."""
     hashes = sorted({_hash(cluster) for cluster in clusters})
     write_atomically(weights / TRAINED, [json.dumps({"clusters": hashes}, indent=0).encode() + b"\n"])
 
@@ -127,8 +129,8 @@ def read_trained_clusters(weights: Path) -> frozenset[str]:
 
 
 def trained_clusters_of(weights: str | Path) -> frozenset[str]:
-    """Hashes of the clusters that stage 3 learned from; none where the weights are of another stage, or a model whose
-    folder does not say. Raises UserError where stage 3 made them and its record is missing: fresh rows are unknown.
+    """Hashes of the clusters that stage 3 learned from; empty for the weights of another stage, and for a model without
+    a record of its stage. Raises UserError for weights of stage 3 without this record: no row is known to be fresh.
     """
     folder = Path(weights)
     question = read_question(folder)
@@ -138,7 +140,7 @@ def trained_clusters_of(weights: str | Path) -> frozenset[str]:
 
 
 def fresh_rows(rows: Iterable[Prediction], trained: frozenset[str]) -> list[Prediction]:
-    """The rows, in order, of clusters that are not among `trained`."""
+    """The rows, in order, whose clusters are not among `trained` (hashes)."""
     return [row for row in rows if _hash(row.cluster) not in trained]
 
 

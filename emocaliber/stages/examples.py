@@ -1,6 +1,6 @@
-"""Training examples: a sample with the answer to learn, what a TRL trainer sees of it, and how long it is in tokens.
+"""Training examples: a sample with the answer to learn, as a dataset for TRL's trainers, with lengths in tokens.
 
-Pictures stay encoded until a batch needs them, and are opened by `emocaliber.core.images` alone.
+Pictures stay encoded until a batch needs them, and are opened by `emocaliber.core.images` only.
 
     examples = [TrainingExample(sample, template.write(label=sample.label)) for sample in samples]
     SFTTrainer(train_dataset=as_dataset(examples, template), ...)
@@ -30,8 +30,9 @@ from emocaliber.stages.recipe import Recipe
 class TrainingExample:
     """One sample with the answer to learn.
 
-    `label_target` gives a probability per candidate and `level_target` one per confidence level, where the answer is
-    not simply the text: soft targets. `correct` says whether the label in `completion` is right, where that is learned.
+    Soft targets, None where `completion` is learned as it stands: `label_target`, a probability for each candidate, and
+    `level_target`, one for each confidence level. `correct`, in [0, 1], is the correctness of the label in
+    `completion`, where the loss needs it.
     """
 
     sample: Sample
@@ -42,7 +43,7 @@ class TrainingExample:
 
 
 class Examples(Sequence[TrainingExample]):
-    """Examples that are made of their samples when they are read: of a million rows there is not one of each."""
+    """Lazy examples, each made from its sample when it is read, so that a million rows fit in memory."""
 
     def __init__(self, samples: Sequence[Sample], make: Callable[[Sample], TrainingExample]) -> None:
         self.samples, self._make = samples, make
@@ -50,23 +51,23 @@ class Examples(Sequence[TrainingExample]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return Examples(self.samples[place], self._make)
-        return self._make(self.samples[place])
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Examples(self.samples[index], self._make)
+        return self._make(self.samples[index])
 
     def __iter__(self) -> Iterator[TrainingExample]:
         return map(self._make, self.samples)
 
 
-def samples_behind(examples: Sequence[TrainingExample]) -> Sequence[Sample]:
+def samples_of(examples: Sequence[TrainingExample]) -> Sequence[Sample]:
     """The examples' samples."""
     return examples.samples if isinstance(examples, Examples) else [example.sample for example in examples]
 
 
 def in_splits(rows: Sequence[Sample], splits: Sequence[str], data: Sequence[str]) -> Sequence[Sample]:
-    """The rows of the splits, in their order; "emoji:train" is that split of one task. Raises UserError, naming the
-    data that they were read from, where there is none."""
+    """The rows of the splits, in their order; "emoji:train" is that split of one task. Raises UserError naming `data`,
+    where the rows were read from, if there are none."""
     chosen = sample_table.in_splits(rows, splits)
     if not len(chosen):
         raise UserError(f"{', '.join(data)}: no row belongs to {', '.join(splits)}; check the keys 'data' and 'splits'")
@@ -74,25 +75,25 @@ def in_splits(rows: Sequence[Sample], splits: Sequence[str], data: Sequence[str]
 
 
 def learns_rationales(recipe: Recipe) -> bool:
-    """Whether the rows' rationales are learned: by stage 1, and by stage 2 from votes, which asks no teacher whose own
-    reasoning it could learn from."""
+    """Whether the stage learns the rows' rationales: stage 1 does, and so does stage 2 from votes, since without a
+    teacher there is no reasoning of the model's own to learn from."""
     stage_learns = recipe.stage == "label" or (recipe.stage == "verbalize" and recipe.target == "votes")
     return stage_learns and load_template(recipe.template).reasons
 
 
 def refuse_without_rationale(recipe: Recipe, samples: Sequence[Sample]) -> None:
-    """Raises UserError, naming file and row, where rationales are to be learned and a row has none."""
+    """Raises UserError naming file and row where rationales are to be learned and a row has none."""
     if not learns_rationales(recipe):
         return
-    if (place := sample_table.first_without_rationale(samples)) is not None:
+    if (row := sample_table.first_without_rationale(samples)) is not None:
         raise UserError(
-            f"{place}: rationale: it has none, and {recipe.path} learns to reason (template: {recipe.template}); give"
+            f"{row}: rationale: it has none, and {recipe.path} learns to reason (template: {recipe.template}); give"
             " every row one, leave such rows out (drop_problems=true), or learn the answer alone (template=label)"
         )
 
 
 def as_dataset(examples: Sequence[TrainingExample], template: Template, max_pixels: int = SHOWN_PIXELS) -> Dataset:
-    """A dataset whose rows are made when they are read: prompt, completion, images, and the example's targets."""
+    """A lazy dataset with the columns prompt, completion, images, and example (with the soft targets)."""
 
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [examples[i] for i in batch["example"]]
@@ -106,22 +107,22 @@ def as_dataset(examples: Sequence[TrainingExample], template: Template, max_pixe
             "example": chosen,
         }
 
-    return made_when_read("example", range(len(examples)), rows)
+    return lazy_dataset("example", range(len(examples)), rows)
 
 
-def made_when_read(
+def lazy_dataset(
     name: str, numbers: Sequence[int], rows: Callable[[dict[str, list[int]]], dict[str, list[Any]]]
 ) -> Dataset:
-    """A dataset of numbers in the column `name`, of which `rows` makes what is read."""
+    """A dataset that stores numbers in the column `name` and makes each batch's columns of them by `rows`."""
     dataset = Dataset.from_dict({name: list(numbers)})
-    # with_transform pickles `rows` and all that it holds for a fingerprint of a cache that there is not: at 22,000
-    # samples that took longer than all else before the first step.
+    # with_transform would pickle `rows` and everything that it refers to for the fingerprint of an unused cache: with
+    # 22,000 samples that took longer than everything else before the first step.
     Dataset.set_format.__wrapped__(dataset, "custom", transform=rows)
     return dataset
 
 
 def trained_question(recipe: Recipe, samples: Sequence[Sample]) -> Question:
-    """What a model that learns from these samples is trained to be asked: stored beside its weights."""
+    """The question that a model trained on these samples expects: template and labels, stored beside its weights."""
     tasks: dict[str, tuple[str, ...]] = {}
     for task, candidates in sample_table.questions(samples):
         labels = tasks.get(task, ())
@@ -140,12 +141,12 @@ def trained_question(recipe: Recipe, samples: Sequence[Sample]) -> Question:
 def token_lengths(
     examples: Sequence[TrainingExample], template: Template, processor: Any, max_pixels: int = SHOWN_PIXELS
 ) -> list[int]:
-    """The tokens of each example's question and answer, as the processor makes them of pictures and texts.
+    """The number of tokens of each example's question, picture included, and answer.
 
-    For families whose batches cannot be packed (see fast.packing): TRL's key `train_sampling_strategy: group_by_length`
-    knows the lengths of texts alone. A picture's tokens depend on its size: each size is tried once with each question.
+    For `train_sampling_strategy: group_by_length`, where batches cannot be packed (see fast.packing): TRL's own lengths
+    ignore pictures. A picture's tokens depend only on its size, so each size is encoded once with each question.
     """
-    questions: dict[tuple[tuple[int, int], str], int] = {}
+    question_lengths: dict[tuple[tuple[int, int], str], int] = {}
 
     @lru_cache(maxsize=65536)
     def answer_tokens(answer: str) -> int:
@@ -155,28 +156,28 @@ def token_lengths(
     for example in examples:
         picture = load_image(example.sample.image, max_pixels)
         question = template.render(example.sample.candidates, question=example.sample.question)
-        if (picture.size, question) not in questions:
+        if (picture.size, question) not in question_lengths:
             text = processor.apply_chat_template(messages(question), tokenize=False, add_generation_prompt=True)
             encoded = processor(text=[text], images=[[picture]])
-            questions[picture.size, question] = len(encoded["input_ids"][0])
-        lengths.append(questions[picture.size, question] + answer_tokens(example.completion))
+            question_lengths[picture.size, question] = len(encoded["input_ids"][0])
+        lengths.append(question_lengths[picture.size, question] + answer_tokens(example.completion))
     return lengths
 
 
 class GroupedByLength(LengthGroupedSampler):
-    """The transformers library's groups of like lengths, drawn anew for each epoch from `seed` and the epoch, so that a
-    stopped run finds its place."""
+    """transformers' sampler of batches of similar length, seeded by `seed` and the epoch so that a resumed run sees the
+    same order."""
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
         super().__init__(batch_size, lengths=lengths)
         self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch."""
+        """Called by the trainer before each epoch."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        """The rows' numbers, the longest first."""
+        """The row numbers, the longest row first."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order: list[int] = get_length_grouped_indices(  # type: ignore[no-untyped-call]
             self.lengths, self.batch_size, generator=generator

@@ -1,5 +1,5 @@
-"""Stage 1, label: name the emotion. Supervised, on labels, or on the raters' distribution where rows have votes; where
-the template reasons, on the rows' rationales before them.
+"""Stage 1, label: name the emotion. Supervised, on labels or, where rows have votes, on the raters' distribution; with a
+template that reasons, each row's rationale comes before its label.
 
 emocaliber train recipes/tiny/1-label.yaml --out out/1-label
 """
@@ -27,11 +27,11 @@ from emocaliber.stages.teacher import OpenTeacher
 def label(
     recipe: Recipe, rows: Sequence[Sample], adapter: Path | None, out: Path, open_teacher: OpenTeacher
 ) -> dict[str, Any]:
-    """Train on the recipe's splits of `rows`; those of a fold that is left out are not seen. No teacher is opened."""
+    """Train on the recipe's splits of `rows`, without the fold that the recipe leaves out. No teacher is opened."""
     samples = in_splits(rows, recipe.splits, recipe.data)
     if recipe.fold is not None:
         fold = fold_of(recipe.fold)
-        kept = [i for i, row in enumerate(summaries(samples)) if not fold.holds(row.cluster)]
+        kept = [i for i, row in enumerate(summaries(samples)) if not fold.contains(row.cluster)]
         samples = take(samples, np.array(kept, int))
     refuse_without_rationale(recipe, samples)
     examples = labelled(samples, load_template(recipe.template), votes=recipe.target == "votes")

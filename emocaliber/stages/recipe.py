@@ -1,4 +1,4 @@
-"""A recipe: one flat YAML file that says everything about one stage, ours and TRL's keys side by side.
+"""A recipe: one flat YAML file with all settings of one stage, our keys and TRL's side by side.
 
 Not a configuration language: no includes, no environment variables, no defaults that depend on other keys.
 
@@ -35,13 +35,13 @@ Tuning = Literal["lora", "full"]
 Quantization = Literal["none", "nf4", "int8"]
 
 PREFERENCES: tuple[Method, ...] = ("dpo", "kto")
-"""The methods that learn from pairs of answers."""
+"""The methods that learn from preference pairs."""
 
 LORA_TARGET = (
     r".*(language_model|text_model).*\.(q_proj|k_proj|v_proj|o_proj|out_proj|in_proj|in_proj_(qkv|z|b|a)"
     r"|gate_proj|up_proj|down_proj|w1|w2|w3)"
 )
-"""What mixes tokens and the MLP in every layer of the families that recipes ship for: attention, Qwen3.5's Gated
+"""All token mixers and MLPs of the language model, in the families that recipes ship for: attention, Qwen3.5's Gated
 DeltaNet (in_proj_qkv, z, b, a and out_proj), LFM2's convolutions (in_proj, out_proj) and its MLP (w1, w2, w3)."""
 
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
@@ -49,103 +49,103 @@ _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one stage does.
-
-    `model` is a folder, a hub name, or `tiny` for the backbone that ships with the package. `data` names embedded tasks
-    or Parquet files, `splits` which rows of them ("emoji:train": of one task alone). `target` (stage 2) is where the
-    confidence to be said comes from: the model's own scaled probability, the share of its drawn answers that agree, the
-    share of spoilt copies of the picture that its answer survives, a map of its `signals` that is fitted on the
-    calibration rows (rows with votes: the raters' share), or the raters' share (stage 1 learns their whole
-    distribution by target: votes, where rows have votes, in the place of one label); `fold` ("2/3") the clusters
-    that stage 1 does not learn from, and `teachers` the stage-1 adapters whose mean probability is stage 2's target,
-    each asked about the fold that it was kept from; `method` (stage 3) how what is said is calibrated; `held_out` the
-    share of the calibration clusters to select on; `anchor` the weight of staying close to the model that the stage
-    started from;
-    `objective` the proper score of the proper loss, of the mean level or expected over the levels;
-    `reward` the scoring rule that GRPO and RLOO pay by (see `emocaliber recipe rewards`) and `correctness` what it
-    counts as right: the dominant label, the raters' share, or half the group's accuracy; `advantages` (GRPO) whether
-    every token of an answer learns from the reward, or the label's from correctness and the confidence's from the
-    score; `pairs` the file that `emocaliber data pairs` wrote, which DPO and KTO learn from.
-    `lora_target` is the pattern of the names of the modules that LoRA stands beside, and `lora_partial` says that it is
-    meant to leave out a part of the language model's layers, which is refused otherwise;
-    `train_projector` says whether what stands between vision tower and language model learns as well, all its
-    weights, saved with the adapter; `tuning` what else: LoRA's matrices or every weight; `quantization` how the
-    frozen weights beneath LoRA are held: as they are, in 4 bits (nf4, quantised twice: QLoRA, arXiv 2305.14314) or in
-    8; `max_pixels` the size above which a picture is scaled down (as the model's processor says where it is not
-    given); `thinking` whether a chat template that knows thoughts asks for them (GRPO and RLOO alone: what the other
-    stages teach is the answer), or as the template has it where it is not given; `ask_batch_size` how many pictures the
-    teacher of stages 2 and 3 is asked at a time, and `max_answer_tokens` how long its answer may be (needed where the
-    template reasons, else 32); `keep_features`
-    whether what a frozen vision tower makes of a picture is kept while the stage runs; `packing` whether the padding
-    of a batch and what its loss does not look at are left out (stages 1 and 2, and 3 by a proper loss; refused for a
-    family whose rows cannot be kept apart); `share_questions` whether GRPO and RLOO compute a question once for all its
-    answers (Qwen-VL);
-    `held_out_steps` (stage 3) after how many steps, or which share of them, the held-out rows are evaluated (where
-    not given: at each checkpoint), `held_out_rows` how many of them, drawn by the seed (where not given: all), and
-    `gain_alpha` the level of the one-sided paired test by which its result must be better on them than its start, which
-    is the result otherwise (0.16: by a standard error; 0.5: at all; 1: whatever it is);
-    `drop_problems` whether rows that cannot be learned from (no readable picture, shared with a more test-like split,
-    in stage 1 without a label) are left out and listed, and `max_dropped` the share of the rows above which it stops
-    all the same. `trainer` holds the keys of TRL's own class.
-    """
+    """One stage's settings. Each key says which stages and methods it is for; elsewhere it must keep its default."""
 
     path: Path
     stage: Stage
+    # Names of embedded tasks, or Parquet files; and which splits of them ("emoji:train": of one task only).
     data: tuple[str, ...]
     splits: tuple[str, ...]
     template: str
+    # A folder, a Hub name, or `tiny` for the backbone that ships with the package.
     model: str = "tiny"
     seed: int = 0
+    # `lora_target`: a regular expression that must match a module's full name. One that leaves out some layers of the
+    # language model is refused unless `lora_partial` says that this is intended.
     lora_r: int = 16
     lora_alpha: int = 32
     lora_target: str = LORA_TARGET
     lora_partial: bool = False
+    # Stage 2: where the confidence to state comes from. own-probability: stage 1's label probability,
+    # temperature-scaled. agreement: the share of its sampled answers that agree. degraded: the share of corrupted
+    # copies of the picture on which its answer stays the same. signals: a map of `signals`, fitted on the calibration
+    # rows (rows with votes: the raters' share). votes: the raters' share. Stage 1 with votes: the raters' distribution
+    # instead of one label, where rows have votes.
     target: Target = "own-probability"
+    # Standard deviation of the level targets around the confidence; 0 splits it between the two nearest levels.
     spread: float = 0.05
+    # Stage 1: the fold of the clusters to leave out ("2/3"). Stage 2: stage-1 adapters to average, each applied to the
+    # fold that it did not learn from.
     fold: str | None = None
     teachers: tuple[str, ...] = ()
     signals: tuple[str, ...] = ("blinded", "agreement", "hidden")
+    # Stage 3: how the confidence is calibrated, and the share of the labelled clusters that is held out for selection.
     method: Method = "proper"
     held_out: float = 0.25
+    # Method proper: the weight of the KL penalty to the starting model, and the proper score (of the mean level, or
+    # expected over the levels).
     anchor: float = 1.0
     objective: Objective = "mean-brier"
+    # Methods grpo and rloo: the scoring rule (see `emocaliber recipe rewards`), and what counts as correct: the
+    # dominant label, the raters' share, or half the group's accuracy.
     reward: str = "brier-1"
     correctness: Correctness = "label"
+    # Method grpo: one advantage for all tokens of an answer, or correctness for the label's and the score for the
+    # confidence's.
     advantages: Advantages = "answer"
+    # Methods dpo and kto: the file that `emocaliber data pairs` wrote.
     pairs: str | None = None
+    # Also train all weights of the projector between vision tower and language model; saved with the adapter.
     train_projector: bool = False
+    # LoRA's matrices, or every weight; and how the frozen weights under LoRA are held: as they are, in 4 bits (nf4 with
+    # double quantisation: QLoRA, arXiv 2305.14314), or in 8.
     tuning: Tuning = "lora"
     quantization: Quantization = "none"
+    # Larger pictures are scaled down to this many pixels; None leaves it to the model's processor.
     max_pixels: int | None = None
+    # Whether a chat template with a thinking mode turns it on (methods grpo and rloo only: the other stages teach the
+    # answer alone); None leaves it to the template.
     thinking: bool | None = None
+    # Stages 2 and 3 query the model before: pictures at a time, and the longest answer in tokens (None: 32; set it for
+    # a template that reasons).
     ask_batch_size: int = 96
     max_answer_tokens: int | None = None
+    # Speed, with the same losses: keep a frozen vision tower's features while the stage runs; compute no padding
+    # (supervised training, families listed in fast.families); compute a question once for all its answers (grpo and
+    # rloo, Qwen-VL).
     keep_features: bool = True
     packing: bool = False
     share_questions: bool = True
+    # Stage 3: evaluate the held-out rows every so many steps, or below 1 every such share of all steps (None: at every
+    # checkpoint), on at most so many rows, drawn by the seed (None: all).
     held_out_steps: float | None = None
     held_out_rows: int | None = None
+    # Stage 3: the level of the one-sided paired test by which the result must beat the start on the held-out rows, else
+    # the start is the result (0.16: better by one standard error; 0.5: better at all; 1: always keep).
     gain_alpha: float = 0.16
+    # Leave out and list rows that cannot be learned from (no readable picture; also in a more test-like split; in
+    # stage 1 without a label), but stop above this share of the rows.
     drop_problems: bool = False
     max_dropped: float = 0.1
+    # The keys of TRL's own configuration class.
     trainer: dict[str, Any] = field(default_factory=dict)
 
     @property
     def shown_pixels(self) -> int:
-        """The size in pixels above which a picture is made smaller before the processor sees it."""
+        """The number of pixels above which a picture is scaled down before the processor gets it."""
         return self.max_pixels or SHOWN_PIXELS
 
     @property
     def answer_tokens(self) -> int:
-        """The longest answer of a model that the stage asks, in tokens."""
+        """The longest answer of the model that the stage queries, in tokens."""
         return self.max_answer_tokens or ANSWER_TOKENS
 
 
 def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; keys that are not ours must be among `trainer_keys`; `overrides` ("key=value") replace its values.
+    """Read a recipe. Keys must be ours or among `trainer_keys`; `overrides` ("key=value") replace values of the file.
 
     Raises UserError naming the file and the key where a key is unknown (with the nearest known one), missing, of the
-    wrong kind, or where an `env:` block would set environment variables.
+    wrong type, in conflict with another or without effect, and for an `env:` block.
     """
     read = {key: _number(value) for key, value in read_mapping(path).items()}
     values = read | dict(_override(text) for text in overrides)
@@ -159,20 +159,26 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
     for key in ("stage", "data", "splits", "template"):
         if key not in values:
             raise UserError(f"{path}: the key {key!r} is missing")
-    own = {key: _checked(path, key, value) for key, value in values.items() if key in ours}
-    recipe = Recipe(path=path, trainer={key: value for key, value in values.items() if key not in ours}, **own)
+    checked = {key: _checked(path, key, value) for key, value in values.items() if key in ours}
+    recipe = Recipe(path=path, trainer={key: value for key, value in values.items() if key not in ours}, **checked)
+    _refuse_conflicts(recipe)
+    _refuse_keys_without_effect(recipe)
+    return recipe
+
+
+def _refuse_conflicts(recipe: Recipe) -> None:
+    path = recipe.path
     if recipe.tuning == "full" and recipe.quantization != "none":
         raise UserError(f"{path}: quantised weights cannot be trained themselves; give tuning: lora")
     if recipe.train_projector and recipe.tuning == "full":
         raise UserError(f"{path}: train_projector: with tuning: full every weight learns; take the key out")
     if recipe.train_projector and recipe.trainer.get("use_vllm"):
         raise UserError(
-            f"{path}: train_projector: vLLM cannot take a projector that learns over from the trainer; give"
-            " use_vllm: false"
+            f"{path}: train_projector: vLLM cannot load a trained projector from the trainer; give use_vllm: false"
         )
     if recipe.quantization != "none" and recipe.trainer.get("use_vllm"):
         raise UserError(
-            f"{path}: quantization: vLLM cannot take quantised weights over from the trainer; give use_vllm: false, or"
+            f"{path}: quantization: vLLM cannot load quantised weights from the trainer; give use_vllm: false, or"
             " quantization: none"
         )
     if recipe.held_out_steps is not None and recipe.held_out_steps <= 0:
@@ -180,13 +186,13 @@ def load_recipe(path: Path, trainer_keys: set[str], overrides: Sequence[str] = (
             f"{path}: held_out_steps: {recipe.held_out_steps} is neither a number of steps nor a share of them"
         )
     if not 0 < recipe.gain_alpha <= 1:
-        raise UserError(f"{path}: gain_alpha: {recipe.gain_alpha} is no level of a test; give one above 0, at most 1")
-    _refuse_idle_keys(recipe)
-    return recipe
+        raise UserError(
+            f"{path}: gain_alpha: {recipe.gain_alpha} is not a significance level; give one above 0, at most 1"
+        )
 
 
-def _refuse_idle_keys(recipe: Recipe) -> None:
-    """Keys that the stage or method would not look at; and preferences, which need pairs."""
+def _refuse_keys_without_effect(recipe: Recipe) -> None:
+    """Refuse keys that the stage or method ignores, and preferences without pairs."""
     _refuse_signals(recipe)
     if recipe.stage == "label" and recipe.target in ("agreement", "degraded", "signals"):
         raise UserError(f"{recipe.path}: target: stage label learns the labels, or with votes the raters' distribution")
@@ -204,9 +210,9 @@ def _refuse_idle_keys(recipe: Recipe) -> None:
         )
     if recipe.pairs is not None and recipe.method not in PREFERENCES:
         raise UserError(f"{recipe.path}: pairs: method {recipe.method} learns from no pairs; take the key out")
-    watching = ("held_out_steps", "held_out_rows", "gain_alpha")
-    if recipe.stage != "calibrate" and any(getattr(recipe, key) != getattr(Recipe, key) for key in watching):
-        raise UserError(f"{recipe.path}: {', '.join(watching)}: stage calibrate alone holds rows out; take them out")
+    selection = ("held_out_steps", "held_out_rows", "gain_alpha")
+    if recipe.stage != "calibrate" and any(getattr(recipe, key) != getattr(Recipe, key) for key in selection):
+        raise UserError(f"{recipe.path}: {', '.join(selection)}: stage calibrate alone holds rows out; take them out")
     if recipe.thinking and (recipe.stage != "calibrate" or recipe.method not in ("grpo", "rloo")):
         raise UserError(
             f"{recipe.path}: thinking: what stage {recipe.stage} teaches is the answer without thoughts, methods grpo"
@@ -242,7 +248,7 @@ def _override(text: str) -> tuple[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-5, without a dot, for text; everybody means the number."""
+    """YAML 1.1 reads 1e-5, without a dot, as text; a recipe means the number."""
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 

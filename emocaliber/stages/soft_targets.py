@@ -1,11 +1,11 @@
-"""TRL's SFT trainer, for answers whose label and confidence are learned from distributions instead of one token.
+"""TRL's SFT trainer with soft targets: the label and the confidence are learned from distributions over their options.
 
-Not a new trainer: everything but the loss is TRL's. Where an option is one token, the loss is the cross-entropy over
-all of them. Where options are several tokens (emocaliber.stages.answer_paths), their log-probabilities are read along
-the written answer: exact as far as its own tokens reach; options that part from it by one and the same token share its
-probability as their targets do. Of "0.85" in digits, the model's "0", "." and "8" are told from every other beginning,
-0.80 from 0.85, and 0.60 and 0.65 are known by their sum. "1.00" shows nothing of what follows "0": where a loss is
-about the mean level (stage 3), 0.95 is written in its place, and the mean is known to less than one level.
+Not a new trainer: only the loss is ours. Where every option is a single token, the loss is the cross-entropy over these
+tokens. Where options take several tokens, their log-probabilities are read along the written answer
+(emocaliber.stages.answer_paths). That is exact for options that the written tokens tell apart; options that leave the
+answer by the same token split that token's probability in proportion to their targets. For "0.85" in digits, 0.80 and
+0.85 are exact, and 0.60 and 0.65 are known only by their sum. "1.00" leaves all other levels at its first token, so
+where the loss needs the mean level (stage 3) 0.95 is written instead; the mean is then known to within one level.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import LEVEL_TEXTS
 from emocaliber.stages.answer_paths import AnswerPaths, Paths
 from emocaliber.stages.examples import GroupedByLength, TrainingExample
-from emocaliber.stages.fast.packing import LOOKED_AT, ROWS, packed
+from emocaliber.stages.fast.packing import LOSS_INDEX, PACKED_INDEX, pack_batch
 
 LevelLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """From log-probabilities over levels [n, 21], targets [n, 21] and correctness [n] to a loss per row [n]."""
 
-_FLOOR = 1e-12  # the share of an option that its companions' targets leave nothing to
+_FLOOR = 1e-12  # keeps the log finite for an option whose siblings have all of the target
 
 
 def cross_entropy(log_levels: torch.Tensor, targets: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
@@ -37,24 +37,24 @@ def cross_entropy(log_levels: torch.Tensor, targets: torch.Tensor, correct: torc
 
 @dataclass
 class SoftTargetCollator:
-    """TRL's collator, plus the examples' targets and the places of the tokens they are about."""
+    """TRL's collator, plus the examples' soft targets and the positions of the tokens that these are about."""
 
     inner: DataCollatorForVisionLanguageModeling
     paths: AnswerPaths
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Besides TRL's tensors: `label_field`, `level_field` (see field_tensors), `plain` [n, length], the weights of
-        tokens that are learned as they stand, and `correct`.
+        """TRL's tensors, and `label_field`, `level_field` (see field_tensors), `token_weights` [n, length], the weights
+        of tokens that are learned by plain cross-entropy, and `correct` [n], -1 where an example has none.
 
-        The tokens of the reasoning weigh 1 together, so that a long one counts no more than a label or a confidence,
-        and the loss of a row does not depend on its length.
+        The weights of a row's reasoning sum to 1: however long it is, it counts as much as one token, and so as much as
+        a label or a confidence.
         """
-        rows = [self._telling(row) for row in rows]
+        rows = [self._informative(row) for row in rows]
         examples: list[TrainingExample] = [row["example"] for row in rows]
         batch: dict[str, Any] = dict(self.inner([{k: v for k, v in row.items() if k != "example"} for row in rows]))
-        goal = batch["labels"][:, 1:]
-        first = (goal != -100).int().argmax(1)
-        for example, row, start in zip(examples, goal.tolist(), first.tolist(), strict=True):
+        next_tokens = batch["labels"][:, 1:]
+        first = (next_tokens != -100).int().argmax(1)
+        for example, row, start in zip(examples, next_tokens.tolist(), first.tolist(), strict=True):
             tokens = self.paths.tokens(example.completion)
             if tuple(row[start : start + len(tokens)]) != tokens:
                 raise UserError(
@@ -68,100 +68,100 @@ class SoftTargetCollator:
         levels = [self.paths.levels(example.completion) if example.level_target else None for example in examples]
         batch["label_field"] = field_tensors(labels, [example.label_target for example in examples], first)
         batch["level_field"] = field_tensors(levels, [example.level_target for example in examples], first)
-        batch["plain"] = (goal != -100).float()
+        weights = batch["token_weights"] = (next_tokens != -100).float()
         for n, (example, start) in enumerate(zip(examples, first.tolist(), strict=True)):
             if reasoning := self.paths.reasoning(example.completion):
-                batch["plain"][n, start + reasoning.start : start + reasoning.stop] = 1 / len(reasoning)
+                weights[n, start + reasoning.start : start + reasoning.stop] = 1 / len(reasoning)
         for name in ("label_field", "level_field"):
             field = batch[name]
-            number, _, _ = torch.nonzero(field["counts"], as_tuple=True)
-            batch["plain"][number, field["places"][field["counts"]]] = 0.0
+            row_numbers, _, _ = torch.nonzero(field["mask"], as_tuple=True)
+            weights[row_numbers, field["positions"][field["mask"]]] = 0.0
         batch["correct"] = torch.tensor([-1.0 if example.correct is None else example.correct for example in examples])
         return batch
 
-    def _telling(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _informative(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row, with 0.95 written for 1.00 where the mean level is learned and 1.00 would hide the other levels."""
         example: TrainingExample = row["example"]
         if example.correct is None or not example.level_target:
             return row
-        hidden = max(map(len, self.paths.levels(example.completion).companions))
-        return self.saying(row, LEVEL_TEXTS[-2]) if hidden > 2 else row
-
-    def saying(self, row: dict[str, Any], text: str, field: str = "confidence") -> dict[str, Any]:
-        """The row with another level, or label, written in its answer."""
-        example: TrainingExample = row["example"]
-        changed = dataclasses.replace(example, completion=self.paths.say(example.completion, field, text))
-        return row | {"example": changed, "completion": [{"role": "assistant", "content": changed.completion}]}
+        hidden = max(map(len, self.paths.levels(example.completion).siblings))
+        if hidden <= 2:
+            return row
+        completion = self.paths.with_field(example.completion, "confidence", LEVEL_TEXTS[-2])
+        changed = dataclasses.replace(example, completion=completion)
+        return row | {"example": changed, "completion": [{"role": "assistant", "content": completion}]}
 
 
 def field_tensors(
     paths: Sequence[Paths | None], targets: Sequence[tuple[float, ...] | None], first: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """One field's paths and targets as tensors; rows without them are zeros.
+    """One field's paths and targets as tensors, zero for rows without them; `first` [n] is where their answers start.
 
-    `places`, `tokens`, `counts` [n, options, steps]; `shares` [n, options], the targets; `rest` [n, options], the log
-    of each option's part of what its companions share; `has_target` [n].
+    `positions`, `tokens`, `mask` [n, options, steps]: the paths' steps; `targets` [n, options]; `log_split`
+    [n, options], the log of each option's share of the probability that it has together with its siblings;
+    `has_target` [n].
     """
-    options = max((len(options_of.steps) for options_of in paths if options_of), default=1)
-    longest = max((len(step) for options_of in paths if options_of for step in options_of.steps), default=1)
-    places = torch.zeros(len(paths), options, longest, dtype=torch.long)
-    tokens, counts = places.clone(), places.bool()
-    shares = torch.zeros(len(paths), options)
-    rest = shares.clone()
-    for n, (options_of, target) in enumerate(zip(paths, targets, strict=True)):
-        if options_of is None or target is None:
+    options = max((len(path.steps) for path in paths if path), default=1)
+    longest = max((len(steps) for path in paths if path for steps in path.steps), default=1)
+    positions = torch.zeros(len(paths), options, longest, dtype=torch.long)
+    tokens, mask = positions.clone(), positions.bool()
+    soft_targets = torch.zeros(len(paths), options)
+    log_split = soft_targets.clone()
+    for n, (path, target) in enumerate(zip(paths, targets, strict=True)):
+        if path is None or target is None:
             continue
-        shares[n, : len(target)] = torch.tensor(target)
-        for k, steps in enumerate(options_of.steps):
-            for b, (place, token) in enumerate(steps):
-                places[n, k, b], tokens[n, k, b], counts[n, k, b] = int(first[n]) + place, token, True
-            parts = torch.tensor([max(target[other], _FLOOR) for other in options_of.companions[k]])
-            rest[n, k] = (max(target[k], _FLOOR) / parts.sum()).log()
-    has_target = torch.tensor([options_of is not None for options_of in paths])
+        soft_targets[n, : len(target)] = torch.tensor(target)
+        for k, steps in enumerate(path.steps):
+            for step, (position, token) in enumerate(steps):
+                positions[n, k, step], tokens[n, k, step], mask[n, k, step] = int(first[n]) + position, token, True
+            parts = torch.tensor([max(target[sibling], _FLOOR) for sibling in path.siblings[k]])
+            log_split[n, k] = (max(target[k], _FLOOR) / parts.sum()).log()
     return {
-        "places": places,
+        "positions": positions,
         "tokens": tokens,
-        "counts": counts,
-        "shares": shares,
-        "rest": rest,
-        "has_target": has_target,
+        "mask": mask,
+        "targets": soft_targets,
+        "log_split": log_split,
+        "has_target": torch.tensor([path is not None for path in paths]),
     }
 
 
-def answer_places(goal: torch.Tensor) -> torch.Tensor:
-    """Places of each row's answer in the goal [n, length], which is -100 elsewhere: so many for all, [n, few].
+def answer_positions(next_tokens: torch.Tensor) -> torch.Tensor:
+    """The positions of each row's answer [n, width] in `next_tokens` [n, length], which is -100 outside the answers.
 
-    They are neighbours, and where a row's answer is shorter, or stands at the end, some around it are among them.
+    All rows get as many consecutive positions as the longest answer has, so that a shorter one includes some outside.
     """
-    answered = goal != -100
-    first, behind = answered.int().argmax(1), goal.shape[1] - answered.flip(1).int().argmax(1)
-    few = int((behind - first).max())
-    return first.clamp(max=goal.shape[1] - few)[:, None] + torch.arange(few, device=goal.device)
+    answered = next_tokens != -100
+    length = next_tokens.shape[1]
+    first, end = answered.int().argmax(1), length - answered.flip(1).int().argmax(1)
+    width = int((end - first).max())
+    return first.clamp(max=length - width)[:, None] + torch.arange(width, device=next_tokens.device)
 
 
-def option_logs(
+def option_log_probs(
     logits: torch.Tensor, normaliser: torch.Tensor, field: dict[str, torch.Tensor], first: torch.Tensor
 ) -> torch.Tensor:
-    """The options' log-probabilities [n, options] from the logits of all tokens [n, few, vocabulary], row n's from
-    place `first` [n, 1] on, and the log of their sum `normaliser` [n, few].
+    """The options' log-probabilities [n, options] from logits [n, width, vocabulary] that begin at position `first`
+    [n, 1] of each row, and their logsumexp over the vocabulary, `normaliser` [n, width].
 
-    Normalised over the whole vocabulary: over the options alone, mass could leak to other tokens unpunished.
+    Normalised over the whole vocabulary: over the options alone, probability could leak to other tokens unpunished.
     """
     rows = torch.arange(len(logits), device=logits.device)[:, None, None]
-    places = (field["places"] - first[:, None]).clamp(min=0)
-    steps = logits[rows, places, field["tokens"]].float() - normaliser[rows, places]
-    summed: torch.Tensor = (steps * field["counts"]).sum(-1) + field["rest"]
+    positions = (field["positions"] - first[:, None]).clamp(min=0)
+    steps = logits[rows, positions, field["tokens"]].float() - normaliser[rows, positions]
+    summed: torch.Tensor = (steps * field["mask"]).sum(-1) + field["log_split"]
     return summed
 
 
 class LogSumExp(torch.autograd.Function):
-    """The log of the sum of the vocabulary's exponentials in float32, [n, few, vocabulary] to [n, few], by parts that
-    fit a processor's cache: as a whole, a vocabulary of 49,000 would be copied several times through main memory."""
+    """logsumexp over the vocabulary in float32, [n, width, vocabulary] to [n, width], in chunks that fit a CPU's cache:
+    as a whole, a vocabulary of 49,000 would pass through main memory several times."""
 
     ROWS = 16
 
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor) -> torch.Tensor:
-        """In float32 whatever the logits' type."""
+        """In float32 whatever the type of the logits."""
         flat = logits.flatten(0, 1)
         normaliser = torch.cat([part.float().logsumexp(-1) for part in flat.split(LogSumExp.ROWS)])
         ctx.save_for_backward(logits, normaliser)
@@ -169,7 +169,7 @@ class LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        """Their softmax, in the logits' type."""
+        """The softmax times the incoming gradient, in the type of the logits."""
         logits, normaliser = ctx.saved_tensors
         back, flat, upstream = torch.empty_like(logits), logits.flatten(0, 1), gradients[0].flatten()
         parts = zip(flat.split(LogSumExp.ROWS), back.flatten(0, 1).split(LogSumExp.ROWS), strict=True)
@@ -180,10 +180,10 @@ class LogSumExp(torch.autograd.Function):
 
 
 class SoftTargetTrainer(SFTTrainer):
-    """SFT with soft label and level targets; `level_loss` says what is learned of the levels.
+    """SFT with soft label and level targets; `level_loss` is the loss of the confidence levels.
 
-    With `packing`, the padding of a batch is not computed (see fast.packing); the model must be ready for it. With
-    `lengths`, batches are of rows of like length, by an order drawn anew for each epoch.
+    `packing` computes batches without padding and needs a model patched by fast.packing.use_packing. `lengths`, in
+    tokens, groups rows of similar length into batches, shuffled anew each epoch.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class SoftTargetTrainer(SFTTrainer):
     ) -> None:
         self.level_loss, self.packing, self.lengths = level_loss, packing, lengths
         super().__init__(*arguments, **named)
-        # The loss below is a mean over rows, whatever the accumulation: the trainer must divide by its steps.
+        # The loss below is a mean over rows, not over items: the trainer must divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[Any] | None:
@@ -212,40 +212,43 @@ class SoftTargetTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The mean over rows of the loss of the label, the level and the plain tokens."""
-        soft = {key: inputs.pop(key) for key in ("label_field", "level_field", "plain", "correct")}
-        goal = inputs.pop("labels")[:, 1:]
-        # Only the completion's places matter, and they stand at the end: the vocabulary is large, the prompt long.
-        places = answer_places(goal)
+        """The mean over rows of the loss of label, level and all other tokens of the answer."""
+        soft = {key: inputs.pop(key) for key in ("label_field", "level_field", "token_weights", "correct")}
+        next_tokens = inputs.pop("labels")[:, 1:]
+        # Logits are computed for the completions alone: the vocabulary is large and the prompt long.
+        positions = answer_positions(next_tokens)
         if self.packing:
-            line = packed(self.accelerator.unwrap_model(model), inputs)
-            looked_at = line[ROWS].gather(1, places)
-            outputs = model(**line, **{LOOKED_AT: looked_at}, use_cache=False, logits_to_keep=looked_at.flatten())
-            logits = outputs.logits.view(*places.shape, -1)
+            batch = pack_batch(self.accelerator.unwrap_model(model), inputs)
+            loss_index = batch[PACKED_INDEX].gather(1, positions)
+            outputs = model(**batch, **{LOSS_INDEX: loss_index}, use_cache=False, logits_to_keep=loss_index.flatten())
+            logits = outputs.logits.view(*positions.shape, -1)
         else:
-            first = int(places.min())
-            places = torch.arange(first, goal.shape[1], device=goal.device).expand(len(goal), -1)
-            outputs = model(**inputs, use_cache=False, logits_to_keep=goal.shape[1] - first + 1)
+            first, length = int(positions.min()), next_tokens.shape[1]
+            positions = torch.arange(first, length, device=next_tokens.device).expand(len(next_tokens), -1)
+            outputs = model(**inputs, use_cache=False, logits_to_keep=length - first + 1)
             logits = outputs.logits[:, :-1]
-        loss = self._row_losses(logits, goal, places, **soft).mean()
+        loss = self._row_losses(logits, next_tokens, positions, **soft).mean()
         return (loss, outputs) if return_outputs else loss
 
     def _row_losses(
         self,
         logits: torch.Tensor,
-        goal: torch.Tensor,
-        places: torch.Tensor,
+        next_tokens: torch.Tensor,
+        positions: torch.Tensor,
         *,
         label_field: dict[str, torch.Tensor],
         level_field: dict[str, torch.Tensor],
-        plain: torch.Tensor,
+        token_weights: torch.Tensor,
         correct: torch.Tensor,
     ) -> torch.Tensor:
-        first, normaliser = places[:, :1], LogSumExp.apply(logits)  # type: ignore[no-untyped-call]
-        written = logits.gather(-1, goal.gather(1, places).clamp(min=0).unsqueeze(-1)).squeeze(-1).float() - normaliser
-        rows: torch.Tensor = -(written * plain.gather(1, places)).sum(1)
-        rows = rows - (label_field["shares"] * option_logs(logits, normaliser, label_field, first)).sum(-1)
+        """The loss of each row [n], from logits [n, width, vocabulary] at `positions` [n, width]."""
+        first, normaliser = positions[:, :1], LogSumExp.apply(logits)  # type: ignore[no-untyped-call]
+        written = next_tokens.gather(1, positions).clamp(min=0).unsqueeze(-1)
+        log_probs = logits.gather(-1, written).squeeze(-1).float() - normaliser
+        losses: torch.Tensor = -(log_probs * token_weights.gather(1, positions)).sum(1)
+        losses = losses - (label_field["targets"] * option_log_probs(logits, normaliser, label_field, first)).sum(-1)
         if not bool(level_field["has_target"].any()):
-            return rows
-        levels = self.level_loss(option_logs(logits, normaliser, level_field, first), level_field["shares"], correct)
-        return rows + torch.where(level_field["has_target"], levels, 0.0)
+            return losses
+        log_levels = option_log_probs(logits, normaliser, level_field, first)
+        level_losses = self.level_loss(log_levels, level_field["targets"], correct)
+        return losses + torch.where(level_field["has_target"], level_losses, 0.0)

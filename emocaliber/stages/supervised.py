@@ -1,4 +1,4 @@
-"""Stages 1 and 2, and stage 3 by a proper loss: supervised, by TRL's SFT trainer with soft targets where given.
+"""Supervised training, for stages 1 and 2 and for stage 3 by a proper loss: TRL's SFT trainer with soft targets.
 
 train_supervised(recipe, examples, model, adapter, out, title="label")
 """
@@ -17,8 +17,8 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTr
 from emocaliber.core.prompting import load_template
 from emocaliber.models.location import Question
 from emocaliber.stages.answer_paths import AnswerPaths
-from emocaliber.stages.examples import TrainingExample, as_dataset, samples_behind, token_lengths, trained_question
-from emocaliber.stages.fast.feature_cache import keep_all, passes, remembering
+from emocaliber.stages.examples import TrainingExample, as_dataset, samples_of, token_lengths, trained_question
+from emocaliber.stages.fast.feature_cache import epochs_of, precompute_features, use_kept_features
 from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.launch import sharding
 from emocaliber.stages.loading import load_processor, load_trainable
@@ -41,7 +41,7 @@ def trainer_keys() -> set[str]:
 
 
 def sft_config(recipe: Recipe, out: Path) -> SFTConfig:
-    """The recipe's keys in TRL's own class; what the stages need to be right is set here."""
+    """TRL's configuration from the recipe's keys, with the settings that the stages depend on."""
     return SFTConfig(**(recipe.trainer | fixed_settings(recipe, out) | {"max_length": None}))
 
 
@@ -57,23 +57,23 @@ def train_supervised(
     callbacks: Sequence[TrainerCallback] = (),
     callback_of: CallbackOf | None = None,
 ) -> SoftTargetTrainer:
-    """Train on the examples and leave `adapter/` and `log.jsonl` in `out`; run again after a stop, it resumes.
+    """Train on the examples and write `adapter/` (or `model/`) and `log.jsonl` into `out`; resumes a stopped run there.
 
-    `callback_of` makes one more callback of the trainer, the question that it is trained for and the processor that
-    encodes pictures (from kept features, where there are any).
+    `callback_of` makes one more callback from the trainer, the question that the model is trained for, and the
+    processor (which supplies kept features where they are used).
     """
     processor = load_processor(model, recipe.max_pixels, recipe.thinking)
     template = load_template(recipe.template)
     args = sft_config(recipe, out)
-    learner = load_trainable(recipe, model, adapter)
+    trainable = load_trainable(recipe, model, adapter)
     if recipe.packing:
-        use_packing(learner, sharded=sharding(recipe) != "none")
-    reader = remembering(recipe, learner, processor, out)
-    reading: Any = reader or processor
-    collator = DataCollatorForVisionLanguageModeling(reading, max_length=None, completion_only_loss=True)
+        use_packing(trainable, sharded=sharding(recipe) != "none")
+    features = use_kept_features(recipe, trainable, processor, out)
+    encoder: Any = features or processor
+    collator = DataCollatorForVisionLanguageModeling(encoder, max_length=None, completion_only_loss=True)
     grouped = args.train_sampling_strategy == "group_by_length"
     trainer = SoftTargetTrainer(
-        model=learner,
+        model=trainable,
         args=args,
         train_dataset=as_dataset(examples, template, recipe.shown_pixels),
         processing_class=processor,
@@ -83,11 +83,12 @@ def train_supervised(
         packing=recipe.packing,
         lengths=token_lengths(examples, template, processor, recipe.shown_pixels) if grouped else None,
     )
-    if reader is not None:
+    samples = samples_of(examples)
+    if features is not None:
         with part(VISION):
-            keep_all(reader, samples_behind(examples), passes(recipe, len(examples)), recipe.shown_pixels)
-    question = trained_question(recipe, samples_behind(examples))
+            precompute_features(features, samples, epochs_of(recipe, len(examples)), recipe.shown_pixels)
+    question = trained_question(recipe, samples)
     if callback_of is not None:
-        trainer.add_callback(callback_of(trainer, question, reading))
+        trainer.add_callback(callback_of(trainer, question, encoder))
     finish(trainer, out, result_name(recipe), question)
     return trainer

@@ -42,10 +42,11 @@ from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
 from emocaliber.stages.calibrate.held_out_metrics import Stated
 from emocaliber.stages.calibrate.stage import calibrate
 from emocaliber.stages.examples import TrainingExample, as_dataset
-from emocaliber.stages.fast.packing import LOOKED_AT, ROWS, packed, shorten_lora, use_packing
+from emocaliber.stages.fast.lora import use_bfloat16_lora
+from emocaliber.stages.fast.packing import LOSS_INDEX, PACKED_INDEX, pack_batch, use_packing
 from emocaliber.stages.loading import load_base, load_processor
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.soft_targets import SoftTargetCollator, answer_places, option_logs
+from emocaliber.stages.soft_targets import SoftTargetCollator, answer_positions, option_log_probs
 from emocaliber.stages.targets import spread_over_levels
 from emocaliber.stages.teacher import Answer
 from emocaliber.stages.verbalize import verbalize
@@ -91,7 +92,7 @@ class FaceReader:
         self.processor: Any = load_processor(recipe.model)
         self.model: Any = adapted(load_base(recipe, recipe.model), adapter).eval()
         use_packing(self.model)
-        shorten_lora(self.model)
+        use_bfloat16_lora(self.model)
         self.template, self.bf16 = template, bool(recipe.trainer.get("bf16"))
         paths = AnswerPaths(self.processor, template)
         inner = DataCollatorForVisionLanguageModeling(self.processor, max_length=None, completion_only_loss=True)
@@ -127,17 +128,17 @@ class FaceReader:
 
     def _beliefs(self, rows: list[dict[str, Any]]) -> tuple[Floats, npt.NDArray[np.float16]]:
         batch = self.collator(rows)
-        label, *_ = [batch.pop(key) for key in ("label_field", "level_field", "plain", "correct")]
-        places = answer_places(batch.pop("labels")[:, 1:])
-        line = packed(self.model, batch)
-        asked = line[ROWS].gather(1, places)
+        label, *_ = [batch.pop(key) for key in ("label_field", "level_field", "token_weights", "correct")]
+        positions = answer_positions(batch.pop("labels")[:, 1:])
+        packed = pack_batch(self.model, batch)
+        index = packed[PACKED_INDEX].gather(1, positions)
         outputs = self.model(
-            **line, **{LOOKED_AT: asked}, use_cache=False, logits_to_keep=asked.flatten(), output_hidden_states=True
+            **packed, **{LOSS_INDEX: index}, use_cache=False, logits_to_keep=index.flatten(), output_hidden_states=True
         )
-        logits = outputs.logits.view(*places.shape, -1)
-        states = outputs.hidden_states[-1][0, asked[:, 0]].float().numpy().astype("<f2")
-        logs = option_logs(logits, torch.zeros(logits.shape[:2]), label, places[:, :1])
-        return logs.double().softmax(-1).numpy(), states
+        logits = outputs.logits.view(*positions.shape, -1)
+        states = outputs.hidden_states[-1][0, index[:, 0]].float().numpy().astype("<f2")
+        log_probs = option_log_probs(logits, torch.zeros(logits.shape[:2]), label, positions[:, :1])
+        return log_probs.double().softmax(-1).numpy(), states
 
 
 class ReadingTeacher:

@@ -10,7 +10,7 @@ import pytest
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
 from emocaliber.data.parquet import read_samples
-from emocaliber.stages.clusters import Fold, fold_of, kept_from
+from emocaliber.stages.clusters import Fold, fold_of, left_out_fold
 
 SHORT = ["max_steps=2", "save_steps=2", "logging_steps=1"]
 
@@ -29,17 +29,17 @@ def test_teachers_of_folds_teach_stage_2_and_a_missing_fold_is_told(
     for text in ("1/2", "2/2"):
         out = tmp_path / text.replace("/", "-")
         assert main(["train", str(small_recipes / "1-label.yaml"), f"fold={text}", *SHORT, "--out", str(out)]) == 0
-        assert result(out)["examples"] == sum(not fold_of(text).holds(row.cluster) for row in trained)
+        assert result(out)["examples"] == sum(not fold_of(text).contains(row.cluster) for row in trained)
         adapters.append(out / "adapter")
-    assert kept_from(adapters[1]) == Fold(2, 2)
+    assert left_out_fold(adapters[1]) == Fold(2, 2)
     stage_2, start = [str(small_recipes / "2-verbalize.yaml"), *SHORT], ["--adapter", str(adapters[0])]
     both, single = (f"teachers=[{', '.join(map(str, some))}]" for some in (adapters, adapters[:1]))
     assert main(["train", *stage_2, both, *start, "--out", str(tmp_path / "two")]) == 0
     assert result(tmp_path / "two")["examples"] == 48 + 32
     assert main(["train", *stage_2, single, *start, "--out", str(tmp_path / "one")]) == 2
-    assert "no teacher was kept from cluster" in capsys.readouterr().err
+    assert "every teacher was trained on cluster" in capsys.readouterr().err
 
 
 def test_an_adapter_that_nobody_wrote_about_is_no_teacher(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"inputs\.json should say how"):
-        kept_from(tmp_path / "adapter")
+        left_out_fold(tmp_path / "adapter")

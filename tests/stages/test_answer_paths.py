@@ -20,7 +20,7 @@ from emocaliber.models.location import embedded_base
 from emocaliber.stages.answer_paths import AnswerPaths, Paths, paths_of
 from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
 from emocaliber.stages.examples import TrainingExample
-from emocaliber.stages.soft_targets import SoftTargetCollator, field_tensors, option_logs
+from emocaliber.stages.soft_targets import SoftTargetCollator, field_tensors, option_log_probs
 from emocaliber.stages.targets import spread_over_levels
 from tests.stages.families import qwen25_vl, smolvlm
 
@@ -37,13 +37,13 @@ def test_single_tokens_are_one_choice_among_all_options() -> None:
     paths = AnswerPaths(AutoProcessor.from_pretrained(embedded_base()), TEMPLATE)
     for field in (paths.levels(ANSWER), paths.labels(ANSWER, KAOMOJI_10.labels)):
         assert {len(steps) for steps in field.steps} == {1}
-        assert len({place for steps in field.steps for place, _ in steps}) == 1
-        assert field.companions == tuple((k,) for k in range(len(field.steps)))
+        assert len({position for steps in field.steps for position, _ in steps}) == 1
+        assert field.siblings == tuple((k,) for k in range(len(field.steps)))
 
 
 def test_digits_are_told_apart_as_far_as_the_written_ones_reach(digits: AnswerPaths) -> None:
     paths = digits.levels(ANSWER)
-    together = {tuple(LEVEL_TEXTS[k] for k in group) for group in paths.companions}
+    together = {tuple(LEVEL_TEXTS[k] for k in group) for group in paths.siblings}
     assert ("0.85",) in together
     assert ("0.80",) in together
     assert ("1.00",) in together
@@ -53,7 +53,7 @@ def test_digits_are_told_apart_as_far_as_the_written_ones_reach(digits: AnswerPa
 
 def test_a_label_that_begins_another_is_told_apart_by_what_follows(digits: AnswerPaths) -> None:
     paths = digits.labels("<answer>joy</answer><confidence>0.85</confidence>", ("joy", "joyful"))
-    assert paths.companions == ((0,), (1,))
+    assert paths.siblings == ((0,), (1,))
     assert [len(steps) for steps in paths.steps] == [1, 1]
 
 
@@ -85,7 +85,7 @@ def test_the_options_share_what_the_model_gives_them_and_no_more(digits: AnswerP
     logs, field = chain(paths, 20, 384)
     tokens = digits.tokens(ANSWER)
     normaliser = torch.zeros(logs.shape[:2])
-    probabilities = option_logs(logs, normaliser, field, torch.zeros(1, 1, dtype=torch.long))[0].exp()
+    probabilities = option_log_probs(logs, normaliser, field, torch.zeros(1, 1, dtype=torch.long))[0].exp()
     assert float(probabilities.sum()) <= 1
     eights = [k for k, text in enumerate(LEVEL_TEXTS) if text.startswith("0.8")]
     steps = [logs[0, 10, tokens[10]], logs[0, 12, tokens[12]], logs[0, 13, tokens[13]]]
@@ -94,13 +94,13 @@ def test_the_options_share_what_the_model_gives_them_and_no_more(digits: AnswerP
     first = paths.steps[sixes[0]][-1]
     expected = float(logs[0, 10, tokens[10]] + logs[0, first[0], first[1]])
     assert math.log(float(probabilities[sixes].sum())) == pytest.approx(expected, abs=1e-5)
-    shares = field["shares"][0, sixes]
+    shares = field["targets"][0, sixes]
     assert torch.allclose(probabilities[sixes] / probabilities[sixes].sum(), shares / shares.sum(), atol=1e-5)
 
 
 def test_the_mean_level_is_known_to_less_than_one_level_unless_1_is_written(digits: AnswerPaths) -> None:
     for text in LEVEL_TEXTS[:-1]:
-        groups = digits.levels(ANSWER.replace("0.85", text)).companions
+        groups = digits.levels(ANSWER.replace("0.85", text)).siblings
         assert max(max(group) - min(group) for group in groups) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from emocaliber.core.prompting import load_template
-from emocaliber.stages.examples import GroupedByLength, as_dataset, made_when_read, token_lengths
+from emocaliber.stages.examples import GroupedByLength, as_dataset, lazy_dataset, token_lengths
 from tests.stages.families import FAMILIES
 from tests.stages.fast.test_packing import examples, trainer_of
 
@@ -65,6 +65,6 @@ class Pickled:
 
 def test_no_sample_is_pickled_to_make_a_dataset_of_them():
     samples = [Pickled(), Pickled()]
-    dataset = made_when_read("example", range(2), lambda batch: {"kind": [type(samples[i]) for i in batch["example"]]})
+    dataset = lazy_dataset("example", range(2), lambda batch: {"kind": [type(samples[i]) for i in batch["example"]]})
     assert dataset[1:2]["kind"] == [Pickled]
     assert Pickled.times == 0

@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emocaliber.stages.clusters import Fold, averaged, fold_of, speakers
+from emocaliber.stages.clusters import Fold, averaged, fold_of, rows_by_teacher
 
 CLUSTERS = [f"cluster {n}" for n in range(300)]
 THREE = [Fold(n, 3) for n in (1, 2, 3)]
 
 
 def test_every_cluster_is_in_one_fold_and_folds_are_about_even():
-    holding = np.array([[fold.holds(cluster) for cluster in CLUSTERS] for fold in THREE])
+    holding = np.array([[fold.contains(cluster) for cluster in CLUSTERS] for fold in THREE])
     assert (holding.sum(0) == 1).all()
     assert holding.sum(1).min() > 70
 
 
-def test_a_teacher_speaks_for_the_rows_that_it_was_kept_from():
-    for fold, rows in zip(THREE, speakers(CLUSTERS, THREE), strict=True):
-        assert [CLUSTERS[i] for i in rows] == [cluster for cluster in CLUSTERS if fold.holds(cluster)]
+def test_a_teacher_judges_the_fold_that_it_left_out():
+    for fold, rows in zip(THREE, rows_by_teacher(CLUSTERS, THREE), strict=True):
+        assert [CLUSTERS[i] for i in rows] == [cluster for cluster in CLUSTERS if fold.contains(cluster)]
 
 
-def test_teachers_that_were_kept_from_nothing_speak_for_every_row():
-    assert speakers(CLUSTERS, [None, None]) == [list(range(300))] * 2
+def test_teachers_trained_on_all_rows_judge_every_row():
+    assert rows_by_teacher(CLUSTERS, [None, None]) == [list(range(300))] * 2
 
 
 def test_a_fold_without_a_teacher_is_an_error():
-    with pytest.raises(ValueError, match=r"no teacher was kept from cluster .*not only 1/3, 2/3"):
-        speakers(CLUSTERS, THREE[:2])
+    with pytest.raises(ValueError, match=r"every teacher was trained on cluster .*not only 1/3, 2/3"):
+        rows_by_teacher(CLUSTERS, THREE[:2])
 
 
 def test_beliefs_are_averaged_over_those_who_spoke():

@@ -16,7 +16,7 @@ from emocaliber.models.loading import WEIGHTS, adapted
 from emocaliber.models.projectors import learned_projectors, projectors
 from emocaliber.runs.estimate import estimate
 from emocaliber.runs.recipes import read_recipe
-from emocaliber.stages.fast.feature_cache import remembering
+from emocaliber.stages.fast.feature_cache import use_kept_features
 from emocaliber.stages.loading import load_base, load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe
 from tests.stages.families import FAMILIES, save_family
@@ -103,7 +103,7 @@ def test_where_the_tower_ends_before_the_projector_its_features_are_kept_and_no_
     model = save_family("internvl", tmp_path / "model")
     processor: Any = load_processor(str(model))
     learner: Any = load_trainable(recipe(), str(model), None)
-    reader = remembering(recipe(), learner, processor, tmp_path)
+    reader = use_kept_features(recipe(), learner, processor, tmp_path)
     assert reader is not None
     pixels = torch.randn(1, 17, 32)  # a class token and 16 patches of one tile
     ids = torch.tensor([[5, *[processor.image_token_id] * 4, 6]])
@@ -120,7 +120,7 @@ def test_where_the_projector_is_the_towers_end_nothing_is_kept(
 ) -> None:
     model = save_family(family, tmp_path / "model")
     learner = load_trainable(recipe(), str(model), None)
-    assert remembering(recipe(), learner, load_processor(str(model)), tmp_path) is None
+    assert use_kept_features(recipe(), learner, load_processor(str(model)), tmp_path) is None
     assert "the adapter changes it" in capsys.readouterr().out
 
 

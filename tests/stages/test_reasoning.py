@@ -76,10 +76,10 @@ def test_the_reasoning_weighs_as_much_as_one_token_whatever_its_length(build: An
         assert example.sample.rationale in written
         assert len(written) <= len(str(example.sample.rationale)) + 3, "a token may reach over a tag's first signs"
         start = int((batch["labels"][n, 1:] != -100).int().argmax())
-        weights = batch["plain"][n]
+        weights = batch["token_weights"][n]
         assert float(weights[start + reasoning.start : start + reasoning.stop].sum()) == pytest.approx(1)
         outside = {*range(len(tokens))} - {*reasoning}
-        assert {float(weights[start + place]) for place in outside} == {0.0, 1.0}
+        assert {float(weights[start + position]) for position in outside} == {0.0, 1.0}
     assert AnswerPaths(processor, load_template("label")).reasoning("<answer>sad</answer>") == range(0)
     with pytest.raises(UserError, match=r"has no <think>...</think>"):
         paths.reasoning("<answer>sad</answer><confidence>0.50</confidence>")
@@ -211,5 +211,5 @@ def test_the_weights_do_not_touch_answers_without_reasoning() -> None:
     inner = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
     taught = [TrainingExample(sample(0), plain.write(label="sad"))]
     batch = SoftTargetCollator(inner, AnswerPaths(processor, plain))([as_dataset(taught, plain)[0]])
-    assert torch.equal(batch["plain"], (batch["labels"][:, 1:] != -100).float())
-    assert math.isclose(float(batch["plain"].sum()), float((batch["labels"][:, 1:] != -100).sum()))
+    assert torch.equal(batch["token_weights"], (batch["labels"][:, 1:] != -100).float())
+    assert math.isclose(float(batch["token_weights"].sum()), float((batch["labels"][:, 1:] != -100).sum()))

@@ -16,7 +16,7 @@ from datasets import Dataset
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS, load_image
 from emocaliber.core.prompting import Template, messages
-from emocaliber.stages.examples import TrainingExample, made_when_read
+from emocaliber.stages.examples import TrainingExample, lazy_dataset
 from emocaliber.stages.grading import completions_of, rewards_of
 from emocaliber.stages.loading import load_processor
 from emocaliber.stages.recipe import Recipe
@@ -66,4 +66,4 @@ def questions(examples: Sequence[TrainingExample], template: Template, max_pixel
             "votes": [sample.votes for sample in chosen],
         }
 
-    return made_when_read("example", range(len(examples)), rows)
+    return lazy_dataset("example", range(len(examples)), rows)

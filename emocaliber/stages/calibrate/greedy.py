@@ -89,9 +89,9 @@ def greedy_answers(
             seen = _read(logits[n], tokens[n], texts[n], examples[n], reader.paths)
             stated[n] = Stated(seen.written, LEVELS[seen.levels[0]], seen.formed)
             if seen.label is not None:
-                texts[n] = reader.paths.say(texts[n], "label", seen.label)
+                texts[n] = reader.paths.with_field(texts[n], "label", seen.label)
             elif len(seen.levels) > 1:
-                texts[n] = reader.paths.say(texts[n], "confidence", LEVEL_TEXTS[seen.levels[0]])
+                texts[n] = reader.paths.with_field(texts[n], "confidence", LEVEL_TEXTS[seen.levels[0]])
             else:
                 still_open.discard(n)
         if not any_open(bool(still_open)):
@@ -127,7 +127,7 @@ def _read(
     logits: torch.Tensor, tokens: Sequence[int], text: str, example: TrainingExample, paths: AnswerPaths
 ) -> _Reading:
     """`logits` [at least the tokens, vocabulary]: those that each token of the answer follows from."""
-    candidates, written = example.sample.candidates, paths.said(text, "label")
+    candidates, written = example.sample.candidates, paths.field_text(text, "label")
     labels = [dict(steps) for steps in paths.labels(text, candidates).steps] if example.label_target else []
     levels = [dict(steps) for steps in paths.levels(text).steps]
     likeliest = _likeliest(logits, labels)

@@ -27,7 +27,7 @@ from emocaliber.core.images import load_image
 from emocaliber.core.prompting import Template, load_template, messages
 from emocaliber.core.samples import Sample
 from emocaliber.stages.calibrate.held_out import HeldOutCallback
-from emocaliber.stages.examples import TrainingExample, made_when_read, trained_question
+from emocaliber.stages.examples import TrainingExample, lazy_dataset, trained_question
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.pairs import NO_PAIRS, Key, Pair
 from emocaliber.stages.recipe import Recipe
@@ -82,7 +82,7 @@ def compared_answers(
             "rejected": [_answer(pair.rejected) for pair in chosen],
         }
 
-    return made_when_read("pair", range(len(pairs)), rows)
+    return lazy_dataset("pair", range(len(pairs)), rows)
 
 
 def judged_answers(
@@ -99,7 +99,7 @@ def judged_answers(
             "label": [desirable for _, _, desirable in chosen],
         }
 
-    return made_when_read("answer", order, rows)
+    return lazy_dataset("answer", order, rows)
 
 
 def _questions(samples: Sequence[Sample], template: Template, max_pixels: int) -> dict[str, list[Any]]:

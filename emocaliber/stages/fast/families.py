@@ -1,8 +1,7 @@
-"""The modules of a backbone that speed patches reach into, and an attention of one's own in its language model.
+"""Model families that the speed patches know, the modules that they patch, and how they install custom attention.
 
-Known are the Qwen-VL family and Qwen3.5, whose rotary places are three-dimensional, and families with plain rotary
-places, where a token's place is its number in its row. Another is refused for packing, and left as it is for sharing.
-The attentions are those of packing and prompt_sharing.
+Known are the Qwen-VL family and Qwen3.5, whose rotary position ids are three-dimensional, and families whose position
+ids count the tokens of a row. Packing refuses other families; prompt sharing leaves them unpatched.
 
     use_attention(model, "emocaliber_shared", shared_attention)
 """
@@ -20,11 +19,11 @@ from transformers.masking_utils import sdpa_mask
 from emocaliber.core.errors import UserError
 
 QWEN = ("qwen2_5_vl", "qwen3_vl")
-"""All of whose layers mix by attention."""
+"""Qwen-VL models in which every layer is an attention layer."""
 THREE_DIMENSIONAL = (*QWEN, "qwen3_5")
 PLAIN = ("internvl", "smolvlm", "idefics3", "lfm2_vl", "minicpmv4_6")
 PACKED = (*THREE_DIMENSIONAL, *PLAIN)
-"""Families whose batches can be packed: see fast.packing."""
+"""Families (`model_type`) whose batches can be packed: see fast.packing."""
 
 
 def is_qwen(model: Any) -> bool:
@@ -33,23 +32,23 @@ def is_qwen(model: Any) -> bool:
 
 
 def vision_holder(model: Any) -> Any:
-    """The module that holds vision tower and language model, beneath any adapter."""
+    """The module that contains vision tower and language model, inside any PEFT wrapper."""
     return (model.get_base_model() if isinstance(model, PeftModel) else model).model
 
 
 def language_model(model: Any) -> Any:
-    """The language model without its head, beneath any adapter, of a model of a known family."""
+    """The language model without its head, inside any PEFT wrapper; for known families only."""
     holder = vision_holder(model)
     return holder.text_model if model.config.model_type in ("smolvlm", "idefics3") else holder.language_model
 
 
 def image_token(model: Any) -> int:
-    """The token that stands where a picture's features go."""
+    """The id of the placeholder token for a picture's features."""
     return int(model.config.image_token_id)
 
 
 def refuse_packing(family: str, path: Path | str = "") -> None:
-    """Raises UserError where batches of the family (`model_type`) cannot be packed without a row seeing another."""
+    """Raises UserError where packed rows of the family (`model_type`) would see each other."""
     if family not in PACKED:
         where = f"{path}: " if path else ""
         raise UserError(
@@ -59,21 +58,21 @@ def refuse_packing(family: str, path: Path | str = "") -> None:
 
 
 WITHOUT_DRAWS = ("minicpmv4_6", "minicpmv4_7")
-"""Families whose vision tower takes what TRL's GRPO and RLOO trainers do not hand on (`target_sizes`)."""
+"""Families whose vision tower needs an input that TRL's GRPO and RLOO trainers do not pass on (`target_sizes`)."""
 
 
 def refuse_drawing(family: str, path: Path | str = "") -> None:
-    """Raises UserError where GRPO and RLOO cannot show a model of the family (`model_type`) its pictures."""
+    """Raises UserError where GRPO and RLOO cannot pass pictures to a model of the family (`model_type`)."""
     if family in WITHOUT_DRAWS:
         where = f"{path}: " if path else ""
         raise UserError(
-            f"{where}method: TRL's GRPO and RLOO do not hand on what {family}'s vision tower needs (target_sizes); give"
+            f"{where}method: TRL's GRPO and RLOO do not pass on what {family}'s vision tower needs (target_sizes); give"
             " method: proper"
         )
 
 
 def use_attention(model: Any, name: str, attention: Callable[..., Any]) -> None:
-    """Let a model of a known family attend by `attention`, known to transformers as `name`, with sdpa's masks."""
+    """Register `attention` with transformers as `name`, with SDPA's masks, and make the language model use it."""
     AttentionInterface.register(name, attention)
     AttentionMaskInterface.register(name, sdpa_mask)
     language_model(model).config._attn_implementation = name

@@ -1,13 +1,13 @@
-"""One pass of a frozen vision tower for each picture: features on disk by the picture's content; and for the Qwen-VL
-family a tower that takes them, a processor that brings them.
+"""Features of a frozen vision tower, kept on disk by the picture's content; for the Qwen-VL family, a tower that takes
+them and a processor that supplies them. Each picture then goes through the real tower once.
 
-For a tower that is frozen: one that learns would change them. Where pixels would stand in a batch (`pixel_values`, one
-row a patch), the stored features stand, cut into as many rows, with an axis between that tells them from pixels;
-whatever slices pixels by pictures slices them alike, and generation and training need not know. The numbers lie in a
-file, of which a batch reads its own part. A store counts from the moment that it is sealed; what a stopped run left
-unsealed is dropped, so that a run that resumes sees the very bits that an uninterrupted one does.
+In a batch, kept features replace the pixels: `pixel_values` has one row a patch either way, and an extra axis in the
+middle marks features. Code that slices pixels by picture slices features in the same way, so that generation and
+training need no change. The features are one file, of which a batch reads only its part. Additions count once the store
+is sealed; what a stopped run left unsealed is dropped, so that a resumed run computes with the same bits as an
+uninterrupted one.
 
-    reader = feature_processor(model, processor, Path("out/features"), limit=2**30)  # of feature_cache
+    processor = feature_processor(model, processor, Path("out/features"), limit=2**30)  # of feature_cache
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from emocaliber.core.outputs import discard
 NUMBERS, INDEX = "numbers.bin", "index.json"
 STORED = (NUMBERS, INDEX, f"{INDEX}.partial")
 Grid = tuple[int, int, int]
-"""Patches of one picture: frames, rows, columns."""
+"""The patches of one picture: frames, rows, columns."""
 
 
 def picture_key(picture: Image.Image) -> str:
@@ -43,26 +43,26 @@ def picture_key(picture: Image.Image) -> str:
 
 @dataclass
 class FeatureStore:
-    """The features of pictures by their key, in one folder.
+    """The features of pictures in one folder, by `picture_key`: [patches, width] of `dtype` for each picture.
 
-    `maker` tells the weights and the picture sizes that made them: a folder that another made is emptied. `limit` is
-    the size in bytes beyond which nothing is added. Each picture's features are [patches, width] of `dtype`.
+    `fingerprint` identifies the tower and image processor that computed them (see fingerprint_of): a folder with
+    another fingerprint is emptied. Nothing is added beyond `limit` bytes. `entries` holds offset and grid by key.
     """
 
     folder: Path
-    maker: str
+    fingerprint: str
     width: int
     dtype: torch.dtype
     limit: int
-    places: dict[str, tuple[int, Grid]] = field(default_factory=dict, repr=False)
+    entries: dict[str, tuple[int, Grid]] = field(default_factory=dict, repr=False)
     size: int = 0
 
     def __post_init__(self) -> None:
-        """Read the index of a sealed folder that the same maker filled, or start an empty one."""
+        """Read the index of a sealed folder with the same fingerprint, or start with an empty folder."""
         index = self.folder / INDEX
         stored = json.loads(index.read_text()) if index.exists() else {}
-        if stored.get("maker") == self.maker:
-            self.places = {key: (at, tuple(grid)) for key, (at, grid) in stored["places"].items()}
+        if stored.get("maker") == self.fingerprint:
+            self.entries = {key: (at, tuple(grid)) for key, (at, grid) in stored["places"].items()}
             self.size = stored["size"]
         else:
             discard(self.folder, *STORED)
@@ -72,38 +72,38 @@ class FeatureStore:
 
     def __contains__(self, key: object) -> bool:
         """Whether the picture's features are kept."""
-        return key in self.places
+        return key in self.entries
 
     def grid(self, key: str) -> Grid:
         """The picture's grid of patches. Raises KeyError where it is not kept."""
-        return self.places[key][1]
+        return self.entries[key][1]
 
     def add(self, features: dict[str, tuple[torch.Tensor, Grid]]) -> bool:
-        """Append the features [patches, width] and grids of pictures; whether there was room for them."""
-        taken = sum(tensor.numel() * tensor.element_size() for tensor, _ in features.values())
-        if self.size + taken > self.limit:
+        """Append the features [patches, width] and grids of pictures; False, with nothing added, beyond the limit."""
+        added = sum(tensor.numel() * tensor.element_size() for tensor, _ in features.values())
+        if self.size + added > self.limit:
             return False
         with (self.folder / NUMBERS).open("ab") as file:
             for key, (tensor, grid) in features.items():
-                self.places[key] = (self.size, grid)
+                self.entries[key] = (self.size, grid)
                 self.size += file.write(tensor.to("cpu", self.dtype).contiguous().view(torch.uint8).numpy().tobytes())
         return True
 
     def read(self, keys: Sequence[str]) -> torch.Tensor:
-        """The pictures' features, one after the other: [patches, width]. Raises KeyError where one is not kept."""
+        """The pictures' features, concatenated: [patches, width]. Raises KeyError where one is not kept."""
         row = self.width * self.dtype.itemsize
         parts = bytearray()
         with (self.folder / NUMBERS).open("rb", buffering=0) as file:
             for key in keys:
-                at, (frames, rows, columns) = self.places[key]
+                at, (frames, rows, columns) = self.entries[key]
                 file.seek(at)
                 parts += file.read(frames * rows * columns * row)
         return torch.frombuffer(parts, dtype=self.dtype).reshape(-1, self.width)
 
     def seal(self) -> None:
-        """Make what was added count from now on, also for a run that comes after."""
+        """Write the index, so that what was added is kept for later runs."""
         partial = self.folder / f"{INDEX}.partial"
-        partial.write_text(json.dumps({"maker": self.maker, "size": self.size, "places": self.places}))
+        partial.write_text(json.dumps({"maker": self.fingerprint, "size": self.size, "places": self.entries}))
         partial.replace(self.folder / INDEX)
 
 
@@ -111,7 +111,7 @@ BATCH = 64  # pictures that go through the tower at a time
 
 
 class FeatureTower(nn.Module):
-    """In the tower's place: takes features for what the tower made of them, and pixels to the tower itself."""
+    """Stands in for the tower: returns kept features as the tower's output, passes pixels to the tower."""
 
     def __init__(self, tower: Any) -> None:
         super().__init__()
@@ -121,12 +121,12 @@ class FeatureTower(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The tower's."""
+        """The tower's dtype."""
         dtype: torch.dtype = self.tower.dtype
         return dtype
 
     def forward(self, hidden_states: torch.Tensor, grid_thw: torch.Tensor, **named: Any) -> Any:
-        """[patches, pixels], or [patches, 1, width] of kept features."""
+        """Pixels [patches, pixels], or kept features [patches, 1, width]."""
         if hidden_states.dim() == 2:
             return self.tower(hidden_states, grid_thw=grid_thw, **named)
         tokens = len(hidden_states) // self.spatial_merge_size**2
@@ -137,16 +137,16 @@ class FeatureTower(nn.Module):
 
     @torch.inference_mode()
     def features(self, pixels: torch.Tensor, grid_thw: torch.Tensor) -> torch.Tensor:
-        """What is kept of pictures: [patches, width]."""
-        seen = self.tower(pixels.to(self.dtype), grid_thw=grid_thw, return_dict=True)
-        deep = seen.deepstack_features if self.layers > 1 else []
-        return torch.stack([seen.pooler_output, *deep], dim=1).reshape(len(pixels), -1)
+        """The features to keep of pictures: [patches, width]."""
+        output = self.tower(pixels.to(self.dtype), grid_thw=grid_thw, return_dict=True)
+        deep = output.deepstack_features if self.layers > 1 else []
+        return torch.stack([output.pooler_output, *deep], dim=1).reshape(len(pixels), -1)
 
 
 class FeatureProcessor:
-    """A processor whose batches hold kept features for the pictures; those that are not kept yet are made and added.
+    """Wraps a processor: its batches hold kept features instead of pixels; missing ones are computed and added.
 
-    Adding is for one process alone. A data loader's workers only read, and so must come when it is `closed`.
+    Only one process may add. A data loader's workers must not, so start them when it is `closed`.
     """
 
     def __init__(self, processor: Any, tower: Any, store: FeatureStore) -> None:
@@ -156,47 +156,47 @@ class FeatureProcessor:
         self._tower = tower
 
     def apply_chat_template(self, *arguments: Any, **named: Any) -> Any:
-        """The processor's own."""
+        """As the wrapped processor does."""
         return self.processor.apply_chat_template(*arguments, **named)
 
     def __call__(self, text: Sequence[str], images: Sequence[Sequence[Image.Image]] | None = None, **named: Any) -> Any:
-        """The processor's batch with features in the place of pixels; with pixels where there was no room to keep."""
+        """The processor's batch with features instead of pixels; with pixels where the store is full."""
         pictures = [picture for row in images or () for picture in row]
         keys = [picture_key(picture) for picture in pictures]
         if not keys or not self.keep(pictures, keys):
             return self.processor(text=list(text), images=images, **named)
         grids = [self.store.grid(key) for key in keys]
-        batch: BatchFeature = self.processor(text=self._spread(text, grids), **named)
+        batch: BatchFeature = self.processor(text=self._expand_image_tokens(text, grids), **named)
         batch["pixel_values"] = self.store.read(keys).unsqueeze(1)
         batch["image_grid_thw"] = torch.tensor(grids)
         return batch
 
-    def _spread(self, texts: Sequence[str], grids: Sequence[Grid]) -> list[str]:
-        """The texts with as many image tokens for each picture as it has features."""
-        mark, merge = self.processor.image_token, self.processor.image_processor.merge_size**2
-        left = iter(grids)
-        spread = []
+    def _expand_image_tokens(self, texts: Sequence[str], grids: Sequence[Grid]) -> list[str]:
+        """The texts with each picture's placeholder expanded to as many image tokens as it has features."""
+        token, merge = self.processor.image_token, self.processor.image_processor.merge_size**2
+        remaining = iter(grids)
+        expanded = []
         for text in texts:
-            first, *rest = text.split(mark)
-            counts = [frames * rows * columns // merge for frames, rows, columns in (next(left) for _ in rest)]
-            spread.append(first + "".join(mark * count + part for count, part in zip(counts, rest, strict=True)))
-        return spread
+            first, *rest = text.split(token)
+            counts = [frames * rows * columns // merge for frames, rows, columns in (next(remaining) for _ in rest)]
+            expanded.append(first + "".join(token * count + part for count, part in zip(counts, rest, strict=True)))
+        return expanded
 
     def keep(self, pictures: Sequence[Image.Image], keys: Sequence[str]) -> bool:
-        """Make and keep the features of those pictures that are new; whether all of them are kept now."""
+        """Compute and add the features of pictures that are not kept yet; True if all are kept now."""
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self.store}
         for start in range(0, len(new), BATCH):
             part = dict(list(new.items())[start : start + BATCH])
-            self.closed = self.closed or not self.store.add(self._made(part))
+            self.closed = self.closed or not self.store.add(self._computed(part))
             if self.closed:
                 return False
         return True
 
-    def _made(self, pictures: dict[str, Image.Image]) -> dict[str, tuple[torch.Tensor, Grid]]:
-        seen = self.image_processor(images=list(pictures.values()), return_tensors="pt")
-        grids = seen["image_grid_thw"]
+    def _computed(self, pictures: dict[str, Image.Image]) -> dict[str, tuple[torch.Tensor, Grid]]:
+        inputs = self.image_processor(images=list(pictures.values()), return_tensors="pt")
+        grids = inputs["image_grid_thw"]
         device = next(self._tower.parameters()).device
-        features = self._tower.features(seen["pixel_values"].to(device), grids.to(device)).cpu()
+        features = self._tower.features(inputs["pixel_values"].to(device), grids.to(device)).cpu()
         parts = features.split(grids.prod(-1).tolist())
         return {
             key: (part, (int(grid[0]), int(grid[1]), int(grid[2])))
@@ -204,8 +204,8 @@ class FeatureProcessor:
         }
 
 
-def maker_of(tower: nn.Module, image_processor: Any) -> str:
-    """The SHA-256 of the tower's weights and of how pictures are made ready for it."""
+def fingerprint_of(tower: nn.Module, image_processor: Any) -> str:
+    """The SHA-256 of the tower's weights and of the image processor's settings, in hex."""
     settings = json.dumps(image_processor.to_dict(), sort_keys=True, default=str)
     digest = hashlib.sha256(settings.encode())
     for name, weight in sorted(tower.state_dict().items()):

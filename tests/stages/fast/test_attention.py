@@ -1,4 +1,4 @@
-"""What is made for some families leaves the others as they are and says so, or refuses them."""
+"""Speed patches leave families that they do not know unpatched and report it, or refuse them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.stages.families import FAMILIES
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "internvl", "qwen3.5"])
-def test_questions_of_other_families_are_not_shared_and_it_is_said(
+def test_other_families_do_not_share_questions_and_the_reason_is_printed(
     family: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, _ = FAMILIES[family]()
@@ -23,7 +23,7 @@ def test_questions_of_other_families_are_not_shared_and_it_is_said(
 
 
 def test_drawing_is_refused_for_a_family_whose_pictures_would_not_arrive() -> None:
-    with pytest.raises(UserError, match="GRPO and RLOO do not hand on what minicpmv4_6's vision tower needs"):
+    with pytest.raises(UserError, match="GRPO and RLOO do not pass on what minicpmv4_6's vision tower needs"):
         refuse_drawing(FAMILIES["minicpm-v"]()[0].config.model_type)
     refuse_drawing(FAMILIES["qwen3.5"]()[0].config.model_type)
 

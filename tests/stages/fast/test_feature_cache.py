@@ -1,4 +1,4 @@
-"""Kept features change no loss, are used for a frozen tower of a known family alone, and are said to be."""
+"""Kept features change no loss, are used only for a frozen tower of a known family, and what is done is printed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
 from emocaliber.models.location import embedded_base
 from emocaliber.stages.examples import TrainingExample
-from emocaliber.stages.fast.feature_cache import passes, remembering
+from emocaliber.stages.fast.feature_cache import epochs_of, use_kept_features
 from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe, load_recipe
@@ -37,9 +37,7 @@ def examples(count: int) -> list[TrainingExample]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_every_loss_is_that_of_the_run_without(
-    workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kept_features_change_no_loss(workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = {}
     for keep in ("true", "false"):
         chosen = recipe(f"keep_features={keep}", f"dataloader_num_workers={workers}")
@@ -54,7 +52,7 @@ def test_every_loss_is_that_of_the_run_without(
 
 
 @pytest.mark.parametrize(
-    ("family", "changes", "said"),
+    ("family", "changes", "reason"),
     [
         ("qwen2.5-vl", {"tuning": "full"}, "it learns"),
         ("qwen2.5-vl", {"lora_target": r".*\.visual\..*\.qkv"}, "it learns"),
@@ -63,42 +61,42 @@ def test_every_loss_is_that_of_the_run_without(
         ("internvl", {"lora_target": r".*vision_tower.*q_proj"}, "it learns"),
     ],
 )
-def test_elsewhere_pictures_go_through_the_tower_and_it_is_said(
-    family: str, changes: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_otherwise_pictures_go_through_the_tower_and_the_reason_is_printed(
+    family: str, changes: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, processor = FAMILIES[family]()
-    assert remembering(dataclasses.replace(recipe(), **changes), model, processor, tmp_path) is None
-    assert said in capsys.readouterr().out
+    assert use_kept_features(dataclasses.replace(recipe(), **changes), model, processor, tmp_path) is None
+    assert reason in capsys.readouterr().out
 
 
-def test_features_are_kept_beside_packing_in_bfloat16(tmp_path: Path) -> None:
+def test_features_are_kept_together_with_packing_in_bfloat16(tmp_path: Path) -> None:
     model, processor = FAMILIES["internvl"]()
     model.to(torch.bfloat16)
-    assert remembering(recipe(), model, processor, tmp_path) is not None
+    assert use_kept_features(recipe(), model, processor, tmp_path) is not None
     use_packing(model)
 
 
 def test_nothing_is_kept_where_the_recipe_says_so(tmp_path: Path) -> None:
     model, processor = FAMILIES["qwen2.5-vl"]()
-    assert remembering(recipe("keep_features=false"), model, processor, tmp_path) is None
+    assert use_kept_features(recipe("keep_features=false"), model, processor, tmp_path) is None
 
 
 def test_a_trained_adapter_on_the_language_model_leaves_the_tower_frozen(tmp_path: Path) -> None:
     chosen, model = recipe(), str(embedded_base())
-    assert remembering(chosen, load_trainable(chosen, model, None), load_processor(model), tmp_path) is not None
+    assert use_kept_features(chosen, load_trainable(chosen, model, None), load_processor(model), tmp_path) is not None
 
 
-def test_an_adapter_that_reaches_into_the_tower_goes_on_learning_there_and_keeps_its_names(
+def test_an_adapter_that_changes_the_tower_keeps_training_there_under_the_same_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = str(embedded_base())
     model = load_trainable(recipe(r"lora_target=.*(q_proj|visual.*qkv)"), base, None)
     names = set(model.state_dict())
-    assert remembering(recipe(), model, load_processor(base), tmp_path) is None
+    assert use_kept_features(recipe(), model, load_processor(base), tmp_path) is None
     assert "the adapter changes it" in capsys.readouterr().out
     assert set(model.state_dict()) == names
 
 
-def test_how_often_a_picture_is_seen() -> None:
-    assert passes(recipe(), 12) == 2
-    assert passes(recipe("max_steps=-1", "num_train_epochs=1.5"), 12) == 1.5
+def test_epochs_follow_from_steps_or_from_the_recipe() -> None:
+    assert epochs_of(recipe(), 12) == 2
+    assert epochs_of(recipe("max_steps=-1", "num_train_epochs=1.5"), 12) == 1.5

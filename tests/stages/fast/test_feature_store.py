@@ -1,4 +1,4 @@
-"""What is kept is read back whole, and only what a finished filling left counts."""
+"""Features are read back unchanged, and only those of a sealed store count."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ FEATURES: dict[str, tuple[torch.Tensor, Grid]] = {
 }
 
 
-def store(folder: Path, maker: str = "me", limit: int = 10_000, dtype: torch.dtype = torch.float32) -> FeatureStore:
-    return FeatureStore(folder, maker, 3, dtype, limit)
+def store(
+    folder: Path, fingerprint: str = "mine", limit: int = 10_000, dtype: torch.dtype = torch.float32
+) -> FeatureStore:
+    return FeatureStore(folder, fingerprint, 3, dtype, limit)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -30,7 +32,7 @@ def test_features_are_read_back_in_the_order_asked_for(tmp_path: Path, dtype: to
     assert features.grid("one") == (1, 2, 4)
 
 
-def test_a_sealed_store_is_there_for_the_next_run(tmp_path: Path) -> None:
+def test_a_sealed_store_is_reused_by_the_next_run(tmp_path: Path) -> None:
     first = store(tmp_path / "kept")
     first.add(FEATURES)
     first.seal()
@@ -50,11 +52,11 @@ def test_what_was_not_sealed_is_dropped(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "numbers.bin").stat().st_size == again.size == 8 * 3 * 4
 
 
-def test_what_other_weights_made_is_not_taken(tmp_path: Path) -> None:
+def test_features_of_other_weights_are_not_used(tmp_path: Path) -> None:
     first = store(tmp_path / "kept")
     first.add(FEATURES)
     first.seal()
-    assert "one" not in store(tmp_path / "kept", maker="another")
+    assert "one" not in store(tmp_path / "kept", fingerprint="another")
 
 
 def test_nothing_is_added_beyond_the_limit(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A model that is given kept features computes what it computes from pixels, and its tower sees a picture once."""
+"""Kept features give the same logits as pixels, and the tower sees each picture once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_same_logits_and_the_same_answer_come_from_features_as_from_pixels(f
     plain = encoded(processor, pictures())
     with torch.no_grad():
         wanted = model(**plain).logits
-        said = model.generate(**plain, max_new_tokens=4, do_sample=False)
+        answers = model.generate(**plain, max_new_tokens=4, do_sample=False)
         reader = feature_processor(model, processor, tmp_path / "kept", LIMIT)
         features = encoded(reader, pictures())
         assert features.keys() == plain.keys()
@@ -51,7 +51,7 @@ def test_the_same_logits_and_the_same_answer_come_from_features_as_from_pixels(f
         assert features["pixel_values"].dim() == 3, "features, not pixels"
         torch.testing.assert_close(model(**features).logits, wanted, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(model(**plain).logits, wanted, rtol=1e-4, atol=1e-4)
-        assert torch.equal(model.generate(**features, max_new_tokens=4, do_sample=False), said)
+        assert torch.equal(model.generate(**features, max_new_tokens=4, do_sample=False), answers)
 
 
 def test_a_picture_goes_through_the_tower_once(tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ def test_a_picture_goes_through_the_tower_once(tmp_path: Path) -> None:
     first, second, *_ = pictures()
     encoded(reader, [first, second, first])
     encoded(reader, [second, first])
-    assert seen == [sum(frames * rows * columns for _, (frames, rows, columns) in reader.store.places.values())]
+    assert seen == [sum(frames * rows * columns for _, (frames, rows, columns) in reader.store.entries.values())]
 
 
-def test_pictures_that_there_is_no_room_for_go_through_the_tower(tmp_path: Path) -> None:
+def test_without_room_in_the_store_pictures_go_through_the_tower(tmp_path: Path) -> None:
     model, processor = FAMILIES["qwen2.5-vl"]()
     reader = feature_processor(model, processor, tmp_path / "kept", limit=0)
     batch = encoded(reader, pictures())

@@ -21,8 +21,8 @@ from emocaliber.models.loading import few_logits
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.fast.families import image_token, language_model
-from emocaliber.stages.fast.packing import ROWS, packed, short_attention, use_packing
-from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, answer_places, cross_entropy
+from emocaliber.stages.fast.packing import PACKED_INDEX, matmul_attention, pack_batch, use_packing
+from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, answer_positions, cross_entropy
 from tests.stages.families import FAMILIES
 
 QWEN = ["qwen2.5-vl", "qwen3-vl"]
@@ -94,15 +94,15 @@ def loss_and_gradients(trainer: SoftTargetTrainer, batch: dict[str, Any]) -> tup
 
 
 def processor_keys(batch: dict[str, Any]) -> list[str]:
-    """What the model is called with; the rest says what is to be learned."""
-    return [key for key in batch if key not in {"labels", "label_field", "level_field", "plain", "correct"}]
+    """The keys of the model's inputs; the other keys are targets."""
+    return [key for key in batch if key not in {"labels", "label_field", "level_field", "token_weights", "correct"}]
 
 
-def shared_by_all(batch: dict[str, Any], model: Any) -> int:
-    """With how many tokens before a picture all rows begin alike."""
+def prefix_shared_by_all(batch: dict[str, Any], model: Any) -> int:
+    """The length of the prefix before any picture that all rows share."""
     rows = batch["input_ids"].tolist()
-    places = enumerate(zip(*rows, strict=True))
-    return next(n for n, tokens in places if len(set(tokens)) > 1 or tokens[0] == image_token(model))
+    columns = enumerate(zip(*rows, strict=True))
+    return next(n for n, tokens in columns if len(set(tokens)) > 1 or tokens[0] == image_token(model))
 
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
@@ -133,15 +133,15 @@ def test_no_row_sees_another(family: str, tmp_path: Path) -> None:
     use_packing(model)
     rows = [as_dataset(taught, load_template("label-confidence"))[n] for n in range(3)]
     batch = trainer.data_collator(rows)
-    line = packed(model, {key: batch[key] for key in processor_keys(batch)})
-    embedded = model.get_input_embeddings()(line.pop("input_ids")).detach().requires_grad_()
-    line = {key: line[key] for key in ("position_ids", ROWS)}
-    own = line[ROWS][1].unique()
-    model(inputs_embeds=embedded, use_cache=False, **line).logits[0, own].sum().backward()
-    reach = embedded.grad[0].abs().sum(1)
-    assert reach.nonzero().flatten().tolist() == own.tolist()
-    beginning = shared_by_all(batch, model)
-    assert own.tolist()[: beginning + 1] == [*range(beginning), int(line[ROWS][0, -1]) + 1], "the beginning is shared"
+    packed = pack_batch(model, {key: batch[key] for key in processor_keys(batch)})
+    embedded = model.get_input_embeddings()(packed.pop("input_ids")).detach().requires_grad_()
+    packed = {key: packed[key] for key in ("position_ids", PACKED_INDEX)}
+    row = packed[PACKED_INDEX][1].unique()
+    model(inputs_embeds=embedded, use_cache=False, **packed).logits[0, row].sum().backward()
+    reached = embedded.grad[0].abs().sum(1)
+    assert reached.nonzero().flatten().tolist() == row.tolist()
+    prefix = prefix_shared_by_all(batch, model)
+    assert row.tolist()[: prefix + 1] == [*range(prefix), int(packed[PACKED_INDEX][0, -1]) + 1], "the prefix is shared"
 
 
 @pytest.mark.parametrize("family", EVERY)
@@ -153,11 +153,11 @@ def test_another_picture_and_answer_in_one_row_change_no_bit_of_the_others_losse
     losses: list[torch.Tensor] = []
     alone = trainer._row_losses
     trainer._row_losses = lambda *given, **named: losses.append(alone(*given, **named)) or losses[-1]  # type: ignore[func-returns-value]
-    # The answer stands right before the next row: what runs on from a line's token to the next would carry it.
-    said = LABEL_CONFIDENCE.write(label=taught[1].sample.candidates[0], confidence=0.35)
-    taught[1] = dataclasses.replace(taught[1], completion=said.replace("0.35", "0.80"))
+    # The answer comes right before the next row in the packed sequence: any state that leaks across would carry it.
+    answer = LABEL_CONFIDENCE.write(label=taught[1].sample.candidates[0], confidence=0.35)
+    taught[1] = dataclasses.replace(taught[1], completion=answer.replace("0.35", "0.80"))
     sample = dataclasses.replace(taught[1].sample, image=inverted(taught[1]))
-    other = dataclasses.replace(taught[1], sample=sample, completion=said)
+    other = dataclasses.replace(taught[1], sample=sample, completion=answer)
     for rows in (taught, [taught[0], other, *taught[2:]]):
         made = as_dataset(rows, load_template("label-confidence"))
         trainer.compute_loss(trainer.model, dict(trainer.data_collator([made[n] for n in range(4)])))
@@ -173,7 +173,7 @@ def inverted(example: TrainingExample) -> bytes:
 
 
 @pytest.mark.parametrize("family", EVERY)
-def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: str, tmp_path: Path) -> None:
+def test_the_last_layer_computes_only_the_tokens_that_the_loss_needs(family: str, tmp_path: Path) -> None:
     taught = examples(np.random.default_rng(4), 5)
     trainer = trainer_of(family, tmp_path, taught)
     use_packing(trainer.model)
@@ -186,25 +186,25 @@ def test_the_last_layer_goes_on_with_the_tokens_that_the_loss_looks_at(family: s
         mlp.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
     trainer.compute_loss(trainer.model, dict(batch))
     answers = int((batch["labels"] != -100).sum())
-    beginning = shared_by_all(batch, trainer.model)
-    assert beginning > 1
-    assert seen[:-1] == [int(batch["attention_mask"].sum()) - 4 * beginning] * (len(layers) - 1)
+    prefix = prefix_shared_by_all(batch, trainer.model)
+    assert prefix > 1
+    assert seen[:-1] == [int(batch["attention_mask"].sum()) - 4 * prefix] * (len(layers) - 1)
     assert answers <= seen[-1] < seen[0] / 2
 
 
-def test_in_bfloat16_short_attention_is_that_of_float32_up_to_rounding() -> None:
+def test_matmul_attention_in_bfloat16_matches_float32_up_to_rounding() -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 4, 6, 8), torch.randn(3, 2, 6, 8), torch.randn(3, 2, 6, 8)
     wanted = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-    exact = short_attention(query, key, value, None, 8**-0.5)
+    exact = matmul_attention(query, key, value, None, 8**-0.5)
     torch.testing.assert_close(exact, wanted.transpose(1, 2))
-    few = torch.tensor([[1, 4], [0, 5], [2, 3]])  # asked of each row: it sees no more than when all are asked
-    chosen = torch.stack([query[n][:, few[n]] for n in range(3)])
-    seen = (torch.arange(6) <= few[:, :, None])[:, None]
-    of_few = short_attention(chosen, key, value, seen, 8**-0.5)
-    torch.testing.assert_close(of_few, torch.stack([exact[n][few[n]] for n in range(3)]))
-    short = short_attention(query.bfloat16(), key.bfloat16(), value.bfloat16(), None, 8**-0.5)
-    torch.testing.assert_close(short.float(), exact, rtol=0.05, atol=0.05)
+    index = torch.tensor([[1, 4], [0, 5], [2, 3]])  # two queries of each row, which see what they see among all
+    chosen = torch.stack([query[n][:, index[n]] for n in range(3)])
+    visible = (torch.arange(6) <= index[:, :, None])[:, None]
+    of_chosen = matmul_attention(chosen, key, value, visible, 8**-0.5)
+    torch.testing.assert_close(of_chosen, torch.stack([exact[n][index[n]] for n in range(3)]))
+    rounded = matmul_attention(query.bfloat16(), key.bfloat16(), value.bfloat16(), None, 8**-0.5)
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("family", ["internvl", "qwen2.5-vl"])
@@ -227,9 +227,9 @@ def test_under_autocast_lora_in_bfloat16_has_the_loss_and_gradients_of_pefts_own
     assert torch.nn.functional.cosine_similarity(flat, other, dim=0) > 0.98
 
 
-def test_a_loss_is_looked_for_where_each_row_is_answered_and_not_from_the_first_answer_of_the_batch_on() -> None:
-    goal = torch.full((3, 9), -100)
-    goal[0, 1:3], goal[1, 4:7], goal[2, 8:] = 5, 5, 5
-    places = answer_places(goal)
-    assert places.tolist() == [[1, 2, 3], [4, 5, 6], [6, 7, 8]]
-    assert int((goal.gather(1, places) != -100).sum()) == int((goal != -100).sum())
+def test_answer_positions_start_at_each_rows_own_answer() -> None:
+    next_tokens = torch.full((3, 9), -100)
+    next_tokens[0, 1:3], next_tokens[1, 4:7], next_tokens[2, 8:] = 5, 5, 5
+    positions = answer_positions(next_tokens)
+    assert positions.tolist() == [[1, 2, 3], [4, 5, 6], [6, 7, 8]]
+    assert int((next_tokens.gather(1, positions) != -100).sum()) == int((next_tokens != -100).sum())

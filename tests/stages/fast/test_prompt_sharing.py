@@ -1,4 +1,4 @@
-"""Questions computed once for their group: the draws, rewards, losses and gradients are TRL's own."""
+"""Prompt sharing: questions computed once per group give TRL's samples, rewards, losses and gradients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trl.trainer.utils import shuffle_sequence_dict, split_pixel_values_by_grid,
 
 from emocaliber.core.prompting import load_template
 from emocaliber.stages.calibrate.draws import questions
-from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer, shared_line, use_sharing
+from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer, shared_batch, use_sharing
 from emocaliber.stages.grading import text_of
 from tests.stages.families import FAMILIES
 from tests.stages.fast.test_packing import QWEN, examples
@@ -71,7 +71,7 @@ def trainer_of(
 
 
 def step(trainer: Any, seed: int) -> tuple[dict[str, Any], float, dict[str, torch.Tensor]]:
-    """What is drawn and what it earns, then the loss and the gradients, in an order that mixes the groups."""
+    """Samples and their rewards, then the loss and the gradients of these rows with the groups shuffled."""
     rows = [row for row in trainer.train_dataset for _ in range(COPIES)]
     trainer.model.train()
     torch.manual_seed(seed)
@@ -91,7 +91,7 @@ def step(trainer: Any, seed: int) -> tuple[dict[str, Any], float, dict[str, torc
 
 @pytest.mark.parametrize("family", QWEN)
 @pytest.mark.parametrize(("method", "beta"), [("grpo", 0.0), ("grpo", 0.1), ("rloo", 0.1)])
-def test_draws_losses_and_gradients_are_those_of_trl(family: str, method: str, beta: float, tmp_path: Path) -> None:
+def test_samples_losses_and_gradients_are_those_of_trl(family: str, method: str, beta: float, tmp_path: Path) -> None:
     plain, ours = (trainer_of(family, method, sharing, tmp_path, beta) for sharing in (False, True))
     for seed in range(2):
         drawn, loss, gradients = step(plain, seed)
@@ -106,7 +106,7 @@ def test_draws_losses_and_gradients_are_those_of_trl(family: str, method: str, b
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_where_every_weight_learns_the_reference_gives_no_entropy_and_all_is_still_as_in_trl(
+def test_full_fine_tuning_matches_trl_although_its_reference_model_gives_no_entropy(
     method: str, tmp_path: Path
 ) -> None:
     plain, ours = (trainer_of("qwen3-vl", method, sharing, tmp_path, 0.1, full=True) for sharing in (False, True))
@@ -119,7 +119,7 @@ def test_where_every_weight_learns_the_reference_gives_no_entropy_and_all_is_sti
         torch.testing.assert_close(gradients_too[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_a_wrapper_that_hides_the_models_own_names_changes_nothing(tmp_path: Path) -> None:
+def test_a_wrapped_model_gives_the_same_loss(tmp_path: Path) -> None:
     trainer = trainer_of("qwen3-vl", "grpo", True, tmp_path)
     drawn, _, _ = step(trainer, 0)
     wrapped = torch.nn.DataParallel(trainer.model)  # as DeepSpeed's engine, it has no attribute `model`
@@ -153,10 +153,10 @@ def test_an_answer_sees_its_own_question_and_itself_alone(family: str) -> None:
     inputs["input_ids"] = torch.cat([batch["input_ids"], answer], dim=1)
     inputs["attention_mask"] = torch.cat([batch["attention_mask"], torch.ones_like(answer)], dim=1)
     inputs["mm_token_type_ids"] = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(answer)], dim=1)
-    line, _ = shared_line(model, inputs, 3)
-    embedded = model.get_input_embeddings()(line.pop("input_ids")).detach().requires_grad_()
-    del line["pixel_values"], line["image_grid_thw"]
-    model(inputs_embeds=embedded, use_cache=False, **line).logits[0, -4].sum().backward()
+    shared, _ = shared_batch(model, inputs, 3)
+    embedded = model.get_input_embeddings()(shared.pop("input_ids")).detach().requires_grad_()
+    del shared["pixel_values"], shared["image_grid_thw"]
+    model(inputs_embeds=embedded, use_cache=False, **shared).logits[0, -4].sum().backward()
     reach = embedded.grad[0].abs().sum(1) > 0
     length = batch["input_ids"].shape[1] - 1
     expected = torch.zeros(2 * length + 12).bool()
