@@ -32,7 +32,7 @@ from emocaliber.models.location import model_folder, read_question
 from emocaliber.models.thinking import switch_thinking
 from emocaliber.reading import read_response
 from emocaliber.stages.fast.feature_cache import use_kept_features
-from emocaliber.stages.launch import processes, rank, shared_out
+from emocaliber.stages.launch import distributed_map, processes, rank
 from emocaliber.stages.loading import limit_pixels, missing_model
 from emocaliber.stages.profiling import ASKING, part
 from emocaliber.stages.recipe import Recipe
@@ -137,7 +137,7 @@ class EngineTeacher:
         for candidates in sorted({sample.candidates for sample in samples}):
             rows = [i for i, sample in enumerate(samples) if sample.candidates == candidates]
             units += [rows[start : start + self.unit] for start in range(0, len(rows), self.unit)]
-        scores = shared_out(units, lambda unit: self._scores([samples[i] for i in unit]))
+        scores = distributed_map(units, lambda unit: self._scores([samples[i] for i in unit]))
         beliefs: list[Floats] = [np.empty(0)] * len(samples)
         for unit, scored in zip(units, scores, strict=True):
             for i, share in zip(unit, normalised(scored), strict=True):
@@ -149,7 +149,7 @@ class EngineTeacher:
         responses = self._responses(self.engine, samples, template, draw)
         return [_read(sample, response, template) for sample, response in zip(samples, responses, strict=True)]
 
-    def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
+    def predictions(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
         """The likeliest label of each sample, its distribution, and the signals about it, in order."""
         template, engine = load_template(LABEL), self.engine
         asking = SignalsEngine(engine, signals, template, states=engine.hidden_states)
@@ -168,7 +168,7 @@ class EngineTeacher:
                 respond(unit, engine, template, journal=self.journal, draw=draw, max_pixels=self.max_pixels)
             )  # fmt: skip
 
-        return [response for part in shared_out(units, answer) for response in part]
+        return [response for part in distributed_map(units, answer) for response in part]
 
     def _scores(self, samples: Sequence[Sample]) -> Floats:
         """Log-probabilities [samples, candidates]. A unit is found as a whole or asked as a whole, so that the batches,

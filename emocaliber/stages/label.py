@@ -1,5 +1,5 @@
-"""Stage 1, label: name the emotion. Supervised, on labels or, where rows have votes, on the raters' distribution; with a
-template that reasons, each row's rationale comes before its label.
+"""Stage 1, label: name the emotion. Supervised, on labels or, where rows have votes, on the raters' distribution; with
+a template that reasons, each row's rationale comes before its label.
 
 emocaliber train recipes/tiny/1-label.yaml --out out/1-label
 """
@@ -20,7 +20,7 @@ from emocaliber.stages.clusters import fold_of
 from emocaliber.stages.examples import in_splits, refuse_without_rationale
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.supervised import train_supervised
-from emocaliber.stages.targets import labelled
+from emocaliber.stages.targets import label_examples
 from emocaliber.stages.teacher import OpenTeacher
 
 
@@ -34,6 +34,6 @@ def label(
         kept = [i for i, row in enumerate(summaries(samples)) if not fold.contains(row.cluster)]
         samples = take(samples, np.array(kept, int))
     refuse_without_rationale(recipe, samples)
-    examples = labelled(samples, load_template(recipe.template), votes=recipe.target == "votes")
+    examples = label_examples(samples, load_template(recipe.template), votes=recipe.target == "votes")
     train_supervised(recipe, examples, model_folder(recipe.model), adapter, out, title="label")
     return {"examples": len(examples)}

@@ -1,7 +1,7 @@
-"""The processes of one launch: who holds which part of the weights, and work that they share out among each other.
+"""The processes of a distributed launch: how weights are sharded, and how work is shared between processes.
 
-`accelerate launch` or `torchrun` starts the processes, accelerate joins them (emocaliber.runs.train); started by
-itself, a process is alone and everything here is a plain loop.
+`accelerate launch` or `torchrun` starts the processes and accelerate connects them (emocaliber.runs.train). With a
+single process, everything here is a plain loop.
 
     torchrun --nproc_per_node 2 -m emocaliber train RECIPE --out DIR
 """
@@ -28,7 +28,7 @@ _queues = count()
 
 
 def sharding(recipe: Recipe) -> Sharding:
-    """How the launcher's file, or the recipe's own keys, part weights and optimiser: ZeRO-1 counts as ZeRO-2.
+    """How the launcher's configuration or the recipe shards weights and optimiser state; ZeRO-1 counts as ZeRO-2.
 
     Raises UserError where DeepSpeed's file cannot be read.
     """
@@ -48,7 +48,7 @@ def sharding(recipe: Recipe) -> Sharding:
 
 
 def processes() -> int:
-    """How many take part; 1 where a process was started by itself."""
+    """The number of processes; 1 without a launcher."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -58,7 +58,7 @@ def rank() -> int:
 
 
 def any_process(true: bool) -> bool:
-    """Whether it is true for any of the processes; all of them must ask."""
+    """Whether it is true in any process; a collective operation that all of them must call."""
     if processes() == 1:
         return true
     device = torch.cuda.current_device() if dist.get_backend() == "nccl" else "cpu"
@@ -76,7 +76,7 @@ def gathered(part: Result) -> list[Result]:
     return parts
 
 
-def shared_out(units: Sequence[Unit], work: Callable[[Unit], Result]) -> list[Result]:
+def distributed_map(units: Sequence[Unit], work: Callable[[Unit], Result]) -> list[Result]:
     """`work(unit)` for every unit, in order, on every process. Each process takes the next unit when it is free, so
     that none waits for a slower one longer than a unit takes.
     """

@@ -1,4 +1,4 @@
-"""What a stage trains: the processor, the model beneath, and the adapter that learns on it, as the recipe says.
+"""Load what a stage trains, by its recipe: the processor, the base model, and the adapter on it.
 
 processor = load_processor(model_folder(recipe.model), recipe.max_pixels, recipe.thinking)
 learner = load_trainable(recipe, model_folder(recipe.model), adapter)
@@ -31,9 +31,9 @@ from emocaliber.stages.recipe import Recipe
 
 
 def load_processor(model: str, max_pixels: int | None = None, thinking: bool | None = None) -> ProcessorMixin:
-    """The processor of a model folder or hub name, with the recipe's limit on a picture's size and its thoughts.
+    """The processor of a model folder or Hub name, with a limit on a picture's pixels and thinking mode on or off.
 
-    Raises UserError where it cannot be found, or has no such limit or no thoughts to switch.
+    Raises UserError where it cannot be found, or has no such limit or no thinking mode to switch.
     """
     try:
         processor: ProcessorMixin = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
@@ -46,7 +46,7 @@ def load_processor(model: str, max_pixels: int | None = None, thinking: bool | N
 
 
 def missing_model(model: str, error: OSError) -> str:
-    """What to tell a person whose model is not there."""
+    """The message for a model that cannot be found."""
     first = str(error).strip().splitlines()[0]
     return f"{model}: the model cannot be loaded ({first}); give model=FOLDER, or log in and download it first"
 

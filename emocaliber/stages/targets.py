@@ -1,8 +1,9 @@
-"""Targets: what a stage learns to say of each sample, from labels, raters' votes, a teacher's beliefs or its answers.
+"""Training targets: what a stage learns to answer for each sample, from labels, raters' votes, a teacher's beliefs or
+its answers.
 
-Pure functions; what a teacher believes comes from emocaliber.stages.teacher.
+Pure functions; a teacher's beliefs come from emocaliber.stages.teacher.
 
-    examples = distilled(samples, beliefs, confidences, load_template("label-confidence"), spread=0.05)
+    examples = distilled_examples(samples, beliefs, confidences, load_template("label-confidence"), spread=0.05)
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from emocaliber.stages.teacher import Answer, Beliefs, Floats
 
 
 def spread_over_levels(confidence: float, spread: float) -> tuple[float, ...]:
-    """A distribution over the levels around a confidence in [0, 1].
+    """A distribution over the 21 levels around a confidence in [0, 1].
 
-    With `spread` 0 it is two-hot: the two neighbouring levels, their mean the confidence. Above, a discretised normal
-    density of that standard deviation: a near miss costs less than a far one, and the greedy level is the nearest.
-    Raises ValueError outside [0, 1].
+    With `spread` 0 it is two-hot: the two neighbouring levels, weighted so that their mean is the confidence. Otherwise
+    a discretised normal density with that standard deviation: a near miss costs less than a far one, and the likeliest
+    level is the nearest. Raises ValueError outside [0, 1].
     """
     if not 0.0 <= confidence <= 1.0:
         raise ValueError(f"{confidence} is no probability")
@@ -40,17 +41,17 @@ def spread_over_levels(confidence: float, spread: float) -> tuple[float, ...]:
 
 
 def nearest_level(confidence: float) -> float:
-    """The level that is written for a confidence."""
+    """The level nearest to a confidence, which is the one to write."""
     return min(LEVELS, key=lambda level: abs(level - confidence))
 
 
-def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = False) -> Sequence[TrainingExample]:
-    """Stage 1: the label as it stands, or with `votes` the raters' distribution of rows that have votes, these first.
+def label_examples(samples: Sequence[Sample], template: Template, *, votes: bool = False) -> Sequence[TrainingExample]:
+    """Stage 1: each row's label; with `votes`, first the rows with votes and their raters' distribution, then the rest.
 
-    An example is made when it is read.
+    The examples are lazy.
     """
-    has_label, has_votes = labelled_and_rated(samples)
-    by_votes = has_votes & votes
+    has_label, rated = labelled_and_rated(samples)
+    by_votes = rated & votes
     if not (has_label | by_votes).all():
         missing = samples[int((has_label | by_votes).argmin())].id
         raise UserError(
@@ -59,13 +60,13 @@ def labelled(samples: Sequence[Sample], template: Template, *, votes: bool = Fal
         )
     if votes and not by_votes.any():
         raise UserError("target votes: no row has rater votes; take the key 'target' out to learn from the labels")
-    alike = not (by_votes.all() or template.reasons)
-    named = {label for _, labels in questions(samples) for label in labels} if alike else set()
-    answers = {label: template.write(label=label) for label in named}
+    by_label_alone = not (by_votes.all() or template.reasons)
+    all_labels = {label for _, labels in questions(samples) for label in labels} if by_label_alone else set()
+    answers = {label: template.write(label=label) for label in all_labels}
 
     def example(sample: Sample) -> TrainingExample:
-        if votes and rated(sample):
-            return voted([sample], template, 0.0)[0]
+        if votes and has_votes(sample):
+            return vote_examples([sample], template, 0.0)[0]
         label = str(sample.label)
         text = template.write(label=label, reasoning=sample.rationale) if template.reasons else answers[label]
         return TrainingExample(sample, text)
@@ -85,20 +86,20 @@ def temperatures_of(samples: Sequence[Sample], beliefs: Sequence[Floats]) -> dic
     return fitted
 
 
-def scaled(samples: Sequence[Sample], beliefs: Sequence[Floats], temperatures: Mapping[str, float]) -> Beliefs:
-    """A teacher's beliefs with the confidences that its temperatures, one a task, make of them."""
+def scaled_beliefs(samples: Sequence[Sample], beliefs: Sequence[Floats], temperatures: Mapping[str, float]) -> Beliefs:
+    """A teacher's beliefs, with the distributions and confidences to state after temperature scaling by task."""
     stated = [
         tempered(belief[None], temperatures[sample.task])[0] for sample, belief in zip(samples, beliefs, strict=True)
     ]
     return Beliefs(list(beliefs), stated, np.array([float(share.max()) for share in stated]))
 
 
-def by_signals(samples: Sequence[Sample], rows: Sequence[Prediction], calibration: Sequence[Prediction]) -> Beliefs:
-    """A teacher's beliefs, with the confidences that a map of all its signals makes of them.
+def signal_beliefs(samples: Sequence[Sample], rows: Sequence[Prediction], calibration: Sequence[Prediction]) -> Beliefs:
+    """A teacher's beliefs, with the confidences that a map of all its signals gives them.
 
-    `rows` are what it was asked about the samples; the map is fitted on `calibration` rows, one a task where there are
-    enough. The stated distribution has the confidence at the answer, the rest in proportion. Raises UserError where no
-    calibration row has a label.
+    `rows` are its predictions about the samples. The map is fitted on `calibration` rows, one for each task that has
+    enough of them. The distribution to state has the confidence at the answer and the other labels in proportion.
+    Raises UserError where no calibration row has a label.
     """
     fitting = [row for row in calibration if row.truth is not None and row.distribution]
     if not fitting:
@@ -120,15 +121,15 @@ def by_signals(samples: Sequence[Sample], rows: Sequence[Prediction], calibratio
     return Beliefs(beliefs, stated, confidences)
 
 
-def own_answers(
+def answer_examples(
     samples: Sequence[Sample], answers: Sequence[Answer], template: Template, spread: float
 ) -> list[TrainingExample]:
-    """Stage 3: the model's own answers, what it believes as anchors, and whether each was right.
+    """Stage 3: the model's own answers, with whether each is correct and its own beliefs as the reference to stay near.
 
-    The anchor of the confidence is the probability of the stated label, temperature-scaled on the labelled samples (one
-    number a task), spread over the levels: the model's label probability knows more than what it says. Of a sample
-    without a label nobody knows whether the answer is right: that probability stands for it. An answer that cannot be
-    read teaches nothing and is left out; raises UserError where none can.
+    The reference for the confidence is the probability of the stated label, temperature-scaled by task on the labelled
+    samples and spread over the levels: a model's label probability is better calibrated than the confidence that it
+    states. For a sample without a label, this probability also takes the place of its correctness. Answers that cannot
+    be read are left out; raises UserError where none can be read.
     """
     readable = [
         (sample, answer.label, answer.confidence, answer.belief, answer.reasoning)
@@ -156,7 +157,7 @@ def own_answers(
     return examples
 
 
-def distilled(
+def distilled_examples(
     samples: Sequence[Sample],
     beliefs: Sequence[Floats],
     confidences: Floats,
@@ -164,10 +165,10 @@ def distilled(
     spread: float,
     reasonings: Sequence[str | None] | None = None,
 ) -> list[TrainingExample]:
-    """Training examples that say the teacher's label with the given confidence, after its own reasoning if it reasons.
+    """Examples that state the teacher's likeliest label and its confidence, after the teacher's reasoning if given.
 
-    `beliefs` holds the teacher's distribution over each sample's candidates, kept as the label's soft target;
-    `confidences` [n] the probability that its likeliest label is right, as calibrated.
+    `beliefs` holds the teacher's distribution over each sample's candidates, which is the label's soft target;
+    `confidences` [n] the calibrated probability that its likeliest label is correct.
     """
     before = [None] * len(samples) if reasonings is None else reasonings
     examples = []
@@ -185,7 +186,7 @@ def distilled(
 
 
 def apportioned(shares: Floats) -> tuple[float, ...]:
-    """A distribution in steps of the levels that sums to 1: largest remainders, ties to the earlier one.
+    """A distribution rounded to the levels so that it still sums to 1: largest remainders, ties to the earlier one.
 
     Raises ValueError where the shares do not sum to 1 or one is negative.
     """
@@ -198,45 +199,46 @@ def apportioned(shares: Floats) -> tuple[float, ...]:
     return tuple(LEVELS[n] for n in counts.tolist())
 
 
-def distributed(samples: Sequence[Sample], shares: Sequence[Floats], template: Template) -> list[TrainingExample]:
-    """Training examples that say a distribution over all candidates, the likeliest first, in steps of the levels.
+def distribution_examples(
+    samples: Sequence[Sample], shares: Sequence[Floats], template: Template
+) -> list[TrainingExample]:
+    """Examples that state a distribution over all candidates, the likeliest first, rounded to the levels.
 
-    `shares` holds one calibrated distribution over each sample's candidates. The first one said is the answer, its
-    share the confidence.
+    `shares` holds a calibrated distribution over each sample's candidates. The first candidate is the answer, its share
+    the confidence.
     """
     examples = []
-    for sample, own in zip(samples, shares, strict=True):
-        stated = apportioned(own)
-        order = np.argsort(-own, kind="stable").tolist()
+    for sample, distribution in zip(samples, shares, strict=True):
+        stated = apportioned(distribution)
+        order = np.argsort(-distribution, kind="stable").tolist()
         examples.append(
             TrainingExample(sample, template.write(distribution={sample.candidates[k]: stated[k] for k in order}))
         )
     return examples
 
 
-def rated(sample: Sample) -> bool:
+def has_votes(sample: Sample) -> bool:
     """Whether any rater voted."""
     return any((sample.votes or {}).values())
 
 
-def voted(samples: Sequence[Sample], template: Template, spread: float) -> list[TrainingExample]:
-    """Training examples for samples with rater votes: the label with the share of raters who chose it, which may be
-    none of them where the label is not the raters' own. Where votes tie and no label is given, the first of the
-    favourites is written; what is learned of the label is the distribution.
+def vote_examples(samples: Sequence[Sample], template: Template, spread: float) -> list[TrainingExample]:
+    """Examples for samples with votes: the label, with the share of raters who chose it as the confidence (0 where the
+    label comes from elsewhere and no rater chose it). Without a label, the raters' favourite, of equals the first.
 
-    The label's soft target is the raters' distribution; a template that states a distribution states theirs, one
-    without a confidence states the label alone; one that reasons begins with the sample's rationale. Raises ValueError
-    for a sample without votes.
+    The label's soft target is the raters' distribution. A template with a distribution states theirs, one without a
+    confidence the label alone, and one that reasons begins with the sample's rationale. Raises ValueError for a sample
+    without votes.
     """
     examples = []
     for sample in samples:
-        if not sample.votes or not rated(sample):
+        if not sample.votes or not has_votes(sample):
             raise ValueError(f"{sample.id}: the target 'votes' needs rater votes")
         total = sum(sample.votes.values())
         shares = tuple(sample.votes.get(candidate, 0) / total for candidate in sample.candidates)
         label = sample.label or sample.candidates[int(np.argmax(shares))]
         if "distribution" in template.fields:
-            examples += distributed([sample], [np.array(shares)], template)
+            examples += distribution_examples([sample], [np.array(shares)], template)
             continue
         reasoning = sample.rationale if template.reasons else None
         if "confidence" not in template.fields:

@@ -1,7 +1,7 @@
-"""The teacher: the model of the stage before, as a stage queries it, and three beliefs that its answers can be made of.
+"""The teacher, a stage's interface to the model of the stage before, and beliefs derived from its answers.
 
-A stage is handed a way to open one (emocaliber.runs.teacher does, with an engine and a journal); it never sees an
-engine. What the beliefs become is in emocaliber.stages.targets.
+A stage gets a function that opens a teacher (emocaliber.runs.teacher, with an engine and a journal) and never sees the
+engine. How beliefs become targets is in emocaliber.stages.targets.
 
     with open_teacher(recipe, adapter, out) as teacher:
         beliefs = teacher.label_probabilities(samples)
@@ -26,8 +26,8 @@ from emocaliber.stages.recipe import Recipe
 
 Floats = npt.NDArray[np.float64]
 
-LABEL = "label"  # the template that a teacher is asked with about labels alone
-DRAWS = 8  # answers drawn for each picture where their agreement is the target
+LABEL = "label"  # the template for querying a teacher about labels
+DRAWS = 8  # sampled answers for each picture where their agreement is the target
 STRENGTHS = (0.1, 0.2, 0.4)
 COPIES = len(STRENGTHS) * len(IMAGE_CORRUPTIONS)
 CHUNK = 512  # pictures whose corrupted copies are in memory at a time
@@ -35,9 +35,12 @@ CHUNK = 512  # pictures whose corrupted copies are in memory at a time
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as the parser read it: label and confidence, None where they cannot be read, the distribution over the
-    candidates at the label's place, given what stands before it, None where the answer has no such place, and the
-    reasoning, None where the template has none or its tags are not there."""
+    """An answer as the parser read it.
+
+    `label` and `confidence` are None where they cannot be read; `belief` is the distribution over the candidates where
+    the label is written, given everything before it, None where the answer has no label; `reasoning` is None where the
+    template has none or its tags are missing.
+    """
 
     label: str | None
     confidence: float | None
@@ -46,9 +49,9 @@ class Answer:
 
 
 class Teacher(Protocol):
-    """A model that answers about samples; of several processes each answers a part, and all have every answer.
+    """A model that is queried about samples. Several processes share the work, and each gets all answers.
 
-    `question` is what it is asked about labels: where it reasons, the question that it learned to reason by.
+    `question` is the template for asking about labels: for a model that reasons, the one that it learned to reason by.
     """
 
     question: Template
@@ -58,27 +61,29 @@ class Teacher(Protocol):
         ...
 
     def answers(self, samples: Sequence[Sample], template: Template, draw: int = 0) -> list[Answer]:
-        """One answer to each sample, in order; `draw` numbers those of a teacher that samples."""
+        """One answer to each sample, in order; `draw` numbers the samples of a teacher with temperature above 0."""
         ...
 
-    def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
-        """The likeliest label of each sample, its distribution, and the signals about it, in order; a row without a
-        distribution where no answer could be read."""
+    def predictions(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
+        """For each sample, in order, the likeliest label with distribution and signals; without a distribution where no
+        answer could be read."""
         ...
 
 
 class OpenTeacher(Protocol):
-    """Loads the model with an adapter (None for the model alone), for as long as the context is open."""
+    """Loads the model with an adapter (None for the bare model), for as long as the context is open."""
 
     def __call__(self, recipe: Recipe, adapter: Path | None, out: Path) -> AbstractContextManager[Teacher]: ...
 
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What a teacher believes of each sample: `beliefs`, whose likeliest label is the answer and the label's soft
-    target; `stated`, the calibrated distribution to state; `confidences` [n], the calibrated probability that the
-    answer is right; `reasonings`, where the teacher reasons, what leads to the answer, None where nothing readable
-    does."""
+    """A teacher's beliefs about n samples.
+
+    `beliefs` are distributions over the candidates: the label's soft targets, their likeliest label the answer;
+    `stated`, the calibrated distributions to state; `confidences` [n], the calibrated probabilities that the answers
+    are correct; `reasonings`, for a teacher that reasons, the reasoning before each answer, None where unreadable.
+    """
 
     beliefs: list[Floats]
     stated: list[Floats]
@@ -87,13 +92,14 @@ class Beliefs:
 
 
 def agreement(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
-    """Self-consistency: how many of DRAWS drawn answers name each candidate, and the share of the one named most often.
+    """Self-consistency: the belief is the share of DRAWS sampled answers that name each candidate, the confidence that
+    of the favourite among all DRAWS.
 
-    The teacher must draw (temperature above 0). A draw that cannot be read names none of the candidates; a sample of
-    which no draw can be read keeps an even belief and a confidence of 0.
+    The teacher must sample (temperature above 0). Unreadable answers name no candidate; a sample without a readable
+    answer has a uniform belief and a confidence of 0.
 
-    Of a teacher that reasons, each draw is another reasoning: the share is the label's over all of them, while the
-    belief is that after the one that is kept, the first that names the favourite: its label, without a doubt.
+    A teacher that reasons gives a new reasoning each time. The first that leads to the favourite is kept, and the
+    belief, which is the one after that reasoning, is certain of the favourite.
     """
     template = teacher.question
     counts = [np.zeros(len(sample.candidates)) for sample in samples]
@@ -103,9 +109,9 @@ def agreement(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
         for count, sample, answer, first in zip(counts, samples, answers, kept, strict=True):
             if answer.label is None or (template.reasons and answer.reasoning is None):
                 continue
-            place = sample.candidates.index(answer.label)
-            count[place] += 1
-            first.setdefault(place, answer.reasoning or "")
+            candidate = sample.candidates.index(answer.label)
+            count[candidate] += 1
+            first.setdefault(candidate, answer.reasoning or "")
     confidences = np.array([count.max() / DRAWS for count in counts])
     beliefs = [count / count.sum() if count.any() else np.full(len(count), 1 / len(count)) for count in counts]
     if not template.reasons:
@@ -116,13 +122,12 @@ def agreement(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
 
 
 def survival(samples: Sequence[Sample], teacher: Teacher) -> Beliefs:
-    """Survival of the answer on COPIES corrupted copies of the picture: the share that has each candidate as its
-    likeliest label.
+    """Robustness to corruption: the confidence is the share of COPIES corrupted copies of the picture on which the
+    answer stays the likeliest label.
 
-    The copies carry noise, an occluding square or a blur, each at every one of STRENGTHS (see
-    `data.corruption.corrupted_image`), seeded by the sample's id. After CSP (arXiv 2504.14848), which corrupts the
-    object that a question is about; here the entire picture is corrupted in several ways, and the answers are counted
-    (a reconstruction).
+    The copies have noise, an occluding square or blur at each of STRENGTHS (see `data.corruption.corrupted_image`),
+    seeded by the sample's id. After CSP (arXiv 2504.14848), which corrupts the object that a question is about; here
+    the whole picture is corrupted in several ways and the answers are counted (a reconstruction).
     """
     counts = [np.zeros(len(sample.candidates)) for sample in samples]
     for start in range(0, len(samples), CHUNK):

@@ -1,8 +1,8 @@
-"""Run one stage's trainer: from the newest complete checkpoint to the end, and put the result in place.
+"""Run one stage's trainer from its newest complete checkpoint to the end, and move the result into place.
 
-What is written: `checkpoints/` while it runs, `log.jsonl` (one line per logged step), and at the end `adapter/`
-(`model/` where every weight learned), moved into place as a whole, with the question that it was trained for
-(emocaliber.json). The loops are TRL's.
+Writes `checkpoints/` while it runs, `log.jsonl` (one line per logged step), and at the end `adapter/` (`model/` after
+full fine-tuning) in one move, with the question that it was trained for (emocaliber.json). The training loops are
+TRL's.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from emocaliber.stages.recipe import Recipe
 
 GATHERED = "stage3_gather_16bit_weights_on_model_save"
 CHECKPOINTS, LOG, ADAPTER, MODEL = "checkpoints", "log.jsonl", "adapter", "model"
-COMPLETE = "complete.json"  # within a checkpoint: written last, when every process has written its files
-START = "start"  # stage 3's start, in case that its result is no better
-REFERENCE = "ref"  # the name that TRL gives the frozen start of DPO, KTO, RLOO and GRPO with beta above 0
+COMPLETE = "complete.json"  # in a checkpoint: written last, once every process has written its files
+START = "start"  # the weights that stage 3 starts from, in case its result is no better
+REFERENCE = "ref"  # TRL's name for the frozen reference adapter of DPO, KTO, RLOO and GRPO with beta above 0
 
 
 def fixed_settings(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """The keys of any TRL configuration that the stages set themselves, whatever the recipe says."""
+    """The keys of any TRL configuration that the stages set, overriding the recipe."""
     return {
         "output_dir": str(out / CHECKPOINTS),
         "seed": recipe.seed,
@@ -51,24 +51,24 @@ def fixed_settings(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 
 def result_name(recipe: Recipe) -> str:
-    """The folder of a stage's result: an adapter, or all weights where every weight learned."""
+    """The name of a stage's result folder: an adapter, or a model after full fine-tuning."""
     return ADAPTER if recipe.tuning == "lora" else MODEL
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of which every process wrote its part to the end."""
+    """The newest checkpoint that every process finished writing."""
     complete = [checkpoint for checkpoint in folder.glob("checkpoint-*") if (checkpoint / COMPLETE).is_file()]
     return max(complete, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]), default=None)
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Marks a checkpoint as complete once the files of all processes are there."""
+    """Marks a checkpoint as complete once all processes have written their files."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Each process has just written its part."""
+        """Called when each process has written its part."""
         self.trainer.accelerator.wait_for_everyone()
         if rank() == 0:
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
@@ -78,18 +78,18 @@ class CompleteCheckpoints(TrainerCallback):
 
 
 def finish(trainer: Trainer, out: Path, name: str, question: Question) -> None:
-    """Train to the end, from the newest checkpoint where there is one, and put the result in place as `out/name`."""
+    """Train to the end, resuming from the newest checkpoint, and move the result to `out/name`."""
     plugin = trainer.accelerator.state.deepspeed_plugin
     if plugin is not None:
-        refuse_pieces(plugin.hf_ds_config)
+        refuse_sharded_result(plugin.hf_ds_config)
     checkpoint = newest_checkpoint(out / CHECKPOINTS)
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         for broken in set((out / CHECKPOINTS).glob("checkpoint-*")) - {checkpoint}:
             shutil.rmtree(broken)
         if checkpoint is not None:
-            # Beside the adapter that learns, some of TRL's methods keep their start as a second one. Where a checkpoint
-            # holds it, transformers 5.19 loads it alone and forgets what was learned; the start is known without it.
+            # Some of TRL's methods keep a frozen reference adapter beside the trained one. From a checkpoint with both,
+            # transformers 5.19 loads the reference alone. It is not needed: TRL has just copied it from the start.
             shutil.rmtree(checkpoint / REFERENCE, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     trainer.remove_callback(PrinterCallback)
@@ -100,18 +100,18 @@ def finish(trainer: Trainer, out: Path, name: str, question: Question) -> None:
     save_result(trainer, out, name, question)
 
 
-def refuse_pieces(config: HfDeepSpeedConfig) -> None:
-    """Raises UserError where ZeRO-3 would leave the result in pieces, pickled, that only DeepSpeed puts together."""
+def refuse_sharded_result(config: HfDeepSpeedConfig) -> None:
+    """Raises UserError where ZeRO-3 would write the result as pickled shards that only DeepSpeed can merge."""
     if config.is_zero3() and not config.is_true(f"zero_optimization.{GATHERED}"):
         raise UserError(
-            "DeepSpeed ZeRO-3 would leave no whole weights; set zero3_save_16bit_model: true as"
+            "DeepSpeed ZeRO-3 would save only shards of the weights; set zero3_save_16bit_model: true as"
             f" recipes/accelerate/zero3.yaml does, or in DeepSpeed's own file zero_optimization.{GATHERED}: true"
         )
 
 
 def save_result(trainer: Trainer, out: Path, name: str, question: Question, **more: Any) -> None:
-    """Write adapter or model beside its place, then move it there: a reader never sees half of it. All processes take
-    part. Each of `more` is written beside the weights as a JSON file of that name.
+    """Write the adapter or model to `out/name` atomically. All processes must call this. Each of `more` is written
+    beside the weights as a JSON file of that name.
     """
     partial = out / f"{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -119,7 +119,7 @@ def save_result(trainer: Trainer, out: Path, name: str, question: Question, **mo
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     learned: dict[str, Any] = {"selected_adapters": ["default"]} if isinstance(model, PeftModel) else {}
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        trainer.save_model(str(partial))  # gathers what the processes hold; all of them must take part
+        trainer.save_model(str(partial))  # gathers the shards of all processes; each of them must call it
     elif trainer.is_world_process_zero():
         model.save_pretrained(str(partial), safe_serialization=True, **learned)
     if trainer.is_world_process_zero():
@@ -136,13 +136,13 @@ def save_result(trainer: Trainer, out: Path, name: str, question: Question, **mo
 
 
 class Log(TrainerCallback):
-    """Writes each logged step to `log.jsonl`, drops what a killed run wrote beyond its checkpoint, shows progress."""
+    """Appends each logged step to `log.jsonl`, drops what a killed run logged after its checkpoint, prints progress."""
 
     def __init__(self, out: Path, title: str) -> None:
         self.path, self.title, self.began = out / LOG, title, time.monotonic()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Keep the lines up to the step that training goes on from."""
+        """Keep the lines up to the step at which training resumes."""
         if not state.is_world_process_zero:
             return
         lines = [line for line in read_log(self.path) if line["step"] <= state.global_step]
@@ -175,7 +175,7 @@ class Log(TrainerCallback):
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; none where there is no log, and a torn last line is left out."""
+    """The lines of a log, without a truncated last line; empty where there is no log."""
     lines = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:

@@ -54,7 +54,7 @@ from emocaliber.stages.pairs import read_pairs  # noqa: E402
 from emocaliber.stages.recipe import Recipe  # noqa: E402
 from emocaliber.stages.soft_targets import SoftTargetCollator, SoftTargetTrainer, cross_entropy  # noqa: E402
 from emocaliber.stages.supervised import sft_config, train_supervised  # noqa: E402
-from emocaliber.stages.targets import labelled  # noqa: E402
+from emocaliber.stages.targets import label_examples  # noqa: E402
 from emocaliber.stages.training import read_log  # noqa: E402
 from tests.runs.few_rows import answers_in_pairs, few_rows  # noqa: E402
 from tests.runs.short_runs import answers  # noqa: E402
@@ -182,7 +182,7 @@ def stage_1(bench: Bench, title: str, losses_of: dict[str, list[float]]) -> str:
         raise NotInstalledError(missing)
     recipe, clock, out = bench.recipe("1-label", *changes), Clock(), bench.folder / title.replace(" ", "-")
     template = load_template(recipe.template)
-    examples = labelled(read_samples(bench.data, "train"), template)
+    examples = label_examples(read_samples(bench.data, "train"), template)
     if title == PLAIN:
         trainer = SFTTrainer(
             model=load_trainable(recipe, str(bench.model), None),
@@ -217,7 +217,7 @@ def equality(bench: Bench) -> str:
     """Loss and gradients of a packed batch beside those of the model's own loss on TRL's batch."""
     recipe = bench.recipe("1-label", "packing=true")
     template, rows = load_template(recipe.template), 4
-    examples = labelled(read_samples(bench.data, "train")[:rows], template)
+    examples = label_examples(read_samples(bench.data, "train")[:rows], template)
     processor = load_processor(str(bench.model), recipe.max_pixels)
     collator = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
     dataset = as_dataset(examples, template, recipe.shown_pixels)
@@ -272,7 +272,7 @@ def attention(bench: Bench, kind: str) -> str:
     model: Any = AutoModelForImageTextToText.from_pretrained(
         bench.model, dtype="auto", attn_implementation=kind, device_map={"": bench.device}
     )
-    dataset = as_dataset(labelled(read_samples(bench.data, "train")[:4], template), template, recipe.shown_pixels)
+    dataset = as_dataset(label_examples(read_samples(bench.data, "train")[:4], template), template, recipe.shown_pixels)
     collator = DataCollatorForVisionLanguageModeling(processor, max_length=None, completion_only_loss=True)
     batch = moved(dict(collator([dataset[n] for n in range(4)])), bench.device)
     with torch.no_grad(), bench.autocast():

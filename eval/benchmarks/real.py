@@ -159,7 +159,7 @@ class ReadingTeacher:
             for said in [reading.stated]
         ]
 
-    def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
+    def predictions(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
         """The likeliest label, its distribution and its hidden state, the one signal that a reading brings."""
         if set(signals) != {HIDDEN}:
             raise UserError(f"signals: {', '.join(signals)}: one forward pass brings {HIDDEN} alone")

@@ -28,7 +28,7 @@ from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.resume import samples_of
 from emocaliber.runs.train import join
 from emocaliber.stages.supervised import train_supervised
-from emocaliber.stages.targets import labelled
+from emocaliber.stages.targets import label_examples
 from emocaliber.stages.training import MODEL, read_log
 
 RECIPE = Path("recipes/tiny/1-label.yaml")
@@ -90,7 +90,7 @@ def work(way: str, out: Path) -> None:
     if processes.num_processes != size:
         raise SystemExit(f"{way}: {processes.num_processes} processes instead of {size}")
     out.mkdir(parents=True, exist_ok=True)
-    examples = labelled(samples_of(recipe.data, recipe.splits)[: 16 * STEPS], load_template(recipe.template))
+    examples = label_examples(samples_of(recipe.data, recipe.splits)[: 16 * STEPS], load_template(recipe.template))
     train_supervised(recipe, examples, model_folder(recipe.model), None, out, title=way, callbacks=[Shares(out, stage)])
 
 

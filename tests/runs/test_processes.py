@@ -27,8 +27,8 @@ from emocaliber.runs.recipes import read_recipe
 from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.runs.train import join, refuse_here
 from emocaliber.stages.fast import prompt_sharing
-from emocaliber.stages.launch import shared_out
-from emocaliber.stages.training import refuse_pieces
+from emocaliber.stages.launch import distributed_map
+from emocaliber.stages.training import refuse_sharded_result
 from tests.runs.few_rows import few_rows
 from tests.runs.keyed_draws import keyed, telling
 from tests.runs.short_runs import ON_CPU, RECIPES, losses
@@ -164,14 +164,14 @@ from emocaliber.generation.journal import Journal
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.train import by_main
 from emocaliber.runs.teacher import EngineTeacher
-from emocaliber.stages.launch import any_process, rank, shared_out
+from emocaliber.stages.launch import any_process, rank, distributed_map
 
 def work(number):
     time.sleep(1.0 if number == 0 else 0.01)
     return rank(), number
 
 dist.barrier()
-done = shared_out(range(12), work)
+done = distributed_map(range(12), work)
 assert [number for _, number in done] == list(range(12))
 assert any_process(rank() == 1) and not any_process(False)
 assert by_main(lambda: f"made by {rank()}") == "made by 0"
@@ -219,10 +219,10 @@ def test_processes_share_the_asking_out_as_they_are_free_and_one_alone_asks_noth
 def test_zero_3_that_would_leave_pieces_is_refused_before_it_trains() -> None:
     gathering = {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}
     for zero in (gathering, {"stage": 2}):
-        refuse_pieces(HfDeepSpeedConfig({"zero_optimization": zero}))
+        refuse_sharded_result(HfDeepSpeedConfig({"zero_optimization": zero}))
     with pytest.raises(UserError, match="zero3_save_16bit_model: true"):
-        refuse_pieces(HfDeepSpeedConfig({"zero_optimization": {"stage": 3}}))
+        refuse_sharded_result(HfDeepSpeedConfig({"zero_optimization": {"stage": 3}}))
 
 
 def test_a_single_process_does_everything_itself() -> None:
-    assert shared_out([1, 2, 3], lambda unit: 2 * unit) == [2, 4, 6]
+    assert distributed_map([1, 2, 3], lambda unit: 2 * unit) == [2, 4, 6]

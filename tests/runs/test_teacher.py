@@ -18,7 +18,7 @@ from emocaliber.runs.resume import samples_of
 from emocaliber.runs.teacher import EngineTeacher
 from emocaliber.runs.train import train
 from emocaliber.stages.calibrate.stage import held_out_split
-from emocaliber.stages.targets import labelled, own_answers, temperatures_of
+from emocaliber.stages.targets import answer_examples, label_examples, temperatures_of
 from emocaliber.stages.teacher import DRAWS, agreement
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
@@ -36,16 +36,16 @@ def test_a_split_that_nobody_has_is_refused() -> None:
 
 def test_stage_1_learns_from_votes_where_there_are_any_and_from_the_label_elsewhere() -> None:
     samples = [*samples_of(["kaomoji"], ["train"])[:3], *samples_of(["emoji"], ["train"])[:3]]
-    examples = {example.sample.id: example for example in labelled(samples, load_template("label"), votes=True)}
+    examples = {example.sample.id: example for example in label_examples(samples, load_template("label"), votes=True)}
     assert examples.keys() == {sample.id for sample in samples}
     for sample in samples:
         target = examples[sample.id].label_target
         assert target == (
             sample.votes and tuple(sample.votes.get(c, 0) / sum(sample.votes.values()) for c in sample.candidates)
         )
-    assert {example.label_target for example in labelled(samples, load_template("label"))} == {None}
+    assert {example.label_target for example in label_examples(samples, load_template("label"))} == {None}
     with pytest.raises(UserError, match="no row has rater votes"):
-        labelled(samples[:3], load_template("label"), votes=True)
+        label_examples(samples[:3], load_template("label"), votes=True)
 
 
 @pytest.mark.slow
@@ -72,12 +72,12 @@ def test_what_was_asked_is_not_asked_again_and_is_the_same_to_the_last_digit(tmp
     with Journal(tmp_path / "asked.jsonl") as journal:
         teacher = EngineTeacher(engine, journal)
         beliefs = teacher.label_probabilities(samples)
-        examples = own_answers(samples, teacher.answers(samples, template), template, 0.01)
+        examples = answer_examples(samples, teacher.answers(samples, template), template, 0.01)
         assert journal.added == 2 * len(samples)
     with Journal(tmp_path / "asked.jsonl") as journal:
         teacher = EngineTeacher(engine, journal)
         again = teacher.label_probabilities(samples)
-        assert own_answers(samples, teacher.answers(samples, template), template, 0.01) == examples
+        assert answer_examples(samples, teacher.answers(samples, template), template, 0.01) == examples
         assert journal.added == 0
     for belief, other, alone in zip(beliefs, again, EngineTeacher(engine).label_probabilities(samples), strict=True):
         assert np.array_equal(belief, other)
@@ -96,7 +96,7 @@ def test_an_answer_to_an_unlabelled_picture_is_as_right_as_it_is_believed_and_ne
     bare = [replace(s, id=f"{s.id}-bare", cluster=f"{s.cluster}-bare", label=None) for s in labelled]
     engine = TransformersEngine(embedded_base(), adapter=TINY_ADAPTER, batch_size=24, max_new_tokens=12)
     template, both = load_template("label-confidence"), [*labelled, *bare]
-    examples = own_answers(both, EngineTeacher(engine).answers(both, template), template, spread=0.01)
+    examples = answer_examples(both, EngineTeacher(engine).answers(both, template), template, spread=0.01)
     known, unknown = examples[: len(examples) // 2], examples[len(examples) // 2 :]
     assert {example.correct for example in known} <= {0.0, 1.0}
     assert all(example.correct is not None and 0 < example.correct < 1 for example in unknown)

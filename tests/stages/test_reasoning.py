@@ -27,9 +27,9 @@ from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.fast.packing import use_packing
 from emocaliber.stages.recipe import Recipe
 from emocaliber.stages.soft_targets import SoftTargetCollator
-from emocaliber.stages.targets import labelled, own_answers, spread_over_levels, voted
+from emocaliber.stages.targets import answer_examples, label_examples, spread_over_levels, vote_examples
 from emocaliber.stages.teacher import DRAWS, Answer, agreement
-from emocaliber.stages.verbalize import stating
+from emocaliber.stages.verbalize import belief_examples
 from tests.runs.reasoned import CONFIDENCE, LABEL
 from tests.stages.families import qwen25_vl, smolvlm
 from tests.stages.fast.test_packing import loss_and_gradients, trainer_of
@@ -113,12 +113,12 @@ def test_what_greedy_decoding_states_after_a_reasoning_does_not_depend_on_the_ro
 @pytest.mark.parametrize("votes", [False, True])
 def test_a_given_rationale_is_learned_before_the_label_and_the_votes(votes: bool) -> None:
     taught = [sample(n, votes={"happy": 3, "sad": 1} if votes else None) for n in range(3)]
-    for example in labelled(taught, THINK_LABEL, votes=votes):
+    for example in label_examples(taught, THINK_LABEL, votes=votes):
         label = read_response(example.completion, LABELS).label
         assert example.completion == f"<think>{example.sample.rationale}</think><answer>{label}</answer>"
         assert label == example.sample.label
     if votes:
-        stated = voted(taught, THINK, 0.05)[0]
+        stated = vote_examples(taught, THINK, 0.05)[0]
         assert stated.completion.startswith(f"<think>{taught[0].rationale}</think><answer>happy</answer><conf")
 
 
@@ -140,7 +140,7 @@ def test_agreement_over_reasonings_keeps_one_that_leads_to_the_favourite_and_lea
     believed = agreement(asked, Thinking())  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("emocaliber.stages.verbalize.load_template", lambda name: THINK)
-        taught = stating(recipe, asked, believed)
+        taught = belief_examples(recipe, asked, believed)
     happy = sum(draw % 3 % 2 == 0 for draw in range(DRAWS))
     assert [example.sample.id for example in taught] == ["0", "2"]
     for example in taught:
@@ -153,10 +153,10 @@ def test_agreement_over_reasonings_keeps_one_that_leads_to_the_favourite_and_lea
 def test_stage_3_learns_from_the_models_own_reasoning_and_not_from_answers_without_it() -> None:
     belief = np.array([0.2, 0.7, 0.1])
     answers = [Answer("sad", 0.7, belief, "Rain."), Answer("sad", 0.7, belief, None)]
-    [example] = own_answers([sample(0), sample(1)], answers, THINK, 0.05)
+    [example] = answer_examples([sample(0), sample(1)], answers, THINK, 0.05)
     assert example.completion == "<think>Rain.</think><answer>sad</answer><confidence>0.70</confidence>"
     with pytest.raises(UserError, match="raise max_answer_tokens"):
-        own_answers([sample(1)], answers[1:], THINK, 0.05)
+        answer_examples([sample(1)], answers[1:], THINK, 0.05)
 
 
 def test_a_teacher_is_asked_the_question_by_which_it_learned_to_reason(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from emocaliber.stages import verbalize as stage
 from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import trainer_keys
-from emocaliber.stages.targets import by_signals
+from emocaliber.stages.targets import signal_beliefs
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny" / "2-verbalize.yaml"
 LABELS = ("joy", "fear", "awe")
@@ -38,7 +38,7 @@ def row(of: Sample) -> Prediction:
 
 
 class Asked:
-    def asked(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
+    def predictions(self, samples: Sequence[Sample], signals: Sequence[str]) -> list[Prediction]:
         assert signals == ("p-true",)
         return [row(one) for one in samples]
 
@@ -54,7 +54,7 @@ def recipe(*changes: str) -> Recipe:
 
 def test_the_confidence_is_what_the_signals_know_where_the_label_probability_knows_nothing() -> None:
     samples = [sample(n, "unlabelled") for n in (1, 2)]
-    believed = by_signals(samples, [row(s) for s in samples], [row(sample(n, "calibrate")) for n in range(200)])
+    believed = signal_beliefs(samples, [row(s) for s in samples], [row(sample(n, "calibrate")) for n in range(200)])
     assert believed.confidences[0] > 0.9
     assert believed.confidences[1] < 0.1
     for stated, confidence in zip(believed.stated, believed.confidences, strict=True):
@@ -80,7 +80,7 @@ def test_rows_with_votes_state_the_raters_share_and_the_others_the_map(
 def test_calibration_rows_without_a_label_cannot_teach_a_map() -> None:
     samples = [sample(1, "unlabelled")]
     with pytest.raises(UserError, match="no calibration row has a label"):
-        by_signals(samples, [row(samples[0])], [row(sample(n, "unlabelled")) for n in range(3)])
+        signal_beliefs(samples, [row(samples[0])], [row(sample(n, "unlabelled")) for n in range(3)])
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_signals_that_cannot_be_asked_are_refused_by_the_recipe(changes: list[st
 def test_levels_are_spread_around_the_mapped_confidence() -> None:
     samples = [sample(1, "unlabelled")]
     calibration = [row(sample(n, "calibrate")) for n in range(200)]
-    believed = by_signals(samples, [row(samples[0])], calibration)
-    [example] = stage.stating(recipe(), samples, believed)
+    believed = signal_beliefs(samples, [row(samples[0])], calibration)
+    [example] = stage.belief_examples(recipe(), samples, believed)
     levels = np.arange(21) / 20
     assert example.level_target is not None
     assert float(levels @ np.array(example.level_target)) == pytest.approx(believed.confidences[0], abs=0.05)

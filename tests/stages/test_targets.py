@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.core.samples import Sample
 from emocaliber.reading import read_response
-from emocaliber.stages.targets import apportioned, distilled, distributed, nearest_level, spread_over_levels, voted
+from emocaliber.stages.targets import (
+    apportioned,
+    distilled_examples,
+    distribution_examples,
+    nearest_level,
+    spread_over_levels,
+    vote_examples,
+)
 
 TEMPLATE = load_template("label-confidence")
 
@@ -50,41 +57,41 @@ def test_a_confidence_outside_the_unit_interval_is_refused() -> None:
 
 
 def test_a_distilled_lesson_is_read_back_as_what_the_teacher_believed() -> None:
-    [example] = distilled([sample()], [np.array([0.2, 0.7, 0.1])], np.array([0.63]), TEMPLATE, 0.05)
+    [example] = distilled_examples([sample()], [np.array([0.2, 0.7, 0.1])], np.array([0.63]), TEMPLATE, 0.05)
     reading = read_response(example.completion, example.sample.candidates)
     assert (reading.label, reading.confidence) == ("sad", 0.65)
     assert example.label_target == (0.2, 0.7, 0.1)
 
 
 def test_votes_become_the_raters_share() -> None:
-    [example] = voted([sample(votes={"sad": 3, "happy": 1})], TEMPLATE, 0.05)
+    [example] = vote_examples([sample(votes={"sad": 3, "happy": 1})], TEMPLATE, 0.05)
     assert read_response(example.completion, example.sample.candidates).confidence == 0.75
     assert example.label_target == (0.25, 0.75, 0.0)
 
 
 def test_votes_teach_stage_1_their_distribution_and_no_confidence() -> None:
-    [example] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("label"), 0.05)
+    [example] = vote_examples([sample(votes={"sad": 3, "happy": 1})], load_template("label"), 0.05)
     assert example.completion == load_template("label").write(label="sad")
     assert (example.label_target, example.level_target) == ((0.25, 0.75, 0.0), None)
 
 
 def test_of_raters_who_tie_the_first_favourite_is_written_and_the_distribution_learned() -> None:
-    [example] = voted([sample(label=None, votes={"sad": 2, "happy": 1, "angry": 2})], TEMPLATE, 0.0)
+    [example] = vote_examples([sample(label=None, votes={"sad": 2, "happy": 1, "angry": 2})], TEMPLATE, 0.0)
     reading = read_response(example.completion, example.sample.candidates)
     assert (reading.label, reading.confidence) == ("sad", 0.4)
     assert example.label_target == (0.2, 0.4, 0.4)
 
 
 def test_a_label_that_no_rater_chose_is_said_without_confidence() -> None:
-    [example] = voted([sample(label="happy", votes={"sad": 4})], TEMPLATE, 0.05)
+    [example] = vote_examples([sample(label="happy", votes={"sad": 4})], TEMPLATE, 0.05)
     assert example.completion == TEMPLATE.write(label="happy", confidence=0.0)
 
 
 def test_votes_are_not_made_up() -> None:
     with pytest.raises(ValueError, match="needs rater votes"):
-        voted([sample()], TEMPLATE, 0.05)
+        vote_examples([sample()], TEMPLATE, 0.05)
     with pytest.raises(ValueError, match="needs rater votes"):
-        voted([sample(votes={"sad": 0, "happy": 0})], TEMPLATE, 0.05)
+        vote_examples([sample(votes={"sad": 0, "happy": 0})], TEMPLATE, 0.05)
 
 
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=25))
@@ -102,7 +109,7 @@ def test_shares_that_do_not_sum_to_one_are_refused() -> None:
 
 
 def test_a_stated_distribution_is_read_back_with_its_top_first() -> None:
-    [example] = distributed([sample()], [np.array([0.21, 0.7, 0.09])], load_template("distribution"))
+    [example] = distribution_examples([sample()], [np.array([0.21, 0.7, 0.09])], load_template("distribution"))
     assert example.completion == "<distribution>sad 0.70, happy 0.20, angry 0.10</distribution>"
     reading = read_response(example.completion, sample().candidates)
     assert (reading.label, reading.confidence) == ("sad", 0.7)
@@ -110,5 +117,5 @@ def test_a_stated_distribution_is_read_back_with_its_top_first() -> None:
 
 
 def test_votes_can_be_stated_whole() -> None:
-    [example] = voted([sample(votes={"sad": 3, "happy": 1})], load_template("distribution"), 0.05)
+    [example] = vote_examples([sample(votes={"sad": 3, "happy": 1})], load_template("distribution"), 0.05)
     assert example.completion == "<distribution>sad 0.75, happy 0.25, angry 0.00</distribution>"

@@ -29,7 +29,7 @@ from emocaliber.stages.examples import TrainingExample, in_splits
 from emocaliber.stages.launch import rank
 from emocaliber.stages.pairs import read_pairs
 from emocaliber.stages.recipe import Recipe
-from emocaliber.stages.targets import own_answers
+from emocaliber.stages.targets import answer_examples
 from emocaliber.stages.teacher import OpenTeacher
 from emocaliber.stages.training import result_name
 
@@ -47,7 +47,7 @@ def calibrate(
     template = load_template(recipe.template)
     print(f"  querying the stage-2 model about {len(samples)} pictures", flush=True)
     with open_teacher(recipe, adapter, out) as teacher:
-        answers = own_answers(samples, teacher.answers(samples, template), template, recipe.spread)
+        answers = answer_examples(samples, teacher.answers(samples, template), template, recipe.spread)
     fit, held_out = held_out_split(answers, samples, recipe.held_out, recipe.seed)
     result: dict[str, Any] = {"held_out": len(held_out), "unreadable": len(samples) - len(answers)}
     model = model_folder(recipe.model)
