@@ -1,8 +1,8 @@
-"""Preference pairs from sampled answers: right and sure over right and unsure, wrong and unsure over wrong and sure.
+"""Preference pairs from sampled answers: for a correct label, high confidence over low; for a wrong one, low over high.
 
-Pure functions. Both answers of a pair name the same label, so what is preferred is the confidence alone, and no
-preference is ever for a label that is wrong (the pairs of Leng et al. 2024, arXiv 2410.09724). Not a trainer, and
-nothing is sampled here: `emocaliber predict --samples K` does that.
+Pure functions. Both answers of a pair name the same label, so only the confidence is preferred, never one label over
+another (the pairs of Leng et al. 2024, arXiv 2410.09724). Nothing is trained or sampled here: `emocaliber predict
+--samples K` samples.
 
     emocaliber data pairs draws/responses.*.jsonl --out pairs.jsonl
 """
@@ -32,7 +32,7 @@ NO_PAIRS = "no preference pairs: draw more answers to each question, at a higher
 
 @dataclass(frozen=True)
 class Draw:
-    """One sampled answer to the question of a sample; `truth` is the sample's dominant label."""
+    """One sampled answer to a sample's question; `truth` is the sample's dominant label."""
 
     id: str
     task: str
@@ -43,8 +43,8 @@ class Draw:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to one question that name the same label. `kind` says whether it is the right one; `margin`, above 0,
-    is what the scoring rule pays for the chosen answer more than for the rejected one."""
+    """Two answers to one question that name the same label. `kind` says whether this label is right or wrong; `margin`,
+    above 0, is by how much the chosen answer's score exceeds the rejected one's."""
 
     id: str
     task: str
@@ -55,16 +55,16 @@ class Pair:
 
     @property
     def key(self) -> Key:
-        """What names the sample."""
+        """The sample's task and id."""
         return self.task, self.id
 
 
 @dataclass(frozen=True)
 class PairReport:
-    """What was made of how many answers.
+    """How many pairs came of how many answers.
 
-    `without` counts the samples that gave no pair, by reason. `chosen` and `rejected` are mean stated confidences by
-    kind: pairs of one kind alone teach one direction alone.
+    `pairs` are counts by kind, `margin`, `chosen` and `rejected` the mean margins and stated confidences by kind.
+    `without` counts the samples without a pair, by reason.
     """
 
     samples: int
@@ -91,7 +91,7 @@ class PairReport:
 
 
 def preference_pairs(draws: Iterable[Draw], reward: Reward, least_margin: float) -> tuple[list[Pair], PairReport]:
-    """At most one pair a sample and label: of its answers with this label the best and the worst by the reward.
+    """At most one pair for each sample and label: of its answers with this label, the best and the worst by the reward.
 
     Pairs with a margin below `least_margin`, or none at all, are left out. Answers that cannot be read pair with
     nothing. Raises ValueError for no answers.
@@ -115,7 +115,7 @@ def preference_pairs(draws: Iterable[Draw], reward: Reward, least_margin: float)
             confidences["chosen", pair.kind].append(high)
             confidences["rejected", pair.kind].append(low)
         if not made:
-            without[_why_none(len(answers), readable)] += 1
+            without[_reason_without_pairs(len(answers), readable)] += 1
     kinds = Counter(str(pair.kind) for pair in pairs)
     return pairs, PairReport(
         samples=len(by_sample),
@@ -129,11 +129,12 @@ def preference_pairs(draws: Iterable[Draw], reward: Reward, least_margin: float)
     )
 
 
-Said = tuple[Draw, str, float]
+ReadDraw = tuple[Draw, str, float]
+"""A draw with the label and confidence that it states."""
 
 
-def _pairs_of(readable: Sequence[Said], reward: Reward, least_margin: float) -> list[tuple[Pair, float, float]]:
-    """Pairs of one sample with the confidences of chosen and rejected."""
+def _pairs_of(readable: Sequence[ReadDraw], reward: Reward, least_margin: float) -> list[tuple[Pair, float, float]]:
+    """The pairs of one sample, each with the confidences of its chosen and its rejected answer."""
     pairs = []
     for label in sorted({label for _, label, _ in readable}):
         same = [(draw, c, reward(c, float(label == draw.truth))) for draw, named, c in readable if named == label]
@@ -147,7 +148,7 @@ def _pairs_of(readable: Sequence[Said], reward: Reward, least_margin: float) -> 
     return pairs
 
 
-def _why_none(answers: int, readable: Sequence[Said]) -> str:
+def _reason_without_pairs(answers: int, readable: Sequence[ReadDraw]) -> str:
     if answers < 2:
         return "a single answer"
     if len(readable) < 2:
@@ -169,7 +170,7 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_pairs(path: Path, samples: Mapping[Key, Sample]) -> list[Pair]:
     """The pairs of a file, each about one of the samples.
 
-    Raises UserError naming file, line and key; where a pair is about another sample; and where there is none.
+    Raises UserError naming file and line where a line is invalid or about another sample, and for an empty file.
     """
     pairs = []
     for number, line in decode_lines(path, _Line):

@@ -1,8 +1,7 @@
-"""Where the time of a stage goes: every second of it counted for one part, by the part that began last, as a table and
-a picture.
+"""Where a stage spends its time: each second is counted for exactly one part, shown as a table and a bar chart.
 
-The parts are a reader's, from waiting for data to the optimiser; for kernels, use torch.profiler. A backward pass is
-not told apart by module, so that of what learns beneath the loss counts with the loss.
+The parts are coarse, from waiting for data to the optimiser; for kernels, use torch.profiler. The backward pass is not
+split by module: it counts with the loss, whichever modules it passes through.
 
     emocaliber train recipes/tiny/1-label.yaml max_steps=30 --out out/profile --profile
 """
@@ -22,14 +21,14 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 REST, ASKING, DATA, VISION = "the rest", "asking the model before", "data", "vision tower"
 FORWARD, BACKWARD, OPTIMISER = "language model, forward", "loss and backward", "optimiser"
 GENERATION, REWARD, RECORDS = "generation", "reward", "checkpoints and logs"
-WATCHING = "watching held-out rows"
+HELD_OUT = "watching held-out rows"
 PICTURE = "profile.png"
 TOWERS = ("visual", "vision_tower", "vision_model")
-"""What the families call their vision towers."""
+"""Names of the vision tower in the model families."""
 
 
 class Profile:
-    """Seconds by part, and the number of steps. Parts nest: what is counted is the innermost alone."""
+    """Seconds by part, and the number of steps. Parts nest; time counts for the innermost one only."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -38,17 +37,17 @@ class Profile:
         self._since = time.perf_counter()
 
     def begin(self, part: str) -> None:
-        """A part begins within the one before; within generation and querying, nothing else is told apart."""
+        """Begin a part inside the current one; parts inside generation and querying count as these."""
         self.count(self._open[-1])
         self._open.append(self._open[-1] if self._open[-1] in {GENERATION, ASKING} else part)
 
     def end(self) -> None:
-        """The part that began last has ended."""
+        """End the innermost part."""
         self.count(self._open[-1])
         self._open.pop()
 
     def count(self, part: str) -> None:
-        """Time since the last count is the part's."""
+        """Add the time since the last count to the part."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         now = time.perf_counter()
@@ -61,7 +60,7 @@ _current: ContextVar[Profile | None] = ContextVar("profile", default=None)
 
 @contextmanager
 def profiled() -> Iterator[Profile]:
-    """A profile of what is trained inside."""
+    """Profile the stage that runs inside this context."""
     profile = Profile()
     token = _current.set(profile)
     try:
@@ -73,7 +72,7 @@ def profiled() -> Iterator[Profile]:
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """Count what is inside for the part, where a profile is wanted."""
+    """Count the time inside this context for the part; does nothing without an active profile."""
     profile = _current.get()
     if profile is None:
         yield
@@ -85,31 +84,31 @@ def part(name: str) -> Iterator[None]:
         profile.end()
 
 
-def watch(trainer: Trainer) -> None:
-    """Count the trainer's steps, where a profile is wanted."""
+def profile_trainer(trainer: Trainer) -> None:
+    """Hook the parts of a trainer's steps; does nothing without an active profile."""
     profile = _current.get()
     if profile is None:
         return
-    trainer.add_callback(_Steps(profile))
+    trainer.add_callback(_StepTimer(profile))
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     towers = [module for name, module in model.named_modules() if name.rpartition(".")[2] in TOWERS]
     for module, name in [(model, FORWARD), *((tower, VISION) for tower in towers[:1])]:
         module.register_forward_pre_hook(lambda *_, name=name: profile.begin(name))
         module.register_forward_hook(lambda *_: profile.end())
-    model.generate = _within(GENERATION, model.generate)
+    model.generate = _timed(GENERATION, model.generate)
     rewards = vars(trainer).get("reward_funcs", [])  # TRL's online methods have them
-    rewards[:] = [_within(REWARD, reward) for reward in rewards]
+    rewards[:] = [_timed(REWARD, reward) for reward in rewards]
 
 
-def _within(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-    def counted(*arguments: Any, **named: Any) -> Any:
+def _timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*arguments: Any, **named: Any) -> Any:
         with part(name):
             return work(*arguments, **named)
 
-    return counted
+    return timed
 
 
-class _Steps(TrainerCallback):
+class _StepTimer(TrainerCallback):
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
 
@@ -130,7 +129,7 @@ class _Steps(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.profile.end()
-        self.profile.begin(WATCHING)
+        self.profile.begin(HELD_OUT)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.profile.end()
@@ -148,7 +147,7 @@ class _Steps(TrainerCallback):
 
 
 def profile_table(profile: Profile) -> str:
-    """One line a part, the longest first: seconds, share of the whole, milliseconds a step."""
+    """One line for each part, the longest first: seconds, share of the total, milliseconds a step."""
     total, steps = sum(profile.seconds.values()), max(profile.steps, 1)
     lines = [f"{'part':<26}{'seconds':>9}{'share':>8}{'ms a step':>11}"]
     for name, seconds in by_time(profile):
@@ -163,7 +162,7 @@ def by_time(profile: Profile) -> list[tuple[str, float]]:
 
 
 def draw_profile(profile: Profile, out: Path) -> Path:
-    """The same as bars, in `out/profile.png`; returns its path."""
+    """Draw the profile as a bar chart in `out/profile.png`; returns its path."""
     parts = by_time(profile)[::-1]
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,12 +1,12 @@
-"""Rewards for stage 3 by reinforcement: what a stated label and confidence earn, and whether the reward is safe.
+"""Rewards for stage 3's reinforcement learning: what a stated label and confidence earn, and whether a reward is safe.
 
-Pure functions. A reward is a scoring rule with a correctness term; the text is read by the one parser, a malformed
-answer earns `malformed`, and no reward is ever NaN or None.
+Pure functions. A reward is a scoring rule with a correctness term. Text is read by the package's one parser, a
+malformed answer earns `malformed`, and no reward is ever NaN or None.
 
-Safety is computed on a grid of 2,001 probabilities p that the model's best answer is right, and as many confidences c
-(no proof for a continuum). A reward is safe where all four hold: honest play (the best answer, stated with c = p) earns
-at least what any other confidence earns; a deliberate wrong answer, which is right with probability 0, never earns
-more; nor does any less likely answer, honestly stated; malformed output never earns more than a readable answer.
+Safety is checked on a grid of 2,001 probabilities p that the model's best answer is correct and as many confidences c
+(not a proof for the continuum). A reward is safe if, at every p, honest play (the best answer, stated with c = p) earns
+at least as much as any other confidence, a deliberately wrong answer (correct with probability 0), or a less likely
+answer stated honestly; and if malformed output never earns more than a readable answer.
 
     emocaliber recipe rewards --out rewards.html
 """
@@ -30,15 +30,15 @@ Floats = npt.NDArray[np.float64]
 Curve = Callable[[Floats], Floats]
 
 CLIP = 0.01
-"""Log scores see confidences clipped to [CLIP, 1 - CLIP], the package's own choice, so that they stay finite."""
+"""Log scores clip confidences to [CLIP, 1 - CLIP], this package's choice, so that they stay finite."""
 
 
 @dataclass(frozen=True)
 class Reward:
     """A scoring rule with a correctness term.
 
-    `right` and `wrong` map confidences [n] in [0, 1] to what a right and a wrong answer earn [n]. `malformed` is what
-    an unreadable answer earns; `open_ends` counts a confidence of exactly 0 or 1 as malformed too.
+    `right` and `wrong` map confidences [n] in [0, 1] to what a correct and a wrong answer earn [n]. An unreadable
+    answer earns `malformed`; with `open_ends`, so does a confidence of exactly 0 or 1.
     """
 
     name: str
@@ -48,9 +48,10 @@ class Reward:
     open_ends: bool = False
 
     def __call__(self, confidence: float, correctness: float) -> float:
-        """What a confidence earns; `correctness` in [0, 1] is 1 for right, 0 for wrong, or the share that is right.
+        """What a confidence earns; `correctness` is 1 for correct, 0 for wrong, or a share of raters in between.
 
-        Linear in correctness, so a properly scored share is stated as it is. Raises ValueError outside [0, 1].
+        Linear in correctness, so under a proper rule the best confidence equals the share. Raises ValueError outside
+        [0, 1].
         """
         if not (0.0 <= confidence <= 1.0 and 0.0 <= correctness <= 1.0):
             raise ValueError(f"confidence {confidence} and correctness {correctness} must lie in [0, 1]")
@@ -152,9 +153,9 @@ def spherical(k: float = 1.0) -> Reward:
 
 
 def named_reward(name: str) -> Reward:
-    """The reward of a name such as brier-1, log-2, overconfidence-4, spherical-1 or emocaliber.
+    """The reward with this name, such as brier-1, log-2, overconfidence-4, spherical-1 or emocaliber.
 
-    Raises ValueError, saying what names there are, for any other.
+    Raises ValueError, which lists the names, for any other.
     """
     families = {
         "brier": brier,
@@ -187,8 +188,8 @@ def stated(text: str, candidates: Sequence[str]) -> tuple[str, float] | None:
     return reading.label, reading.confidence
 
 
-def never_best(rewards: Sequence[float | None], worst: float) -> list[float]:
-    """The rewards, with `worst` in place of None, NaN and infinities, which a trainer may rank anywhere."""
+def finite_rewards(rewards: Sequence[float | None], worst: float) -> list[float]:
+    """The rewards with `worst` in place of None, NaN and infinities, which a trainer may rank anywhere."""
     return [paid if paid is not None and math.isfinite(paid) else worst for paid in rewards]
 
 
@@ -205,16 +206,16 @@ Range = tuple[float, float]
 
 
 class UnsafeReward(UserWarning):
-    """The reward that was chosen pays for something else than honesty; the message says for what, and where."""
+    """The chosen reward pays more for something other than honesty; the message says for what, and at which p or c."""
 
 
 @dataclass(frozen=True)
 class Safety:
-    """Where a reward fails; each is a list of closed ranges, empty for a safe reward.
+    """Where a reward fails, as closed ranges; all empty for a safe reward.
 
-    `dishonest`: p at which another confidence earns more than c = p. `error_pays`: p at which a deliberate wrong answer
-    does. `worse_label_pays`: p at which a less likely answer, honestly stated, does. `garbage_pays_when_wrong` and
-    `_when_right`: stated confidences at which the readable answer earns less than a malformed one.
+    `dishonest`: p at which another confidence earns more than c = p. `error_pays`: p at which a deliberately wrong
+    answer does. `worse_label_pays`: p at which a less likely answer, stated honestly, does. `garbage_pays_when_wrong`
+    and `garbage_pays_when_right`: confidences c at which a wrong or correct answer earns less than a malformed one.
     """
 
     dishonest: tuple[Range, ...]
@@ -236,12 +237,12 @@ class Safety:
             "c = {}: malformed output pays more than a wrong answer": self.garbage_pays_when_wrong,
             "c = {}: malformed output pays more than a right answer": self.garbage_pays_when_right,
         }
-        findings = [text.format(_spoken(where)) for text, where in sentences.items() if where]
+        findings = [text.format(_as_text(where)) for text, where in sentences.items() if where]
         return "; ".join(findings) or "safe: honesty pays best at every p"
 
 
 def safety(reward: Reward) -> Safety:
-    """Judge a reward on the grid."""
+    """Check a reward on the grid."""
     c = GRID[1:-1] if reward.open_ends else GRID
     right, wrong = reward.right(c), reward.wrong(c)
     honest, best = right * c + wrong * (1 - c), np.empty(len(c))
@@ -269,7 +270,8 @@ def _safety_of(name: str) -> Safety:
 
 
 def chosen_reward(name: str) -> Reward:
-    """The reward of that name, with an UnsafeReward warning where it is not safe. Raises ValueError for another."""
+    """The reward with this name, with an UnsafeReward warning if it is not safe. Raises ValueError for an unknown
+    name."""
     reward, judged = named_reward(name), _safety_of(name)
     if not judged.safe:
         warnings.warn(
@@ -286,5 +288,5 @@ def _ranges(values: Floats, where: npt.NDArray[np.bool_]) -> tuple[Range, ...]:
     return tuple((float(values[a]), float(values[b - 1])) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
-def _spoken(ranges: tuple[Range, ...]) -> str:
+def _as_text(ranges: tuple[Range, ...]) -> str:
     return ", ".join(f"{low:.3f} to {high:.3f}" for low, high in ranges)

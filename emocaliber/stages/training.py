@@ -29,7 +29,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import replace_folder
 from emocaliber.models.location import Question, write_question
 from emocaliber.stages.launch import processes, rank
-from emocaliber.stages.profiling import watch
+from emocaliber.stages.profiling import profile_trainer
 from emocaliber.stages.recipe import Recipe
 
 GATHERED = "stage3_gather_16bit_weights_on_model_save"
@@ -95,7 +95,7 @@ def finish(trainer: Trainer, out: Path, name: str, question: Question) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(CompleteCheckpoints(trainer))
-    watch(trainer)
+    profile_trainer(trainer)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     save_result(trainer, out, name, question)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from emocaliber.stages.calibrate.selection import keep
+from emocaliber.stages.calibrate.selection import select_step
 
 Floats = npt.NDArray[np.float64]
 Costs = Mapping[int, Floats]
@@ -34,10 +34,10 @@ SAME = 0.8
 RULES: dict[str, Callable[[Costs, list[str]], int]] = {
     "least Brier score, the start among them": lambda costs, _: min(costs, key=lambda step: float(costs[step].mean())),
     "the last step": lambda costs, _: max(costs),
-    "the last, unless worse beyond doubt": lambda costs, clusters: keep(costs, clusters, 1.0).step,
-    "and better than the start at all (gain_alpha .5)": lambda costs, clusters: keep(costs, clusters, 0.5).step,
-    "**and by a standard error (.16)**": lambda costs, clusters: keep(costs, clusters, 0.16).step,
-    "and beyond doubt (.05)": lambda costs, clusters: keep(costs, clusters, 0.05).step,
+    "the last, unless worse beyond doubt": lambda costs, clusters: select_step(costs, clusters, 1.0).step,
+    "and better than the start at all (gain_alpha .5)": lambda costs, clusters: select_step(costs, clusters, 0.5).step,
+    "**and by a standard error (.16)**": lambda costs, clusters: select_step(costs, clusters, 0.16).step,
+    "and beyond doubt (.05)": lambda costs, clusters: select_step(costs, clusters, 0.05).step,
 }
 TRUE_GAINS = {
     "nothing is gained": np.zeros(LOOKS),

@@ -28,7 +28,7 @@ from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import KAOMOJI_10
 from emocaliber.data.embedded import load
 from emocaliber.models.location import embedded_base
-from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function
+from emocaliber.stages.calibrate.draws import left_padding_processor, question_dataset, reward_function
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer
 from emocaliber.stages.loading import load_processor, load_trainable
@@ -173,7 +173,7 @@ def drawn(recipe: Recipe, examples: Examples, out: Path, plain: bool, clock: Clo
         model=load_trainable(recipe, base, ADAPTER),
         args=GRPOConfig(**settings),
         reward_funcs=[reward_function(recipe)],
-        train_dataset=questions(examples, load_template(recipe.template)),
+        train_dataset=question_dataset(examples, load_template(recipe.template)),
         processing_class=left_padding_processor(recipe, base),
         callbacks=[clock],
     )

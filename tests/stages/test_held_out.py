@@ -20,7 +20,7 @@ from emocaliber.data.embedded import load
 from emocaliber.models.location import read_question
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
-from emocaliber.stages.calibrate.held_out import drawn_rows, kept_of, steps_between
+from emocaliber.stages.calibrate.held_out import evaluated_rows, evaluation_interval, select_weights
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.recipe import Recipe, load_recipe
@@ -139,9 +139,9 @@ def test_what_is_kept_holds_its_question_and_pictures_stay_encoded(tmp_path: Pat
     calibrate_by_proper_loss(chosen, rows[:8], rows[8:], str(model), None, tmp_path / "out")
     looks = [json.loads(line) for line in (tmp_path / "out" / "held_out_costs.jsonl").read_text().splitlines()]
     assert [(look["step"], len(look["costs"])) for look in looks] == [(0, 3), (1, 3), (2, 3)]
-    kept, folder = kept_of(tmp_path / "out", rows[8:], replace(chosen, gain_alpha=1e-9))
+    kept, folder = select_weights(tmp_path / "out", rows[8:], replace(chosen, gain_alpha=1e-9))
     assert (kept.step, folder) == (0, "start"), "three rows are no doubt's end"
-    assert kept_of(tmp_path / "out", rows[8:], replace(chosen, gain_alpha=1.0))[1] in (None, "best")
+    assert select_weights(tmp_path / "out", rows[8:], replace(chosen, gain_alpha=1.0))[1] in (None, "best")
     for folder in ("adapter", "best", "start"):
         question = read_question(tmp_path / "out" / folder)
         assert question is not None
@@ -152,22 +152,22 @@ def test_what_is_kept_holds_its_question_and_pictures_stay_encoded(tmp_path: Pat
 def test_a_part_of_the_rows_is_drawn_by_the_seed_and_stays_in_order() -> None:
     rows = examples(load("kaomoji", "calibrate")[:40])
     chosen = recipe("held_out_rows=10")
-    drawn = drawn_rows(rows, chosen)
+    drawn = evaluated_rows(rows, chosen)
     numbers = [rows.index(example) for example in drawn]
     assert len(set(numbers)) == 10
     assert numbers == sorted(numbers)
-    assert drawn == drawn_rows(rows, chosen)
-    assert drawn != drawn_rows(rows, replace(chosen, seed=1))
-    assert drawn_rows(rows, recipe()) == rows
-    assert drawn_rows(rows[:4], chosen) == rows[:4]
+    assert drawn == evaluated_rows(rows, chosen)
+    assert drawn != evaluated_rows(rows, replace(chosen, seed=1))
+    assert evaluated_rows(rows, recipe()) == rows
+    assert evaluated_rows(rows[:4], chosen) == rows[:4]
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(10, 10), (10.0, 10), (0.1, 6), (0.5, 30), (0.001, 1)])
 def test_resume_are_a_number_or_a_share(steps: float, expected: int) -> None:
-    assert steps_between(steps, 60) == expected
+    assert evaluation_interval(steps, 60) == expected
 
 
 def test_the_drawn_rows_are_spread_over_the_held_out_ones() -> None:
     rows = examples(load("kaomoji", "calibrate")[:200])
-    numbers = np.array([rows.index(example) for example in drawn_rows(rows, recipe("held_out_rows=50"))])
+    numbers = np.array([rows.index(example) for example in evaluated_rows(rows, recipe("held_out_rows=50"))])
     assert 60 < numbers.mean() < 140

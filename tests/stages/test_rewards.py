@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emocaliber.stages import rewards
 from emocaliber.stages.grading import Completion, correctness_of, rewards_of
-from emocaliber.stages.rewards import DRAWN, Reward, UnsafeReward, chosen_reward, named_reward, never_best, safety
+from emocaliber.stages.rewards import DRAWN, Reward, UnsafeReward, chosen_reward, finite_rewards, named_reward, safety
 
 SAFE = ("brier-1", "brier-0.5", "overconfidence-0.5", "overconfidence-4", "overconfidence-50", "underconfidence-0.5",
         "underconfidence-4", "underconfidence-50", "spherical-1", "spherical-0.3", "log-0.217")  # fmt: skip
@@ -99,7 +99,7 @@ def test_every_reward_of_every_text_is_finite(text: str):
 
 
 def test_what_is_not_a_number_is_the_worst_reward_never_the_best():
-    assert never_best([0.5, None, math.nan, math.inf, -math.inf], -1.0) == [0.5, -1.0, -1.0, -1.0, -1.0]
+    assert finite_rewards([0.5, None, math.nan, math.inf, -math.inf], -1.0) == [0.5, -1.0, -1.0, -1.0, -1.0]
 
 
 @pytest.mark.parametrize(

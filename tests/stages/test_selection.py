@@ -1,11 +1,11 @@
-"""Stage 3 keeps its last step unless an earlier one is better beyond doubt, and its start unless it is worse so."""
+"""Stage 3 keeps its last step unless an earlier one is significantly better, or its start unless that is improved."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from emocaliber.stages.calibrate.selection import keep
+from emocaliber.stages.calibrate.selection import select_step
 
 ROWS = 400
 CLUSTERS = [str(n) for n in range(ROWS)]
@@ -31,10 +31,10 @@ def costs(*means: float) -> dict[int, np.ndarray]:
         ((0.25, 0.25 + SURE, 0.25 + SURE, 0.25 + SURE), 0),
     ],
 )
-def test_the_last_step_stands_unless_an_earlier_one_or_the_start_is_to_be_preferred(
+def test_the_last_step_is_kept_unless_an_earlier_one_or_the_start_is_better(
     means: tuple[float, ...], step: int
 ) -> None:
-    kept = keep(costs(*means), CLUSTERS, gain_alpha=0.05)
+    kept = select_step(costs(*means), CLUSTERS, gain_alpha=0.05)
     assert kept.step == step
     assert kept.left_out == (step == 0)
 
@@ -44,33 +44,33 @@ def test_a_stage_that_changes_nothing_on_average_is_kept_as_often_as_the_level_s
     rng = np.random.default_rng(1)
     base = rng.normal(0.2, 0.1, (500, ROWS))
     kept = sum(
-        not keep({n: row + rng.normal(0, 0.1, ROWS) for n in range(11)}, CLUSTERS, gain_alpha=0.05).left_out
+        not select_step({n: row + rng.normal(0, 0.1, ROWS) for n in range(11)}, CLUSTERS, gain_alpha=0.05).left_out
         for row in base
     )
     assert 0.02 < kept / 500 < 0.12
 
 
-def test_the_level_decides_what_is_no_gain() -> None:
+def test_the_level_decides_what_counts_as_a_gain() -> None:
     small = costs(0.25, 0.25 - UNSURE)
-    assert keep(small, CLUSTERS, gain_alpha=0.05).left_out
-    assert keep(small, CLUSTERS, gain_alpha=0.5).step == 10
-    assert keep(costs(0.25, 0.25 + SURE), CLUSTERS, gain_alpha=0.5).left_out
-    assert keep(costs(0.25, 0.25 + SURE), CLUSTERS, gain_alpha=1.0).step == 10
+    assert select_step(small, CLUSTERS, gain_alpha=0.05).left_out
+    assert select_step(small, CLUSTERS, gain_alpha=0.5).step == 10
+    assert select_step(costs(0.25, 0.25 + SURE), CLUSTERS, gain_alpha=0.5).left_out
+    assert select_step(costs(0.25, 0.25 + SURE), CLUSTERS, gain_alpha=1.0).step == 10
 
 
-def test_rows_of_one_cluster_give_no_proof() -> None:
-    assert keep(costs(0.25, 0.1), ["one"] * ROWS, gain_alpha=0.05).left_out
+def test_a_single_cluster_is_no_evidence() -> None:
+    assert select_step(costs(0.25, 0.1), ["one"] * ROWS, gain_alpha=0.05).left_out
 
 
 def test_the_sentence_has_the_figures_and_the_direction() -> None:
-    left_out = keep(costs(0.25, 0.25 + SURE), CLUSTERS, gain_alpha=0.05).sentence
+    left_out = select_step(costs(0.25, 0.25 + SURE), CLUSTERS, gain_alpha=0.05).sentence
     assert "left out, and stage 2's weights are the result" in left_out
     assert "400 held-out rows" in left_out
     assert "step 10 is 0.0300 ± 0.00" in left_out
     assert "higher than before it (one-sided p = 1.000; gain_alpha 0.05)" in left_out
-    assert "kept" in keep(costs(0.25, 0.2), CLUSTERS, gain_alpha=0.05).sentence
+    assert "kept" in select_step(costs(0.25, 0.2), CLUSTERS, gain_alpha=0.05).sentence
 
 
 def test_without_a_step_nothing_is_decided() -> None:
     with pytest.raises(ValueError, match="no step"):
-        keep(costs(0.25), CLUSTERS, gain_alpha=0.05)
+        select_step(costs(0.25), CLUSTERS, gain_alpha=0.05)

@@ -11,7 +11,7 @@ from PIL import Image
 from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
-from emocaliber.stages.calibrate.draws import questions
+from emocaliber.stages.calibrate.draws import question_dataset
 from emocaliber.stages.calibrate.reinforcement import rollout_engine
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.recipe import load_recipe
@@ -39,7 +39,7 @@ def test_pictures_are_shown_as_large_as_the_recipe_says_above_the_default_too(pi
     template = load_template("label")
     for rows in (
         as_dataset([TrainingExample(sample, "x")], template, recipe.shown_pixels),
-        questions([TrainingExample(sample, "x")], template, recipe.shown_pixels),
+        question_dataset([TrainingExample(sample, "x")], template, recipe.shown_pixels),
     ):
         width, height = rows[0]["images"][0].size
         assert 0.99 * pixels < width * height <= pixels

@@ -1,1 +1,1 @@
-"""Stage 3: make the stated confidence right, by a proper loss on its tokens or by reinforcement learning."""
+"""Stage 3: calibrate the stated confidence, by a proper loss on its tokens, by preferences, or by reinforcement."""

@@ -1,6 +1,6 @@
-"""What the methods that learn from their own draws share: the questions, and the recipe's reward in TRL's contract.
+"""Shared inputs of GRPO and RLOO: the dataset of questions, and the recipe's reward as a TRL reward function.
 
-The trainers are in reinforcement; what an answer earns is in stages.grading.
+The trainers are in reinforcement; how an answer is scored is in stages.grading.
 
     method: grpo
     correctness: agreement
@@ -24,17 +24,17 @@ from emocaliber.stages.rewards import Reward, chosen_reward
 
 
 def left_padding_processor(recipe: Recipe, model: str) -> Any:
-    """The trainers pad prompts on the left; image masks that the processor pads on the right would not match them."""
+    """The model's processor, padding on the left: TRL's trainers do so, and image masks must be padded alike."""
     processor: Any = load_processor(model, recipe.max_pixels, recipe.thinking)
     processor.tokenizer.padding_side = "left"
     return processor
 
 
 def reward_function(recipe: Recipe) -> Callable[..., list[float | None]]:
-    """TRL's reward contract: one finite number a completion, by the recipe's `reward` and `correctness`.
+    """A TRL reward function, one finite number for each completion, by the recipe's `reward` and `correctness`.
 
-    Where several processes share a group, its accuracy is that of the part which a process holds. Raises UserError for
-    a reward that does not exist, and warns of one that is not safe.
+    Where a group is spread over processes, its accuracy is that of the completions on this process. Raises UserError
+    for an unknown reward, and warns of one that is not safe.
     """
     reward = reward_of(recipe)
 
@@ -45,15 +45,17 @@ def reward_function(recipe: Recipe) -> Callable[..., list[float | None]]:
 
 
 def reward_of(recipe: Recipe) -> Reward:
-    """The recipe's reward, with a warning where it is not safe. Raises UserError where there is none of that name."""
+    """The recipe's reward, with a warning where it is not safe. Raises UserError for an unknown name."""
     try:
         return chosen_reward(recipe.reward)
     except ValueError as error:
         raise UserError(f"{recipe.path}: reward: {error}") from None
 
 
-def questions(examples: Sequence[TrainingExample], template: Template, max_pixels: int = SHOWN_PIXELS) -> Dataset:
-    """The examples' questions with pictures and what answers are judged by, decoded when they are asked for."""
+def question_dataset(
+    examples: Sequence[TrainingExample], template: Template, max_pixels: int = SHOWN_PIXELS
+) -> Dataset:
+    """A lazy dataset of the examples' prompts and pictures, with the columns that a reward judges answers by."""
 
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [examples[i].sample for i in batch["example"]]

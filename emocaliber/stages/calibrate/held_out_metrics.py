@@ -1,4 +1,4 @@
-"""Figures of what a model states on held-out rows while it trains, and the warnings that follow from them.
+"""Metrics of the confidences that a model states on held-out rows during training, and warnings derived from them.
 
 Pure functions; the forward passes are in greedy, the callback in held_out.
 
@@ -23,22 +23,22 @@ from emocaliber.evaluation.proper_scores import brier_score
 Floats = npt.NDArray[np.float64]
 
 NEAR_ZERO = 0.1
-_NARROW = 0.02  # a spread below this is one value for every purpose
-_SHARE = 0.05  # what share of malformed or near-zero answers more than at the start is worth a warning
-_FELL = 0.02  # and how much accuracy lost, beyond two standard errors
+_NARROW = 0.02  # a standard deviation below this counts as a single value
+_SHARE = 0.05  # warn when malformed or near-zero answers rise by more than this share since the start
+_FELL = 0.02  # warn when accuracy falls by more than this, or than two standard errors if these are larger
 
 
 class Collapse(UserWarning):
-    """The stated confidence has collapsed to one value, or answers have stopped to be readable."""
+    """The stated confidence has collapsed to one value, or answers have become unreadable."""
 
 
 class Hacking(UserWarning):
-    """Accuracy falls while near-zero confidences rise: the model gives answers up to be paid for admitting it."""
+    """Accuracy falls while near-zero confidences rise: the model gives wrong answers and is rewarded for saying so."""
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What one held-out row would be answered with, and whether in a form that can be read."""
+    """The answer to one held-out row; `formed` is False where it could not be parsed."""
 
     label: str
     confidence: float
@@ -46,8 +46,9 @@ class Stated:
 
 
 def held_out_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> dict[str, float]:
-    """Brier score, calibration error (ECE of 15 bins, and by distinct value), accuracy; mean, spread and number of the
-    stated confidences; shares of near-zero ones (below 0.1) and of malformed answers, which are wrong and cost 1.
+    """Brier score, ECE (with 15 bins, and with one bin a distinct value) and accuracy; mean, standard deviation and
+    number of distinct values of the stated confidences; the shares of confidences below 0.1 and of malformed answers,
+    which count as wrong with a Brier cost of 1.
 
     Raises ValueError for no rows.
     """
@@ -72,7 +73,7 @@ def held_out_numbers(stated: Sequence[Stated], truths: Sequence[str | None]) -> 
 
 
 def costs(stated: Sequence[Stated], truths: Sequence[str | None]) -> Floats:
-    """Each row's part of the Brier score, [rows]: (confidence - right)², and 1 for a malformed answer."""
+    """Each row's Brier cost, [rows]: (confidence - correct)², and 1 for a malformed answer."""
     return np.array(
         [
             (answer.confidence - (answer.label == truth)) ** 2 if answer.formed else 1.0
@@ -83,9 +84,9 @@ def costs(stated: Sequence[Stated], truths: Sequence[str | None]) -> Floats:
 
 
 def gain(start: Floats, now: Floats, clusters: Sequence[str]) -> dict[str, float]:
-    """By how much the Brier score of the same rows fell since the start, the standard error of that paired difference,
-    between clusters (rows of one cluster are not independent), and the p-value of the one-sided test that it fell
-    (Student's t). Of one cluster nothing is known: the error is 1, the most that a gain can be, and so is p.
+    """How much lower the Brier score of the same rows is than at the start (`gain`), the cluster-robust standard error
+    of this paired difference (`gain_error`), and the p-value of the one-sided t-test of an improvement (`gain_p`). With
+    a single cluster there is no error estimate: error and p are 1.
     """
     fell = start - now
     mean = float(fell.mean())
@@ -98,7 +99,7 @@ def gain(start: Floats, now: Floats, clusters: Sequence[str]) -> dict[str, float
 
 
 def alarms(first: Mapping[str, float], now: Mapping[str, float], rows: int) -> list[UserWarning]:
-    """What a person should know: `first` are the figures at the stage's start, `now` those of this step, of `rows`."""
+    """Warnings from the metrics at the stage's start (`first`) and at this step (`now`), on so many `rows`."""
     warnings: list[UserWarning] = []
     if now["malformed"] > first["malformed"] + _SHARE:
         warnings.append(

@@ -2,9 +2,9 @@
 
 DPO (Rafailov et al. 2023, arXiv 2305.18290) compares the two answers of a pair; KTO (Ethayarajh et al. 2024, arXiv
 2402.01306) judges each alone, as desirable or not, against a reference point that TRL estimates from the other answers
-of a batch. Neither uses a pair's margin: close pairs are left out when the pairs are made. The reference is the adapter
-that the stage starts from, frozen. KTO's order is shuffled once by the recipe's seed: the trainer goes through it as it
-stands, so that a batch holds both kinds and its estimate is of the same pictures whenever a stopped run resumes.
+of a batch. Neither uses a pair's margin; pairs that are too close are left out when the pairs are made. The reference
+is the frozen adapter that the stage starts from. KTO's trainer does not shuffle, so its rows are shuffled here, once,
+by the recipe's seed: a batch then has answers of both kinds, and a resumed run sees the same batches.
 
     method: dpo
     pairs: out/pairs.jsonl
@@ -43,10 +43,10 @@ def calibrate_by_preferences(
     adapter: Path | None,
     out: Path,
 ) -> None:
-    """Train on the pairs about `samples` (by task and id) by the recipe's method, dpo or kto; select on `held_out`: the
-    best step's weights go to `out/best`.
+    """Train by the recipe's method, dpo or kto, on the pairs, whose samples are found by task and id in `samples`. The
+    weights of the best step on `held_out` go to `out/best`.
 
-    Raises ValueError where there is no pair.
+    Raises ValueError where there are no pairs.
     """
     if not pairs:
         raise ValueError(NO_PAIRS)
@@ -58,11 +58,11 @@ def calibrate_by_preferences(
         "callbacks": [Log(out, "calibrate")],
     }
     if recipe.method == "dpo":
-        compared = compared_answers(pairs, samples, template, pixels)
-        trainer: Any = DPOTrainer(args=DPOConfig(**settings), train_dataset=compared, **common)
+        dataset = dpo_dataset(pairs, samples, template, pixels)
+        trainer: Any = DPOTrainer(args=DPOConfig(**settings), train_dataset=dataset, **common)
     else:
-        judged = judged_answers(pairs, samples, template, recipe.seed, pixels)
-        trainer = KTOTrainer(args=KTOConfig(**settings), train_dataset=judged, **common)
+        dataset = kto_dataset(pairs, samples, template, recipe.seed, pixels)
+        trainer = KTOTrainer(args=KTOConfig(**settings), train_dataset=dataset, **common)
     learned = [samples[pair.key] for pair in pairs]
     question = trained_question(recipe, [*learned, *(example.sample for example in held_out)])
     processor = load_processor(model, recipe.max_pixels, recipe.thinking)
@@ -70,10 +70,8 @@ def calibrate_by_preferences(
     finish(trainer, out, result_name(recipe), question)
 
 
-def compared_answers(
-    pairs: Sequence[Pair], samples: Mapping[Key, Sample], template: Template, max_pixels: int
-) -> Dataset:
-    """TRL's columns for DPO: one row a pair."""
+def dpo_dataset(pairs: Sequence[Pair], samples: Mapping[Key, Sample], template: Template, max_pixels: int) -> Dataset:
+    """A lazy dataset with TRL's columns for DPO, one row for each pair."""
 
     def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
         chosen = [pairs[i] for i in batch["pair"]]
@@ -85,10 +83,11 @@ def compared_answers(
     return lazy_dataset("pair", range(len(pairs)), rows)
 
 
-def judged_answers(
+def kto_dataset(
     pairs: Sequence[Pair], samples: Mapping[Key, Sample], template: Template, seed: int, max_pixels: int
 ) -> Dataset:
-    """TRL's columns for KTO: one row an answer, the chosen ones desirable, in an order drawn by the seed."""
+    """A lazy dataset with TRL's columns for KTO, one row for each answer (the chosen ones desirable), shuffled by the
+    seed."""
     answers = [(pair, pair.chosen, True) for pair in pairs] + [(pair, pair.rejected, False) for pair in pairs]
     order = np.random.default_rng(seed).permutation(len(answers)).tolist()
 

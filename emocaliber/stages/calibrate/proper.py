@@ -1,8 +1,9 @@
-"""Stage 3 by a proper loss: the model's own answers in context, whether they were right, a proper score of its levels.
+"""Stage 3 by a proper loss: a proper score of the model's distribution over confidence levels, given its own answers
+and whether they are correct.
 
 Nothing is sampled, so a step costs one forward and one backward pass. The losses are pure functions of tensors:
-`log_levels` [n, 21] are log-probabilities over the levels (they may leave a little mass to other tokens; where a level
-is several tokens they are the sums over its tokens), `correct` [n] is 1 or 0 or a share of raters, results are [n].
+`log_levels` [n, 21] are log-probabilities of the levels (summed over its tokens where a level has several; they need
+not sum to 1, as other tokens may have some probability), `correct` [n] is correctness in [0, 1], results are [n].
 
     emocaliber train recipes/tiny/3-calibrate.yaml objective=mean-brier --adapter DIR --out out/3
 """
@@ -25,14 +26,14 @@ from emocaliber.stages.soft_targets import LevelLoss
 from emocaliber.stages.supervised import train_supervised
 
 Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From a confidence and correctness, of shapes that broadcast, to a loss: strictly proper, least where it is honest."""
+"""From confidence and correctness, of shapes that broadcast, to a loss, lower is better."""
 
 LOG_CLIP = 0.01
 """Log scores see confidences clipped to [LOG_CLIP, 1 - LOG_CLIP]: the levels 0.00 and 1.00 stay finite."""
 
 
 def brier_score(confidence: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
-    """(c - y)², in [0, 1], plus the y(1 - y) that a share of raters keeps."""
+    """y(1 - c)² + (1 - y)c², in [0, 1]; equal to (c - y)² + y(1 - y)."""
     score: torch.Tensor = correct * (1 - confidence) ** 2 + (1 - correct) * confidence**2
     return score
 
@@ -52,7 +53,7 @@ def spherical_score(confidence: torch.Tensor, correct: torch.Tensor) -> torch.Te
 
 
 def of_mean_level(score: Score) -> Score:
-    """The score of the mean level, sum_j q_j l_j: proper for the mean, and content with any spread around it."""
+    """The score of the mean level, sum_j q_j l_j: proper for the mean, and indifferent to the spread around it."""
 
     def loss(log_levels: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
         return score((log_levels.softmax(-1) * _levels(log_levels)).sum(-1), correct)
@@ -63,8 +64,8 @@ def of_mean_level(score: Score) -> Score:
 def expected_of_levels(score: Score) -> Score:
     """The expected score of a drawn level, sum_j q_j S(l_j, y) (with the Brier score: ConfTuner, arXiv 2508.18847).
 
-    Proper, but linear in q: its optimum puts all mass on the level nearest the truth, so that greedy answers collapse
-    to a few values unless something else keeps the spread.
+    Proper, but linear in q: its optimum puts all probability on the level nearest to the true one, so that greedy
+    answers collapse to a few values unless something else, such as `anchored`, prevents it.
     """
 
     def loss(log_levels: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
@@ -85,14 +86,14 @@ OBJECTIVES: dict[Objective, Score] = {
     "expected-log": expected_of_levels(log_score),
     "expected-spherical": expected_of_levels(spherical_score),
 }
-"""What the recipe key `objective` names: from log-probabilities over levels [n, 21] and correctness [n] to [n]."""
+"""Losses by the recipe key `objective`: from log-probabilities of levels [n, 21] and correctness [n] to [n]."""
 
 
 def anchored(weight: float, objective: Score = mean_brier) -> LevelLoss:
     """The objective plus `weight` times KL(reference || model) over the levels.
 
-    The reference is a example's `level_target`: the scaled label probability of the model that the stage began with. It
-    keeps the distribution in one piece, so that the greedy level moves with the mean instead of collapsing.
+    The reference is an example's `level_target`: the temperature-scaled label probability of the starting model, spread
+    over the levels. It keeps the distribution unimodal, so that the greedy level follows the mean without collapsing.
     """
 
     def anchored_loss(log_levels: torch.Tensor, reference: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
@@ -116,8 +117,8 @@ def calibrate_by_proper_loss(
     adapter: Path | None,
     out: Path,
 ) -> None:
-    """Train on the examples, select on `held_out`: the best step's weights go to `out/best`, the last's to `adapter`
-    (`model` where every weight learns)."""
+    """Train on the examples. The weights of the best step on `held_out` go to `out/best`, the last step's to
+    `out/adapter` (`out/model` with full fine-tuning)."""
 
     def callback(trainer: Trainer, question: Question, processor: Any) -> HeldOutCallback:
         return HeldOutCallback(trainer, recipe, held_out, question, processor, out)

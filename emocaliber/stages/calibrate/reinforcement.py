@@ -1,15 +1,15 @@
-"""Stage 3 by reinforcement: sampled answers, a scoring-rule reward, by TRL's GRPO and RLOO trainers.
+"""Stage 3 by reinforcement learning: sampled answers and a scoring-rule reward, by TRL's GRPO and RLOO trainers.
 
-GRPO (arXiv 2402.03300) without its division by the group's standard deviation, which would drive the confidence in
-uncertain labels to 0 or 1 (Bereket & Leskovec 2025, arXiv 2508.11800): a recipe may ask for it (`scale_rewards:
-group`), and is warned. RLOO (REINFORCE with the other draws' mean reward as the baseline, Ahmadian et al. 2024, arXiv
-2402.14740) has an unbiased baseline; TRL keeps its policy near the start by a KL penalty, `beta` (0.05 where the recipe
-says nothing). Both need many more forward passes than the proper loss.
+GRPO (arXiv 2402.03300) is used without dividing advantages by the group's standard deviation, which drives the
+confidence in uncertain labels to 0 or 1 (Bereket & Leskovec 2025, arXiv 2508.11800); `scale_rewards: group` turns that
+on, with a warning. RLOO (REINFORCE with the mean reward of the other samples as an unbiased baseline, Ahmadian et al.
+2024, arXiv 2402.14740) has a KL penalty to the start, TRL's `beta` (0.05 by default). Both need many more forward
+passes than the proper loss.
 
-With `advantages: segments`, GRPO has an advantage for each segment of an answer: the label's tokens learn from
+With `advantages: segments`, GRPO has a separate advantage for each segment of an answer: the label's tokens learn from
 correctness, the confidence's from the score (after DCPO, arXiv 2603.09117, and CoCA, arXiv 2603.05881; a
-reconstruction). A reward with a correctness term, such as Brier-1, is a sum of the two; paid as one, a bad confidence
-also pushes the label that it stands beside.
+reconstruction). A reward with a correctness term, such as Brier-1, is the sum of the two; as a single advantage, a bad
+confidence would also penalise the label next to it.
 
     emocaliber train recipes/tiny/3-calibrate-grpo.yaml --adapter DIR --out out/grpo
 """
@@ -30,7 +30,7 @@ from trl.trainer.rloo_config import RLOOConfig
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.prompting import load_template
-from emocaliber.stages.calibrate.draws import left_padding_processor, questions, reward_function, reward_of
+from emocaliber.stages.calibrate.draws import left_padding_processor, question_dataset, reward_function, reward_of
 from emocaliber.stages.calibrate.held_out import HeldOutCallback
 from emocaliber.stages.examples import TrainingExample, trained_question
 from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer
@@ -42,7 +42,7 @@ from emocaliber.stages.training import Log, finish, fixed_settings, result_name
 
 
 class ScaledAdvantages(UserWarning):
-    """The advantages are divided by a standard deviation, which drives the confidence in uncertain labels to 0 or 1."""
+    """Advantages are divided by a standard deviation, which drives the confidence in uncertain labels to 0 or 1."""
 
 
 SCALED = (
@@ -95,8 +95,9 @@ def calibrate_by_rloo(
 
 @contextmanager
 def rollout_engine(recipe: Recipe) -> Iterator[None]:
-    """Let the vLLM engine that TRL builds inside see pictures as the trainer does: one each, no larger than the recipe
-    says. TRL 1.16 hands it neither, so that it would count other tokens and keep room for pictures that never come.
+    """Give the vLLM engine that TRL builds inside this context the recipe's picture settings: one picture a prompt, of
+    at most `max_pixels`. TRL 1.16 passes on neither, so that vLLM would produce other image tokens than the trainer and
+    reserve memory for more pictures.
     """
     if not recipe.trainer.get("use_vllm"):
         yield
@@ -116,10 +117,10 @@ def rollout_engine(recipe: Recipe) -> Iterator[None]:
 def _common(
     recipe: Recipe, examples: Sequence[TrainingExample], model: str, adapter: Path | None, out: Path
 ) -> dict[str, Any]:
-    """What both trainers are made of."""
+    """The arguments that both trainers take."""
     return {
         "model": load_trainable(recipe, model, adapter),
-        "train_dataset": questions(examples, load_template(recipe.template), recipe.shown_pixels),
+        "train_dataset": question_dataset(examples, load_template(recipe.template), recipe.shown_pixels),
         "processing_class": left_padding_processor(recipe, model),
         "share_questions": recipe.share_questions,
         "callbacks": [Log(out, "calibrate")],
@@ -141,9 +142,9 @@ def _finish(
 
 
 def segment_rewards(recipe: Recipe) -> list[Callable[..., list[float | None]]]:
-    """Two rewards in TRL's contract that sum to the recipe's: how right the label is, and the rest, the score.
+    """Two TRL reward functions that sum to the recipe's reward: the label's correctness, and the remaining score.
 
-    A malformed answer has a correctness of 0. Raises UserError for a reward that does not exist.
+    A malformed answer has a correctness of 0. Raises UserError for an unknown reward.
     """
     reward = reward_of(recipe)
 
@@ -164,10 +165,10 @@ def segment_rewards(recipe: Recipe) -> list[Callable[..., list[float | None]]]:
 
 
 def confidence_tokens(tokens: Sequence[str], opening: str, closing: str) -> list[bool]:
-    """Which of an answer's tokens, given as texts, reach into its last `opening`...`closing`.
+    """Which of an answer's tokens, given as texts, overlap its last `opening`...`closing`.
 
-    Every token where there is none: a malformed answer is one segment, which learns from the score. What follows an
-    opening that is never closed belongs to it.
+    All of them where there is none: a malformed answer is a single segment, which learns from the score. An opening tag
+    that is never closed extends to the end.
     """
     text = "".join(tokens)
     start = text.rfind(opening)
@@ -175,23 +176,23 @@ def confidence_tokens(tokens: Sequence[str], opening: str, closing: str) -> list
         return [True] * len(tokens)
     closed = text.find(closing, start)
     end = len(text) if closed < 0 else closed + len(closing)
-    within, place = [], 0
+    within, offset = [], 0
     for token in tokens:
-        within.append(place < end and place + len(token) > start)
-        place += len(token)
+        within.append(offset < end and offset + len(token) > start)
+        offset += len(token)
     return within
 
 
 class SegmentTrainer(SharingGRPOTrainer):
-    """GRPO whose two rewards, of `segment_rewards`, each move the tokens that earned them; `tags` stand around the
-    confidence. Nothing is divided by a deviation."""
+    """GRPO in which each of the two rewards of `segment_rewards` trains its own tokens; `tags` delimit the confidence.
+    Advantages are not divided by a standard deviation."""
 
     def __init__(self, *arguments: Any, tags: tuple[str, str], **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.tags = tags
 
     def _calculate_rewards(self, *arguments: Any) -> torch.Tensor:
-        """Every process's rewards [n, 2], kept for the segments."""
+        """The rewards of all processes [n, 2], stored for the segments' advantages."""
         earned: torch.Tensor = super()._calculate_rewards(*arguments)
         self._earned = earned
         return earned
@@ -200,10 +201,10 @@ class SegmentTrainer(SharingGRPOTrainer):
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         groups = self._earned.view(-1, int(self.num_generations or 1), 2)
         advantages = (groups - groups.mean(1, keepdim=True)).view(-1, 2)
-        own = len(batch["completion_ids"])
-        mine = advantages[self.accelerator.process_index * own :][:own]
+        rows = len(batch["completion_ids"])
+        of_rows = advantages[self.accelerator.process_index * rows :][:rows]
         confidence = self._confidence_mask(batch["completion_ids"])
-        batch["advantages"] = torch.where(confidence, mine[:, 1:], mine[:, :1])
+        batch["advantages"] = torch.where(confidence, of_rows[:, 1:], of_rows[:, :1])
         return batch
 
     def _confidence_mask(self, ids: torch.Tensor) -> torch.Tensor:

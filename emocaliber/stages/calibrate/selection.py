@@ -1,12 +1,12 @@
-"""Which weights stage 3 leaves: its last step, an earlier one that is better beyond doubt, or none, its start.
+"""Which weights stage 3 keeps: its last step, an earlier step that is significantly better, or its start.
 
-Two paired, one-sided tests on the held-out rows, between clusters, fixed before anything is seen. The last step stands
-unless the one with the least Brier score is better at level DOUBT: the best of ten looks is chosen by chance as well
-(eval/results/stage-3-step.md). What stands must then be better than the start at level `gain_alpha` of the recipe, or
-stage 3 is left out: its result is the start, stage 2's weights. For an earlier step, which was chosen among all, both
-p-values are multiplied by the number of steps that were looked at (Bonferroni).
+Two paired one-sided tests on the held-out rows, with cluster-robust errors, fixed in advance. The last step is the
+candidate unless the step with the lowest Brier score beats it at level SWITCH_ALPHA, since the best of ten evaluations
+is also chosen by chance (eval/results/stage-3-step.md). The candidate must then beat the start at the recipe's
+`gain_alpha`; otherwise the result is the start, stage 2's weights. For an earlier step, which was chosen among all,
+both p-values are multiplied by the number of steps evaluated (Bonferroni).
 
-    kept = keep({0: costs_at_start, 30: costs, 60: costs}, clusters, gain_alpha=0.16)
+    kept = select_step({0: costs_at_start, 30: costs, 60: costs}, clusters, gain_alpha=0.16)
     kept.step, kept.left_out, kept.sentence
 """
 
@@ -17,15 +17,15 @@ from dataclasses import dataclass
 
 from emocaliber.stages.calibrate.held_out_metrics import Floats, gain
 
-DOUBT = 0.05
-"""The level at which an earlier step takes the last one's place."""
+SWITCH_ALPHA = 0.05
+"""The level at which an earlier step replaces the last one."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The `step` whose weights are the result, 0 for the start, and the `candidate` that was held against the start on
-    so many held-out `rows`: by how much its Brier score was lower, the standard error of that, the p-value of the
-    one-sided test (Bonferroni's where it is not the last step), and the level that was required of it."""
+    """The `step` whose weights are the result, 0 for the start, and how the `candidate` step compared with the start on
+    the held-out `rows`: `gain` in Brier score (positive is better), its standard `error`, the `p`-value of the
+    one-sided test (corrected by Bonferroni where it is not the last step), and the level `alpha` that it needed."""
 
     step: int
     candidate: int
@@ -42,7 +42,7 @@ class Kept:
 
     @property
     def sentence(self) -> str:
-        """What was decided, with its figures."""
+        """The decision and its figures, as a sentence."""
         outcome = "left out, and stage 2's weights are the result" if self.left_out else "kept"
         direction = "lower" if self.gain >= 0 else "higher"
         p = "p < .001" if self.p < 0.001 else f"p = {self.p:.3f}".replace("0.", ".", 1)
@@ -53,24 +53,24 @@ class Kept:
         )
 
 
-def keep(costs: Mapping[int, Floats], clusters: Sequence[str], gain_alpha: float) -> Kept:
-    """Decide by each look's costs of the same rows, by step: 0 is the start, the highest the last step.
+def select_step(costs: Mapping[int, Floats], clusters: Sequence[str], gain_alpha: float) -> Kept:
+    """Decide by the Brier costs [rows] at each evaluated step, 0 being the start; `clusters` are the rows' clusters.
 
-    Raises ValueError where nothing but the start was looked at.
+    Raises ValueError where nothing but the start was evaluated.
     """
     steps = sorted(step for step in costs if step > 0)
     if not steps:
-        raise ValueError("no step after the start was looked at")
-    best, last, looks = least(costs), steps[-1], len(steps)
-    behind = gain(costs[last], costs[best], clusters)
-    earlier = best != last and looks * behind["gain_p"] <= DOUBT
+        raise ValueError("no step after the start was evaluated")
+    best, last, evaluations = best_step(costs), steps[-1], len(steps)
+    over_last = gain(costs[last], costs[best], clusters)
+    earlier = best != last and evaluations * over_last["gain_p"] <= SWITCH_ALPHA
     candidate = best if earlier else last
-    ahead = gain(costs[0], costs[candidate], clusters)
-    p = min(1.0, (looks if earlier else 1) * ahead["gain_p"])
+    over_start = gain(costs[0], costs[candidate], clusters)
+    p = min(1.0, (evaluations if earlier else 1) * over_start["gain_p"])
     step = candidate if p <= gain_alpha else 0
-    return Kept(step, candidate, len(clusters), ahead["gain"], ahead["gain_error"], p, gain_alpha)
+    return Kept(step, candidate, len(clusters), over_start["gain"], over_start["gain_error"], p, gain_alpha)
 
 
-def least(costs: Mapping[int, Floats]) -> int:
-    """The step after the start with the least mean cost, the later of equals."""
+def best_step(costs: Mapping[int, Floats]) -> int:
+    """The step after the start with the lowest mean cost, the later of equals."""
     return min((step for step in costs if step > 0), key=lambda step: (float(costs[step].mean()), -step))

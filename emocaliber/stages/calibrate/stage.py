@@ -1,7 +1,7 @@
-"""Stage 3, calibrate: make the stated confidence right, on rows that no stage before has learned from.
+"""Stage 3, calibrate: correct the stated confidence, on rows that no earlier stage has learned from.
 
-Read from top to bottom: the rows, the model's own answers to them, what is held out, the training by the recipe's
-method, and the step that is kept.
+Read from top to bottom: the rows, the model's own answers to them, the held-out rows, training by the recipe's method,
+and the step that is kept.
 
     emocaliber train recipes/tiny/3-calibrate.yaml --adapter out/2-verbalize/adapter --out out/3-calibrate
 """
@@ -20,7 +20,7 @@ from emocaliber.core.outputs import replace_folder
 from emocaliber.core.prompting import load_template
 from emocaliber.core.samples import Sample
 from emocaliber.models.location import model_folder
-from emocaliber.stages.calibrate.held_out import STEP, kept_of
+from emocaliber.stages.calibrate.held_out import STEP, select_weights
 from emocaliber.stages.calibrate.preferences import calibrate_by_preferences
 from emocaliber.stages.calibrate.proper import calibrate_by_proper_loss
 from emocaliber.stages.calibrate.reinforcement import calibrate_by_grpo, calibrate_by_rloo
@@ -37,10 +37,10 @@ from emocaliber.stages.training import result_name
 def calibrate(
     recipe: Recipe, rows: Sequence[Sample], adapter: Path | None, out: Path, open_teacher: OpenTeacher
 ) -> dict[str, Any]:
-    """Train on the recipe's splits of `rows`; the result is what `selection` keeps: a step, or the start.
+    """Train on the recipe's splits of `rows`; the result is the step that `selection` keeps, or the start.
 
-    Returns how many rows were held out and could not be read, what was learned from and what was kept. Raises UserError
-    where the method needs labels that a row lacks, or every pair is held out.
+    Returns the numbers of held-out rows, unreadable answers and training examples (or pairs), and what was kept. Raises
+    UserError where the method needs labels that a row lacks, or every pair is held out.
     """
     samples = list(in_splits(rows, recipe.splits, recipe.data))
     refuse_unlabelled(recipe, samples)
@@ -63,7 +63,7 @@ def calibrate(
     if recipe.pairs is None:
         result |= {"examples": len(fit)}
     if rank() == 0:
-        kept, folder = kept_of(out, held_out, recipe)
+        kept, folder = select_weights(out, held_out, recipe)
         learned = {sample.cluster for sample in samples}
         learned -= labelled_and_held_out(samples, recipe.held_out, recipe.seed)
         put_in_place(out, folder or result_name(recipe), result_name(recipe), kept.step, learned)
@@ -73,7 +73,7 @@ def calibrate(
 
 
 def put_in_place(out: Path, source: str, name: str, step: int, learned: Iterable[str]) -> None:
-    """Make `out/source` the result `out/name`, which says of which step it is and which clusters were learned from."""
+    """Copy `out/source` to the result `out/name`, with the step and the hashes of the clusters that were learned."""
     partial = out / f"{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(out / source, partial)
@@ -83,7 +83,7 @@ def put_in_place(out: Path, source: str, name: str, step: int, learned: Iterable
 
 
 def refuse_unlabelled(recipe: Recipe, samples: Sequence[Sample]) -> None:
-    """Raises UserError where a row has no label and the method pays for right answers."""
+    """Raises UserError where a row has no label and the method rewards correct answers."""
     missing = next((sample.id for sample in samples if sample.label is None), None)
     if missing is not None and recipe.method != "proper":
         raise UserError(
@@ -93,14 +93,14 @@ def refuse_unlabelled(recipe: Recipe, samples: Sequence[Sample]) -> None:
 
 
 def labelled_and_held_out(samples: Sequence[Sample], share: float, seed: int) -> frozenset[str]:
-    """Clusters to select on, by the seed and the labelled samples: what has no label could not judge."""
+    """The clusters to hold out for selection, sampled by the seed from those with a label."""
     return held_out_clusters((sample.cluster for sample in samples if sample.label is not None), share, seed)
 
 
 def held_out_split(
     examples: Sequence[TrainingExample], samples: Sequence[Sample], share: float, seed: int
 ) -> tuple[list[TrainingExample], list[TrainingExample]]:
-    """Examples to train on and, of the held-out clusters, to select on."""
+    """The examples to train on, and those of the held-out clusters."""
     clusters = labelled_and_held_out(samples, share, seed)
     fit = [example for example in examples if example.sample.cluster not in clusters]
     return fit, [example for example in examples if example.sample.cluster in clusters]
@@ -109,7 +109,7 @@ def held_out_split(
 def _by_preferences(
     recipe: Recipe, samples: list[Sample], held_out: list[TrainingExample], adapter: Path | None, out: Path
 ) -> dict[str, Any]:
-    """Learn from the pairs whose clusters are not held out."""
+    """Train on the pairs whose clusters are not held out."""
     by_key = {(sample.task, sample.id): sample for sample in samples}
     clusters = labelled_and_held_out(samples, recipe.held_out, recipe.seed)
     pairs = read_pairs(Path(str(recipe.pairs)), by_key)

@@ -18,7 +18,7 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 from trl.trainer.utils import shuffle_sequence_dict, split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
 from emocaliber.core.prompting import load_template
-from emocaliber.stages.calibrate.draws import questions
+from emocaliber.stages.calibrate.draws import question_dataset
 from emocaliber.stages.fast.prompt_sharing import SharingGRPOTrainer, SharingRLOOTrainer, shared_batch, use_sharing
 from emocaliber.stages.grading import text_of
 from tests.stages.families import FAMILIES
@@ -58,7 +58,7 @@ def trainer_of(
         model=adapted,
         reward_funcs=[length],
         args=settings,
-        train_dataset=questions(examples(np.random.default_rng(5), 3), load_template("label-confidence")),
+        train_dataset=question_dataset(examples(np.random.default_rng(5), 3), load_template("label-confidence")),
         processing_class=processor,
         **named,
     )
@@ -140,7 +140,7 @@ def test_an_answer_sees_its_own_question_and_itself_alone(family: str) -> None:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
     assert use_sharing(model)
-    rows = questions(examples(np.random.default_rng(1), 2), load_template("label-confidence"))
+    rows = question_dataset(examples(np.random.default_rng(1), 2), load_template("label-confidence"))
     batch = processor(
         text=[chat(row, processor) for row in rows for _ in range(2)],
         images=[row["images"] for row in rows for _ in range(2)],
