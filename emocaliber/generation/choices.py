@@ -1,7 +1,7 @@
-"""Choices read from a generated answer: which tokens chose, and how probable the other options were.
+"""Log-probabilities of the options at the choices of a generated answer, such as all labels where one was written.
 
-Not a model: an engine brings the recorded log-probabilities, and a way to score what the record does not hold. By any
-tokenizer: "<answer>happy" may tokenise as ">h" + "appy", and then no token of the answer stands for the label alone.
+Not a model: an engine supplies the log-probabilities that it recorded while decoding, and a function that scores the
+others. Works with any tokenizer: "<answer>happy" may tokenise as ">h" + "appy", where no token is the label alone.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Recorded = Callable[[int, Sequence[int]], Sequence[float] | None]
-"""The log-probabilities of these tokens at this step of the answer; None where they were not recorded."""
+"""From a step of the answer and token ids to their log-probabilities there; None where they were not recorded."""
 Score = Callable[[Sequence[Request], Sequence[str], Sequence[str], str], NDArray[np.float64]]
-"""An engine's `score_continuations`: requests, the beginnings of their answers, continuations, what ends them."""
+"""An engine's `score_continuations`: from requests, answer prefixes, continuations and the text that ends them to
+log-probabilities [requests, continuations]."""
 Choices = tuple[tuple[float, ...] | None, ...]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A generated answer: its request, its text, the tokens of the text, and what was recorded beside them."""
+    """A generated answer: its request, text and tokens (`row`), and the log-probabilities recorded with it."""
 
     request: Request
     text: str
@@ -39,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Endings:
-    """Texts that begin alike, as tokens: those that all of them share, and those that follow in each, at least one."""
+    """Tokenised texts with a common prefix: the shared tokens, and each text's remaining ones, at least one."""
 
     shared: tuple[int, ...]
     rows: tuple[tuple[int, ...], ...]
@@ -54,15 +55,13 @@ class ChoiceReader:
         self.endings = lru_cache(maxsize=4096)(partial(endings, tokenizer))
 
     def tokens_to_record(self, requests: Iterable[Request]) -> list[int]:
-        """The tokens whose log-probabilities at each step suffice for every choice among single tokens; sorted."""
+        """The tokens, sorted, whose log-probabilities must be recorded at each step for all single-token choices."""
         choices = {choice for request in requests for choice in request.choices}
         return sorted({token for choice in choices for token in self._tokens_of(choice) or ()})
 
     def read(self, answers: Sequence[Answer], score: Score | None) -> list[Choices]:
-        """For each answer, for each of its choices, the options' log-probabilities; None where the text lacks it.
-
-        None, too, where the record does not hold them and there is no `score` to find them by. What must be scored is
-        scored together, so that an engine can make batches of it.
+        """The options' log-probabilities for each choice of each answer; None where the text does not have the choice,
+        or they were not recorded and there is no `score`. Everything to be scored is scored together, for batching.
         """
         choices_of: list[list[tuple[float, ...] | None]] = []
         missing: defaultdict[tuple[tuple[str, ...], str], list[tuple[int, int, str]]] = defaultdict(list)
@@ -100,7 +99,7 @@ class ChoiceReader:
 
 
 def single_tokens(tokenizer: PreTrainedTokenizerBase, text: str, options: Sequence[str]) -> list[int] | None:
-    """The one token with which each option continues the text; None where one of them has no such token."""
+    """The single token by which each option continues the text; None where an option takes several."""
     base = token_ids(tokenizer, text)
     tokens = []
     for option in options:
@@ -112,7 +111,8 @@ def single_tokens(tokenizer: PreTrainedTokenizerBase, text: str, options: Sequen
 
 
 def token_at(pieces: Sequence[str], text: str, place: int) -> int | None:
-    """The index of the token that starts at a character; None where none does, or the pieces are not the text's."""
+    """The index of the token that starts at a character offset; None where none does, or the pieces do not add up to
+    the text."""
     if not "".join(pieces).startswith(text):  # an end token may follow that the text does not show
         return None
     offset = 0
@@ -124,24 +124,25 @@ def token_at(pieces: Sequence[str], text: str, place: int) -> int | None:
 
 
 def endings(tokenizer: PreTrainedTokenizerBase, text: str, continuations: tuple[str, ...], until: str = "") -> Endings:
-    """Each continuation after the text, and the first token of what ends it: "</" sets "joy" apart from "joyful"."""
+    """The tokens of each continuation of the text and the first token of `until`, so that "</" distinguishes "joy" from
+    "joyful"."""
     rows = [_ended(tokenizer, text + continuation, until) for continuation in continuations]
     shortest = min(map(len, rows)) - 1
     common = next((n for n in range(shortest) if len({row[n] for row in rows}) > 1), shortest)
     return Endings(tuple(rows[0][:common]), tuple(tuple(row[common:]) for row in rows))
 
 
-def places(rows: Iterable[tuple[int, ...]], most: int) -> list[tuple[tuple[int, ...], list[int]]]:
-    """Where the tree of these rows goes on: the tokens up to there, and those that follow, `most` of them at a time."""
-    following: defaultdict[tuple[int, ...], set[int]] = defaultdict(set)
+def tree_nodes(rows: Iterable[tuple[int, ...]], most: int) -> list[tuple[tuple[int, ...], list[int]]]:
+    """The inner nodes of the rows' prefix tree: each prefix with its next tokens, at most `most` of them at a time."""
+    next_tokens: defaultdict[tuple[int, ...], set[int]] = defaultdict(set)
     for row in rows:
         for n, token in enumerate(row):
-            following[row[:n]].add(token)
-    listed_places = []
-    for begun, tokens in following.items():
+            next_tokens[row[:n]].add(token)
+    nodes = []
+    for prefix, tokens in next_tokens.items():
         listed = sorted(tokens)
-        listed_places += [(begun, listed[start : start + most]) for start in range(0, len(listed), most)]
-    return listed_places
+        nodes += [(prefix, listed[start : start + most]) for start in range(0, len(listed), most)]
+    return nodes
 
 
 def _ended(tokenizer: PreTrainedTokenizerBase, text: str, until: str) -> list[int]:
@@ -150,5 +151,5 @@ def _ended(tokenizer: PreTrainedTokenizerBase, text: str, until: str) -> list[in
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The text's tokens and no others."""
+    """The text's tokens, without special ones."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])

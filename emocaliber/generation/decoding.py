@@ -1,7 +1,7 @@
-"""What the transformers engine does while it decodes: record probabilities, draw, tell of the answers so far.
+"""Hooks into the transformers engine's decoding: record log-probabilities, sample, and stream a batch's answers.
 
-A recorder changes no greedy answer; noise makes a draw of it. transformers' own streamers take one answer at a time, a
-stopping criterion sees the whole batch.
+The recorder never changes an answer; Gumbel noise turns greedy decoding into sampling. Streaming uses a stopping
+criterion, which sees the whole batch; transformers' own streamers take a single answer.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from transformers import LogitsProcessor, StoppingCriteria
 from emocaliber.generation.engine import OnToken, Request
 
 INTERVAL = 0.05
-"""Seconds between two tellings: to decode a long answer anew at every token would cost more than to write it."""
+"""Seconds between two updates: detokenising a long answer after every token would take longer than generating it."""
 
 
 class OptionRecorder(LogitsProcessor):
-    """Records, step by step, the log-probabilities of the tokens asked about; changes nothing."""
+    """Records the log-probabilities of the given tokens at every step; changes nothing."""
 
     def __init__(self, tokens: Sequence[int]) -> None:
         self._columns = {token: column for column, token in enumerate(tokens)}
@@ -35,7 +35,7 @@ class OptionRecorder(LogitsProcessor):
         return scores
 
     def at(self, row: int, step: int, tokens: Sequence[int]) -> list[float] | None:
-        """The log-probabilities, in nats, of tokens at one step of one row; None past the last step."""
+        """The log-probabilities, in nats, of tokens at one step of one row; None after the last step."""
         if step >= len(self._steps):
             return None
         columns = [self._columns[token] for token in tokens]
@@ -44,10 +44,10 @@ class OptionRecorder(LogitsProcessor):
 
 
 class GumbelNoise(LogitsProcessor):
-    """Turns the greedy choice into a draw at a temperature: the arg max of logits / T + Gumbel noise is a sample.
+    """Turns greedy decoding into sampling: the argmax of logits / T + Gumbel noise is a sample at temperature T.
 
-    Each row has its own generator, so that an answer depends on its seed and not on the batch it was drawn in. Of
-    several temperatures each row has its own; one of 0 leaves it greedy.
+    Each row has its own generator, so that an answer depends on its seed and not on its batch. `temperature` is one for
+    all rows or one for each; a row with 0 is decoded greedily.
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float | Sequence[float]) -> None:
@@ -63,25 +63,25 @@ class GumbelNoise(LogitsProcessor):
         return scores.float() / self._temperature.to(scores.device) - noise
 
 
-class Listening(StoppingCriteria):
-    """Tells `on_token` of each request's text; `begun` is the length of the prompts in tokens.
+class StreamingCriterion(StoppingCriteria):
+    """Calls `on_token` with each request's text so far, and stops rows for which it returns False.
 
-    `ended` is, of each row, the number of tokens that it had when nobody waited for it any more: padding follows. None
-    for all others.
+    `prompt_length` is in tokens. `ended` holds, for each row stopped in this way, its number of tokens at that time
+    (padding follows), None for the others.
     """
 
     def __init__(
-        self, batch: Sequence[Request], on_token: OnToken, begun: int, decode: Callable[[Sequence[int]], str]
+        self, batch: Sequence[Request], on_token: OnToken, prompt_length: int, decode: Callable[[Sequence[int]], str]
     ) -> None:
-        self._batch, self._on_token, self._begun, self._decode = batch, on_token, begun, decode
+        self._batch, self._on_token, self._prompt_length, self._decode = batch, on_token, prompt_length, decode
         self._last = time.monotonic()
         self.ended: list[int | None] = [None] * len(batch)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **named: Any) -> torch.Tensor:
-        """Which rows end here: [batch]."""
+        """Which rows stop now: [batch]."""
         if time.monotonic() - self._last >= INTERVAL:
             self._last = time.monotonic()
-            for n, row in enumerate(input_ids[:, self._begun :].tolist()):
+            for n, row in enumerate(input_ids[:, self._prompt_length :].tolist()):
                 # a character of several tokens may not be complete yet
                 if self.ended[n] is None and not self._on_token(self._batch[n], self._decode(row).rstrip("\ufffd")):
                     self.ended[n] = len(row)
@@ -89,18 +89,18 @@ class Listening(StoppingCriteria):
 
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of tokens, filled up with 0 on the right: [rows, longest]; and which of them count, as ones and zeros."""
+    """Rows of tokens padded with 0 on the right, [rows, longest], and their mask of ones and zeros."""
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
-    counted = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
-    return ids, counted
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    return ids, mask
 
 
-def row_log_probabilities(logits: torch.Tensor, ids: torch.Tensor, counted: torch.Tensor) -> NDArray[np.float64]:
-    """The summed log-probability, in nats, of each row's tokens that count: [rows].
+def row_log_probabilities(logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> NDArray[np.float64]:
+    """The summed log-probability, in nats, of each row's unmasked tokens: [rows].
 
-    logits: [rows, length, vocabulary], those from which each token follows; ids and counted: [rows, length].
+    `logits` [rows, length, vocabulary] predict the tokens `ids` [rows, length]; `mask` [rows, length] is 0 for padding.
     """
     logs = torch.log_softmax(logits.float(), dim=-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
-    summed: NDArray[np.float64] = (logs * counted).sum(-1).double().cpu().numpy()
+    summed: NDArray[np.float64] = (logs * mask).sum(-1).double().cpu().numpy()
     return summed

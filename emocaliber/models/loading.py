@@ -1,8 +1,7 @@
-"""What every loading of a model needs: a device, complete weights, precise logits, an adapter in full or not at all.
+"""Loading models: the device, complete weights, float32 logits, and adapters that load completely or fail.
 
-PEFT only warns where a module finds no weights of its own in the file, and says nothing of weights that no module
-takes; either way the model answers as if that part had never been trained. Whether an adapter changes an answer is
-asked in generation.adapters.
+PEFT only warns about modules without weights in the file and ignores weights without a module; in both cases that part
+of the model is untrained. Whether an adapter changes any answer is checked in generation.adapters.
 
     with complete_weights():
         model = AutoModelForImageTextToText.from_pretrained(folder, device_map={"": chosen_device("auto")})
@@ -35,8 +34,8 @@ from emocaliber.models.location import check_adapter
 from emocaliber.models.projectors import read_without_rounding
 
 SHARDED_LOADING = ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING")
-"""With both set, transformers reads the weights on one process of a node and leaves zeros on the others, for FSDP to
-fill when it wraps the model."""
+"""With both set, transformers reads the weights on one process of each node and leaves zeros on the others, which FSDP
+fills when it wraps the model."""
 HEAD_ROWS = 8192  # rows of the output matrix that are held in float32 at a time
 
 
@@ -51,7 +50,8 @@ def chosen_device(device: str) -> str:
 
 @contextmanager
 def complete_weights() -> Iterator[None]:
-    """Inside, each process reads all weights of a model that nothing will wrap, whatever the launcher's file says."""
+    """Inside this context every process reads all weights, whatever the launcher is configured for: for a model that
+    FSDP will not wrap."""
     before = {name: os.environ.pop(name) for name in SHARDED_LOADING if name in os.environ}
     try:
         yield
@@ -60,50 +60,51 @@ def complete_weights() -> Iterator[None]:
 
 
 def release() -> None:
-    """Give back the memory of models that nothing refers to any more, cycles of patched modules included."""
+    """Free the memory of unreferenced models, including reference cycles of patched modules."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def fp32_logits(model: Any) -> None:
-    """Let a model in a shorter type compute its logits in float32 from the last hidden state.
+    """Patch a bfloat16 or float16 model to compute its logits in float32 from the last hidden state.
 
-    In bfloat16 a logit between 16 and 32 is a multiple of 0.125 nats: too coarse to read a probability from. A model
-    in float32, or whose head is no plain linear layer, stays as it is.
+    In bfloat16, logits between 16 and 32 are multiples of 0.125, too coarse for probabilities. A float32 model, or one
+    whose head is not a plain linear layer, is left as it is.
     """
     head = model.get_output_embeddings()
     if type(head) is nn.Linear and head.weight.dtype in (torch.bfloat16, torch.float16):
         head.forward = partial(_in_float32, head)  # type: ignore[method-assign]
 
 
-def few_logits(model: Any) -> None:
-    """Let a model whose forward pass passes over `logits_to_keep` (MiniCPM-V's) compute those logits alone."""
+def support_logits_to_keep(model: Any) -> None:
+    """Patch a model whose forward pass ignores `logits_to_keep` (MiniCPM-V's) to compute only these logits."""
     model = model.get_base_model() if isinstance(model, PeftModel) else model
     head = model.get_output_embeddings()
-    if "logits_to_keep" in signature(model.forward).parameters or _Few in map(type, head._forward_pre_hooks.values()):
+    hooked = _LogitsToKeep in map(type, head._forward_pre_hooks.values())
+    if "logits_to_keep" in signature(model.forward).parameters or hooked:
         return
-    few = _Few()
-    model.register_forward_pre_hook(few.asked, with_kwargs=True)
-    head.register_forward_pre_hook(few)
+    hooks = _LogitsToKeep()
+    model.register_forward_pre_hook(hooks.remember, with_kwargs=True)
+    head.register_forward_pre_hook(hooks.select)
 
 
-class _Few:
-    """Hooks of a model and its head: the hidden states are cut to the places that the call names."""
+class _LogitsToKeep:
+    """Hooks of a model and its head: the head gets the hidden states at `logits_to_keep` only."""
 
     def __init__(self) -> None:
         self.keep: int | torch.Tensor = 0
 
-    def asked(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def remember(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         self.keep = named.get("logits_to_keep", 0)
 
-    def __call__(self, head: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        places = slice(-self.keep, None) if isinstance(self.keep, int) else self.keep
-        return (arguments[0][:, places], *arguments[1:])
+    def select(self, head: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        positions = slice(-self.keep, None) if isinstance(self.keep, int) else self.keep
+        return (arguments[0][:, positions], *arguments[1:])
 
 
 def _in_float32(head: nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
-    """[..., width] to [..., vocabulary], by parts of the vocabulary: the whole matrix would be copied otherwise."""
+    """[..., width] to [..., vocabulary], in chunks of the vocabulary, so that the matrix is never copied as a whole."""
     with torch.autocast(hidden.device.type, enabled=False):
         state = hidden.float()
         parts = [
@@ -118,10 +119,10 @@ WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"
 
 
 def adapted(model: PreTrainedModel, adapter: str | Path, *, trainable: bool = False) -> PeftModel:
-    """The model with the adapter on it.
+    """The model with the adapter loaded.
 
-    Raises UserError where the folder holds no adapter in safetensors, or its weights and the modules that its
-    configuration names do not fit the model one to one.
+    Raises UserError where the folder has no adapter in safetensors, or the adapter's weights do not match, one to one,
+    the model's modules that its configuration names.
     """
     names = weight_names(adapter)
     with warnings.catch_warnings():
@@ -146,7 +147,8 @@ def adapted(model: PreTrainedModel, adapter: str | Path, *, trainable: bool = Fa
 
 
 def weight_names(adapter: str | Path) -> list[str]:
-    """The names of the adapter's weights. Raises UserError where the folder holds no sound adapter in safetensors."""
+    """The names of the adapter's weights. Raises UserError where there is no adapter in safetensors, or it is damaged
+    or has weights that are not finite."""
     folder = Path(adapter)
     check_adapter(folder, "adapter")
     file = folder / WEIGHTS

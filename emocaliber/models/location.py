@@ -1,8 +1,8 @@
-"""The folder of a model or an adapter: where it lies, which weights it is, and the question it was trained on.
+"""The folder of a model or an adapter: where it is, a fingerprint of its weights, and the question it was trained on.
 
-What is named is checked before anything is loaded, and before a hub is queried for a local path. The question (labels,
-prompt and pixel limit) is stored beside an adapter as `emocaliber.json`: training writes it, whatever queries the
-adapter reads it, so that nobody types labels or prompt again. Imports no torch.
+Names are checked before anything is loaded, and before the Hub is queried for what is meant as a local path. The
+question (labels, prompt and pixel limit) is stored beside an adapter as `emocaliber.json`: training writes it, and
+everything that queries the adapter reads it, so that nobody has to repeat labels or prompt. Imports no torch.
 
     check_model("out/model")                     # a folder with config.json, a hub name "owner/model", or "tiny"
     check_adapter(Path("out/stage-1/adapter"))   # a folder with adapter_config.json
@@ -62,9 +62,9 @@ def model_folder(model: str) -> str:
 
 
 def check_model(name: str, option: str = "--model") -> None:
-    """Raises UserError where `name` is no model's folder and cannot be a hub name either.
+    """Raises UserError where `name` is neither a model's folder nor possibly a Hub name.
 
-    A name with one slash whose first part is not a folder here may be on a hub; everything else is a local path.
+    A name with one slash whose first part is not a local folder may be on the Hub; everything else is a local path.
     """
     path = Path(name)
     if name == TINY:
@@ -85,7 +85,7 @@ def check_model(name: str, option: str = "--model") -> None:
 
 
 def on_hub(name: str) -> bool:
-    """Whether `name` can be a model's on a hub: one slash, and a first part that is no folder here."""
+    """Whether `name` can be a Hub name: one slash, and a first part that is not a local folder."""
     return _HUB_NAME.fullmatch(name) is not None and not Path(Path(name).parts[0]).exists()
 
 
@@ -103,13 +103,13 @@ def check_adapter(path: Path, option: str = "--adapter") -> None:
 
 
 def _beneath(folder: Path, config: str) -> str:
-    """The first folder below, at most two levels down, that holds the file."""
+    """A hint at the first folder, at most two levels down, that holds the file."""
     below = sorted([*folder.glob(f"*/{config}"), *folder.glob(f"*/*/{config}")])
     return f"; did you mean {below[0].parent}?" if below else ""
 
 
 def _similar(path: Path, names: list[str] | None = None) -> str:
-    """A similarly named neighbour, or the first missing folder on the way."""
+    """A hint at a similarly named sibling, or at the first folder of the path that is missing."""
     missing = path
     while not missing.parent.exists():
         missing = missing.parent
@@ -123,8 +123,7 @@ def _similar(path: Path, names: list[str] | None = None) -> str:
 def fingerprint(model: str | Path | None) -> str:
     """The first 16 hex digits of the SHA-256 over a local model's or adapter's files, by name and content.
 
-    A hub name stands for itself, no model for "none". Raises FileNotFoundError where a directory holds no
-    safetensors.
+    A Hub name is returned as it is, None as "none". Raises FileNotFoundError for a directory without safetensors.
     """
     if model is None:
         return "none"
@@ -158,9 +157,9 @@ class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an adapter was trained to answer.
 
-    `tasks` maps each task to its labels, in the order of the training data; `max_pixels` is the recipe's limit on what
-    the model sees of a picture, or None; `stage` and `base` name the training stage and the model under the adapter;
-    `thinking` whether the chat template was asked with thoughts, None where its own default stood.
+    `tasks` maps each task to its labels, in the order of the training data; `max_pixels` is the recipe's limit on a
+    picture's pixels, or None; `stage` and `base` name the training stage and the base model; `thinking` is the chat
+    template's thinking mode, or None for the template's default.
     """
 
     tasks: dict[str, tuple[str, ...]]

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.image_utils import SizeDict
 
 from emocaliber.core.errors import UserError
-from emocaliber.models.loading import adapted, few_logits
+from emocaliber.models.loading import adapted, support_logits_to_keep
 from emocaliber.models.projectors import learned_projectors, projector_in_float32, projectors
 from emocaliber.models.thinking import switch_thinking
 from emocaliber.stages.launch import sharding
@@ -144,7 +144,7 @@ def load_base(recipe: Recipe, model: str) -> PreTrainedModel:
         if "Unrecognized configuration class" not in str(error):
             raise
         raise UserError(f"{model}: this is no vision-language model that transformers knows") from error
-    few_logits(base)
+    support_logits_to_keep(base)
     return base
 
 

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from trl.data_utils import apply_chat_template
 
 from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS
-from emocaliber.models.cache import continued
+from emocaliber.models.cache import copied_cache
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.held_out_metrics import Stated
 from emocaliber.stages.examples import TrainingExample
@@ -84,7 +84,7 @@ def greedy_answers(
     still_open = set(range(len(rows)))
     for _ in range(MAX_PASSES):
         tokens = [reader.paths.tokens(text) for text in texts]
-        logits = torch.cat([first, _answer_logits(model, mask, tokens, continued(cache))], dim=1)
+        logits = torch.cat([first, _answer_logits(model, mask, tokens, copied_cache(cache))], dim=1)
         for n in sorted(still_open):
             reading = _read(logits[n], tokens[n], texts[n], examples[n], reader.paths)
             stated[n] = Stated(reading.written, LEVELS[reading.levels[0]], reading.formed)

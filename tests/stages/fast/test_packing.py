@@ -17,7 +17,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from emocaliber.core.prompting import LEVEL_TEXTS, LEVELS, Template, load_template
 from emocaliber.core.samples import Sample
-from emocaliber.models.loading import few_logits
+from emocaliber.models.loading import support_logits_to_keep
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset
 from emocaliber.stages.fast.families import image_token, language_model
@@ -61,7 +61,7 @@ def trainer_of(
 ) -> SoftTargetTrainer:
     torch.manual_seed(0)
     model, processor = FAMILIES[family]()
-    few_logits(model)
+    support_logits_to_keep(model)
     if tuning == "lora":
         targets = r".*(language|text)_model.*proj"
         model = get_peft_model(model, LoraConfig(r=16, lora_alpha=24, target_modules=targets, task_type="CAUSAL_LM"))
