@@ -1,12 +1,12 @@
-"""Methods that ask an engine more than once: the two-step self-report, and confidence-gated retry.
+"""Methods that query an engine more than once: two-step self-report, and confidence-gated retry.
 
-Two steps: name the label, then, asked a second time, say how likely it is to be right (Tian et al. 2023, "Just Ask for
-Calibration", Verb. 2S). The second question quotes the first answer (prompts/self-report-confidence.yaml), so that
-every engine can answer it as a question of its own.
+Two steps: the model names the label, then a second question asks how likely it is to be right (Tian et al. 2023, "Just
+Ask for Calibration", Verb. 2S). The second question quotes the first answer (prompts/self-report-confidence.yaml), so
+that any engine can answer it as an independent question.
 
-Retry: ask again until an answer states enough confidence, at most so many times; a confident first answer costs nothing
-more. A method to be compared like any other, and no free one: choosing the most confident of several answers raises
-what is stated whether or not it is right. It needs draws, so a temperature above 0.
+Retry: ask again, up to a limit, until an answer states enough confidence; a confident first answer costs nothing extra.
+It is not free: choosing the most confident of several answers raises the stated confidence whether or not it is
+correct. It needs sampling, so a temperature above 0.
 
     emocaliber predict kaomoji --model DIR --prompt self-report-answer --then self-report-confidence --out out/two
     emocaliber predict kaomoji --model DIR --temperature 0.7 --retry-below 0.8 --retries 3 --out out/retried
@@ -24,9 +24,9 @@ from emocaliber.reading import Reading, read_response
 
 
 def in_two_steps(first: Template, then: Template) -> Template:
-    """What the two questions ask for together: the first one's prompt, the answer that the second one ends with.
+    """The two questions as one template: the first one's prompt, and the second one's answer.
 
-    Raises UserError where the second asks about no label, or the first one does.
+    Raises UserError where the second does not quote a label, or the first one does.
     """
     if "{label}" in first.prompt or "{label}" not in then.prompt:
         raise UserError(f"{then.name} after {first.name}: give a first question, then one that quotes its label")
@@ -37,28 +37,28 @@ def in_two_steps(first: Template, then: Template) -> Template:
     return Template(f"{first.name}, then {then.name}", first.prompt, then.answer)
 
 
-class AroundEngine:
-    """What an engine around another takes over from it."""
+class EngineWrapper:
+    """Base class of engines that wrap another one: passes on its concurrency and call size."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @property
     def concurrency(self) -> int:
-        """The engine's."""
+        """That of the wrapped engine."""
         return self._engine.concurrency
 
     @property
     def requests_per_call(self) -> int:
-        """The engine's."""
+        """That of the wrapped engine."""
         return self._engine.requests_per_call
 
 
-class FollowUpEngine(AroundEngine):
-    """Another engine, asked twice: the request's own question, then the second template's about the label it named.
+class FollowUpEngine(EngineWrapper):
+    """Queries an engine twice: the request's question, then the second template's about the label in the answer.
 
-    A response holds both answers, one after the other on lines of their own; the last complete one counts, as
-    everywhere. Of its choices each is reported from the first of the two answers that has its place.
+    A response has both answers, on lines of their own; the parser takes the last complete one, as always. Each choice
+    is reported from the first of the two answers that has it.
     """
 
     def __init__(self, engine: Engine, first: Template, then: Template) -> None:
@@ -71,7 +71,7 @@ class FollowUpEngine(AroundEngine):
         return f"{self._engine.name} then {self._then.hash}"
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """One response for each request, in order; a first answer without a readable label is not asked about."""
+        """One response for each request, in order; without a readable label in the first answer, only that one."""
         answers = self._engine.generate(
             [_constrained(request, self._first, request.candidates) for request in requests]
         )
@@ -82,7 +82,7 @@ class FollowUpEngine(AroundEngine):
         second = [self._about(request, label) for request, label in zip(requests, labels, strict=True) if label]
         reports = iter(self._engine.generate(second))
         return [
-            joined(answer, next(reports)) if label else answer for answer, label in zip(answers, labels, strict=True)
+            combined(answer, next(reports)) if label else answer for answer, label in zip(answers, labels, strict=True)
         ]
 
     def _about(self, request: Request, label: str) -> Request:
@@ -91,11 +91,11 @@ class FollowUpEngine(AroundEngine):
 
 
 def _constrained(request: Request, template: Template, candidates: tuple[str, ...]) -> Request:
-    """The request with its own template's constraint, where it has any."""
+    """The request with its own template's pattern, if answers are constrained at all."""
     return replace(request, pattern=template.pattern(candidates)) if request.pattern else request
 
 
-def joined(answer: Response, report: Response) -> Response:
+def combined(answer: Response, report: Response) -> Response:
     """The two answers as one response, which has ended as the second one did."""
     choices = tuple(
         report_choice if choice is None else choice
@@ -110,11 +110,11 @@ def joined(answer: Response, report: Response) -> Response:
     )
 
 
-class RetryingEngine(AroundEngine):
-    """Another engine, asked again for each answer that states less than `threshold` or cannot be read.
+class RetryingEngine(EngineWrapper):
+    """Queries an engine again for each answer that states a confidence below `threshold` or cannot be read.
 
-    The first answer that reaches the threshold is taken; where none does in `retries` more answers, the most confident
-    one, the earliest of equals; an unreadable one only where none could be read.
+    Takes the first answer that reaches the threshold. If none of `retries` more answers does, takes the most confident
+    one, the earliest of equals, and an unreadable one only if none could be read.
     """
 
     def __init__(self, engine: Engine, *, threshold: float, retries: int) -> None:
@@ -123,11 +123,11 @@ class RetryingEngine(AroundEngine):
 
     @property
     def name(self) -> str:
-        """The engine's name and what is asked again."""
+        """The engine's name, the threshold and the number of retries."""
         return f"{self._engine.name} asked again below {self._threshold} at most {self._retries} times"
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """One response for each request, in order; its tokens and its count of questions are those of all of them."""
+        """One response for each request, in order; `tokens` and `questions` are sums over all its answers."""
         best = self._engine.generate(requests)
         for retry in range(1, self._retries + 1):
             doubtful = [n for n, request in enumerate(requests) if _confidence(request, best[n]) < self._threshold]
@@ -140,13 +140,13 @@ class RetryingEngine(AroundEngine):
 
 
 def better(request: Request, best: Response, answer: Response) -> Response:
-    """The more confident of two answers, the earlier of equals, with the tokens and questions of both."""
+    """The more confident of two answers, the earlier of equals, with the sums of their tokens and questions."""
     chosen = answer if _confidence(request, answer) > _confidence(request, best) else best
     return replace(chosen, tokens=best.tokens + answer.tokens, questions=best.questions + answer.questions)
 
 
 def _confidence(request: Request, response: Response) -> float:
-    """What the answer states; below every probability where it has no label, lower still where it has failed."""
+    """The stated confidence; negative without one, lower without a label, lowest for a failed request."""
     reading: Reading = read_response(response.text, request.candidates, finish_reason=response.finish_reason)
     if reading.label is None:
         return -2.0 if response.error else -1.0

@@ -1,8 +1,6 @@
-"""The engine protocol: requests in, responses out, in the same order and number. What every engine and its callers
-share.
+"""The engine protocol, shared by all engines and their callers: requests in, as many responses out, in the same order.
 
-Not an engine. An engine answers greedily; a request that fails becomes a response with the finish reason "engine
-error", and the others go on.
+Not an engine. A request that fails becomes a response with the finish reason "engine error"; the others are answered.
 """
 
 from __future__ import annotations
@@ -26,10 +24,10 @@ IMAGE_ERROR = State.IMAGE_ERROR.value
 
 @dataclass(frozen=True)
 class Choice:
-    """A place in the answer where the model chose among options: right after the last `after` in its own text.
+    """A position in the answer where the model chooses between options: right after the last `after` in its text.
 
-    An engine gives the log-probability of each option at that place, whichever was written. Options of more than
-    one token are scored with the first token of their ending `until`, lest "joy" be credited with "joyful".
+    An engine reports the log-probability of each option there, whichever was written. Options of several tokens are
+    scored with the first token of `until`, which ends them, so that "joy" is not credited with "joyful".
     """
 
     after: str
@@ -46,10 +44,10 @@ class Choice:
 class Request:
     """One question: a decoded RGB image, the user's text, and the choices to report on.
 
-    `draw` tells apart the answers drawn for the same question; a greedy engine gives the same one for each.
-    `pattern`, where not empty, is a regular expression that the whole answer must match, and `schema`, in its place,
-    a JSON Schema; an engine that cannot see to that ignores both. `candidates` are the labels to choose from, for what
-    reads an answer in order to ask again. `temperature` stands in for the engine's own where it is not None.
+    `draw` numbers the answers sampled for the same question; a greedy engine gives the same answer to each. `pattern`
+    is a regular expression, or instead `schema` a JSON Schema, that the whole answer must match; engines that cannot
+    constrain answers ignore both. `candidates` are the labels to choose from, for code that parses an answer in order
+    to ask again. `temperature` overrides the engine's.
     """
 
     sample_id: str
@@ -65,13 +63,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What the model said.
+    """The model's answer to a request.
 
-    `finish_reason` is "stop", "length", "engine error" or "image error"; `tokens` counts the generated tokens, the
-    end token included. `choices` holds, for each Choice of the request, the log-probabilities (natural, not
-    normalised over the options) in the order of its options, or None where the text lacks the place. `error` says
-    what went wrong. `questions` counts those that this took: more than one where a method asks again. `signals` are
-    numbers about the answer, and `hidden` the hidden state after its label (see emocaliber.generation.signals).
+    `finish_reason` is "stop", "length", "engine error" or "image error"; `tokens` counts the generated tokens,
+    including the end token. `choices` holds, for each Choice of the request, the log-probabilities of its options in
+    order (in nats, not normalised over the options), or None where the text does not have the choice. `error` says what
+    went wrong. `questions` is the number of queries, more than one where a method asks again. `signals` are numbers
+    about the answer, and `hidden` the hidden state after its label (see emocaliber.generation.signals).
     """
 
     sample_id: str
@@ -88,9 +86,9 @@ class Response:
 class Engine(Protocol):
     """Anything that answers requests.
 
-    `name` identifies the model, its adapter and its settings in a journal. `concurrency` is how many calls of
-    `generate` may be under way at once, from several threads, and `requests_per_call` how many requests each should
-    bring, so that the engine is never without work.
+    `name` identifies model, adapter and settings in a journal. `concurrency` is how many calls of `generate` may be in
+    flight at once, from several threads, and `requests_per_call` how many requests each should have to keep the engine
+    busy.
     """
 
     @property
@@ -108,32 +106,33 @@ class Engine(Protocol):
 
 
 OnToken = Callable[[Request, str], bool]
-"""Called with a request and all of its answer so far, as it grows, from any thread; returns whether to go on."""
+"""Called from any thread with a request and its whole answer so far; returns whether to continue."""
 
 
 class StreamingEngine(Engine, Protocol):
     """An engine that streams its answers."""
 
     def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
-        """As `generate`, and calls `on_token` with each answer as it grows.
+        """As `generate`, calling `on_token` with each answer as it grows.
 
-        Where that returns False, the answer is broken off; its response holds what was written, or less. An answer
-        that is begun anew, because its batch failed, is streamed from its beginning again.
+        Where that returns False, the answer is stopped; its response has at most the text so far. When a batch fails
+        and its requests are retried, their answers are streamed from the start again.
         """
         ...
 
 
 def seed_of(seed: int, request: Request) -> int:
-    """The seed, below 2**63, of one drawn answer: the run's seed and the request decide, not the batch."""
+    """The seed, below 2**63, of one sampled answer, from the run's seed and the request, whatever the batch."""
     parts = json.dumps([seed, request.sample_id, request.prompt, request.draw])
     return int.from_bytes(hashlib.sha256(parts.encode()).digest()[:8], "big") >> 1
 
 
 def answer_or_halve(answer: Callable[[Sequence[Request]], list[Response]], batch: Sequence[Request]) -> list[Response]:
-    """The batch's answers; a batch that fails is halved until the failing request stands alone, as an engine error."""
+    """The batch's answers. A batch that fails is halved until the failing request is alone and becomes an engine
+    error."""
     try:
         return answer(batch)
-    except Exception as error:  # whatever one request breaks, the others' answers are kept
+    except Exception as error:  # whatever goes wrong with one request, the others' answers are kept
         if len(batch) == 1:
             reason, choices = str(error) or type(error).__name__, (None,) * len(batch[0].choices)
             return [Response(batch[0].sample_id, "", ENGINE_ERROR, choices=choices, error=reason)]

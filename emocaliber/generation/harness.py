@@ -1,7 +1,7 @@
-"""The harness: ask an engine about every sample, whatever happens, and leave files that anyone can judge.
+"""The harness: query an engine about every sample, whatever fails, and write files that any tool can score.
 
-Not an engine, not a judge. Stop it at any moment and run it again: what is finished is not asked again, and the final
-files are those of an uninterrupted run.
+Neither engine nor scorer. It can be stopped at any moment and run again: finished answers are not queried again, and
+the final files are those of an uninterrupted run.
 
     emocaliber predict kaomoji --model DIR --out out/answers
 """
@@ -38,15 +38,15 @@ from emocaliber.generation.shards import Shard
 from emocaliber.reading import read_response
 
 JOURNAL = "journal.jsonl"
-SLOW_START = 60.0  # seconds without a single answer after which a user wonders
+SLOW_START = 60.0  # seconds without any answer after which a hint is printed
 
 
 @dataclass
 class Summary:
-    """What a run did: rows over all draws, and of these what was queried now; `states` are those of the first draw.
+    """What a run did: `rows` over all draws, of which `queried` were not in the journal; `states` of the first draw.
 
-    `answered` counts the responses that hold an answer, `source_rows` the rows gone through, those of other shards
-    included; `first_error` is the first reason why a response holds no answer.
+    `answered` counts responses without an error, `source_rows` the rows read, including those of other shards;
+    `first_error` is the first error of a response.
     """
 
     rows: int = 0
@@ -60,12 +60,12 @@ class Summary:
 
     @property
     def images_per_second(self) -> float:
-        """Questions answered in each second; reused answers are not counted."""
+        """Questions answered per second; reused answers are not counted."""
         return self.queried / self.seconds if self.seconds else 0.0
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens generated in each second."""
+        """Tokens generated per second."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
     @property
@@ -89,14 +89,14 @@ def generate(
     shard: Shard | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Summary:
-    """Ask about each sample, `draws` times, and write responses, predictions and the manifest under `out`.
+    """Query the engine about each sample, `draws` times, and write responses, predictions and the manifest to `out`.
 
-    A picture of more than `max_pixels` is made smaller. `settings` (data, model, seed and so on, as JSON values) go
-    into the manifest as they are. `samples` is gone through once for each draw, as a stream; of a `shard`, only its
-    own are asked about. Raises UserError where `out` is in use by another run.
+    Pictures of more than `max_pixels` are scaled down. `settings` (data, model, seed and so on, as JSON values) go into
+    the manifest as they are. `samples` is streamed once for each draw; with a `shard`, only its samples are queried.
+    Raises UserError where `out` is in use by another run.
     """
     summary, started = Summary(), time.monotonic()
-    with Journal(out / JOURNAL) as journal, _progress() as bar, _noticed_slow_start(summary, bar.console):
+    with Journal(out / JOURNAL) as journal, _progress() as bar, _slow_start_hint(summary, bar.console):
         task = bar.add_task("asking", total=None if total is None else total * draws)
         for draw in range(draws):
             records = _records(
@@ -148,16 +148,16 @@ def _records(
     waiting: deque[tuple[int, Sample]] = deque()
 
     def without_images() -> Iterator[Sample]:
-        for place, sample in enumerate(samples, 1):
-            summary.source_rows = place
-            if shard is None or shard.holds(sample.id):
-                waiting.append((0 if shard is None else place, replace(sample, image=b"")))
+        for number, sample in enumerate(samples, 1):
+            summary.source_rows = number
+            if shard is None or shard.contains(sample.id):
+                waiting.append((0 if shard is None else number, replace(sample, image=b"")))
                 yield sample
 
     for response in respond(
         without_images(), engine, template, journal=journal, draw=draw, constrain=constrain, max_pixels=max_pixels
     ):
-        place, sample = waiting.popleft()
+        number, sample = waiting.popleft()
         summary.rows += 1
         summary.answered += response.finish_reason not in _FAILED
         if response.error and not summary.first_error:
@@ -168,12 +168,12 @@ def _records(
         if draw == 0:
             reading = read_response(response.text, sample.candidates, finish_reason=response.finish_reason)
             summary.states[reading.state] += 1
-        yield Record.of(sample, response, template.hash, place)
+        yield Record.of(sample, response, template.hash, number)
 
 
 @contextmanager
-def _noticed_slow_start(summary: Summary, console: Console) -> Iterator[None]:
-    """Say how to find out what an engine does that has given no answer for a minute."""
+def _slow_start_hint(summary: Summary, console: Console) -> Iterator[None]:
+    """Print how to find out what the engine is doing if there is no answer within SLOW_START seconds."""
 
     def notice() -> None:
         if not summary.rows:

@@ -1,8 +1,8 @@
-"""The journal: one line on the disk for each finished response, so that a stopped run goes on where it was.
+"""The journal: one line on disk for each finished response, so that a stopped run can resume.
 
-Not the result: when all is answered, the responses are written out in the samples' order and the file is replaced
-whole. Lines are known by content (image, question, model, adapter, settings, draw): a changed setting finds nothing
-to reuse.
+Not the result: in the end the responses are written to another file, in the samples' order. Lines are found by a hash
+of everything that may change an answer (image, question, model, adapter, settings, draw), so that with a changed
+setting nothing is reused.
 
     with Journal(Path("out/journal.jsonl")) as journal:
         list(respond(samples, engine, template, journal=journal))
@@ -45,12 +45,12 @@ def content_key(*parts: str | int | Sequence[str]) -> str:
 class Journal:
     """An append-only file of finished responses; one process at a time.
 
-    On opening, a torn last line is cut off and unreadable lines are passed over: those samples are asked again.
-    Engine and image errors are not kept, so that the next run tries them again. `added` and `added_tokens` count
-    what was appended since. The journals `beside` it, of other processes, are read as they are now. Memory: 16 bytes
-    an answer.
+    On opening, a truncated last line is cut off and unreadable lines are skipped: those samples are queried again.
+    Engine and image errors are not stored, so that the next run retries them. `added` and `added_tokens` count what
+    this process appended. The journals `beside` it, of other processes, are read once, on opening. Needs 16 bytes of
+    memory an answer.
 
-    Raises UserError where another run holds the file, or it cannot be opened.
+    Raises UserError where another run holds the file's lock, or the file cannot be opened.
     """
 
     def __init__(self, path: Path, beside: Sequence[Path] = ()) -> None:
@@ -85,7 +85,7 @@ class Journal:
         return len(self._places)
 
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         for file in self._files:
             os.close(file)
 
@@ -100,7 +100,7 @@ class Journal:
         return line.response if line.key == key else None
 
     def append(self, answers: Sequence[tuple[str, Response]]) -> None:
-        """Write the answers and wait until they are on the disk; failed requests are left out. Safe in threads."""
+        """Append the answers and fsync; failed requests are left out. Safe to call from several threads."""
         with self._appending:
             self._append(answers)
 
@@ -116,7 +116,7 @@ class Journal:
             self._end += len(line)
 
     def _read_places(self, path: Path, number: int) -> int:
-        """Index the complete lines of a file; the offset after the last of them."""
+        """Index the complete lines of a file; returns the offset after the last of them."""
         offset = 0
         with path.open("rb") as lines:
             for line in lines:
@@ -129,9 +129,8 @@ class Journal:
 
 
 class _Places:
-    """Where the answer to a question stands: the first 64 bits of its key, and a number; the last one added counts.
-
-    Sorted arrays, and a mapping of the newest, which is merged into them as it grows.
+    """A compact map from the first 64 bits of a key to an integer, the answer's offset and file; the last one added
+    counts. Sorted arrays, and a dict of the newest entries that is merged into them when it grows.
     """
 
     def __init__(self) -> None:

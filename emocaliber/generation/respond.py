@@ -1,7 +1,8 @@
-"""From samples to responses: images are opened and checked in threads ahead of the engine, a broken one is a row.
+"""From samples to responses: images are read and checked in threads ahead of the engine; a broken one gives an error
+response.
 
-Not an engine and not a reader. Samples are taken as a stream, as many at a time as the engine wants in a call; in
-memory are the calls under way and two more. With a journal, what it holds is not asked again.
+Neither engine nor parser. Samples are streamed, as many at a time as the engine takes in a call; in memory are the
+calls in flight and two more. With a journal, answers in it are not queried again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ READERS = 4
 
 
 _Asked = TypeVar("_Asked")
-"""What is handed to an engine: a request, or where the engine is elsewhere, a question with its picture encoded."""
+"""What the engine takes: a request, or for a remote engine a question with the picture still encoded."""
 
 
 def respond(
@@ -40,49 +41,49 @@ def respond(
 ) -> Iterator[Response]:
     """One response for each sample, in order. While the engine answers one call, the next one's images are read.
 
-    `draw` numbers the answers drawn for the same question by an engine that samples; `constrain` lets an engine
-    that can write nothing but what the template could; a picture of more than `max_pixels` is made smaller.
+    `draw` numbers the answers that a sampling engine gives to the same question; `constrain` restricts answers to the
+    template's grammar, on engines that can; pictures of more than `max_pixels` are scaled down.
     """
     reading = _Reading(engine.name, template, journal, draw, constrain, max_pixels)
     if isinstance(engine, RemoteEngine):
-        yield from _side_by_side(samples, engine, _Asking(reading, lambda question: question, engine.answer))
+        yield from _concurrent_calls(samples, engine, _Asking(reading, lambda question: question, engine.answer))
     else:
-        yield from _side_by_side(samples, engine, _Asking(reading, prepared, engine.generate))
+        yield from _concurrent_calls(samples, engine, _Asking(reading, prepared, engine.generate))
 
 
-def _side_by_side(
+def _concurrent_calls(
     samples: Iterable[Sample], engine: Engine | RemoteEngine, asking: _Asking[_Asked]
 ) -> Iterator[Response]:
-    """Several calls under way, so that the engine is not idle while the last answers of one are finished."""
-    stream, under_way = iter(samples), deque[Future[list[Response]]]()
+    """Keep several calls in flight, so that the engine is not idle while the last answers of one finish."""
+    stream, in_flight = iter(samples), deque[Future[list[Response]]]()
     callers = ThreadPoolExecutor(engine.concurrency)
     with ThreadPoolExecutor(READERS) as pool:
         try:
             while call := list(islice(stream, engine.requests_per_call)):
-                under_way.append(callers.submit(asking.answer, asking.read_ahead(pool, call)))
-                if len(under_way) > engine.concurrency:
-                    yield from under_way.popleft().result()
-            while under_way:
-                yield from under_way.popleft().result()
+                in_flight.append(callers.submit(asking.answer, asking.read_ahead(pool, call)))
+                if len(in_flight) > engine.concurrency:
+                    yield from in_flight.popleft().result()
+            while in_flight:
+                yield from in_flight.popleft().result()
         finally:
             callers.shutdown(cancel_futures=True)
 
 
 def choices_of(template: Template, candidates: Sequence[str]) -> tuple[Choice, ...]:
-    """Where the template's answer chooses: the label among the candidates, then the confidence among the levels."""
+    """The choices in the template's answer: the label among the candidates, then the confidence among the levels."""
     options = {"label": tuple(candidates), "confidence": LEVEL_TEXTS}
     tags = {field: template.tags(field) for field in chosen_fields(template)}
     return tuple(Choice(opening, options[field], closing) for field, (opening, closing) in tags.items())
 
 
 def chosen_fields(template: Template) -> list[str]:
-    """The fields to which a response's choices belong, in their order: those that stand in tags."""
+    """The fields of a response's choices, in their order: label and confidence where the template tags them."""
     return [field for field in template.fields if field in ("label", "confidence") and template.is_tagged(field)]
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """From a sample to a question, and to the response that stands in its place where it is known already."""
+    """Turns a sample into a question, or into its response where that is already known."""
 
     engine: str
     template: Template
@@ -92,7 +93,7 @@ class _Reading:
     max_pixels: int
 
     def question(self, sample: Sample) -> Question | Response:
-        """The question; or the finished response from before, or that of a picture that cannot be read."""
+        """The question; or the response from the journal, or an image error."""
         choices = choices_of(self.template, sample.candidates)
         prompt = self.template.render(sample.candidates, question=sample.question)
         pattern, schema = self.constraint(sample.candidates)
@@ -126,7 +127,7 @@ class _Reading:
         return Question(key, sample.id, choices, encoded, name, self.max_pixels, asked)
 
     def constraint(self, candidates: Sequence[str]) -> tuple[str, str]:
-        """The pattern or the JSON Schema that the answer is held to; both empty where it is free."""
+        """The pattern and the JSON Schema that constrain the answer: one of them, or both empty."""
         if not self.constrain:
             return "", ""
         return (
@@ -144,7 +145,7 @@ class _Asking(Generic[_Asked]):
         return [pool.submit(self.read, sample) for sample in samples]
 
     def read(self, sample: Sample) -> tuple[str, _Asked | Response]:
-        """What to ask, with its key in the journal; or the response that stands in its place."""
+        """What to ask, with its key in the journal; or the response where that is already known."""
         question = self.reading.question(sample)
         return ("", question) if isinstance(question, Response) else (question.key, self.prepare(question))
 

@@ -1,6 +1,6 @@
-"""Shards: each of several machines asks about its share of a source, and the parts are put together again.
+"""Shards: each of several machines predicts on its share of a source, and the parts are merged afterwards.
 
-A row belongs to a shard by the hash of its id, so that nobody hands out work: a Slurm array, an indexed job of
+A row belongs to a shard by the hash of its id, so that no coordinator is needed: a Slurm array, an indexed job of
 Kubernetes or a pool of spot machines runs the same command with another number. A part that was stopped is run again.
 
     emocaliber predict frames.parquet --shard 2/4 --out out/part-2
@@ -53,8 +53,8 @@ class Shard:
             raise UserError(f"--shard {text}: write NUMBER/COUNT, from 1/{count or 4} to {count or 4}/{count or 4}")
         return cls(number, count)
 
-    def holds(self, name: str) -> bool:
-        """Whether the row with this id belongs to it."""
+    def contains(self, name: str) -> bool:
+        """Whether the row with this id belongs to this shard."""
         digest = hashlib.sha256(name.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 

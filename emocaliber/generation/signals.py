@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from emocaliber.core.prompting import Template, load_template
-from emocaliber.generation.asking_again import AroundEngine
+from emocaliber.generation.asking_again import EngineWrapper
 from emocaliber.generation.engine import Engine, Request, Response
 from emocaliber.generation.readouts import normalised
 from emocaliber.generation.respond import choices_of
@@ -52,7 +52,7 @@ Asked = Sequence[tuple[Request, Response]]
 """What one signal asked about an answer, and what was replied."""
 
 
-class SignalsEngine(AroundEngine):
+class SignalsEngine(EngineWrapper):
     """Another engine, whose first answers are asked about: `names` are some of `core.predictions.SIGNALS`.
 
     `template` is the answer's; further questions go to `base`, the engine beneath any that asks again (default: the

@@ -88,7 +88,7 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     if shard is not None and (settings.sets or settings.doubt):
         raise UserError("--sets and --doubt are for whole runs: give them with --merge")
     source = PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
-    rows = source.checked() if shard is None else source.checked(shard.holds)
+    rows = source.checked() if shard is None else source.checked(shard.contains)
     for line in _first_lines(settings, question, rows):
         print(line, flush=True)
     with answering(settings, first, then, is_embedded=is_embedded) as engine:

@@ -9,7 +9,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Source, State
 from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.core.samples import Sample
-from emocaliber.generation.asking_again import FollowUpEngine, in_two_steps, joined
+from emocaliber.generation.asking_again import FollowUpEngine, combined, in_two_steps
 from emocaliber.generation.engine import Request, Response
 from emocaliber.generation.readouts import rows_of
 from emocaliber.generation.respond import choices_of
@@ -26,7 +26,7 @@ def said(text: str, finish_reason: str = "stop") -> Response:
 
 
 def read(report: Response) -> tuple[str | None, float | None, State]:
-    rows = rows_of(SAMPLE, joined(NAMED, report), in_two_steps(FIRST, THEN), method="m")
+    rows = rows_of(SAMPLE, combined(NAMED, report), in_two_steps(FIRST, THEN), method="m")
     row = rows[Source.VERBALIZED]
     return row.predicted, row.confidence, row.state
 
@@ -45,9 +45,9 @@ def test_a_changed_mind_is_the_final_answer() -> None:
 def test_choices_are_those_of_the_answer_that_has_their_place() -> None:
     levels = tuple(-float(n) for n in range(len(LEVELS)))
     report = Response("1", THEN.write(label="sad", confidence=0.0), "stop", 7, ((-9.0, -9.0, -9.0), levels))
-    combined = joined(NAMED, report)
-    assert combined.choices == (NAMED.choices[0], levels)
-    assert (combined.tokens, combined.questions) == (11, 2)
+    both = combined(NAMED, report)
+    assert both.choices == (NAMED.choices[0], levels)
+    assert (both.tokens, both.questions) == (11, 2)
 
 
 def test_an_answer_without_a_label_is_not_asked_about(random_model: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_shard_is_one_of_a_number(text: str) -> None:
 
 def test_every_row_is_in_one_shard_and_shards_are_about_alike() -> None:
     shards = [Shard(number, 4) for number in range(1, 5)]
-    sizes = [sum(shard.holds(str(row)) for row in range(10_000)) for shard in shards]
+    sizes = [sum(shard.contains(str(row)) for row in range(10_000)) for shard in shards]
     assert sum(sizes) == 10_000
     assert all(abs(size - 2_500) < 250 for size in sizes)
 
