@@ -29,7 +29,7 @@ LARGE_PICTURE = 1200  # tokens from which a GPU of 24 GB holds two rows rather t
 STAGES = {
     "1-label": """\
 # Stage 1: name the emotion. LoRA on the language model of {name}.
-# The embedded pictures are there for a first run; yours: emocaliber train RECIPE 'data=[mine.parquet]' --out DIR
+# Trains on the embedded pictures; on your own: emocaliber train RECIPE 'data=[mine.parquet]' --out DIR
 stage: label
 model: {model}
 data: [kaomoji, emoji]
@@ -44,8 +44,8 @@ lora_alpha: 32
 learning_rate: 1.0e-4
 """,
     "2-verbalize": """\
-# Stage 2: say how sure you are. The stage-1 model's own label probability, temperature-scaled on the calibration split,
-# becomes the confidence to state; raters' votes are the other choice where the data has them (target=votes).
+# Stage 2: state the confidence. The stage-1 model's label probability, temperature-scaled on the calibration split,
+# becomes the confidence to state; where the data has raters' votes, their share can be used instead (target=votes).
 stage: verbalize
 model: {model}
 data: [kaomoji, emoji]
@@ -60,9 +60,9 @@ seed: 0
 learning_rate: 5.0e-5
 """,
     "3-calibrate": """\
-# Stage 3: make the stated confidence right, on the calibration split: the model's own answers, whether they were right,
-# the Brier score of the mean level, and an anchor to stage 2's belief. Where its last step is not a standard error
-# better than stage 2 on a held-out quarter (gain_alpha: 0.16), stage 3 is left out: stage 2's adapter stays.
+# Stage 3: calibrate the stated confidence on the calibration split, by whether the model's own answers are correct:
+# the Brier score of the mean level, and a KL penalty to stage 2's label probability. If this is not better than
+# stage 2 by a standard error on a held-out quarter (gain_alpha: 0.16), the result is stage 2's adapter.
 stage: calibrate
 model: {model}
 data: [kaomoji, emoji]
@@ -94,7 +94,7 @@ dataloader_num_workers: 4
 """
 GRPO = """\
 # Stage 3 by GRPO with the Brier reward, rollouts by vLLM on the same GPU (needs the extra 'vllm'), from stage 2's
-# adapter. No division by the group's deviation: it would drive the stated confidence to the extremes.
+# adapter. No division by the group's standard deviation: it would drive the stated confidence to the extremes.
 stage: calibrate
 model: {model}
 data: [kaomoji, emoji]
@@ -123,13 +123,13 @@ save_steps: 20
 use_vllm: true
 vllm_mode: colocate
 vllm_gpu_memory_utilization: 0.3
-vllm_max_model_length: {length}   # one picture, question and answer; else room for the longest text is asked for
+vllm_max_model_length: {length}   # one picture, question and answer; the default is the model's maximum
 bf16: true
 gradient_checkpointing: true
 gradient_checkpointing_kwargs: {{use_reentrant: false}}
 """
 EVALUATE = """\
-# Calibration and test rows, asked greedily and judged. Give an exported model (its processor holds limit and thoughts):
+# Greedy answers to calibration and test rows, scored. Give an exported model (with pixel limit and thinking mode):
 # emocaliber run {folder}/evaluate.yaml --model out/model --out out/evaluation
 data: [kaomoji, emoji]
 suite: eval/suites/tiny.yaml
@@ -193,7 +193,7 @@ def written(facts: Facts, folder: str) -> dict[str, str]:
     rows, accumulation = (2, 16) if large else (8, 4)
     own = "" if facts.max_pixels is None else f"max_pixels: {facts.max_pixels:<17} # 576 image tokens\n"
     if facts.thinks:
-        own += "thinking: false               # what is taught is the answer; its thoughts would go untaught\n"
+        own += "thinking: false               # only the answer is trained, no thoughts before it\n"
     if facts.lora_target is not None:
         own += f"lora_target: '{facts.lora_target}'\n"
     shared = {
