@@ -1,7 +1,7 @@
-"""From responses to prediction rows: what was stated, and what the same pass knew without saying it.
+"""From responses to prediction rows: what the answer states, and the probabilities from the same forward pass.
 
-A Record is a response beside its sample without the picture, a line of a file that can be read again under another
-policy. Rows in = rows out: a broken image, a failed request and an unreadable answer each keep their row and state.
+A Record, one line of a file, is a response with its sample but without the picture, so that it can be parsed again.
+Rows in = rows out: a broken image, a failed request and an unreadable answer each keep their row, with a state.
 
     for record in read_records(Path("out/answers/responses.jsonl")):
         rows = rows_of(record.sample, record.response, template, method="stage 3")
@@ -36,7 +36,7 @@ FILES = {
 }
 """The prediction rows of each read-out, in a run's folder."""
 WEIGHTED = "predictions-weighted.jsonl"
-"""Beside those of the draws' shares: their votes weighted by the confidence that each draw states."""
+"""Rows of confidence-weighted self-consistency, beside the unweighted ones."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -62,13 +62,13 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     @classmethod
     def of(cls, sample: Sample, response: Response, template: str, place: int = 0) -> Record:
-        """The record of a response to a sample, asked with the template of this hash."""
+        """The record of a response to a sample; `template` is the template's hash."""
         described = {name: getattr(sample, name) for name in _SAMPLE_KEYS}
         return cls(template=template, response=response, raters=sample.raters, place=place, **described)
 
     @property
     def sample(self) -> Sample:
-        """The sample again, with no bytes for its image."""
+        """The sample, with an empty image."""
         ratings = Ratings("counts", self.raters) if self.raters else None
         return Sample(image=b"", ratings=ratings, **{name: getattr(self, name) for name in _SAMPLE_KEYS})
 
@@ -77,7 +77,7 @@ _SAMPLE_KEYS = ("id", "task", "candidates", "label", "split", "group", "cluster"
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write the file in full or not at all."""
+    """Write the file atomically."""
     write_atomically(path, (msgspec.json.encode(record) + b"\n" for record in records))
 
 
@@ -102,7 +102,7 @@ def sources_of(template: Template) -> list[Source]:
 
 
 def responses_file(out: Path, draw: int) -> Path:
-    """Where the responses of one draw are written."""
+    """The file for one draw's responses."""
     return out / ("responses.jsonl" if draw == 0 else f"responses-{draw}.jsonl")
 
 
@@ -130,13 +130,12 @@ def rows_of(sample: Sample, response: Response, template: Template, *, method: s
 
 
 def consistency_rows(draws: Sequence[Iterable[Record]], method: str, *, weighted: bool = False) -> Iterator[Prediction]:
-    """Self-consistency: the label that most of K draws name, and the share that names it, one row a sample.
+    """Self-consistency: the label that most of K sampled answers name and the share that names it, a row a sample.
 
-    A baseline for a stated confidence at K times the cost (Wang et al. 2023; as a confidence: Xiong et al. 2024). With
-    `weighted`, each draw has as many votes as it states confidence, and the share is of all votes (confidence-weighted
-    majority, RLCR v2, arXiv 2507.16806). A draw in which no label could be read counts as naming none, with a vote of 1
-    against each, so silence never raises the share. `draws` are K streams of records in the same order. Raises
-    ValueError where ids differ.
+    A baseline for stated confidence at K times the cost (Wang et al. 2023; as a confidence: Xiong et al. 2024). With
+    `weighted`, an answer's vote is its stated confidence, and the share is of all votes (confidence-weighted majority,
+    RLCR v2, arXiv 2507.16806). An answer without a readable label is a vote of weight 1 for no label, so that it never
+    raises a share. `draws` are K streams of records in the same order. Raises ValueError where their ids differ.
     """
     for records in zip(*draws, strict=True):
         if len({record.id for record in records}) > 1:
@@ -152,7 +151,7 @@ def _consistency(records: Sequence[Record], method: str, *, weighted: bool) -> P
     ]
     votes = [1.0 if reading.label is None or not weighted else reading.confidence or 0.0 for reading in readings]
     if not any(vote for reading, vote in zip(readings, votes, strict=True) if reading.label is not None):
-        votes = [1.0] * len(votes)  # no draw is sure of anything: each counts alike
+        votes = [1.0] * len(votes)  # every stated confidence is 0: weight all alike
     named: defaultdict[str, float] = defaultdict(float)
     for reading, vote in zip(readings, votes, strict=True):
         if reading.label is not None and vote > 0:
@@ -170,7 +169,7 @@ def _consistency(records: Sequence[Record], method: str, *, weighted: bool) -> P
 
 
 def normalised(log_probabilities: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities over the options alone: the softmax of their log-probabilities along the last axis."""
+    """Probabilities normalised over the options: the softmax of their log-probabilities along the last axis."""
     logs = np.asarray(log_probabilities, dtype=np.float64)
     weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
     shares: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
@@ -179,7 +178,7 @@ def normalised(log_probabilities: Sequence[float] | NDArray[np.float64]) -> NDAr
 
 @dataclass(frozen=True)
 class _ReadResponse:
-    """One response beside its sample: its reading, and the shares of candidates and levels if the engine gave them."""
+    """A response with its sample and reading, and the probabilities of candidates and levels if the engine has them."""
 
     sample: Sample
     method: str
@@ -225,7 +224,7 @@ class _ReadResponse:
         )  # fmt: skip
 
     def _signals(self, label: str | None) -> dict[str, float] | None:
-        """What was asked about this label, and what the answer states of it."""
+        """The signals about this label and its stated confidence; None for another label than the answer's."""
         if label is None or label != self.reading.label or not self.response.signals:
             return None
         stated = self.reading.confidence

@@ -1,10 +1,10 @@
 """The server engine: any OpenAI-compatible server, or several replicas behind a list of addresses.
 
-Images travel as data: URIs inside the request, never as addresses that the server would fetch. Each replica takes the
-next request when it is free; one that fails hands its request to another. What an adapter has on vision tower and
-projector vLLM's server drops without --enable-tower-connector-lora, and always for classes of models that take none;
-its log alone says so; one of a rank above 16 needs --max-lora-rank. A JSON Schema allows whitespace without end, in
-which a small model gets lost: start the server with
+Images are sent as data: URIs in the request, never as URLs for the server to fetch. Each replica takes the next request
+when it is free; a failed request goes to another replica. Without --enable-tower-connector-lora, vLLM's server drops an
+adapter's weights on vision tower and projector, and for model classes without support it always does; only its log says
+so. An adapter of a rank above 16 needs --max-lora-rank. A JSON Schema allows unlimited whitespace, in which a small model
+can loop: start the server with
 --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'.
 
 vllm serve DIR --enable-lora --enable-tower-connector-lora --lora-modules tuned=ADAPTER --host 127.0.0.1
@@ -43,20 +43,20 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 class ServerEngine:
-    """Answers by OpenAI's chat completions.
+    """Answers by an OpenAI-compatible chat completions API.
 
-    `urls` are addresses with or without the /v1 at their end. `model` is the served name, an adapter's for instance;
-    `base`, the served name of the model beneath it, makes the engine check that the adapter changes its answers.
-    `tokenizer`, the model's directory, is for vLLM's own server alone: with it choices among single tokens are
-    reported, without it none are. `concurrent` requests are under way at each address. `api_key_env` names the
-    environment variable that holds the API key, if the server wants one; the key stands in no file and no message.
-    A request that fails is repeated after `backoff` seconds, doubled each time, or when the server says. `thinking`
-    switches thoughts as the adapter's training had them, for a chat template that knows them; None says nothing of it.
+    `urls` are addresses with or without /v1 at the end. `model` is the served name, such as an adapter's; with `base`,
+    the served name of its base model, the engine checks that the adapter changes the answers. `tokenizer`, the model's
+    directory, is for vLLM's server only: with it, choices among single tokens are reported; without it, none.
+    `concurrent` is the number of requests in flight at each address. `api_key_env` names the environment variable with
+    the API key, if the server needs one; the key is never written to a file or message. A failed request is repeated
+    after `backoff` seconds, doubled each time, or when the server says. `thinking` turns the chat template's thinking
+    mode on or off; None leaves it to the server.
 
-    Raises UserError where an address does not answer as such a server does, or the adapter changes nothing.
+    Raises UserError where there is no such server at an address, or the adapter has no effect.
     """
 
-    concurrency = 2  # the servers begin the next call while they end this one
+    concurrency = 2  # the servers start on the next call while they finish this one
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class ServerEngine:
             return list(pool.map(self._answer, requests))
 
     def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
-        """As `generate`, telling of all answers as they grow; one that does not stream tells at the end."""
+        """As `generate`, streaming all answers; a server that does not stream reports each at its end."""
         with ThreadPoolExecutor(self._workers) as pool:
             return list(pool.map(partial(self._answer, on_token=on_token), requests))
 
@@ -145,7 +145,7 @@ class ServerEngine:
         return body
 
     def _post(self, body: dict[str, Any], read: Callable[[httpx.Response], ServerAnswer] = read_reply) -> ServerAnswer:
-        """The server's answer. A request that fails for now is repeated, by the next replica that is free."""
+        """The server's answer. A request with a transient failure is repeated at the next free replica."""
         problem: Exception = ReplyError("nothing was asked", again=False)
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -170,7 +170,7 @@ class ServerEngine:
         raise problem
 
     def _pause(self, problem: Exception, attempt: int) -> float:
-        """Seconds before the next attempt: what the server asks for; another replica is asked at once."""
+        """Seconds before the next attempt: what the server asks for, else 0 while there are untried replicas."""
         if isinstance(problem, ReplyError) and problem.wait is not None:
             return problem.wait
         doublings = attempt - len(self._addresses)
@@ -200,7 +200,7 @@ class ServerEngine:
         return reader.read([Answer(request, answer.text, row, recorded)], None)[0]
 
     def _checked_address(self, url: str) -> str:
-        """The address up to and with its /v1. Raises UserError where no such server answers, or not for this model."""
+        """The address including its /v1. Raises UserError where no such server answers, or it has not this model."""
         if not url.startswith(("http://", "https://")):
             raise UserError(f"{url}: a server's address begins with http:// or https://")
         root = url.rstrip("/").removesuffix("/chat/completions").removesuffix("/models").rstrip("/")
@@ -236,7 +236,7 @@ class ServerEngine:
             raise UserError(f"{url} does not serve {self._model!r}{hint}; it serves {names}")
 
     def _probe(self, model: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """For each probe the five highest log-probabilities of the answer's first token."""
+        """For each probe, the five highest log-probabilities of the answer's first token."""
         rows = []
         for request in probes():
             body = self._body(request) | {"model": model, self._limit: 1, "logprobs": True, "top_logprobs": 5}
@@ -248,20 +248,21 @@ class ServerEngine:
         return np.array(rows)
 
     def _without_key(self, error: Exception) -> str:
-        """What went wrong, without the API key, which some servers repeat."""
+        """The error's message without the API key, which some servers echo."""
         words = str(error) if isinstance(error, ReplyError) else f"{type(error).__name__}: {error}"
         return words.replace(self._key, "***") if self._key else words
 
 
 def data_uri(image: Image.Image) -> str:
-    """The image as a data: URI, PNG inside, pixels unchanged."""
+    """The image as a data: URI, losslessly as PNG."""
     buffer = BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _api_key(variable: str) -> str:
-    """The key in the environment; empty where the customary variable is not set. Raises UserError for another one."""
+    """The API key from the environment; empty where the default variable is not set. Raises UserError where another
+    variable is not set, or the value cannot be a key."""
     key = os.environ.get(variable, "").strip()
     if not key and variable != API_KEY_ENV:
         raise UserError(f"--api-key-env {variable}: the environment has no such variable; set it, or leave the option")

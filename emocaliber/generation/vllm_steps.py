@@ -1,10 +1,10 @@
-"""vLLM's engine taken step by step: several calls share its batches, each answer is told as it grows, and its processes
-end when the process that started them has ended.
+"""Stepping vLLM's engine by hand, so that concurrent calls share its batches and answers can be streamed; and ending
+vLLM's processes when the process that started them has ended.
 
-Not an engine. `LLM.generate` answers one call at a time, so that the batch runs empty while the last answers of a call
-are finished. Here whichever thread waits takes the next step, for all calls. vLLM ends its processes from an exit
-handler, which SIGKILL does not run and a core in the middle of a step does not hear; what is left then holds the GPU's
-memory. Both are started by multiprocessing from a function of vLLM's: it is wrapped.
+Not an engine. `LLM.generate` answers one call at a time, so that the batch empties while a call's last answers finish.
+Here, any waiting thread takes the next step for all calls. vLLM ends its processes from an exit handler, which does not
+run on SIGKILL, and which a core in the middle of a step ignores; leftover processes keep the GPU's memory. Engine core
+and workers are started by multiprocessing from functions of vLLM's, which are wrapped here.
 
     end_with_engine()
     steps = Steps(vllm.LLM(...))
@@ -29,13 +29,13 @@ from vllm.v1.executor.multiproc_executor import WorkerProc
 from emocaliber.core.stopping import end_with_parent
 
 OnText = Callable[[int, str], bool]
-LOOK = 0.005  # seconds between two looks of a call whose answers another thread's steps bring
+POLL = 0.005  # seconds between checks of a call while another thread steps the engine
 _run_engine_core, _run_worker = EngineCoreProc.run_engine_core, WorkerProc.worker_main
 
 
 @dataclass
 class _Call:
-    """The requests of one call, the last output of each, and those that are not finished, by vLLM's name for them."""
+    """One call: its requests, the latest output of each, and vLLM's ids of the unfinished ones."""
 
     inputs: Sequence[Any]
     parameters: Sequence[SamplingParams]
@@ -52,7 +52,7 @@ class _Call:
 
 
 class Steps:
-    """Answers the calls of several threads with one vLLM engine, in its common batches."""
+    """Answers concurrent calls of several threads with one vLLM engine, in shared batches."""
 
     def __init__(self, llm: LLM) -> None:
         self._llm, self._engine = llm, llm.llm_engine
@@ -67,8 +67,8 @@ class Steps:
         lora: LoRARequest | None,
         on_text: OnText | None = None,
     ) -> list[Any]:
-        """The prompts' outputs, in order, as `LLM.generate` gives them; `on_text` hears each one's number and text so
-        far. Where it returns False, the answer is broken off: its output is the last that came, not finished.
+        """The prompts' outputs, in order, as from `LLM.generate`. `on_text` is called with a prompt's number and its
+        text so far; where it returns False, the answer is stopped, and its output is the latest, unfinished one.
         """
         if on_text is None:
             for parameter in parameters:
@@ -82,9 +82,9 @@ class Steps:
                     finally:
                         self._stepping.release()
                 else:
-                    call.done.wait(LOOK)
+                    call.done.wait(POLL)
         finally:
-            if call.unfinished:  # this thread was interrupted: nobody waits for these any more
+            if call.unfinished:  # this thread was interrupted
                 with self._stepping:
                     self._abort(call)
         if call.error is not None:
@@ -98,9 +98,9 @@ class Steps:
         lora: LoRARequest | None,
         on_text: OnText | None,
     ) -> _Call:
-        """Prompts and pictures as the engine takes them: the costly part, while another call is stepped.
+        """Preprocess prompts and pictures, which is the costly part, while another call's requests are stepped.
 
-        Calls wait in the order in which they are rendered: vLLM's two caches of pictures must see them alike.
+        Calls are queued in the order in which they are rendered: vLLM's two picture caches must see the same order.
         """
         parsed = [parse_model_prompt(self._engine.model_config, prompt) for prompt in prompts]
         renderer = self._engine.renderer
@@ -111,7 +111,7 @@ class Steps:
         return call
 
     def _step(self) -> None:
-        """Hand over what waits, take one step, and give each output to its call."""
+        """Add the queued calls' requests, take one step, and pass each output to its call."""
         try:
             while self._waiting:
                 self._add(self._waiting.popleft())
@@ -134,7 +134,7 @@ class Steps:
                 self._engine.add_request(name, single, parameter, lora_request=call.lora)
                 self._owners[name] = (call, number)
                 call.unfinished.add(name)
-        except Exception as error:  # what is wrong with one call is its own
+        except Exception as error:  # only this call fails
             self._abort(call)
             call.end(error)
             return
@@ -147,8 +147,8 @@ class Steps:
             return
         call, number = owner
         call.outputs[number] = output
-        goes_on = call.on_text is None or call.on_text(number, output.outputs[0].text)
-        if not output.finished and goes_on:
+        wanted = call.on_text is None or call.on_text(number, output.outputs[0].text)
+        if not output.finished and wanted:
             return
         if not output.finished:
             self._engine.abort_request([output.request_id], internal=False)
@@ -165,7 +165,7 @@ class Steps:
 
 
 def end_with_engine() -> None:
-    """To be called before an engine is made, in this process and, by `run_engine_core`, in that of the core."""
+    """Call this before making an engine; `run_engine_core` calls it again in the core's process."""
     EngineCoreProc.run_engine_core = staticmethod(run_engine_core)
     WorkerProc.worker_main = staticmethod(run_worker)
 

@@ -1,7 +1,7 @@
-"""What a worker of vLLM knows of its adapter: the modules for which it has weights and no place.
+"""A vLLM worker extension that reports which of an adapter's modules are not applied.
 
-vLLM applies LoRA to the linear layers that it wraps when it starts, and drops what is meant for others without a word.
-It is asked by name, across processes: `LLM(worker_extension_cls=EXTENSION)`, then `collective_rpc("dropped_modules")`.
+vLLM applies LoRA to the linear layers that it wraps when it starts, and silently drops weights for all others. Usage,
+across processes: `LLM(worker_extension_cls=EXTENSION)`, then `collective_rpc("dropped_modules")`.
 """
 
 from __future__ import annotations

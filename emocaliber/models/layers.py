@@ -1,9 +1,9 @@
-"""The language model's layers, and how many of them LoRA's target reaches: both what mixes tokens and the MLP.
+"""How many of the language model's layers a LoRA target covers, in both token mixer and MLP.
 
-Names of attention projections are not enough: three Qwen3.5 layers in four mix by a Gated DeltaNet, most LFM2 layers by
-a convolution, and a target without their names leaves them frozen without a word.
+Attention projections alone are not enough: three in four Qwen3.5 layers have a Gated DeltaNet and most LFM2 layers a
+convolution, and a target that does not name these silently leaves them frozen.
 
-    reach = reach_of(laid_out(config), recipe.lora_target)
+    reach = reach_of(meta_model(config), recipe.lora_target)
     reach.reached, reach.layers, reach.untouched        # 8, 32, {"linear_attn": 24}
 """
 
@@ -18,14 +18,15 @@ import torch
 from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 
 ROUTERS = frozenset({"router", "gate"})
-"""What chooses among experts: not a part of a layer that LoRA has to reach."""
+"""Expert routers, which LoRA need not cover."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Layers of the language model, those in which LoRA stands in every part, and in how many layers a part has none.
+    """The number of the language model's layers, of those with LoRA in every part, and for each part the number of
+    layers in which it has none.
 
-    A part is a module directly below a layer that holds matrices: self_attn, linear_attn or conv, and mlp.
+    A part is a direct child of a layer that contains linear layers: self_attn, linear_attn or conv, and mlp.
     """
 
     layers: int
@@ -33,14 +34,14 @@ class Reach:
     untouched: dict[str, int]
 
     def __str__(self) -> str:
-        """As a person reads it."""
+        """For example "8 of 32 (none in linear_attn of 24)"."""
         share = f"{self.reached} of {self.layers}"
         none = ", ".join(f"{part} of {count}" for part, count in sorted(self.untouched.items()))
         return f"{share} (none in {none})" if none else share
 
 
-def laid_out(config: PretrainedConfig) -> PreTrainedModel:
-    """The model of a configuration on the meta device: every module, no weight."""
+def meta_model(config: PretrainedConfig) -> PreTrainedModel:
+    """A configuration's model on the meta device: all modules, without weights."""
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)  # type: ignore[no-untyped-call]
     return model
@@ -57,7 +58,7 @@ def layers_of(model: Any) -> dict[str, torch.nn.Module]:
 
 
 def reach_of(model: Any, target: str) -> Reach:
-    """What a pattern of whole module names (`lora_target`) reaches in the language model's layers."""
+    """How far a pattern for full module names (`lora_target`) covers the language model's layers."""
     layers, reached, untouched = layers_of(model), 0, Counter[str]()
     for name, layer in layers.items():
         missing = [
@@ -71,7 +72,8 @@ def reach_of(model: Any, target: str) -> Reach:
 
 
 def target_of(model: Any) -> str:
-    """A pattern that reaches every matrix in every part of every layer of the language model, and no other module."""
+    """A pattern that matches every linear layer in the language model's layers, routers excepted, and no other
+    module."""
     layers = layers_of(model)
     names = {inner.rpartition(".")[2] for layer in layers.values() for part in _parts(layer).values() for inner in part}
     holder = next(iter(layers)).removesuffix(".layers.0")
@@ -82,7 +84,7 @@ def target_of(model: Any) -> str:
 
 
 def _parts(layer: torch.nn.Module) -> dict[str, list[str]]:
-    """The matrices of each part of a layer, by the names that they have in it."""
+    """The names of the linear layers in each part of a layer."""
     found = {
         part: [name for name, inner in module.named_modules() if _is_matrix(inner) and _last(name) not in ROUTERS]
         for part, module in layer.named_children()

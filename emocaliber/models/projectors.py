@@ -1,6 +1,6 @@
-"""What stands between a model's vision tower and its language model, and an adapter that holds one that learned.
+"""The projector between a model's vision tower and its language model, and adapters that contain a trained one.
 
-Beside LoRA's matrices, PEFT keeps all weights of a projector that learns, as a module to save.
+Beside LoRA's matrices, PEFT saves all weights of a trained projector, as one of `modules_to_save`.
 
     LoraConfig(..., modules_to_save=projectors(model))
 """
@@ -19,23 +19,23 @@ from safetensors.torch import load_file
 PROJECTOR = re.compile(
     r"(.*\.)?(multi_modal_projector|connector|embed_vision|model\.merger|visual\.(merger|deepstack_merger_list\.\d+))"
 )
-"""The names that LLaVA, InternVL and LFM2-VL give it, SmolVLM, Gemma, MiniCPM-V, and Qwen-VL."""
+"""Its names, in order: in LLaVA, InternVL and LFM2-VL; in SmolVLM; in Gemma; in MiniCPM-V; in Qwen-VL."""
 
 
 def projectors(model: torch.nn.Module) -> list[str]:
-    """The names of a model's modules between vision tower and language model; none where its family is unknown."""
+    """The names of a model's projector modules; empty for an unknown family."""
     return [name for name, _ in model.named_modules() if PROJECTOR.fullmatch(name)]
 
 
 def learned_projectors(model: torch.nn.Module) -> list[ModulesToSaveWrapper]:
-    """The modules that an adapter replaces as a whole: those of a projector that learned."""
+    """The modules that an adapter replaces as a whole, which are a trained projector's."""
     return [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
 
 
 def projector_in_float32(model: torch.nn.Module) -> bool:
-    """Hold a projector that learns in float32, as PEFT holds LoRA's matrices; whether one was in a shorter type.
+    """Convert a trained projector to float32, as PEFT does with LoRA's matrices; returns whether that was necessary.
 
-    In bfloat16 most updates are smaller than half of a weight's last place, and lost.
+    In bfloat16 most updates would be rounded away.
     """
     short = False
     for wrapper in learned_projectors(model):
@@ -47,11 +47,11 @@ def projector_in_float32(model: torch.nn.Module) -> bool:
 
 
 def read_without_rounding(loaded: PeftModel, weights: Path) -> None:
-    """Hold the projector of an adapter that was just read in float32, and read its file again where it was rounded."""
+    """Convert a just loaded adapter's projector to float32, and reload its weights if loading had rounded them."""
     if projector_in_float32(loaded):
         set_peft_model_state_dict(loaded, load_file(weights))
 
 
 def _widened(module: torch.nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where nothing casts by itself, the frozen tower's shorter type meets the projector's."""
+    """Casts inputs to float32: without autocast, the frozen tower's bfloat16 would meet the projector's float32."""
     return tuple(each.float() if isinstance(each, torch.Tensor) else each for each in arguments)

@@ -1,7 +1,7 @@
-"""Thoughts before the answer, on or off: what a chat template calls `enable_thinking`, said once for all that ask.
+"""Thinking mode on or off: the chat template's variable `enable_thinking`.
 
-Qwen3.5's, Gemma 4's and MiniCPM-V's templates know it, with defaults of their own (Qwen3.5 thinks from 4B on). It is
-set within the template, so that training, asking and an exported model's server write the same text.
+The templates of Qwen3.5, Gemma 4 and MiniCPM-V have it, with different defaults (Qwen3.5 thinks from 4B on). It is set
+in the template itself, so that training, inference and a server of the exported model produce the same text.
 
     switch_thinking(processor, False)           # the recipe key `thinking`
     processor = asking_processor("model", "out/1-label/adapter")
@@ -22,14 +22,14 @@ _SET = re.compile(rf"\A\{{%- set {SWITCH} = (?:true|false) -%\}}\n?")
 
 
 def knows_thinking(processor: Any) -> bool:
-    """Whether the chat template has thoughts to switch."""
+    """Whether the chat template has a thinking mode to switch."""
     return SWITCH in str(processor.chat_template)
 
 
 def switch_thinking(processor: Any, thinking: bool | None) -> None:
-    """Let the processor's chat template ask with or without thoughts; None leaves it as it is.
+    """Turn thinking on or off in the processor's chat template; None leaves it as it is.
 
-    Raises UserError where the template knows none.
+    Raises UserError where the template has no thinking mode.
     """
     if thinking is None:
         return
@@ -43,7 +43,7 @@ def switch_thinking(processor: Any, thinking: bool | None) -> None:
 
 
 def asking_processor(model: str | Path, adapter: str | Path | None) -> Any:
-    """The processor to ask a model with, thoughts switched as the adapter's training had them.
+    """The processor for querying a model, with the thinking mode that its adapter was trained with.
 
     Raises OSError where it cannot be loaded.
     """

@@ -1,7 +1,7 @@
-"""What a model's vision tower makes of pictures: one vector each, to tell how unlike the training pictures they are.
+"""Features of a model's vision tower, one vector a picture, to measure how far pictures are from the training pictures.
 
-Not an engine: nothing is asked. Any model that transformers loads has a tower, also one that vLLM serves, which gives
-no hidden states itself: then this is a pass on the side. An adapter on the language model leaves the tower as it is.
+Not an engine: no question is asked. Works for any model that transformers loads. vLLM returns no hidden states, so for
+models that it serves this is a separate pass. An adapter on the language model does not change the features.
 
     features = VisionTower("path/to/model").features(images)        # [n, width]
 """
@@ -21,11 +21,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from emocaliber.core.prompting import messages
 from emocaliber.models.loading import chosen_device
 
-WORDS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
 class VisionTower:
-    """The tower of a model folder or hub name. Raises OSError where it cannot be loaded."""
+    """The vision tower of a model folder or Hub name. Raises OSError where it cannot be loaded."""
 
     def __init__(self, model: str | Path, device: str = "auto") -> None:
         self._processor: Any = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
@@ -34,15 +34,16 @@ class VisionTower:
         self._text: str = self._processor.apply_chat_template(messages(""), tokenize=False, add_generation_prompt=True)
 
     def features(self, images: Sequence[Image.Image | None]) -> npt.NDArray[np.float64]:
-        """The mean over the tower's last tokens of each picture [n, width]; NaN for None."""
-        seen = [None if image is None else self._look(image) for image in images]
-        width = next((own.size for own in seen if own is not None), 0)
-        return np.array([np.full(width, np.nan) if own is None else own for own in seen], np.float64)
+        """The mean of the tower's last hidden state over the tokens of each picture, [n, width]; NaN for None."""
+        rows = [None if image is None else self._features_of(image) for image in images]
+        width = next((row.size for row in rows if row is not None), 0)
+        return np.array([np.full(width, np.nan) if row is None else row for row in rows], np.float64)
 
     @torch.inference_mode()
-    def _look(self, image: Image.Image) -> npt.NDArray[np.float64]:
+    def _features_of(self, image: Image.Image) -> npt.NDArray[np.float64]:
         inputs = self._processor(text=[self._text], images=[[image]], return_tensors="pt")
         inputs = inputs.to(self._model.device, self._model.dtype)
-        seen = self._model.get_image_features(**{name: value for name, value in inputs.items() if name not in WORDS})
-        mean: npt.NDArray[np.float64] = seen.last_hidden_state.flatten(0, -2).mean(0).double().cpu().numpy()
+        pictures = {name: value for name, value in inputs.items() if name not in TEXT_INPUTS}
+        output = self._model.get_image_features(**pictures)
+        mean: npt.NDArray[np.float64] = output.last_hidden_state.flatten(0, -2).mean(0).double().cpu().numpy()
         return mean

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoProcessor, PretrainedConfig
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
-from emocaliber.models.layers import laid_out, reach_of, target_of
+from emocaliber.models.layers import meta_model, reach_of, target_of
 from emocaliber.models.location import check_model, model_folder
 from emocaliber.models.thinking import knows_thinking
 from emocaliber.runs.image_tokens import image_tokens
@@ -159,7 +159,7 @@ class Facts:
 
 def facts_of(model: str, config: PretrainedConfig, processor: Any) -> Facts:
     """From a model's configuration and processor."""
-    empty = laid_out(config)
+    empty = meta_model(config)
     size, merge = processor.image_processor.size, getattr(config.vision_config, "spatial_merge_size", None)
     limited = merge is not None and size is not None and None not in (size.shortest_edge, size.longest_edge)
     return Facts(

@@ -1,6 +1,6 @@
 """Whether LoRA reaches every layer of the language model, asked before any weight is loaded.
 
-refuse_partial(recipe, laid_out(configuration(recipe)))
+refuse_partial(recipe, meta_model(configuration(recipe)))
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from emocaliber.core.errors import UserError
-from emocaliber.models.layers import Reach, laid_out, reach_of, target_of
+from emocaliber.models.layers import Reach, meta_model, reach_of, target_of
 from emocaliber.models.location import model_folder
 from emocaliber.stages.loading import missing_model
 from emocaliber.stages.recipe import Recipe
@@ -42,7 +42,7 @@ def configuration(recipe: Recipe) -> PretrainedConfig:
 def model_without_weights(recipe: Recipe) -> Any:
     """The recipe's model on the meta device. Raises UserError where it is none that sees pictures."""
     try:
-        return laid_out(configuration(recipe))
+        return meta_model(configuration(recipe))
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise

@@ -9,7 +9,7 @@ from transformers import AutoConfig, LlavaConfig
 
 from emocaliber.cli import main
 from emocaliber.core.errors import UserError
-from emocaliber.models.layers import laid_out, target_of
+from emocaliber.models.layers import meta_model, target_of
 from emocaliber.runs.estimate import estimate
 from emocaliber.runs.new_recipe import Facts, facts_of, written
 from emocaliber.runs.recipes import read_recipe
@@ -84,7 +84,7 @@ def test_a_target_that_the_default_misses_is_derived_and_written() -> None:
     text = {"model_type": "phi3", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2}
     text |= {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 100, "pad_token_id": 0}
     vision = {"model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
-    target = target_of(laid_out(LlavaConfig(text_config=text, vision_config=vision | {"num_attention_heads": 2})))
+    target = target_of(meta_model(LlavaConfig(text_config=text, vision_config=vision | {"num_attention_heads": 2})))
     assert target == r".*language_model.*\.(down_proj|gate_up_proj|o_proj|qkv_proj)"
     files = written(Facts("mine", "llava", 576, None, False, target), "mine")
     assert f"lora_target: '{target}'" in files["1-label.yaml"]
