@@ -3,8 +3,8 @@
 Images are sent as data: URIs in the request, never as URLs for the server to fetch. Each replica takes the next request
 when it is free; a failed request goes to another replica. Without --enable-tower-connector-lora, vLLM's server drops an
 adapter's weights on vision tower and projector, and for model classes without support it always does; only its log says
-so. An adapter of a rank above 16 needs --max-lora-rank. A JSON Schema allows unlimited whitespace, in which a small model
-can loop: start the server with
+so. An adapter of a rank above 16 needs --max-lora-rank. A JSON Schema allows unlimited whitespace, in which a small
+model can loop: start the server with
 --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'.
 
 vllm serve DIR --enable-lora --enable-tower-connector-lora --lora-modules tuned=ADAPTER --host 127.0.0.1
