@@ -21,7 +21,8 @@ def test_a_signal_that_knows_what_the_probability_does_not_is_found_and_one_that
             Prediction(str(n), "t", "", str(n // 2), truth, "joy", share, State.OK, Source.LOGPROB, "m",
                        distribution=shares, probability=share, signals=signals)
         )  # fmt: skip
-    lines = {line.split("|")[1].strip(): line for line in signals_table(rows).splitlines() if line.startswith("|")}
-    assert {"own probability, temperature", "signals: p-true", "signals: p-true, turned"} <= set(lines)
-    assert re.search(r"\| −0\.2\d+ \(−0\.\d+ to −0\.\d+\) \|", lines["signals: p-true"])
-    assert not re.search(r"\| −0\.\d+ \(−0\.\d+ to −0\.\d+\) \|", lines["signals: turned"])
+    cells = [line.split("|") for line in signals_table(rows).splitlines() if line.startswith("|")]
+    brier_change = {line[1].strip(): line[5].strip() for line in cells}
+    assert {"own probability, temperature", "signals: p-true, turned"} <= set(brier_change)
+    assert re.fullmatch(r"−0\.2\d+ \(−0\.\d+ to −0\.\d+\)", brier_change["signals: p-true"])
+    assert " to +" in brier_change["signals: turned"]
