@@ -37,6 +37,8 @@ BEFORE, AFTER = "before", "after"
 BINS = 15
 ROWS = ".jsonl"
 """An --out that ends so is a prediction file, also where the input was a table."""
+TEXT = ("", ".csv", ".tsv", ".txt")
+"""What the name of a table with one more column may end in."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,15 @@ class RowsFile:
 
     def write(self, out: Path, rows: Sequence[Prediction], columns: Mapping[str, Sequence[str]]) -> None:
         """The rows as a prediction file, in the format of its suffix; or the table as it was with these columns more,
-        unless `out` ends in ROWS."""
+        unless `out` ends in ROWS. Raises UserError where a table would be text under a name that says otherwise."""
         if self.table is None or out.suffix == ROWS:
             (write_rows if out.suffix in FORMATS else write_predictions)(out, rows)
             return
+        if out.suffix not in TEXT:
+            raise UserError(
+                f"--out {out}: the table {self.path.name} is given back as delimited text with one more column: name"
+                f" it {out.with_suffix('.csv').name}, or {out.with_suffix(ROWS).name} for prediction rows"
+            )
         text = io.StringIO()
         writer = csv.writer(text, delimiter=self.table.delimiter, lineterminator="\n")
         writer.writerow([*self.table.header, *columns])

@@ -280,3 +280,14 @@ def test_a_table_without_what_is_correct_is_mapped(tmp_path: Path, header: str, 
     mapped = (tmp_path / "out.csv").read_text().splitlines()
     assert 0.4 < float(mapped[1].replace(";", ",").split(",")[-1]) < 0.8
     assert "nothing is judged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.xlsx", "out.csv.gz"])
+def test_a_table_is_not_written_under_a_name_that_its_text_belies(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    fit_file([table(tmp_path / "held.csv", 800, 0)], "confidence", None, tmp_path / "map.json", per_task=True)
+    new, out = table(tmp_path / "new.csv", 10, 1), tmp_path / name
+    assert main(["recalibrate", "apply", str(tmp_path / "map.json"), str(new), "--out", str(out)]) == 2
+    assert "given back as delimited text" in capsys.readouterr().err
+    assert not out.exists()
