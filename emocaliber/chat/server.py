@@ -1,8 +1,7 @@
-"""The server: the page, its routes, and what protects both, on one port.
+"""The server: the chat page and the addresses that it calls, on one port.
 
-Binds to loopback by default, and asks for a password before it serves others. Every request must come from the page
-itself, be small and quick, and carry the password where there is one; no route takes a file's name or an address. What
-leaves forbids the browser any other host and any script but the page's own.
+Binds to loopback by default. What every request must satisfy, and the password that serving other machines requires,
+are in protection. No address takes the name of a file, or a URL.
 
     serve(build_application(controller), bind("127.0.0.1", 7860))
 """
@@ -10,99 +9,69 @@ leaves forbids the browser any other host and any script but the page's own.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
-import ipaddress
 import json
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+import threading
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from importlib.resources import files
-from typing import Any, TypeVar
 from urllib.parse import unquote
 
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from emocaliber.chat.controller import Ask, ChatController, Event, InSession, Judge, View, sentence
+from emocaliber.chat.protection import (
+    BODY_SECONDS,
+    ERROR_RESPONSES,
+    EVENT_BYTES,
+    LOOPBACK,
+    Protection,
+    read_body,
+    read_event,
+)
 from emocaliber.chat.session import MOST_BYTES, read_picture
 from emocaliber.core.errors import UserError
-from emocaliber.core.images import ImageError
 from emocaliber.reporting.svg import css_variables
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-EVENT_BYTES = 20_000
-BODY_SECONDS = 30.0
 DECODED_AT_ONCE = 2
 PAGE_FILES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
-NO_FRAME = "frame-ancestors 'none'"
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "media-src 'self' blob:",
-        "form-action 'none'",
-        "base-uri 'none'",
-        NO_FRAME,
-    ]
-)
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
-    "cache-control": "no-store",
-}
-EventType = TypeVar("EventType", bound=msgspec.Struct)
-
-
-def check_password(host: str, password: str | None) -> None:
-    """Raises UserError where the page would be open to others without a password, or it is not NAME:PASSWORD."""
-    if password is None and not is_loopback(host):
-        raise UserError(f"--host {host} opens the page to others: set --auth NAME:PASSWORD")
-    if password is not None and not all(password.partition(":")[::2]):
-        raise UserError("--auth takes a name and a password, separated by a colon: --auth ann:correct-horse")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The listening socket. Raises UserError where the address is not available."""
+    """The listening socket. Raises UserError if the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as problem:
         reason = getattr(problem, "strerror", None) or problem
-        raise UserError(f"{host}:{port} cannot be served: {reason}; choose another with --port") from None
+        raise UserError(f"cannot listen on {host}:{port}: {reason}; choose another port with --port") from None
 
 
-def serve(application: ASGIApp, listening: socket.socket) -> None:
-    """Serve until stopped."""
+def address(host: str, listening: socket.socket) -> str:
+    """The URL of what `listening` serves, as a browser takes it: an IPv6 address stands in brackets."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+
+def serve(application: ASGIApp, listening: socket.socket, stop: threading.Event | None = None) -> None:
+    """Serve until interrupted, or until `stop` is set."""
     config = uvicorn.Config(
         application, log_level="warning", ws="none", server_header=False, timeout_graceful_shutdown=3
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+
+    def watch(stop: threading.Event) -> None:
+        stop.wait()
+        server.should_exit = True
+
+    if stop is not None:
+        threading.Thread(target=watch, args=(stop,), daemon=True).start()
+    server.run(sockets=[listening])
 
 
 def build_application(
@@ -114,9 +83,12 @@ def build_application(
     more: Sequence[Route] = (),
     framed_by: str = "",
 ) -> Starlette:
-    """The application. `hosts` are the names that the page may be requested by, none for any; `password` is
-    "name:password" or None; `seconds` bounds the sending of a request's body; `more` are a second page's routes;
-    `framed_by` is the site that may show the page in a frame of its own, behind its own proxy."""
+    """The application.
+
+    `hosts` are the host names that a request may use; empty allows any. `password` is "name:password", or None.
+    `seconds` limits how long a client may take to send a request's body. `more` are the routes of a second page.
+    `framed_by` is the site that may embed the page in a frame, behind a proxy of its own.
+    """
     routes = _Routes(controller, seconds)
     return Starlette(
         routes=[
@@ -134,32 +106,20 @@ def build_application(
             *more,
         ],
         middleware=[Middleware(Protection, hosts=hosts, password=password, framed_by=framed_by)],
-        exception_handlers=REFUSALS,
+        exception_handlers=ERROR_RESPONSES,
     )
 
 
-REFUSALS: dict[Any, Callable[[Request, Any], Response]] = {
-    HTTPException: lambda _, error: _refusal(error.status_code, error.detail),
-    ImageError: lambda _, error: _refusal(422, str(error)),
-    ClientDisconnect: lambda _request, _error: Response(status_code=400),  # which nobody reads
-    UserError: lambda _, error: _refusal(422, sentence(error)),
-    msgspec.MsgspecError: lambda _, error: _refusal(400, f"The page sent what it never sends: {error}."),
-}
-"""What an error becomes."""
-
-
 class _Routes:
-    """What each address answers."""
+    """The handler of each address."""
 
     def __init__(self, controller: ChatController, seconds: float) -> None:
         self._controller, self._seconds = controller, seconds
         self._decoding = asyncio.Semaphore(DECODED_AT_ONCE)
-        folder = files("emocaliber.chat") / "templates"
-        self._files = {name: (folder / name).read_text(encoding="utf-8") for name in PAGE_FILES}
-        self._files["page.css"] = f"{palette_css()}\n{self._files['page.css']}"
+        self._files = read_templates(PAGE_FILES)
 
     async def page(self, request: Request) -> Response:
-        """The page, its style and its script."""
+        """The page, its style sheet or its script."""
         name = request.url.path[1:] or "page.html"
         return Response(self._files[name], media_type=PAGE_FILES[name])
 
@@ -168,12 +128,12 @@ class _Routes:
         return JSONResponse(self._controller.model_status())
 
     async def open(self, request: Request) -> Response:
-        """A new session."""
+        """Open a new session."""
         await read_body(request, EVENT_BYTES, self._seconds)
         return JSONResponse(self._controller.open())
 
     async def picture(self, request: Request) -> Response:
-        """Take a picture, sent as it is, into a session."""
+        """Add the picture that the body holds to a session."""
         name, session = (unquote(request.headers.get(key, "")) for key in ("x-picture-name", "x-session"))
         self._controller.sessions.find(session)
         encoded = await read_body(request, MOST_BYTES, self._seconds)
@@ -182,11 +142,11 @@ class _Routes:
         return JSONResponse(self._controller.add_picture(session, picture))
 
     async def ask(self, request: Request) -> Response:
-        """Ask about a session's pictures; a stream of events."""
+        """Ask about a session's pictures; streams events."""
         return _stream(self._controller.ask(await read_event(request, Ask, self._seconds)))
 
     async def judge(self, request: Request) -> Response:
-        """The answers at another threshold."""
+        """The answers, marked trusted or not at another threshold."""
         return JSONResponse(self._controller.judge(await read_event(request, Judge, self._seconds)))
 
     async def clear(self, request: Request) -> Response:
@@ -194,11 +154,11 @@ class _Routes:
         return JSONResponse(self._controller.clear(await read_event(request, InSession, self._seconds)))
 
     async def ask_gallery(self, request: Request) -> Response:
-        """Ask about all pictures of the gallery; a stream of events."""
+        """Ask about all pictures of the gallery; streams events."""
         return _stream(self._controller.ask_gallery(await read_event(request, InSession, self._seconds)))
 
     async def view(self, request: Request) -> Response:
-        """The gallery's chosen answers, for the page or as a file."""
+        """The gallery's answers that pass the filter, for the page or as a file to download."""
         event = await read_event(request, View, self._seconds)
         turns = self._controller.gallery_answers(event)
         if event.export:
@@ -207,86 +167,8 @@ class _Routes:
         return JSONResponse(await run_in_threadpool(self._controller.view, turns, event))
 
 
-async def read_event(request: Request, kind: type[EventType], seconds: float = BODY_SECONDS) -> EventType:
-    """The body as an event of this kind. Raises MsgspecError where it is not, in any way."""
-    body = await read_body(request, EVENT_BYTES, seconds)
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise msgspec.DecodeError(str(error)) from None
-
-
-async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
-    """The body, read in bounded time and size. Raises HTTPException."""
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > limit:
-        raise HTTPException(413, _too_large(limit))
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(seconds):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise HTTPException(413, _too_large(limit))
-    except TimeoutError:
-        raise HTTPException(408, f"Sending took longer than {seconds:g} seconds.") from None
-    return b"".join(parts)
-
-
-class Protection:
-    """ASGI middleware: refuses requests under other names, from other pages or without the password, and adds HEADERS
-    to every answer."""
-
-    def __init__(
-        self, application: ASGIApp, *, hosts: frozenset[str], password: str | None, framed_by: str = ""
-    ) -> None:
-        self._application, self._hosts, self._framed_by = application, hosts, framed_by
-        policy = POLICY.replace(NO_FRAME, f"frame-ancestors {framed_by}") if framed_by else POLICY
-        self._headers = HEADERS | {"content-security-policy": policy}
-        self._expected = None if password is None else b"Basic " + base64.b64encode(password.encode())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with a sentence."""
-        if scope["type"] == "lifespan":
-            await self._application(scope, receive, send)
-        elif scope["type"] != "http":  # the page opens no websocket
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            application = self._refusal(Request(scope)) or self._application
-            await application(scope, receive, _with_headers(send, self._headers))
-
-    def _refusal(self, request: Request) -> Response | None:
-        host, origin = request.headers.get("host", ""), request.headers.get("origin", "")
-        if self._hosts and host.rpartition(":")[0] not in self._hosts and host not in self._hosts:
-            return _refusal(421, "This page is served under another name.")
-        names = {host, request.headers.get("x-forwarded-host", host)} if self._framed_by else {host}
-        if origin and origin.partition("://")[2] not in names:
-            return _refusal(403, "Another page may not ask here.")
-        authorization = request.headers.get("authorization", "").encode("latin-1")
-        if self._expected is not None and not hmac.compare_digest(authorization, self._expected):
-            return _refusal(401, "A name and a password are needed.")
-        return None
-
-
-def _refusal(status: int, text: str) -> Response:
-    headers = {"www-authenticate": 'Basic realm="emocaliber", charset="UTF-8"'} if status == 401 else {}
-    if status in (408, 413):
-        headers["connection"] = "close"
-    return PlainTextResponse("There is nothing here." if status in (404, 405) else text, status, headers)
-
-
-def _with_headers(send: Send, headers: dict[str, str]) -> Send:
-    async def wrapped(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(headers)
-        await send(message)
-
-    return wrapped
-
-
 def _stream(events: AsyncGenerator[Event]) -> Response:
-    """Events as lines of JSON. Where the browser hangs up, the generator is cancelled and cleans up after itself."""
+    """Events as lines of JSON. If the browser disconnects, the generator is closed and cleans up after itself."""
 
     async def lines() -> AsyncGenerator[str]:
         try:
@@ -300,11 +182,14 @@ def _stream(events: AsyncGenerator[Event]) -> Response:
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-def _too_large(limit: int) -> str:
-    return f"That is too large: at most {limit / 1e6:g} MB are accepted."
+def read_templates(names: Iterable[str]) -> dict[str, str]:
+    """The files of a page by name; the style sheet begins with the reports' colours."""
+    folder = files("emocaliber.chat") / "templates"
+    contents = {name: (folder / name).read_text(encoding="utf-8") for name in names}
+    return contents | {"page.css": f"{_palette_css()}\n{contents['page.css']}"}
 
 
-def palette_css() -> str:
+def _palette_css() -> str:
     """The reports' colours as custom properties, for light and dark screens."""
     light, dark = css_variables(dark=False), css_variables(dark=True)
     return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"

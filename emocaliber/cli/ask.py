@@ -1,4 +1,4 @@
-"""Commands that ask about a few images: `ask` in the terminal and `chat` as a page, with the options they share.
+"""The commands `ask` (in the terminal) and `chat` (in the browser), and the options they share.
 
 emocaliber ask face.png --labels "joy, sadness, fear"
 emocaliber ask --model DIR --adapter DIR --template label --calibration RUN PICTURE
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from emocaliber.chat.model import DEFAULT_TEMPLATE, DEFAULT_THRESHOLD, LONGEST_ANSWER, LONGEST_TINY_ANSWER, model_choice
 from emocaliber.chat.record import FILE
-from emocaliber.cli.console import device, no_progress_bars
+from emocaliber.cli.console import no_progress_bars
+from emocaliber.cli.options import add_api_key_argument, add_device_argument, add_reasoning_tags_argument
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import MAX_PIXELS, SHOWN_PIXELS
 from emocaliber.core.outputs import Output
 from emocaliber.core.prompting import template_names
 from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
-from emocaliber.generation.engine import API_KEY_ENV
 
 if TYPE_CHECKING:
     from starlette.routing import Route
@@ -34,113 +34,134 @@ PORT = 7860
 def add_ask(parser: argparse.ArgumentParser) -> None:
     """The arguments of `ask`."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG or WebP files")
-    parser.add_argument("--json", action="store_true", help="write one JSON object per picture to stdout, nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per image to stdout and nothing else"
+    )
     add_model_arguments(parser)
     parser.set_defaults(run=_ask)
 
 
 def add_chat(parser: argparse.ArgumentParser) -> None:
     """The arguments of `chat`."""
-    parser.add_argument("--port", type=int, default=PORT, help=f"0 for any free port (default: {PORT})")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=PORT, help=f"port; 0 picks a free one (default: {PORT})")
     parser.add_argument(
-        "--auth", metavar="NAME:PASSWORD", help="ask every visitor for it; required to serve other machines"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: 127.0.0.1, reachable from this machine only)",
     )
     parser.add_argument(
-        "--gallery", type=Path, metavar="FOLDER", help="also show the pictures of a folder, the most doubtful first"
+        "--auth",
+        metavar="NAME:PASSWORD",
+        help="require this user name and password; mandatory when other machines can reach the page",
+    )
+    parser.add_argument(
+        "--gallery", type=Path, metavar="FOLDER", help="add a gallery of the images in a folder, least confident first"
     )
     parser.add_argument(
         "--answers",
         type=Path,
         metavar="FILE",
-        help="with --gallery: people answer with the keyboard too, and their answers are kept in this .jsonl file",
+        help="with --gallery: let people label the images with the keyboard, and save their labels in this .jsonl file",
     )
     add_model_arguments(parser)
     parser.set_defaults(run=_chat, output=_chat_output)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `ask` and `chat` that choose the model and the question; without any, the tiny model answers."""
-    asking = parser.add_argument_group("question")
-    asking.add_argument(
+    """The options of `ask` and `chat` that choose the model and the question. Without any, the tiny model answers."""
+    _add_question_arguments(parser.add_argument_group("question"))
+    _add_engine_arguments(parser.add_argument_group("model"))
+
+
+def _add_question_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--labels",
         metavar="NAMES",
-        help='emotions to choose from: a list ("joy, sadness, fear"), a taxonomy, or a task of the adapter'
-        f" (default: the adapter's own, or {MIKELS_8.name}). Taxonomies: {', '.join(TAXONOMIES)}",
+        help='labels to choose from: a list ("joy, sadness, fear"), a taxonomy, or a task that the adapter was'
+        f" trained on (default: the adapter's labels, or {MIKELS_8.name}). Taxonomies: {', '.join(TAXONOMIES)}",
     )
-    asking.add_argument(
+    group.add_argument(
         "--template",
         metavar="NAME",
         help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}): {', '.join(template_names())}",
     )
-    asking.add_argument(
+    group.add_argument(
         "--max-pixels",
         type=_positive,
         metavar="N",
-        help=f"show the model at most N pixels of a picture (default: the adapter's own, or {SHOWN_PIXELS})",
+        help=f"scale larger images down to N pixels in all (default: the adapter's own limit, or {SHOWN_PIXELS})",
     )
-    asking.add_argument(
+    group.add_argument(
         "--threshold",
         type=_share,
         default=DEFAULT_THRESHOLD,
-        help=f"trust answers that state at least this confidence, 0 to 1 (default: {DEFAULT_THRESHOLD})",
+        metavar="CONFIDENCE",
+        help=f"mark answers as trusted from this stated confidence on, 0 to 1 (default: {DEFAULT_THRESHOLD})",
     )
-    asking.add_argument(
+    group.add_argument(
         "--calibration",
         type=Path,
         metavar="RUN",
-        help="quote how often answers were right on pictures like yours: the folder of a finished run, a file of"
-        f" predictions on held-out pictures, or a {FILE}",
+        help="say with each answer how often such answers were right on images like yours, as measured on held-out"
+        f" data: the folder of a finished run, a file of predictions on held-out images, or a {FILE}",
     )
-    asking.add_argument(
+    group.add_argument(
         "--sets",
         type=Path,
         metavar="FILE",
-        help="also name the labels that hold the answer with a promised probability: a file that"
-        " `emocaliber recalibrate fit --map sets` wrote (default: sets.json beside the adapter, if any)",
+        help="also show a prediction set, the labels among which the right one is with a set probability: a file"
+        " written"
+        " by `emocaliber recalibrate fit --map sets` (default: sets.json beside the adapter, if it is there)",
     )
-    asking.add_argument(
+    group.add_argument(
         "--doubt",
         type=Path,
         metavar="FILE",
-        help="also say why an answer is in doubt, that people differ or that the picture is unfamiliar: a file that"
-        " `emocaliber recalibrate fit --map doubt` wrote (default: doubt.json beside the adapter, if any)",
+        help="also say why an answer is in doubt, that people differ or that the image is unfamiliar: a file written by"
+        " `emocaliber recalibrate fit --map doubt` (default: doubt.json beside the adapter, if it is there)",
     )
-    model = parser.add_argument_group("model")
-    model.add_argument("--model", help="model folder or hub name, or tiny; with --server, the served model's name")
-    model.add_argument(
-        "--adapter", type=Path, metavar="DIR", help="LoRA adapter folder; with --server, only its question is read"
+
+
+def _add_engine_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model",
+        help="model folder, Hugging Face Hub name, or tiny; with --server, the name that the server knows the model by"
+        " (default: the adapter's base model; without --adapter, the model or adapter that the environment variable"
+        " EMOCALIBER_MODEL names, else the embedded tiny model, which knows drawings only)",
     )
-    model.add_argument("--server", metavar="URL", help="OpenAI-compatible server, for example http://127.0.0.1:8000")
-    model.add_argument(
-        "--api-key-env",
-        default=API_KEY_ENV,
-        metavar="NAME",
-        help=f"environment variable with the server's API key (default: {API_KEY_ENV})",
+    group.add_argument(
+        "--adapter",
+        type=Path,
+        metavar="DIR",
+        help="LoRA adapter folder; with --server, only the prompt and labels that it was trained with are read from it",
     )
-    model.add_argument(
-        "--tokenizer", type=Path, metavar="DIR", help="with a vLLM server: model folder, to show label probabilities"
+    group.add_argument("--server", metavar="URL", help="OpenAI-compatible server, for example http://127.0.0.1:8000")
+    add_api_key_argument(group)
+    group.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="DIR",
+        help="with a vLLM server: folder of the served model; its tokenizer is needed to show label probabilities",
     )
-    model.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
-    model.add_argument(
-        "--reasoning-tags",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("OPEN", "CLOSE"),
-        help="what opens and closes this model's reasoning, where its name is unusual; may be repeated",
+    group.add_argument(
+        "--engine",
+        default="transformers",
+        choices=("transformers", "vllm"),
+        help="what runs the model, without --server (default: transformers)",
     )
-    model.add_argument("--device", type=device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
-    model.add_argument(
+    add_reasoning_tags_argument(group)
+    add_device_argument(group)
+    group.add_argument(
         "--max-new-tokens",
         type=_positive,
         metavar="N",
-        help=f"longest answer in tokens (default: {LONGEST_ANSWER}; tiny model: {LONGEST_TINY_ANSWER})",
+        help=f"longest answer, in tokens (default: {LONGEST_ANSWER}, more for templates with reasoning;"
+        f" {LONGEST_TINY_ANSWER} for the tiny model)",
     )
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    """Ask about each picture and print the answers. Raises UserError where an answer is unreadable."""
+    """Ask about each image and print the answers. Raises UserError if an answer is unreadable."""
     from emocaliber.chat.terminal import ask_and_print, check_files
 
     check_files(arguments.images)
@@ -150,9 +171,9 @@ def _ask(arguments: argparse.Namespace) -> None:
 
 
 def _chat(arguments: argparse.Namespace) -> None:
-    """Serve the page until stopped. Raises UserError where it would be open to others without a password."""
+    """Serve the page until stopped. Raises UserError if others could open it without a password."""
     try:
-        from emocaliber.chat import server
+        from emocaliber.chat import protection, server
     except ModuleNotFoundError as missing:
         raise UserError(f"the page needs {missing.name}; install it with: pip install 'emocaliber[chat]'") from None
     from emocaliber.chat.batching import Batcher
@@ -160,19 +181,19 @@ def _chat(arguments: argparse.Namespace) -> None:
     from emocaliber.chat.gallery import Gallery, files_of
     from emocaliber.chat.session import Sessions
 
-    server.check_password(arguments.host, arguments.auth)
+    protection.check_password(arguments.host, arguments.auth)
     no_progress_bars()
     choice, folder = model_choice(arguments), arguments.gallery
     if arguments.answers is not None and folder is None:
-        raise UserError("--answers keeps what people say of a gallery: give --gallery FOLDER too")
+        raise UserError("--answers saves the labels that people give in a gallery: add --gallery FOLDER")
     gallery = None if folder is None else Gallery(folder, files_of(folder), reviewed=arguments.answers is not None)
     listening = server.bind(arguments.host, arguments.port)
     batcher = Batcher(choice.load)
     controller = ChatController(choice, batcher, Sessions(), arguments.threshold, gallery)
-    hosts = server.LOOPBACK if server.is_loopback(arguments.host) else frozenset()
-    more = [] if gallery is None or arguments.answers is None else _review_routes(gallery, choice, arguments)
-    application = server.build_application(controller, hosts=hosts, password=arguments.auth, more=more)
-    print(f"The page: http://{arguments.host}:{listening.getsockname()[1]}  (stop it with Ctrl-C)", flush=True)
+    hosts = protection.LOOPBACK if protection.is_loopback(arguments.host) else frozenset()
+    review = [] if gallery is None or arguments.answers is None else _review_routes(gallery, choice, arguments)
+    application = server.build_application(controller, hosts=hosts, password=arguments.auth, more=review)
+    print(f"The page: {server.address(arguments.host, listening)}  (stop it with Ctrl-C)", flush=True)
     server.serve(application, listening)
     batcher.close()
 
@@ -182,7 +203,7 @@ def _chat_output(arguments: argparse.Namespace) -> Output | None:
 
 
 def _review_routes(gallery: Gallery, choice: ModelChoice, arguments: argparse.Namespace) -> list[Route]:
-    """The page on which people answer the gallery's pictures."""
+    """The routes of the page on which people label the gallery's images."""
     from emocaliber.chat.gallery_desk import GalleryDesk
     from emocaliber.chat.review_page import ReviewRoutes
 

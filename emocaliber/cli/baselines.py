@@ -1,4 +1,4 @@
-"""The command `baseline`: train an evidential or other network on features of a frozen model, and write the features.
+"""The command `baseline`: extract features from a frozen model, and train an evidential or other network on them.
 
 emocaliber baseline features --suite eval/suites/tiny.yaml --out out/features
 emocaliber baseline train tmc --views out/features/emoji.npz --out out/tmc
@@ -24,31 +24,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The commands below `baseline`."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_train(commands.add_parser("train", help="train a baseline, predict and evaluate"))
-    _add_features(commands.add_parser("features", help="write the features of a frozen model, for baselines"))
+    _add_features(commands.add_parser("features", help="extract features from a frozen model, to train baselines on"))
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=METHODS, metavar="NAME", help=f"one of {', '.join(METHODS)}")
     parser.add_argument("--views", type=Path, action="append", default=[], metavar="FILE",
-                        help=".npz or .parquet of one task; may be repeated. Without it: the tasks of --suite, as the"
-                        " tiny model sees them, in OUT/features")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="predictions and scorecard")
+                        help="features of one task, .npz or .parquet; may be repeated (default: extract the features of"
+                        " the tasks of --suite with the tiny model, into OUT/features)")  # fmt: skip
     parser.add_argument(
-        "--suite", type=Path, metavar="FILE", help="tasks, labels and groups, such as eval/suites/tiny.yaml"
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for the predictions and the scorecard"
     )
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="such as recipes/baselines/tmc-public.yaml")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed that replaces the recipe's own")
+    parser.add_argument(
+        "--suite",
+        type=Path,
+        metavar="FILE",
+        help="suite file that lists tasks, labels and groups, such as eval/suites/tiny.yaml",
+    )
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="hyperparameters, such as recipes/baselines/tmc-public.yaml"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed, instead of the recipe's")
     parser.set_defaults(run=_train, output=lambda a: Output(a.out, (*SCORECARD, *TRAINED)))
 
 
 def _add_features(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", action="append", default=[], metavar="DATA",
-                        help=f"{' or '.join(FILES)} (embedded), or a Parquet file; may be repeated")  # fmt: skip
-    parser.add_argument("--suite", type=Path, metavar="FILE", help="the embedded tasks of a suite file")
-    parser.add_argument("--model", default="tiny", metavar="MODEL", help="model folder or hub name (default: tiny)")
-    parser.add_argument("--question", metavar="TEXT", help="prompt for the model's caption")
+                        help=f"{' or '.join(FILES)} (data that ship with the package), or a Parquet file; may be"
+                        " repeated")  # fmt: skip
+    parser.add_argument("--suite", type=Path, metavar="FILE", help="also the shipped data of this suite file's tasks")
+    parser.add_argument(
+        "--model", default="tiny", metavar="MODEL", help="model folder or Hugging Face Hub name (default: tiny)"
+    )
+    parser.add_argument("--question", metavar="TEXT", help="what the model is asked, for the caption features"
+                        " (default: Describe the drawing.)")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (default: 64)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a file TASK.npz per task")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for one file per task, TASK.npz"
+    )
     parser.set_defaults(run=_features, output=lambda a: Output(a.out, ("*.npz", "*.partial")))
 
 
@@ -76,7 +89,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _views_of_suite(suite: Path | None, folder: Path, on_progress: Callable[[str], None]) -> list[Path]:
-    """The suite's files of features, written where they are not there yet."""
+    """The feature files of the suite's tasks; those that do not exist yet are written."""
     from emocaliber.runs.compare import suite_data, write_features
 
     if suite is None:

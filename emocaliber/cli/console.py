@@ -1,7 +1,7 @@
-"""The terminal: a parser that answers a mistake in one line, progress on one line, and silence of other libraries.
+"""The terminal: a parser that reports a mistake in one line, a progress line, and other libraries kept quiet.
 
-silence_libraries()                              # their notices; errors and warnings of this project are shown
-parser = CommandParser(prog="emocaliber")        # names the nearest command, choice or option
+silence_libraries()                              # hides their notices; this project's warnings are still shown
+parser = CommandParser(prog="emocaliber")        # suggests the nearest command, choice or option
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +21,11 @@ LIBRARIES = ("accelerate", "bitsandbytes", "datasets", "huggingface_hub", "kerne
              "transformers", "trl", "vllm")  # fmt: skip
 VARIABLES = {"TRANSFORMERS_VERBOSITY": "error", "VLLM_LOGGING_LEVEL": "ERROR", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
              "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
-"""What the libraries read when they are imported; a value that is set already stays."""
+"""Environment variables that the libraries read on import. Values that are already set are kept."""
 
 
 def silence_libraries() -> None:
-    """Before they are imported: no warnings and no log lines below an error. Warnings of this project are shown."""
+    """Hide other libraries' warnings and all log lines below errors. Call it before they are imported."""
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     for library in LIBRARIES:
@@ -36,7 +35,7 @@ def silence_libraries() -> None:
 
 @contextmanager
 def progress(text: str) -> Iterator[Callable[[str], None]]:
-    """A line on stderr that the function it yields replaces; square brackets are shown as they are."""
+    """Show a status line on stderr; yields a function that replaces its text (which is not parsed as markup)."""
     from rich.console import Console
     from rich.text import Text
 
@@ -45,19 +44,19 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that answers a mistake with one line and exit code 2, and takes no abbreviated options."""
+    """An argument parser that reports a mistake in one line with exit code 2, and accepts no abbreviated options."""
 
     def __init__(self, **named: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **named})
         self.set_defaults(parser=self)
 
     def error(self, message: str) -> NoReturn:
-        """One line: what is wrong, and where to read on."""
+        """Print one line that says what is wrong and where the help is, and exit."""
         print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
         raise SystemExit(2)
 
     def parse_command(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """The arguments of one command. Exits with one line where an option is unknown, naming the nearest."""
+        """Parse one command. An unknown option exits with one line that suggests the nearest one."""
         parsed, unknown = self.parse_known_args(arguments)
         if unknown:
             word = unknown[0].partition("=")[0]
@@ -73,24 +72,6 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def no_progress_bars() -> None:
-    """Other libraries' progress bars stay away: ours is one of its own. Before they are imported."""
+    """Switch off other libraries' progress bars; this project prints its own. Call it before they are imported."""
     for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(name, "1")
-
-
-def device(text: str) -> str:
-    """A device as an option names it. Raises ArgumentTypeError for another text."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a device; give cpu, cuda, cuda:1 or mps")
-    return text
-
-
-def add_push_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that send what was written to the Hugging Face Hub."""
-    parser.add_argument(
-        "--push",
-        metavar="OWNER/NAME",
-        help="then send it to this repository on the Hugging Face Hub, private unless --public is given; signed in by"
-        " `hf auth login` or HF_TOKEN",
-    )
-    parser.add_argument("--public", action="store_true", help="with --push: for everybody to see")

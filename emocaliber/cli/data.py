@@ -1,7 +1,7 @@
-"""The command `data`: its actions check, convert, split, corrupt and pairs, and their options.
+"""The command `data`: the options of its actions check, convert, split, corrupt and pairs.
 
-What the first four do is in emocaliber.data.actions, which is imported when it is asked for. Preference pairs are JSON
-Lines of id, task, kind, chosen, rejected and margin; the report of what they would teach stands beside them.
+The first four are implemented in emocaliber.data.actions, which is imported only when one of them runs. `pairs` writes
+preference pairs as JSON Lines (id, task, kind, chosen, rejected, margin), with a report on them beside the file.
 
     emocaliber data check photos --out out/check
     emocaliber predict kaomoji --split calibrate --model DIR --samples 8 --temperature 1 --out draws
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from emocaliber.cli.console import add_push_arguments
+from emocaliber.cli.options import add_push_arguments
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.outputs import CARD, Output, literal
@@ -37,57 +37,80 @@ LAYOUTS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The four actions and their options."""
+    """The actions below `data` and their options."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    checker = actions.add_parser("check", help="Check every row, picture and overlap; statistics and a contact sheet.")
-    checker.add_argument("--out", type=Path, required=True, help="folder for report.json, problems.jsonl, sheet.png")
-    checker.add_argument("--suite", type=Path, help="a file such as eval/suites/emoset.yaml that the data must fit")
-    converter = actions.add_parser("convert", help="Write any layout as one Parquet file of samples.")
-    converter.add_argument("--out", type=Path, required=True, help="the Parquet file")
+    checker = actions.add_parser("check", help="Check rows, images and splits; print statistics, draw a contact sheet.")
+    checker.add_argument("--out", type=Path, required=True, metavar="FOLDER",
+                         help="folder for report.json, problems.jsonl, findings.md and sheet.png")  # fmt: skip
+    checker.add_argument("--suite", type=Path, metavar="FILE",
+                         help="also compare the data with this suite file, such as"
+                         " eval/suites/emoset.yaml")  # fmt: skip
+    converter = actions.add_parser("convert", help="Convert data in any supported layout to one Parquet file.")
+    converter.add_argument("--out", type=Path, required=True, metavar="FILE", help="the Parquet file to write")
     converter.add_argument("--images", choices=("bytes", "paths"), default="bytes",
-                           help="pictures in the file, or their paths under its folder (default: bytes)")  # fmt: skip
+                           help="store the images in the file, or their paths relative to its folder (default:"
+                           " bytes)")  # fmt: skip
     add_push_arguments(converter)
     converter.add_argument("--push-without-licence", action="store_true",
-                           help="with --push: send pictures that no licence says may be passed on, to a repository that"
-                           " is private")  # fmt: skip
-    splitter = actions.add_parser("split", help="Share rows out to train, calibrate and test, and write Parquet.")
-    splitter.add_argument("--out", type=Path, required=True, help="the Parquet file; how is in OUT.split.json")
+                           help="with --push: also upload images whose licence is missing or does not permit"
+                           " redistribution; private repositories only")  # fmt: skip
+    splitter = actions.add_parser("split", help="Split data into train, calibrate and test, and write Parquet.")
+    splitter.add_argument("--out", type=Path, required=True, metavar="FILE",
+                          help="the Parquet file to write; FILE.split.json records how it was split")  # fmt: skip
     splitter.add_argument("--shares", default="3:1:1",
-                          help="parts for train:calibrate:test, or a fourth for rows that stage 2 asks about and"
-                               " stage 1 is not taught: unlabelled (default: 3:1:1)")  # fmt: skip
-    splitter.add_argument("--seed", type=int, default=0, help="which rows (default: 0)")
-    splitter.add_argument("--keep-test", action="store_true", help="leave rows of the split test where they are")
-    corrupter = actions.add_parser("corrupt", help="Write copies with corrupted pictures, to learn from them too.")
-    corrupter.add_argument("--out", type=Path, required=True, help="the Parquet file of the copies, none of split test")
+                          help="proportions of train:calibrate:test, as whole numbers; an optional fourth is for"
+                               " unlabelled, rows that stage 2 asks the model about but stage 1 does not train on"
+                               " (default: 3:1:1)")  # fmt: skip
+    splitter.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of the split (default: 0)")
+    splitter.add_argument("--keep-test", action="store_true",
+                          help="keep the rows of the existing test split, and split the others without a test"
+                          " share")  # fmt: skip
+    corrupter = actions.add_parser("corrupt", help="Write copies with corrupted images, to train on as well.")
+    corrupter.add_argument("--out", type=Path, required=True, metavar="FILE",
+                           help="the Parquet file to write; rows of the test split are not copied")  # fmt: skip
     for action in (checker, converter, splitter):
         action.add_argument("--drop-problems", action="store_true",
-                            help="leave out what is wrong, and list it (default: stop)")  # fmt: skip
+                            help="leave out rows with problems and list them (default: stop with an"
+                            " error)")  # fmt: skip
         action.add_argument("--max-dropped", type=float, default=0.1, metavar="SHARE",
-                            help="the largest share of the rows that may be left out (default: 0.1)")  # fmt: skip
+                            help="with --drop-problems: stop if a larger share of the rows would be left out, 0 to 1"
+                            " (default: 0.1)")  # fmt: skip
     for action in (converter, splitter):
         action.add_argument("--two-panels", action="store_true",
-                            help="rows with votes on the same picture become one: the second row's votes are those of"
-                            " a second panel, to judge by (default: rows stay apart)")  # fmt: skip
+                            help="merge two rows with votes on the same image into one: the second row's votes become"
+                            " those of a second panel, to evaluate against (default: rows stay separate)")  # fmt: skip
     for action in (checker, converter, splitter, corrupter):
-        action.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode pictures")
+        action.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N",
+                            help="processes that decode images (default: one per CPU)")  # fmt: skip
     for name, action in (("check", checker), ("convert", converter), ("split", splitter), ("corrupt", corrupter)):
         _source_arguments(action)
         action.set_defaults(action=name, run=run, output=_output)
-    _add_pairs(actions.add_parser("pairs", help="Make preference pairs of sampled answers, for DPO and KTO."))
+    _add_pairs(actions.add_parser("pairs", help="Make preference pairs from sampled answers, for DPO and KTO."))
 
 
 def _source_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", nargs="+", help="a folder, a table (.csv, .tsv, .jsonl, .json, .parquet; .gz too), a"
-                        " zip or tar, or hub:OWNER/NAME@REVISION; several are read one after the other")  # fmt: skip
-    parser.add_argument("--layout", choices=LAYOUTS, help="detected automatically by default")
-    parser.add_argument("--root", type=Path, help="the folder that all images lie under (default: the source's)")
+    parser.add_argument("source", nargs="+", metavar="SOURCE",
+                        help="a folder, a table (.csv, .tsv, .jsonl, .json or .parquet, also with .gz), a zip or tar"
+                        " archive, or hub:OWNER/NAME@REVISION (a Hugging Face dataset); several are read one after the"
+                        " other")  # fmt: skip
+    parser.add_argument("--layout", choices=LAYOUTS, metavar="NAME",
+                        help=f"how the source is laid out: {', '.join(LAYOUTS)} (default: detected)")  # fmt: skip
+    parser.add_argument("--root", type=Path, metavar="FOLDER",
+                        help="folder that contains all images (default: the source, or the folder it is"
+                        " in)")  # fmt: skip
     labels = parser.add_mutually_exclusive_group()
-    labels.add_argument("--taxonomy", choices=tuple(TAXONOMIES), help="the labels of rows that list no candidates")
-    labels.add_argument("--labels", metavar="A,B,...", help="the same, listed: class 0 is A, or 1=A,2=B,... for others")
-    parser.add_argument("--task", help="the task's name (default: the layout's, else emotion)")
-    parser.add_argument("--in-split", help="the split of rows that name none (default: the layout's, else train)")
-    parser.add_argument("--licence", default="", help="the licence of rows that name none")
-    parser.add_argument("--majority", action="store_true", help="a label needs more than half of the raters")
+    labels.add_argument("--taxonomy", choices=tuple(TAXONOMIES), metavar="NAME",
+                        help=f"candidate labels of rows that list none: {', '.join(TAXONOMIES)}")  # fmt: skip
+    labels.add_argument("--labels", metavar="A,B,...",
+                        help="the same as a list; its order names numeric classes from 0 on, and 1=A,2=B,... names them"
+                        " explicitly")  # fmt: skip
+    parser.add_argument("--task", metavar="NAME", help="name of the task (default: the layout's, else emotion)")
+    parser.add_argument("--in-split", metavar="NAME",
+                        help="split of rows that name none (default: the layout's, else train)")  # fmt: skip
+    parser.add_argument("--licence", default="", metavar="ID", help="licence of rows that name none, such as cc-by-4.0")
+    parser.add_argument("--majority", action="store_true",
+                        help="label an image only if more than half of its raters agree (default: the most votes, none"
+                        " for a tie)")  # fmt: skip
 
 
 def _output(arguments: argparse.Namespace) -> Output:
@@ -101,7 +124,7 @@ def _output(arguments: argparse.Namespace) -> Output:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do what was asked."""
+    """Run the chosen action."""
     from emocaliber.data.actions import ACTIONS
 
     ACTIONS[arguments.action](arguments)
@@ -109,10 +132,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _add_pairs(parser: argparse.ArgumentParser) -> None:
     """The options of `pairs`."""
-    parser.add_argument("draws", nargs="+", type=Path, help="folders of `emocaliber predict`, or their response files")
-    parser.add_argument("--reward", default="brier-1", help="the scoring rule of the margins (default: brier-1)")
-    parser.add_argument("--least-margin", type=float, default=0.01, help="leave closer pairs out (default: 0.01)")
-    parser.add_argument("--out", type=Path, required=True, help="the file of pairs; its report is written beside it")
+    parser.add_argument("draws", nargs="+", type=Path, metavar="DRAWS",
+                        help="output folders of `emocaliber predict --samples K`, or their response files")  # fmt: skip
+    parser.add_argument("--reward", default="brier-1", metavar="NAME",
+                        help="reward whose difference is the margin of a pair (default: brier-1)")  # fmt: skip
+    parser.add_argument("--least-margin", type=float, default=0.01, metavar="X",
+                        help="leave out pairs whose rewards differ by less (default: 0.01)")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE",
+                        help="the JSON Lines file of pairs to write; a report is written beside it")  # fmt: skip
     parser.set_defaults(run=_pairs, output=lambda a: Output(a.out, (literal(report_path(a.out).name),), is_file=True))
 
 
@@ -135,7 +162,7 @@ def _pairs(arguments: argparse.Namespace) -> None:
 
 
 def write_pairs(paths: Sequence[Path], reward: Reward, least_margin: float, out: Path) -> PairReport:
-    """Read the answers, write pairs and report. Raises UserError where there is no answer or a sample has no label."""
+    """Read the answers, write pairs and report. Raises UserError if there are no answers or a sample has no label."""
     try:
         pairs, report = preference_pairs(_draws(paths), reward, least_margin)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Commands that judge: `score` (prediction files and tables) and `compare` (a finished run beside the baselines).
+"""The commands `score` (evaluate prediction files and tables) and `compare` (a finished run against the baselines).
 
 emocaliber score predictions.jsonl --calibration calibration.jsonl --out out/score
 emocaliber score mine.csv --confidence-column certainty --correct-column was_right --percent
@@ -12,38 +12,9 @@ import argparse
 from pathlib import Path
 
 from emocaliber.cli.console import progress
+from emocaliber.cli.options import add_column_arguments, columns_of
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import REPORT, SCORECARD, Output
-from emocaliber.reading.headers import HEADERS
-from emocaliber.reading.tables import Columns
-
-
-def add_column_arguments(parser: argparse.ArgumentParser, *, labels: bool = True) -> None:
-    """An option for each role of a column, `--percent`, and unless the command has its own, `--labels`."""
-    group = parser.add_argument_group(
-        "columns of a table (CSV, TSV, Excel, Parquet, JSON)",
-        "Common headers are recognised in any case; name a column where yours is not, or two would do.",
-    )
-    for role, headers in HEADERS.items():
-        group.add_argument(f"--{role}-column", metavar="NAME", help=f"default: {', '.join(headers[:3])} …")
-    group.add_argument("--percent", action="store_true", help="confidences are percentages, 0 to 100")
-    if labels:
-        group.add_argument(
-            "--labels",
-            metavar="LABELS",
-            help="a taxonomy or a list to choose from, for logs of inspect_ai, lm-evaluation-harness or VLMEvalKit"
-            " whose items name no choices (default: their true labels)",
-        )
-
-
-def columns_of(arguments: argparse.Namespace) -> Columns:
-    """The columns that the options name."""
-    from emocaliber.data.any_source import declared_labels
-
-    named = {role: getattr(arguments, f"{role}_column") for role in HEADERS}
-    labels = declared_labels(arguments.labels) if arguments.labels else ()
-    return Columns(**named, percent=arguments.percent, labels=labels)
-
 
 BASELINES = tuple(f"baselines/{name}" for name in SCORECARD)
 
@@ -55,20 +26,27 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="PRED",
-        help="predictions: a prediction file, a folder of Parquet parts, a table with confidence and correct (or label"
-        " and prediction), EmoCaliber's merged output, an inspect_ai log, samples of lm-evaluation-harness, or a result"
-        " table of VLMEvalKit; several are compared",
+        help="predictions to evaluate: a prediction file, a folder of Parquet parts, a table with columns for"
+        " confidence"
+        " and correct (or label and prediction), EmoCaliber's merged output, an inspect_ai log, a sample log of"
+        " lm-evaluation-harness, or a result table of VLMEvalKit; several are compared with each other",
     )
-    parser.add_argument("--suite", type=Path, help="a file such as eval/suites/vecbench.yaml")
-    parser.add_argument("--calibration", type=Path, action="append", default=[], help="predictions on held-out rows")
-    parser.add_argument("--reference", type=Path, action="append", default=[], help="published figures to print beside")
+    parser.add_argument("--suite", type=Path, metavar="FILE",
+                        help="suite file that defines tasks and groups, such as eval/suites/vecbench.yaml")  # fmt: skip
+    parser.add_argument("--calibration", type=Path, action="append", default=[], metavar="PRED",
+                        help="predictions of the same methods on calibration rows, to choose thresholds and fit"
+                        " post-hoc"
+                        " maps on; may be repeated")  # fmt: skip
+    parser.add_argument("--reference", type=Path, action="append", default=[], metavar="FILE",
+                        help="published figures to print for comparison, such as a file of eval/reference; may be"
+                        " repeated")  # fmt: skip
     parser.add_argument(
         "--by",
         action="append",
         default=[],
         metavar="COLUMN",
-        help="audit every group of a column of the predictions or of --groups (age, source, camera); several may be"
-        " given, and p-values are adjusted for all groups",
+        help="compare accuracy and calibration between the values of this column (age, source, camera) of the"
+        " predictions or of --groups; may be repeated, p-values are adjusted for the number of groups",
     )
     parser.add_argument(
         "--groups",
@@ -76,21 +54,24 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a table with the columns of --by, joined by its column 'id'; the table that was predicted on will do",
+        help="table with the columns of --by, joined on its column id, such as the table that was predicted on",
     )
-    parser.add_argument("--by-bins", type=int, default=4, metavar="N", help="quantile bins of a column of numbers (4)")
-    parser.add_argument("--out", type=Path, help="folder for scorecard.json, scorecard.md and report.html")
+    parser.add_argument("--by-bins", type=int, default=4, metavar="N",
+                        help="number of quantile bins for a numeric --by column (default: 4)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FOLDER",
+                        help="folder for scorecard.json, scorecard.md and report.html (default: only"
+                        " print)")  # fmt: skip
     parser.set_defaults(run=_score, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
     parser.add_argument(
         "--threshold-on-test",
         action="store_true",
-        help="choose trusted thresholds on the test rows themselves; every output marks them so",
+        help="choose the trusted thresholds on the test rows themselves, which is optimistic; every output says so",
     )
     add_column_arguments(parser)
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    """Judge the predictions and print the scorecard."""
+    """Evaluate the predictions and print the scorecard."""
     from rich.console import Console
 
     from emocaliber.reporting.score_report import summary_document
@@ -100,7 +81,7 @@ def _score(arguments: argparse.Namespace) -> None:
     if twice := {path for path in arguments.predictions if arguments.predictions.count(path) > 1}:
         raise UserError(f"{min(twice)} is given twice")
     if arguments.groups and not arguments.by:
-        raise UserError("--groups is joined for --by: name a column of it, such as --by age")
+        raise UserError("--groups needs --by: name one of its columns, such as --by age")
     if arguments.by_bins < 2:
         raise UserError(f"--by-bins {arguments.by_bins}: give 2 or more")
     console = Console()
@@ -124,21 +105,22 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
     """The arguments of `compare`."""
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a finished `emocaliber run`")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="output folder of a finished `emocaliber run`")
     parser.add_argument(
         "--predictions",
         type=Path,
         action="append",
         default=[],
         metavar="PRED",
-        help="another method's predictions on the run's test samples: a prediction file, or a table with their ids",
+        help="another method's predictions on the run's test samples, to include in the comparison: a prediction file,"
+        " or a table with the samples' ids; may be repeated",
     )
     add_column_arguments(parser)
     parser.set_defaults(run=_compare, output=lambda a: Output(a.run_folder, (*REPORT, *BASELINES), must_exist=True))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    """Train the baselines, judge them beside the language model, and say where both reports are."""
+    """Train the baselines, evaluate them beside the language model, and print where both reports are."""
     from emocaliber.runs.compare import compare
 
     with progress("reading") as report_progress:
@@ -148,5 +130,5 @@ def _compare(arguments: argparse.Namespace) -> None:
             predictions=arguments.predictions,
             columns=columns_of(arguments),
         )
-    print(f"The run's report, baselines beside it: {report}")
-    print(f"All of their figures: {arguments.run_folder / 'baselines' / 'report.html'}")
+    print(f"The run's report, with the baselines: {report}")
+    print(f"All figures of the baselines: {arguments.run_folder / 'baselines' / 'report.html'}")

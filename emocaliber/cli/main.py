@@ -1,6 +1,6 @@
-"""The command line: groups of commands, one module a group, and what a mistake, a full disk or Ctrl-C becomes.
+"""The command line: the commands in groups, and what happens on a mistake, a full disk or Ctrl-C.
 
-A command's module is imported when the command is named, so that the help answers at once. Bad input, raised as
+A command's module is imported only when that command runs, so that the help appears at once. Bad input, raised as
 `UserError` anywhere below, becomes one sentence on stderr and exit code 2.
 
     emocaliber --help
@@ -29,43 +29,43 @@ and evaluate whether the stated confidence is right."""
 
 GROUPS = {
     "train": {
-        "run": "Run a folder of recipes: train three stages, predict, evaluate, write the report.",
-        "train": "Train one stage. Re-run the same command to resume.",
-        "recipe": "Validate, show or copy recipes; estimate memory and time; plot rewards.",
+        "run": "Run a folder of recipes: train all three stages, predict, evaluate, write the report.",
+        "train": "Train one stage. Run the same command again to resume.",
+        "recipe": "Validate, show, copy or create recipes; estimate memory and time; plot rewards.",
     },
     "predict": {
-        "predict": "Predict on pictures, folders, tables or data sets, labelled or not.",
-        "ask": "Query a model about a few images, in the terminal.",
-        "chat": "Open a page that answers questions about images.",
+        "predict": "Predict on images, folders, tables or datasets, labelled or not.",
+        "ask": "Ask a model about a few images, in the terminal.",
+        "chat": "Ask a model about images, on a page in the browser.",
     },
     "evaluate": {
-        "score": "Evaluate predictions: metrics with confidence intervals and comparisons.",
+        "score": "Evaluate predictions: metrics with confidence intervals, and comparisons.",
         "compare": "Compare a finished run with the baselines on the same samples.",
-        "recalibrate": "Recalibrate confidences after training (temperature, beta, ...).",
-        "monitor": "Watch new predictions, and raise an alarm where they have drifted.",
-        "review": "Have people look at as few rows as a guarantee on the labels needs.",
-        "baseline": "Train an evidential or other baseline on the features of a model.",
+        "recalibrate": "Fit and apply post-hoc calibration maps, prediction sets and reasons for doubt.",
+        "monitor": "Watch new predictions and raise an alarm when they have drifted.",
+        "review": "Have people label as few images as a guarantee on all labels allows.",
+        "baseline": "Train an evidential or other baseline on the features of a frozen model.",
     },
     "data and sharing": {
         "data": "Check, convert, split and corrupt data; make preference pairs.",
-        "export": "Export a trained model or adapter with its model card.",
+        "export": "Export a trained model or adapter with its model card, and upload it.",
     },
 }
 """The commands by group, each with its sentence in the help."""
-ENV = "Print versions and devices, to be pasted into a bug report."
+ENV = "Print versions and devices, to paste into a bug report."
 COMMANDS = {name: sentence for group in GROUPS.values() for name, sentence in group.items()} | {"env": ENV}
 
 INPUT_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
 EXTRAS = dict.fromkeys(("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors"), "train") | {
     "vllm": "vllm"
 }
-"""The extra that brings a package, where nothing nearer to its use says so."""
-RESUME = "the same command resumes"
+"""The extra that installs a package, for commands that do not name it themselves."""
+RESUME = "run the same command again to resume"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 3 `monitor` has an alarm, 130
-    stopped by Ctrl-C, 143 by SIGTERM."""
+    """Run one command. Returns the exit code: 0 done, 2 the input must be corrected, 3 `monitor` has raised an alarm,
+    130 stopped by Ctrl-C, 143 stopped by SIGTERM."""
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     silence_libraries()
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explained(error: Exception) -> str | None:
-    """A sentence for what the machine lacks or a file refuses; None where the error is this project's own."""
+    """A sentence about a missing package, a full disk or an unusable file; None for any other error, a bug."""
     if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in EXTRAS:
         return f"this needs {package}, which is not installed: pip install 'emocaliber[{EXTRAS[package]}]'"
     if any("torchvision::nms" in str(cause) for cause in _causes(error)):
@@ -104,7 +104,7 @@ def _explained(error: Exception) -> str | None:
             " a clone, python scripts/torchvision_beside_cpu_torch.py"
         )
     if (resource := out_of_space(error)) is not None:
-        return f"the {resource} is full; free some: {RESUME}"
+        return f"the {resource} is full; free some, then {RESUME}"
     if isinstance(error, OSError) and error.errno in INPUT_ERRORS and error.filename:
         return f"{error.filename}: {error.strerror}"
     return None
@@ -122,7 +122,7 @@ def _fail(sentence: str) -> int:
 
 
 def _complete() -> None:
-    """Answer a shell that asks, on Tab, how the line in COMP_LINE goes on, and exit (argcomplete's protocol)."""
+    """Complete the line in COMP_LINE for a shell where Tab was pressed, and exit (argcomplete's protocol)."""
     import argcomplete
 
     typed = os.environ.get("COMP_LINE", "").split()[1:2]
@@ -130,7 +130,7 @@ def _complete() -> None:
 
 
 def build_parser(command: str | None = None) -> CommandParser:
-    """The parser of all commands, or one that knows the arguments of `command` alone and imports nothing for others."""
+    """The parser of all commands; given `command`, only with that command's arguments, so as to import no other."""
     parser = CommandParser(
         prog="emocaliber",
         usage="emocaliber COMMAND ...",
@@ -195,14 +195,14 @@ def _overview() -> str:
     return "\n".join(
         [
             *lines,
-            "`emocaliber COMMAND --help` lists the options; for a bug report, paste `emocaliber env`.",
-            'Completion with Tab, in ~/.bashrc or ~/.zshrc: eval "$(register-python-argcomplete emocaliber)"',
+            "`emocaliber COMMAND --help` lists the options; for a bug report, paste the output of `emocaliber env`.",
+            'Tab completion, in ~/.bashrc or ~/.zshrc: eval "$(register-python-argcomplete emocaliber)"',
         ]
     )
 
 
 def _claimed(parsed: argparse.Namespace, arguments: list[str]) -> AbstractContextManager[None]:
-    """The hold on what `--out` names. Of several processes that one launcher started, the first has it for all."""
+    """The lock on what `--out` names. Of several processes of one launcher, the first holds it for all."""
     output = parsed.output(parsed)
     if output is None or os.environ.get("RANK", "0") != "0":
         return nullcontext()

@@ -1,8 +1,8 @@
-"""The command `monitor`: new predictions against a reference, batch after batch, in a cron job.
+"""The command `monitor`: test batches of new predictions for drift from a reference, for example in a cron job.
 
 emocaliber monitor week-07.parquet --reference calibrate.parquet --state monitor.json
 
-Exit code 0: no alarm; 3: an alarm stands; 2: the input must be corrected (the state is then as it was).
+Exit codes: 0 no alarm; 3 an alarm has been raised; 2 the input must be corrected (the state is left unchanged).
 """
 
 from __future__ import annotations
@@ -11,34 +11,51 @@ import argparse
 from pathlib import Path
 
 from emocaliber.cli.console import progress
-from emocaliber.cli.judge import add_column_arguments, columns_of
+from emocaliber.cli.options import add_column_arguments, columns_of
 from emocaliber.core.outputs import Output
 
 ALARM = 3
-"""The exit code while an alarm stands."""
+"""The exit code once an alarm has been raised."""
 
 
 def add_monitor(parser: argparse.ArgumentParser) -> None:
     """The arguments of `monitor`."""
-    parser.epilog = "Exit code 0: no alarm; 3: an alarm stands; 2: the input must be corrected, the state is as it was."
+    parser.epilog = (
+        "Exit codes: 0 no alarm; 3 an alarm has been raised, by this batch or an earlier one; 2 the input must be"
+        " corrected, and the state is unchanged."
+    )
     parser.add_argument(
         "predictions",
         type=Path,
         metavar="NEW",
         help="new predictions, labelled or not: a prediction file, a folder of Parquet parts, or a table with ids;"
-        " rows that the state has seen are passed over",
+        " rows that were counted in an earlier batch are skipped",
     )
     parser.add_argument(
-        "--reference", type=Path, metavar="REF", help="predictions with labels of the same kind; needed the first time"
+        "--reference",
+        type=Path,
+        metavar="REF",
+        help="labelled predictions of the same model to compare with, such as its calibration rows; required the first"
+        " time",
     )
-    parser.add_argument("--state", type=Path, required=True, metavar="FILE", help="a JSON file, made the first time")
     parser.add_argument(
-        "--alpha", type=float, help="the chance that an alarm is ever raised while nothing changes (default: 0.05)"
+        "--state",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSON file that carries the monitor from batch to batch; created the first time",
     )
     parser.add_argument(
-        "--page", action="store_true", help="write a page beside the state, with the evidence over time"
+        "--alpha",
+        type=float,
+        metavar="P",
+        help="largest probability that any alarm is ever raised while nothing has changed, over all batches together"
+        " (default: 0.05)",
     )
-    parser.add_argument("--json", action="store_true", help="print the result for programs")
+    parser.add_argument(
+        "--page", action="store_true", help="also write an HTML page beside the state, with the evidence over time"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_column_arguments(parser)
     parser.set_defaults(run=_monitor, output=_output)
 
@@ -52,7 +69,7 @@ def _page(state: Path) -> Path:
 
 
 def _monitor(arguments: argparse.Namespace) -> int:
-    """Take the batch, print what came of it; the exit code."""
+    """Process the batch, print the result and return the exit code."""
     import msgspec
     from rich.console import Console
 
@@ -73,8 +90,9 @@ def _monitor(arguments: argparse.Namespace) -> int:
     result = done.as_dict()
     before = done.facts.rows - done.new
     words = [
-        f"{arguments.predictions.name}: {done.new:,} new rows, {before:,} of units that were counted before; batch"
-        f" {done.batches} of {arguments.state}."
+        f"{arguments.predictions.name}: {done.new:,} new rows; {before:,} belong to units that were counted before."
+        " This"
+        f" is batch {done.batches} of {arguments.state}."
     ]
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())

@@ -1,4 +1,4 @@
-"""The command `predict`: a model is asked about any number of images, and its answers become prediction rows.
+"""The command `predict`: ask a model about any number of images and write its answers as prediction rows.
 
 emocaliber predict photos --labels joy,anger,fear --out answers.parquet
 emocaliber predict test.csv --adapter out/stage-1/adapter --score --out out/answers
@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from emocaliber.cli.console import device, no_progress_bars
+from emocaliber.cli.console import no_progress_bars
+from emocaliber.cli.options import add_api_key_argument, add_device_argument, add_reasoning_tags_argument
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import SHOWN_PIXELS
 from emocaliber.core.outputs import SCORECARD, Output, literal
@@ -23,7 +24,6 @@ from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.core.prompting import ANSWER_TOKENS, REASONED_TOKENS, template_names
 from emocaliber.core.taxonomy import TAXONOMIES
 from emocaliber.data.embedded import FILES as EMBEDDED
-from emocaliber.generation.engine import API_KEY_ENV
 from emocaliber.runs.predict import ANSWERS
 from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 30
 FOLDER_BESIDE = ".answers"
-"""Beside a file of predictions: responses, journal and manifest."""
+"""Suffix of the folder beside a prediction file, for responses, journal and manifest."""
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
@@ -41,29 +41,39 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="*",
         metavar="SOURCE",
-        help="a picture, a folder (all below it), a quoted glob, a table (CSV, JSONL, Parquet), s3:// or gs:// Parquet,"
-        f" hub:OWNER/NAME@REVISION, or {' or '.join(EMBEDDED)} (embedded); labelled or not",
+        help="images, labelled or not: an image file, a folder (searched recursively), a quoted glob, a table (CSV,"
+        " JSONL, Parquet), Parquet on s3:// or gs://, hub:OWNER/NAME@REVISION (a Hugging Face dataset), or"
+        f" {' or '.join(EMBEDDED)} (data that ship with the package)",
     )
     parser.add_argument("--out", type=Path, metavar="PATH",
-                        help=f"a file ending in {', '.join(FORMATS)}; or a folder, for responses, every read-out"
-                        " and a manifest (default: a table on the terminal alone)")  # fmt: skip
+                        help=f"a prediction file ending in {', '.join(FORMATS)}; or a folder, for the raw responses,"
+                        " one"
+                        " prediction file for each kind of confidence, and a manifest (default: only print a"
+                        " table)")  # fmt: skip
     _add_question(parser.add_argument_group("question"))
     _add_model(parser.add_argument_group("model"))
     _add_engine(parser.add_argument_group("engine"))
     _add_sampling(parser.add_argument_group("several answers"))
     rows = parser.add_argument_group("rows")
-    rows.add_argument("--split", metavar="NAME", help="which rows, or all (default: test, where rows have splits)")
-    rows.add_argument("--limit", type=int, metavar="N", help="use only the first N rows")
-    rows.add_argument("--shard", metavar="I/N", help="only this share of the rows, such as 2/4, by a hash of their ids")
+    rows.add_argument("--split", metavar="NAME",
+                      help="the split to predict on, or all (default: test, if the rows name splits)")  # fmt: skip
+    rows.add_argument("--limit", type=int, metavar="N", help="predict on the first N rows only")
+    rows.add_argument("--shard", metavar="I/N",
+                      help="predict on shard I of N only, such as 2/4; rows are assigned by a hash of their"
+                      " ids")  # fmt: skip
     rows.add_argument("--merge", nargs="+", type=Path, metavar="PART",
-                      help="instead of a SOURCE: the folders of all shards, to be put together in --out")  # fmt: skip
-    rows.add_argument("--method", default="model", help="the name that the prediction rows carry (default: model)")
-    rows.add_argument("--sets", metavar="FILE", help="prediction sets, fitted by `recalibrate fit --map sets`"
-                      " (default: sets.json beside the adapter, if any)")  # fmt: skip
-    rows.add_argument("--doubt", metavar="FILE", help="reasons for doubt, fitted by `recalibrate fit --map doubt`"
-                      " (default: doubt.json beside the adapter, if any)")  # fmt: skip
-    rows.add_argument("--score", action="store_true", help="evaluate the labelled rows: a scorecard in --out")
-    rows.add_argument("--strict", action="store_true", help="exit code 2 where a row has no readable label")
+                      help="instead of SOURCE: merge the --out folders of all shards into --out")  # fmt: skip
+    rows.add_argument("--method", default="model", metavar="NAME",
+                      help="method name to write in the prediction rows (default: model)")  # fmt: skip
+    rows.add_argument("--sets", metavar="FILE",
+                      help="add prediction sets to the rows, from a file written by `recalibrate fit --map sets`"
+                      " (default: sets.json beside the adapter, if it is there)")  # fmt: skip
+    rows.add_argument("--doubt", metavar="FILE",
+                      help="add reasons for doubt to the rows, from a file written by `recalibrate fit --map doubt`"
+                      " (default: doubt.json beside the adapter, if it is there)")  # fmt: skip
+    rows.add_argument("--score", action="store_true",
+                      help="also evaluate the labelled rows and write a scorecard into --out")  # fmt: skip
+    rows.add_argument("--strict", action="store_true", help="exit with code 2 if any row has no readable label")
     parser.set_defaults(run=_predict, output=_predict_output, thinking=None)  # the adapter says
 
 
@@ -71,67 +81,85 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--labels",
         metavar="NAMES",
-        help="emotions to choose from: a list (joy,anger) or a taxonomy (default: the data's or the adapter's own)."
+        help="labels to choose from: a list (joy,anger) or a taxonomy (default: those of the data, or of the adapter)."
         f" Taxonomies: {', '.join(TAXONOMIES)}",
     )
     group.add_argument("--prompt", "--template", dest="template", metavar="NAME",
                        help=f"prompt template (default: the adapter's own, or {DEFAULT_TEMPLATE}):"
                        f" {', '.join(template_names())}, or a .yaml file of your own")  # fmt: skip
-    group.add_argument("--then", metavar="NAME", help="a second question about the answer: self-report-confidence")
+    group.add_argument("--then", metavar="NAME",
+                       help="template of a follow-up question about the answer, such as"
+                       " self-report-confidence")  # fmt: skip
     group.add_argument("--max-pixels", type=int, metavar="N",
-                       help=f"pixels shown of a picture at most (default: the adapter's, {SHOWN_PIXELS})")  # fmt: skip
+                       help="scale larger images down to N pixels in all (default: the adapter's own limit, or"
+                       f" {SHOWN_PIXELS})")  # fmt: skip
     group.add_argument("--max-new-tokens", type=int, metavar="N",
-                       help=f"longest answer, in tokens (default: {ANSWER_TOKENS}, or {REASONED_TOKENS} where the"
-                       " prompt asks for reasoning)")  # fmt: skip
-    group.add_argument("--reasoning-tags", nargs=2, action="append", default=[], metavar=("OPEN", "CLOSE"),
-                       help="what opens and closes this model's reasoning, where its name is unusual; may be repeated"
-                       )  # fmt: skip
+                       help=f"longest answer, in tokens (default: {ANSWER_TOKENS}, or {REASONED_TOKENS} if the prompt"
+                       " asks for reasoning)")  # fmt: skip
+    add_reasoning_tags_argument(group)
     group.add_argument("--constrain", action="store_true",
-                       help="for vllm and its server: let it write only what the template could; with the template"
-                       " json, for any server that takes a JSON Schema")  # fmt: skip
+                       help="constrained decoding: only answers in the template's format (vLLM, and servers that run"
+                       " it;"
+                       " with --prompt json, any server that supports JSON Schema)")  # fmt: skip
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", help="a model's folder, its name on the hub or at the server, or tiny (default: the"
-                       " embedded tiny model, which knows drawings only)")  # fmt: skip
-    group.add_argument(
-        "--adapter",
-        help="LoRA adapter folder; with a server, the name it is served by, or NAME=DIR to read its question from DIR",
-    )
-    group.add_argument("--url", action="append", default=[], help="a server's address; several are used side by side")
-    group.add_argument("--api-key-env", default=API_KEY_ENV, metavar="NAME",
-                       help=f"environment variable with the server's API key (default: {API_KEY_ENV})")  # fmt: skip
-    group.add_argument("--tokenizer", help="for vLLM's server: the model's folder, to report probabilities")
+    group.add_argument("--model", help="model folder, Hugging Face Hub name, or tiny; with --url, the name that the"
+                       " server knows the model by (default: the adapter's base model; without --adapter, the model or"
+                       " adapter that the environment variable EMOCALIBER_MODEL names, else the embedded tiny model,"
+                       " which knows drawings only)")  # fmt: skip
+    group.add_argument("--adapter", metavar="DIR",
+                       help="LoRA adapter folder; with --url, the name that the server knows the adapter by, or"
+                       " NAME=DIR"
+                       " to read the prompt and labels that it was trained with from DIR")  # fmt: skip
+    group.add_argument("--url", action="append", default=[],
+                       help="OpenAI-compatible server, for example http://127.0.0.1:8000; may be repeated, to share the"
+                       " rows out among several servers")  # fmt: skip
+    add_api_key_argument(group)
+    group.add_argument("--tokenizer", metavar="DIR",
+                       help="with a vLLM server: folder of the served model; its tokenizer is needed for label"
+                       " probabilities")  # fmt: skip
 
 
 def _add_engine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--engine", choices=("transformers", "vllm", "server"),
-                       help="default: server with --url, else transformers")  # fmt: skip
-    group.add_argument("--device", type=device, default="auto", help="cpu, cuda, cuda:1, mps (default: a GPU if any)")
-    group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="precision")
-    group.add_argument("--batch-size", type=int, default=32, help="for the transformers engine (default: 32)")
+                       help="what runs the model (default: server with --url, else transformers)")  # fmt: skip
+    add_device_argument(group)
+    group.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"),
+                       help="precision of the weights (default: auto)")  # fmt: skip
+    group.add_argument("--batch-size", type=int, default=32, metavar="N",
+                       help="questions per batch, for the transformers engine (default: 32)")  # fmt: skip
     group.add_argument("--data-parallel", type=int, metavar="N",
-                       help="for vllm, transformers: N engines on Ray, a process and a GPU each")  # fmt: skip
+                       help="run N copies of the engine (vllm or transformers) as Ray processes, each with a GPU of its"
+                       " own")  # fmt: skip
     group.add_argument("--cluster", metavar="ray[:HOST:PORT]",
-                       help="engines on Ray, one for each GPU: on this machine, or on a cluster, run from one of its"
-                       " machines (ray:auto finds its address)")  # fmt: skip
-    group.add_argument("--max-model-len", type=int, help="for vllm: longest prompt and answer together, in tokens")
+                       help="run one engine per GPU with Ray: ray for the GPUs of this machine, ray:HOST:PORT for those"
+                       " of a cluster; start the command on one of its machines (ray:auto finds the"
+                       " address)")  # fmt: skip
+    group.add_argument("--max-model-len", type=int, metavar="N",
+                       help="for vllm: longest prompt plus answer, in tokens (default: the model's own"
+                       " limit)")  # fmt: skip
 
 
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers each, for self-consistency")
-    group.add_argument("--temperature", type=float, default=0.0, help="0 is greedy; K > 1 needs more (default: 0)")
-    group.add_argument("--retry-below", type=float, metavar="CONFIDENCE", help="ask again where less is stated")
-    group.add_argument("--retries", type=int, default=3, help="at most so many times more (default: 3)")
-    group.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    group.add_argument("--samples", type=int, default=1, metavar="K",
+                       help="draw K answers per image, for self-consistency (default: 1)")  # fmt: skip
+    group.add_argument("--temperature", type=float, default=0.0, metavar="T",
+                       help="sampling temperature; 0 decodes greedily, --samples above 1 needs more (default:"
+                       " 0)")  # fmt: skip
+    group.add_argument("--retry-below", type=float, metavar="CONFIDENCE",
+                       help="ask again while the stated confidence is below this, 0 to 1")  # fmt: skip
+    group.add_argument("--retries", type=int, default=3, metavar="N",
+                       help="with --retry-below: ask again at most N times (default: 3)")  # fmt: skip
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="random seed for sampling (default: 0)")
     group.add_argument("--signals", type=_names, default=(), metavar="NAMES",
-                       help="ask more about each answer, for `recalibrate fit`: a list of blinded, p-true,"
-                       " per-candidate, pairwise, agreement, turned, along (reasoning alone), hidden (transformers)"
-                       )  # fmt: skip
+                       help="also measure these uncertainty signals for each answer, as inputs to `recalibrate fit`; a"
+                       " comma-separated list of blinded, p-true, per-candidate, pairwise, agreement, turned, along"
+                       " (prompts with reasoning only), hidden (transformers engine only)")  # fmt: skip
 
 
 def settings_of(arguments: argparse.Namespace) -> PredictSettings:
-    """What the options say."""
+    """The options as settings."""
     values = {field.name: getattr(arguments, field.name) for field in fields(PredictSettings)}
     several = {name: tuple(values[name]) for name in ("source", "url")}
     tags = {"reasoning_tags": tuple((opening, closing) for opening, closing in arguments.reasoning_tags)}
@@ -157,7 +185,7 @@ def _predict_output(arguments: argparse.Namespace) -> Output | None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    """Ask, write the files, print the rows, the least sure first. Raises UserError as `runs.predict.predict` does."""
+    """Predict, write the files, and print the least confident rows. Raises UserError as `runs.predict.predict` does."""
     from emocaliber.generation.shards import Shard
     from emocaliber.runs.predict import merged, predict, write_file
 
@@ -175,7 +203,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         _print_summary(outcome)
         if is_file:
             write_file(outcome, out)
-        print(f"Files in {out}" if out is not None else "Nothing was kept; --out answers.parquet writes every row")
+        print(f"Written to {out}" if out is not None else "Nothing was saved; --out answers.parquet saves every row")
         if arguments.score:
             _score(outcome)
         if arguments.strict and outcome.summary.failed:
@@ -183,20 +211,20 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _check_source(arguments: argparse.Namespace) -> None:
-    """Raises UserError where it is not clear what is asked about, or where the answers go."""
+    """Raises UserError if it is unclear what to predict on or where to write the answers."""
     out: Path | None = arguments.out
     if arguments.merge and arguments.source:
-        raise UserError("--merge takes the parts of a run, and no SOURCE beside them")
+        raise UserError("--merge takes the folders of all shards and no SOURCE; leave one of the two out")
     if not arguments.merge and not arguments.source:
         raise UserError("name what to predict on: a picture, a folder or a table, as in `emocaliber predict photos`")
     if out is None and (arguments.score or arguments.shard or arguments.merge):
         raise UserError("--score, --shard and --merge write files: give --out too")
     if out is not None and arguments.shard and _is_file(out):
-        raise UserError(f"--shard writes a part to be merged: give --out a folder, such as {out.with_suffix('')}-1")
+        raise UserError(f"--shard writes a folder to be merged: give --out a folder, such as {out.with_suffix('')}-1")
 
 
 def _print_rows(rows: Iterable[Prediction], count: int) -> None:
-    """The rows that most need a look: without a readable answer first, then by rising confidence."""
+    """Print the rows that most need a look: those without a readable answer, then by increasing confidence."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -205,7 +233,7 @@ def _print_rows(rows: Iterable[Prediction], count: int) -> None:
     from emocaliber.chat.terminal import printable
 
     doubtful = heapq.nsmallest(ROWS_SHOWN, rows, key=lambda row: (row.confidence is not None, row.confidence or 0.0))
-    title = "The most doubtful first" + (f": {len(doubtful)} of {count:,}" if len(doubtful) < count else "")
+    title = "Least confident first" + (f": {len(doubtful)} of {count:,}" if len(doubtful) < count else "")
     table = Table("picture", "label", "confidence", "state", title=title, title_justify="left", box=None)
     labelled = any(row.truth is not None for row in doubtful)
     if labelled:
@@ -233,7 +261,7 @@ def _print_summary(outcome: Outcome) -> None:
 
 
 def _score(outcome: Outcome) -> None:
-    """The scorecard of the written answers where the template states a confidence, else of the token probabilities."""
+    """Evaluate the stated confidences if the template asks for one, else the token probabilities of the labels."""
     from emocaliber.generation.readouts import FILES
     from emocaliber.runs.scoring import score_files
 
@@ -242,10 +270,11 @@ def _score(outcome: Outcome) -> None:
     score_files([file], out=out)
     if outcome.main_source is Source.VERBALIZED:
         unreadable = summary.states.total() - summary.states[State.OK]
-        print(f"Scored: the written answers ({file.name}); {unreadable} of {summary.states.total()} are unreadable")
+        print(f"Scored: the stated confidences ({file.name}); {unreadable} of {summary.states.total()} are unreadable")
     else:
         print(
-            f"Scored: the token probabilities of the labels ({file.name}), as template {outcome.template.name} states"
-            f" no confidence; {summary.failed} of {summary.states.total()} written answers have no readable label"
+            f"Scored: the token probabilities of the labels ({file.name}), because template {outcome.template.name}"
+            " asks"
+            f" for no confidence; {summary.failed} of {summary.states.total()} written answers have no readable label"
         )
     print(f"The scorecard: {out / 'scorecard.md'}, and as a page: {out / 'report.html'}")

@@ -1,5 +1,5 @@
-"""The command `recalibrate`: fit a post-hoc map, prediction sets or reasons for doubt on calibration predictions, and
-apply them to others.
+"""The command `recalibrate`: fit a post-hoc calibration map, prediction sets or reasons for doubt on calibration
+predictions, and apply them to other predictions.
 
 emocaliber recalibrate fit calibration.csv --out map.json
 emocaliber recalibrate fit calibration.jsonl --map sets --coverage 0.9 --out sets.json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from emocaliber.cli.console import progress
-from emocaliber.cli.judge import add_column_arguments, columns_of
+from emocaliber.cli.options import add_column_arguments, columns_of
 from emocaliber.core.outputs import Output
 from emocaliber.core.predictions import Held
 from emocaliber.evaluation.metric_names import METRICS
@@ -26,66 +26,106 @@ AUTO, SETS, DOUBT = "auto", "sets", "doubt"
 
 
 def add_recalibrate(parser: argparse.ArgumentParser) -> None:
-    """The two commands of `recalibrate`."""
+    """The commands below `recalibrate`."""
     from emocaliber.calibration.conformal import Score
     from emocaliber.calibration.fit import EVERY_KIND  # scipy takes half a second that `score` need not wait for
 
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     fit = commands.add_parser("fit", help="fit a map on calibration predictions and write it as JSON")
-    fit.add_argument("calibration", nargs="+", type=Path, help="calibration rows: prediction files or tables")
+    fit.add_argument(
+        "calibration",
+        nargs="+",
+        type=Path,
+        metavar="PRED",
+        help="labelled predictions on calibration rows, held out from training and from the test: prediction files or"
+        " tables",
+    )
     fit.add_argument(
         "--map",
         default=AUTO,
         choices=(AUTO, *EVERY_KIND, SETS, DOUBT),
-        help="the kind of map (default: auto, the lowest cross-fitted Brier score); signals: of several at once; sets:"
-        " prediction sets, doubt: the two reasons for doubt",
+        metavar="KIND",
+        help="what to fit: one of the post-hoc calibration maps temperature, platt, beta, isotonic, venn-abers, matrix"
+        " (of a distribution) or probe (of the hidden state); signals, a logistic map of several signals; sets,"
+        " prediction sets; doubt, reasons for doubt (default: auto, the map with the lowest cross-fitted Brier score)",
     )
     fit.add_argument(
         "--of",
         metavar="SIGNAL",
-        help="what to map: confidence, probability, distribution, hidden, the name of a signal that `predict --signals`"
-        " asked for, or signals, all of them together (default: whatever the rows have, compared in one table; for sets"
-        " the distribution, where rows have one)",
+        help="the input of the map: confidence, probability, distribution, hidden, the name of a signal that `predict"
+        " --signals` measured, or signals for all of those together (default: everything that the rows have, compared"
+        " in"
+        " one table; for sets, the distribution if the rows have one)",
     )
-    fit.add_argument("--one-map", action="store_true", help="one map for all tasks, instead of one per task")
-    fit.add_argument("--force", action="store_true", help="write the map even if it does not help")
-    fit.add_argument("--out", type=Path, required=True, help="the JSON file")
+    fit.add_argument("--one-map", action="store_true", help="fit one map for all tasks (default: one per task)")
+    fit.add_argument(
+        "--force",
+        action="store_true",
+        help="write the map even if it does not lower the cross-fitted Brier score by more than one standard error",
+    )
+    fit.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file to write")
     sets = fit.add_argument_group("with --map sets")
     sets.add_argument(
-        "--coverage", type=float, default=0.9, help="the probability that a set holds the answer (default: 0.9)"
+        "--coverage",
+        type=float,
+        default=0.9,
+        metavar="P",
+        help="the probability, between 0 and 1, with which a set contains the answer (default: 0.9)",
     )
     sets.add_argument(
         "--holds",
         default=Held.LABEL.value,
         choices=[held.value for held in Held],
-        help="the answer that a set holds: the label, or that of a rater drawn from those who vote (default: label)",
+        help="the answer that a set must contain: the true label, or the vote of a randomly drawn rater (default:"
+        " label)",
     )
-    sets.add_argument("--set-score", default="lac", choices=get_args(Score), help="how labels enter (default: lac)")
-    sets.add_argument("--by-group", action="store_true", help="a threshold for each group of a task, where it has rows")
+    sets.add_argument(
+        "--set-score",
+        default="lac",
+        choices=get_args(Score),
+        help="conformity score: lac gives the smallest sets, aps and raps adapt more to the difficulty of each image"
+        " (default: lac)",
+    )
+    sets.add_argument(
+        "--by-group",
+        action="store_true",
+        help="fit a threshold for each group of a task that has enough rows, so that the coverage holds in each",
+    )
     doubt = fit.add_argument_group("with --map doubt")
-    pictures = "Parquet file or embedded data with the pictures of the rows, by id"
-    doubt.add_argument("--pictures", metavar="DATA", help=f"{pictures}, and of the split train")
-    doubt.add_argument("--model", metavar="DIR", help="the model whose vision tower looks at them")
+    pictures = "Parquet file, or emoji or kaomoji, with the images of the rows, matched by id"
+    doubt.add_argument("--pictures", metavar="DATA", help=f"{pictures}, and with those of the train split")
+    doubt.add_argument("--model", metavar="DIR", help="the model whose vision tower computes features of the images")
     doubt.add_argument(
-        "--false-alarms", type=float, default=0.05, help="share of familiar pictures called unfamiliar (default: 0.05)"
+        "--false-alarms",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="largest share of familiar images that may be called unfamiliar, 0 to 1 (default: 0.05)",
     )
     add_column_arguments(fit)
     apply = commands.add_parser("apply", help="apply a fitted map to other predictions")
-    apply.add_argument("map", type=Path, help="the JSON file that `fit` wrote")
-    apply.add_argument("predictions", type=Path, help="a prediction file or table of rows that the map has not seen")
+    apply.add_argument("map", type=Path, metavar="MAP", help="the JSON file that `fit` wrote")
+    apply.add_argument(
+        "predictions",
+        type=Path,
+        metavar="PRED",
+        help="a prediction file or table; rows that the map was fitted on are refused",
+    )
     apply.add_argument(
         "--out",
         type=Path,
         required=True,
-        help="the file to write: a table gets a column more, unless this ends in .jsonl, which is a prediction file",
+        metavar="FILE",
+        help="the file to write: a table is copied with new columns, unless FILE ends in .jsonl, which always gives a"
+        " prediction file",
     )
-    apply.add_argument("--pictures", metavar="DATA", help=f"for a map of doubt: {pictures}")
+    apply.add_argument("--pictures", metavar="DATA", help=f"to apply a doubt map: {pictures}")
     add_column_arguments(apply)
     parser.set_defaults(run=_recalibrate, output=lambda a: Output(a.out, is_file=True))
 
 
 def _recalibrate(arguments: argparse.Namespace) -> None:
-    """Fit or apply, and print what came of it."""
+    """Fit or apply, and print the result."""
     from emocaliber.calibration.doubt import FORMAT as DOUBT_FORMAT
     from emocaliber.calibration.files import holds_format
     from emocaliber.calibration.sets import FORMAT
@@ -158,9 +198,9 @@ def _fit_sets(arguments: argparse.Namespace) -> None:
 
 
 def promise(sets: SetMap) -> str:
-    """What the sets promise, in words."""
-    answer = "the label" if sets.holds is Held.LABEL else "the answer of a drawn rater"
-    return f"Prediction sets that hold {answer} with probability {sets.coverage:g}"
+    """What the sets guarantee, in words."""
+    answer = "the label" if sets.holds is Held.LABEL else "the vote of a randomly drawn rater"
+    return f"Prediction sets that contain {answer} with probability {sets.coverage:g}"
 
 
 def _apply_sets(arguments: argparse.Namespace) -> None:
@@ -172,7 +212,7 @@ def _apply_sets(arguments: argparse.Namespace) -> None:
         tasks = ", ".join(map(repr, applied.unknown_tasks))
         print(f"Note: {applied.without:,} of {applied.rows:,} rows have no set: none was fitted for the task {tasks}")
     if applied.card is None:
-        print("No row says what is correct, so that nothing is judged.")
+        print("No row has a true label, so there is nothing to evaluate.")
         return
     for method in (method for method in applied.card.methods if method.role == "method"):
         every = method.find("all")
@@ -183,7 +223,7 @@ def _apply_sets(arguments: argparse.Namespace) -> None:
 def _fit_doubt(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.doubt import fit_doubt_file
 
-    with progress("looking") as report:
+    with progress("computing features") as report:
         fitted, notes = fit_doubt_file(
             arguments.calibration,
             arguments.out,
@@ -194,8 +234,10 @@ def _fit_doubt(arguments: argparse.Namespace) -> None:
             on_progress=report,
         )
     known = 0 if fitted.familiar is None else len(fitted.familiar.distances)
-    print(f"Two reasons for doubt, {known:,} calibration pictures looked at, at most {fitted.false_alarms:g} of such")
-    print(f"called unfamiliar; ambiguous from {fitted.ambiguous:.3f} on: {arguments.out}")
+    print(
+        f"Reasons for doubt, from {known:,} calibration images: at most a share {fitted.false_alarms:g} of such images"
+    )
+    print(f"is called unfamiliar; ambiguous from {fitted.ambiguous:.3f} on: {arguments.out}")
     for note in notes:
         print(f"Note: {note}")
 
@@ -203,7 +245,7 @@ def _fit_doubt(arguments: argparse.Namespace) -> None:
 def _apply_doubt(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.doubt import apply_doubt_file
 
-    with progress("looking") as report:
+    with progress("computing features") as report:
         applied = apply_doubt_file(
             arguments.map,
             arguments.predictions,
@@ -215,7 +257,7 @@ def _apply_doubt(arguments: argparse.Namespace) -> None:
     counts = ", ".join(f"{reason or 'no reason'} {count:,}" for reason, count in applied.reasons.most_common())
     print(f"{counts}: {arguments.out}")
     if not applied.has_looked:
-        print("Note: without --pictures nothing is said about unfamiliar pictures")
+        print("Note: without --pictures, unfamiliar images are not detected")
 
 
 def _apply(arguments: argparse.Namespace) -> None:
@@ -224,7 +266,7 @@ def _apply(arguments: argparse.Namespace) -> None:
     card = apply_file(arguments.map, arguments.predictions, arguments.out, columns_of(arguments))
     print(f"The recalibrated rows: {arguments.out}")
     if card is None:
-        print("No row says what is correct, so that nothing is judged.")
+        print("No row has a true label, so there is nothing to evaluate.")
         return
     shown = {"brier": "Brier", "ece": "ECE"}
     for name in (BEFORE, AFTER):

@@ -1,4 +1,4 @@
-"""The command `recipe`: validate recipes, show their keys, copy or write some, estimate memory and time, plot rewards.
+"""The command `recipe`: validate, show, copy and create recipes, estimate memory and time, plot rewards.
 
 emocaliber recipe validate recipes/qwen2.5-vl-7b
 emocaliber recipe show recipes/qwen2.5-vl-7b/1-label.yaml learning_rate=1e-4
@@ -30,61 +30,71 @@ PARTS = {
     "gathered": "gathered shards",
     "activations": "activations",
     "vision": "vision tower",
-    "step": "these three at once",
-    "cache": "cache of rollouts",
+    "step": "sum of these three",
+    "cache": "rollout KV cache",
     "vllm": "vLLM",
 }
-"""What `estimate` prints of a GPU's memory, where there is any of it."""
+"""The parts of a GPU's memory that `estimate` prints, where they are not 0."""
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """The commands below `recipe`."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    validate = commands.add_parser("validate", help="validate recipes, or a folder of them")
-    validate.add_argument("recipes", nargs="+", metavar="RECIPE|KEY=VALUE")
-    _add_launcher(validate, "refuse what this launcher cannot run")
+    validate = commands.add_parser("validate", help="check recipe files, or all those of a folder, without a GPU")
+    validate.add_argument(
+        "recipes",
+        nargs="+",
+        metavar="RECIPE|KEY=VALUE",
+        help="recipe files or folders; KEY=VALUE overrides a key of all of them",
+    )
+    _add_launcher(validate, "also refuse recipes that this launcher cannot run")
     validate.set_defaults(run=_validate)
-    show = commands.add_parser("show", help="print every key with its value; * marks those that are set")
+    show = commands.add_parser("show", help="print every key with its value; * marks those that the recipe sets")
     add_recipe_arguments(show)
     show.set_defaults(run=_show)
-    copy = commands.add_parser("cp", help="copy a folder of shipped recipes, to be edited; without NAME, list them")
-    copy.add_argument("name", nargs="?", metavar="NAME")
-    copy.add_argument("target", nargs="?", type=Path, metavar="FOLDER")
+    copy = commands.add_parser("cp", help="copy a folder of shipped recipes, to edit; without NAME, list them")
+    copy.add_argument("name", nargs="?", metavar="NAME", help="folder under recipes/, such as qwen2.5-vl-7b")
+    copy.add_argument("target", nargs="?", type=Path, metavar="FOLDER", help="where to copy it (default: ./NAME)")
     copy.set_defaults(run=_copy)
-    new = commands.add_parser("new", help="write a first recipe for a model that none ships for")
-    new.add_argument("model", metavar="MODEL", help="a folder with config.json, or a hub name in the local cache")
-    new.add_argument("target", nargs="?", type=Path, metavar="FOLDER", help="default: the model's name")
+    new = commands.add_parser("new", help="write a starting recipe for a model without a shipped one")
+    new.add_argument("model", metavar="MODEL",
+                     help="model folder with a config.json, or a Hugging Face Hub name in the local cache")  # fmt: skip
+    new.add_argument("target", nargs="?", type=Path, metavar="FOLDER",
+                     help="where to write it (default: a folder named after the model)")  # fmt: skip
     new.set_defaults(run=_new)
-    _add_estimate(commands.add_parser("estimate", help="estimate memory and time of a recipe"))
+    _add_estimate(commands.add_parser("estimate", help="estimate the memory and time that a recipe needs"))
     rewards = commands.add_parser("rewards", help="plot the reward functions of stage 3 and where they can be gamed")
-    rewards.add_argument("names", nargs="*", metavar="REWARD", help="such as brier-1 or log-2 (default: nine of them)")
+    rewards.add_argument("names", nargs="*", metavar="REWARD",
+                         help="rewards such as brier-1 or log-2 (default: a selection of nine)")  # fmt: skip
     rewards.add_argument("--out", type=Path, default=Path("rewards.html"), metavar="FILE",
-                         help="HTML page (default: rewards.html)")  # fmt: skip
+                         help="the HTML page to write (default: rewards.html)")  # fmt: skip
     rewards.set_defaults(run=_rewards, output=lambda a: Output(a.out, is_file=True))
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
-    """A recipe, and keys that replace its own."""
-    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="such as recipes/tiny/1-label.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="replaces a key of the recipe")
+    """A recipe file, and overrides of its keys."""
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe file, such as recipes/tiny/1-label.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="override a key of the recipe")
 
 
-def _add_launcher(parser: argparse.ArgumentParser, purpose: str) -> None:
+def _add_launcher(parser: argparse.ArgumentParser, purpose: str, default: str = "single") -> None:
     parser.add_argument("--launcher", choices=LAUNCHERS,
-                        help=f"{purpose}: a file of recipes/accelerate, or single (default: single)")  # fmt: skip
+                        help=f"{purpose}: single is one GPU, the others are files of recipes/accelerate (default:"
+                        f" {default})")  # fmt: skip
 
 
 def _add_estimate(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser)
-    parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="training images (default: 10,000)")
+    parser.add_argument("--rows", type=int, default=10_000, metavar="N",
+                        help="number of training rows (default: 10,000)")  # fmt: skip
     parser.add_argument("--tflops", type=float, default=312.0, metavar="X",
-                        help="peak bf16 TFLOPS of the GPU (default: 312, an A100)")  # fmt: skip
+                        help="peak bf16 TFLOPS of one GPU (default: 312, an A100)")  # fmt: skip
     parser.add_argument("--efficiency", type=float, default=0.35, metavar="X",
-                        help="fraction of the peak that is reached (default: 0.35)")  # fmt: skip
+                        help="fraction of the peak that training reaches, 0 to 1 (default: 0.35)")  # fmt: skip
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="number of GPUs (default: 1)")
-    _add_launcher(parser, "how they share a model, ddp where there are several")
+    _add_launcher(parser, "how the GPUs share the model", "single for one GPU, ddp for several")
     parser.add_argument("--memory", type=float, metavar="GIB",
-                        help="memory of one GPU: exit code 2 where the stage does not fit")  # fmt: skip
+                        help="memory of one GPU in GiB; exit with code 2 if the stage does not fit")  # fmt: skip
     parser.set_defaults(run=_estimate)
 
 
@@ -138,7 +148,7 @@ def _estimate(arguments: argparse.Namespace) -> None:
 
     launcher: Launcher = arguments.launcher or ("single" if arguments.gpus == 1 else "ddp")
     if (launcher == "single") != (arguments.gpus == 1):
-        raise UserError(f"--launcher {launcher}: give --gpus N, more than 1, with a launcher, and none with single")
+        raise UserError(f"--launcher {launcher}: single needs --gpus 1, and every other launcher --gpus 2 or more")
     estimated = estimate(recipe, launcher, arguments.gpus, arguments.memory)
     epochs = float(recipe.trainer.get("num_train_epochs", 3))
     if (steps := int(recipe.trainer.get("max_steps", -1))) > 0:
@@ -152,15 +162,15 @@ def _estimate(arguments: argparse.Namespace) -> None:
     for name, label in PARTS.items():
         if size := getattr(estimated, name):
             print(f"{label:<24}{size / GIB:>12.2f} GiB")
-    print(f"{'a GPU while training':<24}{estimated.training_bytes / GIB:>12.2f} GiB, a tenth of it the allocator's")
+    print(f"{'a GPU while training':<24}{estimated.training_bytes / GIB:>12.2f} GiB, with a tenth for the allocator")
     if estimated.asking:
         print(f"{'a GPU at inference':<24}{estimated.asking / GIB:>12.2f} GiB")
-    print(f"{'main memory':<24}{estimated.host / GIB:>12.2f} GiB for each process while it loads, beside its data")
+    print(f"{'main memory':<24}{estimated.host / GIB:>12.2f} GiB per process while the model loads, data not counted")
     print(f"{'time':<24}{hours:>14.1f} h for {arguments.rows:,} rows, {epochs:g} epochs, without inference")
     need = max(estimated.training_bytes, estimated.asking) / GIB
     if arguments.memory is not None and need > arguments.memory:
         raise UserError(
-            f"{arguments.recipe}: needs about {need:.0f} GiB and the GPU has {arguments.memory:g}; lower"
+            f"{arguments.recipe}: needs about {need:.0f} GiB, but the GPU has {arguments.memory:g}; lower"
             " per_device_train_batch_size, ask_batch_size or max_pixels, or give "
             + ("quantization=nf4" if recipe.tuning == "lora" else "tuning=lora, or --launcher fsdp2 with more GPUs")
         )

@@ -1,8 +1,8 @@
-"""The command `review`: people look at as few rows as a guarantee on the finished set needs.
+"""The command `review`: have people label as few rows as a guarantee on the finished labels allows.
 
 emocaliber review answers.parquet --error 0.05 --certainty 0.95 --out out/review
-emocaliber review out/review                            # goes on: takes what was filled in, says what is next
-emocaliber review out/review --answers project-1.json   # takes a Label Studio export
+emocaliber review out/review                            # continue: read the filled-in tasks, say what is next
+emocaliber review out/review --answers project-1.json   # read a Label Studio export
 emocaliber review out/review --page                     # answer in the browser, with the keyboard
 """
 
@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emocaliber.cli.judge import add_column_arguments, columns_of
+from emocaliber.cli.options import add_column_arguments, columns_of
 from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import Output
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PORT = 7861
 DRAWS = 200
-"""Reviews that `--simulate` plays through."""
+"""Number of reviews that `--simulate` runs."""
 
 
 def add_review(parser: argparse.ArgumentParser) -> None:
@@ -30,52 +30,79 @@ def add_review(parser: argparse.ArgumentParser) -> None:
         "source",
         type=Path,
         metavar="SOURCE",
-        help="predictions: what `predict --out` wrote, or a table with id, prediction and confidence; or the folder of"
-        " a review that was begun",
+        help="the predictions to review: what `predict --out` wrote, or a table with id, prediction and confidence; or"
+        " the folder of a review, to continue it",
     )
     parser.add_argument(
-        "--error", type=_share, metavar="SHARE", help="at most this share of the finished set is wrong (default: 0.05)"
+        "--error",
+        type=_share,
+        metavar="SHARE",
+        help="largest share of the finished labels that may be wrong, such as 0.05 or 5%% (default: 0.05)",
     )
-    parser.add_argument("--certainty", type=_share, metavar="SHARE", help="with this probability (default: 0.95)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the review's folder: tasks, answers, the set")
+    parser.add_argument(
+        "--certainty",
+        type=_share,
+        metavar="SHARE",
+        help="probability with which that is guaranteed, such as 0.95 (default: 0.95)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the review: its tasks, answers and finished labels"
+    )
     parser.add_argument(
         "--answers",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="take answers: a filled-in tasks.csv or tasks.jsonl, a Label Studio export, or a table with id and answer;"
-        " may be repeated",
+        help="also read people's answers from this file: a filled-in tasks.csv or tasks.jsonl, a Label Studio export,"
+        " or"
+        " a table with id and answer; may be repeated. Those in the review's folder are always read",
     )
-    parser.add_argument("--labels", metavar="NAMES", help="labels to choose from, where the rows do not name them all,"
-                        " or the log of a harness names none")  # fmt: skip
+    parser.add_argument(
+        "--labels",
+        metavar="NAMES",
+        help="labels to choose from, a list (joy,anger) or a taxonomy, if the rows do not mention them all or a"
+        " harness log lists none",
+    )
     parser.add_argument(
         "--pictures",
         action="append",
         default=[],
         metavar="SOURCE",
-        help="where the pictures are: what `predict` was given (default: as its manifest says)",
+        help="where the images are, as given to `predict`; may be repeated (default: what the manifest of `predict`"
+        " says)",
     )
     parser.add_argument(
         "--set",
         default="labels.csv",
         metavar="NAME",
         dest="set_name",
-        help="name of the finished set: .csv, .jsonl or .parquet (default: labels.csv)",
+        help="file name of the finished labels, ending in .csv, .jsonl or .parquet (default: labels.csv)",
     )
-    parser.add_argument("--sample", type=_count, metavar="N", help="rows to draw first (default: the best number)")
-    parser.add_argument("--seed", type=_count, metavar="N", help="seed of the draw (default: chance)")
     parser.add_argument(
-        "--simulate", action="store_true", help="of labelled predictions: what a review would have saved, without one"
+        "--sample",
+        type=_count,
+        metavar="N",
+        help="size of the random sample that people label first (default: the size that should save most work)",
     )
-    parser.add_argument("--page", action="store_true", help="answer on a page on this machine, with the keyboard")
-    parser.add_argument("--port", type=int, default=PORT, help=f"of the page, 0 for any free one (default: {PORT})")
+    parser.add_argument("--seed", type=_count, metavar="N", help="random seed of the sample (default: a random one)")
+    parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="start no review: simulate reviews of labelled predictions and print how much work they would have saved",
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="answer in the browser, with the keyboard, on a page of this machine"
+    )
+    parser.add_argument(
+        "--port", type=int, default=PORT, help=f"with --page: port; 0 picks a free one (default: {PORT})"
+    )
     add_column_arguments(parser, labels=False)
     parser.set_defaults(run=_review, output=_output)
 
 
 def _output(arguments: argparse.Namespace) -> Output | None:
-    """Of tasks.csv and tasks.jsonl people make their own: they are set aside, not refused, where they were changed."""
+    """What the review writes; without tasks.csv and tasks.jsonl, since people edit those."""
     from emocaliber.runs.review import ANSWERS, RECORD
     from emocaliber.runs.review_files import STUDIO_FILE, STUDIO_SETUP
     from emocaliber.runs.review_result import GUARANTEE, GUARANTEE_TEXT, SUFFIXES
@@ -89,11 +116,11 @@ def _output(arguments: argparse.Namespace) -> Output | None:
 
 
 def _folder(arguments: argparse.Namespace) -> Path | None:
-    """The review's folder; None for a simulation. Raises UserError where it is not named."""
+    """The review's folder; None for a simulation. Raises UserError if it is not given."""
     if arguments.simulate:
         return None
     if arguments.out is None and not _is_review(arguments.source):
-        raise UserError(f"name a folder for the review: `emocaliber review {arguments.source} --out out/review`")
+        raise UserError(f"give a folder for the review: `emocaliber review {arguments.source} --out out/review`")
     folder: Path = arguments.out or arguments.source
     return folder
 
@@ -105,13 +132,13 @@ def _is_review(path: Path) -> bool:
 
 
 def _review(arguments: argparse.Namespace) -> None:
-    """One step: take answers, and say or show what is next. Raises UserError where something must be mended first."""
+    """One step: read new answers, then say or show what is next. Raises UserError if something must be fixed first."""
     from emocaliber.runs.review_steps import announce, next_step, take_answers
 
     if arguments.simulate:
         return _simulate(arguments)
     if Path(arguments.set_name).suffix not in (".csv", ".jsonl", ".parquet") or "/" in arguments.set_name:
-        raise UserError(f"--set {arguments.set_name}: a file name that ends in .csv, .jsonl or .parquet")
+        raise UserError(f"--set {arguments.set_name}: give a plain file name that ends in .csv, .jsonl or .parquet")
     review = _opened(arguments)
     for sentence in announce(review):
         print(sentence)
@@ -148,7 +175,7 @@ def _opened(arguments: argparse.Namespace) -> Review:
 
 
 def _serve(review: Review, arguments: argparse.Namespace) -> None:
-    """The page, until everything is answered and it is closed, or Ctrl-C."""
+    """Serve the page until the person closes it, or Ctrl-C."""
     try:
         from emocaliber.chat.review_page import serve_desk
     except ModuleNotFoundError as missing:

@@ -1,7 +1,7 @@
-"""A Space on the Hugging Face Hub: the chat page, answered by an adapter that lies there.
+"""A Space on the Hugging Face Hub that serves the chat page with an adapter from the Hub.
 
-The Space's app is one file of two statements; the files beside it say how it is built and what it shows. Its page is
-open to whoever may see the Space, unless the secret PAGE_AUTH asks for a NAME:PASSWORD.
+The Space's app is one file of two statements; the files beside it are its Dockerfile and its card. The page is open to
+whoever may see the Space, unless the secret PAGE_AUTH is set to NAME:PASSWORD.
 
     emocaliber export out/3-calibrate --out out/to-share --push OWNER/MODEL --space OWNER/PAGE
     python app.py                                # the same page on this machine, port 7860
@@ -18,11 +18,11 @@ from emocaliber.chat.model import DEFAULT_THRESHOLD, model_choice
 from emocaliber.cli.ask import PORT, add_model_arguments
 from emocaliber.cli.console import CommandParser, no_progress_bars, silence_libraries
 
-AUTH, EVERYWHERE = "PAGE_AUTH", "0.0.0.0"  # the Hub's proxy comes from outside
+AUTH, ALL_INTERFACES = "PAGE_AUTH", "0.0.0.0"  # requests come through the Hub's proxy, from another machine
 HUB_PAGE = "https://huggingface.co"
 
 APP = '''\
-"""The chat page of emocaliber, answered by {model}: what a picture conveys, and how sure the model is.
+"""The chat page of emocaliber, with {model}: which emotion a picture conveys, and how sure the model is.
 
     python app.py                # on this machine: http://127.0.0.1:{port}
 """
@@ -39,8 +39,8 @@ sdk: docker
 app_port: {port}
 models: [{model}]
 ---
-The page of [{model}]({hub}/{model}), by `emocaliber export --space`. Pictures stay in memory, and nowhere else. A face
-does not reveal what a person feels: the model predicts what annotators said about pictures.
+A chat page for [{model}]({hub}/{model}), made by `emocaliber export --space`. Pictures are kept in memory only, never
+stored. A face does not reveal what a person feels: the model predicts what annotators said about pictures.
 """
 BUILD = """\
 FROM python:3.12-slim
@@ -52,14 +52,14 @@ CMD ["python", "app.py"]
 
 
 def write_space(folder: Path, model: str) -> None:
-    """Write the files of a Space that serves the page of `model`, an adapter's OWNER/NAME on the Hub."""
+    """Write the files of a Space that serves the chat page with `model`, the OWNER/NAME of an adapter on the Hub."""
     values = {"model": model, "title": model.partition("/")[2], "port": PORT, "hub": HUB_PAGE, "version": __version__}
     for name, template in (("app.py", APP), ("README.md", CARD), ("Dockerfile", BUILD)):
         (folder / name).write_text(template.format(**values), encoding="utf-8")
 
 
 def serve(model: str) -> None:
-    """Fetch the adapter and serve its page, on the port of the variable PORT or 7860, until stopped."""
+    """Download the adapter and serve its page until stopped, on port $PORT or 7860."""
     silence_libraries()
     no_progress_bars()
     from huggingface_hub import snapshot_download
@@ -74,7 +74,7 @@ def serve(model: str) -> None:
         parser = CommandParser(prog="app.py")
         add_model_arguments(parser)
         choice = model_choice(parser.parse_args(["--adapter", adapter]))
-        listening = server.bind(EVERYWHERE, int(os.environ.get("PORT", PORT)))
+        listening = server.bind(ALL_INTERFACES, int(os.environ.get("PORT", PORT)))
         batcher = Batcher(choice.load)
         controller = ChatController(choice, batcher, Sessions(), DEFAULT_THRESHOLD, None)
         application = server.build_application(

@@ -1,4 +1,4 @@
-"""Commands that train and what becomes of it: `run` (three stages, predictions, report), `train` (one stage), `export`.
+"""The commands `run` (three stages, predictions, report), `train` (one stage) and `export` (share the result).
 
 emocaliber run recipes/tiny --out out/demo
 emocaliber run recipes/qwen2.5-vl-7b/evaluate.yaml --model out/model --out out/evaluation
@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from emocaliber.cli.console import add_push_arguments
+from emocaliber.cli.options import add_push_arguments
 from emocaliber.cli.recipe import EVALUATION, add_recipe_arguments
 from emocaliber.core.environment import take_one_gpu
 from emocaliber.core.errors import UserError
@@ -37,46 +37,59 @@ EVALUATION_FILES = (*SCORECARD, "rows/*.jsonl", "answers/*/*/*.json*")
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The arguments of `run`."""
     parser.add_argument("recipes", type=Path, metavar="RECIPES",
-                        help="folder with 1-label.yaml, 2-verbalize.yaml and 3-calibrate.yaml; or an evaluate.yaml, to"
-                        " predict and score with a trained model")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="results; finished steps are reused")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed that replaces the recipes' own")
-    parser.add_argument("--model", metavar="MODEL", help="for evaluate.yaml: model folder or hub name")
-    parser.add_argument("--adapter", metavar="FOLDER", help="for evaluate.yaml: LoRA adapter folder")
+                        help="folder with 1-label.yaml, 2-verbalize.yaml and 3-calibrate.yaml, to train and evaluate;"
+                        " or an evaluate.yaml, to predict and evaluate with a trained model")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
+                        help="run directory for all results; steps that have finished there are not"
+                        " repeated")  # fmt: skip
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed, instead of the recipes'")
+    parser.add_argument("--model", metavar="MODEL",
+                        help="with evaluate.yaml: model folder or Hugging Face Hub name")  # fmt: skip
+    parser.add_argument("--adapter", metavar="FOLDER", help="with evaluate.yaml: LoRA adapter folder")
     parser.set_defaults(run=_run, output=_run_output)
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     """The arguments of `train`."""
     add_recipe_arguments(parser)
-    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="adapter folder from the previous stage")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="adapter, log and checkpoints")
-    parser.add_argument("--profile", action="store_true", help="report where the time goes, and plot it in profile.png")
+    parser.add_argument(
+        "--adapter", type=Path, metavar="FOLDER", help="adapter of the previous stage, to continue from"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder for the adapter, the log and the checkpoints"
+    )
+    parser.add_argument("--profile", action="store_true", help="print where the time goes, and plot it in profile.png")
     parser.set_defaults(run=_train, output=lambda a: Output(a.out, STAGE_FILES, in_steps=True))
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The arguments of `export`."""
-    parser.add_argument("stage", type=Path, metavar="FOLDER", help="the --out of a finished `emocaliber train`")
+    parser.add_argument("stage", type=Path, metavar="FOLDER", help="output folder of a finished `emocaliber train`")
     parser.add_argument(
         "--scorecard",
         type=Path,
         metavar="FOLDER",
-        help="folder of `emocaliber score` or of an"
-        " evaluation: its text goes into the card, the first method's results into the metadata",
+        help="output folder of `emocaliber score` or of an evaluation: its text goes into the model card, and the"
+        " results of its first method into the card's metadata",
     )
     parser.add_argument(
         "--dataset",
         metavar="OWNER/NAME",
-        help="the judged data's name on the Hub, for which the results are written into .eval_results/ too",
+        help="Hugging Face Hub name of the dataset that the scorecard is about, to write the results into"
+        " .eval_results/"
+        " as well",
     )
-    parser.add_argument("--merge", action="store_true", help="merge the adapter into the base model")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet")
+    parser.add_argument(
+        "--merge", action="store_true", help="export the base model with the adapter merged into its weights"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write, which must not exist yet"
+    )
     add_push_arguments(parser)
     parser.add_argument(
         "--space",
         metavar="OWNER/NAME",
-        help="with --push: also make a Space there that serves the chat page, answered by the adapter that was sent",
+        help="with --push: also create this Space on the Hub, which serves the chat page with the uploaded adapter",
     )
     parser.set_defaults(run=_export, output=lambda a: Output(a.out, must_be_new=True))
 
@@ -96,9 +109,9 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"The report: {evaluate(recipes, arguments.model, arguments.adapter, arguments.out)}")
         return
     if (file := resolve_shipped(recipes)).is_file():
-        raise UserError(f"{recipes} is one stage; run it with `emocaliber train {recipes}`, or name its folder")
+        raise UserError(f"{recipes} is one stage; run it with `emocaliber train {recipes}`, or give its folder")
     if not file.is_dir() or not any(file.glob("[123]-*.yaml")):
-        raise UserError(f"{recipes}: {_no_recipes(file)}; `emocaliber recipe cp` lists those that ship")
+        raise UserError(f"{recipes}: {_no_recipes(file)}; `emocaliber recipe cp` lists the shipped ones")
     _use_one_gpu()
     from emocaliber.runs.run import run
 
@@ -149,23 +162,23 @@ def _export(arguments: argparse.Namespace) -> None:
     export(stage, out, merge=arguments.merge, scorecard=arguments.scorecard, dataset=arguments.dataset)
     print(f"Written: {out}")
     if arguments.push:
-        print(f"Sent: {push(out, arguments.push, 'model', public=arguments.public)}")
+        print(f"Uploaded: {push(out, arguments.push, 'model', public=arguments.public)}")
     if arguments.space:
         from emocaliber.cli.space import write_space
 
         with TemporaryDirectory() as folder:
             write_space(Path(folder), arguments.push)
-            print(f"Sent: {push(Path(folder), arguments.space, 'space', public=arguments.public)}")
+            print(f"Uploaded: {push(Path(folder), arguments.space, 'space', public=arguments.public)}")
 
 
 def _refuse_push(stage: Finished, arguments: argparse.Namespace) -> None:
-    """Raises UserError, before any work, where nobody is signed in or nobody else could use what is sent."""
+    """Raises UserError, before any work, if nobody is signed in or nobody else could use what would be uploaded."""
     if arguments.space and (not arguments.push or arguments.merge or not stage.is_adapter):
-        raise UserError("--space: its page is answered by an adapter on the Hub: give --push too, and no --merge")
+        raise UserError("--space serves an adapter from the Hub: give --push too, and leave out --merge")
     for repository in filter(None, (arguments.push, arguments.space)):
         signed_in(repository)
     base = str(stage.recipe["model"])
     if stage.is_adapter and not arguments.merge and base != TINY and not on_hub(base):
         raise UserError(
-            f"--push: the adapter's base, {base}, is on this machine alone; give --merge to send both as one"
+            f"--push: the adapter's base model, {base}, is only on this machine; give --merge to upload both as one"
         )

@@ -25,7 +25,7 @@ from types import FrameType
 DEADLINE = 5.0
 """Seconds from the first signal until the process is forced to end."""
 POLL = 1.0  # seconds between two checks of the parent
-STOPPED = "emocaliber: stopped; the same command resumes"
+STOPPED = "emocaliber: stopped; run the same command again to resume"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -106,7 +106,7 @@ def _push(arguments: argparse.Namespace, card: str) -> None:
     with TemporaryDirectory(prefix=f".{arguments.out.name}.", dir=arguments.out.parent) as folder:
         write_repository(arguments.out, card, Path(folder))
         address = push(Path(folder), arguments.push, "dataset", public=arguments.public)
-    print(f"Sent: {address}")
+    print(f"Uploaded: {address}")
 
 
 def run_corrupt(arguments: argparse.Namespace) -> None:

@@ -1,7 +1,8 @@
-"""Monitoring files: one batch of new predictions after another against a reference, with the state in a JSON file.
+"""Monitoring of prediction files: one batch of new rows after another is tested against a reference.
 
-The state holds counts and hashed names of the rows, no prediction. A batch that was taken before changes nothing, so
-that a cron job may run twice; a row that was taken without its label counts again when the label has come.
+The state between batches is a JSON file of counts and hashed row ids; it holds no predictions. Processing a batch twice
+changes nothing, so a cron job may safely run again. A row that came without a label counts once more when its label
+arrives.
 
     report = monitor_files(Path("week-07.parquet"), Path("calibrate.parquet"), Path("monitor.json"))
 """
@@ -31,7 +32,7 @@ from emocaliber.runs.scoring import parts
 SCHEMA = 1
 ALPHA = 0.05
 ANY = "any"
-"""The label of rows of a table that names none."""
+"""The label of rows from a table that has no labels, only whether an answer was correct."""
 
 
 class StoredStream(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class StoredStream(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What is said of some rows: shares and means, None where no row has them."""
+    """A summary of some rows: shares and means, None where no row has the value."""
 
     rows: int
     unreadable: float | None
@@ -78,7 +79,7 @@ class StoredMonitor(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Monitored:
-    """What came of a batch: the monitor after it, how many of its rows were new, and the facts of both sides."""
+    """The result of a batch: the monitor after it, how many of its rows were new, and summaries of both sides."""
 
     monitor: Monitor
     state: Path
@@ -88,7 +89,7 @@ class Monitored:
     batches: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The result for programs."""
+        """The result as plain values, for `--json`."""
         alarms = {alarm.stream: msgspec.to_builtins(alarm) for alarm in self.monitor.alarms}
         streams = {
             name: {
@@ -114,9 +115,9 @@ def monitor_files(
     columns: Columns = RECOGNISED,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Monitored:
-    """Take the batch `new` into the `state`, which a first call makes of the `reference`.
+    """Add the batch `new` to the `state`, which the first call creates from the `reference`.
 
-    Raises UserError for files that cannot be read, and for a state of another reference or alpha.
+    Raises UserError for files that cannot be read, and for a state that was created with another reference or alpha.
     """
     batch = _columns_of(rows_of(new, columns))
     facts = _facts(batch)
@@ -125,12 +126,12 @@ def monitor_files(
         monitor = _monitor_of(stored)
     else:
         if reference is None:
-            raise UserError(f"{state} is not there yet: the first time, name predictions with labels as --reference")
+            raise UserError(f"{state} does not exist yet: the first time, give labelled predictions as --reference")
         on_progress(f"reading {reference.name}")
         known = _columns_of(rows_of(reference, columns, named=False))
         monitor = _made(known, reference, ALPHA if alpha is None else alpha)
         stored = _stored(monitor, str(reference), _digest_of(reference), _facts(known), [])
-    on_progress(f"taking {new.name}")
+    on_progress(f"testing {new.name}")
     fresh = monitor.update(batch.units, batch.labels, batch.confidence, batch.correct)
     batches = [*stored.batches, (new.name, fresh)] if fresh else stored.batches
     saved = _stored(monitor, stored.reference, stored.reference_digest, stored.reference_facts, batches)
@@ -139,10 +140,10 @@ def monitor_files(
 
 
 def rows_of(path: Path, columns: Columns = RECOGNISED, *, named: bool = True) -> Iterable[Prediction]:
-    """The rows of a prediction file, a folder of Parquet parts or a table, with or without labels; of one method.
+    """The rows of a prediction file, a folder of Parquet parts or a table, labelled or not, all of one method.
 
-    Raises UserError naming file, row and key, for a file of two methods or of no row, and, where rows must be `named`,
-    for a table without ids.
+    Raises UserError naming file, row and key for a file with no rows or with several methods and, if rows must be
+    `named`, for a table without ids.
     """
     rows: list[Prediction]
     if path.is_dir():
@@ -151,29 +152,30 @@ def rows_of(path: Path, columns: Columns = RECOGNISED, *, named: bool = True) ->
         table = read_table(path, columns, unlabelled=True)
         if named and table.numbered:
             raise UserError(
-                f"{path} has no column of ids, by which rows are known that came before; add one, or name it with"
-                " --id-column"
+                f"{path} has no id column, which is needed to recognise rows of earlier batches; add one, or name yours"
+                " with --id-column"
             )
         rows = table.rows
         if "prediction" not in table.columns:
-            rows = [msgspec.structs.replace(row, predicted=_any(row), truth=_truth(row)) for row in rows]
+            rows = [msgspec.structs.replace(row, predicted=_any_label(row), truth=_truth(row)) for row in rows]
     else:
         rows = list(read_lines(path, unlabelled=True, labels=columns.labels))
     if not rows:
-        raise UserError(f"{path} holds no row")
+        raise UserError(f"{path} holds no rows")
     if len(methods := sorted({row.method for row in rows})) > 1:
         raise UserError(
-            f"{path} holds the rows of {', '.join(methods)}: a monitor is of one method; give each its file"
+            f"{path} holds rows of several methods ({', '.join(methods)}), but a monitor watches one: put each into a"
+            " file of its own, with a --state of its own"
         )
     return rows
 
 
-def _any(row: Prediction) -> str | None:
+def _any_label(row: Prediction) -> str | None:
     return None if row.predicted is None else ANY
 
 
 def _truth(row: Prediction) -> str | None:
-    """ANY where the answer was right: such tables say only that."""
+    """ANY if the answer was correct, which is all that such a table says."""
     return None if row.truth is None else (ANY if row.truth == row.predicted else "another")
 
 
@@ -228,14 +230,17 @@ def _read_state(state: Path, reference: Path | None, alpha: float | None) -> Sto
     try:
         stored = msgspec.json.decode(state.read_bytes(), type=StoredMonitor)
     except msgspec.DecodeError as problem:
-        raise UserError(f"{state} is no state of `emocaliber monitor` ({problem}); name another --state") from None
+        raise UserError(
+            f"{state} is not a state file of `emocaliber monitor` ({problem}); give another --state"
+        ) from None
     if reference is not None and _digest_of(reference) != stored.reference_digest:
         raise UserError(
-            f"{state} was begun with the reference {stored.reference}, and {reference} holds other rows; to start anew"
-            " name another --state"
+            f"{state} was created with the reference {stored.reference}, and {reference} holds other rows; to start"
+            " over"
+            " give another --state"
         )
     if alpha is not None and alpha != stored.alpha:
-        raise UserError(f"{state} was begun with --alpha {stored.alpha:g}; to change it name another --state")
+        raise UserError(f"{state} was created with --alpha {stored.alpha:g}; to change it give another --state")
     return stored
 
 
@@ -258,10 +263,7 @@ def _stored(
         )
         for name, one in monitor.streams.items()
     }  # fmt: skip
-    units = {
-        kind: base64.b64encode(np.array(sorted(codes), "<i8").tobytes()).decode()
-        for kind, codes in monitor.units.items()
-    }
+    units = {kind: _packed(codes) for kind, codes in monitor.units.items()}
     return StoredMonitor(
         SCHEMA, monitor.alpha, reference, digest, facts, monitor.names, streams, units, monitor.alarms, batches
     )

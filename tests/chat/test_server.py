@@ -18,7 +18,8 @@ import pytest
 from starlette.types import Message
 
 from emocaliber.chat.gallery import Gallery, files_of
-from emocaliber.chat.server import EVENT_BYTES, LOOPBACK, bind, build_application, check_password, is_loopback
+from emocaliber.chat.protection import EVENT_BYTES, LOOPBACK, check_password, is_loopback
+from emocaliber.chat.server import address, bind, build_application
 from emocaliber.chat.session import MOST_BYTES
 from emocaliber.core.errors import UserError
 from tests.chat.conftest import bomb, png
@@ -168,7 +169,7 @@ def test_a_picture_for_a_session_that_nobody_opened_is_refused():
 def test_what_the_page_never_sends_is_refused(body: bytes):
     status, text, _ = answer("/ask", body)
     assert status == 400
-    assert text.startswith("The page sent what it never sends")
+    assert text.startswith("This is not a request of the page")
 
 
 def test_addresses_in_typed_text_are_text():
@@ -213,7 +214,7 @@ def test_with_a_password_nothing_passes_without_it():
 
     for path in ("/", "/page.js", "/model", "/picture", "/ask", "/nowhere"):
         status, text, headers = answer(path, password="ann:word")
-        assert (status, text) == (401, "A name and a password are needed.")
+        assert (status, text) == (401, "A user name and a password are required.")
         assert "www-authenticate" in headers
         assert "content-security-policy" in headers
     assert answer("/", headers=basic("ann:wrong"), password="ann:word")[0] == 401
@@ -304,14 +305,20 @@ def test_loopback_needs_no_password_and_the_network_is_served_with_one(host: str
 def test_a_port_that_is_taken_is_a_clear_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be served: .* choose another with --port"):
+        with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}: .* choose another port with --port"):
             bind("127.0.0.1", port)
-    with pytest.raises(UserError, match="choose another with --port"):
+    with pytest.raises(UserError, match="choose another port with --port"):
         bind("127.0.0.1", 123_456)
+
+
+@pytest.mark.parametrize(("host", "written"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_the_printed_address_is_one_that_a_browser_takes(host: str, written: str):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert address(host, listening) == f"http://{written}:{listening.getsockname()[1]}"
 
 
 def test_the_command_refuses_to_open_the_page_to_others_without_a_password():
     command = [sys.executable, "-m", "emocaliber", "chat", "--host", "0.0.0.0", "--model", "x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "set --auth NAME:PASSWORD" in done.stderr
+    assert "add --auth NAME:PASSWORD" in done.stderr

@@ -35,7 +35,7 @@ def test_a_page_without_an_adapter_on_the_hub_is_refused(
     stage: Path, options: list[str], hub: FakeHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", str(stage), "--space", "someone/page", *options, "--out", str(stage / "shared")]) == 2
-    assert "give --push too, and no --merge" in capsys.readouterr().err
+    assert "give --push too, and leave out --merge" in capsys.readouterr().err
     assert hub.requests == []
 
 

@@ -80,10 +80,10 @@ def test_an_adapter_is_asked_with_its_own_prompt_and_pixels_unless_the_options_s
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        ("label-confidence", r"Scored: the written answers \(predictions\.jsonl\); \d of 4 are unreadable"),
+        ("label-confidence", r"Scored: the stated confidences \(predictions\.jsonl\); \d of 4 are unreadable"),
         (
             "label",
-            r"Scored: the token probabilities of the labels \(predictions-logprob\.jsonl\), as template",
+            r"Scored: the token probabilities of the labels \(predictions-logprob\.jsonl\), because template",
         ),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_command_that_does_not_listen_is_ended_at_the_deadline(number: signal.
     process.send_signal(number)
     assert process.wait(30) == exit_code(number)
     assert process.stderr is not None
-    assert "the same command resumes" in process.stderr.read()
+    assert "run the same command again to resume" in process.stderr.read()
 
 
 def test_a_process_ends_with_its_parent_however_that_ends() -> None:

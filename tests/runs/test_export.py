@@ -134,10 +134,10 @@ def test_an_export_is_sent_unless_nobody_else_has_its_base(
     (stage.folder / "done.json").write_text(json.dumps({"inputs": {"recipe": stage.recipe, "data": {}}}))
     command = ["export", str(stage.folder), "--push", "someone/emotions", "--out", str(tmp_path / "shared")]
     assert main(command) == 2
-    assert "is on this machine alone; give --merge to send both as one" in capsys.readouterr().err
+    assert "is only on this machine; give --merge to upload both as one" in capsys.readouterr().err
     assert hub.requests == []
     assert main([*command, "--merge"]) == 0
     sent = hub.files["model", "someone/emotions"]
     assert sent == {path.name: path.read_bytes() for path in (tmp_path / "shared").iterdir()}
     assert hub.private == {("model", "someone/emotions"): True}
-    assert f"Sent: {hub.url}/someone/emotions" in capsys.readouterr().out
+    assert f"Uploaded: {hub.url}/someone/emotions" in capsys.readouterr().out

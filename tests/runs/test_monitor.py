@@ -47,7 +47,7 @@ def test_week_after_week_by_command_with_the_exit_code_of_an_alarm(tmp_path: Pat
     assert "Evidence over time" in (tmp_path / "state" / "monitor.html").read_text()
     before = Path(state).read_bytes()
     assert main(["monitor", loud, "--state", state, "--reference", reference]) == 3
-    assert "0 new rows, 300 of units that were counted before" in capsys.readouterr().out.replace("\n", " ")
+    assert "0 new rows; 300 belong to units that were counted before" in capsys.readouterr().out.replace("\n", " ")
     assert Path(state).read_bytes() == before
 
 
@@ -82,22 +82,22 @@ def test_a_table_without_labels_or_with_what_was_right_will_do(tmp_path: Path):
 def test_mistakes_are_named_and_leave_the_state_as_it_was(tmp_path: Path):
     reference, week = _file(tmp_path / "reference.jsonl", 200, 0), _file(tmp_path / "week.jsonl", 60, 1)
     state = tmp_path / "state.json"
-    with pytest.raises(UserError, match="name predictions with labels as --reference"):
+    with pytest.raises(UserError, match="give labelled predictions as --reference"):
         monitor_files(week, None, state)
     with pytest.raises(UserError, match=r"reference.jsonl: alpha is 5; give the probability"):
         monitor_files(week, reference, state, alpha=5)
     assert not state.exists()
     monitor_files(week, reference, state)
     before = state.read_bytes()
-    with pytest.raises(UserError, match=r"was begun with the reference .*reference.jsonl"):
+    with pytest.raises(UserError, match=r"was created with the reference .*reference.jsonl"):
         monitor_files(week, week, state)
-    with pytest.raises(UserError, match=r"was begun with --alpha 0.05"):
+    with pytest.raises(UserError, match=r"was created with --alpha 0.05"):
         monitor_files(week, reference, state, alpha=0.01)
     numbered = tmp_path / "numbered.csv"
     numbered.write_text("confidence,correct\n0.5,1\n")
-    with pytest.raises(UserError, match=r"numbered.csv has no column of ids"):
+    with pytest.raises(UserError, match=r"numbered.csv has no id column"):
         monitor_files(numbered, reference, state)
     assert state.read_bytes() == before
     state.write_text('{"schema": 1}')
-    with pytest.raises(UserError, match=r"is no state of `emocaliber monitor`"):
+    with pytest.raises(UserError, match=r"is not a state file of `emocaliber monitor`"):
         monitor_files(week, reference, state)

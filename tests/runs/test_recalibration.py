@@ -279,7 +279,7 @@ def test_a_table_without_what_is_correct_is_mapped(tmp_path: Path, header: str, 
                  str(tmp_path / "out.csv")]) == 0  # fmt: skip
     mapped = (tmp_path / "out.csv").read_text().splitlines()
     assert 0.4 < float(mapped[1].replace(";", ",").split(",")[-1]) < 0.8
-    assert "nothing is judged" in capsys.readouterr().out
+    assert "nothing to evaluate" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.xlsx", "out.csv.gz"])

@@ -250,7 +250,7 @@ def test_the_command_says_what_is_wrong(predictions: Path, capsys: pytest.Captur
     )
     (folder / "plain.csv").write_text("confidence\n0.5\n")
     for arguments, message in [
-        ([str(predictions)], "name a folder for the review"),
+        ([str(predictions)], "give a folder for the review"),
         ([str(folder / "labelled.jsonl"), "--out", str(folder / "a")], "every row has a label already"),
         ([str(folder / "plain.csv"), "--out", str(folder / "b")], "no column says what the model answered"),
         ([str(folder / "gone.csv"), "--out", str(folder / "c")], "there is no such file"),
