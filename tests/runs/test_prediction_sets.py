@@ -29,7 +29,7 @@ def test_sets_are_fitted_applied_and_judged(tmp_path: Path, capsys: pytest.Captu
     assert main(["recalibrate", "fit", str(calibration), "--map", "sets", "--out", str(sets)]) == 0
     assert main(["recalibrate", "apply", str(sets), str(test), "--out", str(tmp_path / "out.jsonl")]) == 0
     said = capsys.readouterr().out
-    assert "hold the label with probability 0.9" in said
+    assert "contain the label with probability 0.9" in said
     assert "Coverage of sets 0." in said
     made = list(read_predictions(tmp_path / "out.jsonl"))
     assert all(row.prediction_set and row.set_coverage == 0.9 for row in made)
@@ -129,7 +129,9 @@ def test_predict_and_ask_name_the_sets_that_were_fitted_on_their_own_rows(
         assert main(["predict", "emoji", "--limit", "5", "--shard", f"{number}/2", "--out", str(part)]) == 0
     merged = tmp_path / "merged.parquet"
     assert main(["predict", "--merge", *map(str, parts), "--sets", str(sets), "--out", str(merged)]) == 0
-    assert list(read_predictions(merged, unlabelled=True)) == list(read_predictions(file, unlabelled=True))
+    # A shard's batches are others, and with them the last digits of its probabilities.
+    found, expected = ({row.id: row.prediction_set for row in read_predictions(path)} for path in (merged, file))
+    assert found == expected
     [sample] = load("emoji", "test")[:1]
     picture = tmp_path / "picture.png"
     from emocaliber.core.images import load_image
