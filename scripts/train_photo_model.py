@@ -1,4 +1,4 @@
-"""Train a model that has seen photographs of faces, from registry packages and FER+: one command, some 2 hours.
+"""Train a model that has seen photographs of faces, from registry packages and FER+, by one command; it takes hours.
 
 FER-2013's pictures are for research and are not to be redistributed, which is why no such model comes with emocaliber.
 What is made stays on your machine; it answers `predict`, `ask` and `chat` where EMOCALIBER_MODEL names its folder. The
