@@ -46,12 +46,14 @@ Written by `python -m eval.benchmarks.verbalization` (its first lines say how) f
 """
 
 
-def read_outs(path: Path, teacher: Path | None = None) -> ReadOuts:
-    """The rows of a folder of `predict`, or of a file of `real read`; the teacher's label probability beside them."""
+def read_outs(path: Path, teacher: Path | None = None, *, unlabelled: bool = False) -> ReadOuts:
+    """The rows of a folder of `predict`, or of a file of `real read`; the teacher's label probability beside them. Of a
+    folder, rows without a label where `unlabelled` allows them."""
     if path.is_file():
         return of_real(path) if teacher is None else replace(of_real(path), teacher=of_real(teacher).probability)
     stated, expected, probability = (
-        list(read_predictions(path / FILES[source])) for source in (Source.VERBALIZED, Source.EXPECTED, Source.LOGPROB)
+        list(read_predictions(path / FILES[source], unlabelled=unlabelled))
+        for source in (Source.VERBALIZED, Source.EXPECTED, Source.LOGPROB)
     )
     taught = None if teacher is None else list(read_predictions(teacher / FILES[Source.LOGPROB]))
     return ReadOuts(stated, probability, expected, taught)
