@@ -37,11 +37,12 @@ from emocaliber.data.parquet import read_samples
 from emocaliber.generation.signals import HIDDEN
 from emocaliber.models.loading import adapted
 from emocaliber.runs.recipes import read_recipe
+from emocaliber.runs.resume import inputs_of, run_step
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.calibrate.greedy import AnswerReader, greedy_answers
 from emocaliber.stages.calibrate.held_out_metrics import Stated
 from emocaliber.stages.calibrate.stage import calibrate
-from emocaliber.stages.examples import TrainingExample, as_dataset
+from emocaliber.stages.examples import TrainingExample, as_dataset, in_splits
 from emocaliber.stages.fast.lora import use_bfloat16_lora
 from emocaliber.stages.fast.packing import LOSS_INDEX, PACKED_INDEX, pack_batch, use_packing
 from emocaliber.stages.loading import load_base, load_processor
@@ -203,9 +204,9 @@ def main() -> None:
     def opened(*_: Any) -> Iterator[Any]:
         yield teacher
 
-    chosen.out.mkdir(parents=True)
     train = verbalize if chosen.action == "verbalize" else calibrate
-    print(train(recipe, rows, chosen.adapter, chosen.out, opened))
+    inputs = inputs_of(recipe, chosen.adapter, in_splits(rows, recipe.splits, recipe.data))
+    print(run_step(chosen.out, inputs, lambda out: train(recipe, rows, chosen.adapter, out, opened)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-STEPS = {"label": 200, "verbalize": 250}
+STEPS = {"label": 200, "verbalize": 500}
+VERBALIZE_RATE = 1e-3  # of stage 2; its recipe's own left it undertaught on these faces
 SOME = 500
 """Test rows that the stages before the last are read on."""
 
@@ -39,8 +40,8 @@ def main() -> None:
     parser.add_argument("--parts", type=Path, required=True, help="folder that real_parts wrote")
     parser.add_argument("--base", type=Path, required=True, help="the base, warmed on taught.parquet")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--label-steps", type=int, default=STEPS["label"], help=f"default: {STEPS['label']}")
-    parser.add_argument("--verbalize-steps", type=int, default=STEPS["verbalize"], help="default: 250")
+    parser.add_argument("--label-steps", type=int, default=STEPS["label"], help="default: 200")
+    parser.add_argument("--verbalize-steps", type=int, default=STEPS["verbalize"], help="default: 500")
     parser.add_argument("--last", type=int, choices=(2, 3), default=3, help="the last stage (default: 3)")
     parser.add_argument("--no-reading", action="store_true", help="only train")
     parser.add_argument("--out", type=Path, required=True, help="folder of this seed")
@@ -65,7 +66,7 @@ def main() -> None:
         bench("read", part, adapters[step], out / "rows" / f"{step}-{part}.jsonl", "--split", split, *more)
 
     bench("verbalize", "asked", adapters[1], out / "2", "target=signals", "signals=[hidden]", "splits=[unlabelled]",
-          f"max_steps={chosen.verbalize_steps}")  # fmt: skip
+          f"max_steps={chosen.verbalize_steps}", f"learning_rate={VERBALIZE_RATE}")  # fmt: skip
     if chosen.last == 3:
         bench("calibrate", "calibrate", adapters[2], out / "3")
     if chosen.no_reading:
