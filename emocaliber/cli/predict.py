@@ -155,7 +155,11 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--signals", type=_names, default=(), metavar="NAMES",
                        help="also measure these uncertainty signals for each answer, as inputs to `recalibrate fit`; a"
                        " comma-separated list of blinded, p-true, per-candidate, pairwise, agreement, turned, along"
-                       " (prompts with reasoning only), hidden (transformers engine only)")  # fmt: skip
+                       " (prompts with reasoning only), hidden (transformers engine only), relative (models that take"
+                       " two pictures)")  # fmt: skip
+    group.add_argument("--against", metavar="DIR",
+                       help="with --signals relative: compare with the rows of this earlier run, whose scores are kept,"
+                       " instead of with each other; needed for a map that was fitted on that run")  # fmt: skip
 
 
 def settings_of(arguments: argparse.Namespace) -> PredictSettings:

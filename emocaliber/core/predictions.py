@@ -73,7 +73,7 @@ class Reason(StrEnum):
     UNFAMILIAR = "unfamiliar"
 
 
-SIGNALS = ("blinded", "p-true", "per-candidate", "pairwise", "agreement", "turned", "along", "hidden")
+SIGNALS = ("blinded", "p-true", "per-candidate", "pairwise", "agreement", "turned", "along", "hidden", "relative")
 """The further confidence signals that can be elicited for an answer: see emocaliber.generation.signals."""
 
 

@@ -258,10 +258,10 @@ def _braced(fields: Sequence[str]) -> str:
     return ", ".join(f"{{{field}}}" for field in fields)
 
 
-def messages(prompt: str, completion: str | None = None) -> list[dict[str, Any]]:
-    """A chat: a user turn with one image followed by the prompt and, for training, the assistant turn."""
+def messages(prompt: str, completion: str | None = None, *, images: int = 1) -> list[dict[str, Any]]:
+    """A chat: a user turn with the images followed by the prompt and, for training, the assistant turn."""
     chat: list[dict[str, Any]] = [
-        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]},
+        {"role": "user", "content": [*({"type": "image"} for _ in range(images)), {"type": "text", "text": prompt}]},
     ]
     if completion is not None:
         chat.append({"role": "assistant", "content": [{"type": "text", "text": completion}]})

@@ -37,8 +37,9 @@ from emocaliber.evaluation.scorecard import Scorecard
 BINS = 15
 ENOUGH = 0.9
 """A signal that a smaller share of the rows has is left out, so that all floors use the same rows."""
-QUESTIONS = {"blinded": 1, "p-true": 1, "agreement": 8, "weighted": 8, "turned": 4}
-"""How many additional model calls per answer a signal costs (emocaliber.generation.signals); see `questions_of`."""
+QUESTIONS = {"blinded": 1, "p-true": 1, "agreement": 8, "weighted": 8, "turned": 4, "relative": 8}
+"""How many additional model calls per answer a signal costs (emocaliber.generation.signals); see `questions_of`. Of
+"relative", rows that were compared with those of an earlier run cost 16."""
 
 
 @dataclass(frozen=True)

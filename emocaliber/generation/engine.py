@@ -42,7 +42,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Request:
-    """One question: a decoded RGB image, the user's text, and the choices to report on.
+    """One question: a decoded RGB image, the user's text, and the choices to report on. `further_images` follow the
+    image where the question is about several.
 
     `draw` numbers the answers sampled for the same question; a greedy engine gives the same answer to each. `pattern`
     is a regular expression, or instead `schema` a JSON Schema, that the whole answer must match; engines that cannot
@@ -59,6 +60,12 @@ class Request:
     schema: str = ""
     candidates: tuple[str, ...] = ()
     temperature: float | None = None
+    further_images: tuple[Image.Image, ...] = ()
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        """All images, in the order in which they are shown."""
+        return (self.image, *self.further_images)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Timer
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TimeRemainingColumn
@@ -38,6 +39,7 @@ from emocaliber.generation.shards import Shard
 from emocaliber.reading import read_response
 
 JOURNAL = "journal.jsonl"
+_Item = TypeVar("_Item")
 SLOW_START = 60.0  # seconds without any answer after which a hint is printed
 
 
@@ -96,7 +98,7 @@ def generate(
     Raises UserError where `out` is in use by another run.
     """
     summary, started = Summary(), time.monotonic()
-    with Journal(out / JOURNAL) as journal, _progress() as bar, _slow_start_hint(summary, bar.console):
+    with Journal(out / JOURNAL) as journal, progress_bar() as bar, _slow_start_hint(summary, bar.console):
         task = bar.add_task("asking", total=None if total is None else total * draws)
         for draw in range(draws):
             records = _records(
@@ -111,7 +113,7 @@ def generate(
                 bar=bar,
                 shard=shard,
             )
-            write_records(responses_file(out, draw), _advancing(records, bar, task))
+            write_records(responses_file(out, draw), advancing(records, bar, task))
         summary.queried, summary.tokens = journal.added, journal.added_tokens
     summary.seconds = time.monotonic() - started
     write_predictions_of(out, template, method=method, draws=draws)
@@ -194,10 +196,11 @@ def _slow_start_hint(summary: Summary, console: Console) -> Iterator[None]:
         timer.cancel()
 
 
-def _advancing(records: Iterable[Record], bar: Progress, task: TaskID) -> Iterator[Record]:
-    for record in records:
+def advancing(items: Iterable[_Item], bar: Progress, task: TaskID) -> Iterator[_Item]:
+    """The items, each of which advances the bar."""
+    for item in items:
         bar.advance(task)
-        yield record
+        yield item
 
 
 class _Rate(ProgressColumn):
@@ -205,7 +208,8 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed or 0:.1f} images/s")
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
+    """A bar on the terminal, with images per second."""
     return Progress(BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), console=Console(stderr=True))
 
 

@@ -16,29 +16,37 @@ from emocaliber.generation.engine import IMAGE_ERROR, Choice, Request, Response
 
 
 @dataclass(frozen=True)
-class Question:
-    """A request that lacks its picture, and the picture as it was read: the encoded file's bytes.
+class Picture:
+    """An encoded picture as it was read, and what to call it in an error."""
 
-    `key` is the question's in a journal, `name` what to call the picture in an error; one of more than `max_pixels` is
-    made smaller.
+    encoded: bytes
+    name: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that lacks its pictures, and the pictures, one or more.
+
+    `key` is the question's in a journal; a picture of more than `max_pixels` is made smaller.
     """
 
     key: str
     sample_id: str
     choices: tuple[Choice, ...]
-    encoded: bytes
-    name: str
+    pictures: tuple[Picture, ...]
     max_pixels: int
     asked: partial[Request]
 
 
 def prepared(question: Question) -> Request | Response:
-    """The request with its picture decoded; a response that says what is wrong with the picture."""
+    """The request with its pictures decoded; a response that says what is wrong with one of them."""
     try:
-        image = downscale(decode_image(question.encoded, question.name), question.max_pixels)
+        images = [
+            downscale(decode_image(picture.encoded, picture.name), question.max_pixels) for picture in question.pictures
+        ]
     except ImageError as error:
         return image_error(question.sample_id, question.choices, error)
-    return question.asked(image=image)
+    return question.asked(image=images[0], further_images=tuple(images[1:]))
 
 
 def image_error(sample_id: str, choices: Sequence[Choice], error: ImageError) -> Response:

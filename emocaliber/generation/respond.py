@@ -8,7 +8,7 @@ calls in flight and two more. With a journal, answers in it are not queried agai
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,13 +20,15 @@ from emocaliber.core.prompting import LEVEL_TEXTS, Template
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.generation.engine import Choice, Engine, Request, Response
 from emocaliber.generation.journal import Journal, content_key
-from emocaliber.generation.questions import Question, RemoteEngine, image_error, prepared
+from emocaliber.generation.questions import Picture, Question, RemoteEngine, image_error, prepared
 
 READERS = 4
 
 
+_Item = TypeVar("_Item")
+"""What questions are made of: a sample, or two."""
 _Asked = TypeVar("_Asked")
-"""What the engine takes: a request, or for a remote engine a question with the picture still encoded."""
+"""What the engine takes: a request, or for a remote engine a question with its pictures still encoded."""
 
 
 def respond(
@@ -44,18 +46,31 @@ def respond(
     `draw` numbers the answers that a sampling engine gives to the same question; `constrain` restricts answers to the
     template's grammar, on engines that can; pictures of more than `max_pixels` are scaled down.
     """
-    reading = _Reading(engine.name, template, journal, draw, constrain, max_pixels)
+    reading = _Reading(engine.name, template, draw, constrain, max_pixels)
+    yield from answered(samples, reading.question, engine, journal)
+
+
+def answered(
+    items: Iterable[_Item],
+    question: Callable[[_Item], Question | Response],
+    engine: Engine | RemoteEngine,
+    journal: Journal | None,
+) -> Generator[Response]:
+    """One response for each item, in order: to the question made of it, or the one that is returned in its place.
+
+    `question` is called from several threads, ahead of the engine. Answers in the journal are not queried again.
+    """
     if isinstance(engine, RemoteEngine):
-        yield from _concurrent_calls(samples, engine, _Asking(reading, lambda question: question, engine.answer))
+        yield from _concurrent_calls(items, engine, _Asking(question, journal, lambda asked: asked, engine.answer))
     else:
-        yield from _concurrent_calls(samples, engine, _Asking(reading, prepared, engine.generate))
+        yield from _concurrent_calls(items, engine, _Asking(question, journal, prepared, engine.generate))
 
 
 def _concurrent_calls(
-    samples: Iterable[Sample], engine: Engine | RemoteEngine, asking: _Asking[_Asked]
+    items: Iterable[_Item], engine: Engine | RemoteEngine, asking: _Asking[_Item, _Asked]
 ) -> Iterator[Response]:
     """Keep several calls in flight, so that the engine is not idle while the last answers of one finish."""
-    stream, in_flight = iter(samples), deque[Future[list[Response]]]()
+    stream, in_flight = iter(items), deque[Future[list[Response]]]()
     callers = ThreadPoolExecutor(engine.concurrency)
     with ThreadPoolExecutor(READERS) as pool:
         try:
@@ -83,17 +98,16 @@ def chosen_fields(template: Template) -> list[str]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Turns a sample into a question, or into its response where that is already known."""
+    """Turns a sample into a question."""
 
     engine: str
     template: Template
-    journal: Journal | None
     draw: int
     constrain: bool
     max_pixels: int
 
     def question(self, sample: Sample) -> Question | Response:
-        """The question; or the response from the journal, or an image error."""
+        """The question; or an image error."""
         choices = choices_of(self.template, sample.candidates)
         prompt = self.template.render(sample.candidates, question=sample.question)
         pattern, schema = self.constraint(sample.candidates)
@@ -111,9 +125,6 @@ class _Reading:
             self.draw,
             self.max_pixels,
         )
-        if self.journal is not None and (finished := self.journal.find(key)):
-            return replace(finished, sample_id=sample.id)
-        name = sample.image.name if isinstance(sample.image, FileImage) else sample.id
         asked = partial(
             Request,
             sample.id,
@@ -124,7 +135,7 @@ class _Reading:
             schema=schema,
             candidates=sample.candidates,
         )
-        return Question(key, sample.id, choices, encoded, name, self.max_pixels, asked)
+        return Question(key, sample.id, choices, (picture_of(sample, encoded),), self.max_pixels, asked)
 
     def constraint(self, candidates: Sequence[str]) -> tuple[str, str]:
         """The pattern and the JSON Schema that constrain the answer: one of them, or both empty."""
@@ -135,25 +146,35 @@ class _Reading:
         )
 
 
+def picture_of(sample: Sample, encoded: bytes) -> Picture:
+    """A sample's picture, called by its file's name where it has one."""
+    return Picture(encoded, sample.image.name if isinstance(sample.image, FileImage) else sample.id)
+
+
 @dataclass(frozen=True)
-class _Asking(Generic[_Asked]):
-    reading: _Reading
+class _Asking(Generic[_Item, _Asked]):
+    question: Callable[[_Item], Question | Response]
+    journal: Journal | None
     prepare: Callable[[Question], _Asked | Response]
     ask: Callable[[Sequence[_Asked]], list[Response]]
 
-    def read_ahead(self, pool: Executor, samples: list[Sample]) -> list[Future[tuple[str, _Asked | Response]]]:
-        return [pool.submit(self.read, sample) for sample in samples]
+    def read_ahead(self, pool: Executor, items: list[_Item]) -> list[Future[tuple[str, _Asked | Response]]]:
+        return [pool.submit(self.read, item) for item in items]
 
-    def read(self, sample: Sample) -> tuple[str, _Asked | Response]:
+    def read(self, item: _Item) -> tuple[str, _Asked | Response]:
         """What to ask, with its key in the journal; or the response where that is already known."""
-        question = self.reading.question(sample)
-        return ("", question) if isinstance(question, Response) else (question.key, self.prepare(question))
+        question = self.question(item)
+        if isinstance(question, Response):
+            return "", question
+        if self.journal is not None and (finished := self.journal.find(question.key)):
+            return "", replace(finished, sample_id=question.sample_id)
+        return question.key, self.prepare(question)
 
     def answer(self, coming: list[Future[tuple[str, _Asked | Response]]]) -> list[Response]:
         questions = [future.result() for future in coming]
         unanswered = [(key, asked) for key, asked in questions if not isinstance(asked, Response)]
         answers = self.ask([asked for _, asked in unanswered])
-        if self.reading.journal is not None:
-            self.reading.journal.append([(key, answer) for (key, _), answer in zip(unanswered, answers, strict=True)])
+        if self.journal is not None:
+            self.journal.append([(key, answer) for (key, _), answer in zip(unanswered, answers, strict=True)])
         following = iter(answers)
         return [asked if isinstance(asked, Response) else next(following) for _, asked in questions]

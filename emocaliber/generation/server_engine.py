@@ -121,11 +121,11 @@ class ServerEngine:
             return Response(request.sample_id, "", ENGINE_ERROR, choices=(None,) * len(request.choices), error=reason)
 
     def _body(self, request: Request) -> dict[str, Any]:
-        picture = {"type": "image_url", "image_url": {"url": data_uri(request.image)}}
+        pictures = [{"type": "image_url", "image_url": {"url": data_uri(image)}} for image in request.images]
         temperature = self._temperature if request.temperature is None else request.temperature
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": "user", "content": [picture, {"type": "text", "text": request.prompt}]}],
+            "messages": [{"role": "user", "content": [*pictures, {"type": "text", "text": request.prompt}]}],
             self._limit: self._max_new_tokens,
             "temperature": temperature,
         }

@@ -13,6 +13,7 @@ with the answer they belong to, wherever the engine runs, and what they cost is 
 | turned | how likely the model finds the angle by which the picture was turned ("Trust, but Verify", 2023) | 4 |
 | along | mean label probability before, within and after the reasoning, and its rise (after FineCE, 2025) | 0 |
 | hidden | not a number but the last hidden state after the label, for a probe (P(IK)) | 0 |
+| relative | which of two rows' answers the model is surer of, for pairs of rows: see generation.relative | 8 |
 
 A probability is the engine's where it reports one (a server, of options of one token alone), else what the answer
 states: 1 or 0 where it states no confidence, an even share where no label can be read.
@@ -32,12 +33,12 @@ from PIL import Image
 
 from emocaliber.core.prompting import Template, load_template
 from emocaliber.generation.asking_again import EngineWrapper
-from emocaliber.generation.engine import Engine, Request, Response
+from emocaliber.generation.engine import Choice, Engine, Request, Response
 from emocaliber.generation.readouts import normalised
 from emocaliber.generation.respond import choices_of
 from emocaliber.reading import read_response
 
-ALONG, HIDDEN = "along", "hidden"
+ALONG, HIDDEN, RELATIVE = "along", "hidden", "relative"
 DRAWS = 8
 YES_NO = ("yes", "no")
 DEGREES = ("0", "90", "180", "270")
@@ -71,16 +72,22 @@ class SignalsEngine(EngineWrapper):
         states: States | None = None,
     ) -> None:
         super().__init__(engine)
-        self._base, self._names, self._template = base or engine, tuple(names), template
+        self._base, self._template = base or engine, template
+        self._names = tuple(name for name in names if name != RELATIVE)
         self._score, self._states = score, states
 
     @property
     def name(self) -> str:
-        """The engine's name and the signals."""
-        return f"{self._engine.name} with signals {' '.join(self._names)}"
+        """The engine's name and the signals that are asked for with an answer."""
+        return f"{self._engine.name} with signals {' '.join(self._names)}" if self._names else self._engine.name
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """One response for each request, in order, with its signals; only the first draw's are asked about."""
+        """One response for each request, in order, with its signals; only the first draw's are asked about.
+
+        Questions over several pictures are those of relative confidence: they go to the base as they are.
+        """
+        if requests and all(request.further_images for request in requests):
+            return self._base.generate(requests)
         answers = self._engine.generate(requests)
         labels = [
             read_response(answer.text, request.candidates, finish_reason=answer.finish_reason).label
@@ -164,14 +171,19 @@ def _up_to_label(text: str, label: str, template: Template) -> str:
 
 def probability_of(label: str, request: Request, response: Response) -> float:
     """What the response gives a label: its share of the options, else the stated confidence, else 1 or 0."""
-    for choice, logs in zip(request.choices, response.choices, strict=False):
+    return share_of(label, request.candidates, request.choices, response)
+
+
+def share_of(label: str, candidates: Sequence[str], choices: Sequence[Choice], response: Response) -> float:
+    """As `probability_of`, for a request with these candidates and choices."""
+    for choice, logs in zip(choices, response.choices, strict=False):
         if logs is not None and label in choice.options:
             return float(normalised(logs)[choice.options.index(label)])
-    reading = read_response(response.text, request.candidates, finish_reason=response.finish_reason)
+    reading = read_response(response.text, candidates, finish_reason=response.finish_reason)
     if reading.label is None:
-        return 1 / len(request.candidates)
+        return 1 / len(candidates)
     named = 1.0 if reading.confidence is None else reading.confidence
-    return named if reading.label == label else (1 - named) / max(1, len(request.candidates) - 1)
+    return named if reading.label == label else (1 - named) / max(1, len(candidates) - 1)
 
 
 def _question(request: Request, template: Template, candidates: tuple[str, ...], prompt: str) -> Request:

@@ -155,11 +155,12 @@ class TransformersEngine:
         `until`. Prompt, picture and prefix are computed once for each request.
         """
         prefixes = [prefix] * len(requests) if isinstance(prefix, str) else list(prefix)
-        texts = [self._chat(request.prompt) + start for request, start in zip(requests, prefixes, strict=True)]
+        texts = [self._chat(request) + start for request, start in zip(requests, prefixes, strict=True)]
         ends = [self._choices.endings(text, tuple(continuations), until) for text in texts]
         alike: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
         for index, (request, end) in enumerate(zip(requests, ends, strict=True)):
-            alike[request.image.size, len(end.shared), len(end.rows[0])].append(index)
+            sizes = tuple(image.size for image in request.images)
+            alike[sizes, len(end.shared), len(end.rows[0])].append(index)
         scores = np.empty((len(requests), len(continuations)))
         for indices in alike.values():
             most = max(len(row) for index in indices for row in ends[index].rows)
@@ -167,13 +168,13 @@ class TransformersEngine:
             for start in range(0, len(indices), size):
                 part = indices[start : start + size]
                 opened = [texts[index] + continuations[0] + until for index in part]
-                images = [requests[index].image for index in part]
+                images = [requests[index].images for index in part]
                 scores[part] = self._score_alike(opened, images, [ends[index] for index in part])
         return scores
 
     @torch.inference_mode()
     def _score_alike(
-        self, texts: Sequence[str], images: Sequence[Image.Image], ends: Sequence[Endings]
+        self, texts: Sequence[str], images: Sequence[Sequence[Image.Image]], ends: Sequence[Endings]
     ) -> NDArray[np.float64]:
         """[texts, rows] for texts and pictures of equal length: without padding, the model's own position ids hold."""
         inputs = self._inputs(texts, images).to(self.model.device, self.model.dtype)
@@ -198,27 +199,27 @@ class TransformersEngine:
         states: list[NDArray[np.float64]] = []
         for start in range(0, len(requests), self._batch_size):
             part = slice(start, start + self._batch_size)
-            texts = [self._chat(r.prompt) + text for r, text in zip(requests[part], prefixes[part], strict=True)]
-            inputs = self._inputs(texts, [request.image for request in requests[part]])
+            texts = [self._chat(request) + text for request, text in zip(requests[part], prefixes[part], strict=True)]
+            inputs = self._inputs(texts, [request.images for request in requests[part]])
             with self._device_lock:
                 inputs = inputs.to(self.model.device, self.model.dtype)
                 output = self.model(**inputs, use_cache=False, output_hidden_states=True, logits_to_keep=1)
                 states.append(output.hidden_states[-1][:, -1].double().cpu().numpy())
         return np.concatenate(states)
 
-    def _inputs(self, texts: Sequence[str], images: Sequence[Image.Image]) -> BatchFeature:
-        nested = [[image] for image in images]
+    def _inputs(self, texts: Sequence[str], images: Sequence[Sequence[Image.Image]]) -> BatchFeature:
         inputs: BatchFeature = self.processor(
-            text=list(texts), images=nested, padding=True, padding_side="left", return_tensors="pt"
+            text=list(texts), images=list(map(list, images)), padding=True, padding_side="left", return_tensors="pt"
         )
         return inputs
 
-    def _chat(self, prompt: str) -> str:
-        text: str = self.processor.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
+    def _chat(self, request: Request) -> str:
+        chat = messages(request.prompt, images=len(request.images))
+        text: str = self.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return text
 
     def _answer(self, batch: Sequence[Request], on_token: OnToken | None) -> list[Response]:
-        inputs = self._inputs([self._chat(request.prompt) for request in batch], [request.image for request in batch])
+        inputs = self._inputs([self._chat(request) for request in batch], [request.images for request in batch])
         with self._device_lock:
             return self._answer_prepared(batch, inputs, on_token)
 

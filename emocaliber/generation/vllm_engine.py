@@ -51,9 +51,9 @@ class VllmEngine:
     """Answers by vLLM: greedy, or with a temperature above 0 sampled, reproducibly by seed and request.
 
     `model_dir` is a local directory or a Hub name; `adapter` a PEFT LoRA directory for any part of the model.
-    `max_model_len` limits prompt and answer together (None: the model's own limit). Raises UserError where vLLM would
-    drop part of the adapter (a trained projector; LoRA on a vision tower whose vLLM class supports none; LoRA on
-    anything but a linear layer), or the adapter has no effect.
+    `max_model_len` limits prompt and answer together (None: the model's own limit); `images_per_prompt` is the most
+    that a question shows. Raises UserError where vLLM would drop part of the adapter (a trained projector; LoRA on a
+    vision tower whose vLLM class supports none; LoRA on anything but a linear layer), or the adapter has no effect.
     """
 
     concurrency, requests_per_call = 2, 128  # one call keeps the batch full while the other's last answers finish
@@ -66,6 +66,7 @@ class VllmEngine:
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         max_new_tokens: int = 32,
         max_model_len: int | None = None,
+        images_per_prompt: int = 1,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -80,7 +81,7 @@ class VllmEngine:
             max_lora_rank=_rank(adapter),
             enable_tower_connector_lora=everywhere,
             worker_extension_cls=EXTENSION,
-            limit_mm_per_prompt={"image": 1, "video": 0},
+            limit_mm_per_prompt={"image": images_per_prompt, "video": 0},
             generation_config="vllm",
             # bfloat16 logits are too coarse for probabilities
             hf_overrides={} if dtype == "float32" else {"head_dtype": "float32"},
@@ -121,9 +122,10 @@ class VllmEngine:
     def _answer(self, requests: Sequence[Request], on_token: OnToken | None) -> list[Response]:
         tokens = [self._to_record(request) for request in requests]
         parameters = [self._sampling(request, recorded) for request, recorded in zip(requests, tokens, strict=True)]
-        prompts = {request.prompt for request in requests}
-        rows = {prompt: token_ids(self._tokenizer, self._chat(prompt)) for prompt in prompts}
-        outputs = self._run([rows[request.prompt] for request in requests], requests, parameters, on_token)
+        prompts = {(request.prompt, len(request.images)) for request in requests}
+        rows = {prompt: token_ids(self._tokenizer, self._chat(*prompt)) for prompt in prompts}
+        asked = [rows[request.prompt, len(request.images)] for request in requests]
+        outputs = self._run(asked, requests, parameters, on_token)
         answers = [self._answer_of(request, output) for request, output in zip(requests, outputs, strict=True)]
         choices_of = self._choices.read(answers, self.score_continuations)
         ends = [output.outputs[0] for output in outputs]
@@ -174,7 +176,7 @@ class VllmEngine:
         """
         prefixes = [prefix] * len(requests) if isinstance(prefix, str) else list(prefix)
         ends = [
-            self._choices.endings(self._chat(request.prompt) + start, tuple(continuations), until)
+            self._choices.endings(self._chat(request.prompt, len(request.images)) + start, tuple(continuations), until)
             for request, start in zip(requests, prefixes, strict=True)
         ]
         nodes = [(index, *node) for index, end in enumerate(ends) for node in tree_nodes(end.rows, _MOST_RECORDED)]
@@ -214,14 +216,15 @@ class VllmEngine:
         on_token: OnToken | None = None,
     ) -> list[Any]:
         prompts: list[Any] = [
-            {"prompt_token_ids": list(row), "multi_modal_data": {"image": request.image}}
+            {"prompt_token_ids": list(row), "multi_modal_data": {"image": list(request.images)}}
             for row, request in zip(rows, requests, strict=True)
         ]
         on_text = None if on_token is None else partial(_pass_on, on_token, requests)
         return self._steps.run(prompts, parameters, self._lora, on_text)
 
-    def _chat_text(self, prompt: str) -> str:
-        text: str = self._processor.apply_chat_template(messages(prompt), tokenize=False, add_generation_prompt=True)
+    def _chat_text(self, prompt: str, images: int) -> str:
+        chat = messages(prompt, images=images)
+        text: str = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return text
 
 

@@ -17,7 +17,7 @@ from emocaliber.generation.asking_again import FollowUpEngine, RetryingEngine
 from emocaliber.generation.engine import Engine
 from emocaliber.generation.questions import RemoteEngine
 from emocaliber.generation.ray_cluster import LOCAL, engines_on_ray
-from emocaliber.generation.signals import Score, SignalsEngine, States
+from emocaliber.generation.signals import RELATIVE, Score, SignalsEngine, States
 from emocaliber.models.location import TINY, TINY_ADAPTER, default_model, model_folder
 from emocaliber.reading import add_reasoning_tags
 from emocaliber.runs.prediction_settings import PredictSettings
@@ -106,6 +106,7 @@ def _vllm(settings: PredictSettings) -> VllmEngine:
         dtype=settings.dtype,
         max_new_tokens=settings.longest_answer,
         max_model_len=settings.max_model_len,
+        images_per_prompt=2 if RELATIVE in settings.signals else 1,
         temperature=settings.temperature,
         seed=settings.seed,
     )

@@ -16,7 +16,7 @@ from emocaliber.core.predictions import SIGNALS
 from emocaliber.core.prompting import ANSWER_TOKENS, Template
 from emocaliber.generation.engine import API_KEY_ENV
 from emocaliber.generation.ray_cluster import INSTALL, LOCAL
-from emocaliber.generation.signals import ALONG, HIDDEN
+from emocaliber.generation.signals import ALONG, HIDDEN, RELATIVE
 from emocaliber.models.location import check_model
 
 DEFAULT_TEMPLATE = "label-confidence"
@@ -32,7 +32,8 @@ class PredictSettings:
     each; `retry_below` asks again, `retries` times at most, where less confidence is stated; `then` is a second
     question about the answer. `constrain` lets an engine write nothing but what the template could. `reasoning_tags`
     are what opens and closes an unusual model's reasoning. `signals` are asked for about each answer (see
-    emocaliber.generation.signals). `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray
+    emocaliber.generation.signals); `against` is the folder of an earlier run with whose rows the signal "relative"
+    compares. `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray
     that is started on this machine, or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are
     (default: one, or on Ray as many as GPUs), and more than one are on Ray. `sets` and `doubt` are files of `emocaliber
     recalibrate fit` that are applied to the rows (default: those beside the adapter). `thinking` is what a server is
@@ -67,6 +68,7 @@ class PredictSettings:
     retries: int = 3
     seed: int = 0
     signals: tuple[str, ...] = ()
+    against: str | None = None
     method: str = "model"
     sets: str | None = None
     doubt: str | None = None
@@ -114,6 +116,8 @@ def check_settings(settings: PredictSettings, template: Template) -> None:
         raise UserError(f"--retry-below needs a prompt that asks for a confidence; {template.name} does not")
     if settings.signals:
         _check_signals(settings, template)
+    if settings.against is not None and RELATIVE not in settings.signals:
+        raise UserError(f"--against {settings.against} needs --signals {RELATIVE}, the signal that compares rows")
     if settings.is_on_ray or settings.data_parallel is not None:
         _check_engines(settings)
     if settings.engine_name == "server" and not settings.url:

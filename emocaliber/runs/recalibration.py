@@ -21,7 +21,7 @@ from msgspec import structs
 
 from emocaliber.calibration.cross_fitting import CrossValidated
 from emocaliber.calibration.files import read_map, row_hash, write_map
-from emocaliber.calibration.fit import Kind, Recalibrator, Signal, fit_recalibrator, with_signal
+from emocaliber.calibration.fit import ALL, Kind, Recalibrator, Signal, fit_recalibrator, with_signal
 from emocaliber.calibration.maps import Beta, Isotonic, Platt, Temperature, bound_reached
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
@@ -30,6 +30,7 @@ from emocaliber.core.predictions import Prediction, write_predictions
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.floors import Floors, cross_fitted_floors, floor_name
 from emocaliber.evaluation.scorecard import Scorecard
+from emocaliber.generation.signals import RELATIVE
 from emocaliber.reading.foreign_outputs import is_table, read_lines
 from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
 
@@ -100,6 +101,11 @@ def fit_file(
         if floors is None
         else [f"{name} is no floor: {count:,} rows have it" for name, count in floors.left_out.items()]
     )
+    if of in (ALL, RELATIVE) and any(RELATIVE in (row.signals or {}) for row in fitting):
+        notes.append(
+            f"scores of the signal {RELATIVE} are those of rows that were compared with each other: predict rows that"
+            " this map is to be applied to with --against the run of these"
+        )
     return Fit(fitted, len(fitting), floors, notes + _at_bounds(fitted))
 
 

@@ -227,7 +227,8 @@ def _refuse_signals(recipe: Recipe) -> None:
         if recipe.signals != Recipe.signals:
             raise UserError(f"{recipe.path}: signals: target {recipe.target} asks for none; take the key out")
         return
-    possible = tuple(name for name in SIGNALS if name != "along")  # stage 1 writes no reasoning
+    # stage 1 writes no reasoning; pairs of rows are compared by `predict` alone
+    possible = tuple(name for name in SIGNALS if name not in ("along", "relative"))
     if wrong := [name for name in recipe.signals if name not in possible]:
         raise UserError(f"{recipe.path}: signals: {wrong[0]!r} is not one of {', '.join(possible)}")
 

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ def main() -> None:
 
 def versions() -> str:
     """The peers that are installed."""
-    return ", ".join(f"{name} {version(name)}" for name in PEERS)
+    return ", ".join(f"{name} {version(name)}" for name in PEERS if find_spec(name.replace("scikit-learn", "sklearn")))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ HASHES = {
     "one-candidate": "c3d72309f3dcfa79",
     "p-true": "02aa8c301f14980d",
     "turned": "6427b8877d6a7ff7",
+    "relative": "3817148b223973a0",
     "distribution": "8d5f2a886553747d",
     "json": "4c9fedcb8bf4dbe7",
     "label": "0c9edc12b27cd220",

@@ -215,7 +215,9 @@ def test_vllm_and_its_server_give_the_signals_that_transformers_gives(tmp_path: 
     base = AutoModelForImageTextToText.from_pretrained(embedded_base(), dtype="float32")
     PeftModel.from_pretrained(base, str(TINY_ADAPTER)).merge_and_unload().save_pretrained(tmp_path / "merged")
     AutoProcessor.from_pretrained(embedded_base()).save_pretrained(tmp_path / "merged")
-    merged, common = str(tmp_path / "merged"), ["--limit", "4", "--max-new-tokens", "12", *ASKED]
+    names = "blinded,p-true,per-candidate,agreement,turned,relative"
+    common = ["--limit", "4", "--max-new-tokens", "12", "--signals", names, "--method", "m"]
+    merged = str(tmp_path / "merged")
     own_process = ["--model", merged, "--dtype", "float32", "--template", "label-confidence", *common]
     plain = signals_by(tmp_path / "h", *own_process)
     served = signals_by(tmp_path / "v", *own_process, "--engine", "vllm", "--max-model-len", "512")
@@ -225,8 +227,9 @@ def test_vllm_and_its_server_give_the_signals_that_transformers_gives(tmp_path: 
         remote = signals_by(tmp_path / "s", *asked)
     for name in ("blinded", "stated"):  # all that a server reports: options of one token
         assert remote[name] == pytest.approx(plain[name], abs=1e-3), name
-    for name in ("blinded", "p-true", "per-candidate", "turned", "stated"):
+    for name in ("blinded", "p-true", "per-candidate", "turned", "relative", "stated"):
         assert served[name] == pytest.approx(plain[name], abs=1e-3), name
+    assert set(map(np.isfinite, remote["relative"])) == {True}, "of what is written: options of several tokens"
     for own in (served, remote):
         shares = [round(DRAWS * share) for share in own["agreement"]]
         assert own["agreement"] == pytest.approx([share / DRAWS for share in shares])

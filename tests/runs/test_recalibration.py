@@ -291,3 +291,14 @@ def test_a_table_is_not_written_under_a_name_that_its_text_belies(
     assert main(["recalibrate", "apply", str(tmp_path / "map.json"), str(new), "--out", str(out)]) == 2
     assert "given back as delimited text" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_map_of_relative_confidence_says_what_other_rows_must_be_compared_with(
+    files: tuple[Path, Path], tmp_path: Path
+):
+    rows = [replace(row, signals={"relative": float(row.confidence or 0)}) for row in read_predictions(files[0])]
+    write_predictions(files[0], rows)
+    notes = fit_file([files[0]], "relative", "signals", tmp_path / "map.json", per_task=False, force=True).notes
+    assert any("with --against the run of these" in note for note in notes)
+    plain = fit_file([files[0]], "confidence", "isotonic", tmp_path / "map.json", per_task=False).notes
+    assert not any("--against" in note for note in plain)
