@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from emocaliber.baselines.view_corpora import SPLITS, read_corpus
 from emocaliber.baselines.views import count_rows
 from emocaliber.core.errors import UserError
-from emocaliber.data.labels import by_fold, class_number, fold, is_missing, one_spelling
+from emocaliber.data.labels import by_fold, class_number, fold, is_missing, is_no_label, one_spelling
 
 Strings = npt.NDArray[np.str_]
 PER_ROW = ("label", "votes", "id", "group", "cluster")
@@ -155,14 +155,19 @@ def _labels(key: str, values: npt.NDArray[Any]) -> Strings:
             raise UserError(
                 f"key {key!r}, row {row}: {written!r} is not UTF-8; decode the labels before you save them"
             ) from None
-        if is_missing(value):
+        missing = is_missing(value) if key == "classes" else is_no_label(value)
+        if missing or (isinstance(value, float) and not value.is_integer()):
             raise UserError(f"key {key!r}, row {row}: {value!r} is no label; leave the row out, or give its label")
-        texts.append(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip())
+        texts.append(str(int(value)) if isinstance(value, float) else str(value).strip())
+    if {"-1", "0"} <= set(texts):
+        row = texts.index("-1")
+        raise UserError(f"key {key!r}, row {row}: -1 is no class beside 0; leave the row out, or give its label")
     return np.array(texts, dtype=str)
 
 
 def _view_set(content: Mapping[str, npt.NDArray[Any]], task: str) -> ViewSet:
     splits = _by_split(content)
+    _alike([part["label"] for part in splits.values()])
     views_read = np.concatenate([part["label"] for part in splits.values()])
     declared = content.get("classes")
     classes = _classes(views_read) if declared is None else tuple(_labels("classes", declared).tolist())
@@ -183,6 +188,13 @@ def _view_set(content: Mapping[str, npt.NDArray[Any]], task: str) -> ViewSet:
     rows = {name: _rows(part, name, task, len(classes)) for name, part in splits.items()}
     _refuse_unlearnt(rows)
     return ViewSet(task, classes, rows)
+
+
+def _alike(labels: Sequence[Strings]) -> None:
+    """Raises UserError where labels are truth values in one split and numbers in another: they would be four."""
+    truths = [set(of_split.tolist()) <= {"True", "False"} for of_split in labels if len(of_split)]
+    if any(truths) and not all(truths):
+        raise UserError("labels are True and False in one split, and not in another; save all as 0 and 1")
 
 
 def _numbered(labels: Strings, classes: tuple[str, ...]) -> dict[str, str] | None:

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO
 from math import sqrt
@@ -139,7 +140,11 @@ def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
         raise ImageError(f"{name}: {detail}", "oversized image") from error
     except UnidentifiedImageError as error:
         hint = (
-            "; it is an HEIC or AVIF image, as phones take them: save it as JPEG, or for HEIC run pip install"
+            "; it is a pointer of Git LFS: fetch the file by `git lfs pull`"
+            if encoded.startswith(b"version https://git-lfs")
+            else "; it is a web page"
+            if encoded[:200].lstrip().lower().startswith((b"<html", b"<!doctype html"))
+            else "; it is an HEIC or AVIF image, as phones take them: save it as JPEG, or for HEIC run pip install"
             " 'emocaliber[heic]'"
             if _is_heic(encoded)
             else ""
@@ -182,7 +187,9 @@ def _checked_path(source: FileImage) -> Path:
         root = source.root.resolve(strict=True)
         path = (root / source.name).resolve(strict=True)
     except FileNotFoundError as error:
-        raise ImageError(f"{source.name}: no such file under {source.root}{_hint(source)}", "missing image") from error
+        raise ImageError(
+            f"{source.name[:200]}: no such file under {source.root}{_hint(source)}", "missing image"
+        ) from error
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a symlink loop
         reason = error.strerror if isinstance(error, OSError) else error
         raise ImageError(f"{source.name[:200]!r}: not a usable file name ({reason})", "missing image") from error
@@ -194,17 +201,40 @@ def _checked_path(source: FileImage) -> Path:
 
 
 def _hint(source: FileImage) -> str:
-    """Why a file may be missing: its path was written on Windows, or differs in case from an existing file."""
-    if re.match(r"[A-Za-z]:[\\/]|\\\\", source.name):
-        return " (a path on a Windows disk: name it relative to the data root, or give the folder with --root)"
-    at, spelt = source.root, []
+    """Why a file may be missing: its path is of another machine or was written on Windows, or a file lies elsewhere
+    below the root, or has another case or an ending."""
+    name = source.name.replace("\\", "/")
+    if ".." in Path(name).parts:
+        return ""
+    foreign = re.match(r"([A-Za-z]:)?/+", name)
+    tails = [Path(*Path(name).parts[start:]) for start in range(1, len(Path(name).parts))] if foreign else []
+    for tail in (Path(name), *tails):
+        if found := _found(source.root, tail):
+            return f"; did you mean {found}?"
+    if foreign:
+        return f" ({'a path on a Windows disk' if foreign[1] else 'a whole path'}: name it relative to the data root)"
+    return " (backslashes separate folders on Windows only)" if "\\" in source.name else ""
+
+
+def _found(root: Path, name: Path) -> str | None:
+    """An existing file whose name differs in case only, or by an ending, or lies in one more folder."""
+    at = root
+    for part in name.parts[:-1]:
+        at = at / _listed(at).get(part.casefold(), part)
+    last = name.name.casefold()
+    if (found := _listed(at).get(last)) or (found := _listed(at, stems=True).get(last)):
+        return (at / found).relative_to(root).as_posix()
+    inner = [folder for folder in _listed(root).values() if "." not in folder and (root / folder / name).is_file()]
+    return f"{inner[0]}/{name.as_posix()}, with --root {root / inner[0]}" if len(inner) == 1 else None
+
+
+@lru_cache(maxsize=64)
+def _listed(folder: Path, *, stems: bool = False) -> dict[str, str]:
+    """The names in a folder by their case-folded form, or by that without their endings; of missing folders, none."""
     try:
-        for part in Path(source.name.replace("\\", "/")).parts:
-            at = next(path for path in at.iterdir() if path.name.casefold() == part.casefold())
-            spelt.append(at.name)
-    except (OSError, StopIteration):
-        return " (backslashes separate folders on Windows only)" if "\\" in source.name else ""
-    return f"; did you mean {'/'.join(spelt)}?"
+        return {(path.stem if stems else path.name).casefold(): path.name for path in folder.iterdir()}
+    except OSError:
+        return {}
 
 
 def _check_header(image: Image.Image, name: str) -> None:

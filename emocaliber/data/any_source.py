@@ -23,6 +23,7 @@ from emocaliber.core.files import utf8_path
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.core.taxonomy import TAXONOMIES, Taxonomy
 from emocaliber.data.archives import is_archive, unpacked
+from emocaliber.data.class_names import named_classes
 from emocaliber.data.embedded import FILES as EMBEDDED
 from emocaliber.data.folders import ENDINGS, files_below, folders_in, kind_by_ending
 from emocaliber.data.labels import read_labels
@@ -33,13 +34,13 @@ from emocaliber.data.records import read_record
 from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem, Row
 from emocaliber.data.tables import (
     SUFFIXES,
-    gather_labels,
+    gather_tasks,
     is_table_folder,
     kind_of,
-    names_of_classes,
     no_image_column,
     records,
     table_files,
+    task_of,
 )
 
 REMOTE = ("s3://", "gs://", "gcs://", "file://")
@@ -152,18 +153,22 @@ class AnySource:
             yield from Source(str(path), layout, split=TEST, labels=self.labels).rows()
             return
         files = tuple(table_files(path))
-        classes = () if self.labels else next((names for file in files if (names := names_of_classes(file))), ())
-        named = classes or (() if self.labels else _labels_of(files))
-        numbers = {str(number): name for number, name in enumerate(classes)}
+        classes, numbers, entries = ((), {}, []) if self.labels else named_classes(files)
+        yield from entries
+        tasks = {} if self.labels or classes else _labels_of(files)
         for file in files:
             prefix = file.relative_to(path).with_suffix("").as_posix() if file != path else utf8_path(file.stem)
-            defaults = self._defaults(file.parent, named)
-            defaults = replace(defaults, class_names=numbers) if numbers else defaults
+            by_task: dict[str, Defaults] = {}
             for number, record in enumerate(records(file, pictures=pictures), 1):
                 if number == 1 and isinstance(record, tuple) and (problem := no_image_column(file, record[1])):
                     yield problem
                     break
-                yield from self._record(record, defaults, f"{prefix}/{number}")
+                task = task_of(record[1]) if isinstance(record, tuple) else ""
+                if task not in by_task:
+                    defaults = self._defaults(file.parent, tasks.get(task, classes))
+                    names = numbers.get(file)
+                    by_task[task] = replace(defaults, class_names=names) if names else defaults
+                yield from self._record(record, by_task[task], f"{prefix}/{number}")
 
     def _record(self, record: tuple[Place, object] | Problem, defaults: Defaults, name: str) -> Iterator[Entry]:
         if isinstance(record, Problem):
@@ -252,8 +257,8 @@ def _layout(root: Path) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _labels_of(files: tuple[Path, ...]) -> tuple[str, ...]:
-    return gather_labels(chain.from_iterable(records(file, values=False) for file in files))[0]
+def _labels_of(files: tuple[Path, ...]) -> dict[str, tuple[str, ...]]:
+    return gather_tasks(Place(""), chain.from_iterable(records(file, values=False) for file in files))[0]
 
 
 def _columns(path: Path) -> list[str]:

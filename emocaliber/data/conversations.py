@@ -17,14 +17,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from emocaliber.data.csv_files import Record
 from emocaliber.data.labels import fold
 from emocaliber.data.records import read_record
-from emocaliber.data.rows import RATIONALE, Defaults, Entry, Note, Place, Problem
-from emocaliber.data.tables import gather_labels, records
+from emocaliber.data.rows import RATIONALE, Defaults, Entry, Note, Place, Problem, split_named
+from emocaliber.data.tables import gather_labels, records, table_files
 from emocaliber.reading import answer_text, read_response, reasoning_of
 
 TASKS = (
@@ -41,9 +42,10 @@ ANSWERING = ("assistant", "gpt", "model", "bot", "chatgpt", "bing", "bard")
 LONGEST_LABEL = 4
 """Words. A longer answer is a sentence, not a label, unless the labels are declared and it contains one."""
 _SENTENCE = re.compile(
-    r"\b(is|are|am|feels?|looks?|seems?|shows?|appears?|evokes?|emotion|answer)\b|[<>{}\[\]:\n]", re.IGNORECASE
+    r"\b(is|are|am|feels?|looks?|seems?|shows?|appears?|evokes?|emotion|answer)\b|[<>{}\[\]:,;\n]", re.IGNORECASE
 )
-"""What labels do not contain: verbs, tags, JSON."""
+"""What labels do not contain: verbs, tags, lists, JSON."""
+_OPTION = re.compile(r"\(?[A-Ha-h1-8][).]?")
 ANSWERS = (("instruction", "output"), ("query", "response"), ("question", "answer"))
 """Pairs of keys for one question and its answer."""
 
@@ -66,7 +68,7 @@ def layout_of_record(values: Mapping[str, Any]) -> str | None:
     if "messages" in keys:
         parts = [m.get("content") for m in values["messages"] or () if isinstance(m, dict)]
         return "trl" if any(isinstance(part, list) for part in parts) else "ms-swift"
-    if {"prompt", "completion"} <= keys:
+    if "prompt" in keys and keys & {"completion", "chosen", "solution"}:
         return "trl"
     if "conversations" in keys:
         return "llava" if "image" in keys else "sharegpt"
@@ -94,20 +96,31 @@ def read_vecbench(path: Path, defaults: Defaults) -> Iterator[Entry]:
 
 
 def read_conversations(path: Path, defaults: Defaults) -> Iterator[Entry]:
-    """The rows of a file of conversations about one image each; the label is the last answer."""
-    if not defaults.labels:
-        labels, sentences = gather_labels(_values(record, defaults) for record in records(path))
+    """The rows of conversations about one image each, in a file or a folder of them; the label is the last answer."""
+    files = list(conversation_files(path))
+    declared = bool(defaults.labels)
+    if not declared:
+        read = chain.from_iterable(records(file) for file in files)
+        labels, entries = gather_labels(Place(str(path)), (_values(record, defaults) for record in read))
         defaults = replace(defaults, taxonomy=None, candidates=labels)
-        yield from (Note("spellings of one label", Place(str(path)), sentence) for sentence in sentences)
-        declared = False
-    else:
-        declared = True
-    for number, record in enumerate(records(path), start=1):
-        values = _values(record, defaults if declared else None)
-        if isinstance(values, Problem):
-            yield values
-        else:
-            yield from read_record(*values, defaults, f"{path.stem}/{number}")
+        yield from entries
+    for file in files:
+        split = split_named(re.split(r"[-_.]", file.name)[0]) if len(files) > 1 else None
+        own = replace(defaults, split=split or defaults.split)
+        for number, record in enumerate(records(file), start=1):
+            values = _values(record, own if declared else None)
+            if isinstance(values, Problem):
+                yield values
+            else:
+                yield from read_record(*values, own, f"{file.stem}/{number}")
+
+
+def conversation_files(path: Path) -> Iterator[Path]:
+    """The file itself, or those of a folder: its Parquet files, else its JSON files."""
+    if not path.is_dir():
+        yield path
+        return
+    yield from (list(table_files(path)) or sorted([*path.glob("*.json"), *path.glob("*.jsonl")]))
 
 
 def _vecbench_values(place: Place, values: Mapping[str, Any]) -> dict[str, Any] | Problem:
@@ -181,6 +194,9 @@ def _messages(value: object) -> list[_Message] | None:
 def _image_in(part: Mapping[str, Any]) -> Any:
     """The image that a part of a message names, as path, URL or mapping; None for a mere placeholder."""
     image = next((part[key] for key in ("image", "image_url", "path", "url") if part.get(key) is not None), None)
+    source = part.get("source")
+    if image is None and isinstance(source, Mapping) and source.get("type") == "base64":
+        return f"data:{source.get('media_type', 'image/png')};base64,{source.get('data')}"
     return image["url"] if isinstance(image, Mapping) and set(image) & {"url"} else image
 
 
@@ -193,7 +209,7 @@ def _conversation(values: Mapping[str, Any]) -> tuple[str, list[_Message] | None
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": values.get(asked[1])}]
         return asked[0], _messages(turns)
     if "prompt" in values:
-        prompt, completion = values["prompt"], values.get("completion")
+        prompt, completion = values["prompt"], values.get("completion", values.get("solution", values.get("chosen")))
         prompt = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         completion = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
         both = [*prompt, *completion] if isinstance(prompt, list) and isinstance(completion, list) else None
@@ -216,13 +232,9 @@ def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Pro
     if isinstance(image, Problem):
         return image
     candidates = values.get("candidates") or (defaults.labels if defaults else ())
-    label = _answer(messages, values.get("solution"), candidates)
-    if label is None:
-        return Problem("no label", place, key, "no assistant's message ends the conversation", "add the answer")
-    label = label if candidates else label.rstrip(".!。 ")
-    if not candidates and (len(label.split()) > LONGEST_LABEL or _SENTENCE.search(label)):
-        return Problem("answer is a sentence", place, key, f"{label[:60]!r} is an answer, and no label",
-                       "declare the labels, to be read out of it: --labels joy,fear,...")  # fmt: skip
+    label = _label(place, key, messages, values, candidates)
+    if isinstance(label, Problem):
+        return label
     unused = {"messages", "conversations", "images", "prompt", "completion", "input", *(k for p in ANSWERS for k in p)}
     others = {name: value for name, value in values.items() if name not in unused}
     if (answer := _last_answer(messages)) is not None and (rationale := reasoning_of(answer)):
@@ -230,13 +242,36 @@ def _values(record: Record | Problem, defaults: Defaults | None) -> Record | Pro
     return place, others | {"image": image, "label": label}
 
 
+def _label(
+    place: Place, key: str, messages: list[_Message], values: Mapping[str, Any], candidates: Any
+) -> str | Problem:
+    """The label of a conversation; without candidates, the answer must be one, and no sentence, list or option."""
+    if key == "prompt" and "chosen" in values and not {"completion", "solution"} & values.keys():
+        return Problem("preference pair", place, "chosen", "an answer that is preferred need not be true",
+                       "give the true label as `completion`")  # fmt: skip
+    label = _answer(messages, values.get("solution"), candidates)
+    if label is None:
+        return Problem("no label", place, key, "no assistant's message ends the conversation", "add the answer")
+    if candidates:
+        return label
+    label = label.strip("*_`\"'.!。 ")
+    if _OPTION.fullmatch(label):
+        return Problem("answer is a letter", place, key, f"{label!r} names an option of the question, and is no label",
+                       "write the option itself; where it is a label, declare all: --labels")  # fmt: skip
+    if len(label.split()) > LONGEST_LABEL or _SENTENCE.search(label):
+        return Problem("answer is a sentence", place, key, f"{label[:60]!r} is an answer, and no label",
+                       "declare the labels, to be read out of it: --labels joy,fear,...")  # fmt: skip
+    return label
+
+
 def _image(place: Place, values: Mapping[str, Any], messages: list[_Message]) -> Any:
     """The one image of a conversation, named beside or in its messages, or the problem."""
     named: Any = next((values[name] for name in ("images", "image") if values.get(name) is not None), [])
     beside = named if isinstance(named, list) else [named]
     inside = [image for message in messages for image in message.images]
+    inside = [] if inside == beside else inside
     marks = sum(message.marks for message in messages)
-    if marks != len(beside) and not (marks == 0 and inside):
+    if marks != len(beside) and not (marks == 0 and (inside or len(beside) == 1)):
         return Problem("placeholders differ", place, "images", f"{len(beside)} images for {marks} {PLACEHOLDER} marks",
                        f"write {PLACEHOLDER} once for each image")  # fmt: skip
     images = [*beside, *inside]

@@ -9,6 +9,7 @@ reading continues.
 
 from __future__ import annotations
 
+import ast
 import codecs
 import csv
 import gzip
@@ -55,11 +56,16 @@ def csv_records(path: Path) -> Iterator[Record | Problem]:
         first, skipped = file.readline(LONGEST_LINE), 0
         while first and (not first.strip() or _is_remark(first)):
             first, skipped = file.readline(LONGEST_LINE), skipped + 1
-        if declared := re.fullmatch(r"\"?sep=(.)\"?\s*", first):
-            first, skipped = file.readline(LONGEST_LINE), skipped + 1
+        declared, below = re.fullmatch(r"\"?sep=(.)\"?\s*", first), ""
+        if declared or not _names_columns(first):
+            below = file.readline(LONGEST_LINE)
+            while below and not below.strip():
+                below, skipped = file.readline(LONGEST_LINE), skipped + 1
+            if declared or _names_columns(below):  # the first line declares the delimiter, or is a title
+                first, below, skipped = below, "", skipped + 1
         delimiter = declared[1] if declared else _delimiter(first)
         spaced = f"{delimiter} " in first and delimiter != "\t"
-        rows = csv.DictReader(chain([first], file), delimiter=delimiter, skipinitialspace=spaced)
+        rows = csv.DictReader(chain(filter(None, (first, below)), file), delimiter=delimiter, skipinitialspace=spaced)
         names = [name.strip() for name in rows.fieldnames or ()]
         if twice := [name for name, count in Counter(map(column_name, names)).items() if count > 1 and name]:
             yield Problem("column named twice", Place(str(path), 1 + skipped), twice[0], "two columns have this name",
@@ -80,8 +86,13 @@ def csv_records(path: Path) -> Iterator[Record | Problem]:
 
 def _is_remark(line: str) -> bool:
     """Whether a line is a comment, rather than a header that begins with a hash sign."""
+    return line.startswith("#") and not _names_columns(line)
+
+
+def _names_columns(line: str) -> bool:
+    """Whether a line names a column of images or labels, so that it is a header."""
     names = {column_name(part.strip("#\"' \r\n")) for part in re.split(r"[,;\t|]", line)}
-    return line.startswith("#") and not names & {*IMAGE, *LABEL, *LABEL_OTHERWISE}
+    return bool(names & {*IMAGE, *LABEL, *LABEL_OTHERWISE, "pixels"})
 
 
 def _delimiter(header: str) -> str:
@@ -101,23 +112,35 @@ def _delimiter(header: str) -> str:
 
 def _csv_row(place: Place, row: Mapping[str | None, Any]) -> Record | Problem:
     if None in row or None in row.values():
-        return Problem("wrong number of fields", place, "", "it does not have as many fields as the header",
-                       "quote a field that holds a comma")  # fmt: skip
+        names = [key for key in row if key is not None]
+        fields = sum(row[key] is not None for key in names) + len(row.get(None) or ())
+        what = f"{fields} fields, and the header has {len(names)}"
+        return Problem("wrong number of fields", place, "", what, "quote a field that holds the delimiter")
     if any(map(is_no_utf8, row.values())):
         return Problem("not UTF-8", place, "", "it is not UTF-8", "save the file as UTF-8")
-    values: dict[str, Any] = {str(key): value for key, value in row.items() if value != ""}
+    if odd := next((key for key, value in row.items() if "\0" in value), None):
+        return Problem("not text", place, odd, f"{row[odd]!r} holds a NUL character", "take it out")
+    values: dict[str, Any] = {str(key): value or None for key, value in row.items()}
     for key in ("votes", "second_votes", "candidates", "raters"):
         if key in values and not is_missing(values[key]):
             try:
-                values[key] = msgspec.json.decode(values[key])
-            except msgspec.DecodeError:
+                values[key] = _structure(values[key])
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
                 return Problem("cell is not JSON", place, key, f"{values[key]!r} is not JSON",
                                'write {"joy": 3} or ["joy", "fear"], quoted for CSV')  # fmt: skip
     for name, prefix in (("votes", VOTES_PREFIX), ("second_votes", SECOND_PREFIX)):
         columns = {key: values.pop(key) for key in list(values) if key.casefold().startswith(prefix)}
         if columns:
-            values[name] = {key[len(prefix) :]: count_in(value) for key, value in columns.items()}
+            values[name] = {key[len(prefix) :]: count_in(value) for key, value in columns.items() if value is not None}
     return place, values
+
+
+def _structure(cell: str) -> Any:
+    """The content of a cell: JSON, or as Python and pandas write it ({'joy': 3})."""
+    try:
+        return msgspec.json.decode(cell)
+    except msgspec.DecodeError:
+        return ast.literal_eval(cell.strip())
 
 
 def count_in(cell: str) -> int | str:

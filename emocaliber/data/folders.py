@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from emocaliber.core.samples import FileImage, Sample
-from emocaliber.data.labels import class_number, is_no_label, one_spelling
-from emocaliber.data.rows import SPLITS, Defaults, Entry, Note, Place, Problem, Row
+from emocaliber.data.labels import class_number, is_no_label
+from emocaliber.data.rows import SPLITS, Defaults, Entry, Place, Problem, Row, labels_of
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp")
 LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
@@ -25,11 +25,21 @@ LEFTOVERS = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "
 OTHER_PICTURES = (".heic", ".heif", ".hif", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".dng", ".cr2", ".cr3", ".nef",
                   ".arw", ".raf", ".orf", ".rw2")  # fmt: skip
 """Other image formats. They are rows too; the row's state says so if the image cannot be decoded."""
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".webm")
 THUMBNAILS = (".thm", ".thumbnail")
 THUMBNAIL_FOLDERS = {"thumbnails", "thumbs", "thumb", "@eadir"}
 
-_PART = "train|training|test|testing|val|valid|validation|dev|devel|eval|evaluation|holdout|(public|private)(test)?"
+_PART = (
+    "train|training|test|testing|val|valid|validation|dev|devel|eval|evaluation|holdout|(public|private)(test)?"
+    "|gallery|probe|session|phase|batch|entrenamiento|prueba|validaci[oó]n|apprentissage|entra[iî]nement|treino|teste"
+    "|addestramento|trening|eğitim|обуч\\w*|тест\\w*|训练|訓練|测试|測試|验证|驗證|学習|検証|テスト|학습|훈련|검증|테스트"
+)
+_SHORT = {"tr", "trn", "te", "tst"}
+_HOLDERS = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "face", "faces", "label",
+            "labels", "annotation", "annotations", "mask", "masks", "data", "dataset", "raw", "original", "aligned",
+            "cropped"}  # fmt: skip
+"""What people call a folder of everything, which is no emotion."""
 _SPLIT_NAME = re.compile(
     rf"(.*[^a-z])?({_PART}|fold|cv|split|part|partition|subset)"
     r"[^a-z]*((set|data|dataset|images?|imgs?|pictures?|photos?|faces?|split|part|samples?|folder)[^a-z]*)?([^a-z].*)?"
@@ -51,9 +61,9 @@ def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
         return
     if not defaults.labels:
         counts = Counter(name for part, _ in parts for name in folders_in(part))
-        labels, sentences = one_spelling(counts)
+        labels, entries = labels_of(Place(str(root)), counts)
         defaults = replace(defaults, candidates=labels)
-        yield from (Note("spellings of one label", Place(str(root)), sentence) for sentence in sentences)
+        yield from entries
     if len(defaults.labels) < 2:
         yield Problem("too few classes", Place(str(root)), "", f"{len(defaults.labels)} class folders",
                       _inner(root) or "give each class a folder of its own; two or more are needed",
@@ -69,6 +79,9 @@ def read_folder(root: Path, defaults: Defaults) -> Iterator[Entry]:
 
 def _inner(root: Path) -> str:
     """A hint which folder to give instead of one that only wraps the data."""
+    tables = [entry.name for entry in os.scandir(root) if entry.name.casefold().endswith(_TABLES)]
+    if len(tables) == 1:
+        return f"give the table, and the folder of its pictures: {root / tables[0]} --root FOLDER"
     inner = [root / name for name in folders_in(root) if folders_in(root / name)]
     return f"give {inner[0]}, which holds {', '.join(folders_in(inner[0])[:4])}" if len(inner) == 1 else ""
 
@@ -79,10 +92,19 @@ def _questions(part: Path, defaults: Defaults, splits: list[str]) -> Iterator[Pr
     wrapper = not splits and len(names) == 1
     for name in names:
         inside = folders_in(part / name)
+        place = Place(str(part / name))
+        if below := next((folder for folder in inside if not wrapper and looks_like_split(folder)), None):
+            yield Problem("split or label?", place, "", f"{name!r} holds {below!r}, which looks like a split: is"
+                          f" {name!r} a label?", f"move its pictures to {_meant(below)}/{name}; of a split and its"
+                          f" parts, name the split to one of {', '.join(dict(SPLITS))}", droppable=False)  # fmt: skip
+            continue
         if defaults.match(name, defaults.labels) is not None or wrapper:
             continue
-        place = Place(str(part / name))
-        if looks_like_split(name):
+        if name.casefold() in _HOLDERS and not inside:
+            yield Problem("split or label?", place, "", f"{name!r} is what people call a folder of everything: is it a"
+                          " label?", "give each label a folder; or declare the labels with --labels",
+                          droppable=False)  # fmt: skip
+        elif looks_like_split(name):
             yield Problem("split or label?", place, "", f"{name!r} looks like a split, and stands where labels do",
                           f"rename it to {_meant(name)}, or declare the labels with --labels",
                           droppable=False)  # fmt: skip
@@ -102,7 +124,7 @@ def _questions(part: Path, defaults: Defaults, splits: list[str]) -> Iterator[Pr
 
 def looks_like_split(name: str) -> bool:
     """Whether a folder is named like a split of a data set: train_set, val2017, TestData, fold1."""
-    return _SPLIT_NAME.fullmatch(name.casefold()) is not None
+    return name.casefold() in _SHORT or _SPLIT_NAME.fullmatch(name.casefold()) is not None
 
 
 def _meant(name: str) -> str:

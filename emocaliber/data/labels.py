@@ -10,17 +10,12 @@ taxonomy, the names of a ClassLabel, or `--labels`.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from emocaliber.core.errors import UserError
 
@@ -33,8 +28,19 @@ _LONGEST = 24
 """Characters, including surrounding spaces; a longer text does not mean "missing"."""
 _NO_LABEL = MISSING | {
     "nolabel", "unlabelled", "unlabeled", "notlabelled", "notlabeled", "unannotated", "notannotated", "noannotation",
-    "notapplicable", "n.d.", "tbd",
+    "notapplicable", "n.d", "n/d", "nd.", "tbd", "todo", "unspecified", "notspecified", "unassigned", "unclassified",
+    "notset", "nodata", "novalue", "noanswer", "skip", "skipped", "ignore", "ignored", "blank", "unk", "pd.na",
+    "inf", "-inf", "+inf", "infinity", "-infinity", "1.#qnan", "1.#ind", "-1.#ind", "1.#inf", "-nan(ind", "#nv", "#n/v",
+    "#n/d", "unbekannt", "keineangabe", "k.a", "n.v", "ohnelabel", "keinlabel", "fehlend", "inconnu", "inconnue",
+    "nonrenseigné", "sansétiquette", "sanslabel", "manquant", "desconocido", "desconocida", "sinetiqueta", "sindatos",
+    "s/d", "desconhecido", "desconhecida", "semrótulo", "semetiqueta", "sconosciuto", "sconosciuta", "senzaetichetta",
+    "onbekend", "okänd", "ukjent", "ukendt", "tuntematon", "nieznany", "brakdanych", "neznámý", "bilinmiyor",
+    "etiketsiz", "неизвестно", "нетданных", "безметки", "н/д", "невідомо", "无", "無", "未知", "未标注", "未標註",
+    "无标签", "無標籤", "缺失", "なし", "無し", "不明", "未設定", "ラベルなし", "欠損", "없음", "알수없음", "미정",
+    "라벨없음", "अज्ञात", "غيرمعروف",
 }  # fmt: skip
+_AROUND = "()[]{}<>\"'«»“”‘’`"
+_ERROR_CELL = re.compile(r"#[\w/]+[!?]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?")
 
 
@@ -43,8 +49,12 @@ def fold(text: str) -> str:
     """The normalised form of a label: NFKC, case-folded, without spaces and invisible characters."""
     if text.isascii():
         return "".join(text.casefold().split())
-    composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold().translate(_ONE_FORM))
     return "".join(c for c in composed if not c.isspace() and unicodedata.category(c) != "Cf")
+
+
+_ONE_FORM = {0x131: "i", 0x307: None, 0xFE0E: None, 0xFE0F: None}
+"""Turkish has two letters i, whose case Unicode maps across; an emoji may ask to be drawn as text or in colour."""
 
 
 def is_missing(value: object) -> bool:
@@ -57,8 +67,15 @@ def is_missing(value: object) -> bool:
 
 
 def is_no_label(value: object) -> bool:
-    """Whether a label is missing: as `is_missing`, or a text such as "unlabelled"."""
-    return is_missing(value) or (isinstance(value, str) and fold(value) in _NO_LABEL)
+    """Whether a label is missing: as `is_missing`, or a text such as "unlabelled", in quotes or brackets too, an error
+    of a spreadsheet (#REF!), or punctuation alone."""
+    if is_missing(value) or not isinstance(value, str) or len(value) > _LONGEST:
+        return is_missing(value)
+    text = fold(value)
+    plain = text.strip(_AROUND).rstrip(".!")
+    if {text, plain} & _NO_LABEL or _ERROR_CELL.fullmatch(text):
+        return True
+    return all(unicodedata.category(c).startswith("P") for c in text)
 
 
 def class_number(value: object) -> str | None:
@@ -110,7 +127,7 @@ def read_labels(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     numbered = [part.partition("=") for part in parts]
     if any(equals for _, equals, _ in numbered):
-        names = {class_number(number) or number.strip(): name.strip() for number, equals, name in numbered if equals}
+        names = {class_number(number) or fold(number): name.strip() for number, equals, name in numbered if equals}
         labels = tuple(dict.fromkeys(name.strip() if equals else number for number, equals, name in numbered))
     else:
         names = {str(number): name for number, name in enumerate(parts)}
@@ -120,43 +137,31 @@ def read_labels(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
     return labels, names
 
 
-def class_names(columns: Iterable[str], metadata: Mapping[bytes, bytes] | None, folder: Path) -> tuple[str, ...]:
-    """The class names of a Parquet file's label column: from its schema (as Hugging Face datasets writes it), or from
-    the card README.md or dataset_infos.json beside it or one folder above. Empty if none of these names them."""
-    described = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    described = described or next((features for at in (folder, folder.parent) if (features := _card(at))), {})
-    for column in columns:
-        feature = described.get(column)
-        if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):  # a list of labels
-            feature = feature["feature"]
-        if isinstance(feature, dict) and isinstance(feature.get("names"), list):
-            return tuple(map(str, feature["names"]))
-    return ()
+def doubtful(labels: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """What may not be a label of its own, among labels that nobody declared: kind, what is wrong, and the fix."""
+    named = by_fold(tuple(labels))
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for folded, label in named.items():
+        if letters := "".join(filter(_distinguishes, unicodedata.normalize("NFKD", folded))):
+            alike[letters].append(label)
+        parts = [part for part in re.split(r"[,;|/+&]", folded) if part]
+        if len(parts) > 1 and set(parts) <= named.keys():
+            yield ("several labels in one", f"{label!r} is a list of labels",
+                   "write one label a row, or votes such as [\"joy\", \"fear\"]")  # fmt: skip
+    for spelt in alike.values():
+        if len(spelt) > 1:
+            yield ("two labels or one?", f"{' and '.join(map(repr, spelt))} differ in punctuation or accents only",
+                   f"write one label one way, or declare all: --labels {','.join(spelt)},...")  # fmt: skip
+    numbered = [(label, found[1]) for label in named.values() if (found := _NUMBERED.fullmatch(label))]
+    if len(numbered) == len(named) > 1:
+        yield ("number before a label", f"{numbered[0][0]!r} begins with a number, as all labels do",
+               f"name the labels: --labels '{','.join(f'{label}={name}' for label, name in numbered)}'")  # fmt: skip
 
 
-def _card(folder: Path) -> dict[str, Any]:
-    """The features described in a data set's card or infos, with `names` for classes."""
-    try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
-        card = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else {}
-        info = card.get("dataset_info") or {}
-        info = info[0] if isinstance(info, list) else info
-        features = {part["name"]: {"names": _ordered(part)} for part in info.get("features", ())}
-        if any(feature["names"] for feature in features.values()):
-            return features
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, yaml.YAMLError):
-        pass  # no card, or one that describes no features in this form
-    try:
-        infos = json.loads((folder / "dataset_infos.json").read_text(encoding="utf-8"))
-        return dict(next(iter(infos.values()))["features"])
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, StopIteration):
-        return {}
+def _distinguishes(character: str) -> bool:
+    """Whether a character is part of a word: a letter, a digit, or a vowel sign; not an accent of Latin or Greek."""
+    accent = "\u0300" <= character <= "\u036f"
+    return character.isalnum() or (unicodedata.category(character).startswith("M") and not accent)
 
 
-def _ordered(feature: Mapping[str, Any]) -> list[str] | None:
-    """The names of `dtype: {class_label: {names: {'0': joy, '1': fear}}}`, in the order of their numbers."""
-    dtype = feature.get("dtype")
-    names = dtype.get("class_label", {}).get("names") if isinstance(dtype, dict) else None
-    if isinstance(names, dict):
-        return [str(names[key]) for key in sorted(names, key=int)]
-    return names if isinstance(names, list) else None
+_NUMBERED = re.compile(r"\d+[\s_.:)-]+([^\W\d].*)")

@@ -12,13 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from emocaliber.core.errors import UserError
 from emocaliber.core.taxonomy import EMOTION6_7, FER2013_7, FERPLUS_8, MIKELS_8, UNBIASEDEMO_6, Taxonomy
 from emocaliber.data.archives import is_archive, unpacked
-from emocaliber.data.conversations import layout_of_record, read_conversations, read_vecbench
+from emocaliber.data.class_names import numbered
+from emocaliber.data.conversations import conversation_files, layout_of_record, read_conversations, read_vecbench
 from emocaliber.data.folders import ENDINGS, read_folder
 from emocaliber.data.labels import read_labels
 from emocaliber.data.published import (
@@ -39,7 +41,7 @@ from emocaliber.data.rows import LABEL, LABEL_OTHERWISE, SPLITS, Defaults, Entry
 from emocaliber.data.tables import SUFFIXES, is_table_folder, kind_of, read_table, records
 from emocaliber.data.webdataset import holds_records, read_webdataset
 
-ARCHIVES = (".7z", ".rar", ".zst", ".lz4")
+ARCHIVES = (".7z", ".rar", ".zst", ".lz4", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,9 @@ def layout_of(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file or folder")
     if kind_of(path) in ARCHIVES:
-        raise UserError(f"{path}: only zip and tar archives are supported; unpack it, and give the folder")
+        raise UserError(f"{path}: only zip, tar and .gz are unpacked here; unpack it, and give what is in it")
+    if path.name == FERPLUS_FILE:
+        raise UserError(f"{path}: these are the votes of FER+; give the folder that holds them and FER2013Train")
     if kind_of(path) not in SUFFIXES:
         raise UserError(f"{path}: give a folder, or a file ending in {', '.join(SUFFIXES)}")
     first = next(iter(records(path)), None)
@@ -208,13 +212,23 @@ def _folder_layout(path: Path) -> str:
         "vecbench": _holds_vecbench(path, names),
         "artphoto": not folders and any(name.rpartition("_")[0] in MIKELS_8.labels for name in images),
     }
-    if layout := next((name for name, is_it in recognised.items() if is_it), None):
+    layout = next((name for name, is_it in recognised.items() if is_it), None)
+    if layout in (None, "table") and (talks := _conversations(path)):
+        return talks
+    if layout:
         return layout
     if holds_records(path):
         return "webdataset"
     if not folders:
         raise UserError(f"{path}: this folder fits no layout; give a folder with one folder per class, or a table")
     return "folder"
+
+
+def _conversations(path: Path) -> str | None:
+    """The layout of a folder whose files are conversations of one form; None for any other folder."""
+    found = {layout_of_record(record[1]) if isinstance(record, tuple) else None
+             for file in conversation_files(path) for record in islice(records(file), 1)}  # fmt: skip
+    return found.pop() if len(found) == 1 else None
 
 
 def _holds_vecbench(path: Path, names: set[str]) -> bool:
@@ -234,8 +248,8 @@ def read_hub(source: str, defaults: Defaults) -> Iterator[Entry]:
     if not name:
         raise UserError(f"{source}: name a revision, as in {HUB}OWNER/NAME@REVISION, so that it can be read again")
     for part, table, names in _hub_splits(name, revision):
-        numbers = {str(number): label for number, label in enumerate(names)}
-        declared = defaults if defaults.labels else replace(defaults, candidates=names, class_names=numbers)
+        labels, numbers, _ = numbered(names)
+        declared = defaults if defaults.labels else replace(defaults, candidates=labels, class_names=numbers)
         for number, values in enumerate(table, start=1):
             place = Place(f"{HUB}{name} {part}", number, "row")
             yield from _hub_row(place, {"split": part} | dict(values), declared, f"{part}/{number}")

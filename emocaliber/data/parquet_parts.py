@@ -22,6 +22,7 @@ Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 ROWS, ROWS_WITH_PICTURES = 16_384, 256
 """Rows in memory at a time, without and with image bytes."""
+_TEXTS = {"label", "labels", "emotion", "class", "id", "split", "task"}
 BUFFER = 1 << 20  # bytes read from a column at a time, so that not all images of a row group are read at once
 
 
@@ -147,7 +148,9 @@ def _images(path: Path, group: int, leaf: str, part: pa.Table, chosen: Numbers, 
 
 
 def _bytes_leaf(field: pa.Field) -> str | None:
-    """The path of the column that holds encoded pictures, if the field is one of pictures."""
+    """The path of the column that holds encoded pictures, if the field is one of pictures. Labels may be bytes too."""
+    if field.name.casefold() in _TEXTS:
+        return None
     if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
         return str(field.name)
     if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:

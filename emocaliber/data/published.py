@@ -26,9 +26,10 @@ from emocaliber.core.samples import Ratings, Sample
 from emocaliber.core.taxonomy import SENTIMENT_2, WEBEMO_25
 from emocaliber.data.csv_files import count_in, open_text
 from emocaliber.data.folders import ENDINGS
+from emocaliber.data.json_files import read_json
 from emocaliber.data.records import read_record
 from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem, Row
-from emocaliber.data.tables import read_json, records
+from emocaliber.data.tables import records
 
 ABSTRACT_FILE = "ABSTRACT_groundTruth.csv"
 EMOTION6_FILE = "ground_truth.txt"

@@ -31,6 +31,9 @@ from emocaliber.data.rationales import RationaleError, read_rationale
 from emocaliber.data.rows import (
     CLUSTER,
     IMAGE,
+    LABEL,
+    LABEL_OTHERWISE,
+    NAMES,
     RATIONALE,
     SPLIT,
     SPLIT_OTHERWISE,
@@ -42,9 +45,10 @@ from emocaliber.data.rows import (
     Row,
     column_name,
     label_of,
+    split_named,
 )
 from emocaliber.data.votes import UNKNOWN, Votes, VotesError, dominant, read_votes
-from emocaliber.data.written_images import file_name, from_address, from_pixels
+from emocaliber.data.written_images import base64_in, file_name, from_base64, from_pixels
 
 UNLABELLED_NUMBER = "-1"
 """The class number that Hugging Face datasets uses for an unknown class."""
@@ -126,23 +130,26 @@ def _picture(record: _Record, image: ImageSource) -> str:
 
 def _image(record: _Record) -> ImageSource:
     name, value = record.first(IMAGE)
-    if isinstance(value, list | tuple) and len(value) == 1:
+    if isinstance(value, list | tuple) and len(value) != 1:
+        record.problem("several images", name, f"{len(value)} images", "ask about one image a row")
+        return b""
+    if isinstance(value, list | tuple):
         value = value[0]
     if isinstance(value, Mapping):  # how Parquet files and Hugging Face datasets hold a picture
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, bytes | StoredImage):
         return value
-    if isinstance(value, str) and value.startswith("data:image/"):
-        if (decoded := from_address(value)) is None:
+    if isinstance(value, str) and (written := base64_in(value)) is not None:
+        if (decoded := from_base64(written)) is None:
             record.problem("image malformed", name, "the data: URL is not base64", "correct it, or name a file")
         return decoded or b""
     if isinstance(value, str) and value.strip():
         return FileImage(record.defaults.root, file_name(record.defaults.root, value))
-    if isinstance(levels := record.values.get("pixels"), str):
-        if (drawn := from_pixels(levels)) is None:
-            record.problem("pixels malformed", "pixels", f"{len(levels.split())} values that are no square of grey"
-                           " levels", "give side x side whole numbers, 0 to 255")  # fmt: skip
-        return drawn or b""
+    if (levels := record.values.get("pixels")) is not None:
+        drawn = from_pixels(levels)
+        if isinstance(drawn, str):
+            record.problem("pixels malformed", "pixels", drawn, "give side x side grey levels, 0 to 255")
+        return drawn if isinstance(drawn, bytes) else b""
     known = [str(key) for key in record.values]
     near = next((m for want in IMAGE[:3] for m in difflib.get_close_matches(want, known, n=1)), None)
     hint = f"rename {near!r} to 'image'" if near and near not in IMAGE else "give a path under the data root"
@@ -166,9 +173,9 @@ def _candidates(record: _Record) -> tuple[str, ...]:
 
 
 def _split(record: _Record) -> str:
-    otherwise = SPLITS.get(str(record.first(SPLIT_OTHERWISE)[1]).strip().casefold(), record.defaults.split)
+    otherwise = split_named(str(record.first(SPLIT_OTHERWISE)[1])) or record.defaults.split
     written = record.text(*SPLIT, default=otherwise)
-    split = SPLITS.get(written.strip().casefold())
+    split = split_named(written)
     if split is None:
         record.problem("unknown split", "split", f"{written!r} is no split", f"write one of {', '.join(dict(SPLITS))}")
     return split or ""
@@ -232,13 +239,24 @@ def _stranger(record: _Record, key: str, written: object, candidates: Sequence[s
     """Add the problem of a label that is not a candidate, unless the candidates themselves are malformed."""
     if any(problem.key == "candidates" for problem in record.problems):
         return
-    if class_number(written) is not None:
-        record.problem("class number without a name", key, f"{written!r} is a class number, and nothing names it",
+    if (number := class_number(written)) is not None:
+        named = record.defaults.class_names
+        known = ", ".join(f"{each}={name}" for each, name in named.items())
+        record.problem("class number without a name", key,
+                       f"{written!r} is a {'number' if '.' in number else 'class number'}, and"
+                       f" {f'the classes are {known}' if known else 'nothing names it'}",
                        "name the classes: --labels neutral,happy,... from 0, or --labels"
                        " 1=neutral,2=happy,...")  # fmt: skip
     else:
         record.problem(kind, key, f"{written!r} is not among the candidates",
                        f"correct it, or the candidates {', '.join(candidates)}")  # fmt: skip
+
+
+def _not_read(record: _Record) -> str:
+    """A hint, for a row without a label, at the columns that may hold it by another name."""
+    others = [str(name) for name in record.values if name and name not in NAMES][:6]
+    shown = ", ".join(map(repr, others))
+    return f"; {shown} are not read: call a label 'label', and counts of votes 'votes.joy'" if others else ""
 
 
 def _stored_ratings(record: _Record) -> Ratings | None:
@@ -268,9 +286,12 @@ def _label(
     name, written = label_of(record.values)
     if record.defaults.class_names and class_number(written) == UNLABELLED_NUMBER:
         written = None
+    named = record.defaults.class_names.get(class_number(written) or "")
+    written = named if named is not None and is_missing(named) else written
     label = record.defaults.match(written, candidates) if isinstance(written, str | int | float) else None
     stored = record.text("label_rule")
     if label is not None:
+        _contradicted(record, name, label, candidates)
         return label, stored or "given"
     if is_no_label(written) and stored:
         return None, stored
@@ -289,10 +310,20 @@ def _label(
     return None, "given"
 
 
+def _contradicted(record: _Record, name: str, label: str, candidates: Sequence[str]) -> None:
+    """Add the problem of another label column that names another of the candidates."""
+    for column in (*LABEL, *LABEL_OTHERWISE):
+        other = record.values.get(column)
+        match = record.defaults.match(other, candidates) if isinstance(other, str) and column != name else None
+        if match not in (None, label):
+            record.problem("two labels in one row", column, f"{other!r}, but {name} is {label!r}",
+                           "leave out the column that is not the label")  # fmt: skip
+
+
 def _no_label(record: _Record, name: str, written: object) -> None:
     if written is None:
         record.problem("no label", name, "the row has neither a label nor votes",
-                       "give one, or the split `unlabelled`")  # fmt: skip
+                       f"give one, or the split `unlabelled` (--in-split unlabelled){_not_read(record)}")  # fmt: skip
     else:
         record.problem("no label", name, f"{written!r} says that the label is missing",
                        f"give one, or the split `unlabelled`; where {written!r} is a label"

@@ -18,7 +18,7 @@ from typing import Any
 from emocaliber.core.errors import UserError
 from emocaliber.core.samples import Sample
 from emocaliber.core.taxonomy import Taxonomy
-from emocaliber.data.labels import by_fold, class_number, fold, is_no_label
+from emocaliber.data.labels import by_fold, class_number, doubtful, fold, is_no_label, one_spelling
 from emocaliber.data.votes import Rule
 
 IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path", "image_file", "image_name", "img",
@@ -26,14 +26,14 @@ IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path"
 LABEL = ("label", "ground_truth", "emotion")
 LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
 """Columns that hold the label if there are no LABEL columns and no votes."""
-LABEL_NAMES = ("label_name", "class_name", "emotion", "expression")
+LABEL_NAMES = ("label_name", "label_text", "class_name", "emotion_name", "emotion", "expression")
 """Columns with the name of a label that is given as a number."""
 SPLIT = ("split", "usage", "subset", "partition")
 SPLIT_OTHERWISE = ("set", "phase", "data_split", "dataset_split")
 """Columns that hold the split if no SPLIT column does and their value is a known split."""
 CLUSTER = ("cluster", "subject", "source")
 RATIONALE = ("rationale", "reasoning")
-NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *SPLIT, *SPLIT_OTHERWISE, *CLUSTER, *RATIONALE,
+NAMES = frozenset({*IMAGE, *LABEL, *LABEL_OTHERWISE, *LABEL_NAMES, *SPLIT, *SPLIT_OTHERWISE, *CLUSTER, *RATIONALE,
                    "pixels", "candidates", "question", "votes", "raters", "id",
                    "group", "task", "licence", "label_rule", "ratings", "second_votes"})  # fmt: skip
 SPLITS = {
@@ -43,6 +43,11 @@ SPLITS = {
     "publictest": "calibrate", "calibrate": "calibrate", "test": "test", "testing": "test", "privatetest": "test",
 }  # fmt: skip
 """Published names of splits, mapped to ours. Validation splits become "calibrate"."""
+
+
+def split_named(text: str) -> str | None:
+    """Our split of that name, whatever its case, spaces, hyphens and underscores; or None."""
+    return SPLITS.get(re.sub(r"[\s_-]+", "", text.casefold()))
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,15 @@ class Row:
 Entry = Row | Problem | Note
 
 
+def labels_of(place: Place, counts: Mapping[str, int]) -> tuple[tuple[str, ...], list[Entry]]:
+    """The labels that a source names so often, with a note for each merged spelling and a problem for what may be no
+    label of its own."""
+    labels, sentences = one_spelling(counts)
+    merged: list[Entry] = [Note("spellings of one label", place, sentence) for sentence in sentences]
+    asked = (Problem(kind, place, "label", what, fix, droppable=False) for kind, what, fix in doubtful(labels))
+    return labels, [*merged, *asked]
+
+
 def rows_only(entries: Iterable[Entry]) -> Iterator[Row]:
     """The rows. Raises UserError at the first problem: `emocaliber data check` lists them all."""
     for entry in entries:
@@ -144,8 +158,8 @@ class Defaults:
         synonyms = self.taxonomy.synonyms if self.taxonomy else {}
         if isinstance(label, str) and (synonym := synonyms.get(label.strip().casefold())) is not None:
             return named.get(fold(synonym))
-        number = class_number(label)
-        return named.get(fold(self.class_names[number])) if number is not None and number in self.class_names else None
+        written = class_number(label) or (fold(label) if isinstance(label, str) else "")
+        return named.get(fold(self.class_names[written])) if written in self.class_names else None
 
 
 @lru_cache(maxsize=4096)
@@ -156,7 +170,14 @@ def column_name(written: str) -> str:
 
 
 def _single(value: Any) -> Any:
-    """The element of a one-element list; other values unchanged."""
+    """The element of a one-element list, also as pandas writes it (`['joy']`), or of such a mapping, and bytes as text;
+    other values unchanged."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, str) and (listed := re.fullmatch(r"\[\s*(['\"])([^'\",]+)\1\s*\]", value.strip())):
+        return listed[2]
+    if isinstance(value, Mapping) and len(value) == 1:
+        return next(iter(value.values()))
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 

@@ -8,28 +8,32 @@ it contains Parquet files (a downloaded Hub data set) or metadata.csv/.jsonl.
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emocaliber.core.errors import UserError
-from emocaliber.data.csv_files import LONGEST_LINE, Record, csv_records, is_no_utf8, open_text
-from emocaliber.data.labels import class_names, one_spelling
+from emocaliber.data.class_names import named_classes
+from emocaliber.data.csv_files import Record, csv_records
+from emocaliber.data.json_files import json_lines, json_records
+from emocaliber.data.labels import is_missing
 from emocaliber.data.parquet_parts import stored_rows
 from emocaliber.data.records import read_record
 from emocaliber.data.rows import (
     IMAGE,
     LABEL,
+    LABEL_NAMES,
     LABEL_OTHERWISE,
+    NAMES,
+    SPLIT,
+    SPLIT_OTHERWISE,
     SPLITS,
     Defaults,
     Entry,
@@ -38,45 +42,72 @@ from emocaliber.data.rows import (
     Problem,
     column_name,
     label_of,
+    labels_of,
 )
 from emocaliber.data.votes import labels_in
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-LARGEST_JSON = 2_000_000_000
 
 
 def read_table(path: Path, defaults: Defaults) -> Iterator[Entry]:
-    """Each record's row or problems. If neither rows nor `defaults` list candidates, all labels in the file are"
-    " used."""
+    """Each record's row or problems. If neither rows nor `defaults` list candidates, all labels that the file names in
+    a task are that task's."""
     files = list(table_files(path))
-    if not defaults.labels:
-        names = next((names for file in files if (names := names_of_classes(file))), ())
-        numbers = {str(number): name for number, name in enumerate(names)}
-        defaults = replace(defaults, candidates=names, class_names=numbers)
-    if not defaults.labels:
-        labels, sentences = gather_labels(chain.from_iterable(records(file, values=False) for file in files))
+    declared, numbers, by_task = defaults.labels, dict[Path, Mapping[str, str]](), dict[str, tuple[str, ...]]()
+    if not declared:
+        labels, numbers, entries = named_classes(files)
+        yield from entries
         defaults = replace(defaults, candidates=labels)
-        yield from (Note("spellings of one label", Place(str(path)), sentence) for sentence in sentences)
+    if not defaults.labels:
+        read = chain.from_iterable(records(file, values=False) for file in files)
+        by_task, entries = gather_tasks(Place(str(path)), read)
+        yield from entries
     for file in files:
-        yield from _rows(file, path, defaults)
+        names = defaults.class_names if declared else numbers.get(file, {})
+        yield from _rows(file, path, replace(defaults, class_names=names), by_task)
 
 
-def _rows(file: Path, source: Path, defaults: Defaults) -> Iterator[Entry]:
+def _rows(file: Path, source: Path, defaults: Defaults, by_task: Mapping[str, tuple[str, ...]]) -> Iterator[Entry]:
     prefix = _stem(file)
     if file != source:  # one of several tables: ids and image paths are relative to its own folder
         part = file.relative_to(source).parent
         prefix = (part / prefix).as_posix()
-        named = [SPLITS.get(text.casefold()) for text in (*part.parts, re.split(r"[-_.]", file.name)[0])]
-        defaults = replace(defaults, root=file.parent, split=next(filter(None, named), defaults.split))
+        defaults = replace(defaults, root=file.parent, split=_split_in_name(part, file.name) or defaults.split)
     for number, record in enumerate(records(file), start=1):
         if isinstance(record, Problem):
             yield record
             continue
         place, values = record
-        if number == 1 and (problem := no_image_column(file, values)):
-            yield problem
-            return
-        yield from read_record(place, values, defaults, f"{prefix}/{number}")
+        if number == 1:
+            if problem := no_image_column(file, values) or _no_split(file, source, values):
+                yield problem
+                return
+            yield from _unread(file, values)
+        own = by_task.get(task_of(values)) if by_task else None
+        yield from read_record(place, values, defaults if own is None else replace(defaults, candidates=own),
+                               f"{prefix}/{number}")  # fmt: skip
+
+
+def _split_in_name(part: Path, name: str) -> str | None:
+    texts = (*part.parts, re.split(r"[-_.]", name)[0])
+    return next(filter(None, (SPLITS.get(text.casefold()) for text in texts)), None)
+
+
+def _no_split(file: Path, source: Path, values: Mapping[str, Any]) -> Problem | None:
+    """The problem of a file named as datasets names the files of a split (extra-00000-of-00001.parquet), after none."""
+    shard = re.fullmatch(r"(.+)-\d{5}-of-\d{5}.*", file.name)
+    own_column = {column_name(name) for name in values} & {*SPLIT, *SPLIT_OTHERWISE}
+    if shard is None or file == source or own_column or _split_in_name(file.relative_to(source).parent, file.name):
+        return None
+    return Problem("unknown split", Place(str(file)), "split", f"{shard[1]!r} is no split",
+                   f"name it one of {', '.join(dict(SPLITS))}", droppable=False)  # fmt: skip
+
+
+def _unread(file: Path, values: Mapping[str, Any]) -> Iterator[Note]:
+    """A note that names a table's columns that are not read, so that none is believed to be."""
+    others = [name for name in values if name and column_name(name) not in NAMES]
+    if kind_of(file) in (".csv", ".tsv", ".parquet") and others:
+        yield Note("columns that are not read", Place(str(file)), ", ".join(map(repr, others)), len(others))
 
 
 def no_image_column(file: Path, values: Mapping[str, Any]) -> Problem | None:
@@ -97,7 +128,8 @@ def table_files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    shards = sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
+    inner = [folder for folder in path.iterdir() if folder.name.casefold() in {"data", *SPLITS} and folder.is_dir()]
+    shards = sorted(file for folder in (path, *inner) for file in folder.glob("*.parquet"))
     names = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
     yield from shards or sorted(p for name in names for p in (*path.glob(name), *path.glob(f"*/{name}")))
 
@@ -117,9 +149,22 @@ def _stem(path: Path) -> str:
     return Path(path.stem).stem if path.suffix.casefold() == ".gz" else path.stem
 
 
-def gather_labels(entries: Iterable[Record | Problem]) -> tuple[tuple[str, ...], list[str]]:
-    """The labels in records without candidates, and a sentence for each spelling variant that was merged."""
-    counts: Counter[str] = Counter()
+def gather_labels(place: Place, entries: Iterable[Record | Problem]) -> tuple[tuple[str, ...], list[Entry]]:
+    """The labels in records without candidates, and the notes and problems about their spelling."""
+    counts = Counter[str]()
+    for of_task in _counted(entries).values():
+        counts.update(of_task)
+    return labels_of(place, counts)
+
+
+def gather_tasks(place: Place, entries: Iterable[Record | Problem]) -> tuple[dict[str, tuple[str, ...]], list[Entry]]:
+    """As `gather_labels`, for each task that the records name ("" for those that name none)."""
+    found = {task: labels_of(place, counts) for task, counts in _counted(entries).items()}
+    return {task: labels for task, (labels, _) in found.items()}, [e for _, listed in found.values() for e in listed]
+
+
+def _counted(entries: Iterable[Record | Problem]) -> dict[str, Counter[str]]:
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for entry in entries:
         if isinstance(entry, Problem):
             continue
@@ -128,9 +173,15 @@ def gather_labels(entries: Iterable[Record | Problem]) -> tuple[tuple[str, ...],
             continue
         label = label_of(values)[1]
         if isinstance(label, str):
-            counts[label] += 1
-        counts.update(labels_in(values.get("votes")))
-    return one_spelling(counts)
+            counts[task_of(values)][label] += 1
+        counts[task_of(values)].update(labels_in(values.get("votes")))
+    return counts
+
+
+def task_of(values: Mapping[str, Any]) -> str:
+    """The task that a record names, or ""."""
+    value = next((value for key, value in values.items() if column_name(key) == "task"), None)
+    return "" if is_missing(value) else str(value)
 
 
 def records(path: Path, *, values: bool = True, pictures: bool = False) -> Iterator[Record | Problem]:
@@ -142,7 +193,8 @@ def records(path: Path, *, values: bool = True, pictures: bool = False) -> Itera
     kind = kind_of(path)
     if kind not in SUFFIXES:
         raise UserError(f"{path}: a table is a file ending in {', '.join(SUFFIXES)}")
-    readers = {".csv": csv_records, ".tsv": csv_records, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json}
+    readers = {".csv": csv_records, ".tsv": csv_records, ".jsonl": json_lines, ".ndjson": json_lines,
+               ".json": json_records}  # fmt: skip
     try:
         yield from _parquet(path, values=values, pictures=pictures) if kind == ".parquet" else readers[kind](path)
     except UnicodeDecodeError as error:
@@ -150,76 +202,6 @@ def records(path: Path, *, values: bool = True, pictures: bool = False) -> Itera
                       "save the file as UTF-8", droppable=False)  # fmt: skip
     except (OSError, EOFError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _json_lines(path: Path) -> Iterator[Record | Problem]:
-    with open_text(path) as file:
-        number = 0
-        while line := file.readline(LONGEST_LINE):
-            number += 1
-            place = Place(str(path), number)
-            if len(line) == LONGEST_LINE:
-                yield Problem("not JSON", place, "", f"longer than {LONGEST_LINE:,} bytes", "write one object a line")
-                return
-            if line.strip():
-                yield _json_object(place, line)
-
-
-def _json_object(place: Place, line: str) -> Record | Problem:
-    if is_no_utf8(line):
-        return Problem("not UTF-8", place, "", "it is not UTF-8", "save the file as UTF-8")
-    try:
-        values = _from_json(line.encode())
-    except (msgspec.DecodeError, RecursionError) as error:
-        return Problem("not JSON", place, "", f"not JSON ({error})", "write one whole object a line")
-    return _object(place, values)
-
-
-def _from_json(text: bytes) -> Any:
-    """The content of JSON text, also with NaN, as Python writes for missing values. Raises DecodeError."""
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        if b"NaN" not in text:
-            raise
-        try:
-            return json.loads(text)
-        except ValueError:
-            pass  # the error of the strict reader says where
-        raise
-
-
-def _object(place: Place, values: object) -> Record | Problem:
-    if not isinstance(values, dict):
-        return Problem("not an object", place, "", f"{str(values)[:40]!r} is not an object", "write {...} a row")
-    return place, values
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises ValueError, UnicodeDecodeError or RecursionError if it is invalid."""
-    with open_text(path) as file:
-        text = file.read(LARGEST_JSON)
-    return _from_json(text.encode(errors="surrogateescape"))
-
-
-def _json(path: Path) -> Iterator[Record | Problem]:
-    """The records of a JSON file: a list of objects, an object of objects by id, or one object per line."""
-    try:
-        content = read_json(path)
-    except (ValueError, RecursionError) as error:
-        if len(several := list(_json_lines(path))) > 1 and not isinstance(several[0], Problem):
-            yield from several
-            return
-        yield Problem("not JSON", Place(str(path)), "", f"not JSON ({error})", "write a list of objects",
-                      droppable=False)  # fmt: skip
-        return
-    if isinstance(content, dict):
-        content = [{"id": name} | row if isinstance(row, dict) else row for name, row in content.items()]
-    if not isinstance(content, list):
-        yield Problem("not an object", Place(str(path)), "", "not a list", "write a list of objects", droppable=False)
-        return
-    for number, values in enumerate(content, start=1):
-        yield _object(Place(str(path), number, "item"), values)
 
 
 def _parquet(path: Path, *, values: bool, pictures: bool) -> Iterator[Record | Problem]:
@@ -234,17 +216,4 @@ def _parquet(path: Path, *, values: bool, pictures: bool) -> Iterator[Record | P
                       droppable=False)  # fmt: skip
 
 
-_LABELLING = {*LABEL, *LABEL_OTHERWISE, "votes", "candidates"}
-
-
-def names_of_classes(path: Path) -> tuple[str, ...]:
-    """The class names of a Parquet file's label column, from the file or the card beside it; empty if there are"
-    " none."""
-    if kind_of(path) != ".parquet":
-        return ()
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException):
-        return ()  # the reader of its rows says what is wrong
-    names: Sequence[str] = [name for name in schema.names if column_name(name) in (*LABEL, *LABEL_OTHERWISE)]
-    return class_names(names, schema.metadata, path.parent)
+_LABELLING = {*LABEL, *LABEL_OTHERWISE, *LABEL_NAMES, "votes", "candidates", "task"}

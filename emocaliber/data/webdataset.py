@@ -17,9 +17,10 @@ from typing import Any
 
 from emocaliber.data.csv_files import Record, open_text
 from emocaliber.data.folders import ENDINGS, files_below
+from emocaliber.data.json_files import read_json
 from emocaliber.data.records import read_record
-from emocaliber.data.rows import Defaults, Entry, Note, Place, Problem
-from emocaliber.data.tables import gather_labels, read_json
+from emocaliber.data.rows import Defaults, Entry, Place, Problem
+from emocaliber.data.tables import gather_labels
 
 CLASS, VALUES = ".cls", ".json"
 LARGEST = 1_000_000  # bytes of a record's values
@@ -35,8 +36,8 @@ def holds_records(folder: Path) -> bool:
 def read_webdataset(root: Path, defaults: Defaults) -> Iterator[Entry]:
     """A row for each image."""
     if not defaults.labels:
-        labels, sentences = gather_labels(_records(root))
-        yield from (Note("spellings of one label", Place(str(root)), sentence) for sentence in sentences)
+        labels, entries = gather_labels(Place(str(root)), _records(root))
+        yield from entries
         defaults = replace(defaults, candidates=labels)
     for record in _records(root):
         if isinstance(record, Problem):

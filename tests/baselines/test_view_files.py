@@ -237,6 +237,10 @@ def test_labels_are_the_same_in_every_form_that_they_are_published_in(
         (_cells("joy", "fear", np.zeros((0, 0))), r"row 2: '' is no label"),
         (_cells("joy", "fear", np.nan), r"row 2: 'nan' is no label"),
         (np.array([1.0, np.nan, 2.0]), r"row 1: nan is no label"),
+        (np.array([1.0, np.inf, 2.0]), r"row 1: inf is no label"),
+        (np.array([0.0, 0.5, 1.0]), r"row 1: 0.5 is no label"),
+        (np.array([0, 1, -1]), r"row 2: -1 is no class beside 0"),
+        (_cells("joy", "fear", "unlabelled"), r"row 2: 'unlabelled' is no label"),
         (np.array(["joy"] * 3), r"all labels are 'joy'"),
     ],
 )
@@ -259,3 +263,12 @@ def test_numbers_beyond_the_classes_are_refused(tmp_path: Path):
     np.savez(tmp_path / "v.npz", label_train=np.array([1, 2, 7]), label_test=np.array([1, 2, 7]), **content)
     with pytest.raises(UserError, match="numbers up to 7, and 'classes' names 3"):
         read_views(tmp_path / "v.npz")
+
+
+def test_truth_values_in_one_split_and_numbers_in_another_are_refused(tmp_path: Path):
+    content = {"x_train": np.eye(2), "x_test": np.eye(2), "label_train": [True, False], "label_test": [1, 0]}
+    np.savez(tmp_path / "views.npz", **content)
+    with pytest.raises(UserError, match="True and False in one split"):
+        read_views(tmp_path / "views.npz")
+    np.savez(tmp_path / "views.npz", **content | {"label_train": [-1, 1], "label_test": [1, -1]})
+    assert read_views(tmp_path / "views.npz").classes == ("-1", "1")

@@ -118,7 +118,7 @@ def hostile_names(root: Path, outside: Path) -> dict[str, str]:
         "/dev/zero": "image outside the root",
         "/proc/self/environ": "image outside the root",
         "http://localhost/secret.png": "image by address",
-        "file:///etc/passwd": "image by address",
+        "file:///etc/passwd": "image outside the root",
         "loop.png": "missing image",
         "pipe.png": "missing image",
         "nul\0.png": "missing image",

@@ -11,7 +11,8 @@ from tests.data import layout_files as files
 
 SPLITS = ["train_set", "Train Data", "training_images", "train2017", "TestData", "val2017", "fold1", "cv-3", "test set",
           "dev_set", "rafdb_train_aligned", "PublicTest_faces", "evaluation", "holdout", "split_0",
-          "my-validation"]  # fmt: skip
+          "my-validation", "session1", "phase 2", "batch_1", "gallery", "tr", "tst", "entrenamiento", "apprentissage",
+          "训练集", "テスト", "images", "annotations", "aligned"]  # fmt: skip
 EMOTIONS = ["happy", "contentment", "value", "trained", "detest", "partying", "contempt", "neutral", "tired", "setback"]
 
 
@@ -69,3 +70,26 @@ def test_a_folder_that_says_that_there_is_no_label_is_asked_about(tmp_path: Path
     files.by_class(tmp_path, "joy", "fear", name, each=1)
     assert [problem.kind for problem in files.problems(tmp_path)] == ["no label"]
     assert len(files.read(tmp_path, labels=f"joy,fear,{name}")) == 3
+
+
+@pytest.mark.parametrize("declared", [None, "joy,fear"])
+def test_a_split_below_a_class_is_asked_about_whatever_is_declared(tmp_path: Path, declared: str | None):
+    files.by_class(tmp_path, "joy/train", "joy/test", "fear/train", "fear/test", each=1)
+    listed = files.problems(tmp_path, labels=declared)
+    assert {problem.kind for problem in listed} == {"split or label?"}
+    assert "test/fear" in listed[0].fix
+
+
+def test_numbers_before_labels_are_asked_about_and_the_option_renames_them(tmp_path: Path):
+    files.by_class(tmp_path, "0_angry", "1 - happy", each=1)
+    (problem,) = files.problems(tmp_path)
+    option = problem.fix.partition("--labels ")[2].strip("'")
+    assert option == "0_angry=angry,1 - happy=happy"
+    assert [s.label for s in files.read(tmp_path, labels=option)] == ["angry", "happy"]
+
+
+def test_a_table_beside_the_folder_of_its_pictures_is_named(tmp_path: Path):
+    files.put(tmp_path / "images" / "0.png", 1)
+    files.table(tmp_path / "labels.csv", ["image", "label"], ["0.png", "joy"])
+    (problem,) = files.problems(tmp_path)
+    assert f"{tmp_path / 'labels.csv'} --root" in problem.fix

@@ -13,7 +13,7 @@ import pytest
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import load_image
 from emocaliber.core.taxonomy import FER2013_7
-from emocaliber.data.labels import MISSING, class_number, fold, is_missing, one_spelling, read_labels
+from emocaliber.data.labels import MISSING, class_number, doubtful, fold, is_missing, one_spelling, read_labels
 from emocaliber.data.layouts import Source, layout_of
 from emocaliber.data.rows import Note
 from emocaliber.data.sources import PredictionSource
@@ -94,7 +94,8 @@ COMPOSED = unicodedata.normalize("NFC", "fröhlich")
     "spellings",
     [("Happy", "happy"), (" happy", "happy "), (COMPOSED, unicodedata.normalize("NFD", COMPOSED)),
      ("very happy", "very  happy"),
-     ("very happy", "very\u00a0happy"), ("ｈａｐｐｙ", "happy"), ("hap\u200bpy", "happy")],
+     ("very happy", "very\u00a0happy"), ("ｈａｐｐｙ", "happy"), ("hap\u200bpy", "happy"),
+     ("İğrenme", "iğrenme"), ("KIZGIN", "kızgın"), ("😀\ufe0f", "😀")],
 )  # fmt: skip
 def test_spellings_that_differ_in_case_spaces_or_composition_are_one_label_and_are_noted(
     tmp_path: Path, spellings: tuple[str, str]
@@ -187,7 +188,43 @@ def test_what_python_writes_for_a_missing_label_in_json_is_missing(name: str, tm
     assert (problem.kind, problem.place.line) == ("no label", 3)
 
 
-@pytest.mark.parametrize("text", ["not labeled", "Unannotated", "n.d.", "TBD"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not labeled",
+        "Unannotated",
+        "n.d.",
+        "TBD",
+        "(blank)",
+        "[]",
+        "''",
+        "<unk>",
+        "None!",
+        "—",
+        "...",
+        "???",
+        "#REF!",
+        "#NAME?",
+        "#N/V",
+        "pd.NA",
+        "1.#QNAN",
+        "-nan(ind)",
+        "inf",
+        "skip",
+        "Unspecified",
+        "keine Angabe",
+        "k.A.",
+        "sans étiquette",
+        "sin etiqueta",
+        "desconocido",
+        "неизвестно",
+        "н/д",
+        "未知",
+        "なし",
+        "없음",
+        "Bilinmiyor",
+    ],
+)
 def test_what_annotators_write_for_no_label_is_none(tmp_path: Path, text: str):
     (problem,) = files.problems(labelled(tmp_path, "joy", "fear", text))
     assert problem.kind == "no label"
@@ -221,3 +258,46 @@ def test_predictions_of_a_hub_file_know_its_class_names(tmp_path: Path):
     samples = list(source.samples(source.checked().splits))
     assert [s.label for s in samples] == ["joy", "fear", None]
     assert samples[0].candidates == ("fear", "joy", "sad")
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [(("very-happy", "very_happy"), "two labels or one?"), (("happy.", "happy"), "two labels or one?"),
+     (("dégoût", "degout"), "two labels or one?"), (("happy,sad", "happy"), "several labels in one"),
+     (("happy|sad", "happy"), "several labels in one")],
+)  # fmt: skip
+def test_labels_that_may_be_one_or_several_are_problems_that_name_both(
+    tmp_path: Path, labels: tuple[str, ...], kind: str
+):
+    (problem,) = files.problems(labelled(tmp_path, *labels, "sad"))
+    assert (problem.kind, problem.droppable) == (kind, False)
+    assert repr(labels[0]) in problem.what
+
+
+def test_words_that_differ_in_letters_or_vowel_signs_are_different_labels():
+    for labels in (("calm", "calmer"), ("खुशी", "खुशा"), ("か", "が"), ("😀", "😢"), ("joy, awe", "fear"), ("+", "-")):
+        assert not list(doubtful(labels))
+
+
+def test_two_columns_that_contradict_each_other_are_a_problem_of_the_row(tmp_path: Path):
+    files.put(tmp_path / "0.png", 1)
+    rows = [["0.png", "joy", "fear"], ["0.png", "fear", "fear"], ["0.png", "joy", "calm"]]
+    (problem,) = files.problems(files.table(tmp_path / "t.csv", ["image", "label", "expression"], *rows))
+    assert (problem.kind, problem.place.line, problem.key) == ("two labels in one row", 2, "expression")
+
+
+def test_each_task_of_a_table_has_its_own_labels(tmp_path: Path):
+    files.put(tmp_path / "0.png", 1)
+    rows = [
+        ["0.png", "mood", "good"],
+        ["0.png", "mood", "bad"],
+        ["0.png", "emotion", "joy"],
+        ["0.png", "emotion", "awe"],
+    ]
+    path = files.table(tmp_path / "t.csv", ["image", "task", "label"], *rows)
+    assert {(s.task, s.candidates) for s in files.read(path)} == {
+        ("mood", ("bad", "good")),
+        ("emotion", ("awe", "joy")),
+    }
+    predicted = PredictionSource((str(path),), own_labels=()).samples(None)
+    assert {s.candidates for s in predicted} == {("bad", "good"), ("awe", "joy")}

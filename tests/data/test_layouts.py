@@ -335,10 +335,10 @@ def test_what_cannot_be_told_is_refused_with_what_to_give(tmp_path: Path, name: 
         layout_of(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["set.7z", "set.RAR"])
+@pytest.mark.parametrize("name", ["set.7z", "set.RAR", "t.csv.zst", "t.csv.xz"])
 def test_an_archive_of_another_kind_is_to_be_unpacked(name: str, tmp_path: Path):
     (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(UserError, match="unpack it, and give the folder"):
+    with pytest.raises(UserError, match="unpack it, and give what is in it"):
         layout_of(tmp_path / name)
 
 

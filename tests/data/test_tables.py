@@ -14,8 +14,8 @@ import pytest
 
 from emocaliber.core.images import ImageError, read_image_bytes
 from emocaliber.core.samples import FileImage
-from emocaliber.data.layouts import layout_of
-from emocaliber.data.rows import Defaults, Row
+from emocaliber.data.layouts import Source, layout_of
+from emocaliber.data.rows import Defaults, Note, Row
 from emocaliber.data.sources import PredictionSource
 from emocaliber.data.tables import read_table
 from tests.data import layout_files as files
@@ -94,7 +94,10 @@ def test_a_windows_name_under_the_root_is_read(folder: Path, name: str):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("D:\\photos\\faces\\0.png", "path on a Windows disk.*--root"), ("Faces/0.PNG", r"did you mean faces/0\.png"),
+    [("D:\\photos\\gone.png", "path on a Windows disk"), ("D:\\photos\\faces\\0.png", r"did you mean faces/0\.png\?"),
+     ("/home/me/faces/0.png", r"did you mean faces/0\.png\?"), ("/home/me/gone.png", "whole path"),
+     ("faces/0", r"did you mean faces/0\.png\?"),
+     ("Faces/0.PNG", r"did you mean faces/0\.png"),
      ("faces\\gone.png", "no such file"), ("..\\0.png", "outside the data root|no such file")],
 )  # fmt: skip
 def test_a_name_that_leads_nowhere_says_why(folder: Path, name: str, words: str):
@@ -201,3 +204,39 @@ def test_utf_16_without_its_mark_is_read(folder: Path, encoding: str):
 def test_a_column_called_set_is_the_split_where_it_names_one(folder: Path):
     (folder / "t.csv").write_text("image,label,set\n0.png,joy,Test\n1.png,fear,validation\n")
     assert [sample.split for sample in files.read(folder / "t.csv")] == ["test", "calibrate"]
+
+
+def test_a_title_above_the_header_is_none_of_it(folder: Path):
+    (folder / "t.csv").write_text("My faces, 2024\n\nimage,label\n0.png,joy\n1.png,fear\n")
+    assert [label for label, _ in read(folder / "t.csv")] == ["joy", "fear"]
+
+
+def test_a_first_row_with_an_empty_image_is_a_problem_of_that_row(folder: Path):
+    path = files.table(folder / "t.csv", ["image", "label"], ["", "joy"], ["1.png", "fear"])
+    (problem,) = files.problems(path)
+    assert (problem.kind, problem.place.line) == ("no image named", 2)
+
+
+def test_a_nul_character_is_no_part_of_a_label(folder: Path):
+    path = files.table(folder / "t.csv", ["image", "label"], ["0.png", "jo\0y"], ["1.png", "fear"])
+    (problem,) = files.problems(path)
+    assert (problem.kind, problem.key) == ("not text", "label")
+
+
+def test_columns_that_are_not_read_are_named(folder: Path):
+    path = files.table(folder / "t.csv", ["image", "label", "fold", "is_test"], ["0.png", "joy", 0, 1])
+    (note,) = [entry for entry in Source(str(path)).rows() if isinstance(entry, Note)]
+    assert note.what == "'fold', 'is_test'"
+    onehot = files.table(folder / "u.csv", ["image", "joy", "fear"], ["0.png", 1, 0])
+    assert "'joy', 'fear' are not read: call" in files.problems(onehot)[0].fix
+
+
+def test_votes_as_python_writes_them_are_read(folder: Path):
+    path = files.table(folder / "t.csv", ["image", "votes"], ["0.png", "{'joy': 3, 'fear': 1}"])
+    assert files.read(path)[0].votes == {"joy": 3, "fear": 1}
+
+
+@pytest.mark.parametrize("written", ["Public Test", "public_test", "PublicTest", " publictest "])
+def test_a_split_is_known_however_its_words_are_joined(folder: Path, written: str):
+    path = files.table(folder / "t.csv", ["image", "label", "Usage"], ["0.png", "joy", written])
+    assert files.read(path)[0].split == "calibrate"
