@@ -23,15 +23,25 @@ if TYPE_CHECKING:
     from emocaliber.calibration.sets import SetMap
 
 AUTO, SETS, DOUBT = "auto", "sets", "doubt"
+PICTURES = "Parquet file, or emoji or kaomoji, with the images of the rows, matched by id"
 
 
 def add_recalibrate(parser: argparse.ArgumentParser) -> None:
     """The commands below `recalibrate`."""
-    from emocaliber.calibration.conformal import Score
-    from emocaliber.calibration.fit import EVERY_KIND  # scipy takes half a second that `score` need not wait for
-
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     fit = commands.add_parser("fit", help="fit a map on calibration predictions and write it as JSON")
+    _add_map(fit)
+    _add_sets(fit.add_argument_group("with --map sets"))
+    _add_doubt(fit.add_argument_group("with --map doubt"))
+    add_column_arguments(fit)
+    _add_apply(commands.add_parser("apply", help="apply a fitted map to other predictions"))
+    parser.set_defaults(run=_recalibrate, output=lambda a: Output(a.out, is_file=True))
+
+
+def _add_map(fit: argparse.ArgumentParser) -> None:
+    """The options of `fit` for every kind of map."""
+    from emocaliber.calibration.fit import EVERY_KIND  # scipy takes half a second that `score` need not wait for
+
     fit.add_argument(
         "calibration",
         nargs="+",
@@ -64,7 +74,12 @@ def add_recalibrate(parser: argparse.ArgumentParser) -> None:
         help="write the map even if it does not lower the cross-fitted Brier score by more than one standard error",
     )
     fit.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON file to write")
-    sets = fit.add_argument_group("with --map sets")
+
+
+def _add_sets(sets: argparse._ArgumentGroup) -> None:
+    """The options of `fit` for prediction sets."""
+    from emocaliber.calibration.conformal import Score
+
     sets.add_argument(
         "--coverage",
         type=float,
@@ -91,9 +106,11 @@ def add_recalibrate(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fit a threshold for each group of a task that has enough rows, so that the coverage holds in each",
     )
-    doubt = fit.add_argument_group("with --map doubt")
-    pictures = "Parquet file, or emoji or kaomoji, with the images of the rows, matched by id"
-    doubt.add_argument("--pictures", metavar="DATA", help=f"{pictures}, and with those of the train split")
+
+
+def _add_doubt(doubt: argparse._ArgumentGroup) -> None:
+    """The options of `fit` for reasons for doubt."""
+    doubt.add_argument("--pictures", metavar="DATA", help=f"{PICTURES}, and with those of the train split")
     doubt.add_argument("--model", metavar="DIR", help="the model whose vision tower computes features of the images")
     doubt.add_argument(
         "--false-alarms",
@@ -102,8 +119,10 @@ def add_recalibrate(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="largest share of familiar images that may be called unfamiliar, 0 to 1 (default: 0.05)",
     )
-    add_column_arguments(fit)
-    apply = commands.add_parser("apply", help="apply a fitted map to other predictions")
+
+
+def _add_apply(apply: argparse.ArgumentParser) -> None:
+    """The options of `apply`."""
     apply.add_argument("map", type=Path, metavar="MAP", help="the JSON file that `fit` wrote")
     apply.add_argument(
         "predictions",
@@ -119,9 +138,8 @@ def add_recalibrate(parser: argparse.ArgumentParser) -> None:
         help="the file to write: a table is copied with new columns, unless FILE ends in .jsonl, which always gives a"
         " prediction file",
     )
-    apply.add_argument("--pictures", metavar="DATA", help=f"to apply a doubt map: {pictures}")
+    apply.add_argument("--pictures", metavar="DATA", help=f"to apply a doubt map: {PICTURES}")
     add_column_arguments(apply)
-    parser.set_defaults(run=_recalibrate, output=lambda a: Output(a.out, is_file=True))
 
 
 def _recalibrate(arguments: argparse.Namespace) -> None:

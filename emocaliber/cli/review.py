@@ -26,6 +26,15 @@ DRAWS = 200
 
 def add_review(parser: argparse.ArgumentParser) -> None:
     """The arguments of `review`."""
+    _add_guarantee(parser)
+    _add_answers(parser)
+    _add_steps(parser)
+    add_column_arguments(parser, labels=False)
+    parser.set_defaults(run=_review, output=_output)
+
+
+def _add_guarantee(parser: argparse.ArgumentParser) -> None:
+    """What is reviewed, and what is guaranteed of the result."""
     parser.add_argument(
         "source",
         type=Path,
@@ -48,6 +57,10 @@ def add_review(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the review: its tasks, answers and finished labels"
     )
+
+
+def _add_answers(parser: argparse.ArgumentParser) -> None:
+    """What people answer, what they are shown, and where the finished labels go."""
     parser.add_argument(
         "--answers",
         type=Path,
@@ -79,6 +92,10 @@ def add_review(parser: argparse.ArgumentParser) -> None:
         dest="set_name",
         help="file name of the finished labels, ending in .csv, .jsonl or .parquet (default: labels.csv)",
     )
+
+
+def _add_steps(parser: argparse.ArgumentParser) -> None:
+    """How the review begins, and whether it is simulated or answered in the browser."""
     parser.add_argument(
         "--sample",
         type=_count,
@@ -97,8 +114,6 @@ def add_review(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=PORT, help=f"with --page: port; 0 picks a free one (default: {PORT})"
     )
-    add_column_arguments(parser, labels=False)
-    parser.set_defaults(run=_review, output=_output)
 
 
 def _output(arguments: argparse.Namespace) -> Output | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def score(
             "votes, second_votes and distribution need labels (the names of their columns), truth and predicted"
         )
     vocabulary, truths, named = _labels(correct, truth, predicted, labels, n)
-    states = np.where(usable, STATES.index(State.OK), STATES.index(State.MISSING_CONFIDENCE))
+    by_label = partial(_by_label, n=n, labels=labels or (), vocabulary=vocabulary)
     table = PredictionTable(
         method,
         np.arange(n).astype(np.dtypes.StringDType()),
@@ -96,12 +97,12 @@ def score(
         truths,
         named,
         _unit_where("confidence", values, usable),
-        np.where(named < 0, STATES.index(State.MISSING_LABEL), states).astype(np.int8),
+        _states(usable, named),
         np.full(n, SOURCES.index(Source.VERBALIZED), np.int8),
         _unit_where("probability", np.full(n, np.nan) if probability is None else probability, usable, missing=True),
-        None if votes is None else _by_label("votes", votes, n, labels or (), vocabulary),
-        None if distribution is None else _by_label("distribution", distribution, n, labels or (), vocabulary),
-        None if second_votes is None else _by_label("second_votes", second_votes, n, labels or (), vocabulary),
+        by_label("votes", votes),
+        by_label("distribution", distribution),
+        by_label("second_votes", second_votes),
     )
     settings = replace(DEFAULTS, bins=bins, replicates=replicates, level=level, seed=seed)
     return build_scorecard({method: table}, settings=settings)
@@ -189,8 +190,18 @@ def _categorical(name: str, values: ArrayLike | None, n: int, default: str) -> C
     return Categorical(codes.astype(np.int32), tuple(names.tolist()))
 
 
-def _by_label(name: str, values: ArrayLike, n: int, labels: Sequence[str], vocabulary: Sequence[str]) -> FloatArray:
-    """The matrix (n, L) with its columns reordered from `labels` to `vocabulary`."""
+def _states(usable: BoolArray, predicted: NDArray[np.int32]) -> NDArray[np.int8]:
+    """Each row's state, as a code into STATES, from whether it is usable and the code of its label."""
+    states = np.where(usable, STATES.index(State.OK), STATES.index(State.MISSING_CONFIDENCE))
+    return np.where(predicted < 0, STATES.index(State.MISSING_LABEL), states).astype(np.int8)
+
+
+def _by_label(
+    name: str, values: ArrayLike | None, n: int, labels: Sequence[str], vocabulary: Sequence[str]
+) -> FloatArray | None:
+    """The matrix (n, L) with its columns reordered from `labels` to `vocabulary`; None if there is none."""
+    if values is None:
+        return None
     array = np.asarray(values, np.float64)
     if array.shape != (n, len(labels)):
         raise ValueError(f"{name} has shape {array.shape}; it must be ({n}, {len(labels)}): a column for each label")

@@ -29,7 +29,6 @@ from emocaliber.data.sources import PredictionSource, Rows, Samples
 from emocaliber.generation.asking_again import in_two_steps
 from emocaliber.generation.harness import Summary, generate
 from emocaliber.generation.readouts import FILES, MANIFEST, sources_of
-from emocaliber.generation.relative import Comparison, compare
 from emocaliber.generation.shards import Shard, merge
 from emocaliber.generation.signals import RELATIVE
 from emocaliber.models.location import (
@@ -45,8 +44,8 @@ from emocaliber.models.location import (
 from emocaliber.reading import add_reasoning_tags
 from emocaliber.runs.annotate import annotate
 from emocaliber.runs.engines import answering, place, with_default, with_embedded
-from emocaliber.runs.opponents import read_opponents
 from emocaliber.runs.prediction_settings import DEFAULT_TEMPLATE, PredictSettings, check_settings, described
+from emocaliber.runs.relative import compare_rows, read_opponents
 
 ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.json")
 """What `predict` writes in its folder."""
@@ -88,14 +87,8 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
     template = first if then is None else in_two_steps(first, then)
     check_settings(settings, template)
     sets, doubt = _maps(settings)
-    if shard is not None and (settings.sets or settings.doubt):
-        raise UserError("--sets and --doubt are for whole runs: give them with --merge")
-    compares = RELATIVE in settings.signals
-    if shard is not None and compares and settings.against is None:
-        raise UserError(
-            f"--signals {RELATIVE} compares the rows of a whole run with each other: leave --shard out, or name an"
-            " earlier run with --against"
-        )
+    if shard is not None:
+        _check_shard(settings)
     source = PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
     rows = source.checked() if shard is None else source.checked(shard.contains)
     against = None if settings.against is None else Path(settings.against)
@@ -120,20 +113,8 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
         )
         if summary.rows and not summary.answered:
             raise UserError(f"nothing was answered: {summary.first_error}; the reasons are in {out}")
-        if compares:
-            compared = compare(
-                samples,
-                engine,
-                out,
-                template,
-                method=settings.method,
-                draws=settings.samples,
-                seed=settings.seed,
-                constrain=settings.constrain,
-                max_pixels=max_pixels,
-                opponents=opponents,
-            )
-            print(_said_of(compared), flush=True)
+        if RELATIVE in settings.signals:
+            print(compare_rows(samples, engine, out, template, settings, max_pixels, opponents), flush=True)
     if (sets or doubt) and shard is None:
         images = (sample.image for sample in source.samples(rows.splits))
         for note in annotate(out, sources_of(template), sets, doubt, images):
@@ -219,15 +200,15 @@ def _maps(settings: PredictSettings) -> tuple[SetMap | None, DoubtMap | None]:
     return None if sets is None else read_sets(sets), None if doubt is None else read_doubt(doubt)
 
 
-def _said_of(compared: Comparison) -> str:
-    """How many pairs were compared, and which failed."""
-    line = f"Relative confidence: {compared.pairs:,} pairs of answers, {compared.queried:,} questions asked now"
-    if not compared.failed:
-        return line
-    return (
-        f"{line}; {compared.failed:,} pairs do not count, the first because: {compared.first_error}. The same command"
-        " asks them again"
-    )
+def _check_shard(settings: PredictSettings) -> None:
+    """Raises UserError if something is asked for that needs all rows."""
+    if settings.sets or settings.doubt:
+        raise UserError("--sets and --doubt are for whole runs: give them with --merge")
+    if RELATIVE in settings.signals and settings.against is None:
+        raise UserError(
+            f"--signals {RELATIVE} compares the rows of a whole run with each other: leave --shard out, or name an"
+            " earlier run with --against"
+        )
 
 
 def _own_labels(question: Question | None) -> tuple[str, ...]:

@@ -1,20 +1,26 @@
-"""The rows of an earlier run as opponents: new rows are compared with them, and their scores stay as they are.
+"""Relative confidence in a run: its rows are compared with each other, or with the rows of an earlier run.
 
-So a map that was fitted on the earlier run's relative confidences holds for the new rows.
+The earlier run's scores stay as they are, so that a map that was fitted on them holds for the new rows.
 
-    read_opponents(Path("out/calibrate"), settings)
+    opponents = read_opponents(Path("out/calibrate"), settings, labels)
+    print(compare_rows(samples, engine, Path("out/test"), template, settings, max_pixels, opponents))
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from emocaliber.core.errors import UserError
+from emocaliber.core.prompting import Template
+from emocaliber.core.samples import Sample
 from emocaliber.data.sources import PredictionSource
+from emocaliber.generation.engine import Engine
+from emocaliber.generation.questions import RemoteEngine
 from emocaliber.generation.readouts import MANIFEST, read_records, responses_file
-from emocaliber.generation.relative import Player
+from emocaliber.generation.relative import Player, compare
 from emocaliber.generation.signals import RELATIVE
 from emocaliber.reading import read_response
 from emocaliber.runs.prediction_settings import PredictSettings
@@ -51,3 +57,34 @@ def read_opponents(run: Path, settings: PredictSettings, own_labels: tuple[str, 
         lost = next(iter(scored.keys() - {sample.id for sample in samples}))
         raise UserError(f"--against {run}: {', '.join(asked['source'])} no longer holds its row {lost!r}")
     return [Player(sample, *scored[sample.id]) for sample in samples]
+
+
+def compare_rows(
+    samples: Iterable[Sample],
+    engine: Engine | RemoteEngine,
+    out: Path,
+    template: Template,
+    settings: PredictSettings,
+    max_pixels: int,
+    opponents: Sequence[Player],
+) -> str:
+    """Compare the rows, and say how many pairs there were and which failed."""
+    compared = compare(
+        samples,
+        engine,
+        out,
+        template,
+        method=settings.method,
+        draws=settings.samples,
+        seed=settings.seed,
+        constrain=settings.constrain,
+        max_pixels=max_pixels,
+        opponents=opponents,
+    )
+    line = f"Relative confidence: {compared.pairs:,} pairs of answers, {compared.queried:,} questions asked now"
+    if not compared.failed:
+        return line
+    return (
+        f"{line}; {compared.failed:,} pairs do not count, the first because: {compared.first_error}. The same command"
+        " asks them again"
+    )
