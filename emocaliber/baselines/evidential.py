@@ -31,8 +31,8 @@ GREATEST_LOG_CONCENTRATION = 40.0  # a sharpened Dirichlet keeps its proportions
 
 
 class Evidential(Settings, frozen=True, kw_only=True):
-    """What the four have in common: how logits become evidence, the data term, and the weight and annealing, in
-    epochs, of the divergence that takes misleading evidence away."""
+    """What the four methods share: how logits become evidence, the data term, and the weight and annealing, in epochs,
+    of the divergence that removes misleading evidence."""
 
     evidence: Literal["softplus", "exp"] = "exp"
     objective: Literal["mse", "log", "digamma"] = "log"
@@ -41,21 +41,21 @@ class Evidential(Settings, frozen=True, kw_only=True):
 
 
 class Edl(Evidential, frozen=True, tag="edl", kw_only=True):
-    """One opinion on the joined views (Sensoy et al. 2018)."""
+    """One opinion from the concatenated views (Sensoy et al. 2018)."""
 
     def build(self, dims: Sequence[int], labels: int) -> Model:
         return EvidentialModel(self, [], labels, joint=sum(dims), fuse=reduced_dempster)
 
 
 class Tmc(Evidential, frozen=True, tag="tmc", kw_only=True):
-    """An opinion a view, fused by Dempster's reduced rule (Han et al. 2021)."""
+    """One opinion per view, fused by Dempster's reduced rule (Han et al. 2021)."""
 
     def build(self, dims: Sequence[int], labels: int) -> Model:
         return EvidentialModel(self, dims, labels, joint=None, fuse=reduced_dempster)
 
 
 class Etmc(Evidential, frozen=True, tag="etmc", kw_only=True):
-    """TMC with the joined views as one more view (Han et al. 2022)."""
+    """TMC with the concatenated views as one more view (Han et al. 2022)."""
 
     def build(self, dims: Sequence[int], labels: int) -> Model:
         return EvidentialModel(self, dims, labels, joint=sum(dims), fuse=reduced_dempster)
@@ -76,7 +76,7 @@ class Ecml(Evidential, frozen=True, tag="ecml", kw_only=True):
 
 
 class EvidentialModel(Model):
-    """A perceptron for each source of evidence (views, and the joined views where `joint` gives their width)."""
+    """A perceptron for each source of evidence (the views, and the concatenated views if `joint` is their width)."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class EvidentialModel(Model):
         return from_dirichlet((logs - excess).exp().clamp_min(1.0))
 
     def opinions(self, inputs: Inputs) -> list[Opinion]:
-        """The opinion of every view in turn, then that of the joined views where there is one."""
+        """The opinion of each view in order, then that of the concatenated views if they are used."""
         own_views = inputs.views if self.views else ()
         joined = (inputs.joined,) if len(self.sources) > self.views else ()
         return [
@@ -123,7 +123,8 @@ class EvidentialModel(Model):
         ]
 
     def _fused(self, opinions: Sequence[Opinion], inputs: Inputs) -> Opinion:
-        """What is absent says nothing. Joined views speak where all are there, or where they are the only source."""
+        """Absent views have no evidence. Concatenated views count if all views are present, or if they are the only
+        source."""
         complete = inputs.present.all(0, keepdim=True) if self.views else inputs.present.any(0, keepdim=True)
         joined = [complete] if len(opinions) > self.views else []
         return self.fuse(opinions, torch.cat([*([inputs.present] if self.views else []), *joined]))

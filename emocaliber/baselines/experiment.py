@@ -47,7 +47,7 @@ NETWORKS: dict[str, Network] = {
 
 
 class BaselineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file holds."""
+    """The content of a recipe file."""
 
     network: Network
     training: Training = Training()
@@ -68,7 +68,7 @@ PREDICTIONS, CALIBRATION, ESTIMATOR = "predictions.jsonl", "calibration.jsonl", 
 def train_and_predict(
     name: str, settings: BaselineRecipe, view_files: list[Path], out: Path, on_progress: Progress = lambda _: None
 ) -> tuple[list[Prediction], list[Prediction]]:
-    """Train one network a file; write and return the test rows, and the held-out rows where there are any."""
+    """Train one network per file; write and return the test rows, and the held-out rows if there are any."""
     test: list[Prediction] = []
     held_out: list[Prediction] = []
     for path in view_files:
@@ -106,7 +106,7 @@ def _one_task(
 
 
 def settings_of(name: str, recipe: Path | None, seed: int | None) -> BaselineRecipe:
-    """A recipe's settings, or the method's own, with the `seed`. Raises UserError for a recipe of another method."""
+    """A recipe's settings, or the method's defaults, with the `seed`. Raises UserError for a recipe of another method."""
     if recipe is None:
         settings = BaselineRecipe(NETWORKS[name])
     else:
@@ -120,10 +120,10 @@ def settings_of(name: str, recipe: Path | None, seed: int | None) -> BaselineRec
 
 
 def predictions(estimator: Estimator, rows: Rows, task: str, method: str) -> list[Prediction]:
-    """One row a sample, in order. A sample without any view is a refusal, its state "empty".
+    """One row per sample, in order. A sample without any view is a refusal, with the state "empty".
 
-    The source is `dirichlet` where uncertainty is part of the opinion, `logprob` where the network is a softmax.
-    Raises UserError where votes are not whole numbers.
+    The source is `dirichlet` if uncertainty is part of the opinion, and `logprob` for a softmax network. Raises
+    UserError if votes are not whole numbers.
     """
     softmax = isinstance(estimator.network, Softmax | Ensemble | Dropout | Amber2)
     source = Source.LOGPROB if softmax else Source.DIRICHLET
@@ -163,7 +163,7 @@ def _prediction(
 
 
 def _votes(counts: npt.NDArray[np.float64], classes: list[str], name: str) -> dict[str, int] | None:
-    """None where nobody voted."""
+    """None if nobody voted."""
     if (counts != counts.round()).any():
         raise UserError(f"the votes of {name!r} are no whole numbers; give counts of raters, not shares")
     if not counts.any():

@@ -36,10 +36,8 @@ WORDS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
 class FeatureExtractor:
-    """A backbone that only looks: `model` is a folder or a hub name, `question` what it is asked for its caption.
-
-    Raises OSError where the model cannot be loaded.
-    """
+    """A backbone used for features only: `model` is a folder or Hub name, `question` the prompt for its caption. Raises
+    OSError if the model cannot be loaded."""
 
     def __init__(self, model: str | Path, question: str, *, batch_size: int = 64, max_new_tokens: int = 16) -> None:
         self.processor: Any = AutoProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
@@ -51,7 +49,7 @@ class FeatureExtractor:
         )
 
     def views(self, samples: Sequence[Sample], on_progress: Progress = lambda _: None) -> dict[str, Floats]:
-        """The views of n samples by name, [n, width] each. Raises UserError where not one picture can be read."""
+        """The views of n samples by name, [n, width] each. Raises UserError if no picture can be read."""
         collected: list[dict[str, Floats] | None] = []
         for start in range(0, len(samples), self._batch_size):
             collected += self._batch([_picture(sample) for sample in samples[start : start + self._batch_size]])
@@ -103,7 +101,7 @@ class FeatureExtractor:
         return [torch.cat([tokens.mean(0), tokens.amax(0)]) for tokens in every.split(places.tolist())]
 
     def _caption(self, inputs: Any) -> Tensor:
-        """Mean state of the words that the model says [n, h], those after its end left out."""
+        """The mean hidden state of the caption's tokens [n, h], without those after its end."""
         generated = self.model.generate(
             **inputs,
             do_sample=False,

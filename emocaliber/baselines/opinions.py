@@ -88,12 +88,12 @@ def from_dirichlet(
 
 
 def vacuous(like: Opinion) -> Opinion:
-    """An opinion that knows nothing, of the same shape and base rate."""
+    """An opinion without any evidence, of the same shape and base rate."""
     return Opinion(torch.zeros_like(like.belief), torch.ones_like(like.uncertainty), like.base_rate)
 
 
 def dogmatic(probabilities: Tensor) -> Opinion:
-    """An opinion without uncertainty, of probabilities [..., K] that sum to 1."""
+    """An opinion without uncertainty, from probabilities [..., K] that sum to 1."""
     return Opinion(probabilities, torch.zeros_like(probabilities[..., 0]), uniform_base_rate(probabilities))
 
 

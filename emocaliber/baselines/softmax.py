@@ -18,7 +18,7 @@ from emocaliber.baselines.views import Inputs, Model, Settings, perceptron
 
 
 class Softmax(Settings, frozen=True, tag="softmax", kw_only=True):
-    """One network, trained by cross-entropy."""
+    """A single network, trained by cross-entropy."""
 
     def build(self, dims: Sequence[int], labels: int) -> Model:
         return SoftmaxModel(self, dims, labels)
@@ -45,7 +45,7 @@ class Dropout(Settings, frozen=True, tag="dropout", kw_only=True):
 
 
 class SoftmaxModel(Model):
-    """Its opinion is dogmatic: it claims no uncertainty."""
+    """A network whose opinion is dogmatic: it has no uncertainty."""
 
     def __init__(self, settings: Settings, dims: Sequence[int], labels: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class SoftmaxModel(Model):
 
 
 class EnsembleModel(Model):
-    """Its projected probability is the members' mean."""
+    """A network whose projected probability is the members' mean."""
 
     def __init__(self, settings: Ensemble, dims: Sequence[int], labels: int) -> None:
         super().__init__()

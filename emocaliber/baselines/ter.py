@@ -21,21 +21,21 @@ from emocaliber.baselines.views import Inputs, Model, Settings, perceptron
 
 
 class Ter(Settings, frozen=True, tag="ter", kw_only=True):
-    """Nothing beyond hidden layers and dropout."""
+    """Hidden layers and dropout only."""
 
     def build(self, dims: Sequence[int], labels: int) -> Model:
         return TerModel(self, dims, labels)
 
 
 class TerModel(Model):
-    """Each view's perceptron gives K logits and one for its confidence."""
+    """A perceptron per view, with K logits and one for its confidence."""
 
     def __init__(self, settings: Ter, dims: Sequence[int], labels: int) -> None:
         super().__init__()
         self.views = nn.ModuleList(perceptron(d, settings.hidden, labels + 1, settings.dropout) for d in dims)
 
     def loss(self, inputs: Inputs, target: Tensor, epoch: int) -> Tensor:
-        """The trusted cross-entropy of each view, averaged, and the cross-entropy of what they say together."""
+        """The mean over views of the trusted cross-entropy, plus the cross-entropy of the fused prediction."""
         logits, confidence = self._heads(inputs)
         views = [
             trusted_cross_entropy(view_logits.log_softmax(-1), stated, target)

@@ -48,7 +48,7 @@ def train(
     settings: Training,
     on_progress: Progress,
 ) -> None:
-    """Train in place on inputs and targets [n, K]; with patience, end with the weights of the best held-out score."""
+    """Train in place on inputs and targets [n, K]; with patience, restore the weights with the best held-out score."""
     inputs, target = rows
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     shuffle = torch.Generator().manual_seed(settings.seed)
@@ -75,7 +75,7 @@ def train(
 
 @torch.no_grad()
 def log_score(model: Model, inputs: Inputs, target: Tensor, temperature: float = 1.0) -> float:
-    """Mean cross-entropy, in nats, of the projected probability against the target; infinite where it is undefined."""
+    """The mean cross-entropy, in nats, of the projected probability against the target; infinite if undefined."""
     model.eval()
     projected = model.opinion(inputs, temperature).projected.double().clamp_min(LEAST)
     value = float(-(target * projected.log()).sum(-1).mean())

@@ -47,7 +47,7 @@ class Rows:
     votes: npt.NDArray[np.float64] | None
 
     def take(self, chosen: npt.NDArray[np.intp]) -> Rows:
-        """The rows with these numbers."""
+        """The rows with these indices."""
         return Rows(
             {name: values[chosen] for name, values in self.views.items()},
             self.labels[chosen],
@@ -79,7 +79,7 @@ def read_views(path: Path) -> ViewSet:
 
 
 def write_views(path: Path, views_read: ViewSet) -> None:
-    """Write a .npz that `read_views` reads, whole or not at all."""
+    """Write, atomically, an .npz that `read_views` reads."""
     content: dict[str, npt.NDArray[Any]] = {"classes": np.array(views_read.classes), "task": np.array(views_read.task)}
     for split, rows in views_read.splits.items():
         content |= {f"{name}_{split}": values for name, values in rows.views.items()}
@@ -138,7 +138,7 @@ def _from_matlab(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _cell(cell: Any) -> str:
-    """What a cell holds, however often it is wrapped; nothing where it is empty."""
+    """The content of a cell, however deeply nested; empty if there is none."""
     inside = np.asarray(cell)
     if not inside.size:
         return ""
@@ -191,7 +191,7 @@ def _view_set(content: Mapping[str, npt.NDArray[Any]], task: str) -> ViewSet:
 
 
 def _alike(labels: Sequence[Strings]) -> None:
-    """Raises UserError where labels are truth values in one split and numbers in another: they would be four."""
+    """Raises UserError if labels are truth values in one split and numbers in another, which would give four labels."""
     truths = [set(of_split.tolist()) <= {"True", "False"} for of_split in labels if len(of_split)]
     if any(truths) and not all(truths):
         raise UserError("labels are True and False in one split, and not in another; save all as 0 and 1")
@@ -212,7 +212,7 @@ def _numbered(labels: Strings, classes: tuple[str, ...]) -> dict[str, str] | Non
 
 
 def _classes(labels: Strings) -> tuple[str, ...]:
-    """The labels in order, each in its most frequent spelling: numbers by size, texts by the alphabet."""
+    """The labels in order, each in its most frequent spelling: numbers by size, texts alphabetically."""
     names = set(labels.tolist())
     if all(class_number(name) is not None for name in names):
         truths = {"true", "false"} & {name.casefold() for name in names}
@@ -291,7 +291,7 @@ def _check_votes(votes: npt.NDArray[Any], key: str, labels: int) -> None:
 
 
 def _refuse_unlearnt(splits: Mapping[str, Rows]) -> None:
-    """Raises UserError for a view that the training rows do not have, or have in another width."""
+    """Raises UserError for a view that the training rows lack, or have in another width."""
     learnt = splits["train"].views
     for split, rows in splits.items():
         for name, values in rows.views.items():

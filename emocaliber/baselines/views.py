@@ -33,16 +33,16 @@ class Inputs:
 
     @property
     def joined(self) -> Tensor:
-        """All views side by side [n, sum of d_v]."""
+        """All views concatenated [n, sum of d_v]."""
         return torch.cat(self.views, dim=-1)
 
     def rows(self, chosen: Tensor) -> Inputs:
-        """The rows with these numbers."""
+        """The rows with these indices."""
         return Inputs(tuple(view[chosen] for view in self.views), self.present[:, chosen])
 
 
 class Model(nn.Module, ABC):
-    """A network over views, of K labels."""
+    """A network over views, with K labels."""
 
     @abstractmethod
     def loss(self, inputs: Inputs, target: Tensor, epoch: int) -> Tensor:
@@ -54,13 +54,13 @@ class Model(nn.Module, ABC):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="method"):
-    """Hidden layers of each perceptron, in units, and dropout behind each of them."""
+    """Hidden layers of each perceptron, in units, and the dropout after each of them."""
 
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.0
 
     def build(self, dims: Sequence[int], labels: int) -> Model:
-        """The network with fresh weights for views of these widths."""
+        """The network with new weights for views of these widths."""
         raise NotImplementedError
 
 
@@ -110,7 +110,7 @@ class Scaler:
 
     @classmethod
     def fitted(cls, views: Views, how: Literal["minmax", "standard"]) -> Scaler:
-        """On the rows that have the view. Features that do not vary become 0. Raises UserError where no row has it."""
+        """Fit on the rows that have the view. Constant features become 0. Raises UserError if no row has it."""
         shift, scale = {}, {}
         for name, values in views.items():
             there = values[~np.isnan(values).all(1)].astype(np.float64)
@@ -129,7 +129,7 @@ class Scaler:
         return {name: len(values) for name, values in self.shift.items()}
 
     def inputs(self, views: Views) -> Inputs:
-        """Scaled tensors of all trained views; those that are absent are zeros and marked so."""
+        """Scaled tensors of all trained views; absent ones are zero and marked as such."""
         rows = count_rows(views, self.dims)
         scaled, present = [], []
         for name, width in self.dims.items():

@@ -88,7 +88,7 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """Whether it is trusted and why; what is wrong where the answer cannot be read."""
+        """Whether the answer is trusted and why, or why it cannot be read."""
         problem = "" if self.state is State.OK else UNREADABLE[self.state]
         if self.label is None:
             return f"{problem} {self.error}".strip()
@@ -99,7 +99,7 @@ class Answer:
         return f"Not trusted: it is below the threshold of {percent(self.threshold)}."
 
     def as_json(self) -> dict[str, Any]:
-        """The same, as plain values."""
+        """The answer as JSON values."""
         return {
             "picture": self.name,
             "question": self.question,
@@ -170,8 +170,8 @@ def read_answer(
 
 
 def _with_set(response: Response, choice: ModelChoice, labels: Sequence[str], name: str) -> Prediction | None:
-    """The response as the row that the sets were fitted on, with its set; None where there are none for these labels,
-    or the template gives no such row."""
+    """The response as a row of the kind that the sets were fitted on, with its set; None if there are no sets for these
+    labels, or the template gives no such row."""
     if choice.sets is None or (task := choice.sets.task_with(labels)) is None:
         return None
     sample = Sample(name, b"", task, tuple(labels), None, "", "", name)
@@ -182,7 +182,8 @@ def _with_set(response: Response, choice: ModelChoice, labels: Sequence[str], na
 def _with_doubt(
     response: Response, choice: ModelChoice, labels: Sequence[str], name: str, features: Floats | None
 ) -> Prediction | None:
-    """The response as a row with its doubts; None without a map, or where the template gives no shares of labels."""
+    """The response as a row with its doubts; None without a map, or if the template gives no distribution over the
+    labels."""
     if choice.doubt is None:
         return None
     sample = Sample(name, b"", "", tuple(labels), None, "", "", name)
@@ -192,7 +193,7 @@ def _with_doubt(
 
 
 def doubt_sentence(row: Prediction) -> str:
-    """Why to doubt, and what to do about it; "" where there is no reason to."""
+    """The reason for doubt and what to do about it; empty if there is none."""
     if row.reason is Reason.UNFAMILIAR:
         return "Unfamiliar: the picture is unlike those that the model knows, so let a person look at it."
     if row.reason is Reason.AMBIGUOUS:
@@ -221,10 +222,8 @@ def _probabilities(response: Response, template: Template, labels: Sequence[str]
 
 
 def quote(similar: SimilarAnswers, *, vouched_for: bool) -> str:
-    """How often answers like this were right, and on which pictures.
-
-    `vouched_for` is whether the user says that the record is about pictures like theirs.
-    """
+    """How often similar answers were right, and on which pictures. `vouched_for` says that the user declared the
+    record's pictures to be like theirs."""
     span = percent(similar.low)
     span = span if similar.low == similar.high else f"{span} to {percent(similar.high)}"
     counts = f"{similar.right:,} of {similar.answers:,} that stated {span}"
@@ -238,7 +237,7 @@ def quote(similar: SimilarAnswers, *, vouched_for: bool) -> str:
 
 
 def often_right(share: float) -> str:
-    """A share of right answers, to the nearest tenth: "8 in 10 answers like this were right"."""
+    """A share of right answers, rounded to tenths: "8 in 10 answers like this were right"."""
     tenths = int(10 * share + 0.5)
     if tenths == 0:
         return "hardly any answer like this was right"
@@ -248,7 +247,7 @@ def often_right(share: float) -> str:
 
 
 def threshold_meaning(threshold: float, labels: Sequence[str], choice: ModelChoice) -> str:
-    """What trusting answers from this threshold on meant on the record's pictures."""
+    """What trusting answers from this threshold on would have meant for the record's pictures."""
     task = choice.record.task_with(labels)
     return _meaning(threshold, None if task is None else task.selection(threshold), choice.record_is_vouched_for)
 
@@ -275,17 +274,15 @@ def percent(share: float) -> str:
 
 
 def titled_steps(text: str) -> dict[str, str]:
-    """Title and text of each step of the reasoning, in order; all of it under REASONING where it has no steps.
-
-    Empty where the answer has no reasoning.
-    """
+    """The title and text of each reasoning step, in order; the whole reasoning under REASONING if it has no steps.
+    Empty without reasoning."""
     reasoning = reasoning_of(text)
     steps = {REASONING_STEPS[name]: words for name, words in reasoning_steps(reasoning).items()}
     return steps or ({REASONING: reasoning} if reasoning else {})
 
 
 def readable(text: str) -> str:
-    """An answer that is still being written, for display: known tags become titles, each on a line of its own."""
+    """An unfinished answer for display: known tags become titles, each on its own line."""
     titles = REASONING_STEPS | FIELDS
 
     def title(tag: re.Match[str]) -> str:

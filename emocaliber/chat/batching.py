@@ -29,7 +29,7 @@ class BusyError(Exception):
 
 
 class PendingAnswer(Future[Response]):
-    """A future response; `text` is the answer so far, where the engine streams it."""
+    """A future response; `text` is the answer so far, if the engine streams."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ class PendingAnswer(Future[Response]):
         self._abandoned = False
 
     def abandon(self) -> None:
-        """Nobody waits for it any more: it is not asked or, where it is being answered, broken off."""
+        """Give up the answer: it is not queried, or stopped if it is being generated."""
         if not self.cancel():
             self._abandoned = True
 
     def on_token(self, text: str) -> bool:
-        """Take the answer so far; whether anybody still waits for it."""
+        """Receive the answer so far; returns whether anybody still waits for it."""
         self.text = text
         return not self._abandoned
 
@@ -79,16 +79,16 @@ class Batcher:
 
     @property
     def failure(self) -> str:
-        """Why the model could not be loaded; empty where it was, or still may be."""
+        """Why the model could not be loaded; empty if it was, or is still loading."""
         return self._failure
 
     @property
     def waiting(self) -> int:
-        """How many questions wait."""
+        """The number of waiting questions."""
         return len(self._queue)
 
     def wait_until_loaded(self, timeout: float | None = None) -> bool:
-        """Whether the loading ended, well or not, within `timeout` seconds."""
+        """Wait at most `timeout` seconds for loading to end; returns whether it did, successfully or not."""
         return self._loaded.wait(timeout)
 
     def submit(self, request: Request) -> PendingAnswer:
@@ -104,7 +104,7 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """End after the batch that is under way; what waits is cancelled."""
+        """Stop after the current batch; waiting questions are cancelled."""
         with self._changed:
             self._closed = True
             self._give_up(None)
@@ -124,7 +124,7 @@ class Batcher:
             self._answer(engine, batch)
 
     def _next_batch(self) -> list[tuple[Request, PendingAnswer]]:
-        """The questions that wait, cancelled ones left out; empty once closed."""
+        """The waiting questions, without cancelled ones; empty once closed."""
         with self._changed:
             while not self._closed:
                 self._gather()
@@ -139,7 +139,8 @@ class Batcher:
         return []
 
     def _gather(self) -> None:
-        """Wait a moment for as many as were there last, who may ask again. One alone loses no time."""
+        """Wait briefly for as many questions as the last batch had, since their users may ask again. A single user does
+        not wait."""
         if not self._queue:
             return
         until, company = time.monotonic() + self._gathering, min(self._company, self._together)

@@ -36,13 +36,13 @@ Text = Annotated[str, msgspec.Meta(max_length=4000)]
 
 
 class InSession(msgspec.Struct, forbid_unknown_fields=True):
-    """What every event of the page says: whose it is."""
+    """The part that all events of the page share: the id of the session."""
 
     session: Text
 
 
 class Ask(InSession):
-    """Ask about the session's pictures; `again` repeats the last question in place of its answers."""
+    """Ask about the session's pictures; `again` repeats the last question and replaces its answers."""
 
     labels: Text
     question: Text
@@ -51,7 +51,7 @@ class Ask(InSession):
 
 
 class Judge(InSession):
-    """Judge the answers at another threshold, or say what it means for other labels."""
+    """Apply another threshold to the answers, or describe what it means for other labels."""
 
     labels: Text
     threshold: Threshold
@@ -68,7 +68,7 @@ class View(InSession):
 
 @dataclass(frozen=True)
 class ChatController:
-    """What all sessions share: who answers, the sessions, and the gallery if there is one."""
+    """The state that all sessions share: the model, the sessions, and the gallery if there is one."""
 
     choice: ModelChoice
     batcher: Batcher
@@ -77,7 +77,7 @@ class ChatController:
     gallery: Gallery | None = None
 
     def open(self) -> Event:
-        """A new session, and everything that the page needs to know at its start."""
+        """A new session, with everything that the page needs at its start."""
         choice = self.choice
         return {
             "session": self.sessions.open(),
@@ -105,7 +105,7 @@ class ChatController:
         return {"loading": loading, "status": _not_loaded(failure) if failure else text, "alert": bool(failure)}
 
     def add_picture(self, name: str, picture: Picture) -> Event:
-        """Add a picture to a session; the pictures that the next question is about."""
+        """Add a picture to a session; returns the pictures that the next question is about."""
         session = self.sessions.find(name)
         session.add_picture(picture)
         return {"pictures": [{"name": each.name, "thumbnail": each.thumbnail} for each in session.pictures]}
@@ -116,7 +116,7 @@ class ChatController:
         return {}
 
     def judge(self, event: Judge) -> Event:
-        """The answers at another threshold, and what it means for these labels."""
+        """The answers at another threshold, and what the threshold means for these labels."""
         turns = self.sessions.find(event.session).turns
         answers = [turn.read(self.choice, event.threshold).as_json() | {"turn": turn.id} for turn in turns]
         try:
@@ -126,7 +126,8 @@ class ChatController:
         return {"answers": answers, "meaning": meaning, "problem": problem}
 
     async def ask(self, event: Ask) -> AsyncGenerator[Event]:
-        """Ask, and tell what is written and answered. Whoever stops listening takes the questions back."""
+        """Ask, and stream events with the growing and finished answers. If the listener stops, the questions are
+        withdrawn."""
         try:
             session, asking = self._begin(event)
         except UserError as error:
@@ -173,7 +174,7 @@ class ChatController:
         return turn.read(self.choice, threshold).as_json() | {"turn": turn.id, "thumbnail": turn.thumbnail}
 
     async def ask_gallery(self, event: InSession) -> AsyncGenerator[Event]:
-        """Ask about every picture of the gallery; progress after each part."""
+        """Ask about every picture of the gallery; yields progress after each part."""
         gallery, total = self._gallery(), len(self._gallery().names)
         session = self.sessions.find(event.session)
         session.gallery = []
@@ -196,14 +197,14 @@ class ChatController:
         return self.sessions.find(event.session).gallery
 
     def view(self, turns: Sequence[Turn], event: View) -> Event:
-        """The first SHOWN of the chosen pictures, each with its thumbnail, and how many there are."""
+        """The first SHOWN of the selected pictures, each with its thumbnail, and the number of selected pictures."""
         thumbnails = self._gallery().thumbnails
         answers = self._chosen(turns, event)
         rows = [answer.as_json() | {"thumbnail": thumbnails.get(answer.name, "")} for answer in answers[:SHOWN]]
         return {"answers": rows, "total": len(answers)}
 
     def export(self, turns: Sequence[Turn], event: View) -> str:
-        """All chosen pictures as CSV or JSON Lines."""
+        """All selected pictures as CSV or JSON Lines."""
         answers = self._chosen(turns, event)
         return as_csv(answers) if event.export == "csv" else as_jsonl(answers)
 
@@ -220,7 +221,7 @@ class ChatController:
 async def _writing(
     pictures: Sequence[Picture], pending: Sequence[PendingAnswer]
 ) -> AsyncGenerator[list[dict[str, str]]]:
-    """What is being written about these pictures, whenever it has grown, until the first of the answers is there."""
+    """Yields the unfinished answers about these pictures whenever they have grown, until the first is finished."""
     first: asyncio.Future[Response] = asyncio.wrap_future(pending[0])
     before: list[dict[str, str]] = []
     while not (await asyncio.wait([first], timeout=POLL_SECONDS))[0]:

@@ -32,41 +32,41 @@ EXPORTS = {"csv": CSV_FILE, "jsonl": LINES_FILE, "studio": STUDIO_FILE, "setup":
 
 
 class Given(msgspec.Struct, forbid_unknown_fields=True):
-    """What a person says of a row, by its number in the set; None takes an answer back."""
+    """A person's answer for a row, by its number in the set; None withdraws an answer."""
 
     row: int
     label: str | None
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """Which row's picture is wanted."""
+    """The number of the row whose picture is requested."""
 
     row: int
 
 
 class Export(msgspec.Struct, forbid_unknown_fields=True):
-    """Which file of the tasks that are left is wanted."""
+    """The file of remaining tasks that is requested."""
 
     kind: Literal["csv", "jsonl", "studio", "setup"]
 
 
 class Desk(Protocol):
-    """What the page needs of a queue of questions."""
+    """What the page needs from a queue of questions."""
 
     def state(self) -> dict[str, Any]:
-        """The questions that are left, and how far one is."""
+        """The remaining questions, and the progress so far."""
 
     def answer(self, given: Given) -> dict[str, Any]:
-        """Keep an answer; how far one is now."""
+        """Store an answer; returns the progress."""
 
     def picture(self, wanted: Row) -> dict[str, Any]:
         """A picture as a data: URI, or why there is none."""
 
     def export(self, wanted: Export) -> bytes:
-        """The questions that are left, as a file."""
+        """The remaining questions as a file."""
 
     def take(self, content: bytes, name: str) -> str:
-        """Take the answers of a file; a sentence on how many there were."""
+        """Read answers from a file; returns a sentence on how many there were."""
 
 
 class ReviewDesk:
@@ -78,7 +78,7 @@ class ReviewDesk:
         self._numbers = {name: number for number, name in enumerate(self._names)}
 
     def state(self) -> dict[str, Any]:
-        """The questions that are left by reason, and what is promised."""
+        """The remaining questions by reason, and the guarantee."""
         review, items = self._review, self._review.queue()
         record = review.record
         promise = f"At most {percent(record.error)} wrong, {percent(record.certainty)} certain"
@@ -90,7 +90,7 @@ class ReviewDesk:
         }
 
     def answer(self, given: Given) -> dict[str, Any]:
-        """Keep an answer. Raises UserError for a row or a label that is not of this review."""
+        """Store an answer. Raises UserError for a row or a label that does not belong to this review."""
         self._review.answer({self._name(given.row): given.label}, "the page")
         return self._progress()
 
@@ -100,11 +100,11 @@ class ReviewDesk:
         return shown_picture(name, self._pictures.get(name))
 
     def export(self, wanted: Export) -> bytes:
-        """What is left to answer, as `tasks.csv` or another of the review's files."""
+        """The remaining questions as `tasks.csv` or another of the review's files."""
         return exported(self._review.queue(), self._pictures, wanted)
 
     def take(self, content: bytes, name: str) -> str:
-        """Take the answers of a file that somebody sent back. Raises UserError."""
+        """Read answers from a file that somebody sent back. Raises UserError."""
         answers = sent_back(content, name)
         new = self._review.answer(dict(answers), name)
         return f"{name}: {len(answers):,} answers, {new:,} of them new."
@@ -136,7 +136,7 @@ class ReviewDesk:
 
 
 def item_json(item: Item, row: int) -> dict[str, Any]:
-    """What the page is told of a question."""
+    """A question as JSON values for the page."""
     return {
         "row": row,
         "id": item.id,
@@ -149,7 +149,7 @@ def item_json(item: Item, row: int) -> dict[str, Any]:
 
 
 def shown_picture(name: str, source: ImageSource | None) -> dict[str, Any]:
-    """A picture, its pixels alone, as a data: URI; else "problem" says why not."""
+    """A picture, without its metadata, as a data: URI; otherwise "problem" says why not."""
     if source is None:
         return {"problem": "Where the picture is was not said: start with --pictures FOLDER."}
     try:
@@ -170,7 +170,7 @@ def exported(items: list[Item], pictures: Mapping[str, ImageSource], wanted: Exp
 
 
 def sent_back(content: bytes, name: str) -> dict[str, str]:
-    """The answers of a file that was sent. Raises UserError that names it as its sender does."""
+    """The answers in an uploaded file. Raises UserError with the file name that the sender used."""
     with TemporaryDirectory(prefix="emocaliber-") as folder:
         path = Path(folder) / "answers"
         path.write_bytes(content)

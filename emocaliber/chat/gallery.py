@@ -34,7 +34,7 @@ EVERY_LABEL, NO_LABEL = "every label", "no readable answer"
 
 
 def files_of(folder: Path) -> list[str]:
-    """The pictures' names under the folder, sorted. Raises UserError where there is none, or too many."""
+    """The names of the pictures in the folder, sorted. Raises UserError if there are none, or too many."""
     if not folder.is_dir():
         raise UserError(
             f"--gallery {folder}: {'this is a file; give its folder' if folder.exists() else 'no such folder'}"
@@ -61,7 +61,7 @@ class Gallery:
     reviewed: bool = False
 
     async def ask(self, choice: ModelChoice, batcher: Batcher, labels: tuple[str, ...]) -> AsyncGenerator[list[Turn]]:
-        """Answers as they come, some at a time, in the names' order. Raises BusyError where the queue is full."""
+        """Yields answers in batches, in the order of the names. Raises BusyError if the queue is full."""
         for start in range(0, len(self.names), AT_ONCE):
             names = self.names[start : start + AT_ONCE]
             reading = (asyncio.to_thread(self._picture, name, choice.max_pixels) for name in names)
@@ -101,12 +101,12 @@ def _submit(
 
 
 def doubtful_first(answers: Sequence[Answer]) -> list[Answer]:
-    """What could not be read first, then by rising confidence; ties by name."""
+    """Unreadable answers first, then by increasing confidence; ties by name."""
     return sorted(answers, key=lambda answer: (answer.confidence is not None, answer.confidence or 0.0, answer.name))
 
 
 def filtered(answers: Sequence[Answer], label: str, untrusted_only: bool) -> list[Answer]:
-    """Those of one label (or EVERY_LABEL, or NO_LABEL), and of these, on request, only those that are not trusted."""
+    """The answers with one label (or EVERY_LABEL, or NO_LABEL); optionally only those that are not trusted."""
 
     def fits(answer: Answer) -> bool:
         right_label = label == EVERY_LABEL or answer.label == (None if label == NO_LABEL else label)
@@ -116,7 +116,7 @@ def filtered(answers: Sequence[Answer], label: str, untrusted_only: bool) -> lis
 
 
 def as_csv(answers: Sequence[Answer]) -> str:
-    """COLUMNS, a picture a line; alternatives as JSON."""
+    """COLUMNS, one line per picture; alternatives as JSON."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -127,5 +127,5 @@ def as_csv(answers: Sequence[Answer]) -> str:
 
 
 def as_jsonl(answers: Sequence[Answer]) -> str:
-    """Everything about each answer, a picture a line."""
+    """Everything about each answer, one line per picture."""
     return "".join(json.dumps(answer.as_json(), ensure_ascii=False) + "\n" for answer in answers)

@@ -20,7 +20,7 @@ from emocaliber.runs.review_rows import NOT_ASKED, SURE, UNREADABLE, UNSURE, Ite
 
 
 class GalleryDesk:
-    """The desk of a gallery. What the model says comes from whoever last had it asked about all pictures."""
+    """The desk of a gallery. The model's answers are those of whoever last queried it about all pictures."""
 
     def __init__(self, gallery: Gallery, choice: ModelChoice, threshold: float, answers: Path) -> None:
         self._gallery, self._choice, self._threshold = gallery, choice, threshold
@@ -30,7 +30,7 @@ class GalleryDesk:
         self._pictures = {name: FileImage(gallery.folder, name) for name in gallery.names}
 
     def state(self) -> dict[str, Any]:
-        """The pictures without an answer by reason, the most doubtful first."""
+        """The unanswered pictures by reason, the most doubtful first."""
         items = self._items()
         return self._progress() | {
             "promise": "",
@@ -40,7 +40,7 @@ class GalleryDesk:
         }
 
     def answer(self, given: Given) -> dict[str, Any]:
-        """Keep an answer. Raises UserError for a picture or a label that is not of this gallery."""
+        """Store an answer. Raises UserError for a picture or a label that does not belong to this gallery."""
         if not 0 <= given.row < len(self._gallery.names):
             raise UserError(f"there is no picture {given.row} in this gallery")
         self._keep({self._gallery.names[given.row]: given.label}, "the page")
@@ -56,11 +56,11 @@ class GalleryDesk:
         return {key: value.replace(str(folder), folder.name) for key, value in found.items()}
 
     def export(self, wanted: Export) -> bytes:
-        """The pictures without an answer, as a file."""
+        """The unanswered pictures as a file."""
         return exported(self._items(), self._pictures if wanted.kind == "studio" else {}, wanted)
 
     def take(self, content: bytes, name: str) -> str:
-        """Take the answers of a file. Raises UserError, and takes none, where one is not of this gallery."""
+        """Read the answers in a file. Raises UserError, and stores none, if one does not belong to this gallery."""
         answers = sent_back(content, name)
         new = self._keep(dict(answers), name)
         return f"{name}: {len(answers):,} answers, {new:,} of them new."

@@ -76,7 +76,7 @@ class ModelChoice:
 
     @property
     def title(self) -> str:
-        """The model's name for a reader, without the folders that it lies in."""
+        """The model's name for display, without its folders."""
         if self.model is None:
             return "the tiny model that comes with emocaliber"
         model = Path(self.model).name if Path(self.model).is_dir() else self.model
@@ -84,11 +84,11 @@ class ModelChoice:
 
     @property
     def note(self) -> str:
-        """What a user must know about the model; empty for those that emocaliber does not ship."""
+        """What a user must know about the model; empty for models that emocaliber does not ship."""
         return TINY_NOTE if self.model is None else ""
 
     def load(self) -> StreamingEngine:
-        """Build the engine. Takes from seconds to minutes; raises UserError where the model cannot be loaded."""
+        """Build the engine, in seconds to minutes. Raises UserError if the model cannot be loaded."""
         try:
             return self._engine()
         except ModuleNotFoundError as missing:
@@ -138,7 +138,7 @@ def _vllm_engine(model: str, adapter: Path | None, max_new_tokens: int) -> Strea
 
 
 def model_choice(arguments: argparse.Namespace) -> ModelChoice:
-    """What the options say, checked. Raises UserError where they do not fit together or name something missing."""
+    """The checked options. Raises UserError if they contradict each other or name something missing."""
     model, adapter, question = arguments.model, arguments.adapter, None
     add_reasoning_tags(arguments.reasoning_tags)
     if arguments.server and not arguments.model:
@@ -234,19 +234,19 @@ def _labels(text: str | None, adapter: Path | None, question: Question | None) -
 
 
 def _sets(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> SetMap | None:
-    """The sets that were named, or lie beside the adapter and are of the same prompt."""
+    """The prediction sets that the options name, or that lie beside the adapter and have the same prompt."""
     file = path or _beside(adapter, SETS_FILE, template, question)
     return None if file is None else read_sets(file)
 
 
 def _doubt(path: Path | None, adapter: Path | None, template: Template, question: Question | None) -> DoubtMap | None:
-    """The map of doubts that was named, or lies beside the adapter and is of the same prompt."""
+    """The doubt map that the options name, or that lies beside the adapter and has the same prompt."""
     file = path or _beside(adapter, DOUBT_FILE, template, question)
     return None if file is None else read_doubt(file)
 
 
 def _beside(adapter: Path | None, name: str, template: Template, question: Question | None) -> Path | None:
-    """A file beside the adapter, unless another prompt is asked than it is about."""
+    """A file beside the adapter, unless the prompt differs from the one that it is about."""
     beside = None if adapter is None else adapter / name
     other = question is not None and question.prompt.hash != template.hash
     return None if beside is None or not beside.is_file() or other else beside

@@ -65,7 +65,7 @@ def read_question(text: str) -> str:
 
 
 def _refuse_markup(text: str) -> None:
-    """What a chat template or the answer's grammar would take for its own is not sent to a model."""
+    """Raises UserError for text that a chat template or the answer format would interpret as markup."""
     if special := _SPECIAL.search(text):
         raise UserError(f"{special[0]!r} has a meaning of its own for the model; leave it out")
     if _CONTROL.search(text):
@@ -81,7 +81,7 @@ def request_of(
     question: str = "",
     history: Sequence[Exchange] = (),
 ) -> Request:
-    """The request that asks the template's question, or a typed one with the conversation before it."""
+    """The request with the question of the template, or with a typed one and the conversation before it."""
     prompt = template.render(labels)
     if question:
         prompt = f"{_quoted(history)}{question} {prompt}"
@@ -97,5 +97,5 @@ def _quoted(history: Sequence[Exchange]) -> str:
 
 
 def _safe(answer: str) -> str:
-    """A model's own words as they may be quoted to it: no marks that a chat template would act on, and not endless."""
+    """A model's own text, made safe to quote to it: without markup of a chat template, and of limited length."""
     return " ".join(re.sub(r"<\|.*?\|>|<\||\|>", " ", answer[-LONGEST_QUOTE:]).split())

@@ -69,10 +69,8 @@ class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refused: Count
 
     def similar(self, confidence: float) -> SimilarAnswers | None:
-        """The answers that stated this confidence, widened to the nearest values until they are LEAST_ANSWERS.
-
-        None where the record holds no answer.
-        """
+        """The answers that stated this confidence, with those of the nearest values until there are LEAST_ANSWERS. None
+        if the record has no answer."""
         nearest = sorted(self.stated, key=lambda row: (abs(row.confidence - confidence), row.confidence))
         taken: list[Stated] = []
         for row in nearest:
@@ -87,7 +85,7 @@ class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return SimilarAnswers(self.task, sum(row.right for row in taken), answers, min(values), max(values))
 
     def selection(self, threshold: float) -> Selection:
-        """What trusting every answer that states at least `threshold` meant on these pictures."""
+        """The effect of trusting every answer that states at least `threshold` on these pictures."""
         trusted = [row for row in self.stated if row.confidence >= threshold - ROUNDING]
         answers, right = sum(row.answers for row in trusted), sum(row.right for row in trusted)
         pictures = sum(row.answers for row in self.stated) + self.refused
@@ -97,17 +95,17 @@ class TaskRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The counts of all tasks that were measured."""
+    """The counts of all evaluated tasks."""
 
     tasks: tuple[TaskRecord, ...] = ()
 
     def task_with(self, labels: Sequence[str]) -> TaskRecord | None:
-        """The task with these labels, in any order; None where answers among them were never measured."""
+        """The task with these labels, in any order; None if no such task was evaluated."""
         return next((task for task in self.tasks if task.labels == tuple(sorted(labels))), None)
 
 
 def record_of(rows: Iterable[Prediction]) -> Record:
-    """Count prediction rows. A task's labels are those that its rows hold, as truth or as answer."""
+    """Count prediction rows. The labels of a task are those that occur in its rows, as truth or as answer."""
     labels: dict[str, set[str]] = defaultdict(set)
     answers: dict[str, dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     refused: dict[str, int] = defaultdict(int)
@@ -153,10 +151,10 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def held_out_rows(run: Path) -> list[Prediction]:
-    """What stage 3 of `emocaliber run ... --out RUN` states about the calibration pictures it was not trained on.
+    """The answers of stage 3 of `emocaliber run ... --out RUN` on the calibration pictures that it was not trained on.
 
-    Selected by the clusters that stage 3 recorded, and checked against the number of rows that the run noted.
-    Raises UserError naming the file where one is missing or they do not agree.
+    They are selected by the clusters that stage 3 recorded, and checked against the number of rows that the run
+    recorded. Raises UserError naming the file if one is missing or they contradict each other.
     """
     done, predicted = run / "3-calibrate" / "done.json", run / "predictions" / "stage-3" / "stated.calibrate.jsonl"
     try:

@@ -29,22 +29,22 @@ def annotate(
     doubt: DoubtMap | None,
     images: Iterable[ImageSource],
 ) -> list[str]:
-    """Write the prediction files of a run anew with sets and doubts, and say what could not be said. `images` are those
-    of its rows, in order; they are looked at only for the doubt about unfamiliar pictures."""
+    """Rewrite the prediction files of a run with prediction sets and doubts; returns notes on what could not be added.
+    `images` are those of its rows, in order; they are read only for the doubt about unfamiliar pictures."""
     notes = []
     if sets is not None and sets.source not in sources:
         notes.append(f"no sets: they were fitted on {sets.source} rows, and this run has {', '.join(sources)}")
         sets = None
     base = sets.source if sets is not None else Source.LOGPROB if Source.LOGPROB in sources else sources[0]
-    found = list(_annotated(read_predictions(folder / FILES[base], unlabelled=True), sets, doubt, iter(images)))
+    annotations = list(_annotated(read_predictions(folder / FILES[base], unlabelled=True), sets, doubt, iter(images)))
     for source in sources:
         rows = read_predictions(folder / FILES[source], unlabelled=True)
         write_predictions(
             folder / FILES[source],
-            [replace(row, **values) for row, values in zip(rows, found, strict=True)],
+            [replace(row, **values) for row, values in zip(rows, annotations, strict=True)],
         )
-    if sets is not None and (without := sum(values["prediction_set"] is None for values in found)):
-        notes.append(f"{without:,} of {len(found):,} rows have no set: none was fitted for their labels")
+    if sets is not None and (without := sum(values["prediction_set"] is None for values in annotations)):
+        notes.append(f"{without:,} of {len(annotations):,} rows have no set: none was fitted for their labels")
     if doubt is not None and doubt.familiar is None:
         notes.append("nothing is said about unfamiliar pictures: the map of doubts was fitted without pictures")
     return notes

@@ -60,11 +60,10 @@ def compare(
     predictions: Sequence[Path] = (),
     columns: Columns = RECOGNISED,
 ) -> Path:
-    """Train what is not trained yet, judge all, write both reports; returns the run's.
+    """Train the missing baselines, evaluate all methods and write both reports; returns the path of the run's.
 
-    `predictions` are files of other methods on the run's test samples: prediction files, or tables with its ids.
-
-    Raises UserError where the run is not finished, or its base is no longer the one it was taught on.
+    `predictions` are files of other methods on the run's test samples: prediction files, or tables with the samples'
+    ids. Raises UserError if the run is not finished, or its base has changed since training.
     """
     summary = read_run_summary(run / "report")
     data, model = _base(run, summary)
@@ -85,9 +84,10 @@ def compare(
 
 
 def _others(paths: Sequence[Path], columns: Columns, run_rows: Sequence[Prediction]) -> Rows:
-    """The rows of these files by method. Rows of a table take task, group and cluster from the run's row of their id.
+    """The rows of these files by method. Rows of a table take task, group and cluster from the run's row with the same
+    id.
 
-    Raises UserError where a table has no labels, an id is not the run's, or a true label differs from it.
+    Raises UserError if a table has no labels, an id is unknown to the run, or a true label contradicts the run's.
     """
     by_id, others = {row.id: row for row in run_rows}, defaultdict(list)
     spelling = {str(row.truth).casefold(): str(row.truth) for row in run_rows}
@@ -205,9 +205,10 @@ def run_baseline(
     suite: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Scorecard:
-    """Train `name` on each file of views (one a task), write everything under `out`, and return the scorecard.
+    """Train the baseline `name` on each file of views (one per task), write everything to `out`, and return the
+    scorecard.
 
-    `seed` replaces the recipe's. Raises UserError for a recipe of another method and for files that must be mended.
+    `seed` overrides the recipe's. Raises UserError for a recipe of another method and for invalid files.
     """
     _, held_out = train_and_predict(name, settings_of(name, recipe, seed), view_files, out, on_progress)
     calibration = [out / CALIBRATION] if held_out else []

@@ -56,8 +56,8 @@ def fit_doubt_file(
     columns: Columns = RECOGNISED,
     on_progress: Progress = lambda _: None,
 ) -> tuple[DoubtMap, list[str]]:
-    """Fit on all rows of these files and write the map; and notes. Raises UserError where a picture or the split train
-    is missing, or no row can teach it."""
+    """Fit a map on all rows of these files and write it; returns the map and notes. Raises UserError if a picture or
+    the split train is missing, or no row is suitable for the fit."""
     if not 0 < false_alarms < 1:
         raise UserError(f"--false-alarms {false_alarms:g}: give a share between 0 and 1, such as 0.05")
     if (pictures is None) != (model is None):
@@ -69,13 +69,13 @@ def fit_doubt_file(
         check_model(model)
         look = Looking(model, on_progress)
         check_source(pictures, "--pictures")
-        there = _pictures(pictures)
-        taught = [sample.image for sample in there if sample.split == "train"]
+        samples = _pictures(pictures)
+        taught = [sample.image for sample in samples if sample.split == "train"]
         if not taught:
             raise UserError(f"--pictures {pictures} has no row of split train: what the model was taught is not there")
-        known = images_of(rows, there, pictures)
+        image_of = images_of(rows, samples, pictures)
         train = look.features(_some(taught), "training picture")
-        fresh = look.features(_some([known[row.id] for row in rows]), "calibration picture")
+        fresh = look.features(_some([image_of[row.id] for row in rows]), "calibration picture")
     try:
         fitted, notes = fit_doubt(rows, hashes, train, fresh, model=model or "", false_alarms=false_alarms)
     except ValueError as error:
@@ -93,18 +93,18 @@ def apply_doubt_file(
     columns: Columns = RECOGNISED,
     on_progress: Progress = lambda _: None,
 ) -> AppliedDoubt:
-    """Write the rows of a file of predictions with their doubts. A table gets a column `reason`.
+    """Write the rows of a prediction file with their doubts. A table gets a column `reason`.
 
-    Raises UserError where a row was used to fit the map, or has no picture.
+    Raises UserError if a row was used to fit the map, or has no picture.
     """
     fitted = read_doubt(path)
     file = RowsFile.unseen(predictions, columns, path, fitted.fitted_on)
     features = None
     if pictures is not None and fitted.familiar is not None:
         check_source(pictures, "--pictures")
-        there = images_of(file.rows, _pictures(pictures), pictures)
+        image_of = images_of(file.rows, _pictures(pictures), pictures)
         look = Looking(fitted.familiar.model, on_progress)
-        features = look.features([there[row.id] for row in file.rows], "picture")
+        features = look.features([image_of[row.id] for row in file.rows], "picture")
     rows = fitted.apply(file.rows, features)
     file.write(out, rows, {"reason": [row.reason or "" for row in rows]})
     return AppliedDoubt(fitted, Counter(row.reason or "" for row in rows), features is not None)
@@ -139,18 +139,18 @@ class Looking:
 
 
 def _pictures(name: str) -> list[Sample]:
-    """The samples of embedded data or a Parquet file."""
+    """The samples of embedded data or of a Parquet file."""
     return read_samples(FILES.get(name) or Path(name))
 
 
 def images_of(rows: Iterable[Prediction], samples: Iterable[Sample], pictures: str) -> Mapping[str, ImageSource]:
-    """Where the picture of each row lies, by id. Raises UserError naming a row without one."""
-    there = {sample.id: sample.image for sample in samples}
-    if missing := next((row.id for row in rows if row.id not in there), None):
+    """The image of each row, looked up by id. Raises UserError naming a row without one."""
+    image_of = {sample.id: sample.image for sample in samples}
+    if missing := next((row.id for row in rows if row.id not in image_of), None):
         raise UserError(
             f"row {missing!r} has no picture in {pictures}; give the data that the predictions were made on"
         )
-    return there
+    return image_of
 
 
 def _loaded_image(image: ImageSource) -> Any:

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 
 def with_embedded(settings: PredictSettings) -> PredictSettings:
-    """With the embedded model, where nothing else was named."""
+    """The settings with the embedded model, if no other was named."""
     return replace(settings, model=TINY, adapter=str(TINY_ADAPTER)) if settings.is_embedded else settings
 
 
 def with_default(settings: PredictSettings) -> PredictSettings:
-    """With what EMOCALIBER_MODEL names, where nothing else was named. Raises UserError where that is no model."""
+    """The settings with the model that EMOCALIBER_MODEL names, if no other was named. Raises UserError if that is not a
+    model."""
     if not settings.is_embedded:
         return settings
     model, adapter = default_model()
@@ -41,7 +42,7 @@ def with_default(settings: PredictSettings) -> PredictSettings:
 
 
 def place(settings: PredictSettings) -> str:
-    """Where it is answered: a device, servers, or Ray."""
+    """Where the model runs: a device, servers, or Ray."""
     if settings.engine_name == "server":
         return " and ".join(settings.url)
     if settings.is_on_ray:
@@ -57,7 +58,7 @@ def place(settings: PredictSettings) -> str:
 def answering(
     settings: PredictSettings, first: Template, then: Template | None, *, is_embedded: bool
 ) -> Iterator[Engine | RemoteEngine]:
-    """What answers: an engine of this process, or those on Ray, which end with the block."""
+    """A context with the engine: one in this process, or several on Ray, which end with the context."""
     if not settings.is_on_ray:
         yield _method(settings, first, then)
         return
@@ -69,12 +70,13 @@ def answering(
 
 
 def _absolute(name: str | None) -> str | None:
-    """A folder's place for a process that may be elsewhere; a name on a hub stays."""
+    """The absolute path of a local folder, for a process with another working directory; a Hub name is unchanged."""
     return str(Path(name).absolute()) if name is not None and Path(name).exists() else name
 
 
 def _method(settings: PredictSettings, first: Template, then: Template | None) -> Engine:
-    """The engine, with what is asked again around it. Elsewhere, the embedded model is that of the package there."""
+    """The engine with its wrappers for follow-up questions, retries and signals. On Ray it is built in the worker, with
+    the embedded model of the package there."""
     add_reasoning_tags(settings.reasoning_tags)
     settings = with_embedded(settings)
     score: Score | None = None

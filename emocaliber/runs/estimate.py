@@ -47,12 +47,13 @@ ZERO3_LIVE = 10**9  # parameters that ZeRO-3 holds gathered at most: DeepSpeed's
 
 @dataclass(frozen=True)
 class Estimate:
-    """Counts of parameters; memory of one GPU in bytes while training and while asking; work of one step in FLOPs.
+    """Parameter counts; memory of one GPU in bytes, in training and in querying; the work of one step in FLOPs.
 
-    `optimizer` has the float32 master weights where a launcher keeps them; `gathered` what a GPU holds meanwhile of the
-    others' shards; `step` the most that gradients, activations and the vision tower's take at once; `cache` the keys
-    and values of rollouts by transformers, `vllm` what vLLM takes for its own; `host` is the main memory of each
-    process while weights are loaded; `reach` the language model's layers that LoRA reaches, None without it.
+    `optimizer` includes float32 master weights if the launcher keeps them; `gathered` is a GPU's temporary copy of
+    other shards; `step` is the peak of gradients, activations and the vision tower's activations together; `cache`
+    holds keys and values of rollouts by transformers, `vllm` the memory that vLLM reserves; `host` is the main memory
+    per process while weights are loaded; `reach` is what LoRA reaches of the language model's layers, None without
+    LoRA.
     """
 
     parameters: int
@@ -92,10 +93,10 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, launcher: Launcher = "single", gpus: int = 1, memory: float | None = None) -> Estimate:
-    """What one process of the recipe's stage needs among `gpus`, each of `memory` GiB.
+    """What one process of the recipe's stage needs on one of `gpus` GPUs with `memory` GiB each.
 
-    Raises UserError where the configuration cannot be found, the launch is refused, LoRA would miss layers of the
-    language model, or vLLM's share of the memory would not hold its weights and one request.
+    Raises UserError if the configuration cannot be found, the launch is refused, LoRA would miss layers of the language
+    model, or vLLM's share of the memory cannot hold its weights and one request.
     """
     refuse_launch(recipe, launcher)
     config, model = configuration(recipe), model_without_weights(recipe)
@@ -158,9 +159,9 @@ class _Learning:
 
 
 def _held_for_learning(recipe: Recipe, launcher: Launcher, gpus: int, number: int) -> _Learning:
-    """By launcher. LoRA's matrices are float32. Where every weight learns, DeepSpeed keeps float32 master weights
-    beside those that compute and FSDP2 shards of float32; alone and under DDP the weights are float32 themselves.
-    """
+    """Bytes per trainable weight, by launcher. LoRA's matrices are float32. In full fine-tuning, DeepSpeed keeps
+    float32 master weights beside the computing ones and FSDP2 float32 shards; alone and under DDP the weights
+    themselves are float32."""
     moments = 2 if "8bit" in str(recipe.trainer.get("optim", "")) else 2 * FULL
     if launcher == "fsdp2":
         return _Learning(number, FULL / gpus, FULL / gpus, moments / gpus)
@@ -240,9 +241,8 @@ def _rollout_cache(recipe: Recipe, config: Any, answers: int) -> int:
 
 
 def _vllm(recipe: Recipe, config: Any, parameters: int, memory: float | None) -> int:
-    """What a vLLM on the same GPU takes: its share of the memory, or, where that is not known, what it cannot do
-    without, its weights and one request. Raises UserError where the share is less than that.
-    """
+    """The memory of a vLLM on the same GPU: its configured share, or, if unknown, its minimum of weights and one
+    request. Raises UserError if the share is below that."""
     keys = recipe.trainer
     if not _draws(recipe) or not keys.get("use_vllm") or keys.get("vllm_mode", "colocate") != "colocate":
         return 0

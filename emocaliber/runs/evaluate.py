@@ -43,9 +43,10 @@ class Evaluation:
 
 
 def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
-    """Answers under `out/answers`, rows under `out/rows`, the scorecard in `out`. Returns the report's path.
+    """Write answers to `out/answers`, prediction rows to `out/rows` and the scorecard to `out`; returns the report's
+    path.
 
-    Raises UserError where a key is unknown, or rows cannot be asked about.
+    Raises UserError if a key is unknown, or rows cannot be queried.
     """
     evaluation = read_evaluation(path)
     settings = dataclasses.replace(evaluation.settings, model=model, adapter=adapter)
@@ -89,8 +90,8 @@ def _settings(path: Path, values: Mapping[str, Any]) -> PredictSettings:
 
 
 def merged(folders: list[Path], source: Source, target: Path, read_out: str, trained: frozenset[str]) -> Iterator[Path]:
-    """One file of all tasks' rows whose clusters stage 3 did not learn from, their method named after the read-out,
-    where the template allows this one and there are such rows."""
+    """Write one file of the rows of all tasks, without clusters that stage 3 learned from, their method named after the
+    read-out, and yield its path. Yields nothing if the template does not allow this read-out or no row is left."""
     files = [folder / FILES[source] for folder in folders if (folder / FILES[source]).is_file()]
     rows = [row for file in files for row in read_predictions(file)]
     fresh = fresh_rows(rows, trained)

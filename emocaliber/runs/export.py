@@ -30,9 +30,10 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def export(stage: Finished, out: Path, *, merge: bool, scorecard: Path | None, dataset: str | None = None) -> Path:
-    """Write the folder beside its place, then move it there. `dataset` is the judged data's name on the Hub.
+    """Write the folder under a temporary name, then move it into place. `dataset` is the Hub name of the evaluated
+    data.
 
-    Raises UserError if `out` exists already or the folder `scorecard` holds none.
+    Raises UserError if `out` exists already or the folder `scorecard` has no scorecard.
     """
     results = None if scorecard is None else read_results(scorecard)
     if os.path.lexists(out):

@@ -45,20 +45,20 @@ def find_columns(
 ) -> Callable[[PredictionTable], tuple[dict[str, list[Any]], list[str]]]:
     """How to look up the values of columns for a method's rows, with notes on what is missing.
 
-    Looked for in `groups`, then in those of `paths` that are tables, then among the rows' own keys. Raises UserError
-    where no file has the column, an id stands twice with different values, or no id is among the rows.
+    Columns are looked up in `groups`, then in the tables among `paths`, then among the rows' own keys. Raises UserError
+    if no file has a column, an id has two different values, or no id matches a row.
     """
     tables = [joined_table(path, columns, by_line=False) for path in groups]
     tables += [joined_table(path, columns, by_line=True) for path in paths if path.is_file() and is_table(path)]
 
     def values_of(table: PredictionTable) -> tuple[dict[str, list[Any]], list[str]]:
-        found, notes = {}, []
+        values, notes = {}, []
         for name in dict.fromkeys(names):
-            found[name] = _values(name, table, tables)
-            missing = sum(value is None or not str(value).strip() for value in found[name])
+            values[name] = _values(name, table, tables)
+            missing = sum(value is None or not str(value).strip() for value in values[name])
             if missing:
                 notes.append(f"{table.method}: {missing:,} of {len(table):,} rows have no value of {name!r}")
-        return found, notes
+        return values, notes
 
     return values_of
 
@@ -94,8 +94,8 @@ def _id_columns(raw: Cells, columns: Columns) -> tuple[int | None, int | None]:
         return next((place for place, header in enumerate(raw.header) if plain(header) == named), None), None
     if (place := recognised(raw.header, "id")) is not None:
         return place, None
-    found = picture_column(raw.header, raw.cells)
-    return None, found[1] if found is not None and found[0] == "id" else None
+    picture = picture_column(raw.header, raw.cells)
+    return None, picture[1] if picture is not None and picture[0] == "id" else None
 
 
 def _values(name: str, table: PredictionTable, tables: Sequence[JoinedTable]) -> list[Any]:
@@ -113,12 +113,12 @@ def _values(name: str, table: PredictionTable, tables: Sequence[JoinedTable]) ->
         )
     if plain(name) in OWN:
         return _own(plain(name), table)
-    there = [header for joined in tables for header in joined.header]
+    headers = [header for joined in tables for header in joined.header]
     files = " or ".join(str(joined.path) for joined in tables)
-    where = f"in {files}, which has {', '.join(there)}" if tables else "in the predictions"
+    where = f"in {files}, which has {', '.join(headers)}" if tables else "in the predictions"
     raise UserError(
         f"--by: there is no column {name!r} {where}; rows have {', '.join(OWN)}, and --groups FILE.csv joins a table by"
-        f" its column 'id'{did_you_mean(name, [*there, *OWN])}"
+        f" its column 'id'{did_you_mean(name, [*headers, *OWN])}"
     )
 
 

@@ -55,7 +55,7 @@ def predict_stage(
 ) -> dict[str, str]:
     """Write every read-out of one stage's model on the calibration and test rows; returns the files' hashes.
 
-    Responses and journal are under `out/answers`: after a stop only what is missing is generated.
+    Responses and journal are in `out/answers`; after a stop, only missing answers are generated.
     """
     engine = TransformersEngine(model, adapter=adapter, device=device, batch_size=96, max_new_tokens=max_answer_tokens)
     prompt = load_template(template)
@@ -83,9 +83,9 @@ def read_responses(out: Path, split: str) -> dict[str, str]:
 
 
 def read_rows(run: Path, split: str) -> Rows:
-    """All methods' rows of one split of a run, post-hoc maps included, by the names that the scorecard prints.
+    """The rows of all methods on one split of a run, including post-hoc maps, by the names that the scorecard prints.
 
-    Of the calibration split, the rows that stage 3 did not learn from; the maps are fitted on these.
+    Of the calibration split, only rows that stage 3 did not learn from; the maps are fitted on these.
     """
     predictions, trained = run / "predictions", read_trained_clusters(run / "3-calibrate" / ADAPTER)
     files = {

@@ -53,7 +53,8 @@ ANSWERS = ("responses*.jsonl", "predictions*.jsonl", "journal.jsonl", "manifest.
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: its files are in `folder`; `template` says which read-outs there are."""
+    """A finished run: the `folder` with its files, the `template` of the answers, a `summary` and the rows that were
+    selected."""
 
     folder: Path
     template: Template
@@ -62,7 +63,7 @@ class Outcome:
 
     @property
     def main_source(self) -> Source:
-        """The read-out to look at: what was stated, or the label's probability where nothing was."""
+        """The main read-out: the stated confidence, or the label's probability if the template asks for none."""
         return sources_of(self.template)[0]
 
     def predictions(self, source: Source) -> Iterator[Prediction]:
@@ -71,11 +72,12 @@ class Outcome:
 
 
 def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) -> Outcome:
-    """Ask about every row, or those of a `shard`, and write responses, prediction rows and a manifest into a folder.
+    """Query the model about every row, or about those of a `shard`, and write responses, prediction rows and a manifest
+    to a folder.
 
-    Run again after a stop, it asks only what is not answered. The first lines printed say what answers where, and what
-    was passed over. Raises UserError where something is missing or does not fit together, before a model is loaded, and
-    where nothing at all was answered.
+    After a stop, running it again queries only the rows without an answer. The first lines printed say which model
+    answers which rows, on what device, and what was skipped. Raises UserError, before a model is loaded, if something
+    is missing or settings contradict each other, and if no row at all was answered.
     """
     add_reasoning_tags(settings.reasoning_tags)
     settings = with_default(settings)
@@ -123,9 +125,11 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
 
 
 def merged(parts: Sequence[Path], out: Path, sets: str | None = None, doubt: str | None = None) -> Outcome:
-    """The parts of a run in shards, put together in a folder, with sets and doubts as a run without shards has them.
+    """Merge the parts of a sharded run into one folder, with prediction sets and doubts as a run without shards has
+    them.
 
-    Raises UserError as `generation.shards.merge` does, and where a map is bad or its pictures are not there."""
+    Raises UserError as `generation.shards.merge` does, and if a map is invalid or the pictures it needs are missing.
+    """
     settings = _settings_of_part(parts[0], sets, doubt)
     maps = _maps(settings)
     source = _source_again(settings) if maps[1] is not None and maps[1].familiar is not None else None
@@ -140,11 +144,11 @@ def merged(parts: Sequence[Path], out: Path, sets: str | None = None, doubt: str
 
 
 def _settings_of_part(part: Path, sets: str | None, doubt: str | None) -> PredictSettings:
-    """What a part asked about, as its manifest says; where there is none, `merge` says so."""
+    """The settings of a part, from its manifest; defaults without one, which `merge` then reports."""
     path = part / MANIFEST
-    asked = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
-    kept: dict[str, Any] = {name: asked.get(name) for name in ("adapter", "labels", "split", "limit", "engine")}
-    return PredictSettings(tuple(asked.get("source", ())), **kept, sets=sets, doubt=doubt)
+    recorded = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+    selection: dict[str, Any] = {name: recorded.get(name) for name in ("adapter", "labels", "split", "limit", "engine")}
+    return PredictSettings(tuple(recorded.get("source", ())), **selection, sets=sets, doubt=doubt)
 
 
 def _source_again(settings: PredictSettings) -> PredictionSource:
@@ -153,12 +157,12 @@ def _source_again(settings: PredictSettings) -> PredictionSource:
 
 
 def write_file(outcome: Outcome, path: Path) -> None:
-    """The main read-out's rows as Parquet, JSON Lines or CSV, by the file's suffix."""
+    """Write the rows of the main read-out as Parquet, JSON Lines or CSV, by the suffix of `path`."""
     write_rows(path, outcome.predictions(outcome.main_source))
 
 
 def _resolved(settings: PredictSettings) -> tuple[PredictSettings, Question | None]:
-    """With the model that answers named, and what its adapter was trained to be asked."""
+    """The settings with the model filled in, and the labels and prompt that its adapter was trained with."""
     settings = with_embedded(settings)
     question = _question(settings)
     settings = replace(settings, thinking=None if question is None else question.thinking)
@@ -173,8 +177,8 @@ def _resolved(settings: PredictSettings) -> tuple[PredictSettings, Question | No
 
 
 def _question(settings: PredictSettings) -> Question | None:
-    """What the adapter, or the model's folder, was trained to be asked. Raises UserError where the adapter's folder is
-    none, or says nothing, and no template does."""
+    """The labels and prompt that the adapter, or the model in the folder, was trained with. Raises UserError if the
+    adapter's folder is not an adapter, or neither it nor the settings name a template."""
     folder = settings.adapter
     if settings.engine_name == "server":
         folder = (settings.adapter or "").partition("=")[2] or None
@@ -191,7 +195,8 @@ def _question(settings: PredictSettings) -> Question | None:
 
 
 def _maps(settings: PredictSettings) -> tuple[SetMap | None, DoubtMap | None]:
-    """The maps of sets and doubts that were named, or lie beside the adapter. Raises UserError for a bad file."""
+    """The prediction-set and doubt maps that the settings name, or that lie beside the adapter. Raises UserError for an
+    invalid file."""
     beside = None if settings.adapter is None or settings.engine_name == "server" else Path(settings.adapter)
     sets, doubt = (
         Path(named) if named is not None else None if beside is None or not (beside / name).is_file() else beside / name
@@ -222,7 +227,7 @@ def _first_template(settings: PredictSettings, question: Question | None) -> Tem
 
 
 def _first_lines(settings: PredictSettings, question: Question | None, rows: Rows) -> Iterator[str]:
-    """What answers about what, and where; what the embedded model is good for; what was passed over."""
+    """The lines printed first: model, rows and device, the limits of the embedded model, and what was skipped."""
     adapter = "" if settings.adapter is None or settings.adapter == str(TINY_ADAPTER) else f" with {settings.adapter}"
     model = "the embedded tiny model" if settings.adapter == str(TINY_ADAPTER) else f"{settings.model}{adapter}"
     count = "rows" if rows.count is None else f"{rows.count:,} {'row' if rows.count == 1 else 'rows'}"

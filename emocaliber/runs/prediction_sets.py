@@ -47,8 +47,8 @@ def fit_sets_file(
     per: Per,
     columns: Columns = RECOGNISED,
 ) -> tuple[SetMap, list[str]]:
-    """Fit on all rows of these files and write the sets' file; the sets, and notes. Raises UserError where no row can
-    teach them."""
+    """Fit prediction sets on all rows of these files and write them; returns the sets and notes. Raises UserError if no
+    row is suitable for the fit."""
     if not 0 < coverage < 1:
         raise UserError(f"--coverage {coverage:g}: give a share between 0 and 1, such as 0.9")
     files = [RowsFile.read(path, columns) for path in calibration]
@@ -70,10 +70,10 @@ def fit_sets_file(
 
 
 def apply_sets_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> AppliedSets:
-    """Write the rows of a file of predictions with their sets, and judge the labelled ones.
+    """Write the rows of a prediction file with their sets, and score the labelled ones.
 
-    A table is written as it was, with a column `prediction_set` of labels parted by semicolons. Raises UserError where
-    a row was used to fit the sets.
+    A table is copied with a new column `prediction_set`, labels separated by semicolons. Raises UserError if a row was
+    used to fit the sets.
     """
     sets = read_sets(path)
     file = RowsFile.unseen(predictions, columns, path, sets.fitted_on)

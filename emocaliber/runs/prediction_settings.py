@@ -24,20 +24,20 @@ DEFAULT_TEMPLATE = "label-confidence"
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """What is asked, of what, and how. `source`: see emocaliber.data.sources.
+    """The settings of a prediction. `source`: see emocaliber.data.sources.
 
-    Without `model`, `adapter` and `url` the embedded tiny model answers. `labels`, `template` and `max_pixels` are the
-    adapter's own where None, `max_new_tokens` what suffices for the template. `engine` is that of a server where there
-    is a `url`, else transformers; `device` "auto" is a GPU where there is one. `samples` above 1 draws as many answers
-    each; `retry_below` asks again, `retries` times at most, where less confidence is stated; `then` is a second
-    question about the answer. `constrain` lets an engine write nothing but what the template could. `reasoning_tags`
-    are what opens and closes an unusual model's reasoning. `signals` are asked for about each answer (see
-    emocaliber.generation.signals); `against` is the folder of an earlier run with whose rows the signal "relative"
-    compares. `method` is the name that the rows carry. `cluster` is "ray", for engines on a Ray
-    that is started on this machine, or "ray:ADDRESS", for those of a cluster; `data_parallel` is how many there are
-    (default: one, or on Ray as many as GPUs), and more than one are on Ray. `sets` and `doubt` are files of `emocaliber
-    recalibrate fit` that are applied to the rows (default: those beside the adapter). `thinking` is what a server is
-    told of thoughts: as the adapter's training had them.
+    Without `model`, `adapter` and `url` the embedded tiny model answers. If None, `labels`, `template` and `max_pixels`
+    are those of the adapter, and `max_new_tokens` is enough for the template. `engine` defaults to server with a `url`,
+    else to transformers; `device` "auto" is a GPU if there is one. `samples` is the number of answers drawn for each
+    row; with `retry_below`, rows that state less confidence are queried again, at most `retries` times; `then` is the
+    template of a follow-up question about the answer. `constrain` restricts answers to the template's grammar.
+    `reasoning_tags` are the opening and closing tags of an unusual model's reasoning. `signals` are measured for each
+    answer (see emocaliber.generation.signals); `against` is the folder of an earlier run whose rows the signal
+    "relative" compares with. `method` is the method name of the rows. `cluster` is "ray", for engines on a Ray started
+    on this machine, or "ray:ADDRESS", for those of a cluster; `data_parallel` is the number of engines (default: one,
+    or on Ray one per GPU), of which more than one run on Ray. `sets` and `doubt` are files written by `emocaliber
+    recalibrate fit`, to be applied to the rows (default: those beside the adapter). `thinking` switches a server's
+    thinking mode to that of the adapter's training.
     """
 
     source: tuple[str, ...]
@@ -76,27 +76,27 @@ class PredictSettings:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the tiny model that ships with the package answers, since nothing else was named."""
+        """Whether the embedded tiny model answers, because no other was named."""
         return self.model is None and self.adapter is None and not self.url
 
     @property
     def engine_name(self) -> str:
-        """The engine that answers."""
+        """The engine to use."""
         return self.engine or ("server" if self.url else "transformers")
 
     @property
     def longest_answer(self) -> int:
-        """The longest answer, in tokens."""
+        """The limit on answer tokens."""
         return self.max_new_tokens or ANSWER_TOKENS
 
     @property
     def is_on_ray(self) -> bool:
-        """Whether the engines are processes of Ray, and not in this one."""
+        """Whether the engines run as Ray processes instead of in this one."""
         return self.cluster is not None or (self.data_parallel or 1) > 1
 
     @property
     def ray_address(self) -> str:
-        """Of the cluster, or for a Ray of this machine's own."""
+        """The address of the Ray cluster, or LOCAL for a Ray of this machine's own."""
         return (self.cluster or "").partition(":")[2] or LOCAL
 
 
@@ -106,7 +106,7 @@ NOT_IN_MANIFEST = {"url", "api_key_env", "tokenizer", "device", "cluster", "data
 
 
 def check_settings(settings: PredictSettings, template: Template) -> None:
-    """Raises UserError where settings do not go together, before a model is loaded."""
+    """Raises UserError, before a model is loaded, if settings contradict each other."""
     drawn = "--retry-below" if settings.retry_below is not None else "--samples" if settings.samples > 1 else ""
     if drawn and settings.temperature <= 0:
         raise UserError(f"{drawn} needs --temperature above 0; greedy draws are all the same")
@@ -131,7 +131,7 @@ def check_settings(settings: PredictSettings, template: Template) -> None:
 
 
 def _check_engines(settings: PredictSettings) -> None:
-    """Raises UserError where several engines, or Ray, are not possible."""
+    """Raises UserError if several engines, or Ray, are not possible."""
     if not re.fullmatch(r"ray(:.+)?", settings.cluster or "ray"):
         raise UserError(f"--cluster {settings.cluster}: write ray, for this machine, or ray:HOST:PORT, for a cluster")
     if settings.data_parallel is not None and settings.data_parallel < 1:
@@ -143,7 +143,7 @@ def _check_engines(settings: PredictSettings) -> None:
 
 
 def _check_signals(settings: PredictSettings, template: Template) -> None:
-    """Raises UserError where a signal is unknown, or the engine or the answer's form cannot give it."""
+    """Raises UserError if a signal is unknown, or the engine or the template cannot give it."""
     engine = settings.engine_name
     for name in settings.signals:
         if name not in SIGNALS:
@@ -170,5 +170,5 @@ def _check_constraint(settings: PredictSettings, template: Template) -> None:
 
 
 def described(settings: PredictSettings) -> dict[str, object]:
-    """What the manifest says of the settings."""
+    """The settings as JSON values for the manifest."""
     return {name: value for name, value in asdict(settings).items() if name not in NOT_IN_MANIFEST}

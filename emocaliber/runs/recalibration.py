@@ -44,8 +44,8 @@ TEXT = ("", ".csv", ".tsv", ".txt")
 
 @dataclass(frozen=True)
 class Fit:
-    """What was fitted on `rows` rows, the `floors` it was chosen from (None where it was forced on too few rows to
-    cross-fit), and what is to be known of it."""
+    """The map fitted on `rows` rows, the `floors` it was chosen from (None if it was forced on too few rows to
+    cross-fit), and notes."""
 
     recalibrator: Recalibrator
     rows: int
@@ -54,7 +54,7 @@ class Fit:
 
     @property
     def tried(self) -> list[CrossValidated]:
-        """The cross-validation of every map that was tried, the lowest Brier score first."""
+        """The cross-validated result of every map that was tried, the lowest Brier score first."""
         return self.floors.tried if self.floors else []
 
 
@@ -69,10 +69,10 @@ def fit_file(
     columns: Columns = RECOGNISED,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Fit:
-    """Fit on all rows of these files and write the map: of the `signal` and the `kind` named, of all that the rows have
-    where it is None, the one with the lowest cross-fitted Brier score.
+    """Fit a map on all rows of these files and write it: of the given `signal` and `kind`, or, for None, the one of all
+    available with the lowest cross-fitted Brier score.
 
-    Raises UserError where no row can teach it, or it does not help and is not forced.
+    Raises UserError if no row is suitable for the fit, or if the map does not help and is not forced.
     """
     files = [RowsFile.read(path, columns) for path in calibration]
     rows, names = [row for file in files for row in file.rows], ", ".join(map(str, calibration))
@@ -110,11 +110,11 @@ def fit_file(
 
 
 def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> Scorecard | None:
-    """Map the rows of a file of predictions, write them, and judge those that have a label before and after; None where
-    none has one.
+    """Apply a map to the rows of a prediction file, write them, and score the labelled ones before and after; None if
+    no row has a label.
 
-    A table is written as it was, with a column `recalibrated_confidence` in the unit of its confidences. Raises
-    UserError where a row was used to fit the map: its figures would flatter it.
+    A table is copied with a new column `recalibrated_confidence`, in the unit of its confidences. Raises UserError if a
+    row was used to fit the map, since its score would be optimistic.
     """
     recalibrator, fitted_on = read_map(path)
     file = RowsFile.unseen(predictions, columns, path, fitted_on)
@@ -129,7 +129,8 @@ def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECO
 
 @dataclass(frozen=True)
 class RowsFile:
-    """A file's rows, and the hash by which a map knows each. Rows without ids are known by the file's content too."""
+    """A file's rows, and the hash of each by which a map recognises it. The hash of rows without ids includes the
+    file's content."""
 
     path: Path
     rows: list[Prediction]
@@ -138,7 +139,7 @@ class RowsFile:
 
     @classmethod
     def read(cls, path: Path, columns: Columns, *, unlabelled: bool = False) -> RowsFile:
-        """Raises UserError for a file that cannot be read; unless `unlabelled`, also for a row without a label."""
+        """Raises UserError for a file that cannot be read, and for a row without a label unless `unlabelled`."""
         if not is_table(path):
             rows = list(read_lines(path, unlabelled=unlabelled, labels=columns.labels))
             return cls(path, rows, [row_hash(row) for row in rows], None)
@@ -148,8 +149,8 @@ class RowsFile:
 
     @classmethod
     def unseen(cls, path: Path, columns: Columns, map_file: Path, fitted_on: Collection[str]) -> RowsFile:
-        """A file that a map is applied to, labelled or not. Raises UserError where it holds no row, or one that the
-        map was fitted on."""
+        """A file to apply a map to, labelled or not. Raises UserError if it has no row, or one that the map was fitted
+        on."""
         file = cls.read(path, columns, unlabelled=True)
         if not file.rows:
             raise UserError(f"{path} holds no row; a run writes one for every sample, refused ones too")
@@ -159,8 +160,8 @@ class RowsFile:
         return file
 
     def write(self, out: Path, rows: Sequence[Prediction], columns: Mapping[str, Sequence[str]]) -> None:
-        """The rows as a prediction file, in the format of its suffix; or the table as it was with these columns more,
-        unless `out` ends in ROWS. Raises UserError where a table would be text under a name that says otherwise."""
+        """Write the rows as a prediction file, in the format of the suffix; or the original table with these columns
+        added, unless `out` ends in ROWS. Raises UserError if the suffix does not fit a table written as text."""
         if self.table is None or out.suffix == ROWS:
             (write_rows if out.suffix in FORMATS else write_predictions)(out, rows)
             return
@@ -178,7 +179,7 @@ class RowsFile:
 
 
 def _judged(before: Sequence[Prediction], after: Sequence[Prediction]) -> Scorecard:
-    """Both in one scorecard with their paired differences; several methods of one file are told apart by their ids."""
+    """A scorecard of both with their paired differences; ids keep several methods of one file apart."""
     several = len({row.method for row in before}) > 1
     rows = {
         name: [structs.replace(row, method=name, id=f"{old.method}/{row.id}" if several else row.id)
@@ -189,7 +190,7 @@ def _judged(before: Sequence[Prediction], after: Sequence[Prediction]) -> Scorec
 
 
 def _shown(row: Prediction, table: Table | None) -> str:
-    """The confidence in the unit and notation of the table."""
+    """The confidence in the table's unit and notation."""
     if row.confidence is None or math.isnan(row.confidence) or table is None:
         return ""
     value = f"{row.confidence * (100 if table.percent else 1):.6g}"
@@ -197,7 +198,7 @@ def _shown(row: Prediction, table: Table | None) -> str:
 
 
 def _no_help(floors: Floors) -> str:
-    """Why nothing is written, with the figures and the way to write it all the same."""
+    """Why no map is written, with the scores and how to write it anyway."""
     tried, best = floors.tried, floors.best
     scores = ", ".join(f"{floor_name(result.signal, result.kind)} {result.after:.4f}" for result in tried)
     which = "no map helps" if len(tried) > 1 else f"a {best.kind} map does not help"
@@ -211,7 +212,7 @@ def _no_help(floors: Floors) -> str:
 
 
 def _at_bounds(fitted: Recalibrator) -> list[str]:
-    """Which parameters ended at their bounds, task by task."""
+    """The parameters that ended at their bounds, by task."""
     maps = {"": fitted.overall} if not fitted.tasks else {f"task {task}: ": own for task, own in fitted.tasks.items()}
     return [
         f"{where}{sentence}"

@@ -35,12 +35,12 @@ def read_opponents(run: Path, settings: PredictSettings, own_labels: tuple[str, 
     path = run / MANIFEST
     if not path.is_file():
         raise UserError(f"--against {run}: there is no {MANIFEST}; name the folder of a finished run of `predict`")
-    asked: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["settings"]
     for name in ("model", "adapter"):
-        if asked.get(name) != getattr(settings, name):
+        if recorded.get(name) != getattr(settings, name):
             raise UserError(
-                f"--against {run}: its --{name} is {asked.get(name)}, not {getattr(settings, name)}; compare answers of"
-                " one model"
+                f"--against {run}: its --{name} is {recorded.get(name)}, not {getattr(settings, name)}; compare answers"
+                " of one model"
             )
     scored = {}
     for record in read_records(responses_file(run, 0)):
@@ -50,12 +50,12 @@ def read_opponents(run: Path, settings: PredictSettings, own_labels: tuple[str, 
             scored[record.id] = (str(reading.label), strength)
     if not scored:
         raise UserError(f"--against {run}: no row of it has the signal {RELATIVE}; run it with --signals {RELATIVE}")
-    selected = {name: asked.get(name) for name in ("labels", "split", "limit")}
-    source = PredictionSource(tuple(asked["source"]), own_labels, **selected)
+    selection = {name: recorded.get(name) for name in ("labels", "split", "limit")}
+    source = PredictionSource(tuple(recorded["source"]), own_labels, **selection)
     samples = [sample for sample in source.samples(source.checked().splits) if sample.id in scored]
     if len(samples) < len(scored):
         lost = next(iter(scored.keys() - {sample.id for sample in samples}))
-        raise UserError(f"--against {run}: {', '.join(asked['source'])} no longer holds its row {lost!r}")
+        raise UserError(f"--against {run}: {', '.join(recorded['source'])} no longer holds its row {lost!r}")
     return [Player(sample, *scored[sample.id]) for sample in samples]
 
 
