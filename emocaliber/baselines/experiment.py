@@ -106,7 +106,7 @@ def _one_task(
 
 
 def settings_of(name: str, recipe: Path | None, seed: int | None) -> BaselineRecipe:
-    """A recipe's settings, or the method's defaults, with the `seed`. Raises UserError for a recipe of another method."""
+    """A recipe's settings, or the method's defaults, with the `seed`. Raises UserError for another method's recipe."""
     if recipe is None:
         settings = BaselineRecipe(NETWORKS[name])
     else:
