@@ -30,7 +30,7 @@ from emocaliber.data.convert import Images, write_parquet
 from emocaliber.data.corruption import corrupted_copies
 from emocaliber.data.facts import FactStore, carry_over, picture_key
 from emocaliber.data.findings import described, differences, findings_page, sheet
-from emocaliber.data.layouts import Source
+from emocaliber.data.layouts import HUB, Source
 from emocaliber.data.parquet_parts import stored_rows
 from emocaliber.data.policy import Dropping, Policy
 from emocaliber.data.rows import Row, rows_only
@@ -50,7 +50,8 @@ def run_check(arguments: argparse.Namespace) -> None:
     disagreements = list(differences(report, suite, arguments.suite)) if suite is not None else []
     report.problems.extend(disagreements)
     out.mkdir(parents=True, exist_ok=True)
-    page = findings_page(report, source.title, _split_command(arguments))
+    root = "" if source.name.startswith(HUB) else str(source.data_root())
+    page = findings_page(report, source.title, _split_command(arguments), root)
     (out / "findings.md").write_text(page, encoding="utf-8", errors="backslashreplace")
     _write_report(report, source, out)
     console = Console()

@@ -19,7 +19,9 @@ from emocaliber import __version__
 from emocaliber.core.images import ImageError, load_image
 from emocaliber.core.samples import ImageSource, Sample
 from emocaliber.data.check import Report
-from emocaliber.data.rows import Place, Problem
+from emocaliber.data.facts import THUMBNAIL
+from emocaliber.data.near_duplicates import ALIKE, BITS
+from emocaliber.data.rows import Note, Place, Problem
 from emocaliber.evaluation.suite import Suite
 
 _BY_SPLIT = "`data split` below"
@@ -28,50 +30,112 @@ _REMEDIES = {
     "near-duplicate in two splits": _BY_SPLIT,
     "cluster in two splits": _BY_SPLIT,
     "two labels for one picture": f"{_BY_SPLIT} keeps such rows in one split; --drop-problems of check, convert and"
-    " train leaves them out",
+    " train leaves them out; several raters' answers belong in one row, as votes",
     "class number without a name": "`--labels`",
     "split or label?": "renaming the folders, or `--labels`",
 }
 _DROPPED = "`--drop-problems`, or by hand"
+_READ = {
+    "rows without a name": "left out, as the release means it",
+    "name twice with the same votes": "read once",
+    "name twice with other votes": "read without a label; named below",
+    "no vote for an emotion": "read without a label; named below",
+    "shares rounded to half votes": "the nearest numbers of half votes are read",
+    "spellings of one label": "read as one label; named below",
+    "columns that are not read": "not read; named below",
+    "rationale of another answer": "read without the rationale",
+    "left out": "left out; named below",
+}
+"""How the reader of a data set took what it noted."""
+_PAIRS = ("same picture in two splits", "near-duplicate in two splits", "cluster in two splits")
+_NAMED = 12
+"""Notes of a kind that the page names one by one."""
 
 
-def findings_page(report: Report, name: str, split_command: str) -> str:
-    """Markdown: the rows by split, a table of findings with counts and remedies, and the command to copy."""
-    rows = len(report.seen)
-    splits = ", ".join(f"{split} {count:,}" for split, count in report.statistics.splits.items())
-    lines = [f"# {name}: {rows:,} rows read ({splits})", "", f"By `emocaliber data check`, version {__version__}.", ""]
-    table = [*_noted(report), *_without_label(report), *_problems(report)]
-    if report.near_within:
-        table.append(
-            ("near-duplicates within a split", report.near_within, "no fault; `data split` keeps them together")
-        )
+def findings_page(report: Report, name: str, split_command: str, root: str = "") -> str:
+    """Markdown: the rows by split, a table of findings with counts and remedies, the command to copy, what was compared
+    and how, and single notes with their places, relative to `root`, where the data lies."""
+    title = ", ".join(Path(part).name or part for part in name.split(", "))
+    lines = [f"# Findings in {title}", "", f"{len(report.seen):,} rows read by `emocaliber data check`, version"
+             f" {__version__}.{_votes(report)}", "", *_by_split(report), ""]  # fmt: skip
+    table = [*_noted(report), *_without_label(report), *_repeated(report), *_problems(report)]
     if not table:
         return "\n".join([*lines, "No findings.", ""])
-    lines += ["| finding | count | remedy |", "|---|---|---|"]
-    lines += [f"| {finding} | {count:,} | {remedy} |" for finding, count, remedy in table]
+    lines += ["| finding | count | how it was read, or its remedy |", "|---|---|---|"]
+    lines += [f"| {finding} | {count} | {remedy} |" for finding, count, remedy in table]
     if report.leaks:
-        involved = len({i for leak in report.leaks for i in (leak.first, leak.second)})
-        lines += ["", f"{involved:,} rows are involved in overlaps between splits. The test rows as published, and"
-                  f" nothing else that shows them:\n\n    {split_command}"]  # fmt: skip
-    named = [str(note) for note in report.notes if "with other votes" in note.kind]
-    return "\n".join([*lines, *(["", *named] if named else []), ""])
+        lines += ["", "This keeps the test rows as they are published, and makes a new split of all others that shows"
+                  f" none of their pictures, identical or nearly:\n\n    {split_command}"]  # fmt: skip
+    if report.leaks or report.near:
+        lines += ["", f"Identical pictures have equal decoded pixels. Near-duplicates have perceptual hashes (pHash, 64"
+                  f" bits) within {BITS} bits, and grey thumbnails of {THUMBNAIL}x{THUMBNAIL} pixels that correlate by"
+                  f" {ALIKE} or more; cropped or mirrored copies are missed."]  # fmt: skip
+    single = [f"- {str(note).removeprefix(root).lstrip('/')}" for note in _single(report)]
+    return "\n".join([*lines, *(["", *single] if single else []), ""])
 
 
-def _noted(report: Report) -> list[tuple[str, int, str]]:
+def _votes(report: Report) -> str:
+    """A sentence on the votes, where there are any."""
+    if not (votes := report.statistics.summary().get("votes")):
+        return ""
+    spread = votes["raters"]
+    rules = ", ".join(sorted(report.statistics.rules))
+    return (
+        f" {votes['rows']:,} rows have votes, {spread['lowest']} to {spread['highest']} a row (median"
+        f" {spread['median']}); their normalised entropy is {votes['mean normalised entropy']:.3f} on average."
+        f" Rule for the label: {rules}."
+    )
+
+
+def _by_split(report: Report) -> Iterator[str]:
+    yield "| split | rows | with a label | distinct pictures | rows that overlap with another split |"
+    yield "|---|---|---|---|---|"
+    involved = {i for leak in report.leaks for i in (leak.first, leak.second)}
+    for split in (*report.statistics.splits, "all"):
+        rows = [i for i, seen in enumerate(report.seen) if split in ("all", seen.split)]
+        labelled = sum(report.seen[i].label is not None for i in rows)
+        pictures = len({report.seen[i].facts.pixels for i in rows if report.seen[i].facts.pixels})
+        yield f"| {split} | {len(rows):,} | {labelled:,} | {pictures:,} | {len(involved.intersection(rows)):,} |"
+
+
+def _noted(report: Report) -> list[tuple[str, str, str]]:
     counts: Counter[str] = Counter()
     for note in report.notes:
         counts[note.kind] += note.count
-    return [(kind, count, "the reader of this set") for kind, count in counts.items()]
+    return [(kind, f"{count:,}", _READ.get(kind, "see report.json")) for kind, count in counts.items()]
 
 
-def _without_label(report: Report) -> list[tuple[str, int, str]]:
-    unlabelled = sum(seen.label is None for seen in report.seen)
-    remedy = "target=votes learns from votes that tie; `data split` moves such rows to the splits unlabelled and tied"
-    return [("rows without a label", unlabelled, remedy)] if unlabelled else []
+def _single(report: Report) -> Iterator[Note]:
+    """The notes of kinds that are rare, one by one."""
+    kinds = Counter(note.kind for note in report.notes)
+    yield from (note for note in report.notes if kinds[note.kind] <= _NAMED)
 
 
-def _problems(report: Report) -> list[tuple[str, int, str]]:
-    return [(kind, count, _REMEDIES.get(kind, _DROPPED)) for kind, count in report.counts.most_common()]
+def _without_label(report: Report) -> Iterator[tuple[str, str, str]]:
+    unlabelled = [seen for seen in report.seen if seen.label is None]
+    if voted := sum(seen.voted for seen in unlabelled):
+        ties = f"; {report.statistics.ties:,} rows' votes tie" if report.statistics.ties else ""
+        remedy = "target=votes learns from their votes; `data split` moves them to the splits unlabelled and tied"
+        yield (f"rows without a label, with votes{ties}", f"{voted:,}", remedy)
+    if len(unlabelled) > voted:
+        yield ("rows without a label or votes", f"{len(unlabelled) - voted:,}", "the split unlabelled")
+
+
+def _repeated(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Pictures that come more than once, wherever."""
+    times = Counter(seen.facts.pixels for seen in report.seen if seen.facts.pixels)
+    repeated = [count for count in times.values() if count > 1]
+    if repeated:
+        yield ("pictures that come more than once, pixel by pixel", f"{len(repeated):,}, in {sum(repeated):,} rows",
+               "no fault within a split; `data split` keeps them together")  # fmt: skip
+    if report.near_within:
+        yield ("near-duplicates within a split", f"{report.near_within:,} pairs",
+               "no fault; `data split` keeps them together")  # fmt: skip
+
+
+def _problems(report: Report) -> Iterator[tuple[str, str, str]]:
+    for kind, count in report.counts.most_common():
+        yield (kind, f"{count:,}{' pairs' if kind in _PAIRS else ''}", _REMEDIES.get(kind, _DROPPED))
 
 
 def differences(report: Report, suite: Suite, path: Path) -> Iterator[Problem]:

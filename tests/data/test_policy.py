@@ -148,9 +148,14 @@ def test_the_page_of_a_check_names_what_is_odd_how_often_and_the_command_that_me
     assert main(["data", "check", str(folder), "--out", str(tmp_path / "out"), "--workers", "1"]) == 2
     page = (tmp_path / "out" / "findings.md").read_text()
     assert page in capsys.readouterr().out
-    assert "| rows without a name | 1 | the reader of this set |" in page
-    assert "| same picture in two splits | 1 |" in page
-    assert "| rows without a label | 1 |" in page
+    assert page.startswith("# Findings in fer plus\n")
+    assert "| rows without a name | 1 | left out, as the release means it |" in page
+    assert "| same picture in two splits | 1 pairs |" in page
+    assert "| pictures that come more than once, pixel by pixel | 1, in 2 rows |" in page
+    assert "| rows without a label, with votes" in page
+    assert "| all | 3 | 2 | 2 | 2 |" in page
+    assert "- fer2013new.csv: 1 rows name no picture" in page
+    assert str(tmp_path) not in page.replace(str(folder), "", 1)
     assert f"emocaliber data split '{folder}' --keep-test --drop-problems --out 'fer plus-split.parquet'" in page
 
 
