@@ -104,6 +104,9 @@ class Bench:
             optimizer.step()
             scheduler.step()
             losses.append(float(level.detach()))
+            if len(losses) % max(1, steps // 8) == 0:
+                found = f"label {float(label.detach()):.3f}, level {np.mean(losses[-9:]):.3f}"
+                print(f"  {variant.name}: step {len(losses)}/{steps}, {found}", flush=True)
         return model.eval(), losses
 
     def losses(self, model: Any, part: Sequence[int], spread: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -132,10 +135,16 @@ class Bench:
         levels = self.forward.levels(model, samples, labels, self.template)
         mean, stated = levels @ np.array(LEVELS), np.array(LEVELS)[levels.argmax(1)]
         taught = np.array([self.believed.stated[n][a] for n, a in zip(rows, answers, strict=True)])
+        raw = [self.believed.beliefs[n][a] for n, a in zip(rows, answers, strict=True)]
         figures: dict[str, Any] = {
             "n": len(rows),
+            "as taught": np.mean(
+                [a == int(self.believed.stated[n].argmax()) for n, a in zip(rows, answers, strict=True)]
+            ),
             "correlation": np.corrcoef(mean, taught)[0, 1],
             "squared distance": ((mean - taught) ** 2).mean(),
+            "bias": (mean - taught).mean(),
+            "own correlation": np.corrcoef([belief.max() for belief in own], raw)[0, 1],
         }
         if samples[0].label is None:
             return figures
@@ -161,6 +170,7 @@ def result_of(bench: Bench, variant: Variant) -> dict[str, Any]:
     """Train and judge one variant; its line of the results."""
     began = time.process_time()
     model, losses = bench.train(variant)
+    seconds = time.process_time() - began
     fresh = bench.numbers(["calibrate"], "kaomoji")
     taught = np.random.default_rng(1).permutation(bench.numbers(["unlabelled"], "kaomoji"))[:TAUGHT].tolist()
     figures = {"fresh": bench.judged(model, fresh), "taught": bench.judged(model, taught)}
@@ -168,7 +178,7 @@ def result_of(bench: Bench, variant: Variant) -> dict[str, Any]:
     return {
         "variant": asdict(variant),
         "steps": len(losses),
-        "seconds": time.process_time() - began,
+        "seconds": seconds,
         "loss": loss,
     } | figures
 
@@ -176,8 +186,9 @@ def result_of(bench: Bench, variant: Variant) -> dict[str, Any]:
 def table(results: Sequence[dict[str, Any]]) -> str:
     """The results as Markdown."""
     columns = [
-        "variant", "steps", "CPU s", "level loss at the end", "correlation, fresh", "taught", "accuracy",
-        "own, tempered", "mean level", "stated", "stated − own", "AUROC, stated − own",
+        "variant", "steps", "CPU s", "level loss at the end", "levels with teacher, taught", "fresh",
+        "own probability with teacher, taught", "fresh", "accuracy", "own, tempered", "mean level", "stated",
+        "stated − own", "AUROC, stated − own",
     ]  # fmt: skip
     lines = [columns, ["---"] * len(columns)]
     for result in results:
@@ -185,7 +196,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         value, low, high = fresh["stated above own"]
         lines.append([
             result["variant"]["name"], str(result["steps"]), f"{result['seconds']:.0f}", f"{result['loss']:.3f}",
-            f"{fresh['correlation']:.3f}", f"{taught['correlation']:.3f}", f"{fresh['accuracy']:.3f}",
+            *(f"{rows[key]:.3f}" for key in ("correlation", "own correlation") for rows in (taught, fresh)),
+            f"{fresh['accuracy']:.3f}",
             *(f"{fresh[name]:.4f}" for name in ("own", "mean", "stated")),
             f"{value:+.4f} [{low:+.4f}, {high:+.4f}]", f"{fresh['AUROC']:+.3f}",
         ])  # fmt: skip

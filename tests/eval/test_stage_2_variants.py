@@ -43,14 +43,22 @@ def test_the_learning_rate_rises_for_a_twentieth_and_falls_to_nothing() -> None:
 
 
 def test_a_variant_is_a_line_of_the_table() -> None:
-    fresh = {"correlation": 0.8, "accuracy": 0.5, "own": 0.2, "mean": 0.21, "stated": 0.22, "AUROC": -0.03}
+    fresh = {
+        "correlation": 0.8,
+        "own correlation": 0.7,
+        "accuracy": 0.5,
+        "own": 0.2,
+        "mean": 0.21,
+        "stated": 0.22,
+        "AUROC": -0.03,
+    }
     result = {
         "variant": {"name": "twice as long"},
         "steps": 10,
         "seconds": 5.0,
         "loss": 1.5,
-        "taught": {"correlation": 0.9},
+        "taught": {"correlation": 0.9, "own correlation": 0.6},
     }
     text = table([result | {"fresh": fresh | {"stated above own": (0.02, 0.01, 0.03)}}])
-    assert "| twice as long | 10 | 5 | 1.500 | 0.800 | 0.900 |" in text
+    assert "| twice as long | 10 | 5 | 1.500 | 0.900 | 0.800 | 0.600 | 0.700 |" in text
     assert "+0.0200 [+0.0100, +0.0300]" in text
