@@ -24,13 +24,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import entr
 
 from emocaliber.core.prompting import LEVELS, load_template
 from emocaliber.data.embedded import samples_in
 from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.verbalization import difference
-from emocaliber.stages.targets import distilled_examples, scaled_beliefs, temperatures_of
+from emocaliber.stages.targets import distilled_examples, scaled_beliefs, spread_over_levels, temperatures_of
 from emocaliber.stages.teacher import Beliefs
 from eval.benchmarks.stage_2_forward import Forward
 
@@ -160,6 +161,12 @@ class Bench:
         }
 
 
+def bounds(confidences: Floats, spread: float) -> tuple[float, float]:
+    """The least level loss that these confidences [n] allow, and that of a model that states the same of each."""
+    targets = np.array([spread_over_levels(confidence, spread) for confidence in confidences.tolist()])
+    return float(entr(targets).sum(-1).mean()), float(entr(targets.mean(0)).sum())
+
+
 def cosine(step: int, steps: int) -> float:
     """The share of the learning rate at a step: 5 % of warm-up, then half a cosine."""
     warm = max(1, int(0.05 * steps))
@@ -221,6 +228,8 @@ def main() -> None:
     bench = Bench(chosen.adapter, chosen.out, chosen.seed) if missing else None
     for variant in missing:
         assert bench is not None
+        least, most = bounds(bench.believed.confidences[bench.numbers(variant.splits)], variant.spread)
+        print(f"{variant.name}: level loss between {least:.2f}, all learned, and {most:.2f}, the same of every picture")
         results.append(result_of(bench, variant))
         with kept.open("a") as file:
             file.write(json.dumps(results[-1], default=float) + "\n")

@@ -12,7 +12,7 @@ from emocaliber.data.embedded import samples_in
 from emocaliber.generation.transformers_engine import TransformersEngine
 from emocaliber.runs.teacher import EngineTeacher
 from eval.benchmarks.stage_2_forward import Forward
-from eval.benchmarks.stage_2_variants import cosine, table
+from eval.benchmarks.stage_2_variants import bounds, cosine, table
 
 ADAPTER = Path("emocaliber/data/tiny-adapter")
 
@@ -62,3 +62,9 @@ def test_a_variant_is_a_line_of_the_table() -> None:
     text = table([result | {"fresh": fresh | {"stated above own": (0.02, 0.01, 0.03)}}])
     assert "| twice as long | 10 | 5 | 1.500 | 0.900 | 0.800 | 0.600 | 0.700 |" in text
     assert "+0.0200 [+0.0100, +0.0300]" in text
+
+
+def test_the_least_level_loss_is_that_of_the_targets_themselves() -> None:
+    assert bounds(np.array([0.5, 0.5]), 0.05)[0] == pytest.approx(bounds(np.array([0.5, 0.5]), 0.05)[1])
+    least, most = bounds(np.array([0.0, 1.0]), 0.0)
+    assert (least, most) == pytest.approx((0.0, np.log(2)))
