@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
-from emocaliber.core.prompting import load_template
+from emocaliber.core.prompting import Template, load_template
 from emocaliber.models.location import Question
 from emocaliber.stages.answer_paths import AnswerPaths
 from emocaliber.stages.examples import TrainingExample, as_dataset, samples_of, token_lengths, trained_question
@@ -81,7 +83,7 @@ def train_supervised(
         callbacks=[Log(out, title), *callbacks],
         level_loss=level_loss,
         packing=recipe.packing,
-        lengths=token_lengths(examples, template, processor, recipe.shown_pixels) if grouped else None,
+        lengths=_lengths_by_main(examples, template, processor, recipe) if grouped else None,
     )
     samples = samples_of(examples)
     if features is not None:
@@ -92,3 +94,13 @@ def train_supervised(
         trainer.add_callback(callback_of(trainer, question, encoder))
     finish(trainer, out, result_name(recipe), question)
     return trainer
+
+
+def _lengths_by_main(
+    examples: Sequence[TrainingExample], template: Template, processor: Any, recipe: Recipe
+) -> list[int]:
+    """The examples' lengths, for which the main process alone opens every picture; the others receive them."""
+    state = PartialState()
+    lengths = token_lengths(examples, template, processor, recipe.shown_pixels) if state.is_main_process else None
+    received: list[Any] = broadcast_object_list([lengths])
+    return list(received[0])
