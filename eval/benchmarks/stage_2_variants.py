@@ -38,7 +38,7 @@ from eval.benchmarks.stage_2_forward import Forward
 Floats = npt.NDArray[np.float64]
 SPLITS = ("unlabelled", "train")
 TAUGHT = 700
-"""Taught pictures on which a variant is judged, too."""
+"""Unlabelled pictures among those that a variant learned, on which it is judged, too."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,16 @@ class Bench:
         """The rows of these splits, of one task where it is named."""
         return [n for n, s in enumerate(self.samples) if s.split in splits and task in (None, s.task)]
 
+    def pool(self, variant: Variant, rng: np.random.Generator) -> list[int]:
+        """The rows that a variant learns from."""
+        rows: list[int] = rng.permutation(self.numbers(variant.splits)).tolist()
+        return rows[: int(variant.share * len(rows))]
+
     def train(self, variant: Variant) -> tuple[Any, list[float]]:
         """The trained model, and the loss of the levels at each step."""
         torch.manual_seed(self.seed)
         rng = np.random.default_rng(self.seed)
-        pool = rng.permutation(self.numbers(variant.splits)).tolist()
-        pool = pool[: int(variant.share * len(pool))]
+        pool = self.pool(variant, rng)
         model = self.forward.model(self.adapter, trainable=True)
         learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(learned, lr=variant.learning_rate, weight_decay=0.0)
@@ -179,7 +183,8 @@ def result_of(bench: Bench, variant: Variant) -> dict[str, Any]:
     model, losses = bench.train(variant)
     seconds = time.process_time() - began
     fresh = bench.numbers(["calibrate"], "kaomoji")
-    taught = np.random.default_rng(1).permutation(bench.numbers(["unlabelled"], "kaomoji"))[:TAUGHT].tolist()
+    learned = set(bench.pool(variant, np.random.default_rng(bench.seed)))
+    taught = [n for n in bench.numbers(["unlabelled"], "kaomoji") if n in learned][:TAUGHT]
     figures = {"fresh": bench.judged(model, fresh), "taught": bench.judged(model, taught)}
     loss = float(np.mean(losses[-max(1, len(losses) // 20) :]))
     return {
