@@ -21,7 +21,8 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, load_image
 from emocaliber.core.samples import ImageSource
 from emocaliber.runs.review import Phase, Review
-from emocaliber.runs.review_files import CSV_FILE, LINES_FILE, STUDIO_FILE, STUDIO_SETUP, read_answers, write_tasks
+from emocaliber.runs.review_answers import Returned, read_answers
+from emocaliber.runs.review_files import CSV_FILE, LINES_FILE, STUDIO_FILE, STUDIO_SETUP, write_tasks
 from emocaliber.runs.review_journal import UNCLEAR
 from emocaliber.runs.review_result import percent, sentence, write_result
 from emocaliber.runs.review_rows import Item
@@ -81,13 +82,23 @@ class ReviewDesk:
         """The remaining questions by reason, and the guarantee."""
         review, items = self._review, self._review.queue()
         record = review.record
-        promise = f"At most {percent(record.error)} wrong, {percent(record.certainty)} certain"
+        promise = f"Promise: at most {percent(record.error)} wrong, with {percent(record.certainty)} certainty"
         return self._progress() | {
             "promise": promise,
+            "between": self._between(len(items)) if review.phase is Phase.REST else "",
             "unclear": UNCLEAR,
             "items": [item_json(item, self._numbers[item.id]) for item in items],
             "reasons": Counter(item.reason for item in items),
         }
+
+    def _between(self, left: int) -> str:
+        """What the sample has come to."""
+        kept = sum(keep and name not in self._review.answers for name, keep in self._review.kept().items())
+        vouched = f"the model's labels of {kept:,} others" if kept else "none of the model's labels"
+        return (
+            f"It vouches for {vouched}. Please answer the {left:,} that are left as well, the most doubtful first; from"
+            " now on m shows what the model says."
+        )
 
     def answer(self, given: Given) -> dict[str, Any]:
         """Store an answer. Raises UserError for a row or a label that does not belong to this review."""
@@ -106,8 +117,7 @@ class ReviewDesk:
     def take(self, content: bytes, name: str) -> str:
         """Read answers from a file that somebody sent back. Raises UserError."""
         answers = sent_back(content, name)
-        new = self._review.answer(dict(answers), name)
-        return f"{name}: {len(answers):,} answers, {new:,} of them new."
+        return f"{answers.taken(name, self._review.answer(answers, name, answers.places))}."
 
     def _name(self, row: int) -> str:
         if not 0 <= row < len(self._names):
@@ -169,7 +179,7 @@ def exported(items: list[Item], pictures: Mapping[str, ImageSource], wanted: Exp
         return (Path(folder) / EXPORTS[wanted.kind]).read_bytes()
 
 
-def sent_back(content: bytes, name: str) -> dict[str, str]:
+def sent_back(content: bytes, name: str) -> Returned:
     """The answers in an uploaded file. Raises UserError with the file name that the sender used."""
     with TemporaryDirectory(prefix="emocaliber-") as folder:
         path = Path(folder) / "answers"

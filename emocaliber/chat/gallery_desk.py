@@ -6,6 +6,7 @@ emocaliber chat --gallery FOLDER --answers answers.jsonl
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,11 @@ class GalleryDesk:
     def take(self, content: bytes, name: str) -> str:
         """Read the answers in a file. Raises UserError, and stores none, if one does not belong to this gallery."""
         answers = sent_back(content, name)
-        new = self._keep(dict(answers), name)
-        return f"{name}: {len(answers):,} answers, {new:,} of them new."
+        return f"{answers.taken(name, self._keep(dict(answers), name, answers.places))}."
 
-    def _keep(self, given: dict[str, str | None], where: str) -> int:
+    def _keep(self, given: dict[str, str | None], source: str, places: Mapping[str, str] | None = None) -> int:
         for name, label in given.items():
+            where = f"{source}, {places[name]}" if places else source
             if name not in self._numbers:
                 raise UserError(f"{where}: there is no picture {name!r} here{did_you_mean(name, self._numbers)}")
             if label is not None:

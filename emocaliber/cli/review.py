@@ -3,6 +3,7 @@
 emocaliber review answers.parquet --error 0.05 --certainty 0.95 --out out/review
 emocaliber review out/review                            # continue: read the filled-in tasks, say what is next
 emocaliber review out/review --answers project-1.json   # read a Label Studio export
+emocaliber review answers.parquet --sample labelled.csv --out out/review    # of a random sample labelled before
 emocaliber review out/review --page                     # answer in the browser, with the keyboard
 """
 
@@ -98,9 +99,10 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     """How the review begins, and whether it is simulated or answered in the browser."""
     parser.add_argument(
         "--sample",
-        type=_count,
-        metavar="N",
-        help="size of the random sample that people label first (default: the size that should save most work)",
+        type=_sample,
+        metavar="N|FILE",
+        help="size of the random sample that people label first (default: the size that should save most work); or, of"
+        " rows that you drew at random and labelled already, a table with id and label",
     )
     parser.add_argument("--seed", type=_count, metavar="N", help="random seed of the sample (default: a random one)")
     parser.add_argument(
@@ -118,8 +120,9 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
 
 def _output(arguments: argparse.Namespace) -> Output | None:
     """What the review writes; without tasks.csv and tasks.jsonl, since people edit those."""
-    from emocaliber.runs.review import ANSWERS, RECORD
+    from emocaliber.runs.review import ANSWERS
     from emocaliber.runs.review_files import STUDIO_FILE, STUDIO_SETUP
+    from emocaliber.runs.review_record import RECORD
     from emocaliber.runs.review_result import GUARANTEE, GUARANTEE_TEXT, SUFFIXES
 
     folder = _folder(arguments)
@@ -141,7 +144,7 @@ def _folder(arguments: argparse.Namespace) -> Path | None:
 
 
 def _is_review(path: Path) -> bool:
-    from emocaliber.runs.review import RECORD
+    from emocaliber.runs.review_record import RECORD
 
     return (path / RECORD).is_file()
 
@@ -168,24 +171,30 @@ def _review(arguments: argparse.Namespace) -> None:
 
 def _opened(arguments: argparse.Namespace) -> Review:
     from emocaliber.data.any_source import declared_labels
-    from emocaliber.runs.review import ReviewSettings, open_review, read_record, start_review
+    from emocaliber.runs.review import open_review, start_review
+    from emocaliber.runs.review_record import ReviewSettings, read_record
     from emocaliber.runs.review_rows import asked_about
 
-    folder = _folder(arguments)
+    folder, source = _folder(arguments), arguments.source
     assert folder is not None
     begun = read_record(folder) if _is_review(folder) else None
-    error = arguments.error or (begun.error if begun else 0.05)
-    certainty = arguments.certainty or (begun.certainty if begun else 0.95)
-    if begun and folder == arguments.source and (error, certainty) == (begun.error, begun.certainty):
-        return open_review(folder)
-    source = Path(begun.predictions) if begun and folder == arguments.source else arguments.source
-    pictures, asked = asked_about(source)
-    named = arguments.labels or asked
-    labels = None if named is None else declared_labels(named)
-    pictures = tuple(arguments.pictures) or pictures
+    named, pictures = arguments.labels, tuple(arguments.pictures)
+    if begun is None:
+        places, asked = asked_about(source)
+        named, pictures = named or asked, pictures or places
+    drawn = isinstance(arguments.sample, int)
     settings = ReviewSettings(
-        error, certainty, labels, arguments.sample, arguments.seed, pictures, columns_of(arguments)
+        error=arguments.error or (begun.error if begun else 0.05),
+        certainty=arguments.certainty or (begun.certainty if begun else 0.95),
+        labels=None if named is None else declared_labels(named),
+        sample=arguments.sample if drawn else None,
+        seed=arguments.seed,
+        pictures=pictures,
+        columns=columns_of(arguments),
+        labelled=None if drawn else arguments.sample,
     )
+    if begun and folder == source:
+        return open_review(folder, settings=settings)
     return start_review(folder, source, settings)
 
 
@@ -205,6 +214,14 @@ def _serve(review: Review, arguments: argparse.Namespace) -> None:
 def _simulate(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.review_steps import simulate
 
+    given = {"--out": arguments.out, "--answers": arguments.answers, "--pictures": arguments.pictures,
+             "--page": arguments.page}  # fmt: skip
+    if useless := next((name for name, value in given.items() if value), None):
+        raise UserError(f"{useless} has no meaning with --simulate, which starts no review; leave it out")
+    if isinstance(arguments.sample, Path):
+        raise UserError(f"--sample {arguments.sample}: --simulate draws its samples itself; give their size")
+    if _is_review(arguments.source):
+        raise UserError(f"{arguments.source} is a review; --simulate takes labelled predictions")
     error, certainty = arguments.error or 0.05, arguments.certainty or 0.95
     columns, seed = columns_of(arguments), arguments.seed or 0
     for sentence in simulate(arguments.source, error, certainty, arguments.sample, DRAWS, seed, columns):
@@ -219,6 +236,14 @@ def _share(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.05 or 5%")
     return value
+
+
+def _sample(text: str) -> int | Path:
+    if text.isdecimal():
+        return _count(text)
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor a file")
+    return Path(text)
 
 
 def _count(text: str) -> int:

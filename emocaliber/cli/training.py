@@ -42,7 +42,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
                         help="run directory for all results; steps that have finished there are not"
                         " repeated")  # fmt: skip
-    parser.add_argument("--seed", type=int, metavar="N", help="random seed, instead of the recipes'")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="random seed, instead of the recipes' or the evaluation's"
+    )
     parser.add_argument("--model", metavar="MODEL",
                         help="with evaluate.yaml: model folder or Hugging Face Hub name")  # fmt: skip
     parser.add_argument("--adapter", metavar="FOLDER", help="with evaluate.yaml: LoRA adapter folder")
@@ -106,8 +108,14 @@ def _run(arguments: argparse.Namespace) -> None:
             raise UserError(f"{recipes}: an evaluation needs --model, a model folder or hub name")
         from emocaliber.runs.evaluate import evaluate
 
-        print(f"The report: {evaluate(recipes, arguments.model, arguments.adapter, arguments.out)}")
+        model, adapter, seed = arguments.model, arguments.adapter, arguments.seed
+        print(f"The report: {evaluate(recipes, model, adapter, arguments.out, seed)}")
         return
+    if given := next((name for name in ("model", "adapter") if getattr(arguments, name) is not None), None):
+        raise UserError(
+            f"--{given} goes with an {EVALUATION}; the stages of {recipes} train the model that they name"
+            " (`emocaliber recipe cp` makes a copy to change)"
+        )
     if (file := resolve_shipped(recipes)).is_file():
         raise UserError(f"{recipes} is one stage; run it with `emocaliber train {recipes}`, or give its folder")
     if not file.is_dir() or not any(file.glob("[123]-*.yaml")):

@@ -37,9 +37,13 @@ from emocaliber.evaluation.scorecard import Scorecard
 BINS = 15
 ENOUGH = 0.9
 """A signal that a smaller share of the rows has is left out, so that all floors use the same rows."""
-QUESTIONS = {"blinded": 1, "p-true": 1, "agreement": 8, "weighted": 8, "turned": 4, "relative": 8}
-"""How many additional model calls per answer a signal costs (emocaliber.generation.signals); see `questions_of`. Of
-"relative", rows that were compared with those of an earlier run cost 16."""
+QUESTIONS = {
+    "blinded": 1, "p-true": 1, "agreement": 8, "weighted": 8, "turned": 4, "along": 3, "along-rise": 3, "relative": 8,
+}  # fmt: skip
+ASKED_WITH = {"weighted": "agreement", "along-rise": "along"}
+"""How many additional model calls per answer a signal costs (emocaliber.generation.signals); see `questions_of`. Those
+of ASKED_WITH come with the calls of another. Of "relative", rows that were compared with those of an earlier run cost
+16."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def questions_of(signal: Signal, rows: Sequence[Prediction]) -> float:
     costs = QUESTIONS | {"per-candidate": candidates, "pairwise": candidates - 1}
     if signal != ALL:
         return 1 + costs.get(signal, 0)
-    known = {"agreement" if name == "weighted" else name for row in rows for name in row.signals or {}}
+    known = {ASKED_WITH.get(name, name) for row in rows for name in row.signals or {}}
     return 1 + sum(costs.get(name, 0) for name in known)
 
 

@@ -11,7 +11,7 @@ with the answer they belong to, wherever the engine runs, and what they cost is 
 | pairwise | the label's Bradley-Terry share, from duels with every other candidate (a reconstruction) | k - 1 |
 | agreement | share of DRAWS answers at temperature 1 that name the label; `weighted`, by their confidences | 8 |
 | turned | how likely the model finds the angle by which the picture was turned ("Trust, but Verify", 2023) | 4 |
-| along | mean label probability before, within and after the reasoning, and its rise (after FineCE, 2025) | 0 |
+| along | mean label probability before, within and after the reasoning, and its rise (after FineCE, 2025) | 3 |
 | hidden | not a number but the last hidden state after the label, for a probe (P(IK)) | 0 |
 | relative | which of two rows' answers the model is surer of, for pairs of rows: see generation.relative | 8 |
 
@@ -111,6 +111,7 @@ class SignalsEngine(EngineWrapper):
         along = self._along(about)
         result = []
         for (request, label, answer), own, extra in zip(about, further, along, strict=True):
+            scored = len(PLACES) if extra else 0
             asked = {
                 name: [(question, next(replies)) for question in questions]
                 for name, questions in zip(names, own, strict=True)
@@ -119,7 +120,7 @@ class SignalsEngine(EngineWrapper):
             counted = replace(
                 answer,
                 tokens=answer.tokens + sum(reply.tokens for reply in every),
-                questions=answer.questions + sum(reply.questions for reply in every),
+                questions=answer.questions + scored + sum(reply.questions for reply in every),
             )
             values = [_VALUES[name](request, label, answer, pairs) for name, pairs in asked.items()]
             signals = dict(chain.from_iterable(value.items() for value in [extra, *values]))

@@ -42,14 +42,16 @@ class Evaluation:
     settings: PredictSettings
 
 
-def evaluate(path: Path, model: str, adapter: str | None, out: Path) -> Path:
+def evaluate(path: Path, model: str, adapter: str | None, out: Path, seed: int | None = None) -> Path:
     """Write answers to `out/answers`, prediction rows to `out/rows` and the scorecard to `out`; returns the report's
     path.
 
-    Raises UserError if a key is unknown, or rows cannot be queried.
+    `seed` replaces that of the file. Raises UserError if a key is unknown, or rows cannot be queried.
     """
     evaluation = read_evaluation(path)
     settings = dataclasses.replace(evaluation.settings, model=model, adapter=adapter)
+    if seed is not None:
+        settings = dataclasses.replace(settings, seed=seed)
     trained = trained_clusters_of(adapter or model)
     rows: dict[str, list[Path]] = {split: [] for split in SPLITS}
     for split in SPLITS:

@@ -12,10 +12,8 @@ review_result.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,14 +24,22 @@ import msgspec
 import numpy as np
 
 from emocaliber.core.errors import UserError, did_you_mean
-from emocaliber.core.files import write_atomically
 from emocaliber.core.predictions import Prediction
 from emocaliber.evaluation.pac_labels import BoolArray, IntArray, kept_rows, most_confident_first, plan_review
-from emocaliber.reading.tables import RECOGNISED, Columns
+from emocaliber.runs.review_answers import Returned, read_answers
 from emocaliber.runs.review_journal import AnswerJournal, known_label
+from emocaliber.runs.review_record import (
+    RECORD,
+    ReviewRecord,
+    ReviewSettings,
+    changed,
+    fingerprint,
+    read_record,
+    write_record,
+)
 from emocaliber.runs.review_rows import Item, item_of, labels_by_task, read_rows
 
-RECORD, ANSWERS = "review.json", "answers.jsonl"
+ANSWERS = "answers.jsonl"
 
 
 class Phase(StrEnum):
@@ -42,41 +48,6 @@ class Phase(StrEnum):
     SAMPLE = "sample"
     REST = "rest"
     DONE = "done"
-
-
-@dataclass(frozen=True)
-class ReviewSettings:
-    """What is promised: at most `error` of the finished set wrong with a probability of at least `certainty`. `labels`
-    are those of every row (None: what the rows name); `sample` and `seed` None: the best size, and chance."""
-
-    error: float
-    certainty: float
-    labels: tuple[str, ...] | None = None
-    sample: int | None = None
-    seed: int | None = None
-    pictures: tuple[str, ...] = ()
-    columns: Columns = RECOGNISED
-
-
-class ReviewRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was drawn and promised before anything was answered; `fingerprint` is that of the predictions."""
-
-    predictions: str
-    fingerprint: str
-    error: float
-    certainty: float
-    certainty_reached: float
-    rows: int
-    drawable: int
-    left: int
-    allowed: int
-    expected_work: int
-    seed: int
-    started: str
-    labels: list[str] | None
-    pictures: list[str]
-    sample: list[str]
-    columns: Columns = RECOGNISED
 
 
 @dataclass
@@ -92,7 +63,7 @@ class Review:
     @cached_property
     def labels(self) -> dict[str, tuple[str, ...]]:
         """The labels to choose from, by task."""
-        return labels_by_task(self.rows.values(), self.record.labels)
+        return labels_by_task(self.rows.values(), self.record.labels, self.record.predictions)
 
     @cached_property
     def drawn(self) -> frozenset[str]:
@@ -125,10 +96,12 @@ class Review:
             (item_of(self.rows[name], self.labels, blind=False) for name in self._unanswered()), key=Item.place
         )
 
-    def answer(self, given: Mapping[str, str | None], where: str = "answers") -> int:
-        """Keep answers on the disk; None takes one back. Returns how many were new. Raises UserError, and keeps none,
-        for a row or a label that is not of this review."""
-        news = {name: self._checked(name, label, where) for name, label in given.items()}
+    def answer(
+        self, given: Mapping[str, str | None], where: str = "answers", places: Mapping[str, str] | None = None
+    ) -> int:
+        """Keep answers on the disk; None takes one back. Returns how many were new. `places` says where in a file each
+        stands. Raises UserError, and keeps none, for a row or a label that is not of this review."""
+        news = self.check(given, where, places)
         news = {name: label for name, label in news.items() if self.answers.get(name) != label}
         AnswerJournal(self.folder / ANSWERS).append(news)
         for name, label in news.items():
@@ -138,13 +111,21 @@ class Review:
                 self.answers[name] = label
         return len(news)
 
+    def check(
+        self, given: Mapping[str, str | None], where: str, places: Mapping[str, str] | None = None
+    ) -> dict[str, str | None]:
+        """The answers as labels are spelt, none of them kept. Raises UserError as `answer` does."""
+        at = {name: f"{where}, {place}" for name, place in (places or {}).items()}
+        return {name: self._checked(name, label, at.get(name, where)) for name, label in given.items()}
+
     def _checked(self, name: str, label: str | None, where: str) -> str | None:
         row = self.rows.get(name)
         if row is None:
             raise UserError(f"{where}: there is no row {name!r} in {self.record.predictions}"
-                            f"{did_you_mean(name, self.rows)}")  # fmt: skip
+                            f"{did_you_mean(name, self.rows) or '; its column id says which there are'}")  # fmt: skip
         if row.truth is not None:
-            raise UserError(f"{where}: row {name!r} has the label {row.truth!r} already, and is not in question")
+            raise UserError(f"{where}: row {name!r} has the label {row.truth!r} already, in {self.record.predictions};"
+                            " leave it out here")  # fmt: skip
         return None if label is None else known_label(label, self.labels[row.task], f"{where}: row {name!r}")
 
     def _unanswered(self) -> list[str]:
@@ -162,30 +143,36 @@ def is_drawable(row: Prediction) -> bool:
 
 
 def start_review(folder: Path, predictions: Path, settings: ReviewSettings) -> Review:
-    """Draw the sample and write it down. Raises UserError where nothing is to be reviewed, or the folder holds a review
-    of something else."""
+    """Draw the sample and write it down; or go on with the review that the folder holds. Raises UserError where nothing
+    is to be reviewed, or the folder holds a review of something else."""
     if (folder / RECORD).exists():
-        return _continued(folder, predictions, settings)
-    rows = read_rows(predictions, settings.columns)
+        return open_review(folder, predictions, settings)
+    read = read_rows(predictions, settings.columns)
+    labelled = Returned() if settings.labelled is None else read_answers(settings.labelled)
+    rows = in_question(read, labelled)
     candidates = [row for row in rows.values() if is_drawable(row)]
     if all(row.truth is not None for row in rows.values()):
         raise UserError(
             f"{predictions}: every row has a label already; `--simulate` says what a review would have saved, and"
             " `emocaliber score` how right the model is"
         )
-    labels_by_task(rows.values(), settings.labels)
+    labels_by_task(rows.values(), settings.labels, str(predictions))
+    sampled = [row.id for row in candidates if row.id in labelled]
+    if settings.labelled is not None and not sampled:
+        raise UserError(f"{settings.labelled}: none of its {len(labelled):,} labels is of a row that the model answered"
+                        f" in {predictions}; its column id must hold the ids of that file")  # fmt: skip
     plan = plan_review(
         [row.confidence or 0.0 for row in candidates],
         error=settings.error,
         certainty=settings.certainty,
         settled=len(rows) - len(candidates),
-        sample=settings.sample,
+        sample=len(sampled) or settings.sample,
     )
     seed = secrets.randbits(63) if settings.seed is None else settings.seed
     drawn = np.random.default_rng([seed, 1]).choice(len(candidates), plan.sample, replace=False)
     record = ReviewRecord(
         str(predictions.resolve()),
-        fingerprint(rows.values()),
+        fingerprint(read.values()),
         settings.error,
         settings.certainty,
         plan.certainty,
@@ -197,58 +184,46 @@ def start_review(folder: Path, predictions: Path, settings: ReviewSettings) -> R
         seed,
         datetime.now(UTC).isoformat("T", "seconds"),
         None if settings.labels is None else list(settings.labels),
-        [str(Path(name).resolve()) if Path(name).exists() else name for name in settings.pictures],
-        [candidates[index].id for index in drawn],
+        settings.places,
+        sampled or [candidates[index].id for index in drawn],
         settings.columns,
+        "" if settings.labelled is None else str(settings.labelled.resolve()),
     )
-    write_atomically(folder / RECORD, [msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"])
-    return Review(folder, record, rows)
+    review = Review(folder, record, rows)
+    given = {name: label for name, label in labelled.items() if name not in rows or rows[name].truth is None}
+    review.check(given, str(settings.labelled), labelled.places)
+    write_record(folder, record)
+    review.answer(given, str(settings.labelled), labelled.places)
+    return review
 
 
-def open_review(folder: Path) -> Review:
-    """The review that a folder holds. Raises UserError where it holds none, or its predictions were changed."""
-    record = read_record(folder)
-    predictions = Path(record.predictions)
-    return _checked_review(folder, record, predictions, read_rows(predictions, record.columns))
-
-
-def read_record(folder: Path) -> ReviewRecord:
-    """What was drawn and promised. Raises UserError where the folder holds no review."""
-    path = folder / RECORD
-    if not path.is_file():
-        raise UserError(f"{folder}: there is no review here; `emocaliber review PREDICTIONS --out {folder}` starts one")
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=ReviewRecord)
-    except msgspec.DecodeError as problem:
-        raise UserError(f"{path}: {problem}; restore the file, or start a review in another folder") from None
-
-
-def _continued(folder: Path, predictions: Path, settings: ReviewSettings) -> Review:
-    record = read_record(folder)
-    promised, asked = (record.error, record.certainty), (settings.error, settings.certainty)
-    if promised != asked:
-        raise UserError(
-            f"{folder}: the sample was drawn for --error {promised[0]:g} --certainty {promised[1]:g}; another promise"
-            " needs a sample that nobody has seen: name another --out"
-        )
-    return _checked_review(folder, record, predictions, read_rows(predictions, record.columns))
-
-
-def _checked_review(folder: Path, record: ReviewRecord, predictions: Path, rows: dict[str, Prediction]) -> Review:
+def open_review(folder: Path, predictions: Path | None = None, settings: ReviewSettings | None = None) -> Review:
+    """The review that a folder holds, with the labels and pictures of the settings. Raises UserError where it holds
+    none, its predictions are others, or the settings ask for another promise or sample."""
+    record = old = read_record(folder)
+    if settings is not None:
+        record = changed(old, settings, folder)
+    source = predictions or Path(record.predictions)
+    rows = read_rows(source, record.columns)
     if fingerprint(rows.values()) != record.fingerprint:
         raise UserError(
-            f"{predictions}: these are not the predictions that {folder} reviews (started {record.started}); restore"
+            f"{source}: these are not the predictions that {folder} reviews (started {record.started}); restore"
             " them, or start a new review in another --out"
         )
-    return Review(folder, record, rows, AnswerJournal(folder / ANSWERS).read())
+    review = Review(folder, record, in_question(rows, record.sample), AnswerJournal(folder / ANSWERS).read())
+    if record != old:
+        labels_by_task(review.rows.values(), record.labels, str(source))
+        review.check(review.answers, str(folder / ANSWERS))
+        write_record(folder, record)
+    return review
 
 
-def fingerprint(rows: Iterable[Prediction]) -> str:
-    """A hash of what a review rests on: ids, labels and confidences, in order."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps([row.id, row.predicted, row.confidence, row.truth]).encode())
-    return digest.hexdigest()
+def in_question(rows: Mapping[str, Prediction], sample: Container[str]) -> dict[str, Prediction]:
+    """The rows, those of a sample that people labelled before without that label: it counts as an answer."""
+    return {
+        name: msgspec.structs.replace(row, truth=None) if name in sample and row.predicted is not None else row
+        for name, row in rows.items()
+    }
 
 
 def _order(rows: Sequence[Prediction], seed: int) -> IntArray:

@@ -1,4 +1,4 @@
-"""The files by which a review's questions go out and its answers come back: CSV, JSON Lines and Label Studio.
+"""The files by which a review's questions go out: CSV, JSON Lines and Label Studio.
 
 | file | one row or task each | a person fills in |
 |---|---|---|
@@ -7,11 +7,9 @@
 | `label-studio.xml` | the labelling interface, with a key for each label | |
 
 `score` is the model's confidence: the lowest, or none, come first. `model` is what the model says; empty in the random
-sample, where it would colour the answers. Answers are read back from any of these, from Label Studio's exports (JSON,
-JSON-MIN, CSV, TSV), and from any table with a column `id` (or `row`) and a column `answer` (or `emotion`, `label`).
+sample, where it would colour the answers. How answers are read back: review_answers.
 
     write_tasks(Path("out/review"), review.queue(), pictures)
-    read_answers(Path("project-1-at-2026-11-30.json"))
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,19 +25,17 @@ from xml.sax.saxutils import quoteattr
 
 import msgspec
 
-from emocaliber.core.errors import UserError
-from emocaliber.core.files import open_utf8, write_atomically
+from emocaliber.core.files import write_atomically
 from emocaliber.core.images import ImageError, check_image, read_image_bytes
 from emocaliber.core.samples import FileImage, ImageSource
-from emocaliber.reading.table_cells import read_cells
+from emocaliber.runs.review_answers import CONTROL, Returned, read_answers
 from emocaliber.runs.review_rows import Item
 
 CSV_FILE, LINES_FILE, STUDIO_FILE, STUDIO_SETUP = "tasks.csv", "tasks.jsonl", "label-studio.json", "label-studio.xml"
 COLUMNS = ("id", "answer", "picture", "score", "reason", "model", "labels")
-IDS, ANSWERS = ("row", "id"), ("answer", "emotion", "label")
 KEYS = "1234567890qwertyuiop"
-CONTROL, SHOWN = "emotion", "picture"
-"""The names of the choice and of the picture in Label Studio's interface."""
+SHOWN = "picture"
+"""The picture's name in Label Studio's interface."""
 
 
 def write_tasks(folder: Path, items: Sequence[Item], pictures: Mapping[str, ImageSource], unclear: str) -> None:
@@ -109,19 +105,7 @@ def studio_setup(labels: Sequence[str]) -> str:
     )
 
 
-def read_answers(path: Path) -> dict[str, str]:
-    """The answers of a file, by row; rows without one are left out. Raises UserError where the file is none of these,
-    or one row has two answers."""
-    tasks = _studio_tasks(path)
-    pairs = _table_answers(path) if tasks is None else _studio_answers(path, tasks)
-    answers: dict[str, str] = {}
-    for name, label in pairs:
-        if answers.setdefault(name, label) != label:
-            raise UserError(f"{path}: row {name!r} is answered {answers[name]!r} and {label!r}; leave one of them")
-    return answers
-
-
-def filled_in(folder: Path) -> dict[Path, dict[str, str]]:
+def filled_in(folder: Path) -> dict[Path, Returned]:
     """The answers that stand in the folder's own task files, where somebody has filled them in."""
     files = [folder / CSV_FILE, folder / LINES_FILE]
     return {path: answers for path in files if _has_rows(path) and (answers := read_answers(path))}
@@ -130,50 +114,3 @@ def filled_in(folder: Path) -> dict[Path, dict[str, str]]:
 def _has_rows(path: Path) -> bool:
     """The file of a finished review holds none."""
     return path.is_file() and path.stat().st_size > len(",".join(COLUMNS)) + 2
-
-
-def _studio_tasks(path: Path) -> list[dict[str, Any]] | None:
-    """The tasks of Label Studio's own JSON; None for another kind of file."""
-    with open_utf8(path) as file:
-        if file.peek(1)[:1] != b"[":  # type: ignore[attr-defined]
-            return None
-        try:
-            tasks = msgspec.json.decode(file.read(), type=list[dict[str, Any]])
-        except msgspec.DecodeError:
-            return None
-    return tasks if tasks and all(isinstance(task.get("data"), dict) for task in tasks) else None
-
-
-def _studio_answers(path: Path, tasks: Iterable[dict[str, Any]]) -> Iterable[tuple[str, str]]:
-    for number, task in enumerate(tasks, 1):
-        name = task["data"].get("row")
-        if name is None:
-            raise UserError(f"{path}, task {number}: no data.row says which row it is; import {STUDIO_FILE} as it is")
-        for annotation in task.get("annotations") or []:
-            if annotation.get("was_cancelled"):
-                continue  # skipped in Label Studio: asked again
-            for result in annotation.get("result") or []:
-                if result.get("type") == "choices":
-                    yield str(name), _one_choice(path, name, result["value"]["choices"])
-
-
-def _one_choice(path: Path, name: object, choices: Sequence[str]) -> str:
-    if len(choices) != 1:
-        raise UserError(f"{path}: row {name!r} has {len(choices)} choices; a review takes one")
-    return choices[0]
-
-
-def _table_answers(path: Path) -> Iterable[tuple[str, str]]:
-    cells = read_cells(path)
-    header = [str(name).strip().casefold() for name in cells.header]
-    place = next((header.index(name) for name in IDS if name in header), None)
-    answer = next((header.index(name) for name in ANSWERS if name in header), None)
-    if place is None or answer is None:
-        missing = " or ".join(IDS if place is None else ANSWERS)
-        raise UserError(f"{path}: there is no column {missing}; there are {', '.join(cells.header)}")
-    for row, number in zip(cells.cells, cells.numbers, strict=True):
-        if max(place, answer) >= len(row):
-            raise UserError(f"{path}, {cells.place} {number}: it has {len(row)} fields, the header {len(header)}")
-        text = "" if row[answer] is None else str(row[answer]).strip()
-        if text:
-            yield str(row[place]), text

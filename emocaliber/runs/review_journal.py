@@ -84,6 +84,6 @@ def known_label(label: str, labels: tuple[str, ...], where: str) -> str:
     known = {each.casefold(): each for each in every}
     if (found := known.get(label.strip().casefold())) is None:
         hint = did_you_mean(label, every) or f"; one of {', '.join(every)}"
-        raise UserError(f"{where}: {label!r} is not among the labels{hint}; other labels are declared with --labels, at"
-                        " the start")  # fmt: skip
+        raise UserError(f"{where}: {label!r} is not among the labels{hint}; where it should be"
+                        " one, name them all with --labels")  # fmt: skip
     return found

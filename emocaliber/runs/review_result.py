@@ -32,11 +32,15 @@ COLUMNS = ("id", "label", "source", "confidence", "model")
 MODEL, PERSON, GIVEN = "model", "person", "given"
 ASSUMPTIONS = (
     "A person's label is right: an error is a label that the people who answered would not have given.",
-    "The sample was drawn at random by this program, before anything was answered, and every row of it was answered"
-    " without regard to the model's label.",
+    "{drawn}, and every row of it was answered without regard to the model's label.",
     "The promise is about this set of rows as a whole; it says nothing about other pictures, or about a part of them.",
     "It is a promise about the draw: of many reviews made so, at most the stated share finish with more errors.",
 )
+
+
+DRAWN = "The sample was drawn at random by this program, before anything was answered"
+LABELLED = "The sample, {file}, was drawn at random from all these rows, by you and not by their confidence"
+"""The second of the assumptions."""
 
 
 def finished_rows(review: Review) -> list[dict[str, Any]]:
@@ -61,6 +65,7 @@ def guarantee(review: Review) -> dict[str, Any]:
     record, kept = review.record, review.kept()
     from_model = [name for name, keep in kept.items() if keep and name not in review.answers]
     mistakes = [name for name in record.sample if review.answers[name] != review.rows[name].predicted]
+    drawn = LABELLED.format(file=Path(record.labelled).name) if record.labelled else DRAWN
     confidences = [value for name in from_model if (value := review.rows[name].confidence) is not None]
     return {
         "error_at_most": record.error,
@@ -77,7 +82,7 @@ def guarantee(review: Review) -> dict[str, Any]:
         "mistakes_in_sample_among_kept": sum(kept[name] for name in mistakes),
         "mistakes_allowed_among_kept": record.allowed,
         "unclear": sum(label == UNCLEAR for label in review.answers.values()),
-        "assumptions": list(ASSUMPTIONS),
+        "assumptions": [each.format(drawn=drawn) for each in ASSUMPTIONS],
         "method": "PAC labels (arXiv 2506.10908) with the exact hypergeometric bound for a sample without replacement",
         "predictions": record.predictions,
         "fingerprint": record.fingerprint,

@@ -1,7 +1,7 @@
 """The rows that a review is about: read from a prediction file or table, and as a person is shown them.
 
 rows = read_rows(Path("out/answers"))           # a folder of `predict`, a prediction file, or a table
-item_of(rows["0001.jpg"], labels_by_task(rows.values(), None), blind=False)
+item_of(rows["0001.jpg"], labels_by_task(rows.values(), None, "answers"), blind=False)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.predictions import Prediction, Reason
 from emocaliber.core.samples import ImageSource
 from emocaliber.data.any_source import AnySource
@@ -62,25 +62,37 @@ def reason_of(row: Prediction) -> str:
     return WORDS.get(row.reason, UNSURE) if row.reason is not None else UNSURE
 
 
-def labels_by_task(rows: Iterable[Prediction], declared: Iterable[str] | None) -> dict[str, tuple[str, ...]]:
-    """The labels of each task: those declared, or all that its rows name. Raises UserError where a row names a label
-    that is not declared."""
-    named: dict[str, dict[str, None]] = {}
+def labels_by_task(
+    rows: Iterable[Prediction], declared: Iterable[str] | None, where: str
+) -> dict[str, tuple[str, ...]]:
+    """The labels of each task: those declared, or all that its rows name. Raises UserError, beginning with `where`,
+    where a row names a label that is not declared, or nobody could choose between them."""
+    named: dict[str, dict[str, str]] = {}  # label to the first row that names it
     for row in rows:
         own = named.setdefault(row.task, {})
-        own.update(dict.fromkeys(label for label in (row.truth, row.predicted) if label is not None))
-        own.update(dict.fromkeys([*(row.votes or {}), *(row.distribution or {})]))
-    if declared is None:
-        if few := next((task for task, own in named.items() if len(own) < 2), None):
-            raise UserError(
-                f"the rows of task {few!r} name {len(named[few])} labels, so that nobody could choose: declare them all"
-                " with --labels joy,anger,…"
-            )
-        return {task: tuple(sorted(own)) for task, own in named.items()}
-    labels = tuple(declared)
-    if unknown := sorted({label for own in named.values() for label in own} - set(labels)):
-        raise UserError(f"--labels: the rows name {', '.join(unknown)}, which is not declared; declare every label")
-    return dict.fromkeys(named, labels)
+        for label in (row.truth, row.predicted, *(row.votes or {}), *(row.distribution or {})):
+            if label is not None:
+                own.setdefault(label, row.id)
+    if declared is not None:
+        labels = tuple(declared)
+        if unknown := sorted({*chain.from_iterable(named.values())} - set(labels)):
+            first = next(own[unknown[0]] for own in named.values() if unknown[0] in own)
+            raise UserError(f"{where}: row {first!r} names {unknown[0]!r}, which --labels does not"
+                            f"{did_you_mean(unknown[0], labels)} (in all: {', '.join(unknown)}); declare every label,"
+                            " or mend the row")  # fmt: skip
+        return dict.fromkeys(named, labels)
+    for task, own in named.items():
+        if len(own) < 2:
+            only = f"the one label {', '.join(own)}" if own else "no label"
+            raise UserError(f"{where}: the rows of task {task!r} name {only}, so that nobody could choose: declare them"
+                            " all with --labels joy,anger,…")  # fmt: skip
+        spelt: dict[str, str] = {}
+        for label, name in own.items():
+            if (other := spelt.setdefault(label.casefold(), label)) != label:
+                raise UserError(
+                    f"{where}: row {name!r} names {label!r}, row {own[other]!r} {other!r}; spell them alike"
+                )
+    return {task: tuple(sorted(own)) for task, own in named.items()}
 
 
 def read_rows(path: Path, columns: Columns = RECOGNISED) -> dict[str, Prediction]:

@@ -6,6 +6,7 @@ for sentence in next_step(review, "labels.csv"): print(sentence)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil, log
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from emocaliber.core.errors import UserError
 from emocaliber.evaluation.pac_labels import most_confident_first, plan_review, simulate_reviews
 from emocaliber.reading.tables import RECOGNISED, Columns
 from emocaliber.runs.review import Phase, Review
-from emocaliber.runs.review_files import CSV_FILE, STUDIO_FILE, filled_in, read_answers, write_tasks
+from emocaliber.runs.review_answers import read_answers
+from emocaliber.runs.review_files import CSV_FILE, STUDIO_FILE, filled_in, write_tasks
 from emocaliber.runs.review_journal import UNCLEAR
 from emocaliber.runs.review_result import GUARANTEE_TEXT, percent, sentence, write_result
 from emocaliber.runs.review_rows import pictures_of, read_rows
@@ -32,6 +34,8 @@ def announce(review: Review) -> Iterator[str]:
         f"Promise: at most {percent(record.error)} of the finished set is wrong, with {percent(record.certainty)}"
         " certainty."
     )
+    if record.labelled:
+        yield f"The sample: {len(record.sample):,} rows of {record.labelled}, which you drew at random."
 
 
 def take_answers(review: Review, files: Sequence[Path]) -> Iterator[str]:
@@ -39,18 +43,14 @@ def take_answers(review: Review, files: Sequence[Path]) -> Iterator[str]:
     aside. Raises UserError for an answer that is not of this review."""
     given = {file.resolve() for file in files}
     for file in files:
-        yield _taken(review, file, read_answers(file))
+        answers = read_answers(file)
+        yield answers.taken(str(file), review.answer(answers, str(file), answers.places))
     for file, answers in filled_in(review.folder).items():
         if file.resolve() not in given:
-            yield _taken(review, file, answers)
+            yield answers.taken(str(file), review.answer(answers, str(file), answers.places))
         place = _free(file)
         file.rename(place)
         yield f"{file.name} as you filled it in is kept as {place.name}"
-
-
-def _taken(review: Review, file: Path, answers: dict[str, str]) -> str:
-    new = review.answer(answers, str(file))
-    return f"{file}: {len(answers):,} answers, {new:,} of them new"
 
 
 def _free(file: Path) -> Path:
@@ -80,6 +80,12 @@ def next_step(review: Review, set_name: str) -> Iterator[str]:
         )
     else:
         kept = sum(keep and name not in review.answers for name, keep in review.kept().items())
+        if record.allowed < 0:
+            least = ceil(log(1 - record.certainty) / log(1 - record.error))
+            yield (
+                f"A sample of {len(record.sample):,} vouches for no label at this promise, whatever it shows; about"
+                f" {least:,} are the fewest that could."
+            )
         yield (
             f"Step 2 of 2: label the {len(queue):,} rows that are left. The sample vouches for the model's labels of"
             f" {kept:,} others."

@@ -74,7 +74,7 @@ def test_what_is_not_of_this_gallery_is_refused_in_a_sentence(desk: GalleryDesk,
             desk.picture(Row(row))
     with pytest.raises(UserError, match="is not among the labels"):
         desk.answer(Given(0, "bliss"))
-    with pytest.raises(UserError, match=r"theirs.csv: there is no picture '../x.png' here"):
+    with pytest.raises(UserError, match=r"theirs.csv, line 3: there is no picture '../x.png' here"):
         desk.take(f"id,answer\n02.png,{CHOICE.labels[0]}\n../x.png,{CHOICE.labels[0]}\n".encode(), "theirs.csv")
     assert desk.state()["answered"] == 0
     link = desk.picture(Row(files_of(album).index("link.png")))

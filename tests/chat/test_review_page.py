@@ -17,8 +17,9 @@ from emocaliber.chat.review_page import build_application
 from emocaliber.chat.server import bind
 from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import write_predictions
-from emocaliber.runs.review import Phase, Review, ReviewSettings, open_review, start_review
+from emocaliber.runs.review import Phase, Review, open_review, start_review
 from emocaliber.runs.review_journal import UNCLEAR
+from emocaliber.runs.review_record import ReviewSettings
 from emocaliber.runs.review_rows import pictures_of
 from tests.chat.browser import Browser
 from tests.chat.conftest import png

@@ -159,6 +159,7 @@ def test_along_asks_before_within_and_after_the_reasoning():
     [answer] = SignalsEngine(Thinking(), ["along"], template, score=score).generate([asked])
     assert starts == [f"<think>{text}</think><answer>" for text in ("", "ab", "abcd")]
     assert answer.signals == {"along": pytest.approx(0.6), "along-rise": pytest.approx(0.5)}
+    assert answer.questions == 1 + len(starts)
 
 
 def server_answers(question: str) -> str:

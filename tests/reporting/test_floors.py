@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from emocaliber.core.predictions import SIGNALS, Prediction, Source, State
-from emocaliber.evaluation.floors import QUESTIONS, Floors, cross_fitted_floors, questions_of
-from emocaliber.generation.signals import DEGREES, DRAWS
+from emocaliber.evaluation.floors import ASKED_WITH, QUESTIONS, Floors, cross_fitted_floors, questions_of
+from emocaliber.generation.signals import DEGREES, DRAWS, PLACES
 from emocaliber.reporting.document import Document, Table
 from emocaliber.reporting.floors import floors_table
 from emocaliber.reporting.terminal import render_terminal
@@ -49,8 +49,11 @@ def test_each_floor_has_its_questions(floors: Floors) -> None:
 
 def test_what_is_counted_is_what_is_asked() -> None:
     assert (QUESTIONS["agreement"], QUESTIONS["weighted"], QUESTIONS["turned"]) == (DRAWS, DRAWS, len(DEGREES))
-    free = {"along", "hidden", "per-candidate", "pairwise"}
-    assert set(SIGNALS) - free == set(QUESTIONS) - {"weighted"}
+    assert QUESTIONS["along"] == len(PLACES)
+    assert set(SIGNALS) - {"hidden", "per-candidate", "pairwise"} == set(QUESTIONS) - set(ASKED_WITH)
+    assert questions_of("signals", rows("along", "along-rise")) == 1 + len(PLACES), (
+        "both numbers come of the same three"
+    )
     assert questions_of("pairwise", rows()) == len(LABELS)
     assert questions_of("hidden", rows()) == 1
 

@@ -239,8 +239,10 @@ def test_an_evaluation_leaves_a_row_for_every_picture_and_a_scorecard(few: Path,
     recipe = tmp_path / "evaluate.yaml"
     recipe.write_text(f"data: [{tmp_path / 'rows.parquet'}]\nmethod: tiny\nmax_new_tokens: 8\n")
     out = tmp_path / "out"
-    assert main(["run", str(recipe), "--model", str(embedded_base()), "--out", str(out)]) == 0
+    assert main(["run", str(recipe), "--model", str(embedded_base()), "--seed", "7", "--out", str(out)]) == 0
     assert (out / "scorecard.md").is_file()
+    manifests = list(out.glob("answers/*/*/manifest.json"))
+    assert {json.loads(path.read_text())["settings"]["seed"] for path in manifests} == {7}
     for split in ("calibrate", "test"):
         assert len(list(read_predictions(out / "rows" / f"stated.{split}.jsonl"))) == 6
 

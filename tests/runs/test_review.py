@@ -20,9 +20,11 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.core.samples import FileImage
 from emocaliber.reading.tables import Columns
-from emocaliber.runs.review import ANSWERS, Phase, Review, ReviewSettings, open_review, start_review
-from emocaliber.runs.review_files import STUDIO_FILE, read_answers, studio_setup, studio_task, write_tasks
+from emocaliber.runs.review import ANSWERS, Phase, Review, open_review, start_review
+from emocaliber.runs.review_answers import read_answers
+from emocaliber.runs.review_files import STUDIO_FILE, studio_setup, studio_task, write_tasks
 from emocaliber.runs.review_journal import UNCLEAR
+from emocaliber.runs.review_record import ReviewSettings
 from emocaliber.runs.review_result import finished_rows, guarantee, write_result
 from emocaliber.runs.review_rows import UNSURE, Item, read_rows
 
@@ -168,7 +170,7 @@ def test_files_that_people_send_back_are_read(tmp_path: Path):
         (tmp_path / name).write_text(text)
         assert read_answers(tmp_path / name) == {"a.png": "joy"}, name
     (tmp_path / "two.csv").write_text("id,answer\na,joy\na,fear\n")
-    with pytest.raises(UserError, match="'a' is answered 'joy' and 'fear'"):
+    with pytest.raises(UserError, match=r"two\.csv, line 3: row 'a' is answered 'fear' here and 'joy' in line 2"):
         read_answers(tmp_path / "two.csv")
     (tmp_path / "none.csv").write_text("name,said\na,joy\n")
     with pytest.raises(UserError, match="no column row or id; there are name, said"):
@@ -256,7 +258,10 @@ def test_the_command_says_what_is_wrong(predictions: Path, capsys: pytest.Captur
         ([str(folder / "gone.csv"), "--out", str(folder / "c")], "there is no such file"),
         ([str(predictions), "--out", str(folder / "d"), "--set", "x.xls"], "ends in .csv, .jsonl or .parquet"),
         ([str(predictions), "--simulate"], "has no label; a simulation needs one"),
-        ([str(predictions), "--out", str(folder / "e"), "--labels", "joy,awe"], "which is not declared"),
+        (
+            [str(predictions), "--out", str(folder / "e"), "--labels", "joy,awe"],
+            "names 'anger', which --labels does not",
+        ),
     ]:
         assert main(["review", *arguments]) == 2
         assert message in capsys.readouterr().err
@@ -320,3 +325,210 @@ def test_a_log_that_names_no_labels_is_reviewed_with_those_given(tmp_path: Path)
     log.write_text("".join(json.dumps(row) + "\n" for row in said))
     read = read_rows(log, Columns(labels=LABELS))
     assert [row.predicted for row in read.values()] == ["joy"] * 4
+
+
+def commanded(predictions: Path) -> Review:
+    """A review that the command started."""
+    folder = predictions.parent / "commanded"
+    assert main(["review", str(predictions), "--seed", "1", "--out", str(folder)]) == 0
+    return open_review(folder)
+
+
+STUDIO = {"data": {"row": "a.png"}, "annotations": [{"result": [{"type": "choices", "value": {"choices": ["joy"]}}]}]}
+
+
+@pytest.mark.parametrize(
+    ("edited", "message"),
+    [
+        ({"annotations": "joy"}, r"task 2, annotations: expected `array \| null`, got `str`; .* mend this key"),
+        ({"annotations": [{"result": {}}]}, r"task 2, annotations\[0\]\.result: expected"),
+        ({"annotations": [{"result": [{"type": "choices", "value": {}}]}]}, "task 2: row 'a.png': choices is None"),
+        (
+            {"annotations": [{"result": [{"type": "choices", "value": {"choices": [3]}}]}]},
+            r"row 'a.png': choices is \[3\]; a list of one label is needed",
+        ),
+        (
+            {"annotations": [{"result": [{"type": "choices", "value": {"choices": ["joy", "fear"]}}]}]},
+            r"row 'a.png' has 2 choices \(joy, fear\); leave one of them",
+        ),
+        (
+            {"annotations": [{"result": [{"type": "choices", "from_name": "mood", "value": {"choices": ["joy"]}}]}]},
+            "the choice is called 'mood'; .* it is 'emotion': rename from_name",
+        ),
+        (
+            {"annotations": [{"result": [{"type": "choices", "value": {"choices": ["fear"]}}]}]},
+            "task 2: row 'a.png' is answered 'fear' here and 'joy' in task 1; leave one of them",
+        ),
+        ({"data": {}}, "task 2: no data.row says which row it is"),
+        ({"data": None}, "task 2, data: expected `object`, got `null`"),
+    ],
+)
+def test_an_export_that_was_edited_by_hand_is_refused_with_task_and_key(
+    tmp_path: Path, edited: dict[str, Any], message: str
+):
+    (tmp_path / "export.json").write_text(json.dumps([STUDIO, STUDIO | edited]))
+    with pytest.raises(UserError, match=message):
+        read_answers(tmp_path / "export.json")
+
+
+def test_other_controls_of_an_export_are_passed_over(tmp_path: Path):
+    result = [
+        {"type": "rating", "from_name": "quality", "value": {"rating": 3}},
+        {"type": "choices", "from_name": "age", "value": {"choices": ["old", "tired"]}},
+        {"type": "choices", "from_name": "emotion", "value": {"choices": ["joy"]}},
+    ]
+    (tmp_path / "export.json").write_text(json.dumps([STUDIO | {"annotations": [{"result": result}]}]))
+    assert read_answers(tmp_path / "export.json") == {"a.png": "joy"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,answer\n{0},joy\n{0},fear\n", "line 3: row .* is answered 'fear' here and 'joy' in line 2"),
+        ("id,answer\n{0},joy\n{1},joi\n", "line 3: row .*: 'joi' is not among the labels; did you mean 'joy'"),
+        ("id,answer\n{0},joy\nzzz,joy\n", "line 3: there is no row 'zzz' in .*answers.jsonl"),
+        ("id,answer\n{0},joy\n002.png,joy\n", "line 3: row '002.png' has the label .* already, in .*; leave it out"),
+        ("id,answer\n{0},joy\n,fear\n", "line 3: 'id' is empty; write the id of the row that is 'fear'"),
+        ("id,answer\n{0},joy\n{1}\n", "line 3: it has 1 fields, the header 2"),
+    ],
+)
+def test_a_mistake_in_a_table_of_answers_is_named_with_its_line_and_nothing_is_kept(
+    predictions: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+):
+    review = commanded(predictions)
+    table = predictions.parent / "theirs.csv"
+    table.write_text(text.format(*review.record.sample))
+    assert main(["review", str(review.folder), "--answers", str(table)]) == 2
+    said = capsys.readouterr().err
+    assert re.search(rf"theirs\.csv, {message}", said), said
+    assert open_review(review.folder).answers == {}
+
+
+def test_a_person_who_stopped_in_the_middle_is_asked_about_the_rest(
+    predictions: Path, capsys: pytest.CaptureFixture[str]
+):
+    review = commanded(predictions)
+    first, *others = review.record.sample
+    table = predictions.parent / "half.csv"
+    table.write_text("id,answer\n" + f"{first},joy\n" + "".join(f"{name},\n" for name in others))
+    assert main(["review", str(review.folder), "--answers", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert f"1 answer, 1 of them new; {len(others)} without an answer, asked again" in said
+    assert [item.id for item in open_review(review.folder).queue()] == others
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sample", "7"], "--sample 7: .* rows were drawn when this review started"),
+        (["--seed", "7"], "--seed 7: the sample of this review was drawn with 1"),
+        (["--confidence-column", "sure"], "the columns were named when this review started"),
+        (["--percent"], "the columns were named when this review started"),
+        (["--labels", "joy,fear"], r"answers\.jsonl: row .* names 'anger', which --labels does not"),
+        (["--error", "0.1"], "another promise needs a sample"),
+    ],
+)
+@pytest.mark.parametrize("again", [False, True])
+def test_what_a_begun_review_cannot_change_is_refused(
+    predictions: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str, again: bool
+):
+    folder = commanded(predictions).folder
+    before = (folder / "review.json").read_bytes()
+    command = [str(predictions), "--out", str(folder)] if again else [str(folder)]
+    assert main(["review", *command, *options]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert (folder / "review.json").read_bytes() == before
+
+
+def test_labels_and_pictures_may_be_named_later(predictions: Path):
+    review = commanded(predictions)
+    same = ["--sample", str(len(review.record.sample)), "--seed", "1"]
+    (predictions.parent / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(predictions.parent / "photos" / review.record.sample[0])
+    named = ["--labels", "joy,anger,fear,awe", "--pictures", str(predictions.parent / "photos")]
+    assert main(["review", str(review.folder), *same, *named]) == 0
+    later = open_review(review.folder)
+    assert later.record.sample == review.record.sample
+    assert later.queue()[0].labels == ("joy", "anger", "fear", "awe")
+    with (review.folder / "tasks.csv").open() as file:
+        assert next(csv.DictReader(file))["picture"].endswith(review.record.sample[0])
+    (predictions.parent / "awe.csv").write_text(f"id,answer\n{review.record.sample[0]},awe\n")
+    assert main(["review", str(review.folder), "--answers", str(predictions.parent / "awe.csv")]) == 0
+    assert main(["review", str(review.folder), "--labels", "joy,anger,fear"]) == 2  # somebody said awe
+    assert main(["review", str(predictions), "--out", str(review.folder)]) == 0  # what was named stays
+    assert open_review(review.folder).record.labels == ["joy", "anger", "fear", "awe"]
+
+
+def labelled_sample(predictions: Path, size: int) -> Path:
+    """A table of rows that somebody drew and labelled, some of them in the predictions' own file too."""
+    rows = [row for row in rows_and_truth()[0] if row.truth is None]
+    drawn = np.random.default_rng(4).choice(len(rows), size, replace=False)
+    names = {rows[index].id for index in drawn}
+    known = [msgspec.structs.replace(row, truth=TRUTH[row.id]) if row.id in names and number % 2 else row
+             for number, row in enumerate(rows_and_truth()[0])]  # fmt: skip
+    write_predictions(predictions, known)
+    table = predictions.parent / "mine.csv"
+    table.write_text("id,label\n" + "".join(f"{name},{TRUTH[name]}\n" for name in sorted(names)))
+    return table
+
+
+def test_a_sample_that_was_labelled_before_is_not_asked_again(predictions: Path, capsys: pytest.CaptureFixture[str]):
+    table, folder = labelled_sample(predictions, 120), predictions.parent / "out"
+    command = ["review", str(predictions), "--sample", str(table), "--out", str(folder)]
+    assert main(command) == 0
+    assert "Step 2 of 2" in capsys.readouterr().out
+    review = open_review(folder)
+    assert review.phase is Phase.REST
+    assert review.record.allowed >= 0
+    assert set(review.record.sample) <= set(review.answers)
+    assert not set(review.record.sample) & {item.id for item in review.queue()}
+    fill_in(folder)
+    assert main(command) == 0
+    finished = finished_rows(open_review(folder))
+    assert sum(row["label"] != TRUTH[row["id"]] for row in finished) <= 15
+    facts = json.loads((folder / "guarantee.json").read_text())
+    assert facts["looked_at"] + facts["labels_from_model"] + facts["given"] == 300
+    assert "mine.csv, was drawn at random from all these rows, by you" in (folder / "guarantee.md").read_text()
+    other = predictions.parent / "other.csv"
+    other.write_text(table.read_text())
+    assert main(["review", str(folder), "--sample", str(other)]) == 2
+    assert "the sample of this review came from" in capsys.readouterr().err
+
+
+def test_a_labelled_sample_with_mistakes_starts_no_review(predictions: Path, capsys: pytest.CaptureFixture[str]):
+    table, folder = labelled_sample(predictions, 20), predictions.parent / "out"
+    right = table.read_text()
+    for text, message in [
+        (right + "zzz,joy\n", "mine.csv, line 22: there is no row 'zzz'"),
+        (right.replace(",joy", ",joi", 1), "'joi' is not among the labels; did you mean 'joy'"),
+        (right + right.splitlines()[1].partition(",")[0] + ",awe\n", "leave one of them"),
+        ("id,label\nx,joy\n", "none of its 1 labels is of a row that the model answered"),
+    ]:
+        table.write_text(text)
+        assert main(["review", str(predictions), "--sample", str(table), "--out", str(folder)]) == 2
+        assert message in capsys.readouterr().err
+        assert not (folder / "review.json").exists()
+    table.write_text(right)
+    assert main(["review", str(predictions), "--sample", str(table), "--out", str(folder)]) == 0
+    assert "A sample of 20 vouches for no label at this promise" in capsys.readouterr().out
+
+
+def test_a_simulation_refuses_what_only_a_review_has(predictions: Path, capsys: pytest.CaptureFixture[str]):
+    folder = begun(predictions).folder
+    for options, message in [
+        (["--out", "x"], "--out has no meaning with --simulate"),
+        (["--page"], "--page has no meaning with --simulate"),
+        (["--sample", str(predictions)], "--simulate draws its samples itself"),
+    ]:
+        assert main(["review", str(predictions), "--simulate", *options]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["review", str(folder), "--simulate"]) == 2
+    assert "is a review" in capsys.readouterr().err
+
+
+def test_labels_that_differ_in_case_alone_are_refused(predictions: Path):
+    rows = rows_and_truth(20)[0]
+    rows[5] = msgspec.structs.replace(rows[5], predicted="Joy")
+    write_predictions(predictions, rows)
+    with pytest.raises(UserError, match=r"answers.jsonl: row .* names '[jJ]oy', row .* '[jJ]oy'; spell them alike"):
+        begun(predictions)

@@ -14,6 +14,7 @@ let unclear = 'unclear';
 let phase = '';
 let peeking = false;
 let busy = false;
+let last = {};            // how far one is
 const pictures = new Map();   // row: a promise of its picture
 
 const copyOf = (name) => $(name).content.firstElementChild.cloneNode(true);
@@ -66,9 +67,11 @@ function keyOf(item, label) {
 
 function show(item) {
   shown = item;
+  $('finished').hidden = true;
+  $('desk').hidden = false;
   message('');
   const chosen = given.get(item.row);
-  $('labels').classList.toggle('many', item.labels.length > 10);
+  $('labels').classList.toggle('many', item.labels.length > 6);
   $('labels').replaceChildren(...[...item.labels, unclear].map((label) => {
     const button = copyOf('label-template');
     button.querySelector('kbd').textContent = keyOf(item, label);
@@ -82,7 +85,9 @@ function show(item) {
   }));
   $('reason').textContent = item.reason;
   $('name').textContent = item.id;
-  $('said').textContent = chosen === undefined ? '' : `You said ${chosen === unclear ? 'that you cannot tell' : chosen}; another key changes it.`;
+  const hint = history.length ? '' : `Press the key of what you see; ${UNCLEAR_KEY} if you cannot tell.`;
+  $('said').classList.toggle('quiet', chosen === undefined);
+  $('said').textContent = chosen === undefined ? hint : `You said ${chosen === unclear ? 'that you cannot tell' : chosen}; another key changes it.`;
   $('peek').hidden = phase === 'sample';
   $('peek').querySelector('span').textContent = peeking ? 'Hide the model’s answer' : 'Show the model’s answer';
   $('model').hidden = !peeking || phase === 'sample';
@@ -114,7 +119,9 @@ function showRecent() {
   }));
 }
 
-function showProgress({ words, answered, total }) {
+function showProgress(progress) {
+  const { words, answered, total } = progress;
+  last = progress;
   $('words').textContent = words;
   $('answered').textContent = answered.toLocaleString('en');
   $('total').textContent = total.toLocaleString('en');
@@ -172,6 +179,8 @@ async function undo() {
     showRecent();
     if (progress.phase !== phase) {
       await begin();
+      place = Math.max(0, items.findIndex((each) => each.row === item.row));
+      next();
     } else {
       items.splice(place, 0, item);
       showProgress(progress);
@@ -225,6 +234,7 @@ document.addEventListener('keydown', (event) => {
   if (event.ctrlKey && event.key === 'z') { event.preventDefault(); return void undo(); }
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches('input, textarea, select')) return;
   if (!$('finished').hidden) {
+    if (event.key === 'Backspace') { event.preventDefault(); return void undo(); }
     if (event.key === 'Enter' && event.target !== $('go-on')) $('go-on').click();
     return;
   }
@@ -274,8 +284,8 @@ $('take').addEventListener('change', async (event) => {
 // --- beginning, steps and end
 
 const STEPS = {
-  rest: ['The random sample is done', 'Go on', 'Press Enter to go on.'],
-  done: ['All done', 'Close the review', 'Press Enter to close this review.'],
+  rest: ['The random sample is done', 'Go on', 'Enter goes on, ⌫ takes the last answer back.'],
+  done: ['All done', 'Close the review', 'Enter closes this review, ⌫ takes the last answer back.'],
 };
 
 function pause(words) {
@@ -283,7 +293,9 @@ function pause(words) {
   $('desk').hidden = true;
   $('finished').hidden = false;
   $('finished-title').textContent = title;
-  $('finished-words').textContent = `${words} ${hint}`;
+  $('finished-words').textContent = words;
+  $('finished-hint').textContent = hint;
+  $('words').textContent = '';
   $('go-on').textContent = action;
   $('go-on').focus();
 }
@@ -293,13 +305,14 @@ $('go-on').addEventListener('click', async () => {
     try {
       await post('close', {});
       $('finished-words').textContent = 'Closed. This window can be closed too.';
+      $('finished-hint').textContent = '';
+      $('more').hidden = true;
       $('go-on').hidden = true;
     } catch (error) {
       message(error.message, true);
     }
   } else {
-    $('finished').hidden = true;
-    $('desk').hidden = false;
+    showProgress(last);
     next();
   }
 });
@@ -317,7 +330,7 @@ async function begin() {
   $('finished').hidden = true;
   $('desk').hidden = false;
   if (phase === 'done') pause(state.words);
-  else if (before === 'sample' && phase === 'rest') pause(`${items.length.toLocaleString('en')} pictures are left. ${state.words}`);
+  else if (before === 'sample' && phase === 'rest') pause(state.between);
   else next();
   document.body.dataset.ready = 'yes';
 }
