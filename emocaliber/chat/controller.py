@@ -24,6 +24,7 @@ from emocaliber.chat.questions import LONGEST_QUESTION, read_labels, read_questi
 from emocaliber.chat.session import MOST_BYTES, Asking, Picture, Session, Sessions, Turn
 from emocaliber.core.errors import UserError
 from emocaliber.generation.engine import Response
+from emocaliber.runs.doubt import Looking
 
 POLL_SECONDS = 0.04
 """Between two looks at what is being written."""
@@ -68,13 +69,15 @@ class View(InSession):
 
 @dataclass(frozen=True)
 class ChatController:
-    """The state that all sessions share: the model, the sessions, and the gallery if there is one."""
+    """What all sessions share: who answers, the sessions, the gallery if there is one, and what looks at pictures where
+    a map of doubts wants to know how familiar they are."""
 
     choice: ModelChoice
     batcher: Batcher
     sessions: Sessions
     threshold: float
     gallery: Gallery | None = None
+    look: Looking | None = None
 
     def open(self) -> Event:
         """A new session, with everything that the page needs at its start."""
@@ -141,7 +144,8 @@ class ChatController:
                 yield {"turns": [turn.id for turn in session.turns], **self._progress(number, len(pictures))}
                 async for written in _writing(pictures[number:], pending[number:]):
                     yield {"writing": written}
-                session.add_turn(picture, asking, answer.result())
+                features = None if self.look is None else await asyncio.to_thread(self.look.look, [picture.image])
+                session.add_turn(picture, asking, answer.result(), features)
                 yield {"answer": self._shown(session.turns[-1], event.threshold)}
             yield {"turns": [turn.id for turn in session.turns], "status": "", "alert": False}
         except BusyError as busy:
@@ -178,9 +182,10 @@ class ChatController:
         gallery, total = self._gallery(), len(self._gallery().names)
         session = self.sessions.find(event.session)
         session.gallery = []
-        parts = gallery.ask(self.choice, self.batcher, self.choice.labels)
+        parts = gallery.ask(self.choice, self.batcher, self.choice.labels, look=self.look)
         try:
-            yield {"status": f"Asking about {total} pictures.", "alert": False}
+            loading = f"Loading {self.choice.title}; it is then asked" if self.batcher.loading else "Asking"
+            yield {"status": f"{loading} about {total} pictures.", "alert": False}
             async for part in parts:
                 session.gallery = [*session.gallery, *part]
                 yield {"status": f"{len(session.gallery)} of {total} answered.", "alert": False}

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emocaliber.calibration.conformal import Floats
 from emocaliber.chat.answer import Answer
 from emocaliber.chat.batching import Batcher, PendingAnswer
 from emocaliber.chat.model import ModelChoice
@@ -24,6 +25,7 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, read_image_bytes
 from emocaliber.core.samples import FileImage
 from emocaliber.generation.engine import IMAGE_ERROR, Response
+from emocaliber.runs.doubt import Looking
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MOST_FILES = 10_000
@@ -60,10 +62,20 @@ class Gallery:
     asked: dict[str, Turn] = field(default_factory=dict)
     reviewed: bool = False
 
-    async def ask(self, choice: ModelChoice, batcher: Batcher, labels: tuple[str, ...]) -> AsyncGenerator[list[Turn]]:
-        """Yields answers in batches, in the order of the names. Raises BusyError if the queue is full."""
-        for start in range(0, len(self.names), AT_ONCE):
-            names = self.names[start : start + AT_ONCE]
+    async def ask(
+        self,
+        choice: ModelChoice,
+        batcher: Batcher,
+        labels: tuple[str, ...],
+        *,
+        only: Sequence[str] | None = None,
+        look: Looking | None = None,
+    ) -> AsyncGenerator[list[Turn]]:
+        """Answers as they come, some at a time, in the names' order; `only` these pictures. Raises BusyError where the
+        queue is full."""
+        wanted = self.names if only is None else only
+        for start in range(0, len(wanted), AT_ONCE):
+            names = wanted[start : start + AT_ONCE]
             reading = (asyncio.to_thread(self._picture, name, choice.max_pixels) for name in names)
             pictures = await asyncio.gather(*reading)
             pending: list[PendingAnswer] = []
@@ -71,9 +83,11 @@ class Gallery:
                 for picture in pictures:
                     pending.append(_submit(picture, choice, batcher, labels))
                 responses = [await asyncio.wrap_future(answer) for answer in pending]
+                seen = [None] * len(names) if look is None else await asyncio.to_thread(_features, look, pictures)
+                asking = Asking(0, labels, "")
                 turns = [
-                    Turn(start + number, name, self.thumbnails.get(name, ""), Asking(0, labels, ""), response)
-                    for number, (name, response) in enumerate(zip(names, responses, strict=True))
+                    Turn(start + number, name, self.thumbnails.get(name, ""), asking, response, features)
+                    for number, (name, response, features) in enumerate(zip(names, responses, seen, strict=True))
                 ]
                 self.asked.update(zip(names, turns, strict=True))
                 yield turns
@@ -88,6 +102,11 @@ class Gallery:
             return ImageError(str(problem).replace(str(self.folder), self.folder.name))
         self.thumbnails.setdefault(name, picture.thumbnail)
         return picture
+
+
+def _features(look: Looking, pictures: Sequence[Picture | ImageError]) -> list[Floats | None]:
+    """Of each picture [1, w]; None where it cannot be read."""
+    return [look.look([picture.image]) if isinstance(picture, Picture) else None for picture in pictures]
 
 
 def _submit(

@@ -11,30 +11,42 @@ from pathlib import Path
 from typing import Any
 
 from emocaliber.chat.answer import Answer
+from emocaliber.chat.background import BackgroundAsking
 from emocaliber.chat.desk import Export, Given, Row, exported, item_json, sent_back, shown_picture
 from emocaliber.chat.gallery import Gallery
 from emocaliber.chat.model import ModelChoice
 from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.samples import FileImage
 from emocaliber.runs.review_journal import UNCLEAR, AnswerJournal, known_label
-from emocaliber.runs.review_rows import NOT_ASKED, SURE, UNREADABLE, UNSURE, Item
+from emocaliber.runs.review_rows import NOT_ASKED, SURE, UNREADABLE, UNSURE, WORDS, Item
 
 
 class GalleryDesk:
-    """The desk of a gallery. The model's answers are those of whoever last queried it about all pictures."""
+    """The desk of a gallery. What the model says comes from `asking`, which starts when the desk is first looked at, or
+    from whoever last had it asked about all pictures."""
 
-    def __init__(self, gallery: Gallery, choice: ModelChoice, threshold: float, answers: Path) -> None:
-        self._gallery, self._choice, self._threshold = gallery, choice, threshold
+    def __init__(
+        self,
+        gallery: Gallery,
+        choice: ModelChoice,
+        threshold: float,
+        answers: Path,
+        asking: BackgroundAsking | None = None,
+    ) -> None:
+        self._gallery, self._choice, self._threshold, self._asking = gallery, choice, threshold, asking
         self._journal = AnswerJournal(answers)
         self._answers = self._journal.read()
         self._numbers = {name: number for number, name in enumerate(gallery.names)}
         self._pictures = {name: FileImage(gallery.folder, name) for name in gallery.names}
 
     def state(self) -> dict[str, Any]:
-        """The unanswered pictures by reason, the most doubtful first."""
+        """The pictures without an answer by reason, the most doubtful first."""
+        if self._asking is not None:
+            self._asking.start()
         items = self._items()
         return self._progress() | {
             "promise": "",
+            "between": "",
             "unclear": UNCLEAR,
             "items": [item_json(item, self._numbers[item.id]) for item in items],
             "reasons": Counter(item.reason for item in items),
@@ -97,11 +109,18 @@ class GalleryDesk:
         if answered == total:
             words = f"All {total:,} pictures are answered; the answers are in {self._journal.path.name}."
             return {"phase": "done", "words": words, "answered": answered, "total": total}
-        words = "The most doubtful first. “Ask about all” on the gallery's page says which these are."
-        return {"phase": "rest", "words": words, "answered": answered, "total": total}
+        asked, words = len(self._gallery.asked), "The most doubtful first."
+        asking = self._asking is not None and self._asking.running
+        if asking:
+            words += f" The model is still being asked: {asked:,} of {total:,} so far."
+        elif self._asking is not None and self._asking.problem:
+            words = f"{self._asking.problem} What it was not asked about comes in the order of the names."
+        return {"phase": "rest", "words": words, "answered": answered, "total": total, "asking": asking}
 
 
 def _reason(answer: Answer) -> str:
     if answer.label is None:
         return UNREADABLE
+    if answer.reason in WORDS:
+        return WORDS[answer.reason]
     return SURE if answer.trusted else UNSURE

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from emocaliber.calibration.doubt import DoubtMap
 from emocaliber.calibration.files import DOUBT_FILE, SETS_FILE, read_doubt, read_sets
@@ -40,6 +41,9 @@ from emocaliber.models.location import (
     read_question,
 )
 from emocaliber.reading import add_reasoning_tags
+
+if TYPE_CHECKING:
+    from emocaliber.runs.doubt import Looking
 
 DEFAULT_TEMPLATE, DEFAULT_THRESHOLD = "label-confidence", 0.7
 LONGEST_ANSWER, LONGEST_TINY_ANSWER = 512, 16
@@ -257,3 +261,12 @@ def _record(path: Path | None, adapter: Path | None, template: Template, questio
         return read_record(path)
     beside = _beside(adapter, FILE, template, question)
     return Record() if beside is None else read_record(beside)
+
+
+def looking(choice: ModelChoice) -> Looking | None:
+    """What looks at pictures for the doubt about unfamiliar ones; None where no such map was fitted."""
+    if choice.doubt is None or choice.doubt.familiar is None:
+        return None
+    from emocaliber.runs.doubt import Looking
+
+    return Looking(choice.doubt.familiar.model)

@@ -20,6 +20,7 @@ from io import BytesIO
 
 from PIL import Image
 
+from emocaliber.calibration.conformal import Floats
 from emocaliber.chat.answer import Answer, read_answer
 from emocaliber.chat.model import ModelChoice
 from emocaliber.chat.questions import Exchange, request_of
@@ -82,7 +83,8 @@ class Asking:
 class Turn:
     """An asking about a picture, and the response; of the picture only name and thumbnail remain.
 
-    `id` counts the turns of a session, or the pictures of a gallery; `thumbnail` is empty for an unusable picture.
+    `id` counts the turns of a session, or the pictures of a gallery; `thumbnail` is empty for an unusable picture;
+    `features` [1, w] are what its familiarity is judged by, None where that is not asked for.
     """
 
     id: int
@@ -90,12 +92,19 @@ class Turn:
     thumbnail: str
     asking: Asking
     response: Response
+    features: Floats | None = field(default=None, compare=False)
 
     def read(self, choice: ModelChoice, threshold: float) -> Answer:
         """The answer, judged at this threshold."""
         asking = self.asking
         return read_answer(
-            self.response, choice, asking.labels, name=self.name, threshold=threshold, question=asking.question
+            self.response,
+            choice,
+            asking.labels,
+            name=self.name,
+            threshold=threshold,
+            question=asking.question,
+            features=self.features,
         )
 
 
@@ -153,10 +162,10 @@ class Session:
         about = (turn for turn in self.turns if turn.thumbnail == picture.thumbnail and turn.response.text)
         return [Exchange(turn.asking.question, turn.response.text) for turn in about]
 
-    def add_turn(self, picture: Picture, asking: Asking, response: Response) -> None:
+    def add_turn(self, picture: Picture, asking: Asking, response: Response, features: Floats | None = None) -> None:
         """Add an answer; the oldest are dropped where there are too many."""
         self.answers += 1
-        turn = Turn(self.answers, picture.name, picture.thumbnail, asking, response)
+        turn = Turn(self.answers, picture.name, picture.thumbnail, asking, response, features)
         self.turns = [*self.turns, turn][-MOST_TURNS:]
 
     def clear(self) -> None:

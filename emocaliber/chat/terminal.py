@@ -9,21 +9,17 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from emocaliber.chat.answer import Answer, percent, read_answer
-from emocaliber.chat.model import ModelChoice
+from emocaliber.chat.model import ModelChoice, looking
 from emocaliber.core.errors import UserError
 from emocaliber.core.images import ImageError, check_image, read_image_bytes
 from emocaliber.core.samples import FileImage, Sample
 from emocaliber.generation.engine import IMAGE_ERROR, Response
 from emocaliber.generation.respond import respond
-
-if TYPE_CHECKING:
-    from emocaliber.runs.doubt import Looking
 
 BAR = 30
 MOST_ALTERNATIVES = 5
@@ -52,7 +48,7 @@ def _problem(name: str) -> str:
 def ask_and_print(images: Sequence[str], choice: ModelChoice, *, threshold: float, as_json: bool) -> None:
     """Ask about each named file, in order, and print its answer. Raises UserError where an answer is unreadable."""
     samples = [_sample(name, choice.labels) for name in images]
-    unanswered, console, look = 0, Console(), _looking(choice)
+    unanswered, console, look = 0, Console(), looking(choice)
     for sample, response in zip(samples, _responses(samples, choice), strict=True):
         features = None if look is None else look.features([sample.image])
         answer = read_answer(response, choice, choice.labels, name=sample.id, threshold=threshold, features=features)
@@ -67,15 +63,6 @@ def ask_and_print(images: Sequence[str], choice: ModelChoice, *, threshold: floa
             console.print(Text(note, style="dim"))
     if unanswered:
         raise UserError(f"{unanswered} of {len(samples)} pictures have no readable answer; the sentences say why")
-
-
-def _looking(choice: ModelChoice) -> Looking | None:
-    """What looks at pictures for the doubt about unfamiliar ones; None where no such map was fitted."""
-    if choice.doubt is None or choice.doubt.familiar is None:
-        return None
-    from emocaliber.runs.doubt import Looking
-
-    return Looking(choice.doubt.familiar.model)
 
 
 def _notes(choice: ModelChoice) -> Iterator[str]:

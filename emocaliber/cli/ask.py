@@ -25,6 +25,7 @@ from emocaliber.core.taxonomy import MIKELS_8, TAXONOMIES
 if TYPE_CHECKING:
     from starlette.routing import Route
 
+    from emocaliber.chat.background import BackgroundAsking
     from emocaliber.chat.gallery import Gallery
     from emocaliber.chat.model import ModelChoice
 
@@ -61,7 +62,8 @@ def add_chat(parser: argparse.ArgumentParser) -> None:
         "--answers",
         type=Path,
         metavar="FILE",
-        help="with --gallery: let people label the images with the keyboard, and save their labels in this .jsonl file",
+        help="with --gallery: let people label the images with the keyboard, and save their labels in this .jsonl file;"
+        " the model is asked about them meanwhile, and what needs a look comes first",
     )
     add_model_arguments(parser)
     parser.set_defaults(run=_chat, output=_chat_output)
@@ -176,9 +178,11 @@ def _chat(arguments: argparse.Namespace) -> None:
         from emocaliber.chat import protection, server
     except ModuleNotFoundError as missing:
         raise UserError(f"the page needs {missing.name}; install it with: pip install 'emocaliber[chat]'") from None
+    from emocaliber.chat.background import BackgroundAsking
     from emocaliber.chat.batching import Batcher
     from emocaliber.chat.controller import ChatController
     from emocaliber.chat.gallery import Gallery, files_of
+    from emocaliber.chat.model import looking
     from emocaliber.chat.session import Sessions
 
     protection.check_password(arguments.host, arguments.auth)
@@ -189,9 +193,12 @@ def _chat(arguments: argparse.Namespace) -> None:
     gallery = None if folder is None else Gallery(folder, files_of(folder), reviewed=arguments.answers is not None)
     listening = server.bind(arguments.host, arguments.port)
     batcher = Batcher(choice.load)
-    controller = ChatController(choice, batcher, Sessions(), arguments.threshold, gallery)
+    look = looking(choice)
+    controller = ChatController(choice, batcher, Sessions(), arguments.threshold, gallery, look)
     hosts = protection.LOOPBACK if protection.is_loopback(arguments.host) else frozenset()
-    review = [] if gallery is None or arguments.answers is None else _review_routes(gallery, choice, arguments)
+    review: list[Route] = []
+    if gallery is not None and arguments.answers is not None:
+        review = _review_routes(gallery, choice, arguments, BackgroundAsking(gallery, choice, batcher, look))
     application = server.build_application(controller, hosts=hosts, password=arguments.auth, more=review)
     print(f"The page: {server.address(arguments.host, listening)}  (stop it with Ctrl-C)", flush=True)
     server.serve(application, listening)
@@ -202,12 +209,14 @@ def _chat_output(arguments: argparse.Namespace) -> Output | None:
     return None if arguments.answers is None else Output(arguments.answers, is_file=True, in_steps=True)
 
 
-def _review_routes(gallery: Gallery, choice: ModelChoice, arguments: argparse.Namespace) -> list[Route]:
+def _review_routes(
+    gallery: Gallery, choice: ModelChoice, arguments: argparse.Namespace, asking: BackgroundAsking
+) -> list[Route]:
     """The routes of the page on which people label the gallery's images."""
     from emocaliber.chat.gallery_desk import GalleryDesk
     from emocaliber.chat.review_page import ReviewRoutes
 
-    desk = GalleryDesk(gallery, choice, arguments.threshold, arguments.answers)
+    desk = GalleryDesk(gallery, choice, arguments.threshold, arguments.answers, asking)
     return ReviewRoutes(desk, Event()).routes("/review.html")
 
 

@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from emocaliber.calibration.doubt import DoubtMap, fit_doubt
 from emocaliber.calibration.files import read_doubt, write_doubt
@@ -115,6 +117,7 @@ class Looking:
 
     def __init__(self, model: str, on_progress: Progress = lambda _: None) -> None:
         self._model, self._on_progress, self._tower = model, on_progress, None
+        self._lock = Lock()
 
     def features(self, images: Sequence[ImageSource], what: str = "picture") -> Floats:
         """The features [n, width] of pictures, NaN where one cannot be read."""
@@ -127,7 +130,16 @@ class Looking:
         filled = [part if part.shape[1] else np.full((len(part), width), np.nan) for part in parts]
         return np.concatenate(filled)
 
+    def look(self, images: Sequence[Image.Image | None]) -> Floats:
+        """The features [n, width] of pictures that are loaded; NaN for None. Safe to call from several threads."""
+        features: Floats = self._loaded().features(images)
+        return features
+
     def _loaded(self) -> Any:
+        with self._lock:
+            return self._load()
+
+    def _load(self) -> Any:
         if self._tower is None:
             from emocaliber.models.vision import VisionTower
 

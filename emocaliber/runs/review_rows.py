@@ -26,7 +26,7 @@ SAMPLE, UNREADABLE, UNSURE = "drawn at random", "no readable answer", "the model
 WORDS = {Reason.UNFAMILIAR: "unlike what the model has seen", Reason.AMBIGUOUS: "people differ about such a picture"}
 """The reasons that a row itself gives for its doubt (see emocaliber.core.predictions.Reason)."""
 SURE, NOT_ASKED = "the model is sure", "the model was not asked"
-REASONS = (SAMPLE, UNREADABLE, *WORDS.values(), UNSURE, SURE, NOT_ASKED)
+REASONS = (SAMPLE, UNREADABLE, *WORDS.values(), UNSURE, NOT_ASKED, SURE)
 """Why a row is looked at, in the order of the queue."""
 MANIFEST = "manifest.json"
 

@@ -204,8 +204,11 @@ def chance(units: int, test: Sequence[Prediction]) -> str:
 
 
 def group_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
-    """Coverage of every group by one threshold a task, and by one a group; over splits."""
+    """Coverage of every group by one threshold a task, and by one a group, over splits; and the latter on the data's
+    own split, with the range that chance allows."""
     groups = sorted({row.group for row in rows})
+    own, others = ([row for row in rows if row.id.startswith(split)] for split in ("calibrate/", "test/"))
+    once = held(own, others, "lac", Held.LABEL, by_group=True)
     for group in groups:
         shown = []
         for by_group in (False, True):
@@ -218,7 +221,10 @@ def group_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
             error = 2 * np.std(over, ddof=1) / SPLITS**0.5
             shown.append(f"{np.mean(over):.3f} ± {error:.3f}, {np.mean(size):.2f}")
         units = len({row.cluster or row.id for row in rows if row.group == group})
-        yield f"| {name}, {group} ({units:,} units) | {shown[0]} | {shown[1]} |"
+        known = len({row.cluster or row.id for row in own if row.group == group})
+        seen = [row for row in once if row.group == group]
+        single = f"{coverage(seen, Held.LABEL).mean():.3f} {chance(known, seen)}"
+        yield f"| {name}, {group} ({units:,} units) | {shown[0]} | {shown[1]} | {single} |"
 
 
 def stratum_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
@@ -261,7 +267,13 @@ def main() -> None:
     for name, rows in suites.items():
         lines += suite_lines(name, rows)
         print("\n".join(lines[-5:]), flush=True)
-    lines += ["", "| group | one threshold a task: coverage, size | one a group |", "|---|---|---|"]
+    columns = (
+        "group",
+        "one threshold a task: coverage, size",
+        "one a group",
+        "one a group, own split: coverage [chance]",
+    )
+    lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name in ("kaomoji", "schematic faces"):
         lines += group_lines(name, suites[name])
     lines += ["", "| suite | score | holds | unanimous: coverage, size | majority | no majority |",

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 
+from emocaliber.calibration.doubt import Familiar
+from emocaliber.chat.background import BackgroundAsking
+from emocaliber.chat.batching import Batcher
 from emocaliber.chat.desk import Export, Given, Row
 from emocaliber.chat.gallery import Gallery, files_of
 from emocaliber.chat.gallery_desk import GalleryDesk
@@ -19,12 +27,15 @@ from emocaliber.chat.review_page import ReviewRoutes
 from emocaliber.chat.server import bind, build_application
 from emocaliber.chat.session import Asking, Turn
 from emocaliber.core.errors import UserError
-from emocaliber.generation.engine import Response
+from emocaliber.core.prompting import load_template
+from emocaliber.generation.engine import OnToken, Request, Response
 from emocaliber.runs.review_journal import UNCLEAR, AnswerJournal
 from tests.chat.browser import Browser
+from tests.chat.conftest import png
 from tests.chat.test_controller import Scripted, controller_of
 from tests.chat.test_server import answer
 from tests.chat.test_session import CHOICE
+from tests.chat.test_sets_of_answers import DOUBT
 
 
 def said(name: str, label: str, confidence: str) -> Turn:
@@ -47,12 +58,76 @@ def row_of(desk: GalleryDesk, name: str) -> int:
 
 def test_the_queue_goes_by_reason_and_then_by_doubt(desk: GalleryDesk):
     items: list[dict[str, Any]] = desk.state()["items"]
-    assert [item["id"] for item in items[:4]] == ["05.png", "02.png", "04.png", "01.png"]
-    assert [item["reason"] for item in items[:5]] == [
-        "no readable answer", "the model is unsure", "the model is unsure", "the model is sure",
-        "the model was not asked",
-    ]  # fmt: skip
+    assert [items[place]["id"] for place in (0, 1, 2, -1)] == ["05.png", "02.png", "04.png", "01.png"]
+    assert [item["reason"] for item in items[2:5]] == ["the model is unsure", *["the model was not asked"] * 2]
+    assert (items[0]["reason"], items[-1]["reason"]) == ("no readable answer", "the model is sure")
     assert len(items) == 20
+
+
+class Tower:
+    """Looks at pictures, and finds the wide ones strange."""
+
+    def look(self, images: Sequence[Image.Image | None]) -> np.ndarray:
+        return np.array([[9.0 if image is not None and image.width > 60 else 0.1] * 2 for image in images])
+
+
+KNOWN = Familiar(
+    "m",
+    2,
+    np.zeros(2, np.float32).tobytes(),
+    np.eye(2, dtype=np.float32).tobytes(),
+    tuple(np.linspace(0, 1, 99).tolist()),
+)
+
+
+def test_pictures_are_asked_about_by_themselves_and_what_is_unfamiliar_comes_first(tmp_path: Path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, width in enumerate((40, 41, 200)):
+        (folder / f"{number}.png").write_bytes(png(width, 40, "orange"))
+    label = CHOICE.labels[0]
+    shares = tuple(np.log([0.9, *[0.1 / (len(CHOICE.labels) - 1)] * (len(CHOICE.labels) - 1)]).tolist())
+
+    class Sure(Scripted):
+        def stream(self, requests: Sequence[Request], on_token: OnToken) -> list[Response]:
+            return [replace(said, choices=(shares,)) for said in super().stream(requests, on_token)]
+
+    engine = Sure(text=f"<answer>{label}</answer>")
+    doubt = msgspec.structs.replace(DOUBT, familiar=KNOWN)
+    choice = replace(CHOICE, doubt=doubt, template=load_template("label"))
+    gallery = Gallery(folder, files_of(folder), reviewed=True)
+    batcher = Batcher(lambda: engine)
+    asking = BackgroundAsking(gallery, choice, batcher, Tower())  # type: ignore[arg-type]
+    desk = GalleryDesk(gallery, choice, 0.7, tmp_path / "answers.jsonl", asking)
+    assert desk.state()["asking"] in (True, False)
+    until = time.monotonic() + 60
+    while asking.running and time.monotonic() < until:
+        time.sleep(0.02)
+    batcher.close()
+    state = desk.state()
+    assert (state["asking"], asking.problem, state["words"]) == (False, "", "The most doubtful first.")
+    assert [(item["id"], item["reason"]) for item in state["items"]] == [
+        ("2.png", "unlike what the model has seen"), ("0.png", "the model is unsure"), ("1.png", "the model is unsure"),
+    ]  # fmt: skip
+
+
+def test_a_model_that_fails_is_said_once_and_people_answer_all_the_same(tmp_path: Path, album: Path):
+    def broken() -> Scripted:
+        raise RuntimeError("no memory")
+
+    gallery = Gallery(album, files_of(album), reviewed=True)
+    batcher = Batcher(broken)
+    asking = BackgroundAsking(gallery, CHOICE, batcher)
+    desk = GalleryDesk(gallery, CHOICE, 0.7, tmp_path / "answers.jsonl", asking)
+    desk.state()
+    until = time.monotonic() + 60
+    while asking.running and time.monotonic() < until:
+        time.sleep(0.02)
+    batcher.close()
+    state = desk.state()
+    assert "could not be loaded" in state["words"]
+    assert "no memory" in state["words"]
+    assert len(state["items"]) == 20
 
 
 def test_answers_are_kept_taken_back_and_found_again(desk: GalleryDesk, tmp_path: Path, album: Path):

@@ -2,7 +2,9 @@
 const $ = (id) => document.getElementById(id);
 const KEYS = [...'1234567890qwertyuiop'];
 const UNCLEAR_KEY = '-';
+const NOT_ASKED = 'the model was not asked';
 const AHEAD = 6;
+const REFRESH = 2000;    // ms between two looks at what the model has been asked meanwhile
 const RECENT = 8;
 
 let items = [];          // what is left of this step, in order
@@ -14,6 +16,7 @@ let unclear = 'unclear';
 let phase = '';
 let peeking = false;
 let busy = false;
+let untouched = true;    // nothing was pressed yet
 let last = {};            // how far one is
 const pictures = new Map();   // row: a promise of its picture
 
@@ -98,12 +101,13 @@ function show(item) {
 
 function showModel(item) {
   const sure = item.score === null ? '' : `, ${percent(item.score)} sure`;
-  $('model-says').textContent = item.model === null ? 'nothing that can be read' : `${item.model}${sure}`;
+  const nothing = item.reason === NOT_ASKED ? 'nothing yet: it was not asked' : 'nothing that can be read';
+  $('model-says').textContent = item.model === null ? nothing : `${item.model}${sure}`;
   const most = Object.entries(item.shares).sort((a, b) => b[1] - a[1]).slice(0, 4);
   $('shares').replaceChildren(...most.map(([name, share]) => {
     const line = copyOf('share-template');
     line.querySelector('.name').textContent = name;
-    line.querySelector('.track span').style.width = percent(share);
+    line.querySelector('.track span').style.width = `${100 * share}%`;
     line.querySelector('.value').textContent = percent(share);
     return line;
   }));
@@ -230,7 +234,9 @@ function group(reason) {
   if (found) { place = items.indexOf(found); show(found); }
 }
 
+document.addEventListener('pointerdown', () => { untouched = false; });
 document.addEventListener('keydown', (event) => {
+  untouched = false;
   if (event.ctrlKey && event.key === 'z') { event.preventDefault(); return void undo(); }
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches('input, textarea, select')) return;
   if (!$('finished').hidden) {
@@ -333,6 +339,27 @@ async function begin() {
   else if (before === 'sample' && phase === 'rest') pause(state.between);
   else next();
   document.body.dataset.ready = 'yes';
+  if (state.asking) setTimeout(refresh, REFRESH);
+}
+
+// The order as the model is asked: what is on the screen stays there, unless nobody has done anything yet.
+async function refresh() {
+  try {
+    const state = busy || !$('finished').hidden ? { asking: true } : await (await post('state', {})).json();
+    if (state.items && !busy && state.phase === phase) {
+      items = state.items.filter((item) => !given.has(item.row));
+      const at = items.findIndex((item) => item.row === shown?.row);
+      place = untouched ? 0 : Math.max(0, at);
+      showProgress(state);
+      showReasons();
+      if (untouched) next();
+      else if (at >= 0 && items[at].reason !== shown.reason) show(items[at]);
+      else if (at >= 0) shown = items[at];
+    }
+    if (state.asking) setTimeout(refresh, REFRESH);
+  } catch (error) {
+    message(error.message, true);
+  }
 }
 
 begin().catch((error) => message(error.message, true));
