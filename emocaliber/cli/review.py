@@ -183,6 +183,8 @@ def _opened(arguments: argparse.Namespace) -> Review:
         places, asked = asked_about(source)
         named, pictures = named or asked, pictures or places
     drawn = isinstance(arguments.sample, int)
+    if isinstance(arguments.sample, Path) and not arguments.sample.is_file():
+        raise UserError(f"--sample {arguments.sample}: this is neither a whole number nor a file")
     settings = ReviewSettings(
         error=arguments.error or (begun.error if begun else 0.05),
         certainty=arguments.certainty or (begun.certainty if begun else 0.95),
@@ -239,11 +241,7 @@ def _share(text: str) -> float:
 
 
 def _sample(text: str) -> int | Path:
-    if text.isdecimal():
-        return _count(text)
-    if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor a file")
-    return Path(text)
+    return _count(text) if text.isdecimal() else Path(text)
 
 
 def _count(text: str) -> int:

@@ -421,6 +421,7 @@ def test_a_person_who_stopped_in_the_middle_is_asked_about_the_rest(
     ("options", "message"),
     [
         (["--sample", "7"], "--sample 7: .* rows were drawn when this review started"),
+        (["--sample", "3O"], "--sample 3O: this is neither a whole number nor a file"),
         (["--seed", "7"], "--seed 7: the sample of this review was drawn with 1"),
         (["--confidence-column", "sure"], "the columns were named when this review started"),
         (["--percent"], "the columns were named when this review started"),
