@@ -158,6 +158,10 @@ def _check_row(row: Row, facts: Facts, ids: dict[str, Place], report: Report) ->
         report.faults.setdefault(index, problem)
         report.problems.append(problem)
     ids.setdefault(sample.id, row.place)
+    votes = sample.votes or {}
+    if sample.label_rule == "given" and sample.label in votes and votes[sample.label] < max(votes.values()):
+        what = f"the label is {sample.label!r}, which fewer raters chose than {max(votes, key=votes.__getitem__)!r}"
+        report.notes.append(Note("label that is not its raters' favourite", row.place, what))
     image = None if isinstance(sample.image, bytes) else sample.image
     report.seen.append(
         Seen(

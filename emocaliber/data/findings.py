@@ -44,6 +44,7 @@ _READ = {
     "spellings of one label": "read as one label; named below",
     "columns that are not read": "not read; named below",
     "rationale of another answer": "read without the rationale",
+    "label that is not its raters' favourite": "the label is read as given; target=votes learns from the votes",
     "left out": "left out; named below",
 }
 """How the reader of a data set took what it noted."""

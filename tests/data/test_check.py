@@ -191,3 +191,14 @@ def test_a_table_of_one_label_is_a_problem_of_a_check_and_not_of_predictions(tmp
     assert not checked(path, tmp_path, labels="joy,fear").problems
     source = PredictionSource((str(path),), own_labels=("joy", "fear"))
     assert [s.label for s in source.samples(source.checked().splits)] == ["joy"] * 3
+
+
+def test_a_label_that_is_not_its_raters_favourite_is_noted(tmp_path: Path):
+    for number in range(2):
+        files.put(tmp_path / f"{number}.png", number)
+    rows = [["0.png", "joy", 1, 4], ["1.png", "joy", 3, 3]]
+    path = files.table(tmp_path / "t.csv", ["image", "label", "votes.joy", "votes.fear"], *rows)
+    with FactStore(tmp_path / "facts.sqlite") as store:
+        report = check(Source(str(path)).rows(), store, workers=1)
+    assert [(note.kind, note.place.line) for note in report.notes] == [("label that is not its raters' favourite", 2)]
+    assert not report.problems
