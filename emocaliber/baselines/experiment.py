@@ -129,9 +129,9 @@ def predictions(estimator: Estimator, rows: Rows, task: str, method: str) -> lis
     source = Source.LOGPROB if softmax else Source.DIRICHLET
     classes = [str(label) for label in estimator.classes]
     shares = estimator.predict_proba(rows.views)
-    there = np.any([~np.isnan(view).all(1) for view in rows.views.values()], axis=0)
+    has_view = np.any([~np.isnan(view).all(1) for view in rows.views.values()], axis=0)
     return [
-        _prediction(rows, number, task, method, source, classes, shares[number] if there[number] else None)
+        _prediction(rows, number, task, method, source, classes, shares[number] if has_view[number] else None)
         for number in range(len(rows.labels))
     ]
 

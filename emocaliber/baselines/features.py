@@ -69,12 +69,12 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def _batch(self, images: Sequence[Image.Image | None]) -> list[dict[str, Floats] | None]:
-        there = [image for image in images if image is not None]
-        if not there:
+        decoded = [image for image in images if image is not None]
+        if not decoded:
             return [None] * len(images)
-        inputs = self._inputs(there)
+        inputs = self._inputs(decoded)
         rows = zip(
-            self._pooled(inputs), self._pooled(self._inputs([_centre(i) for i in there])), self._caption(inputs),
+            self._pooled(inputs), self._pooled(self._inputs([_centre(i) for i in decoded])), self._caption(inputs),
             strict=True,
         )  # fmt: skip
         produced = iter([dict(zip(VIEWS, (part.float().cpu().numpy() for part in row), strict=True)) for row in rows])

@@ -92,11 +92,11 @@ def running_averaging(sources: Sequence[Opinion], present: Tensor | None = None)
     opinions = [Opinion(b, u, rates) for b, u in zip(beliefs, unknown, strict=True)]
     if present is None:
         return reduce(lambda first, other: averaging([first, other]), opinions)
-    fused, there = opinions[0], present[0]
-    for following, here in zip(opinions[1:], present[1:], strict=True):
-        fused, there = (
-            averaging([fused, following], torch.stack([there, here])),
-            there | here,
+    fused, fused_present = opinions[0], present[0]
+    for following, following_present in zip(opinions[1:], present[1:], strict=True):
+        fused, fused_present = (
+            averaging([fused, following], torch.stack([fused_present, following_present])),
+            fused_present | following_present,
         )
     return fused
 

@@ -113,12 +113,12 @@ class Scaler:
         """Fit on the rows that have the view. Constant features become 0. Raises UserError if no row has it."""
         shift, scale = {}, {}
         for name, values in views.items():
-            there = values[~np.isnan(values).all(1)].astype(np.float64)
-            if not len(there):
+            known = values[~np.isnan(values).all(1)].astype(np.float64)
+            if not len(known):
                 raise UserError(f"view {name!r} is missing in every training row; leave it out")
-            low, spread = there.mean(0), there.std(0)
+            low, spread = known.mean(0), known.std(0)
             if how == "minmax":
-                low, spread = there.min(0), np.ptp(there, axis=0)
+                low, spread = known.min(0), np.ptp(known, axis=0)
             shift[name] = low.astype(np.float32)
             scale[name] = np.where(spread > 1e-12, spread, 1.0).astype(np.float32)
         return cls(shift, scale)
@@ -134,8 +134,8 @@ class Scaler:
         scaled, present = [], []
         for name, width in self.dims.items():
             values = np.asarray(views.get(name, np.full((rows, width), np.nan)), np.float32)
-            there = np.asarray(~np.isnan(values).any(1))
-            filled = np.where(there[:, None], (values - self.shift[name]) / self.scale[name], 0.0)
+            has_view = np.asarray(~np.isnan(values).any(1))
+            filled = np.where(has_view[:, None], (values - self.shift[name]) / self.scale[name], 0.0)
             scaled.append(torch.from_numpy(filled.astype(np.float32)))
-            present.append(torch.from_numpy(there))
+            present.append(torch.from_numpy(has_view))
         return Inputs(tuple(scaled), torch.stack(present))

@@ -53,13 +53,13 @@ def files_of(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Gallery:
-    """A folder's pictures. Thumbnails are made once, for all users; `asked` holds the last answer about each picture;
+    """A folder's pictures. Thumbnails are made once, for all users; `turns` holds the last answer about each picture;
     `reviewed` says that people's answers are kept (see gallery_desk)."""
 
     folder: Path
     names: Sequence[str]
     thumbnails: dict[str, str] = field(default_factory=dict)
-    asked: dict[str, Turn] = field(default_factory=dict)
+    turns: dict[str, Turn] = field(default_factory=dict)
     reviewed: bool = False
 
     async def ask(
@@ -89,7 +89,7 @@ class Gallery:
                     Turn(start + number, name, self.thumbnails.get(name, ""), asking, response, features)
                     for number, (name, response, features) in enumerate(zip(names, responses, seen, strict=True))
                 ]
-                self.asked.update(zip(names, turns, strict=True))
+                self.turns.update(zip(names, turns, strict=True))
                 yield turns
             finally:
                 for answer in pending:

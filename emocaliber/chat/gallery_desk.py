@@ -97,7 +97,7 @@ class GalleryDesk:
         return sorted((self._item(name) for name in self._gallery.names if name not in self._answers), key=Item.place)
 
     def _item(self, name: str) -> Item:
-        turn = self._gallery.asked.get(name)
+        turn = self._gallery.turns.get(name)
         if turn is None:
             return Item(name, self._choice.labels, NOT_ASKED, None, None, {})
         answer = turn.read(self._choice, self._threshold)

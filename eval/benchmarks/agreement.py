@@ -23,7 +23,8 @@ from emocaliber.generation.readouts import FILES, read_records, responses_file
 
 
 def compare_texts(first: Path, second: Path) -> str:
-    """How many answers differ, of those that were given. Raises UserError where the folders hold other samples."""
+    """The number of answers that differ, and the number compared. Raises UserError if the folders hold different
+    samples."""
     pairs = list(zip(*(read_records(responses_file(out, 0)) for out in (first, second)), strict=True))
     if any(ours.id != theirs.id for ours, theirs in pairs):
         raise UserError(f"{first} and {second} do not hold the same samples in the same order")
@@ -38,7 +39,7 @@ def compare_texts(first: Path, second: Path) -> str:
 
 
 def compare_rows(first: Path, second: Path) -> list[str]:
-    """For each read-out that both runs have: how many labels differ, and the gaps between the confidences."""
+    """For each read-out of both runs: how many labels differ, and the differences between the confidences."""
     lines = []
     for source, name in FILES.items():
         if not ((first / name).exists() and (second / name).exists()):

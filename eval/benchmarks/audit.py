@@ -30,7 +30,7 @@ GAPS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """How rows are drawn: `per` rows a cluster, alike by `alike` (correlation of the copula)."""
+    """How rows are drawn: `per` rows per cluster, with the correlation `alike` of the copula within a cluster."""
 
     kind: str
     rows: int
@@ -39,7 +39,7 @@ class Sample:
 
     @property
     def title(self) -> str:
-        """As a row of the table is called."""
+        """The title of its table row."""
         clusters = f", clusters of {self.per} (correlation {self.alike:g})" if self.per > 1 else ""
         return f"{self.kind}, n = {self.rows}{clusters}"
 
@@ -58,7 +58,7 @@ SAMPLES = [
 
 
 def draw(rng: np.random.Generator, sample: Sample, gap: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Confidences, outcomes and clusters; half of the clusters state one confidence."""
+    """Confidences, outcomes and clusters; half of the clusters state a single confidence."""
     units = sample.rows // sample.per
     cluster = np.repeat(np.arange(units), sample.per)
     weights = WEIGHTS[sample.kind]
@@ -81,7 +81,7 @@ def ece_p(rng: np.random.Generator, confidence: np.ndarray, correct: np.ndarray,
 
 
 def calibration_table(trials: int, replicates: int) -> list[str]:
-    """How often each test refuses calibration at .05."""
+    """How often each test rejects calibration at level .05."""
     lines = [
         "| rows | truth | ECCE-R | Spiegelhalter's Z | ECCE-R, rows alone | ECE (10 bins), rows alone |",
         "|---|---|---|---|---|---|",
@@ -117,7 +117,7 @@ def group_columns(rng: np.random.Generator, cluster: np.ndarray, straddling: boo
 
 
 def audit_table(trials: int, replicates: int) -> list[str]:
-    """How often any group is named at .05, and the group that is worse."""
+    """How often any group is flagged at level .05, and how often the group that really is worse."""
     lines = [
         "| rows | truth | any group named | unadjusted: any named | rows alone: any named | the worse group named |",
         "|---|---|---|---|---|---|",
@@ -156,7 +156,7 @@ def audit_table(trials: int, replicates: int) -> list[str]:
 
 
 def main() -> None:
-    """Measure and write both tables between the marks of the page."""
+    """Run both simulations and write their tables between the markers of the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--replicates", type=int, default=99)

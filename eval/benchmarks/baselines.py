@@ -48,13 +48,13 @@ what it says: [baselines-reading.md](baselines-reading.md).
 
 
 def settings() -> dict[str, BaselineRecipe]:
-    """Every setting by the name that its table prints."""
+    """Every setting by its name in the table."""
     named = {name: load_recipe(RECIPES / f"{name}.yaml") for name in PUBLIC}
     return named | {name: BaselineRecipe(network) for name, network in NETWORKS.items()} | dict(changes())
 
 
 def changes() -> Iterator[tuple[str, BaselineRecipe]]:
-    """Our settings of TMC with one thing each as the papers have it."""
+    """Our settings of TMC, each with one choice of the papers instead of ours."""
     ours, training = Tmc(), Training()
     for what, changed in (
         ("with the divergence", {"kl_weight": 1.0}),
@@ -68,7 +68,7 @@ def changes() -> Iterator[tuple[str, BaselineRecipe]]:
 
 
 def rows_of(name: str, recipe: BaselineRecipe, seed: int, views: ViewSet, work: Path) -> tuple[list[Prediction], float]:
-    """Test rows of one setting and seed, each sample its own cluster over seeds; and CPU seconds of training."""
+    """The test rows of one setting and seed, with clusters that span seeds; and the CPU seconds of training."""
     path, cost = work / f"{name}-{seed}.jsonl", work / f"{name}-{seed}.json"
     if not cost.is_file():
         began = time.process_time()
@@ -82,7 +82,7 @@ def rows_of(name: str, recipe: BaselineRecipe, seed: int, views: ViewSet, work: 
 
 
 def _by_seed(estimator: Estimator, views: ViewSet, name: str, seed: int) -> Iterator[Prediction]:
-    """The rows, with the certainty 1 - u in the place of the label's probability, which no row here has."""
+    """The rows with the certainty 1 - u in place of the label probability, which these rows lack."""
     test = views.splits["test"]
     certainty = 1 - estimator.predict_opinion(test.views).uncertainty.double().numpy()
     for row, certain in zip(predictions(estimator, test, views.task, name), certainty, strict=True):
@@ -91,7 +91,7 @@ def _by_seed(estimator: Estimator, views: ViewSet, name: str, seed: int) -> Iter
 
 
 def measured(rows: Sequence[Prediction]) -> dict[str, Estimate]:
-    """The headline figures of one method's rows."""
+    """The headline metrics of one method's rows."""
     card = build_scorecard({"method": rows}, settings=replace(DEFAULTS, bins=15))
     return card.method("method").find("all").headline
 
@@ -101,7 +101,7 @@ def _right(rows: Sequence[Prediction]) -> list[bool]:
 
 
 def table(names: Sequence[str], seeds: Sequence[int], views: ViewSet, work: Path) -> str:
-    """Markdown: a setting a row, judged by its highest mean, and by 1 - u beside it."""
+    """Markdown: one row per setting, scored by its highest mean probability, with 1 - u beside it."""
     lines = ["| setting | accuracy | ECE | Brier | AUROC | ECE of 1 − u | s |", "|" + "---|" * 7]
     every = settings()
     for name in names:
@@ -116,7 +116,7 @@ def table(names: Sequence[str], seeds: Sequence[int], views: ViewSet, work: Path
 
 
 def main() -> None:
-    """Train what is not trained yet, and write the table."""
+    """Train what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("views", type=Path)
     parser.add_argument("--work", type=Path, default=Path("out/baselines/digits"))

@@ -81,7 +81,7 @@ level. The language model has one view, so that views missing or in conflict do 
 
 
 def point(kind: str, level: float, method: str, rows: Sequence[Prediction], threshold: float, doubt: float) -> Point:
-    """One method at one level. A refused row counts as wrong with the worst confidence."""
+    """One method at one corruption level. A refused row counts as wrong with the worst confidence."""
     table = tallied(rows)
     accuracy = float(classification.accuracy(table))
     values = [
@@ -97,7 +97,7 @@ def point(kind: str, level: float, method: str, rows: Sequence[Prediction], thre
 
 
 def tallied(rows: Sequence[Prediction]) -> Counts:
-    """Confidences and whether the label was right; rows without either are refused."""
+    """Confidences, and whether each label was right; rows without either are refusals."""
     answered = [(row.confidence, row.predicted == row.truth) for row in rows if row.confidence is not None]
     stated, right = np.array(answered, dtype=float).T
     return count_rows(stated, right, invalid=len(rows) - len(answered))
@@ -112,7 +112,7 @@ def corrupted_views(views: Views, labels: Sequence[str], kind: ViewCorruption, l
 
 
 def view_points(views: ViewSet) -> Iterator[Point]:
-    """A point for each corruption, level (0 among them) and method."""
+    """A point for each corruption, level (including 0) and method."""
     fitted = {name: fit(BaselineRecipe(network), views)[0] for name, network in NETWORKS.items()}
     test = views.splits["test"]
     for kind in VIEW_CORRUPTIONS:
@@ -135,7 +135,7 @@ def _judged(kind: str, level: float, name: str, estimator: Estimator, rows: Rows
 
 
 def picture_points(run: Path) -> Iterator[Point]:
-    """The same on pictures of one group, with what the language model states and holds likely."""
+    """The same on one group's pictures, with the language model's stated confidence and label probability."""
     samples = [sample for sample in load(TASK, "test") if sample.group == GROUP]
     samples = [samples[i] for i in np.random.default_rng(0).permutation(len(samples))[:PICTURES]]
     extractor = FeatureExtractor(embedded_base(), QUESTIONS[TASK])
@@ -170,7 +170,7 @@ def _threshold(run: Path, read_out: str) -> float:
 
 
 def table(points: Sequence[Point]) -> str:
-    """A line a corruption, level and method."""
+    """One line per corruption, level and method."""
     lines = ["| corruption | level | method | " + " | ".join(METRICS) + " |", "|" + "---|" * (len(METRICS) + 3)]
     for point in points:
         *judged, doubt = (point.values[metric] for metric in METRICS)
@@ -180,7 +180,7 @@ def table(points: Sequence[Point]) -> str:
 
 
 def main() -> None:
-    """Train, corrupt, write the tables and the curves."""
+    """Train, corrupt, and write tables and curves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("digits", type=Path)
     parser.add_argument("--run", type=Path, help="a run's folder that `emocaliber compare` has been through")

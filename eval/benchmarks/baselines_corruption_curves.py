@@ -31,7 +31,7 @@ DRAWN = ("accuracy", "mean confidence", "ECE", "AUROC", "trusted F1", "mean unce
 
 @dataclass(frozen=True)
 class Point:
-    """One method at one level: the value of each of METRICS."""
+    """One method at one corruption level, with its value of each of METRICS."""
 
     corruption: str
     level: float
@@ -40,10 +40,8 @@ class Point:
 
 
 def draw(points: Sequence[Point], methods: Sequence[str], path: Path) -> None:
-    """Write one SVG: figures down, corruptions across, uncertainty on a logarithmic axis (0 is not on it).
-
-    `methods` are at most six, so that they can be told apart.
-    """
+    """Write one SVG: metrics in rows, corruptions in columns, uncertainty on a logarithmic axis (without 0). At most
+    six `methods`, so that their lines can be told apart."""
     kinds = list(dict.fromkeys(point.corruption for point in points))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(2.6 * len(kinds), 1.75 * len(DRAWN) + 0.7), facecolor=PAGE.light, layout="constrained")

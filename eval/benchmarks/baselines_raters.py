@@ -55,7 +55,7 @@ by `eval/benchmarks/baselines_raters.py`; what it says: [baselines-reading.md](b
 
 
 def rows_of(views: ViewSet) -> Rows:
-    """Test rows of every step, three seeds each."""
+    """The test rows of every step, for three seeds."""
     views = taught_the_majority(views)
     rows: Rows = {}
     for name, network in STEPS.items():
@@ -69,10 +69,8 @@ def rows_of(views: ViewSet) -> Rows:
 
 
 def taught_the_majority(views: ViewSet) -> ViewSet:
-    """What is learnt of has the label that most raters chose, the first of equals; what is tested on keeps its own.
-
-    An emoji's label is that already; a face's is one more draw from the distribution that its raters answer from.
-    """
+    """Training rows get the raters' plurality label, the first of equals; test rows keep their own. An emoji's label is
+    the plurality already; a face's is one more draw from its raters' distribution."""
     splits = dict(views.splits)
     for split in splits.keys() - {"test"}:
         votes = splits[split].votes
@@ -82,7 +80,7 @@ def taught_the_majority(views: ViewSet) -> ViewSet:
 
 
 def steps_table(card: Scorecard) -> str:
-    """Every step on all rows, and what the last gains on the first."""
+    """Every step on all rows, and the gain of the last over the first."""
     lines = [_header("step")]
     for name in STEPS:
         headline = card.method(name).find("all").headline
@@ -91,7 +89,7 @@ def steps_table(card: Scorecard) -> str:
 
 
 def gains(card: Scorecard) -> list[str]:
-    """The last step's gain on the first in each metric, plus where it is better."""
+    """The gain of the last step over the first in each metric; positive is better."""
     comparison = next(
         paired for paired in card.comparisons if {paired.first, paired.second} == {BASE, OURS} and paired.name == "all"
     )
@@ -108,7 +106,7 @@ def gains(card: Scorecard) -> list[str]:
 
 
 def strata_table(rows: Rows, classes: Sequence[str]) -> str:
-    """The first and the last step in each stratum of ambiguity, with the gain."""
+    """The first and last step in each stratum of ambiguity, with the gain."""
     votes = np.array([[(row.votes or {}).get(label, 0) for label in classes] for row in rows[BASE]])
     voted = np.flatnonzero(votes.sum(1) > 0)
     lines = [_header("stratum", "step", "n")]
@@ -156,7 +154,7 @@ def _times(value: float | None, sign: int) -> float | None:
 
 
 def main() -> None:
-    """Train, judge, write."""
+    """Train, score and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("views", type=Path, nargs="+", help="files of views with votes")
     parser.add_argument("--out", type=Path, required=True)

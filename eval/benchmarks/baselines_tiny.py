@@ -37,7 +37,7 @@ DIFFERENT = ("accuracy", "ece", "brier", "auroc", "aurc")
 
 
 def main_table(methods: Sequence[MethodScores], scope: Scores) -> str:
-    """Every method in one scope, reference methods included."""
+    """Every method on one subset, with the reference methods."""
     columns = [name for name in COLUMNS if name in scope.headline]
     lines = [
         "| method | " + " | ".join((*columns, "trusted F1", "F1 of trusting all")) + " |",
@@ -63,7 +63,7 @@ def differences(card: Scorecard, task: str) -> str:
 
 
 def main() -> None:
-    """Read the scorecard, write the tables."""
+    """Read the scorecard and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run's folder that `emocaliber compare` has been through")
     parser.add_argument("--out", type=Path, required=True)

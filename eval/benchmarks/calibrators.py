@@ -85,8 +85,8 @@ STARTS = {
 
 
 def stage_2(world: str, seed: int, out: Path, finished: Path | None) -> tuple[Path, tuple[str, ...]]:
-    """The adapter that every method starts from, trained where it is not there, and the data. `finished` holds runs of
-    `emocaliber run recipes/tiny --seed N`, whose stage 2 is taken."""
+    """The adapter that every method starts from, trained if missing, and the data. `finished` are runs of `emocaliber
+    run recipes/tiny --seed N` whose stage 2 is reused."""
     data = ("kaomoji", "emoji") if world == "tiny" else (str(out / "faces.parquet"),)
     if world == "tiny" and finished is not None and (finished / str(seed) / "2-verbalize" / "done.json").exists():
         return finished / str(seed) / "2-verbalize" / "adapter", data
@@ -103,12 +103,12 @@ def stage_2(world: str, seed: int, out: Path, finished: Path | None) -> tuple[Pa
 
 
 def recipe(file: str, data: Sequence[str], seed: int, overrides: Sequence[str] = ()) -> Recipe:
-    """A shipped recipe on other data, with another seed."""
+    """A shipped recipe with other data and another seed."""
     return read_recipe(RECIPES / file, [f"data=[{', '.join(data)}]", f"seed={seed}", *overrides])
 
 
 def drawn_pairs(data: Sequence[str], adapter: Path, out: Path) -> Path:
-    """Preference pairs of answers that the stage-2 model draws on the calibration rows, and what they cost."""
+    """Preference pairs of answers sampled from the stage-2 model on the calibration rows, and their cost."""
 
     def work(folder: Path) -> dict[str, Any]:
         with counted() as cost:
@@ -136,7 +136,7 @@ def drawn_pairs(data: Sequence[str], adapter: Path, out: Path) -> Path:
 
 
 def answered(adapter: Path, data: Sequence[str], splits: Sequence[str], out: Path) -> None:
-    """Every read-out of an adapter on these splits, as files of prediction rows."""
+    """Every read-out of an adapter on these splits, as prediction files."""
 
     def work(folder: Path) -> dict[str, Any]:
         model = model_folder(recipe("tiny/3-calibrate.yaml", data, 0).model)
@@ -153,7 +153,7 @@ def answered(adapter: Path, data: Sequence[str], splits: Sequence[str], out: Pat
 
 
 def calibrated(name: str, data: Sequence[str], seed: int, adapter: Path, out: Path) -> None:
-    """Train one method, and answer the test rows with what it leaves."""
+    """Train one method, and predict the test rows with the result."""
     file, *overrides = METHODS[name]
     folder = out / "methods" / slug(name)
     extra: dict[str, float] = {}
@@ -176,7 +176,7 @@ def calibrated(name: str, data: Sequence[str], seed: int, adapter: Path, out: Pa
 
 
 def corrupted(data: Sequence[str], out: Path) -> list[str]:
-    """Files of copies with corrupted pictures, one of each file of data."""
+    """For each data file, a file of copies with corrupted pictures."""
     files = [out / f"corrupted-{n}.parquet" for n in range(len(data))]
     for file, source in zip(files, data, strict=True):
         if not file.exists() and emocaliber(["data", "corrupt", source, "--out", str(file)]):
@@ -185,14 +185,14 @@ def corrupted(data: Sequence[str], out: Path) -> list[str]:
 
 
 def slug(name: str) -> str:
-    """A folder's name."""
+    """A name as a folder name."""
     return "".join(letter if letter.isalnum() else "-" for letter in name.replace("'s", "").replace(", ", "-"))
 
 
 @contextmanager
 def counted() -> Iterator[dict[str, float]]:
-    """Counts forward passes, one for each row of each call of the model, so one for each token that is drawn; and the
-    processor's seconds, which do not run while other work holds the machine."""
+    """Counts forward passes, one per row and model call, so one per generated token; and CPU seconds, which other
+    processes do not inflate."""
     cost: dict[str, float] = {"passes": 0}
     began, plain = sum(os.times()[:4]), Qwen2_5_VLModel.forward
 

@@ -37,7 +37,7 @@ KINDS: tuple[Kind, ...] = ("temperature", "isotonic", "beta")
 
 @dataclass
 class Found:
-    """What is finished of one world: each method's rows by seed, its cost, what was watched on the held-out slice."""
+    """The finished results of one world: each method's rows by seed, its cost, and its metrics on the held-out slice."""
 
     rows: dict[str, dict[int, Rows]] = field(default_factory=dict)
     cost: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
@@ -46,8 +46,8 @@ class Found:
 
 
 def side_by_side(results: Found) -> list[Found]:
-    """What is held side by side: the methods that ran in every seed; and, where some ran in fewer, all methods in the
-    seeds that they share."""
+    """The results to compare: methods that ran with every seed; and, if some ran with fewer, all methods on their
+    common seeds."""
     seeds = set(results.rows[STAGE_2])
     everywhere = {name for name, by_seed in results.rows.items() if set(by_seed) == seeds}
     if len(everywhere) == len(results.rows):
@@ -61,7 +61,7 @@ def side_by_side(results: Found) -> list[Found]:
 
 
 def only(results: Found, names: set[str], seeds: set[int]) -> Found:
-    """What was found of these methods in these seeds."""
+    """The results of these methods and seeds."""
 
     def kept(table: Mapping[str, dict[int, Any]]) -> dict[str, dict[int, Any]]:
         return {
@@ -74,7 +74,7 @@ def only(results: Found, names: set[str], seeds: set[int]) -> Found:
 
 
 def read_world(folder: Path, names: Mapping[str, str]) -> Found:
-    """Everything finished in the folders of a world's seeds."""
+    """All finished results in the folders of a world's seeds."""
     results = Found()
     for path in sorted(folder.glob("*/stage-2/done.json")):
         seed, start = int(path.parent.parent.name), path.parent
@@ -96,7 +96,7 @@ def read_world(folder: Path, names: Mapping[str, str]) -> Found:
 
 
 def _stage_2(folder: Path) -> dict[str, Rows]:
-    """Stage 2's read-outs, its maps and its constant."""
+    """Stage 2's read-outs, its post-hoc maps and its constant."""
     test, calibration = (
         {
             name: list(read_predictions(folder / f"{name}.{split}.jsonl"))

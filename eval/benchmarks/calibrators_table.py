@@ -46,10 +46,8 @@ itself.
 
 
 def render(runs: Path, names: Mapping[str, str], out: Path) -> None:
-    """Write the tables of all that is finished under `runs`; `names` maps folders of methods to their names.
-
-    What a person wrote under the heading READING of the file before is kept: its figures are to be read again.
-    """
+    """Write the tables of all finished results under `runs`; `names` maps method folders to names. Text under the
+    heading READING of the existing file is kept, and its figures must be checked again."""
     _, heading, reading = out.read_text().partition(READING) if out.exists() else ("", "", "")
     parts = [HEAD.format(today=date.today(), torch=torch.__version__)]
     for world, tasks in {"faces": ("faces",), "tiny": ("kaomoji", "emoji")}.items():
@@ -62,7 +60,7 @@ def render(runs: Path, names: Mapping[str, str], out: Path) -> None:
 
 
 def section(results: Found, task: str) -> str:
-    """The table of one task's test rows: on faces those in distribution, with the shifts below it."""
+    """The table of one task's test rows: for faces those in distribution, followed by the shifts."""
     groups = {row.group for rows in results.rows[STAGE_2].values() for row in rows if row.task == task}
     main = "known" if task == "faces" else None
     card = judged(results, task, main)
@@ -76,19 +74,19 @@ def section(results: Found, task: str) -> str:
 
 
 def judged(results: Found, task: str, group: str | None) -> Scorecard:
-    """The scorecard of every method's pooled rows. Only seeds that all have."""
+    """The scorecard of every method's pooled rows, over seeds that all methods have."""
     seeds = set.intersection(*(set(seeds_of_method) for seeds_of_method in results.rows.values()))
     rows = {name: chosen(by_seed, task, group, seeds) for name, by_seed in results.rows.items()}
     return build_scorecard(rows, settings=SETTINGS, subject=subject(results))
 
 
 def subject(results: Found) -> str:
-    """The method that is held against the others."""
+    """The method that the others are compared with."""
     return next((name for name in SUBJECTS if name in results.rows), STAGE_2)
 
 
 def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set[int]) -> Rows:
-    """One method's rows of a task and group, all seeds; ids tell the seeds apart."""
+    """One method's rows of a task and group over all seeds; ids include the seed."""
     return [
         structs.replace(row, id=f"{row.id}/{seed}")
         for seed in sorted(seeds)
@@ -98,7 +96,7 @@ def chosen(by_seed: Mapping[int, Rows], task: str, group: str | None, seeds: set
 
 
 def main_table(results: Found, card: Scorecard, task: str, group: str | None) -> str:
-    """One line a method."""
+    """One line per method."""
     regretted = ["known ECE", "regret"] if results.truths else []
     columns = [
         "method",
@@ -149,7 +147,8 @@ def _cost(row: Prediction) -> float:
 
 
 def regret(results: Found, name: str, group: str | None) -> str:
-    """The mean of (stated - true probability of the answer)² with a normal 95 % interval; 1 for a malformed answer."""
+    """The mean squared difference of the stated confidence and the true probability of the answer, with a normal 95 %
+    interval; 1 for a malformed answer."""
     values = np.array(
         [
             1.0 if row.state is not State.OK or row.confidence is None
@@ -174,7 +173,7 @@ def _bayes(results: Found) -> str:
 
 
 def differences(card: Scorecard, subject_name: str) -> str:
-    """Brier score and AUROC between the method and those that it is held against."""
+    """The differences in Brier score and AUROC between the method and those it is compared with."""
     lines = []
     for comparison in card.comparisons:
         if comparison.kind != "all" or comparison.aggregation != "pooled":
@@ -186,7 +185,7 @@ def differences(card: Scorecard, subject_name: str) -> str:
 
 
 def shifts(results: Found, groups: Sequence[str]) -> str:
-    """Known ECE, ECE and regret of the stated confidences out of distribution."""
+    """Known calibration error, ECE and regret of the stated confidences out of distribution."""
     names = [
         name for name in results.rows if name in results.cost or name.startswith(("stage 2, stated", "label prob"))
     ]
@@ -208,7 +207,7 @@ def shifts(results: Found, groups: Sequence[str]) -> str:
 
 
 def known_ece(results: Found, name: str, group: str | None) -> str:
-    """The calibration error against the known probability of each answer, 15 bins, the mean over seeds."""
+    """The calibration error against the known probability of each answer, with 15 bins, averaged over seeds."""
     return f"{np.mean(_eces(results, name, group, against_truth=True)):.3f}"
 
 
@@ -225,8 +224,8 @@ def _ece(rows: Rows, truths: Mapping[str, FaceTruth] | None) -> float:
 
 
 def unselected(results: Found, world: str) -> str:
-    """What training did by its last step, which the selection on the held-out slice hides, and by how much the step
-    that was kept was ahead of the start there."""
+    """The result of the last training step, which selection on the held-out slice hides, and by how much the selected
+    step was better than the start there."""
     columns = ["brier", "ece", "accuracy", "mean", "spread", "distinct", "near_zero", "malformed"]
     rows = len(columns) + 4
     lines = [

@@ -42,8 +42,8 @@ SHORTER = 4
 
 @dataclass
 class Measured:
-    """Seconds from sending a picture to its answer, and what went wrong; `elapsed` and `cpu` are seconds until the last
-    answer, by the clock and of CPU time, which other work on the machine does not change."""
+    """Seconds from sending a picture to its answer, and errors; `elapsed` and `cpu` are wall-clock and CPU seconds
+    until the last answer, of which the latter does not depend on other load."""
 
     seconds: list[float] = field(default_factory=list)
     elapsed: float = 0.0
@@ -52,7 +52,7 @@ class Measured:
 
 
 async def use(pictures: Sequence[bytes], url: str, until: float, measured: Measured) -> None:
-    """One user, on a connection of their own: a picture, a question, the answer, and again."""
+    """One user on a connection of their own: a picture, a question, the answer, and so on."""
     async with httpx.AsyncClient(base_url=url, timeout=120, verify=False) as client:
         setup = (await client.post("/open", content="{}")).json()
         await _keep_asking(cycle(pictures), client, setup["session"], ", ".join(setup["labels"]), until, measured)
@@ -80,7 +80,7 @@ async def _keep_asking(
 
 
 def measure(choice: ModelChoice, engine: StreamingEngine, users: int, seconds: float, together: int) -> Measured:
-    """That many users for that long, at a server whose batches hold at most `together` questions."""
+    """Run that many users for that many seconds, on a server whose batches hold at most `together` questions."""
     batcher, listening = Batcher(lambda: engine, together=together), bind("127.0.0.1", 0)
     application = build_application(ChatController(choice, batcher, Sessions(), 0.7))
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none"))
@@ -105,7 +105,7 @@ def measure(choice: ModelChoice, engine: StreamingEngine, users: int, seconds: f
 
 
 def report(name: str, measured: Measured) -> float:
-    """Print one line; returns answers a second."""
+    """Print one line; returns answers per second."""
     rate = len(measured.seconds) / measured.elapsed
     middle, high = np.percentile(measured.seconds, [50, 95])
     print(
@@ -118,7 +118,7 @@ def report(name: str, measured: Measured) -> float:
 
 
 def main() -> None:
-    """Print both lines and how much batching brings."""
+    """Print both lines and the speed-up of batching."""
     parser = argparse.ArgumentParser(description="Measure users who ask at once against one question at a time.")
     parser.add_argument("--users", type=int, default=20, help="default: 20")
     parser.add_argument("--seconds", type=float, default=120.0, help="default: 120")

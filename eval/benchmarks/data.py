@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def released(path: Path, folder: Path) -> Path:
-    """The folder of a release, unpacked where it is a zip."""
+    """The folder of a release, unpacked from its zip if necessary."""
     if path.is_dir():
         return path
     with zipfile.ZipFile(path) as file:
@@ -85,7 +85,8 @@ def released(path: Path, folder: Path) -> Path:
 
 
 def human_row(folder: Path) -> str:
-    """The first panel against the second on identical pictures, where all ten answers of both have a favourite."""
+    """The first panel scored against the second on the same pictures, for pictures on which the ten answers of each
+    panel have a plurality label."""
     labels, panels = [*FERPLUS_8.labels, "unknown", "NF"], defaultdict[bytes, list[list[int]]](list)
     for part in FERPLUS_FOLDERS.values():
         with (folder / part / "label.csv").open(newline="") as file:
@@ -101,8 +102,8 @@ def human_row(folder: Path) -> str:
 
 
 def start_on_known(folder: Path, rows: int, ranks: int) -> str:
-    """How soon training starts on a Parquet file of pictures whose facts are kept, as after a check: until one step is
-    made. Two starts, since the first reads the file once for its hash. The memory is that of the largest process."""
+    """The time until the first training step on a Parquet file whose picture facts are cached, as after a check. Two
+    starts, since the first reads the file once for its hash. The memory is that of the largest process."""
     os.environ["EMOCALIBER_CACHE"] = str(folder / "cache")
     path = folder / "known.parquet"
     write_known(path, rows)
@@ -117,7 +118,7 @@ def start_on_known(folder: Path, rows: int, ranks: int) -> str:
 
 
 def write_known(path: Path, rows: int) -> None:
-    """Pictures with votes in a Parquet file, and made-up facts for each among those that are kept."""
+    """Write pictures with votes to a Parquet file, and synthetic facts of each to the cache."""
     random = np.random.default_rng(0)
     encoded, labels = picture(random), list(MIKELS_8.labels)
     with pq.ParquetWriter(path, SCHEMA, compression="none") as writer, FactStore() as store:
@@ -142,7 +143,7 @@ def write_known(path: Path, rows: int) -> None:
 
 
 def read_with_pillow(folder: Path) -> tuple[int, float]:
-    """How many pictures lie below the folder, and the CPU seconds that opening and decoding each once takes."""
+    """The number of pictures below the folder, and the CPU seconds for opening and decoding each once."""
     started, count = time.process_time(), 0
     for path in folder.rglob("*.png"):
         with Image.open(path) as opened:
@@ -152,7 +153,7 @@ def read_with_pillow(folder: Path) -> tuple[int, float]:
 
 
 def write_pictures(folder: Path, rows: int) -> Path:
-    """The pictures and the file that names them."""
+    """Write the pictures and the file that lists them."""
     random = np.random.default_rng(0)
     with (folder / "rows.jsonl").open("w") as file:
         for number in range(rows):
@@ -166,7 +167,7 @@ def write_pictures(folder: Path, rows: int) -> Path:
 
 
 def picture(random: np.random.Generator) -> bytes:
-    """Smoothed noise, as PNG."""
+    """Smoothed noise as PNG."""
     buffer = io.BytesIO()
     noise = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(buffer, "PNG", compress_level=1)
@@ -174,7 +175,7 @@ def picture(random: np.random.Generator) -> bytes:
 
 
 def measure(source: Path, folder: Path, workers: int, *, kill: bool) -> list[tuple[str, float, float, float]]:
-    """What was run, its seconds, those of CPU, and its peak memory in megabytes, all processes together."""
+    """The title, seconds, CPU seconds, and peak memory in megabytes over all processes."""
     command = [sys.executable, "-m", "emocaliber", "data"]
     declared = ["--taxonomy", "mikels-8"] if source.suffix == ".jsonl" else []
     options = [str(source), *declared, "--workers", str(workers)]
@@ -206,8 +207,8 @@ def run(
     until: str | None = None,
     memory_of: Callable[[int], float] | None = None,
 ) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and megabytes of a command; it must end well, or is killed by SIGKILL with its children,
-    after some seconds or as soon as it prints a line."""
+    """Seconds, CPU seconds and megabytes of a command. It must succeed, or is killed with its children by SIGKILL after
+    some seconds or as soon as it prints a certain line."""
     started, peak, used = time.monotonic(), 0.0, dict[int, float]()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, start_new_session=True)
@@ -226,8 +227,8 @@ def run(
 
 
 def cpu(pid: int) -> dict[int, float]:
-    """CPU seconds so far of a process and of each below it, those that decode pictures too; what a process uses in
-    its last fifth of a second is missing."""
+    """CPU seconds so far of a process and its descendants, including those that decode pictures; the last fifth of a
+    second of a process may be missing."""
     try:
         root = psutil.Process(pid)
         return {each.pid: sum(each.cpu_times()[:2]) for each in (root, *root.children(recursive=True))}
@@ -236,17 +237,17 @@ def cpu(pid: int) -> dict[int, float]:
 
 
 def memory(pid: int) -> float:
-    """Megabytes of a process and its children; what they share is counted once."""
+    """Megabytes of a process and its children; shared memory counts once."""
     return sum(each_memory(pid))
 
 
 def largest(pid: int) -> float:
-    """Megabytes of the largest of a process and its children, a part of what they share included."""
+    """Megabytes of the largest of a process and its children, with its part of the shared memory."""
     return max(each_memory(pid), default=0.0)
 
 
 def each_memory(pid: int) -> list[float]:
-    """Megabytes of a process and of each below it: what is its own, and a part of what they share."""
+    """Megabytes of a process and of each descendant: private memory and a part of the shared memory."""
     try:
         root = psutil.Process(pid)
         return [float(process.memory_full_info().pss) / 1e6 for process in (root, *root.children(recursive=True))]
@@ -257,7 +258,7 @@ def each_memory(pid: int) -> list[float]:
 def print_results(
     results: list[tuple[str, float, float, float]], count: int, baseline: float, arguments: argparse.Namespace
 ) -> None:
-    """As Markdown."""
+    """Print the results as Markdown."""
     options = "--ferplus ferplus.zip" if arguments.ferplus else f"--rows {arguments.rows}"
     pictures = "FER+ as released" if arguments.ferplus else f"PNG files of {SIDE} pixels, votes of 20 raters"
     print("# Checking, converting and splitting data, and how soon training starts\n")

@@ -39,7 +39,7 @@ EVERY = 5  # seconds between two looks at the memory: each walks all pages, and 
 
 
 def run(seed: int, out: Path) -> dict[str, Any]:
-    """The run's report, with `seconds` and `peak_gib` where it was run now; pages that processes share count once."""
+    """The run's report, with `seconds` and `peak_gib` if it was run now; shared pages count once."""
     report, measured = out / "report" / "report.json", {}
     if not report.exists():
         began, peak = time.monotonic(), 0
@@ -66,7 +66,7 @@ def run(seed: int, out: Path) -> dict[str, Any]:
 
 
 def memory(pid: int) -> int:
-    """Proportional set size, in bytes, of a process and all that it started."""
+    """Proportional set size, in bytes, of a process and its descendants."""
     total = 0
     with suppress(psutil.NoSuchProcess):
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
@@ -82,7 +82,7 @@ def table(rows: list[list[str]], columns: list[str]) -> str:
 
 
 def bars(runs: list[dict[str, Any]]) -> str:
-    """One row a bar, one column a run: the figure, its interval, and whether the bar is met."""
+    """One row per target, one column per run: the value, its interval, and whether the target is met."""
     rows = [
         [same[0]["name"], same[0]["wanted"], *(_figure(bar["measured"]) + _missed(bar) for bar in same)]
         for same in zip(*(run["criteria"] for run in runs), strict=True)
@@ -91,7 +91,7 @@ def bars(runs: list[dict[str, Any]]) -> str:
 
 
 def emoji(runs: list[dict[str, Any]]) -> str:
-    """One row a stage and metric, one column a run."""
+    """One row per stage and metric, one column per run."""
     scores = [{m["name"]: _emoji_scores(m) for m in run["scorecard"]["methods"]} for run in runs]
     rows = [
         [method, metric, *(_figure(scores[method]["headline"][metric]) for scores in scores)]
@@ -109,7 +109,7 @@ def _emoji_scores(method: dict[str, Any]) -> dict[str, Any]:
 
 
 def times(runs: list[dict[str, Any]]) -> str:
-    """What each run took, stage by stage."""
+    """The time of each run by stage."""
     lines = [""]
     for run in runs:
         seed = run["seed"]
@@ -120,7 +120,7 @@ def times(runs: list[dict[str, Any]]) -> str:
 
 
 def by_hand(out: Path) -> str:
-    """What stands in the file from its first heading of second order on."""
+    """The text of the file from its first second-level heading on."""
     _, heading, after = (out.read_text() if out.exists() else "").partition("\n## ")
     return heading + after
 

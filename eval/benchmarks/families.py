@@ -47,7 +47,7 @@ LARGER = 8.0
 
 
 def spread_out(family: str, folder: Path) -> Path:
-    """The family's random model with larger weights: as they are, every picture and question has the same answer."""
+    """The family's random model with larger weights: otherwise every picture and question gets the same answer."""
     if not folder.is_dir():
         file = save_family(family, folder) / "model.safetensors"
         weights = {name: LARGER * weight if weight.dim() > 1 else weight for name, weight in load_file(file).items()}
@@ -78,7 +78,7 @@ def trained(family: str, out: Path, way: str) -> tuple[Path, Path, Path]:
 
 
 def quantized(family: str, out: Path, way: str) -> str:
-    """The losses of two steps of each stage on quantised weights."""
+    """The losses of two steps of each stage with quantised weights."""
     out.mkdir(parents=True, exist_ok=True)
     base = spread_out(family, out / "base")
     few = few_rows(out / "few.parquet", {"train": 8, "unlabelled": 4, "calibrate": 8})
@@ -87,7 +87,7 @@ def quantized(family: str, out: Path, way: str) -> str:
 
 
 def questions() -> tuple[list[Request], tuple[str, ...]]:
-    """A picture each, with the labels in another order each time, so that not all answers are one; and the labels."""
+    """One picture per question, the labels in a different order each time so that answers differ; and the labels."""
     samples, render = load("kaomoji", "test")[:PICTURES], load_template("label").render
     labels = samples[0].candidates
     turned = [labels[n % len(labels) :] + labels[: n % len(labels)] for n in range(PICTURES)]
@@ -95,7 +95,8 @@ def questions() -> tuple[list[Request], tuple[str, ...]]:
 
 
 def compare(model: Path, adapter: Path | None, dtype: Literal["float32", "bfloat16"]) -> str:
-    """Texts that differ, and the largest gap of a log-probability, between the engines, and from float64."""
+    """The number of texts that differ, and the largest difference of a log-probability, between the engines and from
+    float64."""
     from emocaliber.generation.vllm_engine import VllmEngine
 
     requests, labels = questions()
@@ -118,7 +119,7 @@ def compare(model: Path, adapter: Path | None, dtype: Literal["float32", "bfloat
 
 
 def main() -> None:
-    """Print a row of the table for each family, in the way asked for."""
+    """Print a table row for each family, in the chosen way."""
     parser = argparse.ArgumentParser(description="vLLM beside transformers on a tiny model of a family.")
     parser.add_argument("--family", choices=FOLDER, nargs="+", required=True)
     parser.add_argument("--way", choices=("adapter", "tower", "merged", *QUANTIZED), required=True)

@@ -52,7 +52,7 @@ REFUSALS = {"packing": refuse_packing, "GRPO": refuse_drawing}
 
 
 def collected() -> set[str]:
-    """The ids of the tests that the suite has."""
+    """The ids of all tests in the suite."""
     files = sorted({file for file, _, _ in TESTS.values()})
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=", *files]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -60,7 +60,7 @@ def collected() -> set[str]:
 
 
 def served(text: str, family: str, way: str) -> str:
-    """From the results file: tested where the engines are no further apart than a few times the rounding."""
+    """From the results file: tested if the engines' difference is at most a few times the rounding."""
     name = f"({re.escape(family)}|{NAMES.get(family, family)})"
     row = re.search(rf"^\| {name} \| {way} \| \d+ of [^|]*\| ([^|]+) \| ([^|]+) \|", text, re.MULTILINE)
     return "tested" if row and float(row[2]) <= ROUNDINGS * float(row[3]) else "not verified"
@@ -68,7 +68,7 @@ def served(text: str, family: str, way: str) -> str:
 
 def table() -> str:
     """The table as Markdown."""
-    there, text = collected(), RESULTS.read_text()
+    test_ids, text = collected(), RESULTS.read_text()
     columns = [*TESTS, *SERVED]
     lines = ["| family | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for family, folder in FOLDER.items():
@@ -76,7 +76,7 @@ def table() -> str:
         cells = []
         for column, (file, name, ending) in TESTS.items():
             ids = [
-                each for each in there if each.startswith(f"{file}::{name}") and each.endswith(ending.format(family))
+                each for each in test_ids if each.startswith(f"{file}::{name}") and each.endswith(ending.format(family))
             ]
             cells.append("tested" if ids else _refused(column, kind) or "not verified")
         cells += [served(text, family, way) for way in SERVED.values()]
@@ -85,7 +85,7 @@ def table() -> str:
 
 
 def short(made: str) -> str:
-    """The README's table: a line a family, from the lines of the other."""
+    """The README's table: one line per family, from the lines of the full table."""
     header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in made.splitlines())
     lines = ["| family | " + " | ".join(SHORT) + " |", "|---" * (len(SHORT) + 1) + "|"]
     for row in rows:
@@ -104,7 +104,7 @@ def _together(states: dict[str, str]) -> str:
 
 
 def between(text: str, made: str) -> str:
-    """A page with the table between its marks."""
+    """A page with the table between its markers."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n{made}\n{END}{rest.partition(END)[2]}"
 
@@ -119,7 +119,7 @@ def _refused(column: str, kind: str) -> str:
 
 
 def main() -> None:
-    """Print the table, and write it where asked to."""
+    """Print the table, and write it to a file if asked to."""
     parser = argparse.ArgumentParser(description="Which family does what: tested, refused or not verified.")
     parser.add_argument("--write", action="store_true", help="put it into eval/results/families.md and README.md")
     made = table()

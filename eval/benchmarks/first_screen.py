@@ -66,7 +66,7 @@ def _of_group(rows: Sequence[Prediction]) -> list[Prediction]:
 
 
 def table(card: Scorecard) -> str:
-    """One line a method: metrics with 95 % intervals, and F1 at the threshold chosen on calibration rows."""
+    """One line per method: metrics with 95 % intervals, and F1 at the threshold chosen on calibration rows."""
     lines = ["| method | " + " | ".join([*METRICS.values(), "trusted F1"]) + " |", "|---" * (len(METRICS) + 2) + "|"]
     for name, title in METHODS.items():
         if name not in {method.name for method in card.methods}:
@@ -110,7 +110,7 @@ def figure(card: Scorecard, path: Path) -> None:
 
 
 def panel(axes: Axes, bins: Sequence[ReliabilityBin], title: str, ece: str) -> None:
-    """Points sized by how many answers a bin holds; grey where a calibrated model may fall by chance."""
+    """Points sized by the number of answers in a bin; grey where a calibrated model's points may fall by chance."""
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 3)))
     most = max((point.count for point in bins), default=1)
     for point in bins:

@@ -38,7 +38,7 @@ PEERS = ("probmetrics", "mapie", "netcal", "scikit-learn")
 
 
 def halves(rows: Sequence[Prediction]) -> tuple[list[Prediction], list[Prediction]]:
-    """Rows to fit on and to compare on; a cluster is on one side."""
+    """Rows to fit on and rows to compare on; each cluster is in one half."""
     clusters = sorted({row.cluster for row in rows})
     chosen = set(np.random.default_rng(0).permutation(clusters)[: len(clusters) // 2].tolist())
     return [row for row in rows if row.cluster in chosen], [row for row in rows if row.cluster not in chosen]
@@ -56,7 +56,7 @@ def top(rows: Sequence[Prediction], labels: Sequence[str], shares: Array) -> Arr
 
 
 def peers(labels: Sequence[str]) -> list[tuple[str, Kind, Callable[[list[Prediction], list[Prediction]], Array]]]:
-    """Name, our kind of map, and what the peer makes of rows to fit on and rows to map."""
+    """Name, our kind of map, and a function from fitting rows and held-out rows to the peer's mapped confidences."""
     from mapie._venn_abers import VennAbers
     from netcal.scaling import BetaCalibration, LogisticCalibration, TemperatureScaling
     from probmetrics.calibrators.factory import get_calibrator
@@ -115,7 +115,7 @@ def peers(labels: Sequence[str]) -> list[tuple[str, Kind, Callable[[list[Predict
 
 
 def agreement(rows: Sequence[Prediction]) -> list[str]:
-    """Lines of a table: each peer's Brier score beside ours on the held-out half, and the largest gap of a row."""
+    """Table lines: each peer's Brier score beside ours on the held-out half, and the largest difference in a row."""
     labels = sorted(rows[0].distribution or {})
     fitting, held = halves(rows)
     right = np.array([row.predicted == row.truth for row in held])
@@ -131,7 +131,7 @@ def agreement(rows: Sequence[Prediction]) -> list[str]:
 
 
 def boosted(floors: Floors) -> str:
-    """What gradient boosting makes of the same signals, without the hidden state."""
+    """The score of gradient boosting on the same signals, without the hidden state."""
     names = sorted(known_signals(floors.rows))
     right = np.array([row.predicted == row.truth for row in floors.rows])
     groups = np.unique([row.cluster for row in floors.rows], return_inverse=True)[1]
@@ -175,7 +175,7 @@ def main() -> None:
 
 
 def versions() -> str:
-    """The peers that are installed."""
+    """The versions of the installed peers."""
     return ", ".join(f"{name} {version(name)}" for name in PEERS if find_spec(name.replace("scikit-learn", "sklearn")))
 
 

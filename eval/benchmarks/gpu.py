@@ -51,7 +51,8 @@ CURVE_WITHIN = 0.02
 
 
 def random_model(folder: Path, architecture: Path | None, layers: int | None) -> Path:
-    """A model folder with random weights: the architecture's, its language model cut to `layers`; tiny without one."""
+    """A model folder with random weights: of the architecture, with its language model cut to `layers`, or tiny without
+    an architecture."""
     model, processor = qwen25_vl()
     if architecture is not None:
         config: Any = AutoConfig.from_pretrained(architecture)
@@ -68,7 +69,7 @@ def random_model(folder: Path, architecture: Path | None, layers: int | None) ->
 
 
 class Report:
-    """The Markdown file, written line by line; nothing new is started once the time is up."""
+    """The Markdown file, written line by line; no measurement starts after the time limit."""
 
     def __init__(self, path: Path, device: str, model: str, seconds: float) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,17 +82,17 @@ class Report:
         )
 
     def say(self, line: str) -> None:
-        """One more line, on the screen too."""
+        """Write one more line, on the screen too."""
         print(line, flush=True)
         with self.path.open("a") as file:
             file.write(line + "\n")
 
     def table(self, *columns: str) -> None:
-        """The head of a table."""
+        """Write the header of a table."""
         self.say(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
 
     def measure(self, title: str, work: Callable[[], str]) -> None:
-        """A row: what `work` returns, or why there is nothing."""
+        """Write a table row: the cells that `work` returns, or why there are none."""
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -106,7 +107,7 @@ class Report:
 
 
 def curve(path: Path, name: str, losses: list[float]) -> str:
-    """Whether the losses are those that are committed for this GPU; kept, where there are none yet."""
+    """Whether the losses equal those committed for this GPU; stored if none are."""
     curves: dict[str, list[float]] = json.loads(path.read_text()) if path.exists() else {}
     if name not in curves:
         path.write_text(json.dumps(curves | {name: losses}, indent=1) + "\n")
@@ -142,7 +143,7 @@ def measure(bench: Bench, report: Report) -> None:
 
 
 def main() -> None:
-    """Random weights, a few rows, every measurement."""
+    """Build a random model and a few rows, and run every measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--architecture", default="qwen2.5-vl-3b", help="a folder of recipes/ (default: qwen2.5-vl-3b)")

@@ -62,7 +62,7 @@ class NotInstalledError(Exception):
 
 
 class Clock(TrainerCallback):
-    """When each step ended."""
+    """Records when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -74,7 +74,7 @@ class Clock(TrainerCallback):
 
 @dataclass(frozen=True)
 class Bench:
-    """What every measurement needs: device, model and data, the keys that all recipes get, and how many steps."""
+    """What every measurement needs: device, model and data, the keys common to all recipes, and the number of steps."""
 
     device: str
     recipes: Path
@@ -89,7 +89,7 @@ class Bench:
         return read_recipe(self.recipes / f"{file}.yaml", [*self.common, *changes])
 
     def autocast(self) -> torch.autocast:
-        """As the trainers compute."""
+        """Autocast as the trainers use it."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda")
 
 
@@ -100,7 +100,7 @@ def synchronize() -> None:
 
 
 def stage_1(bench: Bench, title: str, losses_of: dict[str, list[float]]) -> str:
-    """Samples/s after the first step, peak memory and the estimate's, the losses."""
+    """Samples/s after the first step, peak memory beside the estimate, and the losses."""
     changes = VARIANTS[title]
     if missing := next((NEEDS[key] for key in changes if key in NEEDS and not installed(NEEDS[key])), None):
         raise NotInstalledError(missing)
@@ -128,17 +128,17 @@ def stage_1(bench: Bench, title: str, losses_of: dict[str, list[float]]) -> str:
 
 
 def installed(package: str) -> bool:
-    """Whether it can be imported."""
+    """Whether the package can be imported."""
     return importlib.util.find_spec(package) is not None
 
 
 def peak() -> str:
-    """GiB that PyTorch held at most since the row began."""
+    """The most memory that PyTorch held since the row began, in GiB."""
     return f"{torch.cuda.max_memory_allocated() / GIB:.2f}" if torch.cuda.is_available() else "not measured"
 
 
 def equality(bench: Bench) -> str:
-    """Loss and gradients of a packed batch beside those of the model's own loss on TRL's batch."""
+    """Loss and gradients of a packed batch compared with the model's own loss on TRL's batch."""
     recipe = bench.recipe("1-label", "packing=true")
     template, rows = load_template(recipe.template), 4
     examples = label_examples(read_samples(bench.data, "train")[:rows], template)
@@ -173,21 +173,21 @@ def equality(bench: Bench) -> str:
 
 
 def backward(model: Any, loss: torch.Tensor) -> torch.Tensor:
-    """All gradients of the loss in one vector, in float32."""
+    """All gradients of the loss as one float32 vector."""
     model.zero_grad()
     loss.backward()
     return torch.cat([weight.grad.float().flatten() for weight in model.parameters() if weight.grad is not None])
 
 
 def moved(batch: Any, device: str) -> Any:
-    """A batch, with its fields of tensors, on the device."""
+    """A batch with its tensors moved to the device."""
     if isinstance(batch, dict):
         return {key: moved(value, device) for key, value in batch.items()}
     return batch.to(device) if isinstance(batch, torch.Tensor) else batch
 
 
 def attention(bench: Bench, kind: str) -> str:
-    """Milliseconds of a forward pass over a padded batch, with its peak of memory."""
+    """Milliseconds of a forward pass over a padded batch, with peak memory."""
     if kind == "flash_attention_2" and not (installed("flash_attn") and bench.device == "cuda"):
         raise NotInstalledError("flash_attn")
     recipe = bench.recipe("1-label")
@@ -210,7 +210,7 @@ def attention(bench: Bench, kind: str) -> str:
 
 
 def stage_3(bench: Bench, method: str) -> str:
-    """Two steps from answers that a trained model might have given; seconds with loading and two evaluations."""
+    """Two steps on plausible answers of a trained model; seconds include loading and two evaluations."""
     changes = [f"method={method}", "max_steps=2", "held_out_rows=4", "save_steps=2", *METHODS[method]]
     pairs = answers_in_pairs(bench.data, bench.folder / "pairs.jsonl")
     recipe = bench.recipe("3-calibrate", *changes, *([f"pairs={pairs}"] if method in ("dpo", "kto") else []))
@@ -231,7 +231,7 @@ def stage_3(bench: Bench, method: str) -> str:
 
 
 def exported(bench: Bench) -> str:
-    """The type of a merged export's weights beside that of its base."""
+    """The data types of a merged export's weights and of its base's."""
     stage, out = bench.folder / "export-stage", bench.folder / "export"
     train(bench.recipe("1-label", "packing=true", "max_steps=1"), None, stage)
     export(finished_stage(stage), out, merge=True, scorecard=None)
@@ -240,7 +240,7 @@ def exported(bench: Bench) -> str:
 
 
 def types_of(folder: Path) -> set[str]:
-    """Types of the weights in a folder of safetensors."""
+    """The data types of the weights in a folder of safetensors."""
     types: set[str] = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as file:
@@ -249,7 +249,7 @@ def types_of(folder: Path) -> set[str]:
 
 
 def queried(bench: Bench) -> str:
-    """Pictures a second by transformers, without the loading of kernels that the first batch pays for."""
+    """Pictures per second by transformers, after a first batch that loads the kernels."""
     engine = TransformersEngine(bench.model, device=bench.device, batch_size=8, max_new_tokens=8)
     samples, template = read_samples(bench.data, "train"), load_template("label")
     list(respond(samples[:8], engine, template))

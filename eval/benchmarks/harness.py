@@ -65,7 +65,7 @@ def save_random_model(folder: Path) -> None:
 
 @contextmanager
 def clocked(way: str, images: int, lines: list[str]) -> Iterator[None]:
-    """Add a line: images a second by the clock, and CPU time an image, which a busy machine leaves alone."""
+    """Add a line: images per second of wall-clock time, and CPU time per image, which does not depend on other load."""
     wall, cpu = time.monotonic(), time.process_time()
     yield
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
@@ -73,7 +73,7 @@ def clocked(way: str, images: int, lines: list[str]) -> Iterator[None]:
 
 
 def bare_prompts(model: Path, samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """What vLLM's own documentation hands to `llm.generate`: chat text and decoded images."""
+    """The inputs to `llm.generate` as in vLLM's documentation: chat text and decoded images."""
     processor: Any = _processor(str(model))
     chat = processor.apply_chat_template(messages(PLAIN.render(LABELS)), tokenize=False, add_generation_prompt=True)
     return [{"prompt": chat, "multi_modal_data": {"image": load_image(sample.image)}} for sample in samples]
@@ -94,13 +94,13 @@ def bare(engine: VllmEngine, prompts: list[dict[str, Any]]) -> None:
 
 
 def forget(engine: VllmEngine) -> None:
-    """Empty vLLM's caches: every way meets its prompts and pictures for the first time."""
+    """Empty vLLM's caches, so that every way starts without them."""
     engine._llm.reset_prefix_cache()
     engine._llm.reset_mm_cache()
 
 
 def compare(count: int) -> None:
-    """Print one line a way; the ceiling is taken before and after ours."""
+    """Print one line per way; the upper limit is measured before and after ours."""
     from emocaliber.generation.transformers_engine import TransformersEngine
     from emocaliber.generation.vllm_engine import VllmEngine
 
@@ -135,19 +135,19 @@ def compare(count: int) -> None:
 
 
 class Echo:
-    """No model at all: says the same to every question, so that only the harness uses memory."""
+    """No model: the same answer to every question, so that only the harness uses memory."""
 
     name, concurrency, requests_per_call = "echo", 1, 32
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """An answer of the trained form, with choices, for each request."""
+        """A well-formed answer with choices for each request."""
         text = WITH_CHOICES.write(label=LABELS[0], confidence=0.85)
         choices = (tuple([-2.3] * 10), tuple([-3.0] * 21))
         return [Response(request.sample_id, text, "stop", 7, choices) for request in requests]
 
 
 class Stream:
-    """Rows made when they are asked for; each picture is one of a hundred, its bytes those of its own file."""
+    """Rows made on demand; each picture is one of a hundred, read from its own file."""
 
     def __init__(self, count: int, pictures: Sequence[bytes]) -> None:
         self._count, self._pictures = count, pictures
@@ -158,7 +158,7 @@ class Stream:
 
 
 def measure_memory(rows: int) -> None:
-    """Print the peak memory that rows streamed through the harness add to that of the first thousand."""
+    """Print how much the peak memory of many rows through the harness exceeds that of the first thousand."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pictures = [Path(sample.image.root / sample.image.name).read_bytes() for sample in samples_on_disk(folder, 100)

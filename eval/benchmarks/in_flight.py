@@ -30,7 +30,7 @@ SHORTEST, LONGEST = 20, 300
 
 
 class Unequal(VllmEngine):
-    """Answers whose length the sample's id decides."""
+    """Answers whose length depends on the sample's id."""
 
     def _sampling(self, request: Request, recorded: Sequence[int]) -> SamplingParams:
         parameters = super()._sampling(request, recorded)
@@ -40,7 +40,7 @@ class Unequal(VllmEngine):
 
 
 def measure(engine: Unequal, samples: Sequence[Sample], in_flight: int) -> float:
-    """Tokens a second."""
+    """Tokens per second."""
     engine.concurrency = in_flight
     engine._llm.reset_prefix_cache()
     started = time.monotonic()
@@ -49,7 +49,7 @@ def measure(engine: Unequal, samples: Sequence[Sample], in_flight: int) -> float
 
 
 def main() -> None:
-    """Print tokens a second, three times each in turn."""
+    """Print tokens per second of each way, three times in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--per-call", type=int, default=32)

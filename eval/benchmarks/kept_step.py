@@ -50,7 +50,8 @@ TRUE_GAINS = {
 
 
 def simulated(gains: Floats, rng: np.random.Generator) -> Costs:
-    """The costs of a stage with these true gains at its looks: noise that moves with the looks, one row a cluster."""
+    """The costs of a stage with these true gains at its evaluations: noise correlated between evaluations, one row per
+    cluster."""
     noise, costs = rng.normal(0, ROW_NOISE, ROWS), {0: np.full(ROWS, 0.2)}
     for look, gain in enumerate(gains, start=1):
         costs[look] = 0.2 - gain + noise
@@ -59,7 +60,7 @@ def simulated(gains: Floats, rng: np.random.Generator) -> Costs:
 
 
 def of_simulated(name: str) -> list[str]:
-    """A line of the table a rule: the mean true gain of what it keeps, and how often that is the start."""
+    """A table line per rule: the mean true gain of the selected step, and how often that is the start."""
     rng, gains = np.random.default_rng(0), TRUE_GAINS[name]
     clusters, true = [str(n) for n in range(ROWS)], np.concatenate([[0.0], gains])
     kept: dict[str, list[int]] = {rule: [] for rule in RULES}
@@ -71,7 +72,7 @@ def of_simulated(name: str) -> list[str]:
 
 
 def of_recorded(folder: Path, rows: int) -> list[str]:
-    """The same of a finished stage, whose rows are clusters of their own here: gains on the rows not chosen by."""
+    """The same for a finished stage, each row its own cluster: gains on rows that the selection did not use."""
     lines = [json.loads(line) for line in (folder / "held_out_costs.jsonl").read_text().splitlines()]
     costs = {int(line["step"]): np.array(line["costs"]) for line in lines}
     n, rng = len(costs[0]), np.random.default_rng(0)
@@ -91,7 +92,7 @@ def of_recorded(folder: Path, rows: int) -> list[str]:
 
 
 def main() -> None:
-    """Print the table, or write it above what a person has written below it."""
+    """Print the table, or write it above the hand-written text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", type=Path, help="folders of finished stages (default: simulated ones)")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"held-out rows to choose by (default: {ROWS})")

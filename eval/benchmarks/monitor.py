@@ -29,8 +29,8 @@ REFERENCE, WEEK, BEFORE, ALPHA = 1000, 100, 20, 0.05
 
 @dataclass(frozen=True)
 class World:
-    """How rows are drawn: the labels' shares, how many pictures are hard (of the least sure third), how many answers
-    unreadable, how many right answers become wrong, and how many rows have a label."""
+    """How rows are drawn: the label shares, the share of hard pictures (from the least confident third), of unreadable
+    answers, of right answers turned wrong, and of labelled rows."""
 
     shares: np.ndarray
     hard: float = 0.0
@@ -56,17 +56,17 @@ def draw(rng: np.random.Generator, real: np.ndarray, n: int, world: World) -> Ro
 
 
 def begun(rng: np.random.Generator, real: np.ndarray, usual: World) -> Monitor:
-    """A monitor of a reference whose rows all have labels."""
+    """A monitor of a fully labelled reference."""
     return Monitor.of_reference(*draw(rng, real, REFERENCE, replace(usual, labelled=1.0)), alpha=ALPHA)
 
 
 def week(monitor: Monitor, number: int, rows: Rows) -> None:
-    """One more week."""
+    """One more week's rows."""
     monitor.update([f"{number}/{row}" for row in range(len(rows[0]))], *rows)
 
 
 def false_alarms(real: np.ndarray, usual: World, deployments: int, weeks: int, seed: int = 0) -> list[Monitor]:
-    """Monitors after so many weeks in which nothing changed."""
+    """Monitors after so many weeks without a change."""
     done = []
     for deployment in range(deployments):
         rng = np.random.default_rng([seed, deployment])
@@ -80,8 +80,8 @@ def false_alarms(real: np.ndarray, usual: World, deployments: int, weeks: int, s
 def delays(
     real: np.ndarray, usual: World, changed: World, trials: int, most: int = 60
 ) -> tuple[np.ndarray, list[str], int]:
-    """Rows after the change until the alarm, infinite where there is none in `most` weeks; which stream was first; how
-    many alarms came before the change."""
+    """Rows from the change to the alarm, infinite if there is none in `most` weeks; the stream that raised it; and the
+    number of alarms before the change."""
     rows, first, early = [], [], 0
     for trial in range(trials):
         rng = np.random.default_rng([1, trial])
@@ -99,7 +99,7 @@ def delays(
 
 
 def main() -> None:
-    """Measure and write the page."""
+    """Run the simulations and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deployments", type=int, default=200)
     parser.add_argument("--weeks", type=int, default=52)

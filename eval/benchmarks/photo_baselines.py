@@ -51,7 +51,7 @@ CLEAN, CORRUPTED = "as they are", f"corrupted at level {MIDDLE}"
 
 
 def rows_of(stored: Mapping[str, npt.NDArray[Any]], split: str) -> Rows:
-    """A split's faces as views, those without a favourite left out."""
+    """A split's faces as views, without those that have no plurality label."""
     chosen = (stored["split"] == split) & (stored["label"] != "")
     tokens, ids = stored["tokens"].shape[1], stored["ids"][chosen]
     views = {
@@ -64,20 +64,21 @@ def rows_of(stored: Mapping[str, npt.NDArray[Any]], split: str) -> Rows:
 
 
 def taught(views: ViewSet, name: str, seed: int) -> Estimator:
-    """The method's network after its training on the views."""
+    """The method's network, trained on the views."""
     return fit(BaselineRecipe(METHODS[name], Training(seed=seed)), views)[0]
 
 
 def answers(estimator: Estimator, rows: Rows, second: Mapping[str, dict[str, int]], name: str) -> list[Prediction]:
-    """Prediction rows with the second panel's votes; ids end with the seed, which leaves a face one cluster."""
+    """Prediction rows with the second panel's votes; ids end with the seed, but a face stays one cluster."""
     made = predictions(estimator, rows, TASK, name)
     seed = estimator.training.seed
     return [structs.replace(row, id=f"{row.id}/{seed}", second_votes=second.get(row.id)) for row in made]
 
 
 def model_rows(path: Path, name: str, known: Mapping[str, Prediction]) -> dict[str, list[Prediction]]:
-    """What `real read` wrote of faces that the baselines are judged on too: stated, and the label's probability."""
-    found: dict[str, list[Prediction]] = {}
+    """The rows that `real read` wrote about faces that the baselines are scored on too: stated confidence, and label
+    probability."""
+    by_read_out: dict[str, list[Prediction]] = {}
     for line in path.read_text().splitlines():
         row = json.loads(line)
         if (like := known.get(row["id"])) is None:
@@ -88,15 +89,15 @@ def model_rows(path: Path, name: str, known: Mapping[str, Prediction]) -> dict[s
             like, id=f"{row['id']}/0", method=name, state=State.OK, distribution=shares,
             source=Source.LOGPROB, predicted=best, confidence=min(1.0, shares[best]),
         )  # fmt: skip
-        found.setdefault(f"{name}, label probability", []).append(common)
+        by_read_out.setdefault(f"{name}, label probability", []).append(common)
         if "confidence" in row:
-            said = structs.replace(common, predicted=row["label"], confidence=row["confidence"])
-            found.setdefault(f"{name}, stated", []).append(said)
-    return found
+            with_stated = structs.replace(common, predicted=row["label"], confidence=row["confidence"])
+            by_read_out.setdefault(f"{name}, stated", []).append(with_stated)
+    return by_read_out
 
 
 def line(name: str, rows: Sequence[Prediction]) -> str:
-    """A method's figures; of several seeds one figure, its interval by face."""
+    """A method's metrics; several seeds are pooled, with intervals by face."""
     card = build_scorecard({name: rows}, subject=name)
     headline, faces = card.method(name).find("all").headline, len({row.cluster for row in rows})
     return f"| {name} | {faces:,} | " + " | ".join(plain(headline.get(metric)) for metric in SHOWN) + " |"
@@ -134,10 +135,10 @@ def main() -> None:
     parser.add_argument("--features", type=Path, required=True, help="folder of photo_features")
     parser.add_argument("--fer", type=Path, required=True, help="Parquet file of the faces, for the second panel")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE", help="rows of `real read`")
-    asked = parser.parse_args()
-    second = {face.id: face.second_votes for face in read_samples(asked.fer) if face.second_votes}
-    models = {name: Path(file) for name, file in (each.split("=", 1) for each in asked.model)}
-    print(page(asked.features, models, second))
+    arguments = parser.parse_args()
+    second = {face.id: face.second_votes for face in read_samples(arguments.fer) if face.second_votes}
+    models = {name: Path(file) for name, file in (each.split("=", 1) for each in arguments.model)}
+    print(page(arguments.features, models, second))
 
 
 if __name__ == "__main__":

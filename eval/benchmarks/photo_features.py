@@ -51,7 +51,7 @@ class Tower:
 
     @torch.inference_mode()
     def look(self, images: Sequence[Image.Image]) -> dict[str, npt.NDArray[np.float32]]:
-        """`probe` [n, 5 h], `tokens` [n, h] and `layers` [n, 3, h] of n pictures."""
+        """Features `probe` [n, 5 h], `tokens` [n, h] and `layers` [n, 3, h] of n pictures."""
         pixels = self.pictures(list(images), crop_to_patches=False, return_tensors="pt")["pixel_values"]
         seen = self.tower(pixels, output_hidden_states=True)
         last = seen.last_hidden_state
@@ -63,7 +63,7 @@ class Tower:
 
 
 def looked_at(tower: Tower, samples: Sequence[Sample], out: Path) -> None:
-    """Write what is seen of these samples, unless the file is there."""
+    """Write the features of these samples, unless the file exists."""
     if out.exists():
         return
     parts: list[dict[str, npt.NDArray[np.float32]]] = []
@@ -88,13 +88,13 @@ def looked_at(tower: Tower, samples: Sequence[Sample], out: Path) -> None:
 
 
 def some(samples: Sequence[Sample], number: int) -> list[Sample]:
-    """So many of the samples, drawn with SEED, in their order; all where there are fewer."""
+    """A random subset of so many samples, drawn with SEED, in their order; all if there are fewer."""
     chosen = np.random.default_rng(SEED).permutation(len(samples))[:number]
     return [samples[row] for row in sorted(chosen.tolist())]
 
 
 def emotion6(path: Path) -> list[Sample]:
-    """The photographs with their shares as 30 votes, from the zip's table; without a label where two lead."""
+    """The photographs from the zip's table, with their shares as 30 votes; without a label if two labels tie."""
     with zipfile.ZipFile(path) as archive:
         table = io.TextIOWrapper(archive.open("emotion6.csv"), encoding="utf-8")
         return [_photograph(row, archive.read(row["image"])) for row in csv.DictReader(table)]
@@ -108,29 +108,29 @@ def _photograph(row: dict[str, str], image: bytes) -> Sample:
 
 
 def main() -> None:
-    """Look at everything that is not looked at yet."""
+    """Compute all missing features."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("base", "fer", "emotion6", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    tower = Tower(asked.base)
-    faces = read_samples(asked.fer)
+    tower = Tower(arguments.base)
+    faces = read_samples(arguments.fer)
     by_split = {split: [face for face in faces if face.split == split] for split in FACES}
-    # The first of those that are judged: the same that the model of recipes/real is asked about (real.py).
+    # The first of those that are judged: the same that the model of recipes/real is arguments about (real.py).
     chosen = some(by_split["train"], FACES["train"])
     chosen += [face for split in ("calibrate", "test") for face in by_split[split][: FACES[split]]]
-    looked_at(tower, chosen, asked.out / "ferplus.npz")
-    photographs = emotion6(asked.emotion6)
-    looked_at(tower, photographs, asked.out / "emotion6.npz")
+    looked_at(tower, chosen, arguments.out / "ferplus.npz")
+    photographs = emotion6(arguments.emotion6)
+    looked_at(tower, photographs, arguments.out / "emotion6.npz")
     shown = some([face for face in chosen if face.split == "test"], CORRUPTED)
     for kind in IMAGE_CORRUPTIONS:
         for level in LEVELS:
             damaged = [corrupted_sample(face, kind, level) for face in shown]
-            looked_at(tower, damaged, asked.out / f"ferplus-{kind}-{level}.npz")
+            looked_at(tower, damaged, arguments.out / f"ferplus-{kind}-{level}.npz")
     for task in ("kaomoji", "emoji"):
         drawings = [replace(sample, votes=None) for sample in some(load(task, "test"), CORRUPTED)]
-        looked_at(tower, drawings, asked.out / f"{task}.npz")
+        looked_at(tower, drawings, arguments.out / f"{task}.npz")
 
 
 if __name__ == "__main__":

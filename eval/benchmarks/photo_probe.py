@@ -24,7 +24,7 @@ EPOCHS, BATCH, HIDDEN = 10, 64, 64
 
 
 def features(folder: Path, name: str) -> dict[str, npt.NDArray[Any]]:
-    """The rows of a set of pictures that have a vote, or all where none has."""
+    """The rows of a set of pictures that have a vote, or all if none has."""
     stored = dict(np.load(folder / f"{name}.npz"))
     has = stored["votes"].sum(1) > 0
     if not has.any():
@@ -33,7 +33,8 @@ def features(folder: Path, name: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def taught(train: npt.NDArray[np.float32], shares: Floats, seed: int) -> torch.nn.Module:
-    """A head of one hidden layer; its draws (weights, order, dropout, rows with replacement) are the seed's."""
+    """A head with one hidden layer; the seed determines its random draws (weights, order, dropout, bootstrap of the
+    rows)."""
     torch.manual_seed(seed)
     layers = (torch.nn.Dropout(0.3), torch.nn.Linear(train.shape[1], HIDDEN), torch.nn.GELU(), torch.nn.Dropout(0.3),
               torch.nn.Linear(HIDDEN, shares.shape[1]))  # fmt: skip
@@ -50,7 +51,7 @@ def taught(train: npt.NDArray[np.float32], shares: Floats, seed: int) -> torch.n
 
 
 def main() -> None:
-    """Teach the heads of both data sets and write what they say of every set of pictures, [SEEDS, n, labels]."""
+    """Train the heads of both data sets and write their distributions for every set of pictures, [SEEDS, n, labels]."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--features", type=Path, required=True)
     folder = parser.parse_args().features
@@ -75,13 +76,13 @@ def main() -> None:
 
 
 def is_other(name: str) -> bool:
-    """Whether a set of pictures is one that the head of FER+ is asked about beside FER+ itself."""
+    """Whether a set of pictures is one that the head of FER+ is applied to beside FER+ itself."""
     return name not in ("ferplus",)
 
 
 def rows_of(stored: dict[str, npt.NDArray[Any]], shares: Floats, task: str, split: str | None) -> list[Prediction]:
-    """The prediction rows of one split: the likeliest label, its share, the distribution and the votes; the rows whose
-    raters have no favourite are left out, as is usual for labels."""
+    """The prediction rows of one split: the likeliest label, its share, the distribution and the votes; without rows
+    that have no plurality label, as is usual."""
     labels = [str(label) for label in stored["labels"]]
     made = []
     for n, own in enumerate(shares):

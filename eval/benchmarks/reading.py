@@ -134,7 +134,7 @@ def _probability(text: str | None) -> float | None:
 
 
 def table(lines: Sequence[Line]) -> Iterator[str]:
-    """Markdown: right, lost and silently wrong by kind, for the reader and, in sum, for each peer."""
+    """Markdown: right, lost and silently wrong by kind for the reader, and in total for each peer."""
     reads = [verdict(line, ours(line)) for line in lines]
     yield "| kind | texts | right | lost | silently wrong |"
     yield "|---|---:|---:|---:|---:|"
@@ -200,7 +200,7 @@ def page(paths: Sequence[Path]) -> str:
 
 
 def failures(lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
-    """The texts that are not read rightly, with what was read."""
+    """The texts that are read wrongly, with their readings."""
     for line in lines:
         if (judged := verdict(line, ours(line))) != "right":
             yield {"verdict": judged, "kind": line.kind, "text": line.text, "read": ours(line), "want": line.want}

@@ -34,13 +34,13 @@ FALSE_ALARMS = 0.05
 
 
 def entropy(shares: Floats) -> Floats:
-    """In nats, over the last axis."""
+    """Entropy in nats over the last axis."""
     return np.asarray(-(shares * np.log(np.clip(shares, 1e-12, 1))).sum(-1))
 
 
 def interval(statistic: Callable[..., float], *arrays: Floats) -> str:
-    """A statistic of rows with its percentile interval over a bootstrap of rows (each array apart where lengths
-    differ)."""
+    """A statistic of rows with its percentile bootstrap interval over rows (arrays are resampled separately if their
+    lengths differ)."""
     random, drawn = np.random.default_rng(0), []
     alike = len({len(array) for array in arrays}) == 1
     for _ in range(REPLICATES):
@@ -51,14 +51,14 @@ def interval(statistic: Callable[..., float], *arrays: Floats) -> str:
 
 
 def auroc(inside: Floats, foreign: Floats) -> float:
-    """How often a foreign picture has the higher score."""
+    """The probability that a foreign picture has the higher score."""
     ordered = np.sort(inside)
     below, through = np.searchsorted(ordered, foreign, "left"), np.searchsorted(ordered, foreign, "right")
     return float((below + through).mean() / 2 / inside.size)
 
 
 def kept(inside: Floats, foreign: Floats, ambiguous: npt.NDArray[np.bool_], rejected: float) -> float:
-    """The share of ambiguous pictures below the limit that rejects a share `rejected` of the foreign."""
+    """The share of ambiguous pictures below the threshold that rejects a share `rejected` of the foreign ones."""
     return float((inside[ambiguous] < np.quantile(foreign, 1 - rejected)).mean())
 
 
@@ -78,27 +78,27 @@ class Judge:
         self.map, _ = fit_doubt(fit, [], train, tokens[calibration], false_alarms=FALSE_ALARMS)
 
     def scores(self, name: str) -> dict[str, Floats]:
-        """What each score says of the test faces, or of another set of pictures."""
+        """Each score of the test faces, or of another set of pictures."""
         stored = features(self.folder, name)
         inside = stored["split"] == "test" if name == "ferplus" else np.ones(len(stored["ids"]), bool)
-        said = self.said[name][:, inside]
+        head_shares = self.said[name][:, inside]
         assert self.map.familiar is not None
         distance = self.map.familiar.distance(stored["tokens"][inside].astype(np.float64))
         rows = all_rows(stored, self.said[name].mean(0), self.faces["labels"])
         people = self.map.people_differ([row for row, own in zip(rows, inside, strict=True) if own])
-        mean = said.mean(0)
+        mean = head_shares.mean(0)
         return {
             "doubt_unfamiliar (distance)": distance,
-            "mutual information of 5 heads": entropy(mean) - entropy(said).mean(0),
+            "mutual information of 5 heads": entropy(mean) - entropy(head_shares).mean(0),
             "entropy of the mean (single score)": entropy(mean),
             "1 - greatest share (single score)": 1 - mean.max(1),
             "doubt_people": people,
-            "mean entropy of 5 heads (aleatoric)": entropy(said).mean(0),
-            "entropy of one head": entropy(said[0]),
+            "mean entropy of 5 heads (aleatoric)": entropy(head_shares).mean(0),
+            "entropy of one head": entropy(head_shares[0]),
         }
 
     def reasons(self, name: str) -> Mapping[Reason | None, float]:
-        """The share of test faces, or of another set of pictures, with each reason."""
+        """The share of test faces, or of another set of pictures, by reason."""
         stored = features(self.folder, name)
         inside = stored["split"] == "test" if name == "ferplus" else np.ones(len(stored["ids"]), bool)
         rows = all_rows(stored, self.said[name].mean(0), self.faces["labels"])
@@ -108,15 +108,15 @@ class Judge:
 
 
 def all_rows(stored: dict[str, npt.NDArray[Any]], shares: Floats, labels: npt.NDArray[Any]) -> list[Prediction]:
-    """A row for each picture, also those whose raters have no favourite; with votes for these labels, or made-up ones
-    that nothing is fitted on or judged by."""
+    """One row per picture, including those without a plurality label; with votes for these labels, or placeholders that
+    are used for neither fitting nor scoring."""
     alike = np.array_equal(stored["labels"], labels) and stored["votes"].sum() > 0
     votes = stored["votes"] if alike else np.ones(shares.shape, np.int64)
     return rows_of(stored | {"label": np.full(len(shares), "-"), "labels": labels, "votes": votes}, shares, "", None)
 
 
 def limits(faces: dict[str, npt.NDArray[Any]]) -> str:
-    """What the features and the raters allow: ridge regression of the raters' entropy (its penalty chosen on the
+    """Upper limits set by features and raters: ridge regression of the raters' entropy (penalty chosen on the
     calibration faces), and one half of each panel against the other, both on test faces."""
     train, fresh, test = (faces["split"] == split for split in ("train", "calibrate", "test"))
     seen = np.hstack([faces["probe"], faces["layers"].reshape(len(faces["ids"]), -1)])
@@ -135,12 +135,12 @@ def limits(faces: dict[str, npt.NDArray[Any]]) -> str:
 
 
 def main() -> None:
-    """Measure and write the tables."""
+    """Compute and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--features", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
-    judge = Judge(asked.features)
+    arguments = parser.parse_args()
+    judge = Judge(arguments.features)
     faces, inside = judge.faces, judge.scores("ferplus")
     votes = faces["votes"][faces["split"] == "test"]
     raters = entropy(votes / votes.sum(1, keepdims=True))
@@ -180,7 +180,7 @@ def main() -> None:
         shares = judge.reasons(name)
         lines.append(f"| {name} | " + " | ".join(f"{shares[reason]:.3f}" for reason in Reason) + " |")
     lines += ["", limits(faces)]
-    write_atomically(asked.out, ["\n".join(lines).encode(), b"\n"])
+    write_atomically(arguments.out, ["\n".join(lines).encode(), b"\n"])
     print("\n".join(lines))
 
 

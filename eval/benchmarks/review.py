@@ -35,21 +35,21 @@ SIDE = 16
 
 @dataclass(frozen=True)
 class World:
-    """What the model states and whether it is wrong, from the surest row down; None: made for each plan."""
+    """Stated confidences and whether each answer is wrong, in descending confidence; None: generated for each plan."""
 
     name: str
     draw: Callable[[int, np.random.Generator], tuple[Floats, Bools]]
 
 
 def stated(n: int, rng: np.random.Generator) -> Floats:
-    """Confidences as a fair model's: mean .83."""
+    """Confidences of a well-calibrated model: mean .83."""
     return rng.beta(5, 1, n)
 
 
 def world_of(
     right: Callable[[Floats], Floats], states: Callable[[Floats], Floats] = lambda c: c
 ) -> Callable[..., tuple[Floats, Bools]]:
-    """Rows whose probability of being right is a function of a latent confidence, as is what is stated."""
+    """Rows whose probability of being right, and whose stated confidence, are functions of a latent confidence."""
 
     def draw(n: int, rng: np.random.Generator) -> tuple[Floats, Bools]:
         latent = stated(n, rng)
@@ -73,7 +73,7 @@ WORLDS = (
 
 
 def worst(n: int, plan: ReviewPlan) -> Bools:
-    """The surest answers are wrong, and as many as break the promise most often."""
+    """The most confident answers are wrong, in the number that breaks the promise most often."""
     return np.asarray(np.arange(n) < max(plan.allowed, 0) + plan.left + 1)
 
 
@@ -89,7 +89,7 @@ def _short(value: float) -> str:
 
 
 def synthetic(seed: int) -> Iterator[str]:
-    """A line for each world, size and promise."""
+    """One line per world, size and promise."""
     yield "| confidences | n | ε | sample | looked at, % of n | left wrong, % | promise broken (may be .05) |"
     yield "|---|---|---|---|---|---|---|"
     total = 0
@@ -141,7 +141,7 @@ def features(images: Sequence[object]) -> Floats:
 
 
 def faces(path: Path, seed: int) -> tuple[Floats, Bools, str]:
-    """What a small network states about FER+'s test faces, and whether it is wrong."""
+    """A small network's stated confidences on FER+'s test faces, and whether each answer is wrong."""
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
 
@@ -162,7 +162,8 @@ def faces(path: Path, seed: int) -> tuple[Floats, Bools, str]:
 
 
 def ways(confidence: Floats, wrong: Bools, error: float, seed: int) -> Iterator[tuple[str, Floats, Floats]]:
-    """Each way to a finished set: its name, and over RUNS draws the rows looked at and the mistakes left."""
+    """Each method of labelling the set: its name, and over RUNS draws the rows checked by people and the remaining
+    mistakes."""
     n, left = wrong.size, floor(error * wrong.size + 1e-9)
     plan = plan_review(confidence, error=error, certainty=CERTAINTY)
     yield "`emocaliber review`", *_floats(simulate_reviews(wrong, plan, RUNS, seed))
@@ -194,7 +195,7 @@ def ways(confidence: Floats, wrong: Bools, error: float, seed: int) -> Iterator[
 
 
 def _clopper_pearson(plan: ReviewPlan, error: float) -> ReviewPlan:
-    """A threshold as in the paper, by a bound of the rate of mistakes in the sample."""
+    """The paper's threshold, from an upper bound of the error rate in the sample."""
     counts = np.arange(plan.sample)
     allowed = np.flatnonzero(1 - betainc(counts + 1, plan.sample - counts, error) <= 1 - CERTAINTY)
     return replace(plan, allowed=int(allowed[-1]) if allowed.size else -1)

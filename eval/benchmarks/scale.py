@@ -51,19 +51,19 @@ ROW_GROUP = 100_000
 
 
 class Instant:
-    """No model: the same answer to every question, with its choices, at once."""
+    """No model: an immediate answer with choices, the same for every question."""
 
     name, concurrency, requests_per_call = "instant", 2, 32
 
     def generate(self, requests: Sequence[Request]) -> list[Response]:
-        """An answer of the trained form for each request."""
+        """A well-formed answer for each request."""
         text = TEMPLATE.write(label=KAOMOJI_10.labels[0], confidence=0.85)
         choices = (tuple([-2.3] * 10), tuple([-3.0] * 21))
         return [Response(request.sample_id, text, "stop", 7, choices) for request in requests]
 
 
 def write_source(path: Path, rows: int) -> None:
-    """Noisy pictures of 56 x 56 pixels, no two files alike, without a label."""
+    """Noisy, unlabelled pictures of 56 x 56 pixels, all different."""
     noise = np.random.default_rng(0)
     pictures = []
     for _ in range(256):
@@ -83,7 +83,7 @@ def _groups(rows: int) -> Iterator[range]:
 
 
 def engine_of(tiny: bool) -> Engine:
-    """The engine that answers."""
+    """The engine to use."""
     if not tiny:
         return Instant()
     from emocaliber.generation.transformers_engine import TransformersEngine
@@ -98,7 +98,7 @@ def peak() -> float:
 
 
 def measure(source: Path, rows: int, tiny: bool) -> None:
-    """Print the line of one size."""
+    """Print the line for one size."""
     engine = engine_of(tiny)
     with tempfile.TemporaryDirectory() as folder:
         run(source, WARM_UP, engine, Path(folder) / "few")
@@ -115,14 +115,14 @@ def measure(source: Path, rows: int, tiny: bool) -> None:
 
 
 def run(source: Path, rows: int, engine: Engine | RemoteEngine, out: Path) -> None:
-    """What `emocaliber predict` does, with an engine of one's own."""
+    """The work of `emocaliber predict`, with a given engine."""
     wanted = PredictionSource((str(source),), KAOMOJI_10.labels, limit=rows)
     checked = wanted.checked()
     generate(Samples(wanted, checked.splits), engine, TEMPLATE, out, method="scale", total=checked.count)
 
 
 def compare(rows: int) -> None:
-    """Pictures/s and CPU time of each way, and its ratio to an engine of this process, turn by turn."""
+    """Pictures/s and CPU time of each way, and its ratio to an in-process engine, in alternating turns."""
     from emocaliber.generation.ray_cluster import LOCAL, engines_on_ray
     from emocaliber.generation.transformers_engine import TransformersEngine
 
@@ -137,7 +137,8 @@ def compare(rows: int) -> None:
 
 
 class Turn(NamedTuple):
-    """What a way took: pictures a second, and ms of CPU for each, of all processes and of this one alone."""
+    """The result of one turn: pictures per second, and CPU milliseconds per picture, of all processes and of this one
+    alone."""
 
     rate: float
     cpu: float
@@ -145,7 +146,7 @@ class Turn(NamedTuple):
 
 
 def _turns(ways: Mapping[str, Engine | RemoteEngine], source: Path, rows: int, out: Path) -> Mapping[str, list[Turn]]:
-    """Each way's turns, in alternating order; the first, which warms up, is left out."""
+    """Each way's turns, in alternating order; the first, a warm-up, is left out."""
     taken: dict[str, list[Turn]] = {way: [] for way in ways}
     for turn in range(TURNS + 1):
         for way in sorted(ways, reverse=turn % 2 == 0):
@@ -157,7 +158,7 @@ def _turns(ways: Mapping[str, Engine | RemoteEngine], source: Path, rows: int, o
 
 
 def _cpu_seconds() -> float:
-    """Of this process and all that it started."""
+    """CPU seconds of this process and its descendants."""
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return sum(sum(member.cpu_times()[:2]) for member in family)
 
@@ -177,7 +178,7 @@ def _print_turns(taken: Mapping[str, list[Turn]]) -> None:
 
 
 def main() -> None:
-    """A table, one size a line."""
+    """Print a table, one line per size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--tiny", action="store_true", help="the embedded tiny model answers")

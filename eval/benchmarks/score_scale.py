@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def write_parts(folder: Path, rows: int, *, pictures: bool) -> None:
-    """Parts of a million rows; links to the first where rows are units."""
+    """Parts of a million rows; with rows as units, links to the first."""
     for part in range(-(-rows // PART)):
         path = folder / f"part-{part:04d}.parquet"
         if part and not pictures:
@@ -61,7 +61,7 @@ def write_parts(folder: Path, rows: int, *, pictures: bool) -> None:
 
 
 def answers(first: int, number: int, *, pictures: bool) -> pa.Table:
-    """`number` rows from this one on."""
+    """`number` rows starting at this one."""
     random, labels = np.random.default_rng(first), np.array(MIKELS_8.labels)
     place = first + np.arange(number)
     confidence = random.beta(5, 2, number).round(2)
@@ -90,7 +90,7 @@ def answers(first: int, number: int, *, pictures: bool) -> pa.Table:
 
 
 def measured(path: Path, name: str, resampled: str) -> None:
-    """Score in a process of its own and print its line."""
+    """Score in a separate process and print its line."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "emocaliber", "score", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -45,7 +45,7 @@ Values = dict[str, FloatArray]
 
 
 def same_metrics(rows: Counts) -> Values:
-    """Those that the peers have too."""
+    """The metrics that the peers have too."""
     return {
         "Brier": proper_scores.brier_score(rows),
         "log score": proper_scores.log_score(rows),
@@ -94,7 +94,7 @@ PEERS: dict[str, tuple[str, Callable[[FloatArray, IntArray], object]]] = {
 
 
 def rows_of(n: int, *, grid: bool) -> tuple[FloatArray, IntArray]:
-    """Over-confident rows, continuous or rounded to 0.01."""
+    """Overconfident rows, continuous or rounded to 0.01."""
     rng = np.random.default_rng(0)
     confidence = rng.beta(5, 2, n)
     confidence = confidence.round(2) if grid else confidence
@@ -102,7 +102,7 @@ def rows_of(n: int, *, grid: bool) -> tuple[FloatArray, IntArray]:
 
 
 def seconds(run: Callable[[], object], times: int) -> float:
-    """Median over `times` runs, after one that is not counted."""
+    """The median over `times` runs, after a warm-up."""
     run()
     taken = []
     for _ in range(times):
@@ -113,7 +113,7 @@ def seconds(run: Callable[[], object], times: int) -> float:
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
-    """Most memory allocated beyond what was there before."""
+    """The peak of memory allocated on top of the starting level."""
     tracemalloc.start()
     run()
     peak = tracemalloc.get_traced_memory()[1]
@@ -208,7 +208,7 @@ def _peer_seconds(confidence: FloatArray, right: IntArray, number: int) -> float
 
 
 def command_section() -> list[str]:
-    """The whole command on a file of a million rows, in a process of its own."""
+    """The whole command on a file of a million rows, in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.jsonl"
         write_predictions(path, _predictions())
@@ -249,7 +249,7 @@ def _predictions() -> Iterator[Prediction]:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="Markdown file for the tables")
     parser.add_argument("--times", type=int, default=5, help="runs of which the median is taken")

@@ -58,17 +58,18 @@ def drawings(task: str) -> list[Prediction]:
 
 
 def faces(sharper: float = 2.0, number: int = 1500) -> list[Prediction]:
-    """Rows of schematic faces without their pictures: the true probabilities, sharpened as an overconfident model's."""
+    """Rows of schematic faces without their pictures: the true probabilities, sharpened to resemble an overconfident
+    model."""
     random, rows = np.random.default_rng(0), []
     for group, world in SHIFTS.items():
         drawn = random.choice(len(LABELS), size=number, p=world.shares)
         truth = world.posterior(world.draw_features(drawn, random), next(iter(PARTS)) if world.occlusion else None)
         for n, p in enumerate(truth):
-            said = p**sharper / (p**sharper).sum()
+            stated = p**sharper / (p**sharper).sum()
             votes = dict(zip(LABELS, random.multinomial(world.raters, p).tolist(), strict=True))
             label = LABELS[random.choice(len(LABELS), p=p)]
             split = "calibrate" if n % 2 else "test"
-            rows.append(_row(f"{group}-{n}", "faces", group, "", label, LABELS, said, votes, split))
+            rows.append(_row(f"{group}-{n}", "faces", group, "", label, LABELS, stated, votes, split))
     return rows
 
 
@@ -83,7 +84,7 @@ def _row(
 
 
 def photographs(folder: Path, data: str) -> list[Prediction]:
-    """Rows of a data set of photographs from the mean of its heads."""
+    """Rows of a photograph data set from the mean of its heads."""
     stored, shares = features(folder, data), np.load(folder / "probes" / f"{data}.npz")[data].mean(0)
     rows = []
     for split in ("calibrate", "test"):
@@ -94,13 +95,13 @@ def photographs(folder: Path, data: str) -> list[Prediction]:
 
 
 def held(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score, holds: Held, *, by_group: bool) -> Any:
-    """The test rows with sets fitted on others."""
+    """The test rows with sets fitted on other rows."""
     sets, _ = fit_sets(fit, [], coverage=PROMISE, score=score, holds=holds, per="group" if by_group else "task")
     return sets.apply(test)
 
 
 def coverage(rows: Sequence[Prediction], holds: Held) -> Floats:
-    """Of each row [n]: whether its set holds the label, or the share of the votes that it holds."""
+    """For each row [n], whether its set contains the label, or the share of the votes that it contains."""
     if holds is Held.LABEL:
         return np.array([float(row.truth in (row.prediction_set or ())) for row in rows])
     values = []
@@ -112,12 +113,12 @@ def coverage(rows: Sequence[Prediction], holds: Held) -> Floats:
 
 
 def sizes(rows: Sequence[Prediction]) -> Floats:
-    """How many labels each set holds [n]."""
+    """The number of labels in each set [n]."""
     return np.array([float(len(row.prediction_set or ())) for row in rows])
 
 
 def parted(rows: Sequence[Prediction], seed: int) -> tuple[list[Prediction], list[Prediction]]:
-    """Half of the clusters for calibration, the others' rows for the test."""
+    """Half of the clusters for calibration, the rows of the others for the test."""
     units = sorted({row.cluster or row.id for row in rows})
     chosen = {units[n] for n in np.random.default_rng(seed).permutation(len(units))[: len(units) // 2]}
     return (
@@ -164,13 +165,13 @@ def mapie(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score) -
     conformal = SplitConformalClassifier(model, PROMISE, score, prefit=True, random_state=0)
     conformal.conformalize(shares(fit), answers(fit))
     options = {} if score == "lac" else {"include_last_label": "randomized"}
-    _, found = conformal.predict_set(shares(test), conformity_score_params=options)
-    sets = found[:, :, 0]
+    _, predicted = conformal.predict_set(shares(test), conformity_score_params=options)
+    sets = predicted[:, :, 0]
     return float(sets[np.arange(len(test)), answers(test)].mean()), float(sets.sum(1).mean())
 
 
 def suite_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
-    """The table's lines of one suite: every score, and sets for drawn raters where there are votes."""
+    """The table lines of one suite: every score, and sets for drawn raters if there are votes."""
     some = rows
     if len(rows) > MOST:
         some = [rows[n] for n in sorted(np.random.default_rng(1).permutation(len(rows))[:MOST].tolist())]
@@ -197,15 +198,15 @@ def suite_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
 
 
 def chance(units: int, test: Sequence[Prediction]) -> str:
-    """Where the coverage of one split lies in 95 % of cases: beta-binomial, clusters taken for one row each."""
+    """The 95 % range of the coverage of one split: beta-binomial, with clusters taken as rows."""
     rows, place = len({row.cluster or row.id for row in test}), int(np.ceil(round((units + 1) * PROMISE, 9)))
     low, high = betabinom.ppf([0.025, 0.975], rows, place, units + 1 - place) / rows
     return f"[{low:.3f}, {high:.3f}]"
 
 
 def group_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
-    """Coverage of every group by one threshold a task, and by one a group, over splits; and the latter on the data's
-    own split, with the range that chance allows."""
+    """The coverage of every group with one threshold per task, and with one per group, over splits; and the latter on
+    the data's own split, with the range that chance allows."""
     groups = sorted({row.group for row in rows})
     own, others = ([row for row in rows if row.id.startswith(split)] for split in ("calibrate/", "test/"))
     once = held(own, others, "lac", Held.LABEL, by_group=True)
@@ -228,10 +229,10 @@ def group_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
 
 
 def stratum_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
-    """Coverage and size by how far raters agree, of sets for the label and for a drawn rater; over splits."""
+    """Coverage and size by agreement of the raters, of sets for the label and for a drawn rater; over splits."""
     for score in ("lac", "aps"):
         for holds in Held:
-            found: dict[str, list[tuple[float, float]]] = {}
+            by_stratum: dict[str, list[tuple[float, float]]] = {}
             for seed in range(SPLITS):
                 fit, test = parted(rows, seed)
                 made = held(fit, test, score, holds, by_group=False)  # type: ignore[arg-type]
@@ -240,24 +241,24 @@ def stratum_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
                 shares, size = coverage(made, holds), sizes(made)
                 for stratum, mask in strata(votes).items():
                     if "entropy" not in stratum:
-                        found.setdefault(stratum, []).append((shares[mask].mean(), size[mask].mean()))
+                        by_stratum.setdefault(stratum, []).append((shares[mask].mean(), size[mask].mean()))
             cells = [
                 f"{np.mean([c for c, _ in own]):.3f}, {np.mean([s for _, s in own]):.2f}" if own else "–"
-                for own in (found.get(stratum, []) for stratum in ("unanimous", "majority", "no majority"))
+                for own in (by_stratum.get(stratum, []) for stratum in ("unanimous", "majority", "no majority"))
             ]
             yield f"| {name} | {score} | {holds} | {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Measure everything and write the tables."""
+    """Compute and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--features", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     suites = {
         "kaomoji": drawings("kaomoji"), "emoji": drawings("emoji"), "schematic faces": faces(),
-        "FER+": photographs(asked.features, "ferplus"), "Emotion6": photographs(asked.features, "emotion6"),
+        "FER+": photographs(arguments.features, "ferplus"), "Emotion6": photographs(arguments.features, "emotion6"),
     }  # fmt: skip
     header = (
         "| suite (accuracy; calibration, test) | score | holds | 60 splits: coverage, size | own split: coverage"
@@ -280,7 +281,7 @@ def main() -> None:
               "|---|---|---|---|---|---|"]  # fmt: skip
     for name in ("FER+", "Emotion6"):
         lines += stratum_lines(name, suites[name])
-    write_atomically(asked.out, ["\n".join(lines).encode(), b"\n"])
+    write_atomically(arguments.out, ["\n".join(lines).encode(), b"\n"])
 
 
 if __name__ == "__main__":

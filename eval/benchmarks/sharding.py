@@ -43,7 +43,7 @@ LOSS_GAP, WEIGHT_GAP = 1e-3, 1e-3
 
 
 def deepspeed(stage: int) -> dict[str, Any]:
-    """The optimiser is PyTorch's own: DeepSpeed's for the CPU would be compiled too."""
+    """Settings with PyTorch's optimiser: DeepSpeed's for the CPU would have to be compiled."""
     zero = {"stage": stage, "stage3_param_persistence_threshold": 0, "stage3_gather_16bit_weights_on_model_save": True}
     automatic = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
     return {
@@ -54,7 +54,7 @@ def deepspeed(stage: int) -> dict[str, Any]:
 
 
 class Shares(TrainerCallback):
-    """After the first step: how many numbers of weights and of optimiser states this process holds."""
+    """After the first step: the number of weights and of optimiser states that this process holds."""
 
     def __init__(self, out: Path, stage: int) -> None:
         self.out, self.stage = out, stage
@@ -102,7 +102,7 @@ def launch(way: str, out: Path) -> None:
 
 
 def judge(way: str, out: Path, reference: Path) -> bool:
-    """Print a row of the table; whether loss, weights and shares are as they should be."""
+    """Print a table row; returns whether loss, weights and shares are as expected."""
     shares = [json.loads(file.read_text()) for file in sorted(out.glob("shares-*.json"))]
     losses, expected = ([line["loss"] for line in read_log(run / "log.jsonl")[:STEPS]] for run in (out, reference))
     gap = max(abs(a - b) for a, b in zip(losses, expected, strict=True))
@@ -121,7 +121,7 @@ def judge(way: str, out: Path, reference: Path) -> bool:
 
 
 def main() -> None:
-    """Run every way, print the table."""
+    """Run every way and print the table."""
     parser = argparse.ArgumentParser(description="DeepSpeed's ZeRO-2 and ZeRO-3 over gloo beside one process.")
     parser.add_argument("--out", type=Path, required=True, help="an empty folder for the runs")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))

@@ -28,7 +28,7 @@ from emocaliber.stages.loading import load_processor
 
 
 def padded_share(task: str) -> float:
-    """The share of a batch's places that only pad, over ten batches as the recipe draws them."""
+    """The share of padding in a batch, over ten batches as the recipe draws them."""
     recipe = recipe_of(task, 1)
     examples = TASKS[task](10 * BATCH)
     collator = DataCollatorForVisionLanguageModeling(load_processor(str(embedded_base())), max_length=None)
@@ -44,7 +44,7 @@ def padded_share(task: str) -> float:
 
 
 def compared(tasks: Sequence[str], steps: int, rounds: int) -> list[str]:
-    """A table: each way on each task, by turns."""
+    """A table: each way on each task, in alternating turns."""
     lines = [
         "| task | way | samples/s, median of rounds | times plain TRL, paired (least, most) "
         "| ms of CPU a sample | times | padded share "
@@ -61,7 +61,7 @@ def compared(tasks: Sequence[str], steps: int, rounds: int) -> list[str]:
 
 
 def speed_rows(task: str, runs_by_way: dict[str, list[Run]]) -> dict[str, str]:
-    """The cells of each way. TRL's loss of SFT is a mean over tokens, ours over rows: ours are held to each other."""
+    """The cells of each way. TRL's loss is a mean over tokens, ours over rows: ours are compared with each other."""
     share = None if task == "grpo" else padded_share(task)
     speed = {way: [BATCH / statistics.median(run.steps) for run in runs] for way, runs in runs_by_way.items()}
     work = {way: [BATCH / statistics.median(run.cpu) for run in runs] for way, runs in runs_by_way.items()}
@@ -82,12 +82,12 @@ def speed_rows(task: str, runs_by_way: dict[str, list[Run]]) -> dict[str, str]:
 
 
 def gap(first: Sequence[float], second: Sequence[float]) -> str:
-    """The largest difference, where there is anything to compare."""
+    """The largest difference, if there is anything to compare."""
     return f"{max(abs(a - b) for a, b in zip(first, second, strict=True)):.1e}" if first else ""
 
 
 def by_size(counts: Sequence[int]) -> list[str]:
-    """A table: one epoch over more and more samples, the features of all of them kept first."""
+    """A table: one epoch over increasing numbers of samples, with their features cached first."""
     lines = [
         "| samples | samples/s of the steps | keeping their features, samples/s | MiB at most |",
         "|---|---|---|---|",
@@ -100,7 +100,7 @@ def by_size(counts: Sequence[int]) -> list[str]:
 
 
 def main() -> None:
-    """Measure what the arguments say, print it, and write it where they say."""
+    """Run the chosen measurements, print them, and write them to a file if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--steps", type=int, default=10)

@@ -58,7 +58,7 @@ Floats = list[float]
 
 @dataclass(frozen=True)
 class Run:
-    """One run: of each step after the first few the seconds and the process's own seconds of CPU; then the rest."""
+    """One run: wall-clock and CPU seconds of each step after the first few; then the rest."""
 
     steps: Floats
     cpu: Floats
@@ -72,7 +72,7 @@ Examples = list[TrainingExample]
 
 
 class Clock(TrainerCallback):
-    """When each step ended."""
+    """Records when each step ended."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -81,17 +81,17 @@ class Clock(TrainerCallback):
         self.first = 0.0
 
     def on_train_begin(self, *arguments: Any, **named: Any) -> None:
-        """The data is ready, and the pictures that are kept are kept."""
+        """The data is ready, and cached pictures are cached."""
         self.first = time.perf_counter()
 
     def on_step_end(self, *arguments: Any, **named: Any) -> None:
-        """One more."""
+        """Record one more step."""
         self.ends.append(time.perf_counter())
         self.cpu.append(time.process_time())
 
 
 def kaomoji(rows: int) -> list[TrainingExample]:
-    """The tiny recipe's own first stage: rendered kaomoji and drawn emoji, labels alone."""
+    """The tiny recipe's first stage: rendered kaomoji and drawn emoji, labels only."""
     template = load_template("label")
     pool = [sample for task in ("kaomoji", "emoji") for sample in load(task) if sample.split == "train"]
     order = np.random.default_rng(0).permutation(len(pool))
@@ -137,7 +137,7 @@ def recipe_of(task: str, steps: int, *overrides: str) -> Recipe:
 
 
 def measured(task: str, way: str, steps: int, rows: int) -> Run:
-    """Train in this process, and tell what it cost."""
+    """Train in this process, and return the cost."""
     clock, examples, train = Clock(), TASKS[task](rows), drawn if task == "grpo" else supervised
     with tempfile.TemporaryDirectory() as folder:
         recipe = recipe_of(task, steps, *(WAYS[task][way] or ()))
@@ -183,7 +183,7 @@ def drawn(recipe: Recipe, examples: Examples, out: Path, plain: bool, clock: Clo
 
 
 def apart(task: str, way: str, steps: int, rows: int) -> Run:
-    """`measured` in a process of its own, whose words are dropped, so that its peak of memory is its own."""
+    """`measured` in a separate process, with its output discarded, so that its peak memory is its own."""
     here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_send, args=(there, task, way, steps, rows))
     process.start()

@@ -48,7 +48,7 @@ def desk(album: Path, tmp_path: Path) -> GalleryDesk:
     gallery = Gallery(album, files_of(album), reviewed=True)
     for name, label, confidence in [("01.png", CHOICE.labels[0], "0.95"), ("02.png", CHOICE.labels[1], "0.20"),
                                     ("04.png", CHOICE.labels[1], "0.40"), ("05.png", "nonsense", "0.90")]:  # fmt: skip
-        gallery.asked[name] = said(name, label, confidence)
+        gallery.turns[name] = said(name, label, confidence)
     return GalleryDesk(gallery, CHOICE, 0.7, tmp_path / "answers.jsonl")
 
 
