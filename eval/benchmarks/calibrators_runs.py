@@ -37,7 +37,7 @@ KINDS: tuple[Kind, ...] = ("temperature", "isotonic", "beta")
 
 @dataclass
 class Found:
-    """The finished results of one world: each method's rows by seed, its cost, and its metrics on the held-out slice."""
+    """The finished results of one world: each method's rows by seed, its cost, and metrics on the held-out slice."""
 
     rows: dict[str, dict[int, Rows]] = field(default_factory=dict)
     cost: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
