@@ -2,7 +2,7 @@
 
 asking = BackgroundAsking(gallery, choice, batcher)
 asking.start()                          # returns at once; again where pictures are left
-gallery.asked                           # grows
+gallery.turns                           # grows
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class BackgroundAsking:
             self._thread.start()
 
     def _left(self) -> list[str]:
-        return [name for name in self._gallery.names if name not in self._gallery.asked]
+        return [name for name in self._gallery.names if name not in self._gallery.turns]
 
     def _run(self) -> None:
         try:

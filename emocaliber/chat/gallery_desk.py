@@ -109,7 +109,7 @@ class GalleryDesk:
         if answered == total:
             words = f"All {total:,} pictures are answered; the answers are in {self._journal.path.name}."
             return {"phase": "done", "words": words, "answered": answered, "total": total}
-        asked, words = len(self._gallery.asked), "The most doubtful first."
+        asked, words = len(self._gallery.turns), "The most doubtful first."
         asking = self._asking is not None and self._asking.running
         if asking:
             words += f" The model is still being asked: {asked:,} of {total:,} so far."
