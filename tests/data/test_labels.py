@@ -192,6 +192,7 @@ def test_what_python_writes_for_a_missing_label_in_json_is_missing(name: str, tm
     "text",
     [
         "not labeled",
+        "N.A",
         "Unannotated",
         "n.d.",
         "TBD",
