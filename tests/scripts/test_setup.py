@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from zipfile import ZipFile
 
 import pytest
 
@@ -24,7 +26,8 @@ pytestmark = pytest.mark.slow
 def clone(tmp_path: Path) -> Path:
     """What of a clone the set-up reads."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
     return tmp_path
 
 
@@ -44,11 +47,13 @@ def complete(clone: Path, venv: Path) -> Path:
     return clone
 
 
-def inside(clone: Path, statement: str) -> str:
-    """What a statement prints that knows the clone's set-up script as `s`."""
-    code = f"import setup_environment as s\n{statement}"
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=clone / "scripts", capture_output=True, text=True, check=True).stdout.strip()
+def inside(clone: Path, statement: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What a statement prints that knows the clone's set-up script as `s`, without a network, under settings of pip."""
+    command = [sys.executable, "-c", f"import setup_environment as s\n{statement}"]
+    environment = os.environ | OFFLINE | settings
+    return subprocess.run(
+        command, cwd=clone / "scripts", env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def is_fresh(clone: Path, level: str) -> bool:
@@ -77,6 +82,11 @@ def touch_requirements(clone: Path) -> None:
         file.write("# another requirement\n")
 
 
+def touch_constraints(clone: Path) -> None:
+    with (clone / "constraints.txt").open("a") as file:
+        file.write("# another version\n")
+
+
 def leave_unfinished(clone: Path) -> None:
     (clone / ".venv" / "emocaliber-unfinished").touch()
 
@@ -91,7 +101,10 @@ def change_the_interpreter(clone: Path) -> None:
     config.write_text(config.read_text().replace("version = 3", "version = 2"))
 
 
-@pytest.mark.parametrize("damage", [touch_requirements, leave_unfinished, lose_the_interpreter, change_the_interpreter])
+DAMAGE = [touch_requirements, touch_constraints, leave_unfinished, lose_the_interpreter, change_the_interpreter]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_what_no_longer_fits_is_set_up_again(complete: Path, damage: Callable[[Path], None]):
     damage(complete)
     assert not is_fresh(complete, "test")
@@ -105,6 +118,55 @@ def test_a_failed_installation_says_what_failed_and_goes_on_next_time(clone: Pat
     again = set_up(clone)
     assert "afresh" not in again.stdout
     assert not is_fresh(clone, "train")
+
+
+def wheels_of(folder: Path, *versions: str) -> Path:
+    """Wheels of a package `tiny`, with nothing in it, for pip to find in the folder."""
+    folder.mkdir()
+    for version in versions:
+        own = f"tiny-{version}.dist-info"
+        with ZipFile(folder / f"tiny-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{own}/METADATA", f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n")
+            wheel.writestr(f"{own}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{own}/RECORD", "")
+    return folder
+
+
+@pytest.fixture
+def install_tiny(complete: Path, tmp_path: Path) -> Callable[..., tuple[str, str]]:
+    """Pins `tiny`, of which 1.0 and 2.0 exist, and installs it: what the set-up says, and the version that is there."""
+    links = {"PIP_FIND_LINKS": str(wheels_of(tmp_path / "wheels", "1.0", "2.0"))}
+
+    def install(pinned: str, requirement: str = "tiny") -> tuple[str, str]:
+        (complete / "constraints.txt").write_text(f"tiny=={pinned}\n")
+        said = inside(complete, f"s.install_packages('tiny', {requirement!r})", links)
+        question = "from importlib.metadata import version; print(version('tiny'))"
+        installed = subprocess.check_output([complete / ".venv" / "bin" / "python", "-c", question], text=True)
+        return said, installed.strip()
+
+    return install
+
+
+def test_packages_are_installed_at_the_versions_of_the_constraints(install_tiny: Callable[..., tuple[str, str]]):
+    said, installed = install_tiny("1.0")
+    assert installed == "1.0"
+    assert "not available" not in said
+
+
+@pytest.mark.parametrize(("pinned", "requirement"), [("3.0", "tiny"), ("1.0", "tiny>=2")])
+def test_constraints_that_cannot_be_met_here_prevent_no_installation(
+    install_tiny: Callable[..., tuple[str, str]], pinned: str, requirement: str
+):
+    said, installed = install_tiny(pinned, requirement)
+    assert installed == "2.0"
+    assert "tiny: not available here at the versions of constraints.txt (ERROR: Cannot install tiny" in said
+
+
+def test_what_fails_for_another_reason_is_not_tried_without_the_constraints(complete: Path):
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        inside(complete, "s.install_packages('tiny', '--no-such-option')")
+    assert "no such option" in failed.value.stderr
+    assert "not available" not in failed.value.stdout
 
 
 def test_a_killed_installation_starts_afresh_next_time(clone: Path, venv: Path):
