@@ -113,9 +113,7 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page", action="store_true", help="answer in the browser, with the keyboard, on a page of this machine"
     )
-    parser.add_argument(
-        "--port", type=int, default=PORT, help=f"with --page: port; 0 picks a free one (default: {PORT})"
-    )
+    parser.add_argument("--port", type=int, help=f"with --page: port; 0 picks a free one (default: {PORT})")
 
 
 def _output(arguments: argparse.Namespace) -> Output | None:
@@ -155,6 +153,8 @@ def _review(arguments: argparse.Namespace) -> None:
 
     if arguments.simulate:
         return _simulate(arguments)
+    if arguments.port is not None and not arguments.page:
+        raise UserError(f"--port {arguments.port} needs --page, which is served there; add --page or leave --port out")
     if Path(arguments.set_name).suffix not in (".csv", ".jsonl", ".parquet") or "/" in arguments.set_name:
         raise UserError(f"--set {arguments.set_name}: give a plain file name that ends in .csv, .jsonl or .parquet")
     review = _opened(arguments)
@@ -210,14 +210,15 @@ def _serve(review: Review, arguments: argparse.Namespace) -> None:
     from emocaliber.chat.desk import ReviewDesk
     from emocaliber.runs.review_rows import pictures_of
 
-    serve_desk(ReviewDesk(review, pictures_of(review.record.pictures), arguments.set_name), arguments.port)
+    port = PORT if arguments.port is None else arguments.port
+    serve_desk(ReviewDesk(review, pictures_of(review.record.pictures), arguments.set_name), port)
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.review_steps import simulate
 
     given = {"--out": arguments.out, "--answers": arguments.answers, "--pictures": arguments.pictures,
-             "--page": arguments.page}  # fmt: skip
+             "--page": arguments.page, "--port": arguments.port is not None}  # fmt: skip
     if useless := next((name for name, value in given.items() if value), None):
         raise UserError(f"{useless} has no meaning with --simulate, which starts no review; leave it out")
     if isinstance(arguments.sample, Path):

@@ -257,6 +257,7 @@ def test_the_command_says_what_is_wrong(predictions: Path, capsys: pytest.Captur
         ([str(folder / "plain.csv"), "--out", str(folder / "b")], "no column says what the model answered"),
         ([str(folder / "gone.csv"), "--out", str(folder / "c")], "there is no such file"),
         ([str(predictions), "--out", str(folder / "d"), "--set", "x.xls"], "ends in .csv, .jsonl or .parquet"),
+        ([str(predictions), "--out", str(folder / "f"), "--port", "0"], "--port 0 needs --page"),
         ([str(predictions), "--simulate"], "has no label; a simulation needs one"),
         (
             [str(predictions), "--out", str(folder / "e"), "--labels", "joy,awe"],
@@ -265,7 +266,7 @@ def test_the_command_says_what_is_wrong(predictions: Path, capsys: pytest.Captur
     ]:
         assert main(["review", *arguments]) == 2
         assert message in capsys.readouterr().err
-    assert not any((folder / name).exists() for name in "abcde")
+    assert not any((folder / name).exists() for name in "abcdef")
 
 
 def test_labels_and_pictures_are_those_that_predict_was_given(predictions: Path):
@@ -519,6 +520,7 @@ def test_a_simulation_refuses_what_only_a_review_has(predictions: Path, capsys: 
     for options, message in [
         (["--out", "x"], "--out has no meaning with --simulate"),
         (["--page"], "--page has no meaning with --simulate"),
+        (["--port", "0"], "--port has no meaning with --simulate"),
         (["--sample", str(predictions)], "--simulate draws its samples itself"),
     ]:
         assert main(["review", str(predictions), "--simulate", *options]) == 2
