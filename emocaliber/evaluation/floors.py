@@ -42,8 +42,10 @@ QUESTIONS = {
 }  # fmt: skip
 ASKED_WITH = {"weighted": "agreement", "along-rise": "along"}
 """How many additional model calls per answer a signal costs (emocaliber.generation.signals); see `questions_of`. Those
-of ASKED_WITH come with the calls of another. Of "relative", rows that were compared with those of an earlier run cost
-16."""
+of ASKED_WITH come with the calls of another."""
+RELATIVE = "relative"
+MOST_RELATIVE = 16
+"""Model calls per answer for "relative" where rows were compared with those of an earlier run: twice QUESTIONS."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,17 @@ def questions_of(signal: Signal, rows: Sequence[Prediction]) -> float:
     """The mean number of model calls per answer that a signal of these rows costs, the answer itself included.
 
     "per-candidate" adds one per candidate and "pairwise" one per other candidate; "signals" adds up all that the rows
-    have.
+    have. "relative" adds what the rows' own `questions` leave for it, at most MOST_RELATIVE: it depends on which rows
+    there were to compare with.
     """
     candidates = float(np.mean([len(row.distribution or {}) or 1 for row in rows]))
     costs = QUESTIONS | {"per-candidate": candidates, "pairwise": candidates - 1}
-    if signal != ALL:
-        return 1 + costs.get(signal, 0)
     known = {ASKED_WITH.get(name, name) for row in rows for name in row.signals or {}}
-    return 1 + sum(costs.get(name, 0) for name in known)
+    recorded = [row.questions for row in rows if row.questions is not None]
+    if RELATIVE in known and recorded:
+        others = 1 + sum(costs.get(name, 0) for name in known - {RELATIVE})
+        costs[RELATIVE] = float(np.clip(np.mean(recorded) - others, 0, MOST_RELATIVE))
+    return 1 + (sum(costs.get(name, 0) for name in known) if signal == ALL else costs.get(signal, 0))
 
 
 def floor_name(signal: Signal, kind: Kind | None = None) -> str:

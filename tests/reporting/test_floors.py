@@ -6,10 +6,19 @@ import io
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from emocaliber.core.predictions import SIGNALS, Prediction, Source, State
-from emocaliber.evaluation.floors import ASKED_WITH, QUESTIONS, Floors, cross_fitted_floors, questions_of
+from emocaliber.evaluation.floors import (
+    ASKED_WITH,
+    MOST_RELATIVE,
+    QUESTIONS,
+    Floors,
+    cross_fitted_floors,
+    questions_of,
+)
+from emocaliber.generation.relative import MATCHES
 from emocaliber.generation.signals import DEGREES, DRAWS, PLACES
 from emocaliber.reporting.document import Document, Table
 from emocaliber.reporting.floors import floors_table
@@ -50,12 +59,24 @@ def test_each_floor_has_its_questions(floors: Floors) -> None:
 def test_what_is_counted_is_what_is_asked() -> None:
     assert (QUESTIONS["agreement"], QUESTIONS["weighted"], QUESTIONS["turned"]) == (DRAWS, DRAWS, len(DEGREES))
     assert QUESTIONS["along"] == len(PLACES)
+    assert (QUESTIONS["relative"], MOST_RELATIVE) == (MATCHES, 2 * MATCHES)
     assert set(SIGNALS) - {"hidden", "per-candidate", "pairwise"} == set(QUESTIONS) - set(ASKED_WITH)
     assert questions_of("signals", rows("along", "along-rise")) == 1 + len(PLACES), (
         "both numbers come of the same three"
     )
     assert questions_of("pairwise", rows()) == len(LABELS)
     assert questions_of("hidden", rows()) == 1
+
+
+@pytest.mark.parametrize(("asked", "relative"), [(18, 17), (10, 9), (7, 6), (40, 17), (None, 9)])
+def test_comparisons_of_rows_cost_what_was_asked_within_a_run_or_against_another(
+    asked: int | None, relative: int
+) -> None:
+    """One question of the row's is the answer itself, and one is p-true's."""
+    compared = [replace(row, questions=asked) for row in rows("p-true", "relative")]
+    assert questions_of("relative", compared) == relative
+    assert questions_of("p-true", compared) == 2
+    assert questions_of("signals", compared) == relative + 1
 
 
 def test_the_caption_has_the_tokens_and_questions_of_the_rows(floors: Floors) -> None:
