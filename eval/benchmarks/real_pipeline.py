@@ -6,7 +6,7 @@ that stage 1 never saw (target: signals); stage 3, the proper loss, stays only w
 go to OUT/rows: `STEP-PART.jsonl`, where STEP is the stage and PART the file of real_parts.
 
     python -m eval.benchmarks.real_pipeline --parts out/parts --base out/photo-base-warm --seed 0 --out out/pipeline-0
-    python -m eval.benchmarks.real_table out/pipeline-0 out/pipeline-1 out/pipeline-2
+    python -m eval.benchmarks.real_judge out/pipeline-*/rows/3-test.jsonl --fresh out/pipeline-*/rows/3-fresh.jsonl
 """
 
 from __future__ import annotations
