@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from emocaliber.core.predictions import write_predictions
 from tests.runs.few_rows import few_rows
+from tests.runs.reviews import rows_and_truth
 
 ROWS = {"train": 48, "unlabelled": 32, "calibrate": 32, "test": 24}
 STEPS = {"1-label": 40, "2-verbalize": 40, "3-calibrate": 12}
@@ -45,3 +47,10 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the tiny models of each family are kept (see short_runs.model_of)."""
     return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    """The predictions of tests.runs.reviews, in a file."""
+    write_predictions(tmp_path / "answers.jsonl", rows_and_truth()[0])
+    return tmp_path / "answers.jsonl"
