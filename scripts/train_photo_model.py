@@ -33,7 +33,7 @@ def computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return any(flag in flags for flag in SHORT)
 
 
-def steps(faces: Path, out: Path, *, bf16: bool) -> list[tuple[Path, list[str]]]:
+def steps(faces: Path, out: Path, *, bf16: bool, seed: int = 0) -> list[tuple[Path, list[str]]]:
     """Each step's result, and the arguments of the Python process that makes it."""
     base, data, parts, warm, pipeline = (out / name for name in ("base", "faces.parquet", "parts", "warm", "pipeline"))
     return [
@@ -44,7 +44,7 @@ def steps(faces: Path, out: Path, *, bf16: bool) -> list[tuple[Path, list[str]]]
         (warm, ["scripts/warm_photo_base.py", "--base", f"{base}", "--data", f"{parts / 'taught.parquet'}", "--out",
                 f"{warm}", *["--bf16"] * bf16]),
         (out / ADAPTER, ["-m", "eval.benchmarks.real_pipeline", "--parts", f"{parts}", "--base", f"{warm}", "--out",
-                             f"{pipeline}", "--no-reading", f"bf16={str(bf16).lower()}"]),
+                             f"{pipeline}", "--seed", f"{seed}", "--no-reading", f"bf16={str(bf16).lower()}"]),
     ]  # fmt: skip
 
 
@@ -62,9 +62,10 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help=f"folder of all that is made; the result is OUT/{ADAPTER}"
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the three stages (default: 0)")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    for result, arguments in steps(chosen.faces, chosen.out, bf16=computes_bfloat16()):
+    for result, arguments in steps(chosen.faces, chosen.out, bf16=computes_bfloat16(), seed=chosen.seed):
         if not result.exists():
             run(arguments)
     print(f"For `emocaliber predict`, `ask` and `chat`: export EMOCALIBER_MODEL={chosen.out / ADAPTER}")

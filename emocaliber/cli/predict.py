@@ -139,6 +139,9 @@ def _add_engine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--max-model-len", type=int, metavar="N",
                        help="for vllm: longest prompt plus answer, in tokens (default: the model's own"
                        " limit)")  # fmt: skip
+    group.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE",
+                       help="for vllm: share of the GPU's memory to take, above 0 and at most 1; less than the default"
+                       " where something else runs on that GPU (default: vLLM's, 0.92)")  # fmt: skip
 
 
 def _add_sampling(group: argparse._ArgumentGroup) -> None:

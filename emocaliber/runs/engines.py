@@ -109,6 +109,7 @@ def _vllm(settings: PredictSettings) -> VllmEngine:
         max_new_tokens=settings.longest_answer,
         max_model_len=settings.max_model_len,
         images_per_prompt=2 if RELATIVE in settings.signals else 1,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
         temperature=settings.temperature,
         seed=settings.seed,
     )

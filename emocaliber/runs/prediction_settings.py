@@ -37,7 +37,7 @@ class PredictSettings:
     on this machine, or "ray:ADDRESS", for those of a cluster; `data_parallel` is the number of engines (default: one,
     or on Ray one per GPU), of which more than one run on Ray. `sets` and `doubt` are files written by `emocaliber
     recalibrate fit`, to be applied to the rows (default: those beside the adapter). `thinking` switches a server's
-    thinking mode to that of the adapter's training.
+    thinking mode to that of the adapter's training. `gpu_memory_utilization` is vLLM's share of the device's memory.
     """
 
     source: tuple[str, ...]
@@ -58,6 +58,7 @@ class PredictSettings:
     data_parallel: int | None = None
     batch_size: int = 32
     max_model_len: int | None = None
+    gpu_memory_utilization: float | None = None
     max_new_tokens: int | None = None
     max_pixels: int | None = None
     constrain: bool = False
@@ -101,7 +102,8 @@ class PredictSettings:
 
 
 NOT_IN_MANIFEST = {"url", "api_key_env", "tokenizer", "device", "cluster", "data_parallel", "batch_size", "method",
-                   "samples", "max_pixels", "max_model_len", "sets", "doubt", "thinking"}  # fmt: skip
+                   "samples", "max_pixels", "max_model_len", "gpu_memory_utilization", "sets", "doubt",
+                   "thinking"}  # fmt: skip
 """Where the answers are computed and what the manifest says by itself."""
 
 
@@ -122,6 +124,8 @@ def check_settings(settings: PredictSettings, template: Template) -> None:
         _check_engines(settings)
     if settings.engine_name == "server" and not settings.url:
         raise UserError("--engine server needs --url, for instance --url http://127.0.0.1:8000")
+    if (share := settings.gpu_memory_utilization) is not None and not 0 < share <= 1:
+        raise UserError(f"--gpu-memory-utilization {share:g}: give a share of the memory, above 0 and at most 1")
     if "{label}" in template.prompt:
         raise UserError(f"{template.name} is a second question: give it with --then, after --prompt")
     if settings.constrain:

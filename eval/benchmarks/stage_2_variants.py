@@ -31,7 +31,14 @@ from emocaliber.data.embedded import samples_in
 from emocaliber.evaluation.counts import count_rows
 from emocaliber.evaluation.discrimination import auroc
 from emocaliber.evaluation.verbalization import difference
-from emocaliber.stages.targets import distilled_examples, scaled_beliefs, spread_over_levels, temperatures_of
+from emocaliber.stages.examples import TrainingExample
+from emocaliber.stages.targets import (
+    distilled_examples,
+    nearest_level,
+    scaled_beliefs,
+    spread_over_levels,
+    temperatures_of,
+)
 from emocaliber.stages.teacher import Beliefs
 from eval.benchmarks.stage_2_forward import Forward
 
@@ -43,8 +50,8 @@ TAUGHT = 700
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to run stage 2: the `share` of the pictures, how often and in which batches they are learned, and the
-    weights of the losses of label and level."""
+    """A way to run stage 2: the `share` of the pictures, how often and in which batches they are learned, how many
+    `others` than the likeliest label are written of each, and the weights of the losses of label and level."""
 
     name: str
     share: float = 1.0
@@ -55,6 +62,8 @@ class Variant:
     spread: float = 0.05
     label_weight: float = 1.0
     level_weight: float = 1.0
+    others: int = 0
+    mean_weight: float = 0.0
 
 
 class Bench:
@@ -102,9 +111,10 @@ class Bench:
             while len(order) < variant.batch:
                 order += rng.permutation(pool).tolist()
             part, order = order[: variant.batch], order[variant.batch :]
-            label, level, other = self.losses(model, part, variant.spread)
+            label, level, other, distance = self.losses(model, part, variant, rng)
             optimizer.zero_grad()
-            (variant.label_weight * label + variant.level_weight * level + other).backward()
+            weighted = variant.label_weight * label + variant.level_weight * level + variant.mean_weight * distance
+            (weighted + other).backward()
             torch.nn.utils.clip_grad_norm_(learned, 1.0)
             optimizer.step()
             scheduler.step()
@@ -114,21 +124,42 @@ class Bench:
                 print(f"  {variant.name}: step {len(losses)}/{steps}, {found}", flush=True)
         return model.eval(), losses
 
-    def losses(self, model: Any, part: Sequence[int], spread: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The mean loss of labels, levels and all other tokens of the answers to these rows."""
+    def losses(
+        self, model: Any, part: Sequence[int], variant: Variant, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The mean loss of labels, levels and all other tokens of the answers to these rows, and the squared distance
+        of the mean level."""
         samples, of = [self.samples[n] for n in part], self.believed
         beliefs = Beliefs([of.beliefs[n] for n in part], [of.stated[n] for n in part], of.confidences[list(part)])
-        examples = distilled_examples(samples, beliefs.beliefs, beliefs.confidences, self.template, spread)
-        scored = self.forward.scored(model, samples, self.template, [example.completion for example in examples])
+        first = distilled_examples(samples, beliefs.beliefs, beliefs.confidences, self.template, variant.spread)
+        examples = [*first, *self.others(part, variant, rng)]
+        asked = [example.sample for example in examples]
+        scored = self.forward.scored(model, asked, self.template, [example.completion for example in examples])
         targets = torch.zeros_like(scored.labels)
         for n, belief in enumerate(beliefs.beliefs):
             targets[n, : len(belief)] = torch.tensor(belief)
         levels = torch.tensor([example.level_target for example in examples])
+        wanted, mean = levels @ torch.tensor(LEVELS), scored.levels.exp() @ torch.tensor(LEVELS)
         return (
-            -(targets * scored.labels).sum(-1).mean(),
+            -(targets * scored.labels).sum(-1).sum() / len(part),
             -(levels * scored.levels).sum(-1).mean(),
-            scored.other.mean(),
+            scored.other[: len(part)].mean(),
+            ((mean - wanted) ** 2).mean(),
         )
+
+    def others(self, part: Sequence[int], variant: Variant, rng: np.random.Generator) -> list[TrainingExample]:
+        """Answers of other labels than the likeliest, drawn by their probability, each with its own confidence."""
+        found = []
+        for n in part:
+            sample, stated = self.samples[n], self.believed.stated[n]
+            shares = np.where(np.arange(len(stated)) == stated.argmax(), 0.0, stated + 1e-3)
+            count = min(variant.others, len(stated) - 1)
+            for k in rng.choice(len(stated), count, replace=False, p=shares / shares.sum()).tolist():
+                confidence = float(stated[k])
+                text = self.template.write(label=sample.candidates[k], confidence=nearest_level(confidence))
+                target = spread_over_levels(confidence, variant.spread)
+                found.append(TrainingExample(sample, text, level_target=target))
+        return found
 
     def judged(self, model: Any, rows: Sequence[int]) -> dict[str, Any]:
         """How the levels follow the teacher's tempered probability of the stated label, and, of labelled rows, the

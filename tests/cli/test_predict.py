@@ -30,6 +30,7 @@ REFUSED = {
     "--data-parallel 0": "the number of engines, 1 or more",
     "--cluster slurm": "write ray, for this machine, or ray:HOST:PORT",
     "--cluster ray --url http://127.0.0.1:1": "several --url",
+    "--engine vllm --gpu-memory-utilization 92": "above 0 and at most 1",
     "--reasoning-tags <a> <a>": "give what opens reasoning, then what closes it",
 }
 

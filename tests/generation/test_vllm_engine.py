@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -114,3 +115,25 @@ def test_an_adapter_on_a_tower_that_vllm_serves_none_on_is_refused_before_the_en
     adapter = save_adapter(model, tmp_path / "adapter", r".*vision_tower.*\.q_proj", 0.1)
     with pytest.raises(UserError, match=r"vLLM's InternS1ForConditionalGeneration applies no adapter; merge it"):
         VllmEngine(model, adapter=adapter)
+
+
+def test_vllm_takes_what_is_asked_of_the_memory_and_on_a_cpu_a_quarter_of_what_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By itself vLLM wants .92 of all memory there, which on a machine in use is never free."""
+    from emocaliber.generation.vllm_engine import CPU_CACHE, memory_settings
+
+    assert memory_settings(0.5) == {"gpu_memory_utilization": 0.5}
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    assert memory_settings(None) == {}
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE")
+    free = psutil.virtual_memory().available
+    assert memory_settings(None)["kv_cache_memory_bytes"] == pytest.approx(CPU_CACHE * free, rel=0.2)
+
+
+def test_where_vllm_does_not_start_the_error_names_the_model_and_the_remedies(tmp_path: Path) -> None:
+    from emocaliber.generation.vllm_engine import VllmEngine
+
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl", "architectures": ["Nothing"]}')
+    with pytest.raises(UserError, match=r"vLLM did not start: .*--gpu-memory-utilization"):
+        VllmEngine(tmp_path)
