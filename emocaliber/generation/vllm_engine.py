@@ -243,8 +243,8 @@ def _started(model: str, **settings: Any) -> LLM:
         return LLM(model, **settings)
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"{model}: vLLM did not start: {shorten(str(error), 300)}. What its processes wrote above says more; if memory"
-            " is short, give --max-model-len 4096 or another --gpu-memory-utilization, or end what else runs there"
+            f"{model}: vLLM did not start: {shorten(str(error), 300)}. What its processes wrote above says more; if"
+            " memory is short, give --max-model-len 4096 or another --gpu-memory-utilization, or end what else runs"
         ) from error
 
 
