@@ -5,6 +5,8 @@ Evaluation, stages and baselines all use these maps; nothing here imports them, 
 
     from emocaliber.calibration import fit_beta
     calibrated = fit_beta(confidence, correct)(new_confidence)      # (n,) in [0, 1] and (n,) of bool, to (m,) in [0, 1]
+
+In place of `correct`, all but Venn-Abers take the share of raters who chose each answer, (n,) in [0, 1]: see `targets`.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from emocaliber.calibration.maps import Beta, Isotonic, Platt, Temperature
 from emocaliber.calibration.matrix import Matrix
 from emocaliber.calibration.sets import FORMAT as SETS_FORMAT
 from emocaliber.calibration.sets import SetMap
+from emocaliber.calibration.targets import Target
 from emocaliber.calibration.venn_abers import VennAbers
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
@@ -55,8 +56,9 @@ class Stored(
     signals: SignalsMap | None = None
 
 
-class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file's content. `fitted_on` are hashes of the calibration rows, on which the maps must not be evaluated."""
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The file's content. `fitted_on` are hashes of the calibration rows, on which the maps must not be evaluated.
+    A file without a `target` was fitted to the labels."""
 
     format: str
     signal: Signal
@@ -64,6 +66,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overall: Stored
     tasks: dict[str, Stored]
     fitted_on: tuple[str, ...]
+    target: Target = "label"
 
 
 def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction], hashes: Sequence[str]) -> None:
@@ -75,6 +78,7 @@ def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction
         _stored(fitted.overall, len(calibration)),
         {task: _stored(own, sum(row.task == task for row in calibration)) for task, own in fitted.tasks.items()},
         tuple(sorted(set(hashes))),
+        fitted.target,
     )
     write_atomically(path, [msgspec.json.format(msgspec.json.encode(file), indent=1), b"\n"])
 
@@ -112,7 +116,7 @@ def read_map(path: Path) -> tuple[Recalibrator, frozenset[str]]:
     file = _decoded(path, File, FORMAT)
     tasks = {task: _map(path, f"tasks.{task}", stored, file.kind) for task, stored in file.tasks.items()}
     overall = _map(path, "overall", file.overall, file.kind)
-    return Recalibrator(file.signal, file.kind, overall, tasks), frozenset(file.fitted_on)
+    return Recalibrator(file.signal, file.kind, overall, tasks, file.target), frozenset(file.fitted_on)
 
 
 def row_hash(row: Prediction, content: str = "") -> str:

@@ -1,7 +1,7 @@
 """Fitting post-hoc maps of a chosen signal on prediction rows, one map per task. For their gain see `cross_fitting`.
 
 The rows must be calibration rows: neither they nor their clusters were used for training. Labels are never changed, and
-no row is dropped.
+no row is dropped. What is fitted to, the label or the raters' votes, is the `Target` (see targets).
 
     emocaliber recalibrate fit calibration.jsonl --out map.json
 """
@@ -37,6 +37,7 @@ from emocaliber.calibration.maps import (
     tempered,
 )
 from emocaliber.calibration.matrix import Matrix, fit_matrix
+from emocaliber.calibration.targets import Target, correctness, label_shares, with_target
 from emocaliber.calibration.venn_abers import VennAbers, fit_venn_abers
 from emocaliber.core.predictions import Prediction, Source, State
 
@@ -52,23 +53,35 @@ KINDS: tuple[CurveKind, ...] = get_args(CurveKind)
 """The maps of a single value in [0, 1]."""
 EVERY_KIND: tuple[Kind, ...] = get_args(Kind)
 
+LABEL_ONLY: tuple[Kind, ...] = ("venn-abers",)
+"""The kinds that cannot be fitted to votes: what Venn-Abers guarantees, it guarantees for outcomes of 0 or 1."""
+
 FEWEST = 50
 """Calibration rows that a task needs for its own map; with fewer, its rows use the map of all tasks."""
 
-_OF_CONFIDENCES: Mapping[Kind, Callable[[Floats, Bools], Curve | VennAbers]] = {
+_OF_CONFIDENCES: Mapping[Kind, Callable[[Floats, Bools | Floats], Curve]] = {
     "temperature": fit_confidence_temperature,
     "platt": fit_platt,
     "beta": fit_beta,
     "isotonic": fit_isotonic,
-    "venn-abers": fit_venn_abers,
 }
 
 
-def kinds_of(signal: Signal) -> tuple[Kind, ...]:
-    """The kinds of map that apply to a signal."""
-    if signal in OWN:
-        return (*KINDS, "matrix") if signal == "distribution" else KINDS
-    return ("probe",) if signal == HIDDEN else ("signals",)
+def kinds_of(signal: Signal, target: Target = "label") -> tuple[Kind, ...]:
+    """The kinds of map that apply to a signal and can be fitted to the target."""
+    if signal not in OWN:
+        return ("probe",) if signal == HIDDEN else ("signals",)
+    kinds: tuple[Kind, ...] = (*KINDS, "matrix") if signal == "distribution" else KINDS
+    return tuple(kind for kind in kinds if target == "label" or kind not in LABEL_ONLY)
+
+
+def refuse_target(kind: Kind, target: Target) -> None:
+    """Raises ValueError if this kind cannot be fitted to the target."""
+    if target != "label" and kind in LABEL_ONLY:
+        raise ValueError(
+            f"a {kind} map cannot be fitted to votes, because what it guarantees holds for answers that are right or"
+            " wrong; fit an isotonic map, another kind, or to the labels"
+        )
 
 
 def signals_in(rows: Sequence[Prediction]) -> list[Signal]:
@@ -82,6 +95,7 @@ def signals_in(rows: Sequence[Prediction]) -> list[Signal]:
 @dataclass(frozen=True)
 class Recalibrator:
     """Fitted maps of `signal` (see `Signal`): `tasks` holds the maps of single tasks, `overall` that of all other rows.
+    All are fitted to the same `target`.
 
     A temperature or a matrix of the distribution is applied to the entire distribution. Any other map is applied to the
     signal alone, and the row then loses its distribution.
@@ -91,6 +105,7 @@ class Recalibrator:
     kind: Kind
     overall: Map
     tasks: Mapping[str, Map]
+    target: Target = "label"
 
     def apply(self, rows: Sequence[Prediction], method: str) -> list[Prediction]:
         """The rows, in order, with mapped confidences. A row without the signal gets none; if its state was "ok", it
@@ -148,13 +163,19 @@ def _scaled(own: Map, row: Prediction) -> dict[str, float] | None:
     return dict(zip(shares, scaled, strict=True))
 
 
-def fit_recalibrator(rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool) -> Recalibrator:
-    """Fit on the calibration rows that have the signal; others are ignored. Raises ValueError if no row has it."""
-    usable = with_signal(rows, signal)
+def fit_recalibrator(
+    rows: Sequence[Prediction], signal: Signal, kind: Kind, *, per_task: bool, target: Target = "label"
+) -> Recalibrator:
+    """Fit on the calibration rows that have the signal, and votes if they are the target; others are ignored.
+
+    Raises ValueError if no row has them, or if this kind cannot be fitted to the target.
+    """
+    refuse_target(kind, target)
+    usable = with_target(with_signal(rows, signal), target)
     tasks = sorted({row.task for row in usable}) if per_task else []
     groups = {task: [row for row in usable if row.task == task] for task in tasks}
-    maps = {task: _fit(own, signal, kind) for task, own in groups.items() if len(own) >= FEWEST}
-    return Recalibrator(signal, kind, _fit(usable, signal, kind), maps)
+    maps = {task: _fit(own, signal, kind, target) for task, own in groups.items() if len(own) >= FEWEST}
+    return Recalibrator(signal, kind, _fit(usable, signal, kind, target), maps, target)
 
 
 def with_signal(rows: Sequence[Prediction], signal: Signal) -> list[Prediction]:
@@ -201,19 +222,17 @@ def isotonic(rows: Sequence[Prediction], calibration: Sequence[Prediction], meth
     return fit_recalibrator(calibration, "confidence", "isotonic", per_task=True).apply(rows, method)
 
 
-def _fit(rows: Sequence[Prediction], signal: Signal, kind: Kind) -> Map:
+def _fit(rows: Sequence[Prediction], signal: Signal, kind: Kind, target: Target) -> Map:
     if kind == "probe":
-        return fit_probe(rows)
+        return fit_probe(rows, target)
     if kind == "signals":
-        return fit_signals(rows, None if signal == ALL else [signal])
+        return fit_signals(rows, None if signal == ALL else [signal], target)
     if kind == "matrix" and len({frozenset(row.distribution or {}) for row in rows}) == 1:
-        return _fit_matrix(rows)
-    if signal == "distribution" and kind in (
-        "temperature",
-        "matrix",
-    ):  # a matrix needs the same labels
-        return Temperature(_distribution_temperature(rows))
-    return _OF_CONFIDENCES[kind](values_of(rows, signal), right_of(rows))
+        return _fit_matrix(rows, target)
+    if signal == "distribution" and kind in ("temperature", "matrix"):  # a matrix needs the same labels
+        return Temperature(_distribution_temperature(rows, target))
+    values, right = values_of(rows, signal), correctness(rows, target)
+    return fit_venn_abers(values, right.astype(bool)) if kind == "venn-abers" else _OF_CONFIDENCES[kind](values, right)
 
 
 def values_of(rows: Sequence[Prediction], signal: Signal) -> Floats:
@@ -221,32 +240,27 @@ def values_of(rows: Sequence[Prediction], signal: Signal) -> Floats:
     return np.array([signal_of(row, signal) for row in rows], dtype=float)
 
 
-def right_of(rows: Sequence[Prediction]) -> Bools:
-    """Mask [n] of the rows whose predicted label is the truth."""
-    return np.array([row.predicted == row.truth for row in rows])
-
-
-def _fit_matrix(rows: Sequence[Prediction]) -> Map:
-    """A matrix for rows with the same labels. Rows whose truth is not among them are ignored; if all are, fit a
-    temperature instead."""
+def _fit_matrix(rows: Sequence[Prediction], target: Target) -> Map:
+    """A matrix for rows with the same labels. Votes for other labels are ignored, and so are rows with no other answer;
+    if all are, fit a temperature instead."""
     labels = sorted(rows[0].distribution or {})
-    taught = [row for row in rows if row.truth in labels]
+    answers = [[wanted.get(label, 0.0) for label in labels] for wanted in (label_shares(row, target) for row in rows)]
+    taught = [(row, own) for row, own in zip(rows, answers, strict=True) if any(own)]
     if not taught:
-        return Temperature(_distribution_temperature(rows))
-    shares = np.array([[(row.distribution or {})[label] for label in labels] for row in taught])
-    truth = np.array([labels.index(str(row.truth)) for row in taught])
-    return fit_matrix(labels, shares / shares.sum(axis=1, keepdims=True), truth)
+        return Temperature(_distribution_temperature(rows, target))
+    shares = np.array([[(row.distribution or {})[label] for label in labels] for row, _ in taught])
+    wanted = np.array([own for _, own in taught])
+    return fit_matrix(labels, shares / shares.sum(axis=1, keepdims=True), wanted / wanted.sum(axis=1, keepdims=True))
 
 
-def _distribution_temperature(rows: Sequence[Prediction]) -> float:
-    """The temperature of the distributions, grouped by their number of labels. A truth without a share counts as 0."""
-    groups: defaultdict[int, list[tuple[list[float], int]]] = defaultdict(list)
+def _distribution_temperature(rows: Sequence[Prediction], target: Target) -> float:
+    """The temperature of the distributions, grouped by their number of labels. A label that the target has and the
+    distribution lacks counts as a share of 0."""
+    groups: defaultdict[int, list[tuple[list[float], list[float]]]] = defaultdict(list)
     for row in rows:
-        shares = {row.truth: 0.0} | (row.distribution or {})
-        groups[len(shares)].append((list(shares.values()), list(shares).index(row.truth)))
+        wanted = label_shares(row, target)
+        shares = dict.fromkeys(wanted, 0.0) | (row.distribution or {})
+        groups[len(shares)].append((list(shares.values()), [wanted.get(label, 0.0) for label in shares]))
     return fit_shared_temperature(
-        [
-            (np.array([shares for shares, _ in group]), np.array([truth for _, truth in group]))
-            for group in groups.values()
-        ]
+        [(np.array([own for own, _ in group]), np.array([own for _, own in group])) for group in groups.values()]
     )

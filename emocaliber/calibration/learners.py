@@ -9,6 +9,8 @@ emocaliber.generation.signals and stored in `Prediction.signals`.
 | Probe | the hidden state where the label was written | P(IK), Kadavath et al. 2022 |
 | SignalsMap | all of a row's numeric signals, and the probe's score of its hidden state | stacking, Wolpert 1992 |
 
+Fitted to votes, the probability is that of a rater choosing the answer: see targets.
+
     fit_signals(rows, None)(new_rows)
 """
 
@@ -22,6 +24,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from emocaliber.calibration.maps import CLIP, Bools, Floats
+from emocaliber.calibration.targets import Target, correctness
 from emocaliber.core.predictions import Prediction
 
 PENALTIES = (0.001, 0.03, 1.0)
@@ -92,16 +95,16 @@ class SignalsMap:
         return _features(values, self.names, self.log_odds, self.gaps, np.array(self.means))
 
 
-def fit_probe(rows: Sequence[Prediction]) -> Probe:
+def fit_probe(rows: Sequence[Prediction], target: Target = "label") -> Probe:
     """Fit a probe on the rows that have a hidden state, all of one width. Raises ValueError if none has."""
     states = hidden_states(rows)
     there = ~np.isnan(states).any(axis=1) if states.size else np.zeros(len(rows), bool)
     if not there.any():
         raise ValueError("no row has a hidden state to fit a probe on")
-    return Probe(_fit_linear(states[there], _right(rows)[there], _clusters(rows)[there]))
+    return Probe(_fit_linear(states[there], correctness(rows, target)[there], _clusters(rows)[there]))
 
 
-def fit_signals(rows: Sequence[Prediction], names: Sequence[str] | None) -> SignalsMap:
+def fit_signals(rows: Sequence[Prediction], names: Sequence[str] | None, target: Target = "label") -> SignalsMap:
     """Fit a map of these signals; None uses all, and the hidden state. Signals of fewer than half of the rows are left
     out.
 
@@ -112,14 +115,14 @@ def fit_signals(rows: Sequence[Prediction], names: Sequence[str] | None) -> Sign
     values = signal_values(rows, wanted)
     enough = np.isnan(values).mean(axis=0) <= 1 - KNOWN if len(rows) else np.zeros(len(wanted), bool)
     wanted, values = [name for name, use in zip(wanted, enough, strict=True) if use], values[:, enough]
-    right, clusters = _right(rows), _clusters(rows)
+    right, clusters = correctness(rows, target), _clusters(rows)
     log_odds = [name for n, name in enumerate(wanted) if _are_shares(values[:, n])]
     gaps = [name for n, name in enumerate(wanted) if np.isnan(values[:, n]).any()]
     means = _means(values, wanted, log_odds)
     features = _features(values, wanted, log_odds, gaps, means)
     probe: Linear | None = None
     if (names is None or HIDDEN in names) and np.mean([row.hidden is not None for row in rows]) >= KNOWN:
-        probe = fit_probe(rows).linear
+        probe = fit_probe(rows, target).linear
         held_out = _probed_elsewhere(rows, right, clusters)
         features = np.column_stack([features, np.where(np.isnan(held_out), np.nanmean(held_out), held_out)])
     if not features.shape[1]:
@@ -193,7 +196,7 @@ def _means(values: Floats, names: Sequence[str], log_odds: Sequence[str]) -> Flo
     return np.array([np.nanmean(_transformed(values[:, n], name in log_odds)) for n, name in enumerate(names)])
 
 
-def _probed_elsewhere(rows: Sequence[Prediction], right: Bools, clusters: npt.NDArray[np.intp]) -> Floats:
+def _probed_elsewhere(rows: Sequence[Prediction], right: Bools | Floats, clusters: npt.NDArray[np.intp]) -> Floats:
     """The log odds [n] of each row by a probe fitted without its cluster."""
     states, result = hidden_states(rows), np.full(len(rows), np.nan)
     there = np.flatnonzero(~np.isnan(states).any(axis=1))
@@ -202,7 +205,7 @@ def _probed_elsewhere(rows: Sequence[Prediction], right: Bools, clusters: npt.ND
     return result
 
 
-def _fit_linear(features: Floats, right: Bools, clusters: npt.NDArray[np.intp]) -> Linear:
+def _fit_linear(features: Floats, right: Bools | Floats, clusters: npt.NDArray[np.intp]) -> Linear:
     """Fit with the penalty that minimises the log loss in cross-validation over clusters."""
     standard, centre, scale = _standardised(features)
     held_out = _held_out(standard, right, clusters)
@@ -218,7 +221,7 @@ def _standardised(features: Floats) -> tuple[Floats, Floats, Floats]:
     return (features - centre) / scale, centre, scale
 
 
-def _held_out(features: Floats, right: Bools, clusters: npt.NDArray[np.intp]) -> dict[float, Floats]:
+def _held_out(features: Floats, right: Bools | Floats, clusters: npt.NDArray[np.intp]) -> dict[float, Floats]:
     """For each penalty, the log odds [n] of each row by a fit without its cluster."""
     result = {strength: np.zeros(len(features)) for strength in PENALTIES}
     for fitting, held in _parts(clusters):
@@ -228,18 +231,26 @@ def _held_out(features: Floats, right: Bools, clusters: npt.NDArray[np.intp]) ->
     return result
 
 
-def _loss(logits: Floats, right: Bools) -> float:
+def _loss(logits: Floats, right: Bools | Floats) -> float:
     return float((np.logaddexp(0, logits) - right * logits).sum())
 
 
-def _logistic(features: Floats, right: Bools, strength: float) -> tuple[Floats, float]:
-    """Weights [d] and intercept; if all rows are right or all wrong, the constant of Laplace's rule of succession."""
+def _logistic(features: Floats, right: Bools | Floats, strength: float) -> tuple[Floats, float]:
+    """Weights [d] and intercept; if all rows are right or all wrong, the constant of Laplace's rule of succession.
+
+    A row with a share counts as two, right with this weight and wrong with the rest, which is the same likelihood.
+    """
     from sklearn.linear_model import LogisticRegression  # slow import, which the commands' --help must avoid
 
-    if right.all() or not right.any():
+    if right.sum() in (0, len(right)):
         share = (right.sum() + 1) / (len(right) + 2)
         return np.zeros(features.shape[1]), float(logit(share))
-    fitted = LogisticRegression(C=strength, max_iter=2000).fit(features, right)
+    model = LogisticRegression(C=strength, max_iter=2000)
+    if right.dtype == np.bool_:
+        fitted = model.fit(features, right)
+    else:
+        outcomes = np.repeat([True, False], len(right))
+        fitted = model.fit(np.tile(features, (2, 1)), outcomes, np.concatenate([right, 1 - right]))
     return fitted.coef_[0], float(fitted.intercept_[0])
 
 
@@ -248,10 +259,6 @@ def _parts(clusters: npt.NDArray[np.intp]) -> list[tuple[npt.NDArray[np.intp], n
     distinct, own = np.unique(clusters, return_inverse=True)
     part = (np.random.default_rng(1).permutation(len(distinct)) % PARTS)[own]
     return [(np.flatnonzero(part != n), np.flatnonzero(part == n)) for n in np.unique(part) if (part != n).any()]
-
-
-def _right(rows: Sequence[Prediction]) -> Bools:
-    return np.array([row.predicted == row.truth for row in rows])
 
 
 def _clusters(rows: Sequence[Prediction]) -> npt.NDArray[np.intp]:

@@ -8,8 +8,9 @@
 | isotonic | the monotone function with the least squared error | Zadrozny & Elkan 2002 |
 
 For Venn-Abers see venn_abers, for maps of distributions matrix, for maps of several signals learners. The maps here
-never reverse the order of two confidences. All but isotonic minimise the negative log-likelihood. Confidences are
-clipped to [CLIP, 1 - CLIP] before the logarithm: a stated 1.00 counts as .999, because certainty has no finite logit.
+never reverse the order of two confidences. All but isotonic minimise the negative log-likelihood. Each may be fitted to
+whether answers were right or to the share of raters who chose them (see targets). Confidences are clipped to
+[CLIP, 1 - CLIP] before the logarithm: a stated 1.00 counts as .999, because certainty has no finite logit.
 
     from emocaliber.calibration.maps import fit_beta
     calibrated = fit_beta(confidence, correct)(new_confidence)
@@ -91,39 +92,41 @@ class Isotonic:
 Curve = Temperature | Platt | Beta | Isotonic
 
 
-def fit_confidence_temperature(confidence: Floats, correct: Bools) -> Temperature:
-    """Fit the temperature of confidences [n] to correctness [n]. Raises ValueError if n is 0."""
-    _refuse_no_rows(correct, "a temperature")
-    logits, right = _logit(confidence), correct.astype(float)
+def fit_confidence_temperature(confidence: Floats, correct: Bools | Floats) -> Temperature:
+    """Fit the temperature of confidences [n] to correctness or shares [n]. Raises ValueError if n is 0 or a share is
+    not in [0, 1]."""
+    logits, right = _logit(confidence), _targets(correct, "a temperature")
     return Temperature(search_temperature(lambda t: _negative_log_likelihood(logits / t, right)))
 
 
-def fit_platt(confidence: Floats, correct: Bools) -> Platt:
-    """Fit Platt's map of confidences [n] to correctness [n]. Raises ValueError if n is 0."""
-    _refuse_no_rows(correct, "Platt's map")
-    features = np.column_stack((_logit(confidence), np.ones(len(correct))))
-    return Platt(*_fit_logistic(features, correct, [1.0, 0.0], [(0, STEEPEST), (-STEEPEST, STEEPEST)]))
+def fit_platt(confidence: Floats, correct: Bools | Floats) -> Platt:
+    """Fit Platt's map of confidences [n] to correctness or shares [n]. Raises ValueError if n is 0 or a share is not in
+    [0, 1]."""
+    right = _targets(correct, "Platt's map")
+    features = np.column_stack((_logit(confidence), np.ones(len(right))))
+    return Platt(*_fit_logistic(features, right, [1.0, 0.0], [(0, STEEPEST), (-STEEPEST, STEEPEST)]))
 
 
-def fit_beta(confidence: Floats, correct: Bools) -> Beta:
-    """Fit the beta map of confidences [n] to correctness [n]. Raises ValueError if n is 0.
+def fit_beta(confidence: Floats, correct: Bools | Floats) -> Beta:
+    """Fit the beta map of confidences [n] to correctness or shares [n]. Raises ValueError if n is 0 or a share is not
+    in [0, 1].
 
     Its parameters are bounded by STEEPEST in absolute value, which matters only for (nearly) separable rows.
     """
-    _refuse_no_rows(correct, "a beta map")
+    right = _targets(correct, "a beta map")
     bounds = [(0, STEEPEST), (0, STEEPEST), (-STEEPEST, STEEPEST)]
-    return Beta(*_fit_logistic(_beta_features(confidence), correct, [1.0, 1.0, 0.0], bounds))
+    return Beta(*_fit_logistic(_beta_features(confidence), right, [1.0, 1.0, 0.0], bounds))
 
 
 def fit_isotonic(confidence: Floats, correct: Bools | Floats) -> Isotonic:
     """Fit the isotonic map of confidences [n] to correctness or shares [n], constant beyond the fitted range.
 
-    Raises ValueError if n is 0.
+    Raises ValueError if n is 0 or a share is not in [0, 1].
     """
-    _refuse_no_rows(correct, "an isotonic map")
+    right = _targets(correct, "an isotonic map")
     from sklearn.isotonic import IsotonicRegression  # slow import, which the commands' --help must avoid
 
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(confidence, correct.astype(float))
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(confidence, right)
     return Isotonic(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
 
 
@@ -135,13 +138,17 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
     return result
 
 
-def fit_temperature(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
-    """Fit the temperature of distributions [n, k] with true labels [n] in [0, k). Raises ValueError if n is 0."""
-    return fit_shared_temperature([(probabilities, truth)])
+def fit_temperature(probabilities: Floats, truth: npt.NDArray[np.int64] | Floats) -> float:
+    """Fit the temperature of distributions [n, k] to true labels [n] in [0, k), or to the raters' distributions [n, k].
+
+    Raises ValueError if n is 0, or if a row of the raters' does not sum to 1.
+    """
+    return fit_shared_temperature([(probabilities, shares_of_truth(truth, probabilities.shape[1]))])
 
 
-def fit_shared_temperature(groups: Sequence[tuple[Floats, npt.NDArray[np.int64]]]) -> float:
-    """Fit one temperature for several groups of rows that differ in their number of labels: see `fit_temperature`."""
+def fit_shared_temperature(groups: Sequence[tuple[Floats, Floats]]) -> float:
+    """Fit one temperature for several groups of distributions and targets [n, k] that differ in k: see
+    `fit_temperature`."""
     rows = sum(len(truth) for _, truth in groups)
     if rows == 0:
         raise ValueError("a temperature needs at least one labelled row")
@@ -149,11 +156,21 @@ def fit_shared_temperature(groups: Sequence[tuple[Floats, npt.NDArray[np.int64]]
     def loss(temperature: float) -> float:
         total = 0.0
         for probabilities, truth in groups:
-            chosen = tempered(probabilities, temperature)[np.arange(len(truth)), truth]
-            total -= float(np.log(np.clip(chosen, 1e-12, None)).sum())
+            logs = np.log(np.clip(tempered(probabilities, temperature), 1e-12, None))
+            total -= float((truth * logs).sum(axis=1).sum())
         return total / rows
 
     return search_temperature(loss)
+
+
+def shares_of_truth(truth: npt.NDArray[np.int64] | Floats, k: int) -> Floats:
+    """Targets [n, k] of distributions: 1 at the true label for labels [n] in [0, k); the raters' distributions [n, k]
+    as they are. Raises ValueError if the latter are of another width, or if a row does not sum to 1."""
+    if truth.ndim == 1:
+        return np.asarray(np.eye(k)[truth])
+    if truth.shape[1] != k or (truth < 0).any() or not np.allclose(truth.sum(axis=1), 1):
+        raise ValueError(f"the raters' distributions must have {k} shares a row that sum to 1")
+    return truth.astype(float)
 
 
 def search_temperature(loss: Callable[[float], float]) -> float:
@@ -184,12 +201,10 @@ def bound_reached(fitted: Curve) -> str | None:
 
 
 def _fit_logistic(
-    features: Floats, correct: Bools, start: list[float], bounds: list[tuple[float, float]]
+    features: Floats, right: Floats, start: list[float], bounds: list[tuple[float, float]]
 ) -> list[float]:
     """The parameters [d] of sigmoid(features [n, d] @ parameters) with the least negative log-likelihood."""
     from scipy.optimize import minimize  # slow import, as above
-
-    right = correct.astype(float)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         logits = features @ parameters
@@ -214,6 +229,12 @@ def _beta_features(values: Floats) -> Floats:
     return np.column_stack((np.log(s), -np.log1p(-s), np.ones(len(s))))
 
 
-def _refuse_no_rows(correct: Bools | Floats, what: str) -> None:
+def _targets(correct: Bools | Floats, what: str) -> Floats:
+    """Correctness or shares [n] as numbers. Raises ValueError if n is 0 or a number is not in [0, 1]."""
     if len(correct) == 0:
         raise ValueError(f"{what} needs at least one labelled row")
+    right = np.asarray(correct, dtype=float)
+    if not (outside := ~((right >= 0) & (right <= 1))).any():
+        return right
+    row = int(np.argmax(outside))
+    raise ValueError(f"{what} is fitted to shares from 0 to 1, but that of row {row} is {right[row]:g}")

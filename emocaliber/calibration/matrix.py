@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emocaliber.calibration.maps import Floats, fit_temperature, tempered
+from emocaliber.calibration.maps import Floats, fit_temperature, shares_of_truth, tempered
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,16 @@ class Matrix:
         return _softmax(logits @ weights[:, :-1].T + weights[:, -1])
 
 
-def fit_matrix(labels: Sequence[str], probabilities: Floats, truth: npt.NDArray[np.int64]) -> Matrix:
-    """Fit the map of distributions [n, k] with true labels [n] in [0, k). Raises ValueError if n is 0."""
+def fit_matrix(labels: Sequence[str], probabilities: Floats, truth: npt.NDArray[np.int64] | Floats) -> Matrix:
+    """Fit the map of distributions [n, k] to true labels [n] in [0, k), or to the raters' distributions [n, k].
+
+    Raises ValueError if n is 0, or if a row of the raters' does not sum to 1.
+    """
     from scipy.optimize import minimize  # slow import, which commands that fit nothing must avoid
 
     n, k = probabilities.shape
-    temperature, even = fit_temperature(probabilities, truth), 1 / (n + 1)
+    wanted = shares_of_truth(truth, k)
+    temperature, even = fit_temperature(probabilities, wanted), 1 / (n + 1)
     logits, diagonal = _logits(probabilities, temperature, even), np.eye(k, dtype=bool)
     ridge = np.column_stack([np.where(diagonal, k, k * (k - 1)), np.full(k, k)]) / n
     inputs = np.column_stack([logits, np.ones(n)])
@@ -54,10 +58,9 @@ def fit_matrix(labels: Sequence[str], probabilities: Floats, truth: npt.NDArray[
     def loss(flat: Floats) -> tuple[float, Floats]:
         change = flat.reshape(k, k + 1)
         shares = _softmax(logits + inputs @ change.T)
-        chosen = np.clip(shares[np.arange(n), truth], 1e-300, None)
-        shares[np.arange(n), truth] -= 1.0
-        slope: Floats = shares.T @ inputs / n + 2 * ridge * change
-        return float(-np.log(chosen).mean() + (ridge * change**2).sum()), slope.ravel()
+        likelihood = (wanted * np.log(np.clip(shares, 1e-300, None))).sum(axis=1)
+        slope: Floats = (shares - wanted).T @ inputs / n + 2 * ridge * change
+        return float(-likelihood.mean() + (ridge * change**2).sum()), slope.ravel()
 
     change = minimize(loss, np.zeros(k * (k + 1)), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
     weights = change.reshape(k, k + 1) + np.eye(k, k + 1)

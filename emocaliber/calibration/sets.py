@@ -31,6 +31,7 @@ from msgspec.structs import replace
 
 from emocaliber.calibration.conformal import Bools, Floats, Penalty, Score, never_empty, scores
 from emocaliber.calibration.fit import Signal, signal_of
+from emocaliber.calibration.targets import label_shares
 from emocaliber.core.predictions import Held, Prediction, Source
 
 FORMAT = "emocaliber prediction sets 1"
@@ -151,7 +152,4 @@ def uniform_of(rows: Sequence[Prediction]) -> Floats:
 
 def answers_of(row: Prediction, holds: Held) -> dict[str, float]:
     """The answers that a set should contain, with shares that sum to 1."""
-    if holds is Held.LABEL:
-        return {str(row.truth): 1.0}
-    votes = {label: count for label, count in (row.votes or {}).items() if count}
-    return {label: count / sum(votes.values()) for label, count in votes.items()}
+    return label_shares(row, "label" if holds is Held.LABEL else "votes")

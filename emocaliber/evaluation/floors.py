@@ -25,11 +25,13 @@ from emocaliber.calibration.fit import (
     Signal,
     has_signal,
     kinds_of,
+    refuse_target,
     signals_in,
     values_of,
     with_signal,
 )
 from emocaliber.calibration.maps import Floats
+from emocaliber.calibration.targets import DESCRIBED, Target, vote_shares, with_target
 from emocaliber.core.predictions import Prediction, Source, State
 from emocaliber.evaluation.compute import DEFAULTS, build_scorecard
 from emocaliber.evaluation.scorecard import Scorecard
@@ -54,7 +56,7 @@ class Floors:
 
     `unmapped` holds the signals as they are and `mapped` the confidences of each floor, (n,) each, by name. `tried`
     compares each floor with the `subject`, the first of `unmapped`; the lowest Brier score comes first. `left_out`
-    counts the rows that have each signal that was too rare to use.
+    counts the rows that have each signal that was too rare to use. All are fitted to the `target` and compared by it.
     """
 
     rows: list[Prediction]
@@ -62,6 +64,7 @@ class Floors:
     mapped: dict[str, Floats]
     tried: list[CrossValidated]
     left_out: dict[Signal, int]
+    target: Target = "label"
 
     @property
     def questions(self) -> dict[str, float]:
@@ -78,8 +81,14 @@ class Floors:
         """The floor with the lowest cross-fitted Brier score."""
         return self.tried[0]
 
+    @property
+    def fitted_to(self) -> str:
+        """The target as messages name it."""
+        return DESCRIBED[self.target]
+
     def scorecard(self, replicates: int = DEFAULTS.replicates) -> Scorecard:
-        """Every floor and every unmapped signal, with paired differences to the subject."""
+        """Every floor and every unmapped signal, with paired differences to the subject. If the target is the votes, a
+        row without a label is scored with the raters' favourite (of equals the first), which agreement ignores."""
         methods = {name: self._with(values, name) for name, values in (self.unmapped | self.mapped).items()}
         settings = replace(DEFAULTS, bins=BINS, replicates=replicates)
         return build_scorecard(methods, settings=settings, subject=self.subject)
@@ -90,6 +99,7 @@ class Floors:
                 row,
                 method=name,
                 id=f"{row.method}/{row.task}/{row.id}",
+                truth=row.truth if self.target == "label" else row.truth or _favourite(row),
                 confidence=None if np.isnan(value) else float(value),
                 state=State.MISSING_CONFIDENCE if np.isnan(value) else State.OK,
                 source=Source.POSTHOC,
@@ -133,13 +143,18 @@ def cross_fitted_floors(
     kind: Kind | None = None,
     *,
     per_task: bool = True,
+    target: Target = "label",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Floors:
-    """Cross-fit every kind of map of every signal in the labelled rows; or only of one `signal`, or of one `kind`.
+    """Cross-fit every kind of map of every signal in the rows that have the target; or only of one `signal`, or of one
+    `kind`.
 
-    Raises ValueError if no row has the signal, the kind does not apply to any signal, or all rows are in one cluster.
+    Raises ValueError if no row has the signal or the target, the kind does not apply to any signal or not to the
+    target, or all rows are in one cluster.
     """
-    named = [row for row in rows if row.predicted is not None]
+    if kind is not None:
+        refuse_target(kind, target)
+    named = [row for row in with_target(rows, target) if row.predicted is not None]
     there = {own: sum(has_signal(row, own) for row in named) for own in ([signal] if signal else signals_in(named))}
     used = [own for own, count in there.items() if signal or count >= ENOUGH * len(named)]
     used = [own for own in used if kind is None or kind in kinds_of(own)]
@@ -150,22 +165,27 @@ def cross_fitted_floors(
     unmapped = {floor_name(name): values_of(usable, name) for name in own}
     before, mapped, tried = next(iter(unmapped.values())), {}, []
     for name in used:
-        for each in [kind] if kind else _kinds(name, unmapped):
+        for each in [kind] if kind else _kinds(name, unmapped, target):
             on_progress(f"cross-fitting {floor_name(name, each)}")
-            values = cross_fitted(usable, name, each, per_task=per_task)
+            values = cross_fitted(usable, name, each, per_task=per_task, target=target)
             mapped[floor_name(name, each)] = values
-            tried.append(compared(before, values, usable, name, each))
+            tried.append(compared(before, values, usable, name, each, target))
     left_out = {name: count for name, count in there.items() if name not in used}
-    return Floors(usable, unmapped, mapped, sorted(tried, key=lambda result: result.after), left_out)
+    return Floors(usable, unmapped, mapped, sorted(tried, key=lambda result: result.after), left_out, target)
 
 
-def _kinds(signal: Signal, unmapped: dict[str, Floats]) -> tuple[Kind, ...]:
+def _favourite(row: Prediction) -> str:
+    shares = vote_shares(row)
+    return max(shares, key=shares.__getitem__)
+
+
+def _kinds(signal: Signal, unmapped: dict[str, Floats], target: Target) -> tuple[Kind, ...]:
     """The kinds of map of a signal, without those that would repeat another signal's because the values are equal."""
     names = list(unmapped)
     earlier = names[: names.index(floor_name(signal))] if floor_name(signal) in names else []
     if any(np.allclose(unmapped[floor_name(signal)], unmapped[name], atol=1e-6) for name in earlier):
         return ("temperature", "matrix") if signal == "distribution" else ()
-    return kinds_of(signal)
+    return kinds_of(signal, target)
 
 
 def _nothing(there: dict[Signal, int], kind: Kind | None, rows: int) -> str:

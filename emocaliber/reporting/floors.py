@@ -10,28 +10,43 @@ from emocaliber.evaluation.scorecard import Comparison, Difference, Scorecard
 from emocaliber.reporting.document import Cell, Table
 from emocaliber.reporting.tables import ABSENT, interval_text, metric_title, number, value_cell
 
-METRICS = ("brier", "ece", "auroc")
+METRICS: dict[str, tuple[str, ...]] = {
+    "label": ("brier", "ece", "auroc"),
+    "votes": ("agreement_brier", "agreement_ece"),
+}
+"""The columns by what the maps were fitted to, the Brier score first."""
+COMPARED: dict[str, dict[str, str]] = {
+    "label": {"brier": "Brier", "auroc": "AUROC"},
+    "votes": {"agreement_brier": "Brier"},
+}
+"""The metrics of which the difference from the subject is shown, and their short names."""
 
 
 def floors_table(floors: Floors, card: Scorecard) -> Table:
     """Each method's Brier score, ECE and AUROC, its paired differences from the subject in Brier score and AUROC, and
-    the number of model calls per answer that it costs. `card` is the scorecard of the floors."""
+    the number of model calls per answer that it costs. `card` is the scorecard of the floors.
+
+    Of maps fitted to votes, Brier score and ECE are those against the raters, without AUROC.
+    """
     subject, questions = floors.subject, floors.questions
     methods = [method for method in card.methods if method.role == "method"]
-    methods.sort(key=lambda method: method.find("all")["brier"].value or 1.0)
+    metrics, changes = METRICS[floors.target], COMPARED[floors.target]
+    methods.sort(key=lambda method: method.find("all")[metrics[0]].value or 1.0)
     rows = []
     for method in methods:
         scores = method.find("all")
-        change = [difference_cell(card, method.name, subject, metric) for metric in ("brier", "auroc")]
+        change = [difference_cell(card, method.name, subject, metric) for metric in changes]
         asked = Cell(number(questions.get(method.name, 1.0), ".3g"))
-        rows.append([Cell(method.name), *(value_cell(scores.headline.get(name)) for name in METRICS), *change, asked])
-    header = ["Floor", *map(metric_title, METRICS), "Brier − subject's", "AUROC − subject's", "Questions"]
+        rows.append([Cell(method.name), *(value_cell(scores.headline.get(name)) for name in metrics), *change, asked])
+    header = ["Floor", *map(metric_title, metrics), *(f"{name} − subject's" for name in changes.values()), "Questions"]
     return Table(f"{_caption(floors)}; the subject is {subject}; 95 % intervals", header, rows)
 
 
 def _caption(floors: Floors) -> str:
-    """The number of rows, and the mean cost of an answer with its signals, if recorded."""
-    caption = f"Cross-fitted on {len(floors.rows):,} rows"
+    """The number of rows, what was fitted to if not the labels, and the mean cost of an answer with its signals, if
+    recorded."""
+    target = "" if floors.target == "label" else f" to {floors.fitted_to}"
+    caption = f"Cross-fitted on {len(floors.rows):,} rows{target}"
     counted = [row for row in floors.rows if row.tokens is not None and row.questions is not None]
     if not counted:
         return caption

@@ -4,6 +4,7 @@ For a model that cannot be trained: what it states, or its label probability, is
 not help by cross-validation is refused, unless it is forced. A table comes back with one more column.
 
     emocaliber recalibrate fit calibration.csv --out map.json
+    emocaliber recalibrate fit calibration.jsonl --target votes --out map.json
     emocaliber recalibrate apply map.json test.csv --out recalibrated.csv
 """
 
@@ -15,14 +16,16 @@ import io
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 from msgspec import structs
 
 from emocaliber.calibration.cross_fitting import CrossValidated
 from emocaliber.calibration.files import read_map, row_hash, write_map
-from emocaliber.calibration.fit import ALL, Kind, Recalibrator, Signal, fit_recalibrator, with_signal
+from emocaliber.calibration.fit import ALL, Kind, Recalibrator, Signal, fit_recalibrator, refuse_target, with_signal
 from emocaliber.calibration.maps import Beta, Isotonic, Platt, Temperature, bound_reached
+from emocaliber.calibration.targets import Target, has_target
 from emocaliber.core.errors import UserError
 from emocaliber.core.files import write_atomically
 from emocaliber.core.prediction_files import FORMATS, write_rows
@@ -36,6 +39,8 @@ from emocaliber.reading.tables import RECOGNISED, Columns, Table, read_table
 
 BEFORE, AFTER = "before", "after"
 BINS = 15
+SCORED_BY: dict[Target, tuple[str, str]] = {"label": ("brier", "ece"), "votes": ("agreement_brier", "agreement_ece")}
+"""The Brier score and the ECE that a map fitted to the target is scored by."""
 ROWS = ".jsonl"
 """An --out that ends so is a prediction file, also where the input was a table."""
 TEXT = ("", ".csv", ".tsv", ".txt")
@@ -65,48 +70,70 @@ def fit_file(
     out: Path,
     *,
     per_task: bool,
+    target: Target = "label",
     force: bool = False,
     columns: Columns = RECOGNISED,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Fit:
     """Fit a map on all rows of these files and write it: of the given `signal` and `kind`, or, for None, the one of all
-    available with the lowest cross-fitted Brier score.
+    available with the lowest cross-fitted Brier score. Fitted to votes, rows need no label, and those without votes are
+    left out.
 
-    Raises UserError if no row is suitable for the fit, or if the map does not help and is not forced.
+    Raises UserError if no row is suitable for the fit, if this kind cannot be fitted to the target, or if the map does
+    not help and is not forced.
     """
-    files = [RowsFile.read(path, columns) for path in calibration]
+    files, notes = _calibration_files(calibration, kind, target, columns)
     rows, names = [row for file in files for row in file.rows], ", ".join(map(str, calibration))
     try:
         usable = rows if signal is None else with_signal(rows, signal)
     except ValueError as error:
         raise UserError(f"{names}: {error}; choose another with --of") from None
+    floors: Floors | None = None
     try:
-        floors = cross_fitted_floors(usable, signal, kind, per_task=per_task, on_progress=on_progress)
+        floors = cross_fitted_floors(usable, signal, kind, per_task=per_task, target=target, on_progress=on_progress)
     except ValueError as error:
         if not force or kind is None or signal is None:
             hint = "give more calibration rows, or name --of and --map and --force it"
             raise UserError(f"{names}: {error}; {hint}") from None
-        floors = None
     if floors and not floors.best.helps and not force:
         raise UserError(f"{names}: {_no_help(floors)}")
     chosen, of = (floors.best.kind, floors.best.signal) if floors else (kind, signal)
     assert chosen is not None
     assert of is not None
     fitting = with_signal(usable, of)
-    fitted = fit_recalibrator(fitting, of, chosen, per_task=per_task)
+    fitted = fit_recalibrator(fitting, of, chosen, per_task=per_task, target=target)
     write_map(out, fitted, rows, [mark for file in files for mark in file.hashes])
+    left_out = floors.left_out if floors else {}
+    notes += [f"{name} is no floor: {count:,} rows have it" for name, count in left_out.items()]
+    return Fit(fitted, len(fitting), floors, notes + _on_relative(of, fitting) + _at_bounds(fitted))
+
+
+def _calibration_files(
+    paths: Sequence[Path], kind: Kind | None, target: Target, columns: Columns
+) -> tuple[list[RowsFile], list[str]]:
+    """The files with the rows that have the target, and notes on how they were read and what was left out.
+
+    Raises UserError if no row has the target, or if this kind cannot be fitted to it.
+    """
+    names = ", ".join(map(str, paths))
+    try:
+        if kind is not None:
+            refuse_target(kind, target)
+    except ValueError as error:
+        raise UserError(f"--map {kind} --target {target}: {error}") from None
+    files = [RowsFile.read(path, columns, unlabelled=target == "votes") for path in paths]
     notes = [f"{file.path.name}: {file.table.described}" for file in files if file.table and file.table.described]
-    notes += (
-        []
-        if floors is None
-        else [f"{name} is no floor: {count:,} rows have it" for name, count in floors.left_out.items()]
-    )
-    if of in (ALL, RELATIVE) and any(RELATIVE in (row.signals or {}) for row in fitting):
-        notes.append(
-            f"scores of the signal {RELATIVE} are those of rows that were compared with each other: predict rows that"
-            " this map is to be applied to with --against the run of these"
+    rows = [row for file in files for row in file.rows]
+    without = [row.id for row in rows if not has_target(row, target)]
+    if not without:
+        return files, notes
+    if len(without) == len(rows):
+        raise UserError(
+            f"{names}: none of the {len(rows):,} rows, of which the first is {without[0]!r}, has raters' 'votes', which"
+            " --target votes needs; prediction files of samples with votes have them. Without votes, use --target label"
         )
-    return Fit(fitted, len(fitting), floors, notes + _at_bounds(fitted))
+    notes.append(f"{len(without):,} of {len(rows):,} rows have no votes and were left out, the first is {without[0]!r}")
+    return [file.with_target(target) for file in files], notes
 
 
 def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> Scorecard | None:
@@ -118,8 +145,9 @@ def apply_file(path: Path, predictions: Path, out: Path, columns: Columns = RECO
     """
     recalibrator, fitted_on = read_map(path)
     file = RowsFile.unseen(predictions, columns, path, fitted_on)
+    made = f"{recalibrator.kind} {recalibrator.signal}{'' if recalibrator.target == 'label' else ' to votes'}"
     mapped = [
-        structs.replace(new, method=f"{row.method}, {recalibrator.kind} {recalibrator.signal}")
+        structs.replace(new, method=f"{row.method}, {made}")
         for row, new in zip(file.rows, recalibrator.apply(file.rows, AFTER), strict=True)
     ]
     file.write(out, mapped, {"recalibrated_confidence": [_shown(row, file.table) for row in mapped]})
@@ -158,6 +186,11 @@ class RowsFile:
         if reused is not None:
             raise UserError(f"{path}: row {reused!r} was used to fit {map_file}; apply the map to rows it has not seen")
         return file
+
+    def with_target(self, target: Target) -> RowsFile:
+        """The rows that a map to this target can be fitted on, without the table that they were read from."""
+        kept = [has_target(row, target) for row in self.rows]
+        return RowsFile(self.path, list(compress(self.rows, kept)), list(compress(self.hashes, kept)), None)
 
     def write(self, out: Path, rows: Sequence[Prediction], columns: Mapping[str, Sequence[str]]) -> None:
         """Write the rows as a prediction file, in the format of the suffix; or the original table with these columns
@@ -204,11 +237,22 @@ def _no_help(floors: Floors) -> str:
     which = "no map helps" if len(tried) > 1 else f"a {best.kind} map does not help"
     least = f"one standard error ({best.error:.4f})"
     other = "" if len(tried) > 1 else "; try --map auto"
+    score = "Brier score" if floors.target == "label" else "Brier score over the raters"
     return (
-        f"{which}, so none is written: {floors.subject} has Brier score {best.before:.4f}, cross-validated"
+        f"{which}, so none is written: {floors.subject} has {score} {best.before:.4f}, cross-validated"
         f" {scores}; the gain must be more than {least}{other}. --of {best.signal} --map {best.kind} --force writes it"
         " all the same"
     )
+
+
+def _on_relative(signal: Signal, rows: Sequence[Prediction]) -> list[str]:
+    """What rows must be compared with for a map of relative confidence."""
+    if signal not in (ALL, RELATIVE) or not any(RELATIVE in (row.signals or {}) for row in rows):
+        return []
+    return [
+        f"scores of the signal {RELATIVE} are those of rows that were compared with each other: predict rows that this"
+        " map is to be applied to with --against the run of these"
+    ]
 
 
 def _at_bounds(fitted: Recalibrator) -> list[str]:
