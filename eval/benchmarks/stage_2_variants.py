@@ -63,7 +63,6 @@ class Variant:
     label_weight: float = 1.0
     level_weight: float = 1.0
     others: int = 0
-    mean_weight: float = 0.0
 
 
 class Bench:
@@ -111,10 +110,9 @@ class Bench:
             while len(order) < variant.batch:
                 order += rng.permutation(pool).tolist()
             part, order = order[: variant.batch], order[variant.batch :]
-            label, level, other, distance = self.losses(model, part, variant, rng)
+            label, level, other = self.losses(model, part, variant, rng)
             optimizer.zero_grad()
-            weighted = variant.label_weight * label + variant.level_weight * level + variant.mean_weight * distance
-            (weighted + other).backward()
+            (variant.label_weight * label + variant.level_weight * level + other).backward()
             torch.nn.utils.clip_grad_norm_(learned, 1.0)
             optimizer.step()
             scheduler.step()
@@ -126,9 +124,8 @@ class Bench:
 
     def losses(
         self, model: Any, part: Sequence[int], variant: Variant, rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The mean loss of labels, levels and all other tokens of the answers to these rows, and the squared distance
-        of the mean level."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The mean loss of labels, levels and all other tokens of the answers to these rows."""
         samples, of = [self.samples[n] for n in part], self.believed
         beliefs = Beliefs([of.beliefs[n] for n in part], [of.stated[n] for n in part], of.confidences[list(part)])
         first = distilled_examples(samples, beliefs.beliefs, beliefs.confidences, self.template, variant.spread)
@@ -139,12 +136,10 @@ class Bench:
         for n, belief in enumerate(beliefs.beliefs):
             targets[n, : len(belief)] = torch.tensor(belief)
         levels = torch.tensor([example.level_target for example in examples])
-        wanted, mean = levels @ torch.tensor(LEVELS), scored.levels.exp() @ torch.tensor(LEVELS)
         return (
             -(targets * scored.labels).sum(-1).sum() / len(part),
             -(levels * scored.levels).sum(-1).mean(),
             scored.other[: len(part)].mean(),
-            ((mean - wanted) ** 2).mean(),
         )
 
     def others(self, part: Sequence[int], variant: Variant, rng: np.random.Generator) -> list[TrainingExample]:

@@ -109,6 +109,8 @@ def figures_of(chosen: argparse.Namespace) -> dict[str, Any]:
     models, rows, fresh = [], 0, 0
     for n, (test, calibrate) in enumerate(zip(chosen.test, chosen.fresh, strict=True)):
         known = of_groups(read_outs(test, teachers[2 * n]), chosen.group)
+        if not known.stated:
+            raise SystemExit(f"{test}: no row of group {', '.join(chosen.group)}; give the groups of its rows")
         own = untaught(read_outs(calibrate, teachers[2 * n + 1]), chosen.adapter[n] if chosen.adapter else None)
         models.append(squared_errors(known, own))
         rows, fresh = rows + len(known.stated), fresh + len(own.stated)
