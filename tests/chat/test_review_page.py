@@ -24,7 +24,7 @@ from emocaliber.runs.review_rows import pictures_of
 from tests.chat.browser import Browser
 from tests.chat.conftest import png
 from tests.chat.test_page import LOW_CONTRAST
-from tests.runs.test_review import LABELS, TRUTH, rows_and_truth
+from tests.runs.reviews import LABELS, TRUTH, rows_and_truth
 
 DRAWN = 30
 
