@@ -63,7 +63,7 @@ class VllmEngine:
     effect.
     """
 
-    concurrency, requests_per_call = 2, 128  # one call keeps the batch full while the other's last answers finish
+    concurrency = 2  # one call keeps the batch full while the other's last answers finish
 
     def __init__(
         self,
@@ -80,6 +80,8 @@ class VllmEngine:
     ) -> None:
         everywhere = adapter is not None and _reaches_vision(adapter, model_dir)
         end_with_engine()
+        # on a CPU large batches gain nothing, and a call's answers are neither seen nor kept before all are there
+        self.requests_per_call = 32 if current_platform.is_cpu() else 128
         self._llm = _started(
             str(model_dir),
             dtype=dtype,
