@@ -155,18 +155,20 @@ def table(methods: Mapping[str, Method], cards: Mapping[str, Scorecard], shown: 
     return "\n".join(lines)
 
 
-def above_best_map(asked: Asked, methods: Mapping[str, Method]) -> str:
-    """By how much the Brier score of what is stated is above the best map's, paired by row."""
+def above_maps(asked: Asked, methods: Mapping[str, Method]) -> str:
+    """By how much the Brier score of what is stated is above each map's, the best first, paired by row."""
     truths = np.array(asked.truths)
     costs = {name: (m.confidence - (np.array(m.answers) == truths)) ** 2 for name, m in methods.items()}
     maps = [name for name in costs if name in (PROBABILITY, TEMPERATURE, ISOTONIC, BEST)]
-    best = min(maps, key=lambda name: float(costs[name].mean()))
     _, face = np.unique([row.get("cluster", row["id"]) for row in asked.rows], return_inverse=True)
-    gap, count = costs[STATED] - costs[best], np.bincount(face)
-    sums, draw = np.bincount(face, gap), np.random.default_rng(0)
-    draws = [draw.integers(0, len(sums), len(sums)) for _ in range(REPLICATES)]
-    low, high = np.quantile([sums[own].sum() / count[own].sum() for own in draws], [0.025, 0.975])
-    return f"Stated above the best map ({best}), Brier: {gap.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+    count, draw, lines = np.bincount(face), np.random.default_rng(0), []
+    draws = [draw.integers(0, len(count), len(count)) for _ in range(REPLICATES)]
+    for name in sorted(maps, key=lambda name: float(costs[name].mean())):
+        gap = costs[STATED] - costs[name]
+        sums = np.bincount(face, gap)
+        low, high = np.quantile([sums[own].sum() / count[own].sum() for own in draws], [0.025, 0.975])
+        lines.append(f"Stated above {name}, Brier: {gap.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+    return "\n".join(lines)
 
 
 def by_group(asked: Asked, methods: Mapping[str, Method]) -> str:
@@ -227,7 +229,7 @@ def main() -> None:
     if chosen.by_group:
         print(by_group(asked, methods))
     if STATED in methods:
-        print(above_best_map(asked, methods))
+        print(above_maps(asked, methods))
     if chosen.figure is not None:
         draw(cards, [name for name in methods if name != PEOPLE][:3], chosen.figure)
 
