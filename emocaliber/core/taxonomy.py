@@ -198,16 +198,33 @@ ENGLISH = {word for family in _FAMILIES for word in family.split()} | {
 }
 """English words for emotions."""
 _MORE_WORDS = {
-    "anger": "furious fury enraged rage outraged irate angered",
+    "anger": "furious fury enraged rage outraged irate irritated",
     "disgust": "revolted revulsion repulsed repulsion",
-    "fear": "terrified terror frightened petrified",
-    "sadness": "sorrow sorrowful grief grieving mournful melancholy gloomy dejected miserable heartbroken",
-    "happiness": "cheerful cheerfulness delighted delight joyous gleeful elated glad",
+    "fear": "terrified terror frightened petrified horrified horror",
+    "sadness": "sorrow sorrowful grief grieving mournful melancholy gloomy dejected miserable heartbroken depressed",
+    "happiness": "cheerful cheerfulness delighted delight joyous gleeful elated glad ecstatic",
     "surprise": "astonished astonishment startled shocked",
     "contempt": "scornful scorn disdain disdainful",
     "neutral": "expressionless impassive emotionless",
 }
 """Less common words for an emotion."""
+_INFLECTIONS = (
+    "admiration admiring", "affection affectionate", "amusement amused", "anger angry angered",
+    "annoyance annoyed", "anticipation anticipating", "anxiety anxious",
+    "approval approving", "awe awed awestruck awe-struck awe-inspired awe-inspiring", "boredom bored",
+    "calmness calm", "confusion confused", "contempt contemptuous", "contentment contented",
+    "curiosity curious", "desire desirous", "disappointment disappointed",
+    "disapproval disapproving", "disgust disgusted", "embarrassment embarrassed",
+    "enthusiasm enthusiastic", "envy envious", "excitement excited", "fatigue fatigued",
+    "fear fearful fearfulness", "frustration frustrated", "gratitude grateful gratefulness",
+    "grief grieving grieved", "guilt guilty", "happiness happy", "hope hopeful hopefulness",
+    "horror horrified", "interest interested", "jealousy jealous", "joy joyful joyous joyfulness",
+    "loneliness lonely", "love loving", "nervousness nervous", "neutral neutrality", "optimism optimistic",
+    "pride proud", "rage enraged", "realization realizing", "relief relieved", "remorse remorseful",
+    "sadness sad saddened saddens", "serenity serene", "shame ashamed",
+    "surprise surprised", "sympathy sympathetic", "trust trusting",
+)  # fmt: skip
+"""Groups of words of one root: a word stands for the group's only candidate."""
 
 
 def synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
@@ -227,7 +244,8 @@ def synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
 
 
 def more_synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
-    """`synonyms_of`, plus less common words for an emotion that exactly one candidate names ("furious" for anger)."""
+    """`synonyms_of`, plus inflections ("grateful" for gratitude) and less common words for an emotion that exactly one
+    candidate names ("furious" for anger); a word of a candidate's own root names that candidate."""
     usual = synonyms_of(candidates)
     folded = {candidate.casefold(): candidate for candidate in candidates}
     more: dict[str, str] = {}
@@ -236,4 +254,7 @@ def more_synonyms_of(candidates: Sequence[str]) -> dict[str, str]:
         own = {folded[word] for word in family if word in folded}
         if len(own) == 1 and (usual or len(candidates) > 2):
             more |= {word: next(iter(own)) for word in words.split() if word not in folded}
-    return more | usual
+    groups = [group.split() for group in _INFLECTIONS]
+    rooted = [(group, [word for word in group if word in folded]) for group in groups]
+    inflected = {word: folded[own[0]] for group, own in rooted if len(own) == 1 for word in group if word != own[0]}
+    return more | usual | (inflected if len(candidates) > 2 or usual else {})

@@ -17,7 +17,7 @@ from emocaliber.reading.statement import AMBIGUOUS, CORRECTION, SECONDARY, State
 SURE = re.compile(
     rf"{re.sub(r'[?]P<[a-z]+>', '?:', QUANTITY)}\s(?:confident|confidence|certain|certainty|sure|probability|chance"
     r"|likelihood|likely|segur[oa]|sicher|sûre?|sicur[oa]|zeker|уверена?)\b"
-    rf"|{re.sub(r'[?]P<[a-z]+>', '?:', QUANTITY)}\s?(?:的把握|的信心|の自信|の確信)",
+    rf"|{re.sub(r'[?]P<[a-z]+>', '?:', QUANTITY)}\s?(?:的?把握|的?信心|の自信|の確信)",
     re.IGNORECASE,
 )
 _SURE_FIRST = re.compile(

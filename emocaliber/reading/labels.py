@@ -77,6 +77,10 @@ _LETTER_FIRST = re.compile(r"\W{0,4}(?:[Oo]ption |[Aa]nswer )?\(?(?P<letter>[A-Z
 _LETTERED = re.compile(r"\s{0,3}\(?(?P<letter>[A-Za-z]|[0-9]{1,2})[).:]\s{0,3}(?P<rest>\S.{0,200})")
 
 
+_OTHER_WORDS = frozenset(("abused", "sacred", "scarred", "shared", "stared", "started", "exited", "revolved"))
+"""Words that differ in one letter from a name, and are not misspellings of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mention:
     """A candidate's name in a folded text: its offsets, the candidates that it may refer to, and whether its clause
@@ -270,8 +274,11 @@ def _is_first(folded: str, hit: re.Match[str]) -> bool:
 
 
 def _is_misspelt(word: str, name: str) -> bool:
-    """Whether the word is the name with one letter added, missing, replaced or swapped."""
-    if len(name) < _LONG_NAME or abs(len(word) - len(name)) > 1 or word == name:
+    """Whether the word is the name with one letter added, missing, replaced or swapped, but not its first letter
+    ("curious" is not "furious"), and is no other word that usual answers contain."""
+    if len(name) < _LONG_NAME or abs(len(word) - len(name)) > 1 or word == name or word in _OTHER_WORDS:
+        return False
+    if word[:1] != name[:1] and word[:2] != name[1::-1]:
         return False
     start = next((n for n, (a, b) in enumerate(zip(word, name, strict=False)) if a != b), min(len(word), len(name)))
     rest, other = word[start:], name[start:]

@@ -165,9 +165,11 @@ def normal_number_text(text: str) -> str:
 
 
 def usual_percents(text: str) -> str:
-    """The text with Chinese, Japanese and Korean spellings of percentages as "80%": 百分之八十, 8割, 80퍼센트."""
+    """The text with Chinese, Japanese and Korean percentages as "80%": 百分之八十, 八成把握, 8割, 80퍼센트."""
     text = _PERCENT_ZH.sub(lambda matched: f" {_chinese_number(matched[1])}% ", text)
-    return _TENTHS.sub(r"\g<1>0%", text.replace("퍼센트", "%").replace("パーセント", "%"))
+    text = _TENTHS_ZH.sub(lambda matched: f"{_chinese_number(matched[1])}0%", text)
+    text = _TENTHS.sub(r"\g<1>0%", text.replace("퍼센트", "%").replace("パーセント", "%"))
+    return _SURE_ZH.sub(r" \1 的把握", text)
 
 
 def _chinese_number(text: str) -> str:
@@ -184,7 +186,9 @@ _SAY = re.compile(
 )
 _CHINESE = "零一二三四五六七八九"
 _PERCENT_ZH = re.compile(r"百分之([零一二三四五六七八九十百]{1,3}|[0-9]{1,3}(?:\.[0-9]{1,4})?)")
+_TENTHS_ZH = re.compile(r"(?<![0-9.十百])([1-9一二三四五六七八九])成(?=的?(?:把握|信心|可能|概率|确定))")
 _TENTHS = re.compile(r"(?<![0-9.])([1-9])\s?割(?!引)")
+_SURE_ZH = re.compile(r"(?<![0-9.])([0-9]{1,3}(?:\.[0-9]{1,2})?\s?%)\s?的?把握")
 _CJK_AFTER = re.compile(r"(?<=[0-9%])(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3])")
 _FOREIGN = re.compile(r"\d{1,40}(?:[.,٫．]\d{1,40})?")
 

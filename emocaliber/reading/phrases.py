@@ -24,7 +24,7 @@ _FILLER = rf"(?:(?:{_SMALL_WORDS})\s){{0,6}}[\"'“‘*_(]{{0,3}}$"
 _NOUNS = _any("""
     it, this, that, answer, emotion, feeling, label, expression, mood, sentiment, response, verdict, conclusion
     category, choice, emoção, emoción, emozione, émotion, stimmung, emotie""")
-_LINKS = _any("is, are, was rated, must be, seems to be, appears to be, est, ist, es, è, é")
+_LINKS = _any("is, are, reads as, comes across as, was rated, must be, seems to be, appears to be, est, ist, es, è, é")
 _WE = _any("i['’]d, i would, i['’]ll, i will, i, we, i am, i['’]m, would")
 _CALL = _any("""
     label, labell?ing, classify, call, describe, say, choose, pick, go with, going with, select, settle on, conclude
@@ -57,7 +57,7 @@ _GOES_ON = _any(r"""
     because, since, as, with, due, given, here, and\b, at\b, in\b, on\b, to\b, that\b, about\b, rather than\b
     over\b, for\b, when\b, too\b, instead\b, it is\b, then\b, now\b, from\b, by\b, label\b, category\b, emotion\b
     expression\b, face\b, look\b, mood\b""")
-ENDS_CLAUSE = re.compile(rf"{_AFTER_NAME}(?:\s?(?:[.,;:!()—–-]|$)|\s(?:{_GOES_ON}))")
+ENDS_CLAUSE = re.compile(rf"{_AFTER_NAME}(?:\s?(?:[.,;:!()—–。，；-]|$)|\s(?:{_GOES_ON}))")
 """After a name: it is not part of a longer one ("surprise party")."""
 
 IS_ANSWER = re.compile(
@@ -78,8 +78,8 @@ OPENING = re.compile(
 )
 """Words before the name with which a sentence begins all the same."""
 
-NOT_BUT = re.compile(r"\bnot\b[^.;:]{0,60}\bbut\s(?:rather\s)?(?:a |an |one of |clearly )?$")
-"""Before a name: "not joy but"."""
+NOT_BUT = re.compile(r"\bnot\b[^.;:]{0,60}\bbut\s(?:rather\s)?(?:a |an |one of |clearly )?$|不是[^。；]{1,30}而是$")
+"""Before a name: "not joy but", "不是…而是"."""
 
 NUMBER_BESIDE = re.compile(
     rf"{_AFTER_NAME}[»]?\s?(?:[,(–—@:-]|at|with)?\s?(?:at\s|with\s)?(?:(?:about|around|roughly|approximately|[~≈])\s?)?"

@@ -29,6 +29,7 @@ _LESSER_LINE = re.compile(
     r"^\W{0,4}(?:alternatives?|runner-?ups?|second (?:choice|guess)|other (?:candidates?|options?))\b[^\n]{0,20}[:：]",
     re.IGNORECASE | re.MULTILINE,
 )
+_EXPRESSION = re.compile(r"\bexpressions?\b", re.IGNORECASE)
 _ITEM = re.compile(r"^(?:[0-9]{1,2}[.)]|[-•])\s{1,3}(?=[^\W0-9])")
 _MOST_SHARES = 30
 
@@ -47,12 +48,18 @@ def read_prose(text: str, names: LabelNames, response: str) -> Statement | None:
         read = [(mark, names.read(_label_part(mark.value), response)) for mark in group]
         readable = [(mark, label) for mark, label in read if label not in (State.UNKNOWN_LABEL, State.MISSING_LABEL)]
         if readable:
-            return _among(readable, marks, text, names)
+            return _among(_without_expression(readable, text), marks, text, names)
     unread = [mark for mark in labels if mark.strong and mark.is_core and _label_part(mark.value).strip()]
     if not unread:
         return None
     confidence = confidence_within(marks, (0, len(text)), text, names, None)
     return Statement(_label_part(unread[-1].value), *_parts(confidence))
+
+
+def _without_expression(readable: list[tuple[Mark, str | State]], text: str) -> list[tuple[Mark, str | State]]:
+    """Without the marks of a facial expression, if the emotion itself is marked too."""
+    rest = [pair for pair in readable if not _EXPRESSION.search(text, pair[0].start, pair[0].end)]
+    return rest if any(mark.is_core for mark, _ in rest) else readable
 
 
 def is_marked(text: str) -> bool:

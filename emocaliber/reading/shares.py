@@ -23,10 +23,10 @@ _ENTRY = re.compile(
 )
 _TIGHT = re.compile(r"(?<=[^\W0-9_]),(?=\.?[0-9])")
 _NUMBER_BEFORE = re.compile(
-    rf"(?P<number>{_NUMBER})\s(?:(?:chance|probability|likelihood|weight)\s)?"
+    rf"(?P<number>{_NUMBER})\s(?:(?:chance|probability|likelihood|weight|sure|confident|certain)\s)?"
     r"(?:(?:on|of|for|to|in|(?:that )?(?:it is|it's|this is)|is)\s)?(?:just\s)?(?:the\s|an?\s)?$"
 )
-_NUMBER_AFTER = re.compile(rf"\s(?:(?:with|at|by|about|makes up|accounts for)\s)?\(?(?P<number>{_NUMBER})")
+_NUMBER_AFTER = re.compile(rf"\s?[:=]?\s?(?:(?:with|at|by|about|makes up|accounts for)\s)?\(?(?P<number>{_NUMBER})")
 _TOP_FEW = re.compile(r"\btop[- ]?(?:[2-5]|two|three|few)\b")
 _ROUNDING = 0.011
 _LONGEST_ENTRY, _MOST_LINES, _MOST_WORDS = 160, 40, 6
@@ -96,7 +96,7 @@ def read_spoken_shares(text: str, names: LabelNames) -> Statement | None:
             continue
         folded, mentions = names.mentions(sentence)
         numbers = sum(any(map(str.isdigit, number[0])) for number in _QUANTITY.finditer(_TOP_FEW.sub("", folded)))
-        pairs = [(mention.labels[0], number) for mention in mentions if (number := _number_at(folded, mention))]
+        pairs = _numbers_of(folded, mentions)
         if 1 < len(pairs) == len(mentions) == numbers and not any(mention.denied for mention in mentions):
             values = [value for _, text in pairs if isinstance(value := read_number(text), float)]
             complete = abs(sum(values) - 1) <= _ROUNDING or (sum(values) < 1 and _TOP_FEW.search(folded))
@@ -105,12 +105,20 @@ def read_spoken_shares(text: str, names: LabelNames) -> Statement | None:
     return None
 
 
-def _number_at(folded: str, mention: Mention) -> str | None:
-    """The number right before, or else right after, a name in a sentence; None if there is none."""
-    before = _NUMBER_BEFORE.search(folded[: mention.start])
-    after = _NUMBER_AFTER.match(folded, mention.end)
-    chosen = before or after
-    return None if chosen is None else chosen["number"]
+def _numbers_of(folded: str, mentions: list[Mention]) -> list[tuple[str, str]]:
+    """The names of a sentence with the number right beside each, before it if the sentence begins with a number; no
+    number stands for two names ("joy 0.3 anger 0.4 fear 0.3")."""
+    first = _QUANTITY.search(folded)
+    number_first = first is not None and bool(mentions) and first.start() < mentions[0].start
+    pairs: dict[int, tuple[str, str]] = {}
+    for mention in mentions:
+        before = _NUMBER_BEFORE.search(folded[: mention.start])
+        after = _NUMBER_AFTER.match(folded, mention.end)
+        sides = (before, after) if number_first else (after, before)
+        free = [side for side in sides if side is not None and side.start("number") not in pairs]
+        if free:
+            pairs[free[0].start("number")] = (mention.labels[0], free[0]["number"])
+    return list(pairs.values())
 
 
 def _blocks(text: str) -> list[tuple[tuple[str, str], ...]]:
