@@ -1,8 +1,9 @@
-"""Are words that do not follow what the model knows under-trained, or learned of the taught pictures alone?
+"""Is a model whose stated confidence does not follow its label probability under-trained, or over-fitted?
 
-Not a judgement of answers: no label is needed but to fit the temperature. On each set of rows, what is stated
-is held against the model's own label probability, tempered, which is what stages 2 and 3 teach it to state. Far from it
-on pictures that were taught: under-trained. Near it there and far on fresh ones: over-fitted.
+This does not judge answers; labels only serve to fit the temperature. On each set of rows, the stated confidence is
+compared with the model's own temperature-scaled label probability, which stages 2 and 3 train the model to state. If
+they differ on training rows, the model is under-trained; if they agree there but differ on fresh rows, it is
+over-fitted.
 
     for split in unlabelled calibrate test; do emocaliber predict kaomoji --split $split --limit 800 --model tiny \\
         --adapter emocaliber/data/tiny-adapter --out out/$split; done
@@ -26,7 +27,7 @@ from emocaliber.calibration.fit import Recalibrator, fit_recalibrator, signal_of
 from emocaliber.core.errors import UserError
 from emocaliber.evaluation.verbalization import difference
 from emocaliber.stages.clusters import fresh_rows, trained_clusters_of
-from eval.benchmarks.verbalization import read_outs
+from eval.benchmarks.verbalization import load_read_outs
 
 Floats = npt.NDArray[np.float64]
 COLUMNS = (
@@ -36,89 +37,103 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """Of n answers: the tempered probability of the stated label, the mean of the levels' distribution and the stated
-    level, each (n,), and their clusters."""
+class Confidences:
+    """The confidences of n readable answers, each (n,), in [0, 1], and the answers' clusters.
 
-    known: Floats
+    `probability`: the temperature-scaled probability of the stated label. `mean`: the mean of the distribution over
+    the confidence levels. `stated`: the level that is stated.
+    """
+
+    probability: Floats
     mean: Floats
     stated: Floats
     clusters: tuple[str, ...]
 
 
-def spoken(folder: Path, trained: frozenset[str], tempering: Recalibrator) -> Spoken:
-    """The readable answers in a folder of `emocaliber predict`, without rows of the `trained` clusters."""
-    rows = read_outs(folder, unlabelled=True)
-    own = {(row.task, row.id): row for row in tempering.apply(rows.probability, "temperature")}
-    expected = {(row.task, row.id): row for row in rows.expected or ()}
-    known, mean, stated, clusters = list[float](), list[float](), list[float](), list[str]()
-    for row in fresh_rows(rows.stated, trained):
+def read_confidences(folder: Path, excluded: frozenset[str], temperature: Recalibrator) -> Confidences:
+    """Read the readable answers in a folder of `emocaliber predict`, except those of the `excluded` clusters.
+
+    Raises UserError if there are none.
+    """
+    read_outs = load_read_outs(folder, unlabelled=True)
+    scaled = {(row.task, row.id): row for row in temperature.apply(read_outs.probability, "temperature")}
+    expected = {(row.task, row.id): row for row in read_outs.expected or ()}
+    probabilities, means, stated, clusters = list[float](), list[float](), list[float](), list[str]()
+    for row in fresh_rows(read_outs.stated, excluded):
         key = row.task, row.id
-        said, level = row.confidence, expected[key].confidence
-        if said is None or level is None or row.predicted is None:
+        mean = expected[key].confidence
+        if row.confidence is None or mean is None or row.predicted is None:
             continue
-        share = signal_of(replace(own[key], predicted=row.predicted), "distribution")
-        if share is not None:
-            known.append(share)
-            mean.append(level)
-            stated.append(said)
+        probability = signal_of(replace(scaled[key], predicted=row.predicted), "distribution")
+        if probability is not None:
+            probabilities.append(probability)
+            means.append(mean)
+            stated.append(row.confidence)
             clusters.append(row.cluster)
-    if not known:
-        raise UserError(f"{folder}: no row has a readable answer and its distributions")
-    return Spoken(np.array(known), np.array(mean), np.array(stated), tuple(clusters))
+    if not probabilities:
+        raise UserError(f"{folder}: no row has a readable answer and its distributions; give another folder")
+    return Confidences(np.array(probabilities), np.array(means), np.array(stated), tuple(clusters))
 
 
-def scatter(known: Floats, mean: Floats) -> float:
-    """What the best linear map of the mean level would leave of the squared distance."""
-    return float(known.var() * (1 - np.corrcoef(known, mean)[0, 1] ** 2))
+def residual_variance(probability: Floats, mean: Floats) -> float:
+    """The mean squared distance to the probability (n,) that the best linear map of the mean level (n,) leaves."""
+    return float(probability.var() * (1 - np.corrcoef(probability, mean)[0, 1] ** 2))
 
 
-def line(name: str, rows: Spoken) -> str:
-    """One row of the table."""
+def table_line(name: str, rows: Confidences) -> str:
+    """The table's line for one set of rows."""
     cluster = np.unique(rows.clusters, return_inverse=True)[1]
 
     def cell(first: Floats, second: Floats, form: str) -> str:
         value, low, high = difference(first, second, cluster)
         return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
+    zeros = np.zeros_like(rows.probability)
     cells = [
         name,
-        f"{len(rows.known):,} in {cluster.max() + 1:,}",
-        f"{np.corrcoef(rows.known, rows.mean)[0, 1]:.3f}",
-        f"{np.polyfit(rows.known, rows.mean, 1)[0]:.3f}",
-        cell(rows.mean, rows.known, "+.3f"),
-        cell((rows.mean - rows.known) ** 2, np.zeros_like(rows.known), ".4f"),
-        f"{scatter(rows.known, rows.mean):.4f}",
-        cell((rows.stated - rows.known) ** 2, np.zeros_like(rows.known), ".4f"),
+        f"{len(rows.probability):,} in {cluster.max() + 1:,}",
+        f"{np.corrcoef(rows.probability, rows.mean)[0, 1]:.3f}",
+        f"{np.polyfit(rows.probability, rows.mean, 1)[0]:.3f}",
+        cell(rows.mean, rows.probability, "+.3f"),
+        cell((rows.mean - rows.probability) ** 2, zeros, ".4f"),
+        f"{residual_variance(rows.probability, rows.mean):.4f}",
+        cell((rows.stated - rows.probability) ** 2, zeros, ".4f"),
     ]
     return "| " + " | ".join(cells) + " |\n"
 
 
-def table(sets: Mapping[str, Path], fresh: str, adapter: Path | None) -> str:
-    """The Markdown table of folders by name; the rows of the one named `fresh` that stage 3 of the adapter did not
-    learn from fit the temperature."""
+def render_table(folders: Mapping[str, Path], fresh: str, adapter: Path | None) -> str:
+    """The Markdown table, one line per folder, by name.
+
+    The temperature is fitted on the folder named `fresh`, without the clusters that stage 3 of the adapter trained on.
+    """
     trained = frozenset[str]() if adapter is None else trained_clusters_of(adapter)
-    fit = fresh_rows(read_outs(sets[fresh]).probability, trained)
-    tempering = fit_recalibrator(fit, "distribution", "temperature", per_task=True)
-    head = f"**{date.today()}: temperature fitted on {len(fit):,} fresh rows; 95 % intervals by cluster**\n\n"
+    fitting_rows = fresh_rows(load_read_outs(folders[fresh]).probability, trained)
+    temperature = fit_recalibrator(fitting_rows, "distribution", "temperature", per_task=True)
+    head = f"**{date.today()}: temperature fitted on {len(fitting_rows):,} fresh rows; 95 % intervals by cluster**\n\n"
     head += "| " + " | ".join(COLUMNS) + " |\n" + "| --- " * len(COLUMNS) + "|\n"
     lines = [
-        line(name, spoken(folder, trained if name == fresh else frozenset(), tempering))
-        for name, folder in sets.items()
+        table_line(name, read_confidences(folder, trained if name == fresh else frozenset(), temperature))
+        for name, folder in folders.items()
     ]
     return head + "".join(lines)
 
 
 def main() -> None:
-    """Print the table of the folders that are named."""
+    """Print the table of the given folders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    folders = {"taught": "rows that stages 2 and 3 learned from", "fresh": "labelled ones that fit the temperature"}
-    for name, words in (folders | {"test": "others"}).items():
-        parser.add_argument(f"--{name}", type=Path, required=name != "test", help=f"folder of `predict --out`: {words}")
-    parser.add_argument("--adapter", type=Path, help="stage 3's: what it learned of --fresh is left out")
-    chosen = parser.parse_args()
-    sets = {name: folder for name in (*folders, "test") if (folder := getattr(chosen, name)) is not None}
-    print(table(sets, "fresh", chosen.adapter))
+    descriptions = {
+        "taught": "rows that stages 2 and 3 trained on",
+        "fresh": "labelled rows, on which the temperature is fitted",
+        "test": "other rows (optional)",
+    }
+    for name, description in descriptions.items():
+        help_text = f"folder of `predict --out`: {description}"
+        parser.add_argument(f"--{name}", type=Path, required=name != "test", help=help_text)
+    parser.add_argument("--adapter", type=Path, help="stage 3's adapter: clusters that it trained on are not fresh")
+    arguments = parser.parse_args()
+    folders = {name: folder for name in descriptions if (folder := getattr(arguments, name)) is not None}
+    print(render_table(folders, "fresh", arguments.adapter))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from emocaliber.evaluation import Scorecard, score
 from emocaliber.evaluation.floors import cross_fitted_floors
 from emocaliber.reporting.tables import plain
 from eval.benchmarks.first_screen import panel
-from eval.benchmarks.verbalization import of_real
+from eval.benchmarks.verbalization import load_real_rows
 
 Floats = npt.NDArray[np.float64]
 SHOWN = {
@@ -124,9 +124,9 @@ def methods_of(path: Path, fresh_path: Path | None) -> tuple[Asked, dict[str, Me
 def best_map(path: Path, fresh_path: Path | None) -> Floats:
     """The confidences of the rows of `path` by the map that cross-fitting on the fresh rows finds best."""
     assert fresh_path is not None
-    fresh = of_real(fresh_path).probability
+    fresh = load_real_rows(fresh_path).probability
     best = cross_fitted_floors(fresh).best
-    return fit_recalibrator(fresh, best.signal, best.kind, per_task=True).confidences(of_real(path).probability)
+    return fit_recalibrator(fresh, best.signal, best.kind, per_task=True).confidences(load_real_rows(path).probability)
 
 
 def cards_of(asked: Asked, methods: Mapping[str, Method]) -> dict[str, Scorecard]:

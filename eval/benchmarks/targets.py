@@ -1,14 +1,15 @@
-"""How good are the targets of stage 2, before anything learns from them?
+"""How good are the confidence targets of stage 2, before any training?
 
-Not a training: the stage-1 model is asked about rows that it has not seen, and what each target would teach is judged
-as if it were stated. On schematic faces, whose truth is known, as it is and through an isotonic map fitted on the other
-half of the rows: what the map mends is scale; what it leaves is what the target does not know.
+Nothing is trained here. The stage-1 model answers rows that it has not seen, and each kind of target is scored as if
+the model stated it. On schematic faces, whose true probabilities are known, targets are scored both as they are and
+through an isotonic map fitted on the other half of the rows: the map corrects errors of scale, so what remains is
+information that the target lacks.
 
     python eval/benchmarks/calibrators.py --seeds 0 --worlds faces --methods "proper, mean-brier"   # makes stage 1
     python eval/benchmarks/targets.py --run out/calibrators/faces/0 --rows 400 --out eval/results/stage-2-targets.md
 
-On any labelled rows, maps of several signals beside the scaled label probability, each fitted without the clusters of
-the row that it is judged on, as stage 2 fits them on its calibration rows:
+On any labelled rows, it compares maps of several signals with the temperature-scaled label probability. All are
+cross-fitted by cluster, as stage 2 fits them on its calibration rows:
 
     emocaliber predict kaomoji --split calibrate --model tiny --adapter out/1-label/adapter --signals blinded,hidden \\
         --out out/asked
@@ -64,46 +65,48 @@ asked about n = {n:,} faces of the calibration split. Every target is of the sam
 """
 
 
-OWN = "own probability, temperature"
+OWN_PROBABILITY = "own probability, temperature"
 
 
-def targets(samples: list[Sample], adapter: Path) -> tuple[list[str], dict[str, Floats]]:
-    """The labels answered, [n], and from each target the confidence in them, [n]."""
-    answered, drawing = (
+def ask_for_targets(samples: list[Sample], adapter: Path) -> tuple[list[str], dict[str, Floats]]:
+    """The stage-1 model's likeliest labels [n], and each target's confidences in them [n], by the target's name."""
+    greedy, sampling = (
         TransformersEngine(embedded_base(), adapter=adapter, batch_size=96, max_new_tokens=12, temperature=t, seed=0)
         for t in (0.0, 1.0)
     )
-    survived = survival(samples, EngineTeacher(answered))
-    beliefs, surviving = survived.beliefs, survived.stated
-    drawn = agreement(samples, EngineTeacher(drawing)).beliefs
+    degraded = survival(samples, EngineTeacher(greedy))
+    sampled = agreement(samples, EngineTeacher(sampling))
     votes = [
         np.array([(sample.votes or {}).get(label, 0) for label in sample.candidates], dtype=float) for sample in samples
     ]
-    of = {
-        "own probability": beliefs,
-        f"agreement: of {DRAWS} drawn answers": drawn,
-        f"degraded: of {COPIES} spoilt copies": surviving,
+    distributions = {
+        "own probability": degraded.beliefs,
+        f"agreement: of {DRAWS} drawn answers": sampled.beliefs,
+        f"degraded: of {COPIES} spoilt copies": degraded.stated,
         "votes: of 10 raters": [counts / counts.sum() for counts in votes],
     }
-    answers = [int(belief.argmax()) for belief in beliefs]
-    labels = [sample.candidates[a] for sample, a in zip(samples, answers, strict=True)]
-    return labels, {name: np.array([row[a] for row, a in zip(rows, answers, strict=True)]) for name, rows in of.items()}
+    answers = [int(belief.argmax()) for belief in degraded.beliefs]
+    labels = [sample.candidates[answer] for sample, answer in zip(samples, answers, strict=True)]
+    confidences = {
+        name: np.array([row[answer] for row, answer in zip(rows, answers, strict=True)])
+        for name, rows in distributions.items()
+    }
+    return labels, confidences
 
 
-def mapped(target: Floats, right: npt.NDArray[np.bool_]) -> Floats:
-    """Each half through the map of the other."""
-    estimates, first = np.empty_like(target), np.arange(len(target)) % 2 == 0
-    for half in (first, ~first):
+def cross_fitted_isotonic(target: Floats, right: npt.NDArray[np.bool_]) -> Floats:
+    """The confidences [n] of each half of the rows through the isotonic map fitted on the other half."""
+    estimates, first_half = np.empty_like(target), np.arange(len(target)) % 2 == 0
+    for half in (first_half, ~first_half):
         estimates[half] = fit_isotonic(target[~half], right[~half])(target[half])
     return estimates
 
 
-def line(name: str, target: Floats, right: npt.NDArray[np.bool_], truth: Floats) -> str:
-    """One row of the table; `truth` [n] is p(answer)."""
-    rows, better = count_rows(target, right), mapped(target, right)
-    regrets = [
-        f"{e.mean():.4f} ± {e.std() / len(e) ** 0.5:.4f}" for e in ((target - truth) ** 2, (better - truth) ** 2)
-    ]
+def table_line(name: str, target: Floats, right: npt.NDArray[np.bool_], true_probability: Floats) -> str:
+    """The table's line for one target [n]; `true_probability` [n] is that of the answer."""
+    rows, mapped = count_rows(target, right), cross_fitted_isotonic(target, right)
+    errors = [(confidence - true_probability) ** 2 for confidence in (target, mapped)]
+    regrets = [f"{error.mean():.4f} ± {error.std() / len(error) ** 0.5:.4f}" for error in errors]
     cells = [
         name,
         f"{len(np.unique(target)):,}",
@@ -111,77 +114,78 @@ def line(name: str, target: Floats, right: npt.NDArray[np.bool_], truth: Floats)
         f"{float(ece(rows, bins=15)):.3f}",
         f"{float(auroc(rows)):.3f}",
         regrets[0],
-        f"{float(brier_score(count_rows(better, right))):.3f}",
+        f"{float(brier_score(count_rows(mapped, right))):.3f}",
         regrets[1],
     ]
     return "| " + " | ".join(cells) + " |\n"
 
 
-def of_signals(rows: Sequence[Prediction]) -> dict[str, Floats]:
-    """From own probability and from every set of the signals that the rows have, the confidence in each row [n]."""
+def fit_signal_maps(rows: Sequence[Prediction]) -> dict[str, Floats]:
+    """The cross-fitted confidences [n] of the own probability and of a map of every subset of the rows' signals."""
     names = sorted({name for row in rows for name in row.signals or {}} - {"stated"})
     names += [HIDDEN] * all(row.hidden is not None for row in rows)
-    result = {OWN: cross_fitted(rows, "distribution", "temperature", per_task=True)}
+    confidences = {OWN_PROBABILITY: cross_fitted(rows, "distribution", "temperature", per_task=True)}
     for size in range(1, len(names) + 1):
-        for chosen in combinations(names, size):
-            own = [_with_signals(row, chosen) for row in rows]
-            result[f"signals: {', '.join(chosen)}"] = cross_fitted(own, ALL, "signals", per_task=True)
-    return result
+        for subset in combinations(names, size):
+            reduced = [_keep_signals(row, subset) for row in rows]
+            confidences[f"signals: {', '.join(subset)}"] = cross_fitted(reduced, ALL, "signals", per_task=True)
+    return confidences
 
 
-def _with_signals(row: Prediction, chosen: Sequence[str]) -> Prediction:
-    kept = {name: value for name, value in (row.signals or {}).items() if name in chosen}
-    return replace(row, signals=kept or None, hidden=row.hidden if HIDDEN in chosen else None)
+def _keep_signals(row: Prediction, names: Sequence[str]) -> Prediction:
+    signals = {name: value for name, value in (row.signals or {}).items() if name in names}
+    return replace(row, signals=signals or None, hidden=row.hidden if HIDDEN in names else None)
 
 
-def signals_table(rows: Sequence[Prediction]) -> str:
-    """What a map of each set of signals would teach, with paired differences to own probability, as Markdown."""
-    stated = {
+def render_signals_table(rows: Sequence[Prediction]) -> str:
+    """The scores of a map of each subset of the signals, with paired differences from the own probability, as
+    Markdown."""
+    predictions = {
         name: [
             replace(row, method=name, confidence=value, source=Source.POSTHOC, distribution=None, signals=None)
             for row, value in zip(rows, target.tolist(), strict=True)
         ]
-        for name, target in of_signals(rows).items()
+        for name, target in fit_signal_maps(rows).items()
     }
-    card = build_scorecard(stated, settings=settings_with(DEFAULTS, bins=15), subject=OWN)
+    card = build_scorecard(predictions, settings=settings_with(DEFAULTS, bins=15), subject=OWN_PROBABILITY)
     lines = []
-    for name in stated:
+    for name in predictions:
         scores = card.method(name).find("all")
         values = [value_cell(scores.headline[metric]) for metric in ("brier", "ece", "auroc")]
-        changes = [difference_cell(card, name, OWN, metric) for metric in ("brier", "auroc")]
-        lines.append([Cell(name), *values, *changes])
+        differences = [difference_cell(card, name, OWN_PROBABILITY, metric) for metric in ("brier", "auroc")]
+        lines.append([Cell(name), *values, *differences])
     scores = card.methods[0].find("all")
-    fitted = f"{scores.n:,} rows in {scores.n_clusters:,} clusters, each target fitted without the row's"
-    caption = f"{date.today()}: {fitted}; 95 % intervals"
+    size = f"{scores.n:,} rows in {scores.n_clusters:,} clusters"
+    caption = f"{date.today()}: {size}, each target fitted without the row's; 95 % intervals"
     header = ["Target", "Brier ↓", "ECE ↓", "AUROC ↑", "Brier − own probability's", "AUROC − own probability's"]
     text, _ = render_markdown(Document("", [Table(caption, header, lines)], []))
     return text.strip().removeprefix("#").strip() + "\n"
 
 
 def main() -> None:
-    """Ask, judge, write the table."""
+    """Ask the model or read its answers, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, help="a seed's folder of calibrators.py")
-    source.add_argument("--asked", type=Path, help="rows of `emocaliber predict --signals`, predictions-logprob.jsonl")
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--out", type=Path, required=True)
+    source.add_argument("--run", type=Path, help="folder of one seed of calibrators.py")
+    source.add_argument("--asked", type=Path, help="predictions-logprob.jsonl of `emocaliber predict --signals`")
+    parser.add_argument("--rows", type=int, default=1000, help="with --run, how many faces to ask about")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     arguments = parser.parse_args()
     if arguments.asked is not None:
-        asked = [row for row in read_predictions(arguments.asked) if row.distribution and row.truth is not None]
-        arguments.out.write_text(signals_table(asked))
+        rows = [row for row in read_predictions(arguments.asked) if row.distribution and row.truth is not None]
+        arguments.out.write_text(render_signals_table(rows))
         print(arguments.out.read_text())
         return
     faces = arguments.run / "faces.parquet"
     samples, truths = samples_of([str(faces)], ["calibrate"])[: arguments.rows], read_truths(truth_path(faces))
-    labels, estimates = targets(samples, arguments.run / "1-label" / "adapter")
+    labels, targets = ask_for_targets(samples, arguments.run / "1-label" / "adapter")
     right = np.array([label == sample.label for label, sample in zip(labels, samples, strict=True)])
-    truth = np.array([truths[sample.id].accuracy(label) for label, sample in zip(labels, samples, strict=True)])
-    text = HEAD.format(today=date.today(), n=len(samples), accuracy=right.mean())
-    text += "".join(line(name, target, right, truth) for name, target in estimates.items())
-    _, heading, reading = arguments.out.read_text().partition("\n## ") if arguments.out.exists() else ("", "", "")
-    arguments.out.write_text(text + heading + reading)
-    print(text)
+    probability = np.array([truths[sample.id].accuracy(label) for label, sample in zip(labels, samples, strict=True)])
+    table = HEAD.format(today=date.today(), n=len(samples), accuracy=right.mean())
+    table += "".join(table_line(name, target, right, probability) for name, target in targets.items())
+    _, heading, interpretation = arguments.out.read_text().partition("\n## ") if arguments.out.exists() else ("",) * 3
+    arguments.out.write_text(table + heading + interpretation)
+    print(table)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Under-trained words are far from the probability on taught rows too; over-fitted ones on fresh rows alone."""
+"""An under-trained model's confidence is far from its probability on training rows too, an over-fitted one's only on
+fresh rows."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.predictions import Prediction, Source, State, write_predictions
 from emocaliber.generation.readouts import FILES
 from emocaliber.stages.clusters import write_trained_clusters
-from eval.benchmarks.learning import spoken, table
-from eval.benchmarks.verbalization import read_outs
+from eval.benchmarks.learning import read_confidences, render_table
+from eval.benchmarks.verbalization import load_read_outs
 
 LABELS = ["joy", "fear", "awe"]
 
@@ -61,7 +62,7 @@ def cells_of(text: str) -> dict[str, list[str]]:
 
 def test_what_was_learned_of_taught_rows_alone_is_far_from_the_probability_on_fresh_ones(tmp_path: Path) -> None:
     sets = {"taught": answered(tmp_path / "1", noise=0.0, seed=1), "fresh": answered(tmp_path / "2", noise=0.2, seed=2)}
-    cells = cells_of(table(sets, "fresh", None))
+    cells = cells_of(render_table(sets, "fresh", None))
     squared = {name: float(cells[name][4].split()[0]) for name in sets}
     assert squared["taught"] < 0.003
     assert squared["fresh"] > 0.02
@@ -74,13 +75,13 @@ def test_clusters_that_stage_3_learned_are_not_fresh(tmp_path: Path) -> None:
     rows, adapter = answered(tmp_path / "1", noise=0.1, seed=3), tmp_path / "adapter"
     adapter.mkdir()
     write_trained_clusters(adapter, [f"3-{i}" for i in range(150)])
-    cells = cells_of(table({"taught": rows, "fresh": rows}, "fresh", adapter))
+    cells = cells_of(render_table({"taught": rows, "fresh": rows}, "fresh", adapter))
     assert (cells["taught"][0], cells["fresh"][0]) == ("399 in 200", "99 in 50")
 
 
 def test_a_folder_without_a_readable_answer_is_refused_by_name(tmp_path: Path) -> None:
 
     rows = answered(tmp_path / "1", noise=0.1, seed=4)
-    tempering = fit_recalibrator(read_outs(rows).probability, "distribution", "temperature", per_task=True)
+    temperature = fit_recalibrator(load_read_outs(rows).probability, "distribution", "temperature", per_task=True)
     with pytest.raises(UserError, match="no row has a readable answer"):
-        spoken(answered(tmp_path / "2", noise=0.1, seed=5, n=1), frozenset(), tempering)
+        read_confidences(answered(tmp_path / "2", noise=0.1, seed=5, n=1), frozenset(), temperature)

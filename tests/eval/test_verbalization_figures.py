@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from eval.benchmarks.verbalization import chart, main, of_real, read_outs
+from eval.benchmarks.verbalization import draw_chart, load_read_outs, load_real_rows, main
 
 LABELS = ["joy", "fear", "anger"]
 
@@ -32,7 +32,7 @@ def written(path: Path, n: int, seed: int) -> Path:
 
 
 def test_rows_of_real_faces_are_read_outs_without_those_that_have_no_majority(tmp_path: Path) -> None:
-    rows = of_real(written(tmp_path / "rows.jsonl", 40, 0))
+    rows = load_real_rows(written(tmp_path / "rows.jsonl", 40, 0))
     assert len(rows.stated) == len(rows.probability) == 39
     assert rows.expected is None, "the mean over levels was not read"
     assert rows.stated[-1].confidence is None
@@ -44,7 +44,7 @@ def test_a_file_of_stage_1_which_states_nothing_is_the_teacher(tmp_path: Path) -
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     silent = [{k: v for k, v in line.items() if k not in ("label", "confidence", "formed")} for line in lines]
     (tmp_path / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in silent))
-    assert read_outs(rows, tmp_path / "1.jsonl").teacher == of_real(tmp_path / "1.jsonl").probability
+    assert load_read_outs(rows, tmp_path / "1.jsonl").teacher == load_real_rows(tmp_path / "1.jsonl").probability
 
 
 def test_a_suite_is_put_beside_the_others_in_figures_page_and_chart(
@@ -65,7 +65,7 @@ def test_a_suite_is_put_beside_the_others_in_figures_page_and_chart(
     assert page.read_text().count("\n## ") == 3
     assert "Words of a person." in page.read_text()
     drawn = figures.with_suffix(".svg").read_text()
-    assert drawn == chart(suites)
+    assert drawn == draw_chart(suites)
     assert "prefers-color-scheme: dark" in drawn
     assert "http" not in drawn.replace("http://www.w3.org/", "")
     texts = " ".join(element.text or "" for element in ElementTree.fromstring(drawn).iter())
