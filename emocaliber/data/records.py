@@ -18,80 +18,46 @@ matter:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from emocaliber.core.images import ImageError, image_hash, read_image_bytes
-from emocaliber.core.samples import FileImage, ImageSource, Ratings, Sample, StoredImage
-from emocaliber.data.labels import class_number, fold, is_missing, is_no_label
-from emocaliber.data.rationales import RationaleError, read_rationale
+from emocaliber.core.samples import FileImage, ImageSource, Sample, StoredImage
+from emocaliber.data.labels import fold, is_missing
+from emocaliber.data.record_annotations import (
+    read_label,
+    read_record_rationale,
+    read_record_votes,
+    read_second_votes,
+)
+from emocaliber.data.record_fields import Record
 from emocaliber.data.rows import (
     CLUSTER,
     IMAGE,
-    LABEL,
-    LABEL_OTHERWISE,
-    NAMES,
-    RATIONALE,
     SPLIT,
     SPLIT_OTHERWISE,
     SPLITS,
     Defaults,
     Entry,
     Place,
-    Problem,
     Row,
     column_name,
-    label_of,
     split_named,
 )
-from emocaliber.data.votes import UNKNOWN, Votes, VotesError, dominant, read_votes
 from emocaliber.data.written_images import base64_in, file_name, from_base64, from_pixels
 
-UNLABELLED_NUMBER = "-1"
-"""The class number that Hugging Face datasets uses for an unknown class."""
-PICTURE_DIGITS = 16
+HASH_DIGITS = 16
 """Hex digits of the hash that identifies an image."""
-
-
-@dataclass
-class _Record:
-    """A record being read: its values, and the problems found so far."""
-
-    place: Place
-    values: Mapping[str, Any]
-    defaults: Defaults
-    problems: list[Problem] = field(default_factory=list)
-
-    def problem(self, kind: str, key: str, what: str, fix: str) -> None:
-        self.problems.append(Problem(kind, self.place, key, what, fix))
-
-    def first(self, names: Sequence[str]) -> tuple[str, Any]:
-        """The first of these columns with a value, and the value."""
-        pairs = ((name, self.values.get(name)) for name in names)
-        return next(((name, value) for name, value in pairs if not is_missing(value)), (names[0], None))
-
-    def text(self, *names: str, default: str = "") -> str:
-        """A value that must be text or a number; anything else is a problem."""
-        name, value = self.first(names)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            self.problem("wrong type", name, f"{value!r} is not text", "write one plain value")
-            return default
-        return str(value)
 
 
 def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, default_id: str) -> Iterator[Entry]:
     """The row, or all of its problems."""
-    record = _Record(place, {column_name(key): value for key, value in values.items()}, defaults)
-    image = _image(record)
-    candidates = _candidates(record)
-    votes, ratings = _votes(record, candidates)
-    split = _split(record)
-    label, rule = _label(record, candidates, votes, ratings, split)
+    record = Record(place, {column_name(key): value for key, value in values.items()}, defaults)
+    image = _read_image(record)
+    candidates = _read_candidates(record)
+    votes, ratings = read_record_votes(record, candidates)
+    split = _read_split(record)
+    label, rule = read_label(record, candidates, votes, ratings, split)
     name = record.text("id", default=default_id)
     sample = Sample(
         id=name,
@@ -101,13 +67,13 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         label=label,
         split=split,
         group=record.text("group"),
-        cluster=record.text(*CLUSTER) or _picture(record, image) or name,
+        cluster=record.text(*CLUSTER) or _image_identifier(record, image) or name,
         votes=votes,
         licence=record.text("licence", default=defaults.licence),
         ratings=ratings,
         label_rule=rule,
-        second_votes=_second_votes(record, candidates),
-        rationale=_rationale(record, label),
+        second_votes=read_second_votes(record, candidates),
+        rationale=read_record_rationale(record, label),
         question=record.text("question"),
     )
     if record.problems:
@@ -116,19 +82,19 @@ def read_record(place: Place, values: Mapping[str, Any], defaults: Defaults, def
         yield Row(place, sample)
 
 
-def _picture(record: _Record, image: ImageSource) -> str:
+def _image_identifier(record: Record, image: ImageSource) -> str:
     """If the row names its task, an identifier of its image (the path, or else a hash of the bytes); else ""."""
     if is_missing(record.values.get("task")) or image == b"":
         return ""
     if isinstance(image, FileImage):
         return image.name
     try:
-        return image_hash(read_image_bytes(image))[:PICTURE_DIGITS]
+        return image_hash(read_image_bytes(image))[:HASH_DIGITS]
     except ImageError:
         return ""
 
 
-def _image(record: _Record) -> ImageSource:
+def _read_image(record: Record) -> ImageSource:
     name, value = record.first(IMAGE)
     if isinstance(value, list | tuple) and len(value) != 1:
         record.problem("several images", name, f"{len(value)} images", "ask about one image a row")
@@ -157,7 +123,7 @@ def _image(record: _Record) -> ImageSource:
     return b""
 
 
-def _candidates(record: _Record) -> tuple[str, ...]:
+def _read_candidates(record: Record) -> tuple[str, ...]:
     value = record.values.get("candidates")
     if value is None:
         return record.defaults.labels
@@ -172,159 +138,10 @@ def _candidates(record: _Record) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _split(record: _Record) -> str:
+def _read_split(record: Record) -> str:
     otherwise = split_named(str(record.first(SPLIT_OTHERWISE)[1])) or record.defaults.split
     written = record.text(*SPLIT, default=otherwise)
     split = split_named(written)
     if split is None:
         record.problem("unknown split", "split", f"{written!r} is no split", f"write one of {', '.join(dict(SPLITS))}")
     return split or ""
-
-
-def _votes(record: _Record, candidates: tuple[str, ...]) -> tuple[Votes | None, Ratings | None]:
-    value, raters = record.values.get("votes"), record.values.get("raters")
-    if is_missing(value):
-        return None, _stored_ratings(record)
-    try:
-        if raters is not None and (isinstance(raters, bool) or not isinstance(raters, int) or raters < 1):
-            raise VotesError(f"{raters!r} raters", "their number is whole, 1 or more")
-        votes, ratings = read_votes(value, raters)
-    except VotesError as error:
-        record.problem("votes malformed", "votes", error.what, error.fix)
-        return None, None
-    ratings = _stored_ratings(record) or ratings
-    named = [*(votes or {}), *ratings.means]
-    if strangers := [label for label in named if record.defaults.match(label, candidates) is None]:
-        _stranger(record, "votes", strangers[0], candidates, "vote for a stranger")
-        return None, None
-    if votes is not None and not any(votes.values()):
-        record.problem("no vote", "votes", "there is no vote", "leave the votes out, or the row")
-        return None, None
-    means = {str(record.defaults.match(label, candidates)): mean for label, mean in ratings.means.items()}
-    return votes and _renamed(votes, record.defaults, candidates), replace(ratings, means=means)
-
-
-def _second_votes(record: _Record, candidates: tuple[str, ...]) -> Votes | None:
-    """All answers of the second panel; those that mean "no label" are counted as UNKNOWN."""
-    value = record.values.get("second_votes")
-    if is_missing(value):
-        return None
-    try:
-        votes, _ = read_votes(value)
-    except VotesError as error:
-        record.problem("votes malformed", "second_votes", error.what, error.fix)
-        return None
-    if not any((votes or {}).values()):
-        record.problem("no vote", "second_votes", "there is no vote", "leave them out")
-        return None
-    counts: Votes = {}
-    for label, count in (votes or {}).items():
-        candidate = record.defaults.match(label, candidates) or (UNKNOWN if is_no_label(label) else None)
-        if candidate is None:
-            _stranger(record, "second_votes", label, candidates, "vote for a stranger")
-            return None
-        counts[candidate] = counts.get(candidate, 0) + count
-    return counts
-
-
-def _rationale(record: _Record, label: str | None) -> str | None:
-    try:
-        return read_rationale(record.text(*RATIONALE), label)
-    except RationaleError as error:
-        record.problem("rationale malformed", record.first(RATIONALE)[0], error.what, error.fix)
-        return None
-
-
-def _stranger(record: _Record, key: str, written: object, candidates: Sequence[str], kind: str) -> None:
-    """Add the problem of a label that is not a candidate, unless the candidates themselves are malformed."""
-    if any(problem.key == "candidates" for problem in record.problems):
-        return
-    if (number := class_number(written)) is not None:
-        named = record.defaults.class_names
-        known = ", ".join(f"{each}={name}" for each, name in named.items())
-        record.problem("class number without a name", key,
-                       f"{written!r} is a {'number' if '.' in number else 'class number'}, and"
-                       f" {f'the classes are {known}' if known else 'nothing names it'}",
-                       "name the classes: --labels neutral,happy,... from 0, or --labels"
-                       " 1=neutral,2=happy,...")  # fmt: skip
-    else:
-        record.problem(kind, key, f"{written!r} is not among the candidates",
-                       f"correct it, or the candidates {', '.join(candidates)}")  # fmt: skip
-
-
-def _not_read(record: _Record) -> str:
-    """A hint, for a row without a label, at the columns that may hold it by another name."""
-    others = [str(name) for name in record.values if name and name not in NAMES][:6]
-    shown = ", ".join(map(repr, others))
-    return f"; {shown} are not read: call a label 'label', and counts of votes 'votes.joy'" if others else ""
-
-
-def _stored_ratings(record: _Record) -> Ratings | None:
-    """The ratings metadata that `emocaliber data convert` wrote, if any."""
-    stored = record.values.get("ratings")
-    if not stored:
-        return None
-    try:
-        return msgspec.json.decode(stored, type=Ratings)
-    except (msgspec.DecodeError, TypeError) as error:
-        record.problem("votes malformed", "ratings", f"not as it was written ({error})", "convert the data again")
-        return None
-
-
-def _renamed(votes: Votes, defaults: Defaults, candidates: Sequence[str]) -> Votes:
-    """Counts by candidate, in the candidates' order; votes for a synonym count for its label."""
-    counts: Votes = {}
-    for label, count in votes.items():
-        candidate = str(defaults.match(label, candidates))
-        counts[candidate] = counts.get(candidate, 0) + count
-    return {candidate: counts[candidate] for candidate in candidates if candidate in counts}
-
-
-def _label(
-    record: _Record, candidates: tuple[str, ...], votes: Votes | None, ratings: Ratings | None, split: str
-) -> tuple[str | None, str]:
-    name, written = label_of(record.values)
-    if record.defaults.class_names and class_number(written) == UNLABELLED_NUMBER:
-        written = None
-    named = record.defaults.class_names.get(class_number(written) or "")
-    written = named if named is not None and is_missing(named) else written
-    label = record.defaults.match(written, candidates) if isinstance(written, str | int | float) else None
-    stored = record.text("label_rule")
-    if label is not None:
-        _contradicted(record, name, label, candidates)
-        return label, stored or "given"
-    if is_no_label(written) and stored:
-        return None, stored
-    if is_no_label(written):
-        if votes is not None:
-            rule = record.defaults.rule
-            return dominant(votes, rule, ratings.raters if ratings else None), rule
-        needed = record.defaults.labelled and split != "unlabelled"
-        if ratings is None and needed and is_missing(record.values.get("votes")):
-            _no_label(record, name, written)
-        return None, "given"
-    if not isinstance(written, str | int | float):
-        record.problem("wrong type", name, f"{written!r} is not a label", "write the label's name")
-    else:
-        _stranger(record, name, written, candidates, "label not among candidates")
-    return None, "given"
-
-
-def _contradicted(record: _Record, name: str, label: str, candidates: Sequence[str]) -> None:
-    """Add the problem of another label column that names another of the candidates."""
-    for column in (*LABEL, *LABEL_OTHERWISE):
-        other = record.values.get(column)
-        match = record.defaults.match(other, candidates) if isinstance(other, str) and column != name else None
-        if match not in (None, label):
-            record.problem("two labels in one row", column, f"{other!r}, but {name} is {label!r}",
-                           "leave out the column that is not the label")  # fmt: skip
-
-
-def _no_label(record: _Record, name: str, written: object) -> None:
-    if written is None:
-        record.problem("no label", name, "the row has neither a label nor votes",
-                       f"give one, or the split `unlabelled` (--in-split unlabelled){_not_read(record)}")  # fmt: skip
-    else:
-        record.problem("no label", name, f"{written!r} says that the label is missing",
-                       f"give one, or the split `unlabelled`; where {written!r} is a label"
-                       " itself, list all with --labels")  # fmt: skip

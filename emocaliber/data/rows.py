@@ -150,8 +150,8 @@ class Defaults:
         return self.taxonomy.labels if self.taxonomy else self.candidates
 
     def match(self, label: object, candidates: Sequence[str]) -> str | None:
-        """The candidate that a written label refers to, by spelling variant, declared synonym or class number; or"
-        " None."""
+        """The candidate that a written label refers to, by spelling variant, declared synonym or class number; or
+        None."""
         named = by_fold(tuple(candidates))
         if isinstance(label, str) and (match := named.get(fold(label))) is not None:
             return match

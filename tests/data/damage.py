@@ -211,7 +211,8 @@ CASES = [
     Damage("unknown split", row(split="training data"), "unknown split", "line 2", "split", "write one of train"),
     Damage("id of the wrong type", row(id={"a": 1}), "wrong type", "line 2", "id", "one plain value"),
     # votes
-    Damage("vote for a stranger", row(votes={"awe": 3}), "vote for a stranger", "line 2", "votes", "'awe'.*joy, fear"),
+    Damage("vote for another label", row(votes={"awe": 3}), "vote for an unknown label", "line 2", "votes",
+           "'awe'.*joy, fear"),
     Damage("negative count", row(votes={"joy": -3}), "votes malformed", "line 2", "votes", "whole number, 0 or more"),
     Damage("half a vote", row(votes={"joy": 2.5}), "votes malformed", "line 2", "votes", "whole number"),
     Damage("nobody voted", row(votes={"joy": 0}), "no vote", "line 2", "votes", "leave the votes out"),

@@ -1,4 +1,4 @@
-"""Samples as columns are the samples that are read one by one; choosing rows makes none."""
+"""A table of samples equals the samples that are read one by one."""
 
 from __future__ import annotations
 
@@ -78,14 +78,6 @@ def test_the_first_row_without_a_rationale_is_named(mixed: Path):
     assert first_without_rationale(table.take(reasoned)) is None
     assert first_without_rationale(table.take([*reasoned, 994 + 7])) == f"{mixed}: row 7 (row 7)"
     assert first_without_rationale(samples[994 + 7 :]) == "row 7"
-
-
-@pytest.mark.parametrize("changes", [{"label": "awe"}, {"votes": [{"label": "awe", "count": 1}]}])
-def test_a_label_that_is_no_candidate_is_refused_before_a_row_is_read(changes: dict[str, object], tmp_path: Path):
-    table = pa.Table.from_pylist([row(1), row(2), row(3, **changes)], schema=SCHEMA)
-    pq.write_table(table, tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=r"row 2 \(row 3\): 'awe' is not among its candidates"):
-        SampleTable([tmp_path / "t.parquet"])
 
 
 def test_no_row_and_no_file(tmp_path: Path):

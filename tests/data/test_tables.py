@@ -138,7 +138,7 @@ def test_a_table_holds_a_second_panels_votes_and_a_label_that_it_alone_names_is_
     assert sample.second_votes == {"joy": 1, "fear": 2, "unknown": 1}
     rows = [{"image": "a.png", "votes": {"joy": 3, "fear": 1}, "second_votes": {"joy": 2, "feer": 2}}]
     (problem,) = files.problems(files.lines(tmp_path / "t.jsonl", rows))
-    assert (problem.kind, problem.key) == ("vote for a stranger", "second_votes")
+    assert (problem.kind, problem.key) == ("vote for an unknown label", "second_votes")
 
 
 def test_tasks_about_one_picture_are_one_cluster(tmp_path: Path):
