@@ -20,10 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
+
+if TYPE_CHECKING:
+    from emocaliber.calibration.targets import Target
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -182,8 +186,9 @@ def search_temperature(loss: Callable[[float], float]) -> float:
     return float(np.exp(best.x))
 
 
-def bound_reached(fitted: Curve) -> str | None:
-    """A warning if a parameter ended at its bound, so that the map is not to be relied on; else None."""
+def bound_reached(fitted: Curve, target: Target = "label") -> str | None:
+    """A warning if a parameter of a map fitted to the `target` ended at its bound, so that the map is not to be relied
+    on; else None."""
     if isinstance(fitted, Isotonic):
         return None
     if isinstance(fitted, Temperature):
@@ -193,10 +198,13 @@ def bound_reached(fitted: Curve) -> str | None:
         return None
     slopes = [fitted.a] if isinstance(fitted, Platt) else [fitted.a, fitted.b]
     if max(slopes) < 1e-6:
-        return "the slope reached its bound 0: answers with higher values were not right more often, so it is constant"
+        more = "right more often" if target == "label" else "chosen by more of the raters"
+        return f"the slope reached its bound 0: answers with higher values were not {more}, so it is constant"
     intercept = fitted.b if isinstance(fitted, Platt) else fitted.c
     if max(*slopes, abs(intercept)) > STEEPEST - 1e-6:
-        return f"a parameter reached its bound {STEEPEST:g}: right and wrong rows do not overlap in these values"
+        labels = "right and wrong rows do not overlap in these values"
+        votes = "the raters agree wholly on nearly every answer, or their shares rise more steeply than a map can"
+        return f"a parameter reached its bound {STEEPEST:g}: {labels if target == 'label' else votes}"
     return None
 
 

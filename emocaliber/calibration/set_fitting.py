@@ -54,13 +54,14 @@ def fit_sets(
     """Fit on calibration rows; also returns notes for the user. `hashes` identify the rows
     (calibration.files.row_hash).
 
+    For the label, rows without one are not used; for a rater's answer, rows without votes, and no row needs a label.
     `signal` defaults to the distribution, or to the confidence if no row has a distribution. Raises ValueError if no
     row can be used, or if the rows have several sources.
     """
     signal = signal or ("distribution" if any(row.distribution for row in rows) else "confidence")
-    usable = [row for row in rows if signal_of(row, signal) is not None and (holds is Held.LABEL or row.votes)]
+    usable = [row for row in rows if signal_of(row, signal) is not None and answers_of(row, holds)]
     if not usable:
-        wanted = f"a {signal}" if holds is Held.LABEL else f"a {signal} and votes"
+        wanted = f"a {signal} and {'a label' if holds is Held.LABEL else 'votes'}"
         raise ValueError(f"no row has {wanted} to fit sets on")
     if len(sources := {row.source for row in rows}) > 1:
         raise ValueError(f"the rows have several sources of confidence ({', '.join(sorted(sources))}); give one source")

@@ -7,7 +7,8 @@ Rows of a cluster are one unit; the guarantee is for a row of a new cluster, wit
 - `label`: the calibration score is that of each row's truth.
 - `rater`: the calibration scores are those of all votes, weighted by their share, which averages over the rater that
   might have been drawn. A row's votes are exchangeable draws of raters, and rows are exchangeable
-  (conformal.threshold).
+  (conformal.threshold). Labels play no part: rows whose votes tie have none, and leaving them out would promise too
+  much on such rows.
 
 Each task (and on request each of its groups) has its own threshold (Mondrian conformal prediction), so that coverage
 holds there too. If it has too few units, the pooled threshold is used, with coverage over all rows together only.
@@ -151,5 +152,7 @@ def uniform_of(rows: Sequence[Prediction]) -> Floats:
 
 
 def answers_of(row: Prediction, holds: Held) -> dict[str, float]:
-    """The answers that a set should contain, with shares that sum to 1."""
+    """The answers that a set should contain, with shares that sum to 1; empty without a label, or without votes."""
+    if holds is Held.LABEL and row.truth is None:
+        return {}
     return label_shares(row, "label" if holds is Held.LABEL else "votes")

@@ -35,8 +35,8 @@ def add_sets(sets: argparse._ArgumentGroup) -> None:
         "--holds",
         default=Held.LABEL.value,
         choices=[held.value for held in Held],
-        help="the answer that a set must contain: the true label, or the vote of a randomly drawn rater (default:"
-        " label)",
+        help="the answer that a set must contain: the true label, or the vote of a randomly drawn rater, for which rows"
+        " need votes and no label (default: label)",
     )
     sets.add_argument(
         "--set-score",

@@ -47,11 +47,12 @@ def fit_sets_file(
     per: Per,
     columns: Columns = RECOGNISED,
 ) -> tuple[SetMap, list[str]]:
-    """Fit prediction sets on all rows of these files and write them; returns the sets and notes. Raises UserError if no
-    row is suitable for the fit."""
+    """Fit prediction sets on all rows of these files and write them; returns the sets and notes. For sets that hold a
+    rater's answer, rows need no label, and those without votes are left out. Raises UserError if no row is suitable
+    for the fit."""
     if not 0 < coverage < 1:
         raise UserError(f"--coverage {coverage:g}: give a share between 0 and 1, such as 0.9")
-    files = [RowsFile.read(path, columns) for path in calibration]
+    files, left_out = _calibration_files(calibration, holds, columns)
     rows = [row for file in files for row in file.rows]
     try:
         fitted, notes = fit_sets(
@@ -66,7 +67,23 @@ def fit_sets_file(
     except ValueError as error:
         raise UserError(f"{', '.join(map(str, calibration))}: {error}") from None
     write_sets(out, fitted)
-    return fitted, notes
+    return fitted, left_out + notes
+
+
+def _calibration_files(paths: Sequence[Path], holds: Held, columns: Columns) -> tuple[list[RowsFile], list[str]]:
+    """The files with the rows that have an answer to hold, and a note on those that were left out. Raises UserError if
+    no row has one."""
+    files = [RowsFile.read(path, columns, unlabelled=holds is Held.RATER) for path in paths]
+    if holds is Held.LABEL:
+        return files, []
+    rated = [file.with_target("votes") for file in files]
+    every, kept = (sum(len(file.rows) for file in some) for some in (files, rated))
+    if every and not kept:
+        raise UserError(
+            f"{', '.join(map(str, paths))}: none of the {every:,} rows has raters' 'votes', which --holds rater needs;"
+            " prediction files of samples with votes have them. Without votes, use --holds label"
+        )
+    return rated, [f"{every - kept:,} of {every:,} rows have no votes and were left out"] if kept < every else []
 
 
 def apply_sets_file(path: Path, predictions: Path, out: Path, columns: Columns = RECOGNISED) -> AppliedSets:

@@ -261,5 +261,5 @@ def _at_bounds(fitted: Recalibrator) -> list[str]:
     return [
         f"{where}{sentence}"
         for where, own in maps.items()
-        if isinstance(own, (Temperature, Platt, Beta, Isotonic)) and (sentence := bound_reached(own))
+        if isinstance(own, (Temperature, Platt, Beta, Isotonic)) and (sentence := bound_reached(own, fitted.target))
     ]

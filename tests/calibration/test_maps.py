@@ -144,6 +144,13 @@ def test_a_parameter_at_its_bound_has_a_sentence(fitted: Temperature | Platt | B
     assert sentence in str(bound_reached(fitted))
 
 
+@pytest.mark.parametrize("fitted", [Platt(0.0, 0.4), Beta(3.0, 20.0, 0.4)])
+def test_of_a_map_fitted_to_votes_the_sentence_speaks_of_raters(fitted: Platt | Beta) -> None:
+    sentence = str(bound_reached(fitted, "votes"))
+    assert "the raters" in sentence
+    assert "right" not in sentence
+
+
 @pytest.mark.parametrize("fitted", [Temperature(1.3), Platt(0.7, 0.1), Beta(0.0, 1.0, 2.0), Isotonic((0.5,), (0.5,))])
 def test_a_map_within_its_bounds_has_none(fitted: Temperature | Platt | Beta | Isotonic) -> None:
     assert bound_reached(fitted) is None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from emocaliber.calibration.files import holds_format, read_map, read_sets, row_hash, write_sets
 from emocaliber.calibration.set_fitting import fit_sets
@@ -72,6 +73,19 @@ def test_a_drawn_rater_is_held() -> None:
     shares = [sum((row.votes or {})[label] for label in row.prediction_set or ()) / 5 for row in test]
     assert abs(np.mean(shares) - 0.9) < 0.02
     assert test[0].set_holds is Held.RATER
+
+
+def test_a_raters_answer_is_held_on_rows_without_a_label_too() -> None:
+    calibration = rows(1500, 0)
+    unlabelled = [replace(row, truth=None) for row in calibration]
+    assert fitted(unlabelled, holds=Held.RATER)[0].pooled == fitted(calibration, holds=Held.RATER)[0].pooled
+
+
+def test_sets_that_hold_the_label_are_fitted_to_rows_that_have_one() -> None:
+    calibration = rows(300, 0)
+    sets, notes = fitted([*calibration, *(replace(row, id=f"u{row.id}", truth=None) for row in calibration[:40])])
+    assert sets.pooled.rows == 300
+    assert notes == ["40 of 340 rows cannot be used"]
 
 
 def test_rows_that_say_nothing_hold_everything_and_other_tasks_get_no_set() -> None:

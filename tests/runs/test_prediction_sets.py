@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from emocaliber.cli.main import main
 from emocaliber.core.prediction_files import read_columnar, write_rows
@@ -143,3 +144,25 @@ def test_predict_and_ask_name_the_sets_that_were_fitted_on_their_own_rows(
     answer = json.loads(capsys.readouterr().out)
     assert answer["prediction_set"]
     assert "90" in answer["set_sentence"]
+
+
+def test_sets_that_hold_a_rater_take_rows_with_votes_and_no_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibration, sets = tmp_path / "calibration.jsonl", tmp_path / "sets.json"
+    rated = [replace(row, truth=None, votes={"joy": 2, "fear": 2}) for row in rows(120, "rated")]
+    write_predictions(calibration, rated + rows(30, "labelled"))
+    fit = ["recalibrate", "fit", str(calibration), "--map", "sets", "--out", str(sets)]
+    assert main([*fit, "--holds", "rater"]) == 0
+    said = capsys.readouterr().out
+    assert "120 rows, 120 units" in said
+    assert "Note: 30 of 150 rows have no votes and were left out" in said
+    assert len(json.loads(sets.read_text())["fitted_on"]) == 120
+
+
+def test_sets_that_hold_a_rater_say_that_no_row_has_votes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calibration = tmp_path / "calibration.jsonl"
+    write_predictions(calibration, rows(60, "calibration"))
+    fit = ["recalibrate", "fit", str(calibration), "--map", "sets", "--out", str(tmp_path / "sets.json")]
+    assert main([*fit, "--holds", "rater"]) == 2
+    assert "none of the 60 rows has raters' 'votes', which --holds rater needs" in capsys.readouterr().err
