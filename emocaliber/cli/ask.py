@@ -112,8 +112,7 @@ def _add_question_arguments(group: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="FILE",
         help="also show a prediction set, the labels among which the right one is with a set probability: a file"
-        " written"
-        " by `emocaliber recalibrate fit --map sets` (default: sets.json beside the adapter, if it is there)",
+        " written by `emocaliber recalibrate fit --map sets` (default: sets.json beside the adapter, if it is there)",
     )
     group.add_argument(
         "--doubt",

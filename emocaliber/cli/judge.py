@@ -20,26 +20,39 @@ BASELINES = tuple(f"baselines/{name}" for name in SCORECARD)
 
 
 def add_score(parser: argparse.ArgumentParser) -> None:
-    """The options of `score`."""
+    """The arguments of `score`."""
     parser.add_argument(
         "predictions",
         nargs="+",
         type=Path,
         metavar="PRED",
         help="predictions to evaluate: a prediction file, a folder of Parquet parts, a table with columns for"
-        " confidence"
-        " and correct (or label and prediction), EmoCaliber's merged output, an inspect_ai log, a sample log of"
-        " lm-evaluation-harness, or a result table of VLMEvalKit; several are compared with each other",
+        " confidence and correct (or label and prediction), EmoCaliber's merged output, an inspect_ai log, a sample"
+        " log of lm-evaluation-harness, or a result table of VLMEvalKit; several are compared with each other",
     )
     parser.add_argument("--suite", type=Path, metavar="FILE",
                         help="suite file that defines tasks and groups, such as eval/suites/vecbench.yaml")  # fmt: skip
     parser.add_argument("--calibration", type=Path, action="append", default=[], metavar="PRED",
                         help="predictions of the same methods on calibration rows, to choose thresholds and fit"
-                        " post-hoc"
-                        " maps on; may be repeated")  # fmt: skip
+                        " post-hoc maps on; may be repeated")  # fmt: skip
     parser.add_argument("--reference", type=Path, action="append", default=[], metavar="FILE",
                         help="published figures to print for comparison, such as a file of eval/reference; may be"
                         " repeated")  # fmt: skip
+    _add_grouping(parser)
+    parser.add_argument("--out", type=Path, metavar="FOLDER",
+                        help="folder for scorecard.json, scorecard.md and report.html (default: only"
+                        " print)")  # fmt: skip
+    parser.add_argument(
+        "--threshold-on-test",
+        action="store_true",
+        help="choose the trusted thresholds on the test rows themselves, which is optimistic; every output says so",
+    )
+    add_column_arguments(parser)
+    parser.set_defaults(run=_score, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
+
+
+def _add_grouping(parser: argparse.ArgumentParser) -> None:
+    """The options that compare groups of rows."""
     parser.add_argument(
         "--by",
         action="append",
@@ -58,16 +71,6 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--by-bins", type=int, default=4, metavar="N",
                         help="number of quantile bins for a numeric --by column (default: 4)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FOLDER",
-                        help="folder for scorecard.json, scorecard.md and report.html (default: only"
-                        " print)")  # fmt: skip
-    parser.set_defaults(run=_score, output=lambda a: None if a.out is None else Output(a.out, SCORECARD))
-    parser.add_argument(
-        "--threshold-on-test",
-        action="store_true",
-        help="choose the trusted thresholds on the test rows themselves, which is optimistic; every output says so",
-    )
-    add_column_arguments(parser)
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -79,7 +82,7 @@ def _score(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.scoring import score_files
 
     if twice := {path for path in arguments.predictions if arguments.predictions.count(path) > 1}:
-        raise UserError(f"{min(twice)} is given twice")
+        raise UserError(f"{min(twice)} is given twice; name each file once")
     if arguments.groups and not arguments.by:
         raise UserError("--groups needs --by: name one of its columns, such as --by age")
     if arguments.by_bins < 2:

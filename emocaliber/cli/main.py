@@ -87,13 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if (sentence := _explained(error)) is None:
+        if (sentence := _explain(error)) is None:
             raise
         return _fail(sentence)
     return code or 0
 
 
-def _explained(error: Exception) -> str | None:
+def _explain(error: Exception) -> str | None:
     """A sentence about a missing package, a full disk or an unusable file; None for any other error, a bug."""
     if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in EXTRAS:
         return f"this needs {package}, which is not installed: pip install 'emocaliber[{EXTRAS[package]}]'"
@@ -206,8 +206,11 @@ def _claimed(parsed: argparse.Namespace, arguments: list[str]) -> AbstractContex
     output = parsed.output(parsed)
     if output is None or os.environ.get("RANK", "0") != "0":
         return nullcontext()
-    skipped = {"out", "parser"}
-    inputs = {name: str(value) for name, value in vars(parsed).items() if not (callable(value) or name in skipped)}
+    inputs = {
+        name: str(value)
+        for name, value in vars(parsed).items()
+        if name not in ("out", "parser") and not callable(value)
+    }
     return claimed(output, shlex.join(["emocaliber", *arguments]), inputs)
 
 

@@ -91,8 +91,7 @@ def _monitor(arguments: argparse.Namespace) -> int:
     before = done.facts.rows - done.new
     words = [
         f"{arguments.predictions.name}: {done.new:,} new rows; {before:,} belong to units that were counted before."
-        " This"
-        f" is batch {done.batches} of {arguments.state}."
+        f" This is batch {done.batches} of {arguments.state}."
     ]
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from emocaliber.runs.predict import Outcome
 
 ROWS_SHOWN = 30
-FOLDER_BESIDE = ".answers"
+ANSWERS_SUFFIX = ".answers"
 """Suffix of the folder beside a prediction file, for responses, journal and manifest."""
 
 
@@ -47,14 +47,17 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="PATH",
                         help=f"a prediction file ending in {', '.join(FORMATS)}; or a folder, for the raw responses,"
-                        " one"
-                        " prediction file for each kind of confidence, and a manifest (default: only print a"
+                        " one prediction file for each kind of confidence, and a manifest (default: only print a"
                         " table)")  # fmt: skip
     _add_question(parser.add_argument_group("question"))
     _add_model(parser.add_argument_group("model"))
     _add_engine(parser.add_argument_group("engine"))
     _add_sampling(parser.add_argument_group("several answers"))
-    rows = parser.add_argument_group("rows")
+    _add_rows(parser.add_argument_group("rows"))
+    parser.set_defaults(run=_predict, output=_predict_output, thinking=None)  # the adapter says
+
+
+def _add_rows(rows: argparse._ArgumentGroup) -> None:
     rows.add_argument("--split", metavar="NAME",
                       help="the split to predict on, or all (default: test, if the rows name splits)")  # fmt: skip
     rows.add_argument("--limit", type=int, metavar="N", help="predict on the first N rows only")
@@ -74,7 +77,6 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--score", action="store_true",
                       help="also evaluate the labelled rows and write a scorecard into --out")  # fmt: skip
     rows.add_argument("--strict", action="store_true", help="exit with code 2 if any row has no readable label")
-    parser.set_defaults(run=_predict, output=_predict_output, thinking=None)  # the adapter says
 
 
 def _add_question(group: argparse._ArgumentGroup) -> None:
@@ -99,8 +101,7 @@ def _add_question(group: argparse._ArgumentGroup) -> None:
     add_reasoning_tags_argument(group)
     group.add_argument("--constrain", action="store_true",
                        help="constrained decoding: only answers in the template's format (vLLM, and servers that run"
-                       " it;"
-                       " with --prompt json, any server that supports JSON Schema)")  # fmt: skip
+                       " it; with --prompt json, any server that supports JSON Schema)")  # fmt: skip
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -110,8 +111,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
                        " which knows drawings only)")  # fmt: skip
     group.add_argument("--adapter", metavar="DIR",
                        help="LoRA adapter folder; with --url, the name that the server knows the adapter by, or"
-                       " NAME=DIR"
-                       " to read the prompt and labels that it was trained with from DIR")  # fmt: skip
+                       " NAME=DIR to read the prompt and labels that it was trained with from DIR")  # fmt: skip
     group.add_argument("--url", action="append", default=[],
                        help="OpenAI-compatible server, for example http://127.0.0.1:8000; may be repeated, to share the"
                        " rows out among several servers")  # fmt: skip
@@ -168,9 +168,9 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
 def settings_of(arguments: argparse.Namespace) -> PredictSettings:
     """The options as settings."""
     values = {field.name: getattr(arguments, field.name) for field in fields(PredictSettings)}
-    several = {name: tuple(values[name]) for name in ("source", "url")}
+    lists = {name: tuple(values[name]) for name in ("source", "url")}
     tags = {"reasoning_tags": tuple((opening, closing) for opening, closing in arguments.reasoning_tags)}
-    return PredictSettings(**values | several | tags)
+    return PredictSettings(**values | lists | tags)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ def _predict_output(arguments: argparse.Namespace) -> Output | None:
     if out is None:
         return None
     if _is_file(out):
-        names = tuple(f"{literal(out.name)}{FOLDER_BESIDE}/{name}" for name in (*ANSWERS, *SCORECARD))
+        names = tuple(f"{literal(out.name)}{ANSWERS_SUFFIX}/{name}" for name in (*ANSWERS, *SCORECARD))
         return Output(out, names, is_file=True)
     return Output(out, (*ANSWERS, *SCORECARD))
 
@@ -201,7 +201,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     out, is_file = arguments.out, arguments.out is not None and _is_file(arguments.out)
     shard = None if arguments.shard is None else Shard.read(arguments.shard)
     with TemporaryDirectory(prefix="emocaliber-") as temporary:
-        folder = Path(temporary) if out is None else out.with_name(out.name + FOLDER_BESIDE) if is_file else out
+        folder = Path(temporary) if out is None else out.with_name(out.name + ANSWERS_SUFFIX) if is_file else out
         if arguments.merge:
             outcome = merged(arguments.merge, folder, arguments.sets, arguments.doubt)
         else:
@@ -214,7 +214,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         if arguments.score:
             _score(outcome)
         if arguments.strict and outcome.summary.failed:
-            raise UserError(f"{outcome.summary.failed} rows have no readable label; their states are in {folder}")
+            states = f"their states are in {folder}" if out is not None else "give --out to save their states"
+            raise UserError(f"{outcome.summary.failed} rows have no readable label; {states}")
 
 
 def _check_source(arguments: argparse.Namespace) -> None:
@@ -223,7 +224,7 @@ def _check_source(arguments: argparse.Namespace) -> None:
     if arguments.merge and arguments.source:
         raise UserError("--merge takes the folders of all shards and no SOURCE; leave one of the two out")
     if not arguments.merge and not arguments.source:
-        raise UserError("name what to predict on: a picture, a folder or a table, as in `emocaliber predict photos`")
+        raise UserError("name what to predict on: an image, a folder or a table, as in `emocaliber predict photos`")
     if out is None and (arguments.score or arguments.shard or arguments.merge):
         raise UserError("--score, --shard and --merge write files: give --out too")
     if out is not None and arguments.shard and _is_file(out):
@@ -231,7 +232,7 @@ def _check_source(arguments: argparse.Namespace) -> None:
 
 
 def _print_rows(rows: Iterable[Prediction], count: int) -> None:
-    """Print the rows that most need a look: those without a readable answer, then by increasing confidence."""
+    """Print the most doubtful rows: those without a readable answer first, then by increasing confidence."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -241,10 +242,9 @@ def _print_rows(rows: Iterable[Prediction], count: int) -> None:
 
     doubtful = heapq.nsmallest(ROWS_SHOWN, rows, key=lambda row: (row.confidence is not None, row.confidence or 0.0))
     title = "Least confident first" + (f": {len(doubtful)} of {count:,}" if len(doubtful) < count else "")
-    table = Table("picture", "label", "confidence", "state", title=title, title_justify="left", box=None)
-    labelled = any(row.truth is not None for row in doubtful)
-    if labelled:
-        table.add_column("labelled")
+    table = Table("image", "label", "confidence", "state", title=title, title_justify="left", box=None)
+    if has_truth := any(row.truth is not None for row in doubtful):
+        table.add_column("true label")
     if has_sets := any(row.prediction_set is not None for row in doubtful):
         table.add_column("set")
     if has_reasons := any(row.reason is not None for row in doubtful):
@@ -252,7 +252,7 @@ def _print_rows(rows: Iterable[Prediction], count: int) -> None:
     for row in doubtful:
         confidence = "" if row.confidence is None else percent(row.confidence)
         state = "" if row.state is State.OK else row.state.value
-        cells = [row.id, row.predicted or "", confidence, state, *([row.truth or ""] if labelled else [])]
+        cells = [row.id, row.predicted or "", confidence, state, *([row.truth or ""] if has_truth else [])]
         cells += [" or ".join(row.prediction_set or ())] if has_sets else []
         cells += [row.reason or ""] if has_reasons else []
         table.add_row(*(Text(printable(cell)) for cell in cells))
@@ -281,7 +281,7 @@ def _score(outcome: Outcome) -> None:
     else:
         print(
             f"Scored: the token probabilities of the labels ({file.name}), because template {outcome.template.name}"
-            " asks"
-            f" for no confidence; {summary.failed} of {summary.states.total()} written answers have no readable label"
+            f" asks for no confidence; {summary.failed} of {summary.states.total()} written answers have no readable"
+            " label"
         )
     print(f"The scorecard: {out / 'scorecard.md'}, and as a page: {out / 'report.html'}")

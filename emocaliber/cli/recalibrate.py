@@ -70,8 +70,7 @@ def _add_map(fit: argparse.ArgumentParser) -> None:
         metavar="SIGNAL",
         help="the input of the map: confidence, probability, distribution, hidden, the name of a signal that `predict"
         " --signals` measured, or signals for all of those together (default: everything that the rows have, compared"
-        " in"
-        " one table; for sets, the distribution if the rows have one)",
+        " in one table; for sets, the distribution if the rows have one)",
     )
     fit.add_argument(
         "--target",
@@ -114,10 +113,10 @@ def _recalibrate(arguments: argparse.Namespace) -> None:
     """Fit or apply, and print the result."""
     from emocaliber.calibration.doubt import FORMAT as DOUBT_FORMAT
     from emocaliber.calibration.files import holds_format
-    from emocaliber.calibration.sets import FORMAT
+    from emocaliber.calibration.sets import FORMAT as SETS_FORMAT
 
     if arguments.command == "fit":
-        _refuse_the_wrong_option(arguments)
+        _refuse_ignored_option(arguments)
     if arguments.command == "fit" and arguments.map == SETS:
         fit_sets(arguments)
     elif arguments.command == "fit" and arguments.map == DOUBT:
@@ -126,14 +125,14 @@ def _recalibrate(arguments: argparse.Namespace) -> None:
         _fit(arguments)
     elif holds_format(arguments.map, DOUBT_FORMAT):
         apply_doubt(arguments)
-    elif holds_format(arguments.map, FORMAT):
+    elif holds_format(arguments.map, SETS_FORMAT):
         apply_sets(arguments)
     else:
         _apply(arguments)
 
 
-def _refuse_the_wrong_option(arguments: argparse.Namespace) -> None:
-    """Raises UserError if votes were asked for by the option of another kind of map, which would be ignored."""
+def _refuse_ignored_option(arguments: argparse.Namespace) -> None:
+    """Raises UserError for an option about votes that this kind of map would ignore."""
     if arguments.map == SETS and arguments.target != "label":
         raise UserError("--target is for maps of a confidence; for sets that hold a rater's answer use --holds rater")
     if arguments.map == DOUBT and arguments.target != "label":
@@ -164,18 +163,19 @@ def _fit(arguments: argparse.Namespace) -> None:
             columns=columns_of(arguments),
             on_progress=report_progress,
         )
-    fitted, per_task = fit.recalibrator, len(fit.recalibrator.tasks)
-    scope = f"for all tasks, {per_task} with a map of their own" if per_task else "for all tasks"
+    fitted, own_maps = fit.recalibrator, len(fit.recalibrator.tasks)
+    scope = f"for all tasks, {own_maps} with a map of their own" if own_maps else "for all tasks"
     if fit.floors is not None:
         for part in render_terminal(Document("Floors", [floors_table(fit.floors, fit.floors.scorecard())], [])):
             Console().print(part)
-    what = "map of all signals" if fitted.signal == "signals" else f"{fitted.kind} map of the {fitted.signal}"
-    print(f"{what}, {scope}, fitted on {fit.rows} rows to {DESCRIBED[fitted.target]}: {arguments.out}")
+    name = "map of all signals" if fitted.signal == "signals" else f"{fitted.kind} map of the {fitted.signal}"
+    print(f"{name}, {scope}, fitted on {fit.rows} rows to {DESCRIBED[fitted.target]}: {arguments.out}")
     for note in fit.notes:
         print(f"Note: {note}")
 
 
 def _apply(arguments: argparse.Namespace) -> None:
+    """Apply a calibration map, and print the scores before and after, where rows have a label."""
     from emocaliber.calibration.files import read_map
     from emocaliber.calibration.targets import DESCRIBED
     from emocaliber.runs.recalibration import AFTER, BEFORE, BINS, SCORED_BY, apply_file
@@ -186,26 +186,25 @@ def _apply(arguments: argparse.Namespace) -> None:
     if card is None:
         print("No row has a true label, so there is nothing to evaluate.")
         return
-    known = card.method(AFTER).find("all").headline
-    if not set(SCORED_BY[target]) <= known.keys():
-        print("Note: some labelled rows have no votes, so all are scored by their labels, not by what was fitted to")
+    after = card.method(AFTER).find("all")
+    if not set(SCORED_BY[target]) <= after.headline.keys():
+        print("Note: some labelled rows have no votes, so all are scored by their labels, not by their votes")
         target = "label"
-    shown = dict(zip(SCORED_BY[target], ("Brier", "ECE"), strict=True))
+    metrics = dict(zip(SCORED_BY[target], ("Brier", "ECE"), strict=True))
     for name in (BEFORE, AFTER):
         values = card.method(name).find("all").headline
-        print(f"{name:<7} " + "  ".join(f"{label} {values[key].value:.4f}" for key, label in shown.items()))
-    [change] = [
+        print(f"{name:<7} " + "  ".join(f"{label} {values[key].value:.4f}" for key, label in metrics.items()))
+    [comparison] = [
         c
         for c in card.comparisons
         if (c.kind, c.aggregation) == ("all", "pooled") and {c.first, c.second} == {BEFORE, AFTER}
     ]
-    sign = 1 if change.first == AFTER else -1
-    parts = []
-    for key, label in shown.items():
-        d = change.headline[key]
-        low, high = sorted(sign * (bound or 0.0) for bound in (d.low, d.high))
-        parts.append(f"{label} {sign * (d.value or 0.0):+.4f} [{low:+.4f}, {high:+.4f}]")
-    print(f"{'change':<7} " + "  ".join(parts))
-    n = card.method(AFTER).find("all").n
-    by = "" if target == "label" else f", scored by {DESCRIBED[target]}"
-    print(f"({n} rows{by}; ECE with {BINS} bins; 95 % intervals of the paired difference)")
+    sign = 1 if comparison.first == AFTER else -1
+    changes = []
+    for key, label in metrics.items():
+        difference = comparison.headline[key]
+        low, high = sorted(sign * (bound or 0.0) for bound in (difference.low, difference.high))
+        changes.append(f"{label} {sign * (difference.value or 0.0):+.4f} [{low:+.4f}, {high:+.4f}]")
+    print(f"{'change':<7} " + "  ".join(changes))
+    scored_by = "" if target == "label" else f", scored by {DESCRIBED[target]}"
+    print(f"({after.n} rows{scored_by}; ECE with {BINS} bins; 95 % intervals of the paired difference)")

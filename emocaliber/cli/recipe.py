@@ -18,11 +18,12 @@ from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import Output
 
 if TYPE_CHECKING:
+    from emocaliber.runs.estimate import Estimate
     from emocaliber.runs.launches import Launcher
 
 EVALUATION = "evaluate.yaml"
 LAUNCHERS = ("single", "ddp", "zero2", "zero3", "fsdp2")
-PARTS = {
+MEMORY_PARTS = {
     "weights": "weights",
     "reference": "reference model",
     "gradients": "gradients",
@@ -144,7 +145,10 @@ def _estimate(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.recipes import read_recipe
 
     recipe = read_recipe(arguments.recipe, arguments.overrides)
-    from emocaliber.runs.estimate import GIB, estimate
+    for name in ("rows", "tflops", "efficiency", "gpus"):
+        if getattr(arguments, name) <= 0:
+            raise UserError(f"--{name} {getattr(arguments, name)}: give a number above 0")
+    from emocaliber.runs.estimate import GIB, estimate  # loads torch; a mistake in the recipe is reported without it
 
     launcher: Launcher = arguments.launcher or ("single" if arguments.gpus == 1 else "ddp")
     if (launcher == "single") != (arguments.gpus == 1):
@@ -154,18 +158,7 @@ def _estimate(arguments: argparse.Namespace) -> None:
     if (steps := int(recipe.trainer.get("max_steps", -1))) > 0:
         epochs = steps * estimated.rows_per_step / arguments.rows
     hours = estimated.hours(arguments.rows, epochs, arguments.tflops, arguments.efficiency) / arguments.gpus
-    print(f"{'parameters':<24}{estimated.parameters:>16,}")
-    print(f"{'trainable':<24}{estimated.trainable:>16,}")
-    if estimated.reach is not None:
-        print(f"{'layers LoRA reaches':<24}{estimated.reach!s:>16}")
-    print(f"{'tokens of an image':<24}{estimated.image_tokens:>16,}")
-    for name, label in PARTS.items():
-        if size := getattr(estimated, name):
-            print(f"{label:<24}{size / GIB:>12.2f} GiB")
-    print(f"{'a GPU while training':<24}{estimated.training_bytes / GIB:>12.2f} GiB, with a tenth for the allocator")
-    if estimated.asking:
-        print(f"{'a GPU at inference':<24}{estimated.asking / GIB:>12.2f} GiB")
-    print(f"{'main memory':<24}{estimated.host / GIB:>12.2f} GiB per process while the model loads, data not counted")
+    _print_memory(estimated)
     print(f"{'time':<24}{hours:>14.1f} h for {arguments.rows:,} rows, {epochs:g} epochs, without inference")
     need = max(estimated.training_bytes, estimated.asking) / GIB
     if arguments.memory is not None and need > arguments.memory:
@@ -174,6 +167,23 @@ def _estimate(arguments: argparse.Namespace) -> None:
             " per_device_train_batch_size, ask_batch_size or max_pixels, or give "
             + ("quantization=nf4" if recipe.tuning == "lora" else "tuning=lora, or --launcher fsdp2 with more GPUs")
         )
+
+
+def _print_memory(estimated: Estimate) -> None:
+    from emocaliber.runs.estimate import GIB
+
+    print(f"{'parameters':<24}{estimated.parameters:>16,}")
+    print(f"{'trainable':<24}{estimated.trainable:>16,}")
+    if estimated.reach is not None:
+        print(f"{'layers LoRA reaches':<24}{estimated.reach!s:>16}")
+    print(f"{'tokens of an image':<24}{estimated.image_tokens:>16,}")
+    for name, label in MEMORY_PARTS.items():
+        if size := getattr(estimated, name):
+            print(f"{label:<24}{size / GIB:>12.2f} GiB")
+    print(f"{'a GPU while training':<24}{estimated.training_bytes / GIB:>12.2f} GiB, with a tenth for the allocator")
+    if estimated.asking:
+        print(f"{'a GPU at inference':<24}{estimated.asking / GIB:>12.2f} GiB")
+    print(f"{'main memory':<24}{estimated.host / GIB:>12.2f} GiB per process while the model loads, data not counted")
 
 
 def _rewards(arguments: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from emocaliber.runs.review import Review
 
 PORT = 7861
+DEFAULT_ERROR, DEFAULT_CERTAINTY = 0.05, 0.95
 DRAWS = 200
 """Number of reviews that `--simulate` runs."""
 
@@ -35,7 +36,7 @@ def add_review(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_guarantee(parser: argparse.ArgumentParser) -> None:
-    """What is reviewed, and what is guaranteed of the result."""
+    """The predictions to review, and the guarantee on the finished labels."""
     parser.add_argument(
         "source",
         type=Path,
@@ -47,13 +48,13 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
         "--error",
         type=_share,
         metavar="SHARE",
-        help="largest share of the finished labels that may be wrong, such as 0.05 or 5%% (default: 0.05)",
+        help=f"largest share of the finished labels that may be wrong, such as 0.05 or 5%% (default: {DEFAULT_ERROR})",
     )
     parser.add_argument(
         "--certainty",
         type=_share,
         metavar="SHARE",
-        help="probability with which that is guaranteed, such as 0.95 (default: 0.95)",
+        help=f"probability with which that is guaranteed, such as 0.95 (default: {DEFAULT_CERTAINTY})",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the review: its tasks, answers and finished labels"
@@ -61,7 +62,7 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_answers(parser: argparse.ArgumentParser) -> None:
-    """What people answer, what they are shown, and where the finished labels go."""
+    """People's answers, what they are shown, and where the finished labels go."""
     parser.add_argument(
         "--answers",
         type=Path,
@@ -69,8 +70,7 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE",
         help="also read people's answers from this file: a filled-in tasks.csv or tasks.jsonl, a Label Studio export,"
-        " or"
-        " a table with id and answer; may be repeated. Those in the review's folder are always read",
+        " or a table with id and answer; may be repeated. Those in the review's folder are always read",
     )
     parser.add_argument(
         "--labels",
@@ -148,7 +148,7 @@ def _is_review(path: Path) -> bool:
 
 
 def _review(arguments: argparse.Namespace) -> None:
-    """One step: read new answers, then say or show what is next. Raises UserError if something must be fixed first."""
+    """Take one step: read new answers, then print or serve what is next. Raises UserError for unusable answers."""
     from emocaliber.runs.review_steps import announce, next_step, take_answers
 
     if arguments.simulate:
@@ -157,7 +157,7 @@ def _review(arguments: argparse.Namespace) -> None:
         raise UserError(f"--port {arguments.port} needs --page, which is served there; add --page or leave --port out")
     if Path(arguments.set_name).suffix not in (".csv", ".jsonl", ".parquet") or "/" in arguments.set_name:
         raise UserError(f"--set {arguments.set_name}: give a plain file name that ends in .csv, .jsonl or .parquet")
-    review = _opened(arguments)
+    review = _open(arguments)
     for sentence in announce(review):
         print(sentence)
     for sentence in take_answers(review, arguments.answers):
@@ -169,7 +169,8 @@ def _review(arguments: argparse.Namespace) -> None:
     return None
 
 
-def _opened(arguments: argparse.Namespace) -> Review:
+def _open(arguments: argparse.Namespace) -> Review:
+    """The review in the folder, or a new one. Raises UserError if the options do not go with it."""
     from emocaliber.data.any_source import declared_labels
     from emocaliber.runs.review import open_review, start_review
     from emocaliber.runs.review_record import ReviewSettings, read_record
@@ -177,25 +178,28 @@ def _opened(arguments: argparse.Namespace) -> Review:
 
     folder, source = _folder(arguments), arguments.source
     assert folder is not None
-    begun = read_record(folder) if _is_review(folder) else None
-    named, pictures = arguments.labels, tuple(arguments.pictures)
-    if begun is None:
-        places, asked = asked_about(source)
-        named, pictures = named or asked, pictures or places
-    drawn = isinstance(arguments.sample, int)
+    record = read_record(folder) if _is_review(folder) else None
+    labels, pictures = arguments.labels, tuple(arguments.pictures)
+    if record is None:
+        manifest_pictures, manifest_labels = asked_about(source)
+        labels, pictures = labels or manifest_labels, pictures or manifest_pictures
+    has_size = isinstance(arguments.sample, int)
     if isinstance(arguments.sample, Path) and not arguments.sample.is_file():
-        raise UserError(f"--sample {arguments.sample}: this is neither a whole number nor a file")
+        raise UserError(
+            f"--sample {arguments.sample}: this is neither a whole number nor a file; give the size of the sample, or"
+            " a table with id and label"
+        )
     settings = ReviewSettings(
-        error=arguments.error or (begun.error if begun else 0.05),
-        certainty=arguments.certainty or (begun.certainty if begun else 0.95),
-        labels=None if named is None else declared_labels(named),
-        sample=arguments.sample if drawn else None,
+        error=arguments.error or (record.error if record else DEFAULT_ERROR),
+        certainty=arguments.certainty or (record.certainty if record else DEFAULT_CERTAINTY),
+        labels=None if labels is None else declared_labels(labels),
+        sample=arguments.sample if has_size else None,
         seed=arguments.seed,
         pictures=pictures,
         columns=columns_of(arguments),
-        labelled=None if drawn else arguments.sample,
+        labelled=None if has_size else arguments.sample,
     )
-    if begun and folder == source:
+    if record and folder == source:
         return open_review(folder, settings=settings)
     return start_review(folder, source, settings)
 
@@ -217,15 +221,15 @@ def _serve(review: Review, arguments: argparse.Namespace) -> None:
 def _simulate(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.review_steps import simulate
 
-    given = {"--out": arguments.out, "--answers": arguments.answers, "--pictures": arguments.pictures,
-             "--page": arguments.page, "--port": arguments.port is not None}  # fmt: skip
-    if useless := next((name for name, value in given.items() if value), None):
-        raise UserError(f"{useless} has no meaning with --simulate, which starts no review; leave it out")
+    ignored = {"--out": arguments.out, "--answers": arguments.answers, "--pictures": arguments.pictures,
+               "--page": arguments.page, "--port": arguments.port is not None}  # fmt: skip
+    if name := next((name for name, value in ignored.items() if value), None):
+        raise UserError(f"{name} has no meaning with --simulate, which starts no review; leave it out")
     if isinstance(arguments.sample, Path):
         raise UserError(f"--sample {arguments.sample}: --simulate draws its samples itself; give their size")
     if _is_review(arguments.source):
-        raise UserError(f"{arguments.source} is a review; --simulate takes labelled predictions")
-    error, certainty = arguments.error or 0.05, arguments.certainty or 0.95
+        raise UserError(f"{arguments.source} is a review; give --simulate labelled predictions instead")
+    error, certainty = arguments.error or DEFAULT_ERROR, arguments.certainty or DEFAULT_CERTAINTY
     columns, seed = columns_of(arguments), arguments.seed or 0
     for sentence in simulate(arguments.source, error, certainty, arguments.sample, DRAWS, seed, columns):
         print(sentence)

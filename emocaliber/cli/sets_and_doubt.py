@@ -82,14 +82,14 @@ def fit_sets(arguments: argparse.Namespace) -> None:
     limits = [task.limit for task in fitted.tasks.values() if task.limit is not None]
     groups = sum(len(task.groups) for task in fitted.tasks.values())
     scope = f"{len(limits)} tasks and {groups} groups with thresholds of their own" if limits else "one threshold"
-    print(f"{promise(fitted)}, by {fitted.score} of the {fitted.signal}")
+    print(f"{describe_guarantee(fitted)}, by {fitted.score} of the {fitted.signal}")
     print(f"{fitted.pooled.rows:,} rows, {fitted.pooled.units:,} units, {scope}: {arguments.out}")
     for note in notes:
         print(f"Note: {note}")
 
 
-def promise(sets: SetMap) -> str:
-    """What the sets guarantee, in words."""
+def describe_guarantee(sets: SetMap) -> str:
+    """What the sets guarantee, as the beginning of a sentence."""
     answer = "the label" if sets.holds is Held.LABEL else "the vote of a randomly drawn rater"
     return f"Prediction sets that contain {answer} with probability {sets.coverage:g}"
 
@@ -99,7 +99,7 @@ def apply_sets(arguments: argparse.Namespace) -> None:
     from emocaliber.runs.prediction_sets import apply_sets_file
 
     applied = apply_sets_file(arguments.map, arguments.predictions, arguments.out, columns_of(arguments))
-    print(f"{promise(applied.sets)}: {arguments.out}")
+    print(f"{describe_guarantee(applied.sets)}: {arguments.out}")
     if applied.without:
         tasks = ", ".join(map(repr, applied.unknown_tasks))
         print(f"Note: {applied.without:,} of {applied.rows:,} rows have no set: none was fitted for the task {tasks}")
@@ -107,9 +107,9 @@ def apply_sets(arguments: argparse.Namespace) -> None:
         print("No row has a true label, so there is nothing to evaluate.")
         return
     for method in (method for method in applied.card.methods if method.role == "method"):
-        every = method.find("all")
-        values = [f"{METRICS[key].title} {value}" for key, value in every.headline.items() if key.startswith("set_")]
-        print(f"{method.name} ({every.n:,} rows): {', '.join(values)}")
+        scores = method.find("all")
+        values = [f"{METRICS[key].title} {value}" for key, value in scores.headline.items() if key.startswith("set_")]
+        print(f"{method.name} ({scores.n:,} rows): {', '.join(values)}")
 
 
 def fit_doubt(arguments: argparse.Namespace) -> None:
@@ -126,11 +126,12 @@ def fit_doubt(arguments: argparse.Namespace) -> None:
             columns=columns_of(arguments),
             on_progress=report,
         )
-    known = 0 if fitted.familiar is None else len(fitted.familiar.distances)
+    images = 0 if fitted.familiar is None else len(fitted.familiar.distances)
     print(
-        f"Reasons for doubt, from {known:,} calibration images: at most a share {fitted.false_alarms:g} of such images"
+        f"Reasons for doubt, fitted on {images:,} calibration images: at most a share of {fitted.false_alarms:g} of"
+        f" such images is called unfamiliar; images are called ambiguous from {fitted.ambiguous:.3f} on:"
+        f" {arguments.out}"
     )
-    print(f"is called unfamiliar; ambiguous from {fitted.ambiguous:.3f} on: {arguments.out}")
     for note in notes:
         print(f"Note: {note}")
 

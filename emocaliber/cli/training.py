@@ -78,8 +78,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         metavar="OWNER/NAME",
         help="Hugging Face Hub name of the dataset that the scorecard is about, to write the results into"
-        " .eval_results/"
-        " as well",
+        " .eval_results/ as well",
     )
     parser.add_argument(
         "--merge", action="store_true", help="export the base model with the adapter merged into its weights"

@@ -108,9 +108,11 @@ def take_one_gpu(environment: MutableMapping[str, str], devices: Path = Path("/d
     """
     if int(environment.get("WORLD_SIZE", "1")) > 1:
         return None
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    here = sorted(devices.glob("nvidia[0-9]*"), key=lambda device: int(device.name.removeprefix("nvidia")))
-    visible = [str(number) for number in range(len(here))] if named is None else [n for n in named.split(",") if n]
+    allowed = environment.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        visible = [str(number) for number in range(sum(1 for _ in devices.glob("nvidia[0-9]*")))]
+    else:
+        visible = [number for number in allowed.split(",") if number]
     if len(visible) < 2:
         return None
     environment["CUDA_VISIBLE_DEVICES"] = visible[0]

@@ -38,11 +38,11 @@ def open_utf8(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         with path.open("rb") as file:
-            unpacked = io.BufferedReader(_gzip(file)) if file.peek(2)[:2] == GZIP else file
-            yield _without_mark(unpacked)
-    except (OSError, EOFError) as problem:
-        why = problem.strerror if isinstance(problem, OSError) and problem.strerror else problem
-        raise UserError(f"{path} cannot be read: {why}") from None
+            decompressed = io.BufferedReader(_gzip(file)) if file.peek(2)[:2] == GZIP else file
+            yield _without_mark(decompressed)
+    except (OSError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{path} cannot be read: {reason}") from None
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
@@ -96,7 +96,8 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     """The content of a YAML file whose top level is a mapping. Raises UserError naming the file if it is not."""
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} must be `key: value` lines, is {type(content).__name__}")
+        kind = "empty" if content is None else f"a {type(content).__name__}"
+        raise UserError(f"{path} must be `key: value` lines, but is {kind}")
     return content
 
 
@@ -104,16 +105,16 @@ def resolve_shipped(path: Path) -> Path:
     """`path` itself if it exists; else, for a repository path such as "recipes/tiny/1-label.yaml", the shipped file."""
     if not path.exists():
         for name in SHIPPED:
-            if path.is_relative_to(name) and (beside := shipped_folder(name) / path.relative_to(name)).exists():
-                return beside
+            if path.is_relative_to(name) and (shipped := shipped_folder(name) / path.relative_to(name)).exists():
+                return shipped
     return path
 
 
 def shipped_folder(name: str) -> Path:
     """The location of a folder in SHIPPED: inside an installed package, or beside the package in a clone."""
     package = Path(emocaliber.__file__).parent
-    inside = package / SHIPPED[name]
-    return inside if inside.is_dir() else package.parent / name
+    installed = package / SHIPPED[name]
+    return installed if installed.is_dir() else package.parent / name
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -48,7 +48,7 @@ def push(folder: Path, repo: str, kind: Kind, *, public: bool = False) -> str:
             repo, repo_type=kind, private=not public, exist_ok=True, space_sdk="docker" if kind == "space" else None
         )
         if not public and not hub.repo_info(repo, repo_type=kind).private:
-            raise UserError(f"--push {repo}: this repository is public; give --public to send it there")
+            raise UserError(f"--push {repo}: this repository is public; give --public to upload to it")
         hub.upload_folder(
             folder_path=folder, repo_id=repo, repo_type=kind, commit_message=f"Written by emocaliber {__version__}"
         )

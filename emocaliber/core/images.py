@@ -119,42 +119,46 @@ def load_image(source: ImageSource, max_pixels: int = SHOWN_PIXELS) -> Image.Ima
 
 def decode_image(encoded: bytes, name: str = "image") -> Image.Image:
     """As `load_image`, but for bytes already read, and at full size; `name` appears in error messages."""
-    with _opened(encoded, name) as opened:
-        ImageOps.exif_transpose(opened, in_place=True)  # a copy of 40 megapixels would be 160 MB
-        return _to_rgb(opened)
+    with _open(encoded, name) as image:
+        ImageOps.exif_transpose(image, in_place=True)  # a copy of 40 megapixels would be 160 MB
+        return _to_rgb(image)
 
 
 @contextmanager
-def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
+def _open(encoded: bytes, name: str) -> Iterator[Image.Image]:
     """The opened image with its header checked; any error inside the block becomes an ImageError."""
     if not encoded:
         raise ImageError(f"{name}: the file is empty", "empty image")
     try:
-        with Image.open(BytesIO(encoded), formats=_formats(encoded)) as opened:
-            _check_header(opened, name)
-            yield opened
+        with Image.open(BytesIO(encoded), formats=_formats(encoded)) as image:
+            _check_header(image, name)
+            yield image
     except ImageError:
         raise
     except Image.DecompressionBombError as error:  # far above our own limit, Pillow's own check comes first
         detail = f"more than the {MAX_PIXELS:,} pixels allowed: {error}"
         raise ImageError(f"{name}: {detail}", "oversized image") from error
     except UnidentifiedImageError as error:
-        hint = (
-            "; it is a pointer of Git LFS: fetch the file by `git lfs pull`"
-            if encoded.startswith(b"version https://git-lfs")
-            else "; it is a web page"
-            if encoded[:200].lstrip().lower().startswith((b"<html", b"<!doctype html"))
-            else "; it is an HEIC or AVIF image, as phones take them: save it as JPEG, or for HEIC run pip install"
-            " 'emocaliber[heic]'"
-            if _is_heic(encoded)
-            else ""
-        )
-        raise ImageError(f"{name}: not a {', '.join(FORMATS)} image{hint}", "not an image") from error
+        raise ImageError(f"{name}: not a {', '.join(FORMATS)} image{_what_instead(encoded)}", "not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
         detail = str(error) or type(error).__name__
         if "decompressed data too large" in detail.casefold():  # Pillow's message names an internal constant
             detail = "its text or colour profile is unusually large; save it without metadata"
         raise ImageError(f"{name}: cannot be decoded ({detail})", "unreadable image") from error
+
+
+def _what_instead(encoded: bytes) -> str:
+    """What bytes that are no image are instead, to append to a message; "" if unknown."""
+    if encoded.startswith(b"version https://git-lfs"):
+        return "; it is a pointer of Git LFS: fetch the file by `git lfs pull`"
+    if encoded[:200].lstrip().lower().startswith((b"<html", b"<!doctype html")):
+        return "; it is a web page"
+    if _is_heic(encoded):
+        return (
+            "; it is an HEIC or AVIF image, as phones take them: save it as JPEG, or for HEIC run pip install"
+            " 'emocaliber[heic]'"
+        )
+    return ""
 
 
 def _formats(encoded: bytes) -> tuple[str, ...]:
@@ -174,8 +178,8 @@ def _is_heic(encoded: bytes) -> bool:
 
 def check_image(encoded: bytes, name: str = "image") -> tuple[str, int, int]:
     """Format, width and height from the header alone: no pixel is decoded. Raises ImageError as `load_image` would."""
-    with _opened(encoded, name) as opened:
-        return "JPEG" if opened.format == "MPO" else str(opened.format), *opened.size
+    with _open(encoded, name) as image:
+        return "JPEG" if image.format == "MPO" else str(image.format), *image.size
 
 
 def _checked_path(source: FileImage) -> Path:
@@ -201,36 +205,37 @@ def _checked_path(source: FileImage) -> Path:
 
 
 def _hint(source: FileImage) -> str:
-    """Why a file may be missing: its path is of another machine or was written on Windows, or a file lies elsewhere
-    below the root, or has another case or an ending."""
+    """Why a file may be missing: the path comes from another machine or from Windows, or a file of that name lies
+    elsewhere below the root, or its name differs in case or extension."""
     name = source.name.replace("\\", "/")
     if ".." in Path(name).parts:
         return ""
     foreign = re.match(r"([A-Za-z]:)?/+", name)
     tails = [Path(*Path(name).parts[start:]) for start in range(1, len(Path(name).parts))] if foreign else []
     for tail in (Path(name), *tails):
-        if found := _found(source.root, tail):
-            return f"; did you mean {found}?"
+        if existing := _similar_file(source.root, tail):
+            return f"; did you mean {existing}?"
     if foreign:
-        return f" ({'a path on a Windows disk' if foreign[1] else 'a whole path'}: name it relative to the data root)"
+        kind = "a path on a Windows disk" if foreign[1] else "an absolute path"
+        return f" ({kind}: name it relative to the data root)"
     return " (backslashes separate folders on Windows only)" if "\\" in source.name else ""
 
 
-def _found(root: Path, name: Path) -> str | None:
-    """An existing file whose name differs in case only, or by an ending, or lies in one more folder."""
-    at = root
+def _similar_file(root: Path, name: Path) -> str | None:
+    """An existing file whose name differs only in case or by a missing extension, or that lies one folder deeper."""
+    folder = root
     for part in name.parts[:-1]:
-        at = at / _listed(at).get(part.casefold(), part)
-    last = name.name.casefold()
-    if (found := _listed(at).get(last)) or (found := _listed(at, stems=True).get(last)):
-        return (at / found).relative_to(root).as_posix()
-    inner = [folder for folder in _listed(root).values() if "." not in folder and (root / folder / name).is_file()]
-    return f"{inner[0]}/{name.as_posix()}, with --root {root / inner[0]}" if len(inner) == 1 else None
+        folder = folder / _names_in(folder).get(part.casefold(), part)
+    wanted = name.name.casefold()
+    if existing := _names_in(folder).get(wanted) or _names_in(folder, stems=True).get(wanted):
+        return (folder / existing).relative_to(root).as_posix()
+    deeper = [inner for inner in _names_in(root).values() if "." not in inner and (root / inner / name).is_file()]
+    return f"{deeper[0]}/{name.as_posix()}, with --root {root / deeper[0]}" if len(deeper) == 1 else None
 
 
 @lru_cache(maxsize=64)
-def _listed(folder: Path, *, stems: bool = False) -> dict[str, str]:
-    """The names in a folder by their case-folded form, or by that without their endings; of missing folders, none."""
+def _names_in(folder: Path, *, stems: bool = False) -> dict[str, str]:
+    """The names in a folder by their case-folded form, or by that without extension; empty if there is no folder."""
     try:
         return {(path.stem if stems else path.name).casefold(): path.name for path in folder.iterdir()}
     except OSError:

@@ -82,8 +82,8 @@ class Output:
 
     def files(self) -> set[Path]:
         """The existing files that match `patterns`."""
-        places = (place for pattern in self.patterns for place in self.folder.glob(pattern))
-        return {place for place in places if place.is_symlink() or not place.is_dir()}
+        paths = (path for pattern in self.patterns for path in self.folder.glob(pattern))
+        return {path for path in paths if path.is_symlink() or not path.is_dir()}
 
 
 @contextmanager
@@ -97,9 +97,9 @@ def claimed(output: Output, command: str, inputs: Mapping[str, Any]) -> Iterator
     if output.must_be_new:
         yield
         return
-    new, made = not output.is_recorded, not output.folder.exists()
-    if new:
-        _refuse_somebody_elses(output)
+    is_first, is_new_folder = not output.is_recorded, not output.folder.exists()
+    if is_first:
+        _refuse_foreign_files(output)
     with _locked(output) as record:
         lines = _lines(record)
         _refuse_unlisted(output, lines)
@@ -112,10 +112,11 @@ def claimed(output: Output, command: str, inputs: Mapping[str, Any]) -> Iterator
             files = output.files()
             with suppress(OSError):  # on a full disk, the names in the start line still identify our files
                 _append(record, {"files": {str(file.relative_to(output.folder)): _facts(file) for file in files}})
-            steps = output.in_steps and any(file.name != RECORD for file in output.folder.iterdir())
-            if new and not files and not steps:
+            has_steps = output.in_steps and any(file.name != RECORD for file in output.folder.iterdir())
+            if is_first and not files and not has_steps:
                 output.record.unlink(missing_ok=True)
-                _remove_empty(output.folder if made else None)
+                if is_new_folder:
+                    _remove_if_empty(output.folder)
 
 
 def _refuse_wrong_kind(output: Output) -> None:
@@ -127,27 +128,29 @@ def _refuse_wrong_kind(output: Output) -> None:
     if not output.is_file and os.path.lexists(path) and not path.is_dir():
         raise UserError(f"--out: {path} is a file; name a folder that is new or empty")
     if output.must_exist and not output.is_recorded:
-        what = "was not written by emocaliber" if path.is_dir() else "is not a folder"
-        raise UserError(f"{path} {what}; give the --out of a finished `emocaliber run`")
+        reason = "was not written by emocaliber" if path.is_dir() else "is not a folder"
+        raise UserError(f"{path} {reason}; give the --out of a finished `emocaliber run`")
 
 
-def _refuse_somebody_elses(output: Output) -> None:
+def _refuse_foreign_files(output: Output) -> None:
+    """Raises UserError if no command has written here before, and files are already there."""
     if output.is_file:
-        if there := sorted(output.files()):
+        if existing := sorted(output.files()):
             raise UserError(
-                f"--out: {there[0]} exists already and was not written by emocaliber; name another"
+                f"--out: {existing[0]} exists already and was not written by emocaliber; name another"
                 " file, or move this one away"
             )
     elif output.path.is_dir() and (names := sorted({file.name for file in output.path.iterdir()} - {RECORD})):
         raise UserError(
-            f"--out: {output.path} holds {_some(names)}, not written by emocaliber; name a folder that is new or empty"
+            f"--out: {output.path} holds {_abridged(names)}, not written by emocaliber; name a folder that is new or"
+            " empty"
         )
 
 
 def _refuse_unlisted(output: Output, lines: list[dict[str, Any]]) -> None:
     """Raises UserError if the command would overwrite a file that emocaliber did not write, or that has changed."""
-    listed, open_names = _listed(lines)
-    unfinished = {place for pattern in open_names for place in output.folder.glob(pattern)}
+    listed, patterns = _listed(lines)
+    unfinished = {path for pattern in patterns for path in output.folder.glob(pattern)}
     for file in sorted(output.files() - unfinished):
         name = str(file.relative_to(output.folder))
         if name not in listed:
@@ -162,33 +165,33 @@ def _refuse_unlisted(output: Output, lines: list[dict[str, Any]]) -> None:
 def _listed(lines: list[dict[str, Any]]) -> tuple[Listed, list[str]]:
     """The files of commands that ended, and the globs of commands that were killed before they could list theirs."""
     listed: Listed = {}
-    open_names: list[str] = []
+    patterns: list[str] = []
     for line, following in pairwise([*lines, {}]):
         listed |= line.get("files", {})
         if "files" not in following:
-            open_names += line.get("names", [])
-    return listed, open_names
+            patterns += line.get("names", [])
+    return listed, patterns
 
 
 def _announce(output: Output, lines: list[dict[str, Any]], inputs: Mapping[str, Any]) -> None:
-    """Print which files will be replaced if an input has changed."""
+    """If an input has changed since the last run of this command, print which files will be replaced."""
     same_command = (line["inputs"] for line in reversed(lines) if line.get("inputs", {}).keys() == inputs.keys())
     before = next(same_command, None)
     names = sorted(str(file.relative_to(output.folder)) for file in output.files())
     if output.in_steps or before is None or not names or before == dict(inputs):
         return
     changed = [key for key in sorted(before.keys() | inputs.keys()) if before.get(key) != inputs.get(key)]
-    shown = "; ".join(f"{key}: {before.get(key)!r} is now {inputs.get(key)!r}" for key in changed)
-    print(f"{output.path}: {_some(names)} will be replaced ({shown})", file=sys.stderr, flush=True)
+    changes = "; ".join(f"{key}: {before.get(key)!r} is now {inputs.get(key)!r}" for key in changed)
+    print(f"{output.path}: {_abridged(names)} will be replaced ({changes})", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _locked(output: Output) -> Iterator[int]:
     """The record's file descriptor, locked. The lock ends with the process, even after kill -9."""
-    record = _opened(output)
+    record = _open_record(output)
     try:
         if not _lock(record, output.record):
-            raise UserError(_busy(output, _lines(record)))
+            raise UserError(_busy_message(output, _lines(record)))
         yield record
     finally:
         os.close(record)
@@ -203,19 +206,22 @@ def _lock(record: int, path: Path) -> bool:
         return False
 
 
-def _busy(output: Output, lines: list[dict[str, Any]]) -> str:
+def _busy_message(output: Output, lines: list[dict[str, Any]]) -> str:
     start: dict[str, Any] = next((line for line in reversed(lines) if "pid" in line), {})
-    who = f"process {start.get('pid')} on {start.get('host')} since {start.get('since')}"
+    process = f"process {start.get('pid')} on {start.get('host')} since {start.get('since')}"
     command = start.get("command", "another command")
-    return f"--out: {output.path} is being written by `{command}` ({who}); wait for it to finish, or name another --out"
+    return (
+        f"--out: {output.path} is being written by `{command}` ({process}); wait for it to finish, or name another"
+        " --out"
+    )
 
 
-def _opened(output: Output) -> int:
+def _open_record(output: Output) -> int:
     try:
         output.folder.mkdir(parents=True, exist_ok=True)
         return os.open(output.record, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise UserError(f"--out: {output.path} cannot be written to: {error.strerror}") from None
+        raise UserError(f"--out: {output.path} cannot be written to: {error.strerror}; name another --out") from None
 
 
 def _lines(record: int) -> list[dict[str, Any]]:
@@ -234,9 +240,10 @@ def _append(record: int, line: Mapping[str, Any]) -> None:
 
 
 def _facts(file: Path) -> list[Any]:
+    """Size, modification time and, unless the file is large or a link, SHA-256."""
     state = file.lstat()
-    small = state.st_size <= HASHED_UP_TO and not file.is_symlink()
-    return [state.st_size, state.st_mtime_ns, _sha256(file) if small else ""]
+    is_hashed = state.st_size <= HASHED_UP_TO and not file.is_symlink()
+    return [state.st_size, state.st_mtime_ns, _sha256(file) if is_hashed else ""]
 
 
 def _unchanged(file: Path, facts: list[Any]) -> bool:
@@ -253,7 +260,8 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _some(names: list[str]) -> str:
+def _abridged(names: list[str]) -> str:
+    """The first few names, and the number of the others."""
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
 
@@ -266,25 +274,24 @@ def literal(name: str) -> str:
 def replace_folder(partial: Path, target: Path) -> None:
     """Replace `target` with `partial`, keeping files that only `target` has."""
     for file in sorted(target.rglob("*")):
-        place = partial / file.relative_to(target)
-        if not file.is_dir() and not os.path.lexists(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file.rename(place)
+        destination = partial / file.relative_to(target)
+        if not file.is_dir() and not os.path.lexists(destination):
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(destination)
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
 
 
-def _remove_empty(folder: Path | None) -> None:
-    with suppress(OSError):
-        if folder is not None:
-            folder.rmdir()
-
-
 def discard(folder: Path, *patterns: str) -> None:
     """Remove a command's own files matching these globs, and the folder if that leaves it empty."""
-    for place in [place for pattern in patterns for place in folder.glob(pattern)]:
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
         else:
-            place.unlink(missing_ok=True)
-    _remove_empty(folder)
+            path.unlink(missing_ok=True)
+    _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

@@ -86,7 +86,8 @@ def read_columnar(path: Path) -> Iterator[tuple[int, Prediction]]:
     """Each row with its number, counted from 1. Raises UserError naming file, row and key."""
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
-    for number, record in enumerate(_parquet_records(path) if is_parquet else _csv_records(path), 1):
+    records = _parquet_records(path) if is_parquet else _csv_records(path)
+    for number, record in enumerate(records, 1):
         try:
             yield number, msgspec.convert(record, Prediction)
         except msgspec.ValidationError as problem:
@@ -110,13 +111,15 @@ def _csv_records(path: Path) -> Iterator[dict[str, Any]]:
             values: dict[str, Any] = dict(record)
             for key in values.keys() & _NULLABLE:
                 try:
-                    values[key] = _parsed(key, values[key]) if values[key] else None
+                    values[key] = _parse_cell(key, values[key]) if values[key] else None
                 except (ValueError, msgspec.DecodeError) as problem:
-                    raise UserError(f"{path}, row {number}, {key!r} is {values[key][:60]!r}: {problem}") from None
+                    raise UserError(
+                        f"{path}, row {number}, {key!r} is {values[key][:60]!r}: {problem}; correct the cell"
+                    ) from None
             yield values
 
 
-def _parsed(key: str, text: str) -> Any:
+def _parse_cell(key: str, text: str) -> Any:
     """The value of a CSV cell. Raises ValueError or msgspec.DecodeError if it is malformed."""
     if key in _PLAIN:
         return _PLAIN[key][0](text)
@@ -149,10 +152,10 @@ def _csv(rows: Iterable[Prediction]) -> Iterator[bytes]:
 def _parquet(rows: Iterable[Prediction]) -> Iterator[bytes]:
     sink, remaining = _Sink(), iter(rows)
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
-        while part := [_arrow_record(row) for row in islice(remaining, GROUP)]:
-            writer.write_table(pa.Table.from_pylist(part, SCHEMA))
-            yield sink.taken()
-    yield sink.taken()
+        while records := [_arrow_record(row) for row in islice(remaining, GROUP)]:
+            writer.write_table(pa.Table.from_pylist(records, SCHEMA))
+            yield sink.take()
+    yield sink.take()
 
 
 def _arrow_record(row: Prediction) -> dict[str, Any]:
@@ -164,7 +167,7 @@ def _arrow_record(row: Prediction) -> dict[str, Any]:
 
 
 class _Sink(io.RawIOBase):
-    """A write-only buffer: `taken` returns and clears what the Parquet writer has written so far."""
+    """A write-only buffer: `take` returns and clears what the Parquet writer has written so far."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -181,7 +184,7 @@ class _Sink(io.RawIOBase):
     def tell(self) -> int:
         return self._length
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         content, self._parts = b"".join(self._parts), []
         return content
 

@@ -221,7 +221,7 @@ class _Columns:
         self.group.append(row.group)
         self.cluster.append(row.cluster or row.id)  # a row without a cluster is one of its own
         if row.truth is None:
-            raise UserError(f"method {self.method!r}: row {row.id!r} has no truth and cannot be judged")
+            raise UserError(f"method {self.method!r}: row {row.id!r} has no truth and cannot be scored; leave it out")
         self.truth.append(self._label(row.truth))
         self.predicted.append(-1 if row.predicted is None else self._label(row.predicted))
         self.confidence.append(np.nan if row.confidence is None else row.confidence)

@@ -143,7 +143,9 @@ def read_predictions(path: Path, *, unlabelled: bool = False) -> Iterator[Predic
         if problem := _problem(row):
             raise UserError(f"{path}, {where} {number}: {problem}")
         if row.truth is None and not unlabelled:
-            raise UserError(f"{path}, {where} {number}: 'truth' is null: a row without a label cannot be scored")
+            raise UserError(
+                f"{path}, {where} {number}: 'truth' is null: a row without a label cannot be scored; leave it out"
+            )
         yield row
 
 
@@ -199,7 +201,7 @@ def _problem(row: Prediction) -> str | None:
         if votes is not None and not any(votes.values()):
             return f"'{key}' holds no vote; leave the key out"
     if row.raters is not None and row.raters < max((row.votes or {}).values(), default=0):
-        return f"{row.raters} 'raters' cannot have given the 'votes'"
+        return f"{row.raters} 'raters' cannot have given the 'votes'; correct either"
     if row.distribution is not None and not any(row.distribution.values()):
         return "'distribution' has no positive share; leave the key out"
     return _problem_of_added_fields(row)

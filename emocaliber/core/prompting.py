@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emocaliber.core.errors import UserError
+from emocaliber.core.errors import UserError, did_you_mean
 from emocaliber.core.files import read_mapping, shipped_folder
 
 LEVELS: tuple[float, ...] = tuple(level / 20 for level in range(21))
@@ -204,12 +204,8 @@ def load_template(name: str | Path) -> Template:
     if text.endswith(_SUFFIXES):
         return template_of(read_mapping(Path(text)), text)
     if text not in template_names():
-        near = difflib.get_close_matches(text, template_names(), n=1)
-        raise UserError(
-            f"there is no template {text!r}"
-            + (f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(template_names())},")
-            + " or give the path of a .yaml file of your own"
-        )
+        hint = did_you_mean(text, template_names()) or f"; choose one of {', '.join(template_names())},"
+        raise UserError(f"there is no template {text!r}{hint} or give the path of a .yaml file of your own")
     return template_of(read_mapping(shipped_folder("prompts") / f"{text}.yaml"), text)
 
 
@@ -221,8 +217,7 @@ def template_of(content: Mapping[str, Any], name: str) -> Template:
     texts = {key: value for key, value in content.items() if key not in ("name", "hash")}
     for key in texts:
         if key not in _FIELDS:
-            near = difflib.get_close_matches(str(key), _FIELDS, n=1)
-            raise UserError(f"{name}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else _EXPECTED))
+            raise UserError(f"{name}: unknown key {key!r}{did_you_mean(key, _FIELDS) or f'; {_EXPECTED}'}")
     for key in _FIELDS:
         if not isinstance(texts.get(key), str) or not texts[key].strip():
             raise UserError(f"{name}: {key} must be a text, but is {_kind(texts.get(key))}; {_EXPECTED}")
@@ -251,7 +246,7 @@ def _check_fields(template: Template) -> None:
     if not {"label", "distribution"} & set(template.fields):
         raise UserError(f"{template.name}: answer: it states no label; write {{label}} or {{distribution}} in it")
     if repeated := next((field for field in template.fields if template.fields.count(field) > 1), None):
-        raise UserError(f"{template.name}: answer: it contains {{{repeated}}} twice")
+        raise UserError(f"{template.name}: answer: it contains {{{repeated}}} twice; keep one of them")
 
 
 def _braced(fields: Sequence[str]) -> str:

@@ -87,7 +87,7 @@ class _Tally:
         self.unlabelled += batch.num_rows - labelled.true_count
         lines = self._lines(batch)
         confidence = np.asarray(batch.column("confidence").to_numpy(zero_copy_only=False), np.float64)
-        _refuse_odd(path, first, batch, confidence)
+        _refuse_invalid(path, first, batch, confidence)
         keys = (lines << CONFIDENCE_BITS | self._confidences(confidence)) << UNIT_BITS | self._units(batch)
         self._pending.append(np.unique(keys[np.asarray(labelled)], return_counts=True))
         if sum(own.size for own, _ in self._pending) > max(self.keys.size, 2 * BATCH):
@@ -110,7 +110,7 @@ class _Tally:
                 names.append("" if index == size - 1 else column.dictionary[index].as_py())
             codes.append(self.lines.setdefault(tuple(reversed(names)), len(self.lines)))
         if len(self.lines) >= 1 << LINE_BITS:
-            raise UserError(f"more than {1 << LINE_BITS:,} combinations of task, group and labels: score fewer files")
+            raise UserError(f"more than {1 << LINE_BITS:,} combinations of task, group and labels; score fewer files")
         return np.array(codes, np.int64)[place]
 
     def _confidences(self, confidence: NDArray[np.float64]) -> Codes:
@@ -217,24 +217,24 @@ class _Tally:
         return notes
 
 
-def _refuse_odd(path: Path, first: int, batch: pa.RecordBatch, confidence: NDArray[np.float64]) -> None:
+def _refuse_invalid(path: Path, first: int, batch: pa.RecordBatch, confidence: NDArray[np.float64]) -> None:
     """Raises UserError for the first row that is not a valid prediction."""
     ok = np.asarray(pc.equal(batch.column("state").cast(pa.string()), State.OK.value).fill_null(False))
     unread = np.asarray(batch.column("predicted").is_null()) | np.isnan(confidence)
     outside = ~np.isnan(confidence) & ~((confidence >= 0) & (confidence <= 1))
-    for wrong, why in (
+    for wrong, reason in (
         (
             ok & unread,
             "its state is 'ok', but 'predicted' or 'confidence' is null; name the state that says what is missing",
         ),
-        (outside, "'confidence' must be from 0 to 1"),
+        (outside, "'confidence' must be from 0 to 1 (85 % is 0.85)"),
     ):
         if wrong.any():
-            raise UserError(f"{path}, row {first + int(np.argmax(wrong))}: {why}")
+            raise UserError(f"{path}, row {first + int(np.argmax(wrong))}: {reason}")
     for name, allowed in (("state", State), ("source", Source)):
         known = {value.value for value in allowed}
-        if odd := [value for value in batch.column(name).dictionary.to_pylist() if value not in known]:
-            raise UserError(f"{path}: {name} {odd[0]!r} is not one of {', '.join(sorted(known))}")
+        if unknown := [value for value in batch.column(name).dictionary.to_pylist() if value not in known]:
+            raise UserError(f"{path}: {name} {unknown[0]!r} is not one of {', '.join(sorted(known))}")
 
 
 def _hashed(names: pa.Array) -> NDArray[np.uint64]:

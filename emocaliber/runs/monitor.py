@@ -236,8 +236,7 @@ def _read_state(state: Path, reference: Path | None, alpha: float | None) -> Sto
     if reference is not None and _digest_of(reference) != stored.reference_digest:
         raise UserError(
             f"{state} was created with the reference {stored.reference}, and {reference} holds other rows; to start"
-            " over"
-            " give another --state"
+            " over give another --state"
         )
     if alpha is not None and alpha != stored.alpha:
         raise UserError(f"{state} was created with --alpha {stored.alpha:g}; to change it give another --state")

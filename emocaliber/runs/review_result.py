@@ -97,8 +97,7 @@ def sentence(facts: dict[str, Any]) -> str:
     return (
         f"At most {percent(facts['error_at_most'])} of these {facts['rows']:,} labels are wrong"
         f" ({facts['errors_at_most']:,} rows), with {percent(facts['certainty'])} certainty: people looked at"
-        f" {facts['looked_at']:,},"
-        f" and {facts['labels_from_model']:,} labels are the model's."
+        f" {facts['looked_at']:,}, and {facts['labels_from_model']:,} labels are the model's."
     )
 
 
