@@ -40,10 +40,11 @@ def log_strengths(
     """
     a, b, share = np.asarray(first, np.intp), np.asarray(second, np.intp), np.asarray(won, float)
     if not np.all((share >= 0) & (share <= 1)):
-        raise ValueError("the share of a match that the first player won lies between 0 and 1")
-    given = np.full(players, np.nan) if known is None else np.asarray(known, float)
-    free = np.isnan(given)
-    theta = np.where(free, 0.0, given)
+        match = int(np.argmin((share >= 0) & (share <= 1)))
+        raise ValueError(f"won of match {match} is {share[match]}; give the share that the first player won, 0 to 1")
+    fixed = np.full(players, np.nan) if known is None else np.asarray(known, float)
+    free = np.isnan(fixed)
+    theta = np.where(free, 0.0, fixed)
     wins = np.bincount(a, share, players) + np.bincount(b, 1 - share, players) + prior / 2
     for _ in range(ITERATIONS):
         # n / (p_a + p_b), times p_a for the first player: the logistic function keeps it finite

@@ -60,10 +60,10 @@ def cross_validate(
     usable = with_target(with_signal(rows, signal), target)
     before = values_of(usable, against or (signal if signal in OWN else "confidence"))
     mapped = cross_fitted(usable, signal, kind, per_task=per_task, target=target)
-    return compared(before, mapped, usable, signal, kind, target)
+    return compare_confidences(before, mapped, usable, signal, kind, target)
 
 
-def compared(
+def compare_confidences(
     before: Floats, mapped: Floats, rows: Sequence[Prediction], signal: Signal, kind: Kind, target: Target = "label"
 ) -> CrossValidated:
     """The Brier scores of two arrays of confidences [n] for the same rows; a missing confidence counts as 0."""
@@ -87,9 +87,9 @@ def cross_fitted(
         raise ValueError("rows of at least two clusters are needed to see whether a map helps")
     fold = (np.random.default_rng(0).permutation(len(clusters)) % FOLDS)[cluster]
     mapped = np.empty(len(rows))
-    for part in np.unique(fold):
-        fitting = [row for row, own in zip(rows, fold, strict=True) if own != part]
-        inside = np.flatnonzero(fold == part)
+    for held_out in np.unique(fold):
+        fitting = [row for row, number in zip(rows, fold, strict=True) if number != held_out]
+        inside = np.flatnonzero(fold == held_out)
         fitted = fit_recalibrator(fitting, signal, kind, per_task=per_task, target=target)
         mapped[inside] = fitted.confidences([rows[i] for i in inside])
     return mapped

@@ -119,26 +119,7 @@ def fit_doubt(
     own = differing(rows)
     if np.isnan(own).all():
         raise ValueError("no row has a distribution to compute doubt from")
-    notes: list[str] = []
-    voted = np.array([sum((row.votes or {}).values()) > 1 for row in rows]) & ~np.isnan(own)
-    people, ambiguous = None, 0.5
-    if voted.sum() >= FEWEST:
-        fitted = fit_isotonic(own[voted], raters_differ([row for row, has in zip(rows, voted, strict=True) if has]))
-        people = fitted.x, fitted.y
-        agreed = np.array([_majority(row) for row in rows]) & voted
-        if agreed.any():
-            limit = threshold(fitted(own[agreed]), np.ones(int(agreed.sum())), 1 - false_alarms)
-            ambiguous = min(limit, 1.0)  # JSON has no infinity, and no doubt exceeds 1
-            if math.isinf(limit):
-                notes.append(
-                    f"{int(agreed.sum())} rows with a majority are too few for a false alarm rate of {false_alarms:g}:"
-                    " no row is called ambiguous"
-                )
-    else:
-        notes.append(
-            f"{int(voted.sum())} rows have votes of two raters, fewer than {FEWEST}: doubt_people is the model's own"
-            " estimate, and rows where it exceeds 0.5 are called ambiguous"
-        )
+    people, ambiguous, notes = _fit_people(rows, own, false_alarms)
     familiar = None
     if train is not None and calibration is not None:
         familiar = _familiar(model, train, calibration)
@@ -148,6 +129,30 @@ def fit_doubt(
         notes.append("no features were given: unfamiliar images are not detected")
     fitted_on = tuple(sorted(set(hashes)))
     return DoubtMap(FORMAT, false_alarms, people, float(ambiguous), familiar, fitted_on), notes
+
+
+def _fit_people(
+    rows: Sequence[Prediction], own: Floats, false_alarms: float
+) -> tuple[tuple[tuple[float, ...], tuple[float, ...]] | None, float, list[str]]:
+    """The points of the isotonic map from the model's `own` doubt [n] to the raters' disagreement (None without enough
+    votes), the value of `doubt_people` above which a row is ambiguous, and notes for the user."""
+    has_votes = np.array([sum((row.votes or {}).values()) > 1 for row in rows]) & ~np.isnan(own)
+    if has_votes.sum() < FEWEST:
+        note = (
+            f"{int(has_votes.sum())} rows have votes of two raters, fewer than {FEWEST}: doubt_people is the model's"
+            " own estimate, and rows where it exceeds 0.5 are called ambiguous"
+        )
+        return None, 0.5, [note]
+    fitted = fit_isotonic(own[has_votes], raters_differ([rows[i] for i in np.flatnonzero(has_votes)]))
+    has_majority = np.array([_majority(row) for row in rows]) & has_votes
+    if not has_majority.any():
+        return (fitted.x, fitted.y), 0.5, []
+    limit = threshold(fitted(own[has_majority]), np.ones(int(has_majority.sum())), 1 - false_alarms)
+    notes = [
+        f"{int(has_majority.sum())} rows with a majority are too few for a false alarm rate of {false_alarms:g}:"
+        " no row is called ambiguous"
+    ]
+    return (fitted.x, fitted.y), min(limit, 1.0), notes if math.isinf(limit) else []  # JSON has no infinity
 
 
 def differing(rows: Sequence[Prediction]) -> Floats:
@@ -184,12 +189,12 @@ def _familiar(model: str, train: Floats, calibration: Floats) -> Familiar:
     fitted = LedoitWolf().fit(readable)
     values, vectors = np.linalg.eigh(fitted.covariance_)
     whitening = vectors / np.sqrt(np.maximum(values, 1e-12))
-    made = Familiar(
+    unranked = Familiar(
         model,
         readable.shape[1],
         fitted.location_.astype(np.float32).tobytes(),
         whitening.astype(np.float32).tobytes(),
         (),
     )
-    distances = made.distance(calibration)
-    return replace(made, distances=tuple(sorted(distances[~np.isnan(distances)].tolist())))
+    distances = unranked.distance(calibration)
+    return replace(unranked, distances=tuple(sorted(distances[~np.isnan(distances)].tolist())))

@@ -75,8 +75,8 @@ def write_map(path: Path, fitted: Recalibrator, calibration: Sequence[Prediction
         FORMAT,
         fitted.signal,
         fitted.kind,
-        _stored(fitted.overall, len(calibration)),
-        {task: _stored(own, sum(row.task == task for row in calibration)) for task, own in fitted.tasks.items()},
+        _store_map(fitted.overall, len(calibration)),
+        {task: _store_map(own, sum(row.task == task for row in calibration)) for task, own in fitted.tasks.items()},
         tuple(sorted(set(hashes))),
         fitted.target,
     )
@@ -95,12 +95,12 @@ def write_doubt(path: Path, fitted: DoubtMap) -> None:
 
 def read_doubt(path: Path) -> DoubtMap:
     """The map of the two doubts. Raises UserError naming file and key."""
-    return _decoded(path, DoubtMap, DOUBT_FORMAT, "--map doubt")
+    return _decode(path, DoubtMap, DOUBT_FORMAT, "--map doubt")
 
 
 def read_sets(path: Path) -> SetMap:
     """The sets of a file. Raises UserError naming file and key."""
-    return _decoded(path, SetMap, SETS_FORMAT, "--map sets")
+    return _decode(path, SetMap, SETS_FORMAT, "--map sets")
 
 
 def holds_format(path: Path, format: str) -> bool:
@@ -113,9 +113,9 @@ def holds_format(path: Path, format: str) -> bool:
 
 def read_map(path: Path) -> tuple[Recalibrator, frozenset[str]]:
     """The maps of a file, and the hashes of the rows they were fitted on. Raises UserError naming file and key."""
-    file = _decoded(path, File, FORMAT)
-    tasks = {task: _map(path, f"tasks.{task}", stored, file.kind) for task, stored in file.tasks.items()}
-    overall = _map(path, "overall", file.overall, file.kind)
+    file = _decode(path, File, FORMAT)
+    tasks = {task: _restore_map(path, f"tasks.{task}", stored, file.kind) for task, stored in file.tasks.items()}
+    overall = _restore_map(path, "overall", file.overall, file.kind)
     return Recalibrator(file.signal, file.kind, overall, tasks, file.target), frozenset(file.fitted_on)
 
 
@@ -125,22 +125,22 @@ def row_hash(row: Prediction, content: str = "") -> str:
     return hashlib.sha256(f"{content}{row.task}\0{row.id}".encode()).hexdigest()[:16]
 
 
-def _decoded(path: Path, schema: type[_Schema], format: str, option: str = "") -> _Schema:
+def _decode(path: Path, schema: type[_Schema], format: str, option: str = "") -> _Schema:
     """A file's content. Raises UserError if its format differs or it is invalid."""
-    anew = f"write it again with `emocaliber recalibrate fit{' ' * bool(option)}{option}`"
+    remedy = f"write it again with `emocaliber recalibrate fit{' ' * bool(option)}{option}`"
     try:
         content = path.read_bytes()
         stated = msgspec.json.decode(content, type=_Format).format
         if stated != format:
-            raise UserError(f"{path}: its 'format' is {stated!r}, this reads {format!r}; {anew}")
+            raise UserError(f"{path}: its 'format' is {stated!r}, this reads {format!r}; {remedy}")
         return msgspec.json.decode(content, type=schema)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}; {anew}") from None
+        raise UserError(f"{path}: {error}; {remedy}") from None
 
 
-def _stored(fitted: Map, rows: int) -> Stored:
+def _store_map(fitted: Map, rows: int) -> Stored:
     match fitted:
         case Temperature():
             return Stored(rows, temperature=fitted.temperature)
@@ -159,7 +159,7 @@ def _stored(fitted: Map, rows: int) -> Stored:
     )
 
 
-def _map(path: Path, key: str, stored: Stored, kind: Kind) -> Map:
+def _restore_map(path: Path, key: str, stored: Stored, kind: Kind) -> Map:
     present = [name for name in EVERY_KIND if getattr(stored, name.replace("-", "_")) is not None]
     allowed = (kind, "temperature") if kind == "matrix" else (kind,)  # the fallback if labels differ
     if len(present) != 1 or present[0] not in allowed:
@@ -179,13 +179,13 @@ def _map(path: Path, key: str, stored: Stored, kind: Kind) -> Map:
         return Isotonic(x, y)
     other = stored.venn_abers or stored.matrix or stored.probe or stored.signals
     assert other is not None
-    if not _is_whole(other):
+    if not _has_consistent_lengths(other):
         raise UserError(f"{path}: {key}.{kind} holds lists of inconsistent lengths; fit it again")
     return other
 
 
-def _is_whole(fitted: VennAbers | Matrix | Probe | SignalsMap) -> bool:
-    """Whether its lists have consistent lengths."""
+def _has_consistent_lengths(fitted: VennAbers | Matrix | Probe | SignalsMap) -> bool:
+    """Whether the map's lists have the lengths that they must have."""
     match fitted:
         case VennAbers():
             return len(fitted.x) == len(fitted.at) == len(fitted.between) - 1 > 0

@@ -111,55 +111,56 @@ class Recalibrator:
         """The rows, in order, with mapped confidences. A row without the signal gets none; if its state was "ok", it
         becomes "missing confidence"."""
         mapped = zip(rows, self.confidences(rows).tolist(), strict=True)
-        return [self._mapped(row, confidence, method) for row, confidence in mapped]
+        return [self._replace_confidence(row, confidence, method) for row, confidence in mapped]
 
     def confidences(self, rows: Sequence[Prediction]) -> Floats:
         """The mapped confidence of each row [n], NaN if it lacks the signal."""
         result = np.full(len(rows), np.nan)
         tasks = np.array([row.task for row in rows], dtype=object)
         for task in set(tasks):
-            inside = np.flatnonzero(tasks == task)
-            result[inside] = _mapped(self.tasks.get(task, self.overall), [rows[i] for i in inside], self.signal)
+            positions = np.flatnonzero(tasks == task)
+            result[positions] = _map_rows(self.tasks.get(task, self.overall), [rows[i] for i in positions], self.signal)
         return result
 
-    def _mapped(self, row: Prediction, confidence: float, method: str) -> Prediction:
+    def _replace_confidence(self, row: Prediction, confidence: float, method: str) -> Prediction:
         renamed = replace(row, method=method, source=Source.POSTHOC)
         if np.isnan(confidence):
             missing = State.MISSING_CONFIDENCE if row.state is State.OK else row.state
             return replace(renamed, confidence=None, distribution=None, state=missing)
-        own, state = self.tasks.get(row.task, self.overall), row.state if self.signal == "confidence" else State.OK
-        distribution = _scaled(own, row) if _scales_distributions(own, self.signal) else None
+        fitted, state = self.tasks.get(row.task, self.overall), row.state if self.signal == "confidence" else State.OK
+        distribution = _scaled(fitted, row) if _scales_distributions(fitted, self.signal) else None
         return replace(renamed, confidence=confidence, distribution=distribution, state=state)
 
 
-def _mapped(own: Map, rows: Sequence[Prediction], signal: Signal) -> Floats:
+def _map_rows(fitted: Map, rows: Sequence[Prediction], signal: Signal) -> Floats:
     """The mapped confidences [n], NaN if a row lacks the signal."""
-    if isinstance(own, (Probe, SignalsMap)):
-        named = np.array([row.predicted is not None for row in rows])
-        return np.where(named, own(rows), np.nan)
+    if isinstance(fitted, (Probe, SignalsMap)):
+        has_label = np.array([row.predicted is not None for row in rows])
+        return np.where(has_label, fitted(rows), np.nan)
     values = values_of(rows, signal)
-    there = np.flatnonzero(~np.isnan(values))
-    if _scales_distributions(own, signal):
-        scaled = [_scaled(own, rows[i]) for i in there]
-        values[there] = [
-            np.nan if new is None else new[str(rows[i].predicted)] for i, new in zip(there, scaled, strict=True)
+    present = np.flatnonzero(~np.isnan(values))
+    if _scales_distributions(fitted, signal):
+        scaled = [_scaled(fitted, rows[i]) for i in present]
+        values[present] = [
+            np.nan if shares is None else shares[str(rows[i].predicted)]
+            for i, shares in zip(present, scaled, strict=True)
         ]
-    elif not isinstance(own, Matrix):
-        values[there] = own(values[there])
+    elif not isinstance(fitted, Matrix):
+        values[present] = fitted(values[present])
     return values
 
 
-def _scales_distributions(own: Map, signal: Signal) -> bool:
-    return isinstance(own, Matrix) or (signal == "distribution" and isinstance(own, Temperature))
+def _scales_distributions(fitted: Map, signal: Signal) -> bool:
+    return isinstance(fitted, Matrix) or (signal == "distribution" and isinstance(fitted, Temperature))
 
 
-def _scaled(own: Map, row: Prediction) -> dict[str, float] | None:
+def _scaled(fitted: Map, row: Prediction) -> dict[str, float] | None:
     """The row's mapped distribution; None if its labels differ from the matrix's."""
     shares = row.distribution or {}
-    if isinstance(own, Matrix):
-        return own.scaled(shares) if set(shares) == set(own.labels) else None
-    assert isinstance(own, Temperature)
-    scaled = tempered(np.array([list(shares.values())]), own.temperature)[0].tolist()
+    if isinstance(fitted, Matrix):
+        return fitted.scaled(shares) if set(shares) == set(fitted.labels) else None
+    assert isinstance(fitted, Temperature)
+    scaled = tempered(np.array([list(shares.values())]), fitted.temperature)[0].tolist()
     return dict(zip(shares, scaled, strict=True))
 
 
@@ -244,13 +245,13 @@ def _fit_matrix(rows: Sequence[Prediction], target: Target) -> Map:
     """A matrix for rows with the same labels. Votes for other labels are ignored, and so are rows with no other answer;
     if all are, fit a temperature instead."""
     labels = sorted(rows[0].distribution or {})
-    answers = [[wanted.get(label, 0.0) for label in labels] for wanted in (label_shares(row, target) for row in rows)]
-    taught = [(row, own) for row, own in zip(rows, answers, strict=True) if any(own)]
-    if not taught:
+    targets = [[shares.get(label, 0.0) for label in labels] for shares in (label_shares(row, target) for row in rows)]
+    usable = [(row, own) for row, own in zip(rows, targets, strict=True) if any(own)]
+    if not usable:
         return Temperature(_distribution_temperature(rows, target))
-    shares = np.array([[(row.distribution or {})[label] for label in labels] for row, _ in taught])
-    wanted = np.array([own for _, own in taught])
-    return fit_matrix(labels, shares / shares.sum(axis=1, keepdims=True), wanted / wanted.sum(axis=1, keepdims=True))
+    shares = np.array([[(row.distribution or {})[label] for label in labels] for row, _ in usable])
+    truth = np.array([own for _, own in usable])
+    return fit_matrix(labels, shares / shares.sum(axis=1, keepdims=True), truth / truth.sum(axis=1, keepdims=True))
 
 
 def _distribution_temperature(rows: Sequence[Prediction], target: Target) -> float:

@@ -29,7 +29,7 @@ from emocaliber.core.predictions import Prediction
 
 PENALTIES = (0.001, 0.03, 1.0)
 """Inverse strengths C of the ridge penalty on standardised features, chosen by cross-validation."""
-PARTS = 5
+FOLDS = 5
 KNOWN = 0.5
 """A signal is used as a feature if at least this share of the fitting rows has it."""
 STATED, PROBABILITY, ENTROPY, HIDDEN = "confidence", "probability", "entropy", "hidden"
@@ -98,10 +98,10 @@ class SignalsMap:
 def fit_probe(rows: Sequence[Prediction], target: Target = "label") -> Probe:
     """Fit a probe on the rows that have a hidden state, all of one width. Raises ValueError if none has."""
     states = hidden_states(rows)
-    there = ~np.isnan(states).any(axis=1) if states.size else np.zeros(len(rows), bool)
-    if not there.any():
+    present = ~np.isnan(states).any(axis=1) if states.size else np.zeros(len(rows), bool)
+    if not present.any():
         raise ValueError("no row has a hidden state to fit a probe on")
-    return Probe(_fit_linear(states[there], correctness(rows, target)[there], _clusters(rows)[there]))
+    return Probe(_fit_linear(states[present], correctness(rows, target)[present], _clusters(rows)[present]))
 
 
 def fit_signals(rows: Sequence[Prediction], names: Sequence[str] | None, target: Target = "label") -> SignalsMap:
@@ -144,12 +144,17 @@ def signal_values(rows: Sequence[Prediction], names: Sequence[str]) -> Floats:
 
 def hidden_states(rows: Sequence[Prediction]) -> Floats:
     """The hidden states [n, d], NaN if a row has none; d is 0 if no row has one. Raises ValueError if widths differ."""
-    found = {n: np.frombuffer(row.hidden, "<f2").astype(float) for n, row in enumerate(rows) if row.hidden is not None}
-    widths = {len(state) for state in found.values()} or {0}
+    states_by_row = {
+        n: np.frombuffer(row.hidden, "<f2").astype(float) for n, row in enumerate(rows) if row.hidden is not None
+    }
+    widths = {len(state) for state in states_by_row.values()} or {0}
     if len(widths) > 1:
-        raise ValueError(f"hidden states of {' and '.join(map(str, sorted(widths)))} numbers are not of one model")
+        raise ValueError(
+            f"hidden states of {' and '.join(map(str, sorted(widths)))} numbers are not of one model; give the rows of"
+            " one model"
+        )
     states = np.full((len(rows), widths.pop()), np.nan)
-    for n, state in found.items():
+    for n, state in states_by_row.items():
         states[n] = state
     return states
 
@@ -169,8 +174,8 @@ def _value(row: Prediction, name: str) -> float | None:
 def _over_rows(states: Floats, linear: Linear, *, as_log_odds: bool = False) -> Floats:
     result = np.full(len(states), np.nan)
     if states.shape[1] == len(linear.weights):
-        there = ~np.isnan(states).any(axis=1)
-        result[there] = linear(states[there])
+        present = ~np.isnan(states).any(axis=1)
+        result[present] = linear(states[present])
     return result if as_log_odds else np.asarray(expit(result))
 
 
@@ -224,10 +229,10 @@ def _standardised(features: Floats) -> tuple[Floats, Floats, Floats]:
 def _held_out(features: Floats, right: Bools | Floats, clusters: npt.NDArray[np.intp]) -> dict[float, Floats]:
     """For each penalty, the log odds [n] of each row by a fit without its cluster."""
     result = {strength: np.zeros(len(features)) for strength in PENALTIES}
-    for fitting, held in _parts(clusters):
+    for fitting, held_out in _folds(clusters):
         for strength, logits in result.items():
             weights, intercept = _logistic(features[fitting], right[fitting], strength)
-            logits[held] = features[held] @ weights + intercept
+            logits[held_out] = features[held_out] @ weights + intercept
     return result
 
 
@@ -254,11 +259,11 @@ def _logistic(features: Floats, right: Bools | Floats, strength: float) -> tuple
     return fitted.coef_[0], float(fitted.intercept_[0])
 
 
-def _parts(clusters: npt.NDArray[np.intp]) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """(fitting rows, held-out rows) of at most PARTS folds of whole clusters."""
-    distinct, own = np.unique(clusters, return_inverse=True)
-    part = (np.random.default_rng(1).permutation(len(distinct)) % PARTS)[own]
-    return [(np.flatnonzero(part != n), np.flatnonzero(part == n)) for n in np.unique(part) if (part != n).any()]
+def _folds(clusters: npt.NDArray[np.intp]) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """(fitting rows, held-out rows) of at most FOLDS folds of whole clusters."""
+    distinct, cluster = np.unique(clusters, return_inverse=True)
+    fold = (np.random.default_rng(1).permutation(len(distinct)) % FOLDS)[cluster]
+    return [(np.flatnonzero(fold != n), np.flatnonzero(fold == n)) for n in np.unique(fold) if (fold != n).any()]
 
 
 def _clusters(rows: Sequence[Prediction]) -> npt.NDArray[np.intp]:

@@ -61,21 +61,21 @@ def fit_sets(
     signal = signal or ("distribution" if any(row.distribution for row in rows) else "confidence")
     usable = [row for row in rows if signal_of(row, signal) is not None and answers_of(row, holds)]
     if not usable:
-        wanted = f"a {signal} and {'a label' if holds is Held.LABEL else 'votes'}"
-        raise ValueError(f"no row has {wanted} to fit sets on")
+        needed = f"a {signal} and {'a label' if holds is Held.LABEL else 'votes'}"
+        raise ValueError(f"no row has {needed} to fit sets on")
     if len(sources := {row.source for row in rows}) > 1:
         raise ValueError(f"the rows have several sources of confidence ({', '.join(sorted(sources))}); give one source")
     notes = [f"{len(rows) - len(usable):,} of {len(rows):,} rows cannot be used"] if len(usable) < len(rows) else []
     labels = {task: _labels_of([row for row in rows if row.task == task]) for task in sorted({r.task for r in usable})}
-    tuning, fresh = _parted(usable) if signal != "distribution" or score == "raps" else ([], usable)
+    tuning, fresh = _split_for_tuning(usable) if signal != "distribution" or score == "raps" else ([], usable)
     spreads = {
         task: None if signal == "distribution" else _spread([row for row in tuning if row.task == task], names, holds)
         for task, names in labels.items()
     }
     tasks = {task: TaskSets(names, spread=spreads[task]) for task, names in labels.items()}
     penalty = _penalty(tuning, tasks, signal, holds, coverage) if score == "raps" else NO_PENALTY
-    answers = {task: _Answers.of(fresh, task, own, signal, holds, score, penalty) for task, own in tasks.items()}
-    pooled = _Answers.joined(list(answers.values()))
+    answers = {task: _Answers.collect(fresh, task, own, signal, holds, score, penalty) for task, own in tasks.items()}
+    pooled = _Answers.concatenate(list(answers.values()))
     if per != "all":
         tasks = {task: _with_limits(own, answers[task], coverage, per, notes, task) for task, own in tasks.items()}
     limit = pooled.limit(coverage)
@@ -90,17 +90,17 @@ def fit_sets(
 
 @dataclass(frozen=True)
 class _Answers:
-    """The m calibration answers of some rows: their scores, `found` [m]; the number of their row and its unit, [m]
+    """The m calibration answers of some rows: their scores, `score` [m]; the number of their row and its unit, [m]
     each; their `weight` within the row [m]; and their row's group [m]."""
 
-    found: Floats
+    score: Floats
     row: npt.NDArray[np.int64]
     unit: list[str]
     weight: Floats
     group: list[str]
 
     @classmethod
-    def of(
+    def collect(
         cls,
         rows: Sequence[Prediction],
         task: str,
@@ -111,44 +111,44 @@ class _Answers:
         penalty: Penalty,
     ) -> _Answers:
         """The calibration answers of a task's rows."""
-        inside = [row for row in rows if row.task == task]
-        shares, _ = shares_of(inside, own.labels, signal, own.spread)
-        every = scores(shares, uniform_of(inside), kind, penalty)
-        found, number, unit, weight, group = [], [], [], [], []
-        for place, row in enumerate(inside):
+        rows_of_task = [row for row in rows if row.task == task]
+        shares, _ = shares_of(rows_of_task, own.labels, signal, own.spread)
+        label_scores = scores(shares, uniform_of(rows_of_task), kind, penalty)
+        answer_scores, number, unit, weight, group = [], [], [], [], []
+        for place, row in enumerate(rows_of_task):
             for label, share in answers_of(row, holds).items():
-                found.append(every[place, own.labels.index(label)])
+                answer_scores.append(label_scores[place, own.labels.index(label)])
                 number.append(place)
                 unit.append(f"{row.cluster or row.id}")
                 weight.append(share)
                 group.append(row.group)
-        return cls(np.array(found), np.array(number, np.int64), unit, np.array(weight), group)
+        return cls(np.array(answer_scores), np.array(number, np.int64), unit, np.array(weight), group)
 
     @classmethod
-    def joined(cls, parts: Sequence[_Answers]) -> _Answers:
+    def concatenate(cls, parts: Sequence[_Answers]) -> _Answers:
         """The answers of several tasks together."""
         starts = np.cumsum([0, *(part.row.max(initial=-1) + 1 for part in parts[:-1])])
         return cls(
-            np.concatenate([part.found for part in parts]),
+            np.concatenate([part.score for part in parts]),
             np.concatenate([part.row + start for part, start in zip(parts, starts, strict=True)]),
             [unit for part in parts for unit in part.unit],
             np.concatenate([part.weight for part in parts]),
             [group for part in parts for group in part.group],
         )
 
-    def inside(self, group: str) -> _Answers:
+    def of_group(self, group: str) -> _Answers:
         """The answers of one group."""
         mask = np.array([name == group for name in self.group], bool)
         units = [unit for unit, is_in in zip(self.unit, mask, strict=True) if is_in]
-        return _Answers(self.found[mask], self.row[mask], units, self.weight[mask], [group] * len(units))
+        return _Answers(self.score[mask], self.row[mask], units, self.weight[mask], [group] * len(units))
 
     def limit(self, coverage: float) -> Limit:
         """The limit with the nominal coverage, with equal weights for units and for rows within a unit."""
         _, unit = np.unique(np.array(self.unit, dtype=object).astype(str), return_inverse=True)
         units = int(unit.max(initial=-1)) + 1
         rows = np.bincount(unit, self.weight, units)
-        at = threshold(self.found, self.weight / rows[unit], coverage, units)
-        return Limit(len(np.unique(self.row)), units, None if math.isinf(at) else at)
+        score = threshold(self.score, self.weight / rows[unit], coverage, units)
+        return Limit(len(np.unique(self.row)), units, None if math.isinf(score) else score)
 
 
 def _with_limits(own: TaskSets, answers: _Answers, coverage: float, per: Per, notes: list[str], task: str) -> TaskSets:
@@ -159,7 +159,7 @@ def _with_limits(own: TaskSets, answers: _Answers, coverage: float, per: Per, no
         return own
     groups: dict[str, Limit] = {}
     for group in sorted(set(answers.group)) if per == "group" else []:
-        within = answers.inside(group).limit(coverage)
+        within = answers.of_group(group).limit(coverage)
         if within.units >= FEWEST:
             groups[group] = within
         else:
@@ -179,13 +179,13 @@ def _labels_of(rows: Sequence[Prediction]) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _parted(rows: Sequence[Prediction]) -> tuple[list[Prediction], list[Prediction]]:
+def _split_for_tuning(rows: Sequence[Prediction]) -> tuple[list[Prediction], list[Prediction]]:
     """The rows of a random share TUNING of the units, and the other rows."""
     units = sorted({row.cluster or row.id for row in rows})
     drawn = np.random.default_rng(0).permutation(len(units))[: round(TUNING * len(units))]
-    chosen = {units[place] for place in drawn}
-    tuning = [row for row in rows if (row.cluster or row.id) in chosen]
-    return tuning, [row for row in rows if (row.cluster or row.id) not in chosen]
+    tuning_units = {units[place] for place in drawn}
+    tuning = [row for row in rows if (row.cluster or row.id) in tuning_units]
+    return tuning, [row for row in rows if (row.cluster or row.id) not in tuning_units]
 
 
 def _spread(rows: Sequence[Prediction], labels: Sequence[str], holds: Held) -> Spread:
@@ -210,21 +210,24 @@ def _penalty(
 ) -> Penalty:
     """The raps penalty: its `rank` is the `coverage` quantile of the answers' ranks, and its weight the one in WEIGHTS
     with the smallest sets (Angelopoulos et al. 2021, appendix E)."""
-    made = [(task, [row for row in rows if row.task == task]) for task in tasks]
-    made = [(task, own) for task, own in made if own]
+    rows_of = {task: own for task in tasks if (own := [row for row in rows if row.task == task])}
     ranks = []
-    for task, own in made:
+    for task, own in rows_of.items():
         names = tasks[task].labels
         shares, _ = shares_of(own, names, signal, tasks[task].spread)
-        for row, mine in zip(own, shares, strict=True):
-            ranks += [1 + int((mine > mine[names.index(label)]).sum()) for label in answers_of(row, holds)]
+        for row, distribution in zip(own, shares, strict=True):
+            ranks += [
+                1 + int((distribution > distribution[names.index(label)]).sum()) for label in answers_of(row, holds)
+            ]
     rank = int(np.quantile(ranks, coverage, method="higher"))
 
     def mean_size(penalty: Penalty) -> float:
-        answers = [_Answers.of(own, task, tasks[task], signal, holds, "raps", penalty) for task, own in made]
-        limit = _Answers.joined(answers).limit(coverage).value
+        answers = [
+            _Answers.collect(own, task, tasks[task], signal, holds, "raps", penalty) for task, own in rows_of.items()
+        ]
+        limit = _Answers.concatenate(answers).limit(coverage).value
         sizes = []
-        for task, own in made:
+        for task, own in rows_of.items():
             shares, _ = shares_of(own, tasks[task].labels, signal, tasks[task].spread)
             sizes.append((scores(shares, uniform_of(own), "raps", penalty) <= limit).sum(1))
         return float(np.concatenate(sizes).mean())

@@ -99,11 +99,11 @@ class SetMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Mask [n, L] of the labels in the sets of a task's rows; `empty` allows empty sets."""
         own = self.tasks[task]
         shares, has_any = shares_of(rows, own.labels, self.signal, own.spread)
-        found = scores(shares, uniform_of(rows), self.score, Penalty(*self.penalty))
+        label_scores = scores(shares, uniform_of(rows), self.score, Penalty(*self.penalty))
         limits = np.array([self._limit(task, row.group).value for row in rows])
-        held = found <= limits[:, None]
-        full = held if empty else never_empty(held, shares)
-        return np.asarray(full | ~has_any[:, None])
+        held = label_scores <= limits[:, None]
+        held = held if empty else never_empty(held, shares)
+        return np.asarray(held | ~has_any[:, None])
 
     def task_with(self, labels: Sequence[str]) -> str | None:
         """The task with these labels, in any order; None if there is none."""

@@ -49,7 +49,7 @@ def fit_venn_abers(confidence: Floats, correct: Bools) -> VennAbers:
     below = _blocks(rows, right)
     above = _blocks(rows[::-1], [n - r for n, r in zip(rows[::-1], right[::-1], strict=True)])
 
-    def fitted(n: int, more: int, outcome: float) -> float:
+    def fit_with(n: int, more: int, outcome: float) -> float:
         """The isotonic fit at an added row with this outcome, just below the n-th score or, with `more` = 1, at it."""
         block = [1.0 + sum(rows[n : n + more]), outcome + sum(right[n : n + more])]
         left, ahead = n - 1, len(rows) - n - more - 1
@@ -63,11 +63,12 @@ def fit_venn_abers(confidence: Floats, correct: Bools) -> VennAbers:
             else:
                 return block[1] / block[0]
 
-    def merged(n: int, more: int) -> float:
-        low, high = fitted(n, more, 0.0), fitted(n, more, 1.0)
+    def probability_at(n: int, more: int) -> float:
+        """The value of the map just below the n-th score or, with `more` = 1, at it."""
+        low, high = fit_with(n, more, 0.0), fit_with(n, more, 1.0)
         return high / (1.0 - low + high)
 
-    at, between = [merged(n, 1) for n in range(len(x))], [merged(n, 0) for n in range(len(x) + 1)]
+    at, between = [probability_at(n, 1) for n in range(len(x))], [probability_at(n, 0) for n in range(len(x) + 1)]
     return VennAbers(tuple(x.tolist()), tuple(at), tuple(between))
 
 

@@ -28,7 +28,7 @@ from emocaliber.evaluation.scorecard import Audit, AuditedGroup, Estimate, Group
 MINIMUM = 20
 """A group with fewer clusters (or rows, without clusters) than this is not tested."""
 PERMUTATIONS = 999
-SHOWN = ("accuracy", "mean_confidence", "overconfidence", "ece", "brier", "auroc")
+METRICS_SHOWN = ("accuracy", "mean_confidence", "overconfidence", "ece", "brier", "auroc")
 SETTINGS = Settings(10, "right", 0.001, 0.1, 0.8, "bca", 0.95, 1000, "row", 0)
 
 
@@ -63,7 +63,7 @@ def audit(
         )
     unit = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
     groupings = [group_rows(name, values, bins=bins) for name, values in by.items()]
-    return _audited(value, right, usable, unit, groupings, minimum, settings, method)
+    return _audit_groups(value, right, usable, unit, groupings, minimum, settings, method)
 
 
 def audit_table(
@@ -71,7 +71,7 @@ def audit_table(
 ) -> Audit:
     """Audit a method's table by columns with one value per row. Raises UserError if the table is a tally."""
     if table.weight is not None:
-        raise UserError("rows that were counted while streaming have no columns to group by")
+        raise UserError("rows that were counted while streaming have no columns to group by; give a smaller file")
     clusters = table.cluster if np.unique(table.cluster).size < len(table) else None
     usable, right = table.usable(), table.label_right()
     return audit(
@@ -86,7 +86,7 @@ def audit_table(
     )
 
 
-def _audited(
+def _audit_groups(
     confidence: FloatArray,
     right: BoolArray,
     usable: BoolArray,
@@ -97,7 +97,7 @@ def _audited(
     method: str,
 ) -> Audit:
     hit = (right & usable).astype(np.float64)
-    found = max_t(
+    tests = max_t(
         np.column_stack((hit, confidence - hit)),
         np.column_stack((np.ones(usable.size, bool), usable)),
         [grouping.codes for grouping in groupings],
@@ -107,7 +107,7 @@ def _audited(
         seed=settings.seed,
     )
     groups = []
-    for grouping, tested in zip(groupings, found, strict=True):
+    for grouping, tested in zip(groupings, tests, strict=True):
         for code, name in enumerate(grouping.names):
             rows = np.flatnonzero(grouping.codes == code)
             cluster = None if clusters is None else clusters[rows]
@@ -120,7 +120,7 @@ def _audited(
         method,
         {grouping.column: list(grouping.edges) for grouping in groupings if grouping.edges is not None},
         minimum,
-        int(sum(np.isfinite(tested.p_value).sum() for tested in found)),
+        int(sum(np.isfinite(tested.p_value).sum() for tested in tests)),
         PERMUTATIONS,
         "row" if clusters is None else "cluster",
         groups,
@@ -138,8 +138,8 @@ def _values(
     family = confidence_family(
         rows, confidence, right, usable, None, thresholds={}, settings=settings, brief=True, weight=None
     )
-    found = estimates(bootstrap_families([family], None if clusters is None else [clusters], settings), settings)
-    return {name: found[f"headline.{name}"] for name in SHOWN}
+    values = estimates(bootstrap_families([family], None if clusters is None else [clusters], settings), settings)
+    return {name: values[f"headline.{name}"] for name in METRICS_SHOWN}
 
 
 def _difference(tested: MaxTResult, code: int, measure: int) -> GroupDifference:

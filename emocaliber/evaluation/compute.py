@@ -82,19 +82,22 @@ def build_scorecard(
     tables = {name: _table(name, rows) for name, rows in methods.items()}
     if not tables:
         raise UserError("no method to score: give at least one file of predictions")
-    fresh = {name: _table(name, rows) for name, rows in (calibration or {}).items()}
-    every = [*tables.values(), *fresh.values()]
-    full = suite_of(every) if suite is None else complete(suite, every)
-    tables = {name: conform(table, full) for name, table in tables.items()}
-    own = [MethodRows(table, fresh.get(name), threshold_on_test=threshold_on_test) for name, table in tables.items()]
+    calibration_tables = {name: _table(name, rows) for name, rows in (calibration or {}).items()}
+    all_tables = [*tables.values(), *calibration_tables.values()]
+    is_declared = suite is not None
+    suite = suite_of(all_tables) if suite is None else complete(suite, all_tables)
+    own = [
+        MethodRows(conform(table, suite), calibration_tables.get(name), threshold_on_test=threshold_on_test)
+        for name, table in tables.items()
+    ]
     for method in own:
         _require_clusters(method)
     settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
-    judged = [method for method in own if subject in (None, method.table.method)]
-    panels = [Panel([method, *(references(method) if method in judged else ())], full, settings) for method in own]
+    subjects = [method for method in own if subject in (None, method.table.method)]
+    panels = [Panel([method, *(references(method) if method in subjects else ())], suite, settings) for method in own]
     fitted = distinct(reference for panel in panels for reference in panel.methods[1:])
     places = [(panel, number) for panel in panels for number in range(len(panel.methods))]
-    human = [(Panel([method], full, settings), 0) for method in human_rows(judged)]
+    human = [(Panel([method], suite, settings), 0) for method in human_rows(subjects)]
     scores = []
     for panel, number in sorted(places, key=lambda place: place[1] > 0) + human:
         method = panel.methods[number]
@@ -103,14 +106,14 @@ def build_scorecard(
             scores.append(_method_scores(panel, number))
     comparisons = []
     for first, second in combinations(own, 2):
-        if first in judged or second in judged:
+        if first in subjects or second in subjects:
             on_progress(f"comparing {first.table.method} with {second.table.method}")
-            comparisons += compare(first, second, full, settings)
+            comparisons += compare(first, second, suite, settings)
     for panel, number in places:
         comparisons += compare_within(panel, 0, number) if number else []
-    notes = _notes(own, full, declared=suite is not None) + _notes_on_intervals(scores)
+    notes = _notes(own, suite, declared=is_declared) + _notes_on_intervals(scores)
     return Scorecard(
-        full.name, list(full.tasks), list(full.groups), settings, scores, comparisons, list(published), notes
+        suite.name, list(suite.tasks), list(suite.groups), settings, scores, comparisons, list(published), notes
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from msgspec.structs import replace as replace_row
 
-from emocaliber.calibration.cross_fitting import CrossValidated, compared, cross_fitted
+from emocaliber.calibration.cross_fitting import CrossValidated, compare_confidences, cross_fitted
 from emocaliber.calibration.fit import (
     ALL,
     OWN,
@@ -154,23 +154,24 @@ def cross_fitted_floors(
     """
     if kind is not None:
         refuse_target(kind, target)
-    named = [row for row in with_target(rows, target) if row.predicted is not None]
-    there = {own: sum(has_signal(row, own) for row in named) for own in ([signal] if signal else signals_in(named))}
-    used = [own for own, count in there.items() if signal or count >= ENOUGH * len(named)]
-    used = [own for own in used if kind is None or kind in kinds_of(own)]
-    if not used:
-        raise ValueError(_nothing(there, kind, len(named)))
-    usable = [row for row in with_signal(named, used[0]) if all(has_signal(row, own) for own in used)]
-    own = [name for name in OWN if name in used] or ["confidence"]
-    unmapped = {floor_name(name): values_of(usable, name) for name in own}
+    labelled = [row for row in with_target(rows, target) if row.predicted is not None]
+    candidates = [signal] if signal else signals_in(labelled)
+    counts = {name: sum(has_signal(row, name) for row in labelled) for name in candidates}
+    signals = [name for name, count in counts.items() if signal or count >= ENOUGH * len(labelled)]
+    signals = [name for name in signals if kind is None or kind in kinds_of(name)]
+    if not signals:
+        raise ValueError(_no_floor_message(counts, kind, len(labelled)))
+    usable = [row for row in with_signal(labelled, signals[0]) if all(has_signal(row, name) for name in signals)]
+    probabilities = [name for name in OWN if name in signals] or ["confidence"]
+    unmapped = {floor_name(name): values_of(usable, name) for name in probabilities}
     before, mapped, tried = next(iter(unmapped.values())), {}, []
-    for name in used:
-        for each in [kind] if kind else _kinds(name, unmapped, target):
-            on_progress(f"cross-fitting {floor_name(name, each)}")
-            values = cross_fitted(usable, name, each, per_task=per_task, target=target)
-            mapped[floor_name(name, each)] = values
-            tried.append(compared(before, values, usable, name, each, target))
-    left_out = {name: count for name, count in there.items() if name not in used}
+    for name in signals:
+        for kind_of_map in [kind] if kind else _kinds(name, unmapped, target):
+            on_progress(f"cross-fitting {floor_name(name, kind_of_map)}")
+            values = cross_fitted(usable, name, kind_of_map, per_task=per_task, target=target)
+            mapped[floor_name(name, kind_of_map)] = values
+            tried.append(compare_confidences(before, values, usable, name, kind_of_map, target))
+    left_out = {name: count for name, count in counts.items() if name not in signals}
     return Floors(usable, unmapped, mapped, sorted(tried, key=lambda result: result.after), left_out, target)
 
 
@@ -188,8 +189,8 @@ def _kinds(signal: Signal, unmapped: dict[str, Floats], target: Target) -> tuple
     return kinds_of(signal, target)
 
 
-def _nothing(there: dict[Signal, int], kind: Kind | None, rows: int) -> str:
-    if kind is not None and there:
-        return f"there is no {kind} map of {', '.join(there)}"
-    counts = ", ".join(f"{name} {count}" for name, count in there.items()) or "none"
+def _no_floor_message(counts_by_signal: dict[Signal, int], kind: Kind | None, rows: int) -> str:
+    if kind is not None and counts_by_signal:
+        return f"there is no {kind} map of {', '.join(counts_by_signal)}"
+    counts = ", ".join(f"{name} {count}" for name, count in counts_by_signal.items()) or "none"
     return f"no signal is present in {ENOUGH:.0%} of the {rows} rows with a label ({counts})"

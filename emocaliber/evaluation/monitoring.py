@@ -84,13 +84,13 @@ class Monitor:
         first = np.unique(np.array(names, dtype=object).astype(str), return_index=True)[1]
         rows = _Rows.of(labels, confidence, correct).take(np.sort(first))
         if rows.readable.sum() < 2:
-            raise ValueError("fewer than two reference rows have a label and a confidence; nothing can be compared")
-        given, counts = np.unique(rows.labels[rows.readable], return_counts=True)
+            raise ValueError("fewer than two reference rows have a label and a confidence; give a larger reference")
+        distinct, counts = np.unique(rows.labels[rows.readable], return_counts=True)
         order = np.argsort(-counts, kind="stable")
-        monitor = cls(alpha, given[order].tolist(), {})
+        monitor = cls(alpha, distinct[order].tolist(), {})
         for stream in STREAMS:
             levels = monitor._levels(stream, rows)
-            size = {"labels": len(given), "confidence": STEPS + 1, "calibration": 2 * STEPS + 1}.get(stream, 2)
+            size = {"labels": len(distinct), "confidence": STEPS + 1, "calibration": 2 * STEPS + 1}.get(stream, 2)
             pool = np.bincount(levels[levels >= 0], minlength=size)
             continuous = stream in {"confidence", "calibration"}
             edges = np.linspace(0, 1, BINS + 1) if continuous else _edges_of(pool)
@@ -114,9 +114,9 @@ class Monitor:
         labelled = self._fresh("labelled", code, ~np.isnan(rows.correct))
         for number, stream in enumerate(STREAMS):
             levels = self._levels(stream, rows)
-            taken = np.flatnonzero((levels >= 0) & (fresh if stream in UNLABELLED else labelled))
-            if taken.size:
-                self._add(stream, levels[taken], uniform[taken, number], [units[row] for row in taken])
+            new_rows = np.flatnonzero((levels >= 0) & (fresh if stream in UNLABELLED else labelled))
+            if new_rows.size:
+                self._add(stream, levels[new_rows], uniform[new_rows, number], [units[row] for row in new_rows])
         return int((fresh | labelled).sum())
 
     def p_value(self, stream: str) -> float:
@@ -171,7 +171,9 @@ class _Rows:
     def of(cls, labels: Sequence[str | None], confidence: ArrayLike, correct: ArrayLike) -> _Rows:
         sure, right = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
         if not len(labels) == sure.size == right.size:
-            raise ValueError(f"labels has {len(labels)} rows, confidence {sure.size}, correct {right.size}")
+            raise ValueError(
+                f"labels has {len(labels)} rows, confidence {sure.size}, correct {right.size}; give the same rows"
+            )
         readable = np.array([label is not None for label in labels], bool) & ~np.isnan(sure)
         if (wrong := readable & ~((sure >= 0) & (sure <= 1))).any():
             raise ValueError(f"confidence of row {int(np.argmax(wrong))} is {sure[np.argmax(wrong)]:g}; give 0 to 1")

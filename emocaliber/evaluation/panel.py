@@ -106,12 +106,14 @@ def thresholds(method: MethodRows, rows: IntArray, tasks: Sequence[str], setting
     if method.calibration is None:
         if not method.threshold_on_test:
             return {}
-        chosen = count_table(method.table, rows)
+        counts = count_table(method.table, rows)
     else:
         codes = [method.calibration.task.code(task) for task in tasks]
-        own = np.flatnonzero(np.isin(method.calibration.task.codes, codes))
-        chosen = count_table(method.calibration, own if own.size else np.arange(len(method.calibration)))
-    answered = chosen.answered_only()
+        rows_of_tasks = np.flatnonzero(np.isin(method.calibration.task.codes, codes))
+        counts = count_table(
+            method.calibration, rows_of_tasks if rows_of_tasks.size else np.arange(len(method.calibration))
+        )
+    answered = counts.answered_only()
     bound = f"risk at most {settings.risk:g} with confidence {settings.level:g}"
     return {
         "best F1": trusted.best_f1_threshold(answered),
@@ -139,7 +141,7 @@ def compare(first: MethodRows, second: MethodRows, suite: Suite, settings: Setti
     shared = _shared_rows(first, second)
     if shared is None:
         return []
-    first, second = _taken(first, shared[0]), _taken(second, shared[1])
+    first, second = _restrict(first, shared[0]), _restrict(second, shared[1])
     _refuse_contradictions(first, second)
     return compare_within(Panel([first, second], suite, settings, headline_only=True), 0, 1)
 
@@ -165,8 +167,8 @@ def compare_within(panel: Panel, first: int, second: int) -> list[Comparison]:
 def _shared_rows(first: MethodRows, second: MethodRows) -> tuple[IntArray, IntArray] | None:
     """The row numbers in each of the samples that both have; None if there are none."""
     if np.array_equal(first.table.ids, second.table.ids):
-        every = np.arange(len(first.table))
-        return every, every
+        all_rows = np.arange(len(first.table))
+        return all_rows, all_rows
     place = {name: row for row, name in enumerate(second.table.ids.tolist())}
     pairs = [(row, place[name]) for row, name in enumerate(first.table.ids.tolist()) if name in place]
     if not pairs:
@@ -174,10 +176,10 @@ def _shared_rows(first: MethodRows, second: MethodRows) -> tuple[IntArray, IntAr
     return np.array([row for row, _ in pairs]), np.array([row for _, row in pairs])
 
 
-def _taken(method: MethodRows, rows: IntArray) -> MethodRows:
+def _restrict(method: MethodRows, rows: IntArray) -> MethodRows:
     """The method restricted to these rows, without calibration rows, because thresholds are not compared."""
-    all_of_them = rows.size == len(method.table) and (rows == np.arange(rows.size)).all()
-    table = method.table if all_of_them else method.table.take(rows)
+    is_all = rows.size == len(method.table) and (rows == np.arange(rows.size)).all()
+    table = method.table if is_all else method.table.take(rows)
     return replace(method, table=table, calibration=None, threshold_on_test=False)
 
 

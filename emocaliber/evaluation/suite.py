@@ -142,7 +142,7 @@ def label_codes(table: PredictionTable, suite: Suite, tasks: Sequence[str]) -> I
 def _mapping(path: Path, key: str, content: dict[str, Any]) -> dict[Any, Any]:
     value = content[key]
     if not isinstance(value, dict):
-        raise UserError(f"{path}: {key!r} must be a mapping")
+        raise UserError(f"{path}: {key!r} must be a mapping, such as `{key}: {{NAME: ...}}`")
     return value
 
 
@@ -205,7 +205,7 @@ def load_reference(path: Path) -> list[PublishedFigure]:
     """The figures of one file. Raises UserError naming file, figure and key."""
     content = load_mapping(path, {"system", "source", "figures"})
     if not isinstance(content["figures"], list):
-        raise UserError(f"{path}: 'figures' must be a list")
+        raise UserError(f"{path}: 'figures' must be a list of {{kind, name, aggregation, metric, value}}")
     figures = enumerate(content["figures"], 1)
     return [
         _figure(f"{path}, figure {number}", str(content["system"]), str(content["source"]), entry)

@@ -54,5 +54,5 @@ def test_known_strengths_stay_and_the_others_are_measured_against_them():
 
 
 def test_a_share_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match=r"won of match 0 is 1\.5"):
         log_strengths(2, [0], [1], [1.5])
