@@ -32,8 +32,8 @@ def find_comparison(comparisons: Sequence[Comparison], first: str, second: str, 
         if (stored.first, stored.second) == (first, second):
             return stored
         if (stored.first, stored.second) == (second, first):
-            turned = {name: reversed_difference(value) for name, value in stored.headline.items()}
-            return Comparison(first, second, stored.kind, stored.name, stored.aggregation, stored.n, turned)
+            reversed_values = {name: reversed_difference(value) for name, value in stored.headline.items()}
+            return Comparison(first, second, stored.kind, stored.name, stored.aggregation, stored.n, reversed_values)
     return None
 
 
@@ -48,10 +48,10 @@ def constant_of(card: Scorecard, method: MethodScores) -> MethodScores | None:
     Methods with the same labels share one constant, stored under the name of the first of them. It is recognised by its
     Brier score, which is the method's minus their difference.
     """
-    every = method.find("all")
-    comparison = against_constant(card, method, every)
+    scores = method.find("all")
+    comparison = against_constant(card, method, scores)
     difference = comparison.headline["brier"].value if comparison else None
-    own = every.headline["brier"].value
+    own = scores.headline["brier"].value
     if own is None or difference is None:
         return None
     for constant in card.methods:
@@ -87,11 +87,11 @@ def difference_cell(difference: Difference | None, metric: str) -> Cell:
 
 def difference_table(caption: str, comparisons: Sequence[Comparison], card: Scorecard) -> Table:
     """Paired differences, first minus second."""
-    named = {method.name: display_name(method) for method in card.methods}
+    names = {method.name: display_name(method) for method in card.methods}
     header = ["First minus second", *(metric_title(name) for name in COMPARED), "n"]
     rows = [
         [
-            Cell(named.get(pair.first, pair.first), f"minus {_second(pair.second, card, named)}"),
+            Cell(names.get(pair.first, pair.first), f"minus {_second(pair.second, card, names)}"),
             *(difference_cell(pair.headline.get(name), name) for name in COMPARED),
             Cell(f"{pair.n:,}"),
         ]
@@ -100,10 +100,10 @@ def difference_table(caption: str, comparisons: Sequence[Comparison], card: Scor
     return Table(caption, header, rows)
 
 
-def _second(name: str, card: Scorecard, named: dict[str, str]) -> str:
+def _second(name: str, card: Scorecard, names: dict[str, str]) -> str:
     """The second method's printed name; a constant stored under another method's name is still marked as an oracle."""
-    if name in named or not name.startswith(f"{CONSTANT} ("):
-        return named.get(name, name)
+    if name in names or not name.startswith(f"{CONSTANT} ("):
+        return names.get(name, name)
     owner = next((method for method in card.methods if name == f"{CONSTANT} ({method.name})"), None)
     constant = constant_of(card, owner) if owner else None
     return f"{name} (oracle)" if constant and constant.oracle else name

@@ -101,10 +101,10 @@ def reliability_panel(name: str, title: str, bins: Sequence[ReliabilityBin]) -> 
         axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
 
-    spoken = "; ".join(
+    description = "; ".join(
         f"confidence {point.mean_confidence:.2f}, accuracy {point.accuracy:.2f}, n {point.count}" for point in bins
     )
-    return Panel(name, title, draw_svg(name, f"Reliability diagram of {title}. {spoken}.", draw, height=320))
+    return Panel(name, title, draw_svg(name, f"Reliability diagram of {title}. {description}.", draw, height=320))
 
 
 def histogram_panel(name: str, title: str, bins: Sequence[HistogramBin]) -> Panel:
@@ -123,8 +123,8 @@ def histogram_panel(name: str, title: str, bins: Sequence[HistogramBin]) -> Pane
         axes.set_ylim(0, max(top, 1) * 1.22)
 
     right, wrong = sum(point.right for point in bins), sum(point.wrong for point in bins)
-    spoken = f"Histogram of the confidences of {title}: {right} correct answers, {wrong} wrong ones."
-    return Panel(name, title, draw_svg(name, spoken, draw, height=240))
+    description = f"Histogram of the confidences of {title}: {right} correct answers, {wrong} wrong ones."
+    return Panel(name, title, draw_svg(name, description, draw, height=240))
 
 
 def risk_coverage_panel(name: str, title: str, curves: Mapping[str, RiskCoverage]) -> Panel:
@@ -147,10 +147,10 @@ def risk_coverage_panel(name: str, title: str, curves: Mapping[str, RiskCoverage
         axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.17), labelcolor=INK.light, borderaxespad=0)
 
     below = 62 + 15.5 * len(curves)
-    spoken = "; ".join(
+    description = "; ".join(
         f"{label} ends at {100 * curve.risk[-1]:.1f} % wrong" for label, curve in curves.items() if curve.risk
     )
-    svg = draw_svg(name, f"Risk against coverage: {spoken}.", draw, height=250 + below, below=below)
+    svg = draw_svg(name, f"Risk against coverage: {description}.", draw, height=250 + below, below=below)
     return Panel(name, title, svg)
 
 
@@ -184,8 +184,8 @@ def trusted_panel(
         axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.2), ncols=2, labelcolor=INK.light, borderaxespad=0)
 
     best = max(curve.f1, default=0.0)
-    spoken = f"Trusted precision, recall and F1 of {title} against the threshold; the greatest F1 is {best:.2f}."
-    return Panel(name, title, draw_svg(name, spoken, draw, height=310, below=92))
+    description = f"Trusted precision, recall and F1 of {title} against the threshold; the greatest F1 is {best:.2f}."
+    return Panel(name, title, draw_svg(name, description, draw, height=310, below=92))
 
 
 def _top(curves: Mapping[str, RiskCoverage]) -> float:
@@ -220,8 +220,8 @@ def training_panel(
         axes.set(xlabel="Step (count)", ylabel=f"{quantity[:1].upper()}{quantity[1:]}")
         axes.margins(y=0.12)
 
-    spoken = f"{title}: from {values[0]:.4g} at step {steps[0]} to {values[-1]:.4g} at step {steps[-1]}."
-    return Panel(name, title, draw_svg(name, spoken, draw, height=230, left=58))
+    description = f"{title}: from {values[0]:.4g} at step {steps[0]} to {values[-1]:.4g} at step {steps[-1]}."
+    return Panel(name, title, draw_svg(name, description, draw, height=230, left=58))
 
 
 def thinned(number: int) -> list[int]:

@@ -77,7 +77,7 @@ def _streams(monitor: Monitor) -> Table:
 
 
 def _sides(sides: Mapping[str, Mapping[str, object]]) -> Table:
-    named = {
+    titles = {
         "rows": "Rows",
         "unreadable": "Unreadable",
         "mean_confidence": "Mean confidence",
@@ -86,7 +86,7 @@ def _sides(sides: Mapping[str, Mapping[str, object]]) -> Table:
         "overconfidence": "Confidence minus accuracy",
     }
     rows = [[Cell(title), *(Cell(_shown(sides[side][key])) for side in ("reference", "batch"))]
-            for key, title in named.items()]  # fmt: skip
+            for key, title in titles.items()]  # fmt: skip
     shares = {side: _shares(sides[side]) for side in ("reference", "batch")}
     for label in list(dict.fromkeys([*shares["reference"], *shares["batch"]]))[:12]:
         rows.append([Cell(f"Predicted “{label}”"), *(Cell(f"{own.get(label, 0.0):.3f}") for own in shares.values())])
@@ -115,10 +115,10 @@ def _panel(monitor: Monitor) -> Panel:
         axes.set(xlabel="Rows of the stream", ylabel="Evidence (log)")
         axes.legend(loc="upper left", bbox_to_anchor=(-0.08, -0.17), labelcolor=INK.light, borderaxespad=0)
 
-    spoken = "; ".join(f"{TITLES[name]}: highest {stream.peak:.3g}" for name, stream in drawn.items())
+    description = "; ".join(f"{TITLES[name]}: highest {stream.peak:.3g}" for name, stream in drawn.items())
     below = 62 + 15.5 * max(len(drawn), 1)
     return Panel(
         "evidence",
         "Evidence",
-        draw_svg("evidence", f"Evidence. {spoken}.", draw, height=240 + below, left=70, below=below),
+        draw_svg("evidence", f"Evidence. {description}.", draw, height=240 + below, left=70, below=below),
     )

@@ -40,7 +40,7 @@ def write_rewards_page(path: Path, names: Sequence[str] = DRAWN) -> None:
 
 def rewards_document(names: Sequence[str]) -> Document:
     """The page's content for these rewards, in order."""
-    judged = [(reward, safety(reward)) for reward in map(named_reward, names)]
+    checks = [(reward, safety(reward)) for reward in map(named_reward, names)]
     opening = Paragraph(
         "A reward teaches a model to name the likeliest label with its true probability only if nothing else pays"
         " better. Each reward here is checked on a grid of probabilities and confidences, 2,001 values each.",
@@ -48,17 +48,17 @@ def rewards_document(names: Sequence[str]) -> Document:
     )
     return Document(
         "Rewards for stage 3",
-        [opening, _table(judged)],
+        [opening, _table(checks)],
         [
-            Section("What an answer earns", [Figure("Correct and wrong", [_earned(reward) for reward, _ in judged],
+            Section("What an answer earns", [Figure("Correct and wrong", [_earned(reward) for reward, _ in checks],
                                                     EARNED_READING)]),
-            Section("What honesty earns", [Figure("Honesty and deliberate error", [_honest(*pair) for pair in judged],
+            Section("What honesty earns", [Figure("Honesty and deliberate error", [_honest(*pair) for pair in checks],
                                                   HONEST_READING)]),
         ],
     )  # fmt: skip
 
 
-def _table(judged: Sequence[tuple[Reward, Safety]]) -> Table:
+def _table(checks: Sequence[tuple[Reward, Safety]]) -> Table:
     rows = [
         [
             Cell(reward.name),
@@ -69,7 +69,7 @@ def _table(judged: Sequence[tuple[Reward, Safety]]) -> Table:
             Cell(_ranges(checked.garbage_pays_when_right)),
             Cell(f"{reward.malformed:.2f}".replace("-", "−")),
         ]
-        for reward, checked in judged
+        for reward, checked in checks
     ]
     header = ["Reward", "Offered as", "Dishonesty pays at p", "Deliberate error pays at p",
               "Unreadable beats a wrong answer at c", "Unreadable beats a correct answer at c",
@@ -94,12 +94,12 @@ def _earned(reward: Reward) -> Panel:
         axes.legend(loc="upper center", labelcolor=INK.light, ncols=3, handlelength=2, columnspacing=1.2)
 
     right, wrong = reward.right(c), reward.wrong(c)
-    spoken = (
+    description = (
         f"{reward.name}, from the least confidence to the most: a correct answer earns {right[0]:.2f} to"
         f" {right[-1]:.2f}, a wrong one {wrong[0]:.2f} to {wrong[-1]:.2f}."
     )
     name = _panel_name("earned", reward)
-    return Panel(name, reward.name, draw_svg(name, spoken, draw, height=250))
+    return Panel(name, reward.name, draw_svg(name, description, draw, height=250))
 
 
 def _malformed(reward: Reward) -> str:

@@ -15,24 +15,31 @@ from emocaliber.reporting.comparisons import against_constant, constant_of, find
 from emocaliber.reporting.curves import AGAIN_READING, reliability_reading
 from emocaliber.reporting.document import Block, Document, Gallery, Paragraph, Section
 from emocaliber.reporting.pages import write_markdown, write_page
-from emocaliber.reporting.run_sections import beside_baselines, criteria, provenance, training
+from emocaliber.reporting.run_sections import baselines_section, criteria_section, provenance_section, training_section
 from emocaliber.reporting.run_summary import RunSummary
 from emocaliber.reporting.sections import (
-    ambiguity,
-    differences,
-    every_metric,
+    ambiguity_section,
+    differences_section,
+    every_metric_section,
     headline_tiles,
     histogram_figure,
     reliability_figure,
-    selection,
-    settings_of,
-    tasks_and_groups,
-    unusable,
+    selection_section,
+    settings_section,
+    task_and_group_sections,
+    unusable_section,
 )
 from emocaliber.reporting.tables import headline_table, scores_in, subset_title
 from emocaliber.reporting.verbalization import verbalization_section
-from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary
-from emocaliber.reporting.work import work_saved
+from emocaliber.reporting.words import (
+    accuracy_sentences,
+    calibration_sentences,
+    constant_sentence,
+    glossary_section,
+    reliability_sentence,
+    scored_sentence,
+)
+from emocaliber.reporting.work import work_section
 
 
 def write_run_report(run: RunSummary, out: Path) -> Path:
@@ -53,23 +60,23 @@ def run_document(run: RunSummary) -> Document:
     curved, listed, constant = _curved(run), _listed(run), _constant(run)
     drawn = [*curved, *([constant] if constant else [])]
     sections = [
-        how_to_read(run.scorecard.settings),
+        glossary_section(run.scorecard.settings),
         _stages(listed, focus),
         _differences(run, focus),
         verbalization_section(run.verbalization, subset_title(focus)),
-        beside_baselines(run.baselines, run.roles.verbalized) if run.baselines else None,
+        baselines_section(run.baselines, run.roles.verbalized) if run.baselines else None,
         _calibration(run, curved, focus),
-        selection(curved, focus),
-        work_saved(_subject(run), focus),
-        *tasks_and_groups(drawn, listed, run.scorecard, [focus]),
-        ambiguity(_named(run, run.roles.stage_2, run.roles.verbalized)),
+        selection_section(curved, focus),
+        work_section(_subject(run), focus),
+        *task_and_group_sections(drawn, listed, run.scorecard, [focus]),
+        ambiguity_section(_named(run, run.roles.stage_2, run.roles.verbalized)),
         _failures(run),
-        unusable([method for method in listed if method.role == "method"], _subject(run).find("all")),
-        criteria(run),
-        training(run.stages),
-        every_metric(listed, focus),
-        settings_of(run.scorecard, run.notes),
-        provenance(run),
+        unusable_section([method for method in listed if method.role == "method"], _subject(run).find("all")),
+        criteria_section(run),
+        training_section(run.stages),
+        every_metric_section(listed, focus),
+        settings_section(run.scorecard, run.notes),
+        provenance_section(run),
     ]
     return Document(run.title, _opening(run, focus), [section for section in sections if section is not None])
 
@@ -125,11 +132,11 @@ def _listed(run: RunSummary) -> list[MethodScores]:
 
 def _opening(run: RunSummary, focus: Scores) -> list[Block]:
     card, subject, constant = run.scorecard, _subject(run), _constant(run)
-    more = summary(focus)
+    calibration = calibration_sentences(focus)
     reference = scores_in(constant, focus) if constant else None
-    compared = against_constant(card, subject, focus)
-    if constant and reference and compared:
-        more += " " + against(constant, compared.headline.get("brier"), focus, reference)
+    comparison = against_constant(card, subject, focus)
+    if constant and reference and comparison:
+        calibration += " " + constant_sentence(constant, comparison.headline.get("brier"), focus, reference)
     reading = reliability_reading(card.settings.level)
     key = reliability_figure("key", "Is the verbalized confidence calibrated?", [(subject.name, focus)], reading)
     left_out = [
@@ -139,12 +146,12 @@ def _opening(run: RunSummary, focus: Scores) -> list[Block]:
     ]
     return [
         *left_out,
-        Paragraph(judged(subject)),
-        Paragraph(opening(focus, card.settings), lead=True),
-        Paragraph(more.strip()),
+        Paragraph(scored_sentence(subject)),
+        Paragraph(accuracy_sentences(focus, card.settings), lead=True),
+        Paragraph(calibration.strip()),
         headline_tiles(focus),
         key,
-        Paragraph(calibrated(focus)),
+        Paragraph(reliability_sentence(focus)),
     ]
 
 
@@ -163,7 +170,8 @@ def _differences(run: RunSummary, focus: Scores) -> Section | None:
     pairs = [find_comparison(run.scorecard.comparisons, subject, name, focus) for name in others if name]
     pairs.append(against_constant(run.scorecard, _subject(run), focus))
     caption = f"Stage 3 minus others. {subset_title(focus)}"
-    section = differences("Effect of stage 3", caption, [pair for pair in pairs if pair is not None], run.scorecard)
+    comparisons = [pair for pair in pairs if pair is not None]
+    section = differences_section("Effect of stage 3", caption, comparisons, run.scorecard)
     verdicts: list[Block] = [Paragraph(stage.verdict) for stage in run.stages if stage.verdict]
     return None if section is None else replace(section, blocks=[*verdicts, *section.blocks])
 

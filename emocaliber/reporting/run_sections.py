@@ -1,6 +1,6 @@
 """The sections of a run's report on training, acceptance criteria, baselines and provenance.
 
-[training(run.stages), criteria(run), beside_baselines(run.baselines, run.roles.verbalized), provenance(run)]
+[training_section(run.stages), criteria_section(run), provenance_section(run)]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BASELINES = (
 )
 
 
-def training(stages: Sequence[StageLog]) -> Section | None:
+def training_section(stages: Sequence[StageLog]) -> Section | None:
     """Training data, training curves and recipes of every stage; None if nothing was trained."""
     if not stages:
         return None
@@ -49,7 +49,7 @@ def training(stages: Sequence[StageLog]) -> Section | None:
     return Section("Training", blocks)
 
 
-def criteria(run: RunSummary) -> Section | None:
+def criteria_section(run: RunSummary) -> Section | None:
     """The recipe's acceptance criteria, and whether they were met; None if it has none."""
     if not run.criteria:
         return None
@@ -69,7 +69,7 @@ def criteria(run: RunSummary) -> Section | None:
     return Section("Acceptance criteria", [Paragraph(words), table])
 
 
-def beside_baselines(card: Scorecard, subject: str) -> Section:
+def baselines_section(card: Scorecard, subject: str) -> Section:
     """All methods on each task and group; then `subject`, the method that the report is about, minus each other one."""
     scopes = [scores for kind in ("task", "group") for scores in card.method(subject).scores if scores.kind == kind]
     scopes = [scores for scores in scopes if scores.aggregation == "pooled"]
@@ -97,7 +97,7 @@ def comparison_table(methods: Sequence[MethodScores], subset: Scores) -> Table:
     return without_absent(Table(subset_title(subset), header, rows, references))
 
 
-def provenance(run: RunSummary) -> Section:
+def provenance_section(run: RunSummary) -> Section:
     """Versions, hashes and commands: what is needed to reproduce the run."""
     rows = [[Cell(name), Cell(value)] for name, value in run.provenance.items()]
     return Section("Provenance", [Table("What this run was made with", ["Name", "Value"], rows)], folded=True)

@@ -19,19 +19,19 @@ from emocaliber.reporting.document import Block, Document, Figure, Paragraph, Se
 from emocaliber.reporting.pages import render_markdown, write_page
 from emocaliber.reporting.sections import (
     CURVES,
-    ambiguity,
-    differences,
-    every_metric,
+    ambiguity_section,
+    differences_section,
+    every_metric_section,
     headline_tiles,
     histogram_figure,
-    reasons,
+    reasons_section,
     reliability_figure,
-    second_panel,
-    selection,
-    sets,
-    settings_of,
-    tasks_and_groups,
-    unusable,
+    second_panel_section,
+    selection_section,
+    sets_section,
+    settings_section,
+    task_and_group_sections,
+    unusable_section,
 )
 from emocaliber.reporting.tables import (
     SECOND_PANEL,
@@ -43,8 +43,16 @@ from emocaliber.reporting.tables import (
     second_panel_table,
     subset_title,
 )
-from emocaliber.reporting.words import against, calibrated, how_to_read, judged, opening, summary, tested
-from emocaliber.reporting.work import work_saved
+from emocaliber.reporting.words import (
+    accuracy_sentences,
+    calibration_sentences,
+    calibration_test_sentence,
+    constant_sentence,
+    glossary_section,
+    reliability_sentence,
+    scored_sentence,
+)
+from emocaliber.reporting.work import work_section
 
 TERMINAL_COLUMNS = ("accuracy", "ece", "brier", "brier_skill", "auroc")
 
@@ -60,9 +68,10 @@ def write_score_report(card: Scorecard, out: Path) -> Path:
 def summary_document(card: Scorecard) -> Document:
     """A short report for the terminal: what was scored, the results over all rows and by group, and the notes."""
     subsets = [scores for scores in card.methods[0].scores if scores.kind in {"all", "group"}]
-    blocks: list[Block] = [Paragraph(judged(method)) for method in card.methods if method.role == "method"]
+    blocks: list[Block] = [Paragraph(scored_sentence(method)) for method in card.methods if method.role == "method"]
     blocks += [headline_table(card.methods, scores, TERMINAL_COLUMNS, answered=False) for scores in subsets]
-    blocks += [Paragraph(words) for method in card.methods if method.role == "method" and (words := tested(method))]
+    tests = [calibration_test_sentence(method) for method in card.methods if method.role == "method"]
+    blocks += [Paragraph(sentence) for sentence in tests if sentence]
     if beside := second_panel_table(card.methods, subsets[0], SECOND_PANEL[:4]):
         blocks.append(beside)
     if len({method.cost for method in card.methods if method.cost}) > 1 and (cost := cost_table(card.methods)):
@@ -72,28 +81,28 @@ def summary_document(card: Scorecard) -> Document:
 
 
 def score_document(card: Scorecard) -> Document:
-    """The report's content. The first method is the subject; the others are compared with it."""
+    """The report's content. The first method is the subject; the others are comparison with it."""
     methods = [method for method in card.methods if method.role == "method"]
     first = methods[0]
-    every, constant = first.find("all"), constant_of(card, first)
+    all_rows, constant = first.find("all"), constant_of(card, first)
     drawn = [*methods[: CURVES - 1], *([constant] if constant else [])]
     sections = [
-        how_to_read(card.settings),
+        glossary_section(card.settings),
         _results(card, first),
-        _differences(card, every),
+        _differences(card, all_rows),
         _calibration(methods),
-        selection(methods, every),
-        work_saved(first, every),
-        *tasks_and_groups(drawn, card.methods, card, [scores for scores in first.scores if scores.kind == "all"]),
+        selection_section(methods, all_rows),
+        work_section(first, all_rows),
+        *task_and_group_sections(drawn, card.methods, card, [own for own in first.scores if own.kind == "all"]),
         audit_section(card.audits),
-        ambiguity(methods),
-        sets(methods),
-        reasons(methods),
-        second_panel(card.methods, every),
-        unusable(methods, every),
+        ambiguity_section(methods),
+        sets_section(methods),
+        reasons_section(methods),
+        second_panel_section(card.methods, all_rows),
+        unusable_section(methods, all_rows),
         _published(card),
-        every_metric(card.methods, every),
-        settings_of(card),
+        every_metric_section(card.methods, all_rows),
+        settings_section(card),
     ]
     return Document(_title(card), _opening(card, methods), [section for section in sections if section is not None])
 
@@ -105,18 +114,21 @@ def _title(card: Scorecard) -> str:
 
 def _opening(card: Scorecard, methods: Sequence[MethodScores]) -> list[Block]:
     first, others = methods[0], methods[1:]
-    every, constant = first.find("all"), constant_of(card, first)
-    words, more = opening(every, card.settings, f"“{first.name}”" if others else "The model"), summary(every)
-    compared = against_constant(card, first, every)
-    if constant and compared:
-        more += " " + against(constant, compared.headline.get("brier"), every, constant.find("all"))
-    shown: list[Block] = [Paragraph(judged(method)) for method in methods]
-    shown += [Paragraph(words, lead=True), Paragraph(more.strip())]
+    all_rows, constant = first.find("all"), constant_of(card, first)
+    accuracy = accuracy_sentences(all_rows, card.settings, f"“{first.name}”" if others else "The model")
+    calibration = calibration_sentences(all_rows)
+    comparison = against_constant(card, first, all_rows)
+    if constant and comparison:
+        calibration += " " + constant_sentence(
+            constant, comparison.headline.get("brier"), all_rows, constant.find("all")
+        )
+    shown: list[Block] = [Paragraph(scored_sentence(method)) for method in methods]
+    shown += [Paragraph(accuracy, lead=True), Paragraph(calibration.strip())]
     shown += [Paragraph(sentence) for other in others if (sentence := _beside(card, first, other))]
     reading = reliability_reading(card.settings.level)
-    key = reliability_figure("key", "Is the confidence calibrated?", [(first.name, every)], reading)
-    tests = [Paragraph(sentence) for method in methods if (sentence := tested(method))]
-    return [*shown, headline_tiles(every), key, Paragraph(calibrated(every)), *tests]
+    key = reliability_figure("key", "Is the confidence calibrated?", [(first.name, all_rows)], reading)
+    tests = [Paragraph(sentence) for method in methods if (sentence := calibration_test_sentence(method))]
+    return [*shown, headline_tiles(all_rows), key, Paragraph(reliability_sentence(all_rows)), *tests]
 
 
 def _beside(card: Scorecard, first: MethodScores, other: MethodScores) -> str:
@@ -140,14 +152,14 @@ def _results(card: Scorecard, first: MethodScores) -> Section:
     return Section("Results", [words, *tables, *([cost] if cost else [])])
 
 
-def _differences(card: Scorecard, every: Scores) -> Section | None:
+def _differences(card: Scorecard, all_rows: Scores) -> Section | None:
     pairs = [pair for pair in card.comparisons if pair.kind == "all"]
     pooled = [pair for pair in pairs if pair.aggregation == "pooled"]
-    section = differences("Paired differences", f"First minus second. {subset_title(every)}", pooled, card)
+    section = differences_section("Paired differences", f"First minus second. {subset_title(all_rows)}", pooled, card)
     if section is None or len(pooled) == len(pairs):
         return section
     macro = [pair for pair in pairs if pair.aggregation == "macro"]
-    more = differences("", "First minus second. Mean over tasks", macro, card)
+    more = differences_section("", "First minus second. Mean over tasks", macro, card)
     return replace(section, blocks=[*section.blocks, *(more.blocks[1:] if more else [])])
 
 

@@ -3,7 +3,7 @@
 `score_report` and `run_report` choose and order them. Pass `methods` in the same order everywhere, so that a method has
 the same colour, marker and line in every figure.
 
-    Document(title, opening, [selection(methods, scores), every_metric(methods, scores), settings_of(card)])
+    Document(title, opening, [selection_section(methods, scores), settings_section(card)])
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def histogram_figure(prefix: str, title: str, panels: Sequence[tuple[str, Scores
     return Figure(title, drawn, HISTOGRAM_READING)
 
 
-def selection(methods: Sequence[MethodScores], subset: Scores) -> Section:
+def selection_section(methods: Sequence[MethodScores], subset: Scores) -> Section:
     """Selective prediction: risk–coverage, trusted curves and thresholds."""
     own = [(method, scores) for method in methods if (scores := scores_in(method, subset)) and scores.curves]
     curves = {display_name(method): _curves(scores).risk_coverage for method, scores in own[:CURVES]}
@@ -102,7 +102,7 @@ def selection(methods: Sequence[MethodScores], subset: Scores) -> Section:
             f"trusted-{number}",
             f"{display_name(method)} (n = {scores.n:,})",
             _curves(scores).trusted,
-            [at.threshold for at in scores.trusted if at.threshold is not None],
+            [point.threshold for point in scores.trusted if point.threshold is not None],
             scores.trusted[0].trust_all_f1.value if scores.trusted else None,
         )
         for number, (method, scores) in enumerate(own[:CURVES])
@@ -116,27 +116,27 @@ def selection(methods: Sequence[MethodScores], subset: Scores) -> Section:
     return Section("Selective prediction", blocks)
 
 
-def tasks_and_groups(
+def task_and_group_sections(
     drawn: Sequence[MethodScores], listed: Sequence[MethodScores], card: Scorecard, above: Sequence[Scores]
 ) -> list[Section]:
-    """A figure and tables for every task and group that is not shown `above`; then, folded, their thresholds and paired
-    differences."""
+    """A figure, and tables of every task and group that is not among those `above` on the page; then, folded, their
+    thresholds and paired differences."""
     subsets = [scores for scores in listed[0].scores if scores.kind in {"task", "group"}]
     pooled = [scores for scores in subsets if scores.aggregation == "pooled"]
     panels = [panel for name in SUBSET_METRICS if (panel := _subsets_panel(name, drawn[:CURVES], pooled))]
     blocks: list[Block] = [Figure("Each task and group of samples", panels, SUBSETS_READING)] if panels else []
-    places = {_place(scores) for scores in above}
+    shown = {_identity(scores) for scores in above}
     blocks += [
         headline_table(listed, scores)
         for scores in listed[0].scores
-        if scores.kind != "stratum" and _place(scores) not in places
+        if scores.kind != "stratum" and _identity(scores) not in shown
     ]
     if not blocks:
         blocks = [Paragraph("All rows are of one task, without groups.")]
     sections = [Section("By task and group", blocks)]
     details: list[Block] = []
     for scores in subsets:
-        pairs = [pair for pair in card.comparisons if (pair.kind, pair.name, pair.aggregation) == _place(scores)]
+        pairs = [pair for pair in card.comparisons if (pair.kind, pair.name, pair.aggregation) == _identity(scores)]
         trusted = trusted_table([method for method in listed if method.role == "method"], scores)
         details += [trusted] if trusted else []
         details += [difference_table(f"First minus second. {subset_title(scores)}", pairs, card)] if pairs else []
@@ -145,7 +145,7 @@ def tasks_and_groups(
     return sections
 
 
-def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
+def ambiguity_section(methods: Sequence[MethodScores]) -> Section | None:
     """The metrics by annotator agreement; None if the rows have no votes."""
     tables = [table for method in methods if (table := ambiguity_table(method))]
     words = Paragraph(
@@ -153,13 +153,13 @@ def ambiguity(methods: Sequence[MethodScores]) -> Section | None:
         " confidence can be calibrated to the majority label or to a random annotator’s label, but not to both."
     )
     blocks: list[Block] = [words, *tables]
-    every = methods[0].find("all")
-    if set(DISAGREEMENT) & set(every.headline):
-        blocks += [Paragraph(DISTRIBUTIONS), headline_table(methods, every, DISAGREEMENT, answered=False)]
+    all_rows = methods[0].find("all")
+    if set(DISAGREEMENT) & set(all_rows.headline):
+        blocks += [Paragraph(DISTRIBUTIONS), headline_table(methods, all_rows, DISAGREEMENT, answered=False)]
     return Section("By annotator agreement", blocks) if tables else None
 
 
-def sets(methods: Sequence[MethodScores]) -> Section | None:
+def sets_section(methods: Sequence[MethodScores]) -> Section | None:
     """Coverage and size of prediction sets, by task, group and annotator agreement; None if there are none."""
     words = Paragraph(
         "A prediction set lists the labels that may be right. Its nominal coverage is the guaranteed share of new"
@@ -172,7 +172,7 @@ def sets(methods: Sequence[MethodScores]) -> Section | None:
     return Section("Prediction sets", [words, *tables]) if tables else None
 
 
-def reasons(methods: Sequence[MethodScores]) -> Section | None:
+def reasons_section(methods: Sequence[MethodScores]) -> Section | None:
     """How many rows have each reason for doubt; None if no row has one."""
     words = Paragraph(
         "Ambiguous: people would disagree about the image, so several labels are right; the prediction set lists them."
@@ -182,7 +182,7 @@ def reasons(methods: Sequence[MethodScores]) -> Section | None:
     return Section("Reasons for doubt", [words, *tables]) if tables else None
 
 
-def second_panel(methods: Sequence[MethodScores], subset: Scores) -> Section | None:
+def second_panel_section(methods: Sequence[MethodScores], subset: Scores) -> Section | None:
     """The answers scored against a second panel of annotators, with the human reference; None if there is none."""
     words = Paragraph(
         "A second panel of annotators labelled the same items; its answers were not used for training. Here an answer"
@@ -193,7 +193,7 @@ def second_panel(methods: Sequence[MethodScores], subset: Scores) -> Section | N
     return Section("Against a second panel", [words, table]) if table else None
 
 
-def differences(title: str, caption: str, comparisons: Sequence[Comparison], card: Scorecard) -> Section | None:
+def differences_section(title: str, caption: str, comparisons: Sequence[Comparison], card: Scorecard) -> Section | None:
     """Paired differences; None if there are none."""
     words = Paragraph(
         "Both methods are evaluated on the same samples, so that hard samples do not blur the difference. Each value"
@@ -202,7 +202,7 @@ def differences(title: str, caption: str, comparisons: Sequence[Comparison], car
     return Section(title, [words, difference_table(caption, comparisons, card)]) if comparisons else None
 
 
-def unusable(methods: Sequence[MethodScores], subset: Scores) -> Section:
+def unusable_section(methods: Sequence[MethodScores], subset: Scores) -> Section:
     """The unusable answers, and the metrics without them."""
     own = [scores for method in methods if (scores := scores_in(method, subset)) is not None]
     words = "Every answer is usable."
@@ -216,25 +216,25 @@ def unusable(methods: Sequence[MethodScores], subset: Scores) -> Section:
     return Section("Unusable answers", blocks)
 
 
-def every_metric(methods: Sequence[MethodScores], subset: Scores) -> Section:
+def every_metric_section(methods: Sequence[MethodScores], subset: Scores) -> Section:
     """The table of all metrics, folded."""
     return Section("All metrics", [every_metric_table(methods, subset)], folded=True)
 
 
-def settings_of(card: Scorecard, notes: Sequence[str] = ()) -> Section:
+def settings_section(card: Scorecard, notes: Sequence[str] = ()) -> Section:
     """The settings of the evaluation, and caveats for the reader."""
-    used = card.settings
-    kind = f"{100 * used.level:.0f} % {_INTERVALS[used.interval]} bootstrap"
+    settings = card.settings
+    kind = f"{100 * settings.level:.0f} % {_INTERVALS[settings.interval]} bootstrap"
     words = (
-        f"Intervals: {kind}, {used.replicates:,} replicates by {used.unit}, seed {used.seed}. ECE: {used.bins} bins of"
-        f" equal width, closed on the {used.edges}. Log score clipped at {used.log_clip:g}. Coverage at risk"
-        f" {used.risk:g}, risk at coverage {used.coverage:g}. All values are also in scorecard.json, in"
-        " machine-readable form."
+        f"Intervals: {kind}, {settings.replicates:,} replicates by {settings.unit}, seed {settings.seed}. ECE:"
+        f" {settings.bins} bins of equal width, closed on the {settings.edges}. Log score clipped at"
+        f" {settings.log_clip:g}. Coverage at risk {settings.risk:g}, risk at coverage {settings.coverage:g}. All"
+        " values are also in scorecard.json, in machine-readable form."
     )
     return Section("Evaluation settings", [Paragraph(words), *map(Paragraph, [*card.notes, *notes])])
 
 
-def _place(scores: Scores) -> tuple[str, str, str]:
+def _identity(scores: Scores) -> tuple[str, str, str]:
     return scores.kind, scores.name, scores.aggregation
 
 

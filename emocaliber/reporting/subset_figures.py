@@ -58,13 +58,13 @@ def subsets_panel(name: str, title: str, axis: str, values: Mapping[str, Mapping
 
     rows = sum(ROW * len(own) + GAP for own in values.values()) + 4
     below = 48 + 15.5 * len(methods)
-    spoken = "; ".join(
+    description = "; ".join(
         f"{heading}, {method}: {estimate.value:.3f}"
         for heading, own in values.items()
         for method, estimate in own.items()
         if estimate.value is not None
     )
-    svg = draw_svg(name, f"{title}. {spoken}.", draw, height=rows + below + 12, left=14, below=below)
+    svg = draw_svg(name, f"{title}. {description}.", draw, height=rows + below + 12, left=14, below=below)
     return Panel(name, title, svg)
 
 

@@ -2,7 +2,7 @@
 
 Each sentence is computed from a Scorecard; undefined values are omitted or called undefined.
 
-    opening(scores, card.settings)      # "The model answered 240 samples; 62 % of the answers were correct ..."
+    accuracy_sentences(scores, card.settings)      # "The model answered 240 samples. Its accuracy is 62 % ..."
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from emocaliber.reporting.tables import UNDEFINED
 FEWEST = 20
 """Bins with fewer answers than this are not quoted, because their accuracy is too uncertain."""
 
-JUDGED = {
+SCORED = {
     Source.VERBALIZED: "verbalized confidences, read from the answers",
     Source.EXPECTED: "the mean over the confidence tokens, not the confidence as written",
     Source.LOGPROB: "token probabilities of the labels, not what the model wrote",
@@ -28,41 +28,41 @@ JUDGED = {
 }
 
 
-def judged(method: MethodScores) -> str:
+def scored_sentence(method: MethodScores) -> str:
     """What was scored, and how many answers were unusable and why."""
     scores = method.find("all")
-    what = " and ".join(JUDGED[Source(source)] for source in method.sources)
+    sources = " and ".join(SCORED[Source(source)] for source in method.sources)
     states = [f"{count:,} {state}" for state, count in scores.states.items() if state != "ok"]
     unusable = f"{scores.n - scores.n_answered:,} of {scores.n:,} answers unusable"
-    why = f" ({', '.join(states)})" if states else ""
-    return f"Scored for “{method.name}”: {what}; {unusable}{why}."
+    reasons = f" ({', '.join(states)})" if states else ""
+    return f"Scored for “{method.name}”: {sources}; {unusable}{reasons}."
 
 
-def opening(scores: Scores, settings: Settings, subject: str = "The model") -> str:
+def accuracy_sentences(scores: Scores, settings: Settings, subject: str = "The model") -> str:
     """The accuracy, overall and at the confidences that were stated."""
     return " ".join([_accuracy(scores, settings, subject), *_by_confidence(scores)])
 
 
-def summary(scores: Scores) -> str:
+def calibration_sentences(scores: Scores) -> str:
     """One sentence each on calibration and ranking."""
     return " ".join([*_calibration(scores), *_ranking(scores)])
 
 
-def against(constant: MethodScores, difference: Difference | None, own: Scores, subset: Scores) -> str:
+def constant_sentence(constant: MethodScores, difference: Difference | None, own: Scores, subset: Scores) -> str:
     """Whether the confidence beats a constant; "" if unknown. `subset` holds the constant's scores."""
     brier, reference = own.headline["brier"].value, subset.headline["brier"].value
     if brier is None or reference is None or difference is None:
         return ""
-    clear = {"better": "clearly better", "worse": "clearly worse"}
-    sure = verdict(difference, "brier")
+    outcome = verdict(difference, "brier")
+    outcome = {"better": "clearly better", "worse": "clearly worse"}.get(outcome, outcome)
     oracle = " that knows the accuracy on these very rows (an oracle)" if constant.oracle else ""
     return (
         f"A constant confidence per task{oracle} has a Brier score of {reference:.3f} (squared error of the confidence,"
-        f" lower is better). This confidence has {brier:.3f}: {clear.get(sure, sure)}."
+        f" lower is better). This confidence has {brier:.3f}: {outcome}."
     )
 
 
-def calibrated(scores: Scores) -> str:
+def reliability_sentence(scores: Scores) -> str:
     """How many points of the reliability diagram lie within their consistency bands."""
     bins = scores.curves.reliability if scores.curves else []
     inside = sum(map(inside_band, bins))
@@ -72,7 +72,7 @@ def calibrated(scores: Scores) -> str:
     )
 
 
-def tested(method: MethodScores) -> str:
+def calibration_test_sentence(method: MethodScores) -> str:
     """The result of the binning-free calibration tests; "" if there is none."""
     test = method.calibration_test
     if test is None:
@@ -90,7 +90,7 @@ def _p_value(p: float) -> str:
     return f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
 
 
-def how_to_read(settings: Settings) -> Section:
+def glossary_section(settings: Settings) -> Section:
     """A glossary for first-time readers."""
     return Section("How to read this page", [Terms([*_metrics(settings), *_safeguards(settings)])])
 

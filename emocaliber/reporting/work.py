@@ -1,7 +1,7 @@
 """The review effort that a confidence saves: mistakes left against rows reviewed, as a figure and a table, compared
 with reviewing in random order and by the label's token probability.
 
-    work_saved(method, scores)          # a Section, or None if the scores have no such curve
+    work_section(method, scores)          # a Section, or None if the scores have no such curve
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ READING = (
 )
 
 
-def work_saved(method: MethodScores, subset: Scores) -> Section | None:
+def work_section(method: MethodScores, subset: Scores) -> Section | None:
     """The figure and the table of one method; None if its scores have no such curve, or nothing is wrong."""
     curve = None if subset.curves is None else subset.curves.work
     if curve is None or curve.left[0] == 0:
@@ -71,10 +71,12 @@ def _panel(name: str, subset: Scores, curve: WorkCurve, orders: Mapping[str, lis
         axes.legend(loc="upper right", labelcolor=INK.light)
 
     half = int(np.argmin(np.abs(np.array(curve.looked_at) - 0.5)))
-    spoken = "; ".join(f"{label}: {100 * left[half]:.1f} % wrong at half of the work" for label, left in orders.items())
+    description = "; ".join(
+        f"{label}: {100 * left[half]:.1f} % wrong at half of the work" for label, left in orders.items()
+    )
     title = f"{name}: {subset_title(subset)}"
     return Panel(
-        "work-saved", title, draw_svg("work-saved", f"Mistakes left against work. {spoken}.", draw, height=270)
+        "work-saved", title, draw_svg("work-saved", f"Mistakes left against work. {description}.", draw, height=270)
     )
 
 

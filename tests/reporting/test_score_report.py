@@ -15,7 +15,7 @@ from emocaliber.evaluation.scorecard import Scorecard
 from emocaliber.reporting.document import Table
 from emocaliber.reporting.score_report import summary_document, write_score_report
 from emocaliber.reporting.terminal import render_terminal
-from emocaliber.reporting.words import judged
+from emocaliber.reporting.words import scored_sentence
 from tests.reporting.pages import Page
 from tests.reporting.synthetic import FAST, predictions
 
@@ -104,7 +104,7 @@ def test_every_output_says_first_what_was_judged_and_how_much_was_unusable(singl
     console = Console(width=200, record=True, file=io.StringIO())
     for part in render_terminal(summary_document(single)):
         console.print(part)
-    first = judged(single.methods[0])
+    first = scored_sentence(single.methods[0])
     assert "verbalized" in first
     for text in (page.text, (tmp_path / "scorecard.md").read_text(encoding="utf-8"), console.export_text()):
         assert 0 < text.index(first) < 200
