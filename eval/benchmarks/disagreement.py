@@ -1,8 +1,9 @@
-"""Three ways to know which faces raters disputed, from rows of `real read`: the entropy of the model's distribution,
-that of the mean over several seeds, and ridge regression on distribution and hidden state.
+"""Three predictors of the faces that raters disagree about, from rows of `real read`: the entropy of the model's
+distribution, the entropy of the mean distribution over several seeds, and ridge regression on the distribution and the
+hidden state.
 
-The regression learns the share of pairs of raters that differ, from the votes of fresh rows; its penalty is chosen
-there by cross-validation over faces, and its gain over an isotonic map of 1 - sum p² is measured there too.
+The regression is fitted to the share of pairs of raters that differ, on fresh rows; its penalty is chosen there by
+cross-validation over faces, and its gain over an isotonic map of 1 - sum p² is measured there too.
 
     python -m eval.benchmarks.disagreement out/pipeline-*/rows/2-test.jsonl --fresh out/pipeline-*/rows/2-fresh.jsonl
 """
@@ -73,43 +74,42 @@ def learner() -> Any:
 
 
 def gain(fresh: Faces) -> tuple[float, float]:
-    """By how much the regression's squared error is below the isotonic map's on held-out rows, and its standard
-    error."""
-    truth, own = fresh.raters_differ, np.empty(len(fresh.votes))
-    for fitting, held in FOLDS.split(own):
-        own[held] = fit_isotonic(fresh.own[fitting], truth[fitting])(fresh.own[held])
+    """The isotonic map's squared error minus the regression's, on held-out rows, and its standard error."""
+    truth, isotonic = fresh.raters_differ, np.empty(len(fresh.votes))
+    for fitting, held_out in FOLDS.split(isotonic):
+        isotonic[held_out] = fit_isotonic(fresh.own[fitting], truth[fitting])(fresh.own[held_out])
     learned = cross_val_predict(learner(), fresh.features, truth, cv=FOLDS)
-    each = (own - truth) ** 2 - (learned - truth) ** 2
-    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
+    gains = (isotonic - truth) ** 2 - (learned - truth) ** 2
+    return float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 def correlation(values: Floats, votes: Floats) -> str:
     """Spearman's correlation with the entropy of the votes, and its 95 % bootstrap interval over faces."""
-    truth, draw = entropy(votes, axis=1), np.random.default_rng(0)
-    draws = [draw.integers(0, len(values), len(values)) for _ in range(REPLICATES)]
-    low, high = np.quantile([spearmanr(values[own], truth[own])[0] for own in draws], [0.025, 0.975])
+    truth, rng = entropy(votes, axis=1), np.random.default_rng(0)
+    samples = [rng.integers(0, len(values), len(values)) for _ in range(REPLICATES)]
+    low, high = np.quantile([spearmanr(values[sample], truth[sample])[0] for sample in samples], [0.025, 0.975])
     return f"{spearmanr(values, truth)[0]:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def main() -> None:
-    """Print a table: a line a model, and one for all together."""
+    """Print a table with a line for each model, and one for all together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", type=Path, nargs="+", help="files of `real read`, a seed each, of the same faces")
-    parser.add_argument("--fresh", type=Path, nargs="+", required=True, help="each seed's fresh rows, in that order")
-    chosen = parser.parse_args()
+    parser.add_argument("rows", type=Path, nargs="+", help="files of `real read`, one per seed, of the same faces")
+    parser.add_argument("--fresh", type=Path, nargs="+", required=True, help="fresh rows, one file per seed")
+    arguments = parser.parse_args()
     print("| model | entropy of the distribution | learned from votes | gain of learning on fresh rows |")
     print("| --- | --- | --- | --- |")
-    everyone, learned = [], []
-    for path, fresh_path in zip(chosen.rows, chosen.fresh, strict=True):
+    tests, learned = [], []
+    for path, fresh_path in zip(arguments.rows, arguments.fresh, strict=True):
         test, fresh = read(path), read(fresh_path)
-        everyone.append(test)
+        tests.append(test)
         learned.append(learner().fit(fresh.features, fresh.raters_differ).predict(test.features))
-        better, error = gain(fresh)
+        mean_gain, error = gain(fresh)
         print(f"| {path} | {correlation(entropy(test.beliefs, axis=1), test.votes)} | "
-              f"{correlation(learned[-1], test.votes)} | {better:+.4f} ± {error:.4f} |", flush=True)  # fmt: skip
-    mean = np.mean([test.beliefs for test in everyone], axis=0)
-    both = correlation(entropy(mean, axis=1), everyone[0].votes), correlation(np.mean(learned, axis=0), test.votes)
-    print(f"| mean of {len(everyone)} | {both[0]} | {both[1]} | n = {len(mean)} |")
+              f"{correlation(learned[-1], test.votes)} | {mean_gain:+.4f} ± {error:.4f} |", flush=True)  # fmt: skip
+    mean = np.mean([test.beliefs for test in tests], axis=0)
+    correlations = correlation(entropy(mean, axis=1), tests[0].votes), correlation(np.mean(learned, axis=0), test.votes)
+    print(f"| mean of {len(tests)} | {correlations[0]} | {correlations[1]} | n = {len(mean)} |")
 
 
 if __name__ == "__main__":

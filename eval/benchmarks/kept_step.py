@@ -1,8 +1,8 @@
-"""Which rule should choose the step that stage 3 keeps? Rules judged by the Brier score of what they keep.
+"""Which rule should select the step that stage 3 keeps? Rules are compared by the Brier score of the step they select.
 
-Simulated: held-out rows whose true gain at each of ten looks is known, with the noise of paired differences that was
-seen in training; what a rule keeps is judged by its true gain. Recorded: `held_out_costs.jsonl` of finished stages with
-many held-out rows; a rule chooses on a random part of the clusters and is judged on the others.
+Simulated stages: the true gain at each of ten evaluations is known, and held-out rows have the noise of paired
+differences that was measured in training; a rule is scored by the true gain of its step. Recorded stages: a rule
+selects a step on a random subset of the rows in `held_out_costs.jsonl` and is scored on the others.
 
     python -m eval.benchmarks.kept_step --out eval/results/stage-3-step.md
     python -m eval.benchmarks.kept_step out/3 out/other --rows 484
@@ -49,7 +49,7 @@ TRUE_GAINS = {
 }
 
 
-def simulated(gains: Floats, rng: np.random.Generator) -> Costs:
+def simulate_costs(gains: Floats, rng: np.random.Generator) -> Costs:
     """The costs of a stage with these true gains at its evaluations: noise correlated between evaluations, one row per
     cluster."""
     noise, costs = rng.normal(0, ROW_NOISE, ROWS), {0: np.full(ROWS, 0.2)}
@@ -59,36 +59,40 @@ def simulated(gains: Floats, rng: np.random.Generator) -> Costs:
     return costs
 
 
-def of_simulated(name: str) -> list[str]:
+def simulate_rules(name: str) -> list[str]:
     """A table line per rule: the mean true gain of the selected step, and how often that is the start."""
     rng, gains = np.random.default_rng(0), TRUE_GAINS[name]
     clusters, true = [str(n) for n in range(ROWS)], np.concatenate([[0.0], gains])
-    kept: dict[str, list[int]] = {rule: [] for rule in RULES}
+    steps_by_rule: dict[str, list[int]] = {rule: [] for rule in RULES}
     for _ in range(STAGES):
-        costs = simulated(gains, rng)
+        costs = simulate_costs(gains, rng)
         for rule, choose in RULES.items():
-            kept[rule].append(choose(costs, clusters))
-    return [f"{1e4 * true[steps].mean():+.0f} ({np.mean(np.array(steps) == 0):.0%})" for steps in kept.values()]
+            steps_by_rule[rule].append(choose(costs, clusters))
+    return [
+        f"{1e4 * true[steps].mean():+.0f} ({np.mean(np.array(steps) == 0):.0%})" for steps in steps_by_rule.values()
+    ]
 
 
-def of_recorded(folder: Path, rows: int) -> list[str]:
+def replay_rules(folder: Path, rows: int) -> list[str]:
     """The same for a finished stage, each row its own cluster: gains on rows that the selection did not use."""
     lines = [json.loads(line) for line in (folder / "held_out_costs.jsonl").read_text().splitlines()]
     costs = {int(line["step"]): np.array(line["costs"]) for line in lines}
     n, rng = len(costs[0]), np.random.default_rng(0)
     if n < 2 * rows:
-        raise SystemExit(f"{folder}: {n} held-out rows are too few to choose by {rows} and judge by others")
+        raise SystemExit(
+            f"{folder}: {n} held-out rows are too few to select by {rows}; give --rows of at most {n // 2}"
+        )
     gains: dict[str, list[float]] = {rule: [] for rule in RULES}
-    left: dict[str, list[bool]] = {rule: [] for rule in RULES}
+    kept_start: dict[str, list[bool]] = {rule: [] for rule in RULES}
     for _ in range(200):
         order = rng.permutation(n)
-        chosen, others = order[:rows], order[rows:]
-        part = {step: cost[chosen] for step, cost in costs.items()}
+        selection_rows, judged_rows = order[:rows], order[rows:]
+        selection_costs = {step: cost[selection_rows] for step, cost in costs.items()}
         for rule, choose in RULES.items():
-            step = choose(part, [str(i) for i in chosen])
-            gains[rule].append(float((costs[0] - costs[step])[others].mean()))
-            left[rule].append(step == 0)
-    return [f"{1e4 * np.mean(gains[rule]):+.0f} ({np.mean(left[rule]):.0%})" for rule in RULES]
+            step = choose(selection_costs, [str(i) for i in selection_rows])
+            gains[rule].append(float((costs[0] - costs[step])[judged_rows].mean()))
+            kept_start[rule].append(step == 0)
+    return [f"{1e4 * np.mean(gains[rule]):+.0f} ({np.mean(kept_start[rule]):.0%})" for rule in RULES]
 
 
 def main() -> None:
@@ -97,11 +101,11 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", type=Path, help="folders of finished stages (default: simulated ones)")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"held-out rows to choose by (default: {ROWS})")
     parser.add_argument("--out", type=Path, help="the page")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     columns = (
-        {str(folder): of_recorded(folder, chosen.rows) for folder in chosen.stages}
-        if chosen.stages
-        else {name: of_simulated(name) for name in TRUE_GAINS}
+        {str(folder): replay_rules(folder, arguments.rows) for folder in arguments.stages}
+        if arguments.stages
+        else {name: simulate_rules(name) for name in TRUE_GAINS}
     )
     table = ["| rule | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     table += [
@@ -109,12 +113,12 @@ def main() -> None:
     ]
     text = "\n".join(table) + "\n"
     print(text)
-    if chosen.out is not None:
+    if arguments.out is not None:
         head = "# Which step stage 3 keeps, and when it is left out\n\n"
         how = f"`python -m eval.benchmarks.kept_step`, {date.today()}, {STAGES:,} simulated stages a column: the true"
         how += " gain of the kept step over the start, in 1e-4 of Brier score (share whose start is kept).\n\n"
-        _, mark, words = chosen.out.read_text().partition("\n## ") if chosen.out.exists() else ("", "", "")
-        chosen.out.write_text(head + how + text + mark + words)
+        _, mark, words = arguments.out.read_text().partition("\n## ") if arguments.out.exists() else ("", "", "")
+        arguments.out.write_text(head + how + text + mark + words)
 
 
 if __name__ == "__main__":

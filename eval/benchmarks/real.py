@@ -184,19 +184,19 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="first row of the split (default: 0)")
     parser.add_argument("--rows", type=int, help="so many of them (default: all)")
     parser.add_argument("--out", type=Path, required=True, help="file of rows, or folder of a stage")
-    chosen, overrides = parser.parse_known_args()
+    arguments, overrides = parser.parse_known_args()
     PartialState(cpu=True)
     recipe = read_recipe(
-        RECIPES.get(chosen.action, RECIPES["calibrate"]),
-        [f"model={chosen.base}", f"data=[{','.join(map(str, chosen.data))}]", *overrides],
+        RECIPES.get(arguments.action, RECIPES["calibrate"]),
+        [f"model={arguments.base}", f"data=[{','.join(map(str, arguments.data))}]", *overrides],
     )
-    template = "label" if chosen.action == "verbalize" else chosen.template
-    reader = FaceReader(recipe, chosen.adapter, load_template(template))
-    rows = [sample for path in chosen.data for sample in read_samples(path)]
-    if chosen.action == "read":
-        samples = [sample for sample in rows if sample.split == chosen.split]
-        last = None if chosen.rows is None else chosen.start + chosen.rows
-        write_rows(reader, samples[chosen.start : last], chosen.out)
+    template = "label" if arguments.action == "verbalize" else arguments.template
+    reader = FaceReader(recipe, arguments.adapter, load_template(template))
+    rows = [sample for path in arguments.data for sample in read_samples(path)]
+    if arguments.action == "read":
+        samples = [sample for sample in rows if sample.split == arguments.split]
+        last = None if arguments.rows is None else arguments.start + arguments.rows
+        write_rows(reader, samples[arguments.start : last], arguments.out)
         return
     teacher: Any = ReadingTeacher(reader)
 
@@ -204,9 +204,9 @@ def main() -> None:
     def opened(*_: Any) -> Iterator[Any]:
         yield teacher
 
-    train = verbalize if chosen.action == "verbalize" else calibrate
-    inputs = inputs_of(recipe, chosen.adapter, in_splits(rows, recipe.splits, recipe.data))
-    print(run_step(chosen.out, inputs, lambda out: train(recipe, rows, chosen.adapter, out, opened)))
+    train = verbalize if arguments.action == "verbalize" else calibrate
+    inputs = inputs_of(recipe, arguments.adapter, in_splits(rows, recipe.splits, recipe.data))
+    print(run_step(arguments.out, inputs, lambda out: train(recipe, rows, arguments.adapter, out, opened)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Scores of what `real read` wrote: against the majority, the raters' shares and a second panel, beside people, and
-beside post-hoc maps of the label's probability that were fitted on fresh rows.
+"""Score the rows that `real read` wrote: against the majority label, the raters' vote shares and a second panel,
+compared with people and with post-hoc maps of the label probability that were fitted on fresh rows.
 
 Several files are models of several seeds, each with its own maps; their rows are pooled, and intervals are
 bootstraps over faces.
@@ -48,7 +48,7 @@ REPLICATES = 2000
 
 @dataclass(frozen=True)
 class Method:
-    """Its answers [n] and confidences [n], and the distribution over the labels [n, labels] where it has one."""
+    """A method's answers [n], confidences [n] and, if it has them, distributions over the labels [n, labels]."""
 
     answers: list[str]
     confidence: Floats
@@ -56,8 +56,8 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The rows that have a majority: the labels, the truths [n], votes of both panels and beliefs [n, labels]."""
+class RatedRows:
+    """Rows with a majority label. Properties: true labels [n], votes of both panels and beliefs [n, labels]."""
 
     rows: list[dict[str, Any]]
     labels: list[str]
@@ -79,15 +79,15 @@ class Asked:
         return np.array([self.labels.index(truth) for truth in self.truths])
 
 
-def read(path: Path) -> Asked:
+def read_rows(path: Path) -> RatedRows:
     """The rows of a file that have a majority."""
     rows = [row for row in map(json.loads, path.read_text().splitlines()) if row["truth"]]
-    return Asked(rows, list(rows[0]["cands"]))
+    return RatedRows(rows, list(rows[0]["cands"]))
 
 
-def pooled(models: Sequence[tuple[Asked, Mapping[str, Method]]]) -> tuple[Asked, dict[str, Method]]:
+def pool_models(models: Sequence[tuple[RatedRows, Mapping[str, Method]]]) -> tuple[RatedRows, dict[str, Method]]:
     """The rows of several models, one after the other, and the methods that all of them have."""
-    asked = Asked([row for own, _ in models for row in own.rows], models[0][0].labels)
+    rated = RatedRows([row for own, _ in models for row in own.rows], models[0][0].labels)
     methods = {}
     for name in models[0][1]:
         parts = [own[name] for _, own in models if name in own]
@@ -96,47 +96,49 @@ def pooled(models: Sequence[tuple[Asked, Mapping[str, Method]]]) -> tuple[Asked,
             distributions = [part.distribution for part in parts if part.distribution is not None]
             distribution = np.concatenate(distributions) if len(distributions) == len(parts) else None
             methods[name] = Method(answers, np.concatenate([part.confidence for part in parts]), distribution)
-    return asked, methods
+    return rated, methods
 
 
-def methods_of(path: Path, fresh_path: Path | None) -> tuple[Asked, dict[str, Method]]:
-    """The rows, and what is stated of them, where something is, the label's probability, maps of it that were fitted on
-    fresh rows, the best of all maps of all signals, chosen on fresh rows, and people."""
-    asked, fresh = read(path), read(fresh_path) if fresh_path else None
-    beliefs, methods = asked.beliefs, dict[str, Method]()
-    best = [asked.labels[k] for k in beliefs.argmax(1)]
-    if "confidence" in asked.rows[0]:
-        said, confidence = ([row[key] for row in asked.rows] for key in ("label", "confidence"))
-        methods[STATED] = Method(said, np.array(confidence), beliefs)
-    methods[PROBABILITY] = Method(best, beliefs.max(1), beliefs)
+def build_methods(path: Path, fresh_path: Path | None) -> tuple[RatedRows, dict[str, Method]]:
+    """The rows, and the methods to compare: the stated confidence (if there is one), the label probability, maps of it
+    fitted on the fresh rows, the best map of any signal by the fresh rows, and people."""
+    rated, fresh = read_rows(path), read_rows(fresh_path) if fresh_path else None
+    beliefs, methods = rated.beliefs, dict[str, Method]()
+    likeliest = [rated.labels[k] for k in beliefs.argmax(1)]
+    if "confidence" in rated.rows[0]:
+        labels, confidence = ([row[key] for row in rated.rows] for key in ("label", "confidence"))
+        methods[STATED] = Method(labels, np.array(confidence), beliefs)
+    methods[PROBABILITY] = Method(likeliest, beliefs.max(1), beliefs)
     if fresh is not None:
         scaled = tempered(beliefs, fit_temperature(fresh.beliefs, fresh.truth_codes))
-        methods[TEMPERATURE] = Method(best, scaled.max(1), scaled)
+        methods[TEMPERATURE] = Method(likeliest, scaled.max(1), scaled)
         right = fresh.beliefs.argmax(1) == fresh.truth_codes
-        methods[ISOTONIC] = Method(best, fit_isotonic(fresh.beliefs.max(1), right)(beliefs.max(1)))
-        methods[BEST] = Method(best, best_map(path, fresh_path))
-    if asked.counts("second").any():
-        votes = asked.counts("votes")
-        methods[PEOPLE] = Method(asked.truths, votes.max(1) / votes.sum(1))
-    return asked, methods
+        methods[ISOTONIC] = Method(likeliest, fit_isotonic(fresh.beliefs.max(1), right)(beliefs.max(1)))
+        methods[BEST] = Method(likeliest, best_map_confidences(path, fresh_path))
+    if rated.counts("second").any():
+        votes = rated.counts("votes")
+        methods[PEOPLE] = Method(rated.truths, votes.max(1) / votes.sum(1))
+    return rated, methods
 
 
-def best_map(path: Path, fresh_path: Path | None) -> Floats:
+def best_map_confidences(path: Path, fresh_path: Path | None) -> Floats:
     """The confidences of the rows of `path` by the map that cross-fitting on the fresh rows finds best."""
     assert fresh_path is not None
     fresh = load_real_rows(fresh_path).probability
-    best = cross_fitted_floors(fresh).best
-    return fit_recalibrator(fresh, best.signal, best.kind, per_task=True).confidences(load_real_rows(path).probability)
+    floor = cross_fitted_floors(fresh).best
+    return fit_recalibrator(fresh, floor.signal, floor.kind, per_task=True).confidences(
+        load_real_rows(path).probability
+    )
 
 
-def cards_of(asked: Asked, methods: Mapping[str, Method]) -> dict[str, Scorecard]:
-    """A scorecard a method."""
-    votes, second = asked.counts("votes"), asked.counts("second")
+def score_methods(rated: RatedRows, methods: Mapping[str, Method]) -> dict[str, Scorecard]:
+    """The scorecard of each method."""
+    votes, second = rated.counts("votes"), rated.counts("second")
     return {
         name: score(
-            method.confidence, truth=asked.truths, predicted=method.answers, labels=asked.labels, votes=votes,
+            method.confidence, truth=rated.truths, predicted=method.answers, labels=rated.labels, votes=votes,
             second_votes=second if second.any() else None, distribution=method.distribution, method=name,
-            clusters=[row.get("cluster", row["id"]) for row in asked.rows],
+            clusters=[row.get("cluster", row["id"]) for row in rated.rows],
         )
         for name, method in methods.items()
     }  # fmt: skip
@@ -148,54 +150,55 @@ def table(methods: Mapping[str, Method], cards: Mapping[str, Scorecard], shown: 
     for name, card in cards.items():
         # People have no truth but the second panel's.
         keys = [key for key in shown if name != PEOPLE or key.startswith("second")]
-        found = card.methods[0].find("all").headline
-        cells = [plain(found[key]) if key in keys and key in found else "" for key in shown]
+        headline = card.methods[0].find("all").headline
+        cells = [plain(headline[key]) if key in keys and key in headline else "" for key in shown]
         if any(cells):
             lines.append(f"| {name} | {len(set(np.round(methods[name].confidence, 4)))} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def above_maps(asked: Asked, methods: Mapping[str, Method]) -> str:
-    """By how much the Brier score of what is stated is above each map's, the best first, paired by row."""
-    truths = np.array(asked.truths)
+def compare_with_maps(rated: RatedRows, methods: Mapping[str, Method]) -> str:
+    """The stated confidence's Brier score minus each map's, the best map first, with paired intervals."""
+    truths = np.array(rated.truths)
     costs = {name: (m.confidence - (np.array(m.answers) == truths)) ** 2 for name, m in methods.items()}
     maps = [name for name in costs if name in (PROBABILITY, TEMPERATURE, ISOTONIC, BEST)]
-    _, face = np.unique([row.get("cluster", row["id"]) for row in asked.rows], return_inverse=True)
-    count, draw, lines = np.bincount(face), np.random.default_rng(0), []
-    draws = [draw.integers(0, len(count), len(count)) for _ in range(REPLICATES)]
+    _, face = np.unique([row.get("cluster", row["id"]) for row in rated.rows], return_inverse=True)
+    count, rng, lines = np.bincount(face), np.random.default_rng(0), []
+    samples = [rng.integers(0, len(count), len(count)) for _ in range(REPLICATES)]
     for name in sorted(maps, key=lambda name: float(costs[name].mean())):
         gap = costs[STATED] - costs[name]
         sums = np.bincount(face, gap)
-        low, high = np.quantile([sums[own].sum() / count[own].sum() for own in draws], [0.025, 0.975])
+        low, high = np.quantile([sums[sample].sum() / count[sample].sum() for sample in samples], [0.025, 0.975])
         lines.append(f"Stated above {name}, Brier: {gap.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
     return "\n".join(lines)
 
 
-def by_group(asked: Asked, methods: Mapping[str, Method]) -> str:
+def by_group(rated: RatedRows, methods: Mapping[str, Method]) -> str:
     """A table of figures for each group of rows."""
-    groups = [row.get("group", "") for row in asked.rows]
+    groups = [row.get("group", "") for row in rated.rows]
     parts = []
     for group in dict.fromkeys(groups):
-        there = np.flatnonzero([own == group for own in groups])
-        some = Asked([asked.rows[n] for n in there], asked.labels)
-        cut = {
-            name: Method([m.answers[n] for n in there], m.confidence[there],
-                         None if m.distribution is None else m.distribution[there])
+        indices = np.flatnonzero([own == group for own in groups])
+        rows_of_group = RatedRows([rated.rows[n] for n in indices], rated.labels)
+        methods_of_group = {
+            name: Method([m.answers[n] for n in indices], m.confidence[indices],
+                         None if m.distribution is None else m.distribution[indices])
             for name, m in methods.items()
         }  # fmt: skip
-        parts.append(f"{group}, n = {len(there)}\n\n{table(cut, cards_of(some, cut), SHOWN)}\n")
+        cards = score_methods(rows_of_group, methods_of_group)
+        parts.append(f"{group}, n = {len(indices)}\n\n{table(methods_of_group, cards, SHOWN)}\n")
     return "\n".join(parts)
 
 
-def by_ambiguity(asked: Asked, method: Method) -> str:
+def by_ambiguity(rated: RatedRows, method: Method) -> str:
     """Accuracy and mean confidence by the share of the raters' favourite."""
-    votes = asked.counts("votes")
-    favourite, right = votes.max(1) / votes.sum(1), np.array(method.answers) == np.array(asked.truths)
+    votes = rated.counts("votes")
+    favourite, right = votes.max(1) / votes.sum(1), np.array(method.answers) == np.array(rated.truths)
     lines = ["| share of the favourite | n | accuracy | mean confidence |", "| --- | --- | --- | --- |"]
     for low, high in ((0.8, 1.01), (0.5, 0.8), (0.0, 0.5)):
-        there = (favourite >= low) & (favourite < high)
-        if there.any():
-            figures = f"{there.sum()} | {right[there].mean():.3f} | {method.confidence[there].mean():.3f}"
+        in_range = (favourite >= low) & (favourite < high)
+        if in_range.any():
+            figures = f"{in_range.sum()} | {right[in_range].mean():.3f} | {method.confidence[in_range].mean():.3f}"
             lines.append(f"| {low:g} to {min(high, 1):g} | {figures} |")
     return "\n".join(lines)
 
@@ -215,23 +218,23 @@ def draw(cards: Mapping[str, Scorecard], names: Sequence[str], path: Path) -> No
 def main() -> None:
     """Print the tables, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", type=Path, nargs="+", help="what `real read` wrote, a file a model")
-    parser.add_argument("--fresh", type=Path, nargs="+", help="the same of rows to fit maps on, as many files")
-    parser.add_argument("--by-group", action="store_true", help="a table for each group of rows as well")
-    parser.add_argument("--figure", type=Path, help="SVG file of reliabilities to write")
-    chosen = parser.parse_args()
-    fresh = chosen.fresh or [None] * len(chosen.rows)
-    asked, methods = pooled([methods_of(*paths) for paths in zip(chosen.rows, fresh, strict=True)])
-    cards = cards_of(asked, methods)
+    parser.add_argument("rows", type=Path, nargs="+", help="files of `real read`, one per model")
+    parser.add_argument("--fresh", type=Path, nargs="+", help="files of rows to fit maps on, one per model")
+    parser.add_argument("--by-group", action="store_true", help="also print a table for each group of rows")
+    parser.add_argument("--figure", type=Path, help="SVG file to write, with reliability diagrams")
+    arguments = parser.parse_args()
+    fresh = arguments.fresh or [None] * len(arguments.rows)
+    rated, methods = pool_models([build_methods(*paths) for paths in zip(arguments.rows, fresh, strict=True)])
+    cards = score_methods(rated, methods)
     first = next(iter(methods))
-    print(f"n = {len(asked.rows)}\n\n{table(methods, cards, SHOWN)}\n\n{table(methods, cards, DISTRIBUTION)}\n")
-    print(f"{by_ambiguity(asked, methods[first])}\n")
-    if chosen.by_group:
-        print(by_group(asked, methods))
+    print(f"n = {len(rated.rows)}\n\n{table(methods, cards, SHOWN)}\n\n{table(methods, cards, DISTRIBUTION)}\n")
+    print(f"{by_ambiguity(rated, methods[first])}\n")
+    if arguments.by_group:
+        print(by_group(rated, methods))
     if STATED in methods:
-        print(above_maps(asked, methods))
-    if chosen.figure is not None:
-        draw(cards, [name for name in methods if name != PEOPLE][:3], chosen.figure)
+        print(compare_with_maps(rated, methods))
+    if arguments.figure is not None:
+        draw(cards, [name for name in methods if name != PEOPLE][:3], arguments.figure)
 
 
 if __name__ == "__main__":

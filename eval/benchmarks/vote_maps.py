@@ -1,8 +1,8 @@
-"""Maps fitted to labels and to votes, on Emotion6: agreement ECE of the label probability before and after either.
+"""Maps fitted to labels and to votes, on Emotion6: agreement ECE of the label probability before and after each map.
 
-Heads with one hidden layer on frozen DINOv2 features (photo_features, photo_probe), taught the labels or the votes of
-the train pictures. Maps are fitted on the calibrate pictures, and all is scored on the test pictures; both without
-those that have no plurality label. Seeds are pooled, with intervals between pictures.
+The models are heads with one hidden layer on frozen DINOv2 features (photo_features, photo_probe), trained on the
+labels or the votes of the train images. Maps are fitted on the calibrate images, and everything is scored on the test
+images, without images that have no plurality label. Seeds are pooled; intervals resample images.
 
     python -m eval.benchmarks.vote_maps --features out/photo-features
 """
@@ -34,19 +34,19 @@ SHOWN = ("agreement_ece", "agreement_brier", "ece", "brier")
 Split = dict[str, list[Prediction]]
 
 
-def answers(stored: dict[str, npt.NDArray[Any]], target: Target, seed: int) -> Split:
-    """The rows of the calibrate and test pictures, by a head taught this target; ids end with the seed, but a picture
-    stays one cluster."""
+def train_and_predict(stored: dict[str, npt.NDArray[Any]], target: Target, seed: int) -> Split:
+    """Train a head on this target; its rows for the calibrate and test images. Ids end with the seed, and an image is
+    one cluster."""
     train, labels = stored["split"] == "train", [str(label) for label in stored["labels"]]
-    seen = (stored["probe"] - stored["probe"][train].mean(0)) / (stored["probe"][train].std(0) + 1e-6)
+    inputs = (stored["probe"] - stored["probe"][train].mean(0)) / (stored["probe"][train].std(0) + 1e-6)
     votes: Floats = stored["votes"] / stored["votes"].sum(1, keepdims=True)
-    wanted = (
+    targets = (
         votes if target == "votes" else np.array([[float(own == label) for label in labels] for own in stored["label"]])
     )
-    used = train & (wanted.sum(1) > 0)
-    head = taught(seen[used], wanted[used], seed)
+    has_target = train & (targets.sum(1) > 0)
+    head = taught(inputs[has_target], targets[has_target], seed)
     with torch.no_grad():
-        shares = head(torch.from_numpy(seen)).double().softmax(-1).numpy()
+        shares = head(torch.from_numpy(inputs)).double().softmax(-1).numpy()
     return {
         split: [
             replace(row, id=f"{row.id}/{seed}", cluster=row.id) for row in rows_of(stored, shares, "Emotion6", split)
@@ -55,35 +55,35 @@ def answers(stored: dict[str, npt.NDArray[Any]], target: Target, seed: int) -> S
     }
 
 
-def mapped(seeds: Sequence[Split], kind: Kind | None, target: Target) -> tuple[list[Prediction], str]:
-    """The test rows of all seeds after a map of the distribution fitted on their own calibrate rows, and its kinds; the
-    kind with the lowest cross-fitted Brier score for None."""
+def apply_maps(seeds: Sequence[Split], kind: Kind | None, target: Target) -> tuple[list[Prediction], str]:
+    """The test rows of all seeds, each through a map of the distribution fitted on its seed's calibrate rows, and the
+    maps' kinds. Without `kind`, the kind with the lowest cross-fitted Brier score is used."""
     rows, kinds = list[Prediction](), list[str]()
     for own in seeds:
-        tried = [
-            cross_validate(own["calibrate"], "distribution", each, per_task=False, target=target)
-            for each in kinds_of("distribution", target) if kind is None
+        results = [
+            cross_validate(own["calibrate"], "distribution", candidate, per_task=False, target=target)
+            for candidate in kinds_of("distribution", target) if kind is None
         ]  # fmt: skip
-        chosen = kind or min(tried, key=lambda result: result.after).kind
-        fitted = fit_recalibrator(own["calibrate"], "distribution", chosen, per_task=False, target=target)
+        best_kind = kind or min(results, key=lambda result: result.after).kind
+        fitted = fit_recalibrator(own["calibrate"], "distribution", best_kind, per_task=False, target=target)
         rows += fitted.apply(own["test"], "mapped")
-        kinds.append(chosen)
+        kinds.append(best_kind)
     return rows, ", ".join(dict.fromkeys(kinds))
 
 
-def table(seeds: Sequence[Split]) -> list[str]:
+def table_lines(seeds: Sequence[Split]) -> list[str]:
     """A line for the label probability and for each map, the last with the kind chosen by cross-fitting; with the
     difference in agreement ECE from the same kind of map fitted to labels."""
     plain_rows = [row for own in seeds for row in own["test"]]
     lines = [_line("label probability", "", build_scorecard({"as it is": plain_rows}), "as it is", "")]
     for kind in (*KINDS, None):
-        made = {target: mapped(seeds, kind, target) for target in DESCRIBED}
-        card = build_scorecard({target: rows for target, (rows, _) in made.items()}, subject="label")
-        for target, (_, kinds) in made.items():
+        mapped = {target: apply_maps(seeds, kind, target) for target in DESCRIBED}
+        card = build_scorecard({target: rows for target, (rows, _) in mapped.items()}, subject="label")
+        for target, (_, kinds) in mapped.items():
             name = kind or f"chosen ({kinds})"
             change = difference_cell(card, "votes", "label", "agreement_ece") if target == "votes" else None
-            shown = "" if change is None else f"{change.text} [{change.detail.replace(' to ', ', ')}]"
-            lines.append(_line(name, DESCRIBED[target], card, target, shown))
+            change_text = "" if change is None else f"{change.text} [{change.detail.replace(' to ', ', ')}]"
+            lines.append(_line(name, DESCRIBED[target], card, target, change_text))
     return lines
 
 
@@ -99,12 +99,12 @@ def main() -> None:
     stored = features(parser.parse_args().features, "emotion6")
     torch.set_num_threads(1)
     for target, name in DESCRIBED.items():
-        seeds = [answers(stored, target, seed) for seed in SEEDS]
+        seeds = [train_and_predict(stored, target, seed) for seed in SEEDS]
         counts = ", ".join(f"{split} {len(rows)}" for split, rows in seeds[0].items())
         print(f"\nHeads taught {name} ({counts} pictures, {len(SEEDS)} seeds)\n")
         print(f"| map | fitted to | {' | '.join(map(metric_title, SHOWN))} | agreement ECE: votes − labels |")
         print("|" + " --- |" * (len(SHOWN) + 3))
-        print("\n".join(table(seeds)), flush=True)
+        print("\n".join(table_lines(seeds)), flush=True)
 
 
 if __name__ == "__main__":

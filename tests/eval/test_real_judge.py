@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.benchmarks.real_judge import BEST, PROBABILITY, STATED, cards_of, main, methods_of, pooled
+from eval.benchmarks.real_judge import BEST, PROBABILITY, STATED, build_methods, main, pool_models, score_methods
 from tests.eval.test_verbalization_figures import written
 
 
 def test_a_second_seed_that_says_the_same_brings_no_certainty(tmp_path: Path) -> None:
     rows, fresh = written(tmp_path / "rows.jsonl", 200, 0), written(tmp_path / "fresh.jsonl", 100, 1)
-    alone, twice = methods_of(rows, fresh), pooled([methods_of(rows, fresh)] * 2)
+    alone, twice = build_methods(rows, fresh), pool_models([build_methods(rows, fresh)] * 2)
     assert set(alone[1]) == set(twice[1]) >= {STATED, PROBABILITY, BEST}
-    first, second = (cards_of(*each)[STATED]["brier"] for each in (alone, twice))
+    first, second = (score_methods(*each)[STATED]["brier"] for each in (alone, twice))
     assert first.value == pytest.approx(second.value)
     assert second.high - second.low == pytest.approx(first.high - first.low, rel=0.25)
 
@@ -23,9 +23,9 @@ def test_a_second_seed_that_says_the_same_brings_no_certainty(tmp_path: Path) ->
 def test_every_seed_has_its_own_maps(tmp_path: Path) -> None:
     rows = [written(tmp_path / f"rows-{n}.jsonl", 60, n) for n in (0, 1)]
     fresh = [written(tmp_path / f"fresh-{n}.jsonl", 100, n) for n in (2, 3)]
-    both = [methods_of(*paths) for paths in zip(rows, fresh, strict=True)]
-    asked, methods = pooled(both)
-    assert len(asked.rows) == sum(len(own.rows) for own, _ in both)
+    both = [build_methods(*paths) for paths in zip(rows, fresh, strict=True)]
+    rated, methods = pool_models(both)
+    assert len(rated.rows) == sum(len(own.rows) for own, _ in both)
     np.testing.assert_array_equal(methods[BEST].confidence, np.concatenate([own[BEST].confidence for _, own in both]))
 
 

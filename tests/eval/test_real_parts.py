@@ -10,7 +10,7 @@ from PIL import Image
 
 from emocaliber.core.images import load_image
 from emocaliber.core.samples import Sample
-from eval.benchmarks.real_parts import UNTAUGHT, parts_of, shifted
+from eval.benchmarks.real_parts import UNSEEN_CORRUPTIONS, corrupt_every_way, cut_parts
 
 LABELS = ("joy", "fear")
 
@@ -26,7 +26,7 @@ def sample(number: int, split: str) -> Sample:
 def parts() -> dict[str, list[Sample]]:
     splits = {"train": 60, "calibrate": 40, "test": 12}
     rows = [sample(number, split) for split, count in splits.items() for number in range(count)]
-    return parts_of(rows, kept=20, test=10, corrupted=4)
+    return cut_parts(rows, kept=20, test=10, corrupted=4)
 
 
 def test_no_picture_is_learned_from_twice_or_judged_after_it_was_learned_from() -> None:
@@ -55,8 +55,8 @@ def test_what_stage_2_asks_about_has_neither_label_nor_votes() -> None:
 
 def test_every_corruption_changes_the_picture_and_keeps_what_is_known_of_it() -> None:
     original = sample(0, "test")
-    copies = shifted([original])
-    assert [row.group for row in copies] == ["noise", "occlusion", "blur", *UNTAUGHT]
+    copies = corrupt_every_way([original])
+    assert [row.group for row in copies] == ["noise", "occlusion", "blur", *UNSEEN_CORRUPTIONS]
     for row in copies:
         assert replace(row, image=b"", id="", group="") == replace(original, image=b"", id="", group="")
         assert load_image(row.image).size == (24, 24)
