@@ -1,8 +1,9 @@
-"""Do two runs agree? The share of answers in which two folders of `emocaliber predict` differ, and how far apart the
-probabilities are.
+"""Do two runs agree? The share of answers that differ between two folders of `emocaliber predict`, and the distance of
+their probabilities.
 
-Not a test (tests/generation/test_engines_agree.py allows one answer in a hundred to differ): the exact figures. Float32
-sums differ in their last bits from engine to engine, and so can an answer whose two best tokens are all but equal.
+This measures exact figures; it is not a test (tests/generation/test_engines_agree.py allows one answer in a hundred to
+differ). Float32 sums differ in their last bits between engines, so an answer whose two best tokens are nearly equal may
+differ, too.
 
     emocaliber predict kaomoji --model tiny --adapter ADAPTER --out out/plain
     emocaliber predict kaomoji --model tiny --adapter ADAPTER --engine vllm --dtype float32 --out out/served

@@ -1,8 +1,8 @@
 """Level and power of two tests: "is calibrated" without bins, and "no group differs" with many groups.
 
-Confidences have 21 levels, or five high ones; rows of a cluster share their luck by a Gaussian copula, which neither
-test knows of. "rows alone" is the same test without its clusters. For calibration the peer is ECE with ten bins against
-its own simulated null (Bröcker & Smith 2007), rows alone.
+Confidences have 21 levels, or five high ones. Outcomes within a cluster are correlated by a Gaussian copula, which
+neither test assumes. "rows alone" is the same test without clusters. For calibration the peer is ECE with ten bins
+against its simulated null distribution (Bröcker & Smith 2007), also without clusters.
 
     python eval/benchmarks/audit.py            # about 10 minutes; writes eval/results/audit.md
 """

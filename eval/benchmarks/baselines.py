@@ -1,7 +1,7 @@
-"""The baselines on the handwritten digits in six views: the papers' settings, ours, and what made the difference.
+"""The baselines on the handwritten digits in six views: the papers' settings, ours, and what makes the difference.
 
-Not a test (see tests/baselines/test_digits.py). Rows of every setting and seed are kept under --work, so that a
-run that was stopped goes on; one thread.
+This is not a test (see tests/baselines/test_digits.py). The rows of every setting and seed are stored under --work, so
+that an interrupted run can resume. It uses one thread.
 
     python eval/benchmarks/baselines.py ../shared/data/multiview/handwritten_6views.npz --out eval/results/baselines.md
 """

@@ -1,8 +1,8 @@
-"""What corruption does to accuracy and confidence, level by level: of the digits' views, and of pictures.
+"""Accuracy and confidence under corruption of the digits' views and of images, level by level.
 
-Not a training: corruption comes at test time alone. With --run, a run that `emocaliber compare` has been through,
-pictures are corrupted too, for its baselines and its language model alike. Writes a table to --out, and curves beside
-it as NAME-views.svg and NAME-pictures.svg.
+Nothing is trained: only test data are corrupted. With --run, the folder of a run on which `emocaliber compare` has
+finished, images are corrupted as well, for the run's baselines and its language model. Writes a table to --out, and
+curves next to it as NAME-views.svg and NAME-pictures.svg.
 
     python eval/benchmarks/baselines_corruption.py ../shared/data/multiview/handwritten_6views.npz \
         --run out/demo --out eval/results/baselines-corruption.md

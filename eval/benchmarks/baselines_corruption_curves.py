@@ -1,6 +1,6 @@
-"""Curves over the level of corruption: a small picture for each figure and corruption, a line a method.
+"""Curves over the level of corruption: a panel for each metric and corruption, with a line for each method.
 
-Not a measurement (see baselines_corruption, which runs this).
+It only draws; baselines_corruption measures, and calls this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""AmbER² on rater votes: what each of its parts adds to cross-entropy on the majority, and for which pictures.
+"""AmbER² on rater votes: what each of its parts adds to cross-entropy on the majority label, and for which images.
 
-Not the comparison with the language model (see baselines_tiny). Takes files of views with votes; every one becomes a
-chapter. Rows of three seeds are judged together, intervals by what they were drawn from (an emoji, a face).
+For the comparison with the language model see baselines_tiny. Takes files of views with votes; each becomes a section.
+Rows of three seeds are scored together; intervals are clustered by the original (an emoji, a face).
 
     python -m eval.worlds.faces --train 4000 --calibrate 1000 --test 1000 --out out/faces.parquet
     emocaliber baseline features --data emoji --data out/faces.parquet --out out/features

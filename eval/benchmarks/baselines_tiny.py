@@ -1,6 +1,6 @@
 """The comparison of a finished run with the baselines, as the tables of eval/results/baselines-tiny.md.
 
-Not a computation: `emocaliber compare RUN` trained and judged, and shows the same in the run's report.
+Nothing is computed here: `emocaliber compare RUN` has trained and scored, and shows the same in the run's report.
 
     emocaliber compare out/demo
     python eval/benchmarks/baselines_tiny.py out/demo --out eval/results/baselines-tiny.md

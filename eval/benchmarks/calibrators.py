@@ -1,8 +1,8 @@
 """Every method of stage 3 from the same stage-2 model, side by side: on schematic faces, whose truth is known, on
 kaomoji and on emoji.
 
-Not a training of one good model: each method gets a minute or two of the same machine. What is finished is only read:
-stopped and started again, the command goes on with what is missing. The table is that of all finished runs.
+It does not train the best possible model: each method gets a minute or two on the same machine. Finished runs are only
+read, so that an interrupted command resumes where it stopped. The table shows all finished runs.
 
     python eval/benchmarks/calibrators.py --seeds 0 1 2 3 4 --out eval/results/calibrators.md
     python eval/benchmarks/calibrators.py --seeds 0 --worlds faces --methods "proper, mean-brier" DPO --out /tmp/one.md

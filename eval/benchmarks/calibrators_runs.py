@@ -1,6 +1,6 @@
-"""The finished runs of calibrators.py: what each method states on the test rows, what it cost, what was watched.
+"""Reads the finished runs of calibrators.py: each method's answers on the test rows, its cost and its training curves.
 
-Not the table (see calibrators_table), and nothing is run here.
+For the table see calibrators_table; nothing is run here.
 
     cd eval/benchmarks && python -c "from calibrators_runs import *; print(read_world(Path('out'), {}).rows.keys())"
 """

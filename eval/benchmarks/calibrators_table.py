@@ -1,7 +1,7 @@
-"""The table of finished runs of calibrators.py: what each method states on the test rows, and what it cost.
+"""The table of the finished runs of calibrators.py: each method's scores on the test rows, and its cost.
 
-Not a training. Seeds are pooled: intervals are of rows (of clusters, where one has several), not of seeds, whose Brier
-scores stand side by side.
+Nothing is trained. Seeds are pooled: intervals resample rows (or clusters, if they have several rows), not seeds, whose
+Brier scores are listed side by side.
 
     python eval/benchmarks/calibrators.py --out eval/results/calibrators.md
 """

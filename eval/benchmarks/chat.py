@@ -1,8 +1,8 @@
-"""What batching users together brings: many users of the page's server, the tiny model on vLLM, on one machine.
+"""The gain of batching the questions of many users of the chat page, with the tiny model on vLLM, on one machine.
 
-Users are coroutines that do over HTTP what the page does: open a session, send a picture, ask, read the stream until
-the answer is there, and ask about the next. Measured twice: with batches of all who wait, and one question at a time.
-No browser takes part, and what is measured is the serving, not the model.
+Users are coroutines that do over HTTP what the page does: open a session, send an image, ask, read the stream until the
+answer is complete, and ask about the next image. It is measured twice: with all waiting questions in one batch, and
+with one question at a time. No browser is involved; the serving is measured, not the model.
 
     export VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1
     python eval/benchmarks/chat.py --users 20 --seconds 120

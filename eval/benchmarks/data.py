@@ -1,7 +1,7 @@
-"""How long checking, converting and splitting data takes, with how much memory, and how soon training starts then.
+"""Time and memory of checking, converting and splitting data, and how soon training starts afterwards.
 
-Each is compared with reading every file once with Pillow, in one process. Without --ferplus the pictures are 64x64
-noise, smoothed, as PNG, in eight classes and three splits, beside a JSON Lines file with votes; --kill adds what is
+Each is compared with reading every file once with Pillow, in one process. Without --ferplus the images are smoothed
+64x64 noise as PNG, in eight classes and three splits, with a JSON Lines file of votes. --kill also measures what is
 left to do after kill -9.
 
     python eval/benchmarks/data.py --ferplus ferplus.zip > eval/results/data.md

@@ -1,7 +1,7 @@
-"""Run the tiny recipes with several seeds, and put their bars, times and peak memory side by side, as Markdown.
+"""Run the tiny recipes with several seeds, and list their acceptance criteria, times and peak memory, as Markdown.
 
-Not the demo itself: that is one run without the clock. A run that is finished already is only read, its time unknown.
-What people wrote below the figures, from the first heading of second order on, stays.
+`make demo` is one such run, without timing. A run that has finished before is only read, and its time is unknown. Text
+below the figures, from the first second-level heading on, is written by hand and kept.
 
     python eval/benchmarks/demo.py --seeds 0 1 2 --runs out/seeds --out eval/results/tiny-demo.md
 """

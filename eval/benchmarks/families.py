@@ -1,8 +1,9 @@
-"""Is what the recipes train served by vLLM? A tiny random model of each family's true architecture on a CPU, trained by
-LoRA for 20 steps (on the language model, or on vision tower and projector alone), asked as base and adapter or merged,
-by transformers and by vLLM. Or: do its three stages run two steps on quantised weights?
+"""Does vLLM serve what the recipes train? For each family, a tiny random model of its architecture is trained on a
+CPU by LoRA for 20 steps (on the language model, or on vision tower and projector only), and answers as base with
+adapter and merged, by transformers and by vLLM. Or: do its three stages run two steps on quantised weights?
 
-Not a test of the suite (tests/runs/test_served.py serves one family): a start of vLLM takes ten seconds and more.
+This is not part of the test suite (tests/runs/test_served.py serves one family), because vLLM takes ten seconds or more
+to start.
 
     VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 \
         python eval/benchmarks/families.py --family qwen3-vl --way adapter --out out/families

@@ -1,5 +1,5 @@
-"""Which family does what: tested, refused or not verified, from what the suite runs, the code refuses, and
-`families.py` measured.
+"""What each model family supports: tested, refused or not verified, from what the test suite runs, what the code
+refuses, and what `families.py` measured.
 
     python eval/benchmarks/family_table.py --write       # puts it into eval/results/families.md and, shorter, README.md
 

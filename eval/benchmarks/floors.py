@@ -1,6 +1,7 @@
-"""Our post-hoc maps beside probmetrics, MAPIE and netcal: fitted on one half of the rows, compared on the other.
+"""Our post-hoc maps compared with those of probmetrics, MAPIE and netcal: fitted on one half of the rows, scored on the
+other.
 
-Not a test: the maps' properties are in tests/calibration. MAPIE and probmetrics go to a folder of their own:
+The maps' properties are tested in tests/calibration. Install MAPIE and probmetrics into a folder of their own:
 
     pip install --target peers --no-deps probmetrics==1.3.0 MAPIE==1.6.0 pytorch-minimize==0.1.0
     emocaliber predict kaomoji --shard 1/2 --signals blinded,p-true,hidden --out out/asked

@@ -1,4 +1,4 @@
-"""What one GPU does with the recipes, beside plain TRL: samples/s, peak memory against the estimate, losses, equality.
+"""The recipes on one GPU, compared with plain TRL: samples/s, peak memory against the estimate, losses, equality.
 
 The true architecture of Qwen2.5-VL (recipes/qwen2.5-vl-3b, or --architecture) with random weights, so nothing is
 downloaded. A few steps of each variant of stage 1, the steps after the first timed; packed loss and gradients beside

@@ -1,8 +1,8 @@
-"""What the harness costs beside the engine alone: images from disk, 32 new tokens, one model, one machine, one process.
+"""The overhead of the harness over the engine alone: images from disk, 32 new tokens, one model, machine and process.
 
-Not a benchmark of models: the weights are random. Four ways through the same questions: our harness on vLLM (journal,
-checks, files and all), a bare `llm.generate` of all prompts at once with the images decoded beforehand (the ceiling),
-one `llm.generate` a sample (how the reference code runs), and our harness on transformers in batches.
+The weights are random, so this does not compare models. The same questions are answered in four ways: by our harness on
+vLLM (with journal, checks and files), by a single `llm.generate` of all prompts with images decoded beforehand (the
+ceiling), by one `llm.generate` per sample (as the reference code does), and by our harness on transformers in batches.
 
     export VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1
     python eval/benchmarks/harness.py --images 2000

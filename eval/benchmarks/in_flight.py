@@ -1,7 +1,8 @@
-"""Two calls in flight against one, with answers of 20 to 300 tokens: what a batch loses while its last answers end.
+"""Two calls in flight compared with one, with answers of 20 to 300 tokens: the time lost while a batch's last answers
+finish.
 
-vLLM and a tiny model of random weights; each answer is as long as its picture's number says. On a CPU it shows that the
-batch is kept full; by how much that is faster depends on the device.
+It uses vLLM and a tiny model with random weights; the length of an answer is set by its image's number. On a CPU it
+shows that the batch stays full; the speed-up depends on the device.
 
     export VLLM_CPU_KVCACHE_SPACE=1 VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1
     python eval/benchmarks/in_flight.py --images 256 --per-call 32

@@ -1,4 +1,4 @@
-"""`emocaliber monitor`: false alarms while nothing changes, and after how many rows a change is found.
+"""`emocaliber monitor`: the false alarm rate while nothing changes, and the number of rows until a change is detected.
 
 The confidences and outcomes are those of a published recogniser on real faces (../shared/data/outputs/fer-package.csv:
 the package `fer` on FER+), drawn with replacement; its labels are drawn with the shares of FER+, as the file has none;

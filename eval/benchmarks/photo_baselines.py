@@ -1,4 +1,4 @@
-"""Every baseline on what the vision tower of recipes/real sees of FER+: the same features, rows and raters for all.
+"""Every baseline on the vision tower's features of FER+ (the tower of recipes/real), with the same rows and votes.
 
 Views, all from one tower (photo_features): the class token, a 2 x 2 grid of the last layer's patches, and the mean
 patch of three layers in between. Each method is taught on the train faces by the raters' favourite (AmbER² and, beside

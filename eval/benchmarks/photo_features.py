@@ -1,7 +1,7 @@
-"""What the vision tower of recipes/real's base sees of FER+, Emotion6 and drawings: features kept for sets.py and
-reasons.py, since looking costs minutes and everything after it seconds.
+"""Store the vision tower's features of FER+, Emotion6 and drawings (the tower of recipes/real's base) for sets.py and
+reasons.py, because extracting them takes minutes and everything afterwards seconds.
 
-A file for each set of pictures: ids, labels, votes, the class token beside a 2 x 2 grid of the last layer's patches
+Each set of images has a file: ids, labels, votes, the class token beside a 2 x 2 grid of the last layer's patches
 (`probe`, five times the tower's width), the mean patch (`tokens`), and the mean patch of layers in between (`layers`).
 
     python -m eval.benchmarks.photo_features --base out/photo-base --fer out/ferplus.parquet --emotion6 emotion6.zip \\

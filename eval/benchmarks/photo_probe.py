@@ -1,5 +1,5 @@
-"""Small heads on frozen features, taught on votes: what five seeds of them say of FER+, its corruptions and drawings,
-and of Emotion6. A cheap, real model for sets.py and reasons.py, after photo_features.py; not a competitive one.
+"""Train small heads on frozen features with votes as targets; five seeds predict FER+, its corruptions, drawings and
+Emotion6. A cheap but real model for sets.py and reasons.py, after photo_features.py; not a competitive one.
 
     python -m eval.benchmarks.photo_probe --features out/photo-features
 """

@@ -1,4 +1,4 @@
-"""The reader on texts with the reading that a careful person gives, beside the answer extraction of peers.
+"""The reader on texts whose correct reading is known from a careful person, compared with peers' answer extraction.
 
 A text is *right* where label and confidence are among the readings wanted, *silently wrong* where a label or a number
 was read that is not, and *lost* where something that a person sees was not read. Peers that are installed are asked

@@ -1,9 +1,9 @@
-"""What the model of recipes/real says of real faces, read by forward passes: on a busy CPU, much less than decoding.
+"""The answers of the model of recipes/real about real faces by forward passes, which a CPU does faster than decoding.
 
-Not `emocaliber predict`, whose rows it resembles: nothing is generated. The question that all rows share is computed
-once, the label's distribution is read where the answer states it, and the label and level are those that greedy
-decoding would follow (stages.calibrate.greedy). Stage 3 asks its own model in the same way. Rows are judged by
-real_judge.py.
+Unlike `emocaliber predict`, whose rows it resembles, it generates nothing. The prompt that all rows share is computed
+once, the label distribution is read at the position where the answer states the label, and label and level are those
+that greedy decoding would produce (stages.calibrate.greedy). Stage 3 asks its own model in the same way. real_judge.py
+scores the rows.
 
     python -m eval.benchmarks.real read --data out/ferplus.parquet --base out/photo-base --adapter DIR --out rows.jsonl
     python -m eval.benchmarks.real verbalize --data out/ferplus.parquet --base out/photo-base --adapter DIR --out DIR

@@ -1,9 +1,9 @@
-"""Is the promise of `emocaliber review` kept, and how much work does it save?
+"""Does the guarantee of `emocaliber review` hold, and how much work does it save?
 
-Worlds of known truth: confidences that are right, too high, too low, all alike, a few distinct values, or the worst
-there are (the surest answers are wrong, just as many as may stay unnoticed). Each run draws a world and a sample. Then
-real faces, FER+ by a small classifier of pixels whose confidences nobody calibrated: the model is poor, the promise is
-not about the model.
+First on simulated data: confidences that are calibrated, too high, too low, all equal, of a few distinct values, or
+adversarial (the most confident answers are wrong, just as many as may go unnoticed). Each run draws data and a sample.
+Then on real faces: FER+ with a small classifier of pixels and uncalibrated confidences. The model is poor, but the
+guarantee does not depend on the model.
 
     emocaliber data convert ferplus.zip --out out/ferplus.parquet --drop-problems --max-dropped 1
     python eval/benchmarks/review.py --faces out/ferplus.parquet > eval/results/review.md

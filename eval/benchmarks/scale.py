@@ -1,7 +1,7 @@
-"""Does predicting hold up in size? Unlabelled pictures in one Parquet file, through everything but a model.
+"""Does `predict` scale? Unlabelled images in one Parquet file, through everything except a model.
 
-An engine of this file's own answers at once, so that reading, checking, decoding, the journal and the files are what is
-measured: pictures a second, and the memory above that of a run of 1,000 rows. Each size is a process of its own.
+A stub engine in this file answers immediately, so that reading, checking, decoding, the journal and the files are
+measured: images per second, and memory above that of a run of 1,000 rows. Each size runs in its own process.
 
 With `--ray`, the embedded model instead: an engine of this process, and one and two on Ray, answer the same rows in
 turn, a tenth of them at a time, so that what else the machine does falls on all of them alike.

@@ -1,8 +1,8 @@
 """Scoring at size: seconds and memory of `emocaliber score` on Parquet parts, each in a process of its own.
 
-Rows are of 9 tasks in 3 groups with 8 labels, confidences in hundredths, 1 % unread; with --pictures each picture is in
-three rows, one a task, which are one cluster. The parts are links to one file of a million rows where rows are units:
-what is read is then as much, and takes no disk. Memory is the process's own peak (ru_maxrss).
+Rows have 9 tasks in 3 groups with 8 labels, confidences in hundredths, and 1 % are unreadable. With --pictures each
+image has three rows, one per task, which form a cluster. Without it, the parts are links to one file of a million rows:
+as much is read, without taking disk space. Memory is the process's own peak (ru_maxrss).
 
     OMP_NUM_THREADS=1 python eval/benchmarks/score_scale.py --rows 1000000 10000000 100000000
     OMP_NUM_THREADS=1 python eval/benchmarks/score_scale.py --rows 3000000 --pictures

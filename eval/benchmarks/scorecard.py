@@ -1,7 +1,7 @@
-"""Speed and memory of the metrics beside scikit-learn, netcal, torchmetrics and torch-uncertainty doing the same ones.
+"""Speed and memory of the metrics, compared with scikit-learn, netcal, torchmetrics and torch-uncertainty.
 
-Not a test: agreement with the peers is checked in tests/evaluation. One core is used (set OMP_NUM_THREADS=1). A peers'
-bootstrap of 10,000 replicates would take minutes to hours: it is timed on a few and scaled, and the table says so.
+Agreement with the peers is checked in tests/evaluation. One core is used (set OMP_NUM_THREADS=1). A peer's bootstrap of
+10,000 replicates would take minutes to hours, so a few replicates are timed and scaled up, which the table says.
 
     OMP_NUM_THREADS=1 python eval/benchmarks/scorecard.py --out eval/results/scorecard-speed.md
 """

@@ -1,9 +1,10 @@
-"""Prediction sets on five suites: coverage beside the promise, by group and by agreement, and size beside MAPIE's.
+"""Prediction sets on five suites: coverage against the nominal .9, by group and by rater agreement, and size against
+MAPIE's.
 
-Models are cheap and real: softmax regression on grey pixels (kaomoji, emoji), heads on frozen DINOv2 features (FER+,
-Emotion6; see photo_probe), and for schematic faces their true probabilities, sharpened. Promise .9. Calibration and
-test rows are put together and parted SPLITS times by cluster; what is shown is the mean over splits with twice its
-standard error, and for a single split (the data's own) the range that chance alone allows.
+Models are cheap but real: softmax regression on grey pixels (kaomoji, emoji), heads on frozen DINOv2 features (FER+,
+Emotion6; see photo_probe), and for schematic faces their true probabilities, sharpened. Calibration and test rows are
+pooled and split SPLITS times by cluster; the tables show the mean over splits with twice its standard error, and for
+the data's own split the range that chance alone allows.
 
     pip install --target out/peers --no-deps mapie
     PYTHONPATH=.:out/peers python -m eval.benchmarks.sets --features out/photo-features --out eval/results/sets.md
@@ -39,7 +40,7 @@ MOST = 3000
 """Rows of a suite for the splits."""
 
 
-def drawings(task: str) -> list[Prediction]:
+def drawing_rows(task: str) -> list[Prediction]:
     """Rows of embedded drawings from softmax regression on grey pixels, calibration and test."""
     samples = load(task)
     pixels = np.stack(
@@ -57,7 +58,7 @@ def drawings(task: str) -> list[Prediction]:
     return rows
 
 
-def faces(sharper: float = 2.0, number: int = 1500) -> list[Prediction]:
+def schematic_face_rows(sharper: float = 2.0, number: int = 1500) -> list[Prediction]:
     """Rows of schematic faces without their pictures: the true probabilities, sharpened to resemble an overconfident
     model."""
     random, rows = np.random.default_rng(0), []
@@ -83,7 +84,7 @@ def _row(
                       "model", votes, named)  # fmt: skip
 
 
-def photographs(folder: Path, data: str) -> list[Prediction]:
+def photograph_rows(folder: Path, data: str) -> list[Prediction]:
     """Rows of a photograph data set from the mean of its heads."""
     stored, shares = features(folder, data), np.load(folder / "probes" / f"{data}.npz")[data].mean(0)
     rows = []
@@ -94,7 +95,7 @@ def photographs(folder: Path, data: str) -> list[Prediction]:
     return rows
 
 
-def held(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score, holds: Held, *, by_group: bool) -> Any:
+def sets_of(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score, holds: Held, *, by_group: bool) -> Any:
     """The test rows with sets fitted on other rows."""
     sets, _ = fit_sets(fit, [], coverage=PROMISE, score=score, holds=holds, per="group" if by_group else "task")
     return sets.apply(test)
@@ -117,30 +118,30 @@ def sizes(rows: Sequence[Prediction]) -> Floats:
     return np.array([float(len(row.prediction_set or ())) for row in rows])
 
 
-def parted(rows: Sequence[Prediction], seed: int) -> tuple[list[Prediction], list[Prediction]]:
+def split_clusters(rows: Sequence[Prediction], seed: int) -> tuple[list[Prediction], list[Prediction]]:
     """Half of the clusters for calibration, the rows of the others for the test."""
     units = sorted({row.cluster or row.id for row in rows})
-    chosen = {units[n] for n in np.random.default_rng(seed).permutation(len(units))[: len(units) // 2]}
+    fitting_units = {units[n] for n in np.random.default_rng(seed).permutation(len(units))[: len(units) // 2]}
     return (
-        [row for row in rows if (row.cluster or row.id) in chosen],
-        [row for row in rows if (row.cluster or row.id) not in chosen],
+        [row for row in rows if (row.cluster or row.id) in fitting_units],
+        [row for row in rows if (row.cluster or row.id) not in fitting_units],
     )
 
 
-def mapie(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score) -> tuple[float, float]:
+def mapie_scores(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score) -> tuple[float, float]:
     """Coverage and mean size of MAPIE's sets of the same probabilities."""
     from mapie.classification import SplitConformalClassifier
 
     labels = list(fit[0].distribution or ())
     place = {label: n for n, label in enumerate(labels)}
 
-    class Given:
+    class Precomputed:
         """A model whose inputs are its probabilities."""
 
         classes_ = np.arange(len(labels))
         is_fitted_ = True
 
-        def fit(self, x: Floats, y: Floats) -> Given:
+        def fit(self, x: Floats, y: Floats) -> Precomputed:
             return self
 
         def predict(self, x: Floats) -> Floats:
@@ -153,15 +154,15 @@ def mapie(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score) -
             return True
 
     def shares(rows: Sequence[Prediction]) -> Floats:
-        made = np.array([[(row.distribution or {})[label] for label in labels] for row in rows])
-        return np.asarray(made / made.sum(1, keepdims=True))
+        probabilities = np.array([[(row.distribution or {})[label] for label in labels] for row in rows])
+        return np.asarray(probabilities / probabilities.sum(1, keepdims=True))
 
     def answers(rows: Sequence[Prediction]) -> npt.NDArray[np.int64]:
         return np.array([place[str(row.truth)] for row in rows])
 
     from sklearn.base import BaseEstimator, ClassifierMixin
 
-    model = type("Model", (Given, ClassifierMixin, BaseEstimator), {})()
+    model = type("Model", (Precomputed, ClassifierMixin, BaseEstimator), {})()
     conformal = SplitConformalClassifier(model, PROMISE, score, prefit=True, random_state=0)
     conformal.conformalize(shares(fit), answers(fit))
     options = {} if score == "lac" else {"include_last_label": "randomized"}
@@ -172,32 +173,36 @@ def mapie(fit: Sequence[Prediction], test: Sequence[Prediction], score: Score) -
 
 def suite_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
     """The table lines of one suite: every score, and sets for drawn raters if there are votes."""
-    some = rows
+    sample = rows
     if len(rows) > MOST:
-        some = [rows[n] for n in sorted(np.random.default_rng(1).permutation(len(rows))[:MOST].tolist())]
+        sample = [rows[n] for n in sorted(np.random.default_rng(1).permutation(len(rows))[:MOST].tolist())]
     fit, test = ([row for row in rows if row.id.startswith(split)] for split in ("calibrate/", "test/"))
     accuracy = np.mean([row.predicted == row.truth for row in test])
     kinds = [(score, Held.LABEL) for score in get_args(Score)]
     kinds += [("lac", Held.RATER), ("aps", Held.RATER)] if all(row.votes for row in rows) else []
     units = len({row.cluster or row.id for row in fit})
     for score, holds in kinds:
-        over = []
+        over_splits = []
         for seed in range(SPLITS):
-            own, others = parted(some, seed)
-            made = held(own, others, score, holds, by_group=False)
-            over.append((coverage(made, holds).mean(), sizes(made).mean()))
-        mean, error = np.mean([c for c, _ in over]), 2 * np.std([c for c, _ in over], ddof=1) / SPLITS**0.5
-        made = held(fit, test, score, holds, by_group=False)
-        peer = "" if holds is Held.RATER else "{:.3f}, {:.2f}".format(*mapie(fit, test, score))
-        once, size = coverage(made, holds).mean(), sizes(made)
+            fitting, scoring = split_clusters(sample, seed)
+            predicted = sets_of(fitting, scoring, score, holds, by_group=False)
+            over_splits.append((coverage(predicted, holds).mean(), sizes(predicted).mean()))
+        mean, error = (
+            np.mean([c for c, _ in over_splits]),
+            2 * np.std([c for c, _ in over_splits], ddof=1) / SPLITS**0.5,
+        )
+        predicted = sets_of(fit, test, score, holds, by_group=False)
+        peer = "" if holds is Held.RATER else "{:.3f}, {:.2f}".format(*mapie_scores(fit, test, score))
+        own_coverage, own_sizes = coverage(predicted, holds).mean(), sizes(predicted)
         yield (
             f"| {name} ({accuracy:.3f}; {units:,} units, {len(test):,} rows) | {score} | {holds} |"
-            f" {mean:.3f} ± {error:.3f}, {np.mean([s for _, s in over]):.2f} | {once:.3f} {chance(units, test)} |"
-            f" {size.mean():.2f}, {(size == 1).mean():.2f} | {peer} |"
+            f" {mean:.3f} ± {error:.3f}, {np.mean([s for _, s in over_splits]):.2f} |"
+            f" {own_coverage:.3f} {chance_range(units, test)} |"
+            f" {own_sizes.mean():.2f}, {(own_sizes == 1).mean():.2f} | {peer} |"
         )
 
 
-def chance(units: int, test: Sequence[Prediction]) -> str:
+def chance_range(units: int, test: Sequence[Prediction]) -> str:
     """The 95 % range of the coverage of one split: beta-binomial, with clusters taken as rows."""
     rows, place = len({row.cluster or row.id for row in test}), int(np.ceil(round((units + 1) * PROMISE, 9)))
     low, high = betabinom.ppf([0.025, 0.975], rows, place, units + 1 - place) / rows
@@ -208,24 +213,24 @@ def group_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
     """The coverage of every group with one threshold per task, and with one per group, over splits; and the latter on
     the data's own split, with the range that chance allows."""
     groups = sorted({row.group for row in rows})
-    own, others = ([row for row in rows if row.id.startswith(split)] for split in ("calibrate/", "test/"))
-    once = held(own, others, "lac", Held.LABEL, by_group=True)
+    fitting_rows, test_rows = ([row for row in rows if row.id.startswith(split)] for split in ("calibrate/", "test/"))
+    own_split = sets_of(fitting_rows, test_rows, "lac", Held.LABEL, by_group=True)
     for group in groups:
-        shown = []
+        cells = []
         for by_group in (False, True):
-            over, size = [], []
+            coverages, mean_sizes = [], []
             for seed in range(SPLITS):
-                fit, test = parted(rows, seed)
-                made = [r for r in held(fit, test, "lac", Held.LABEL, by_group=by_group) if r.group == group]
-                over.append(coverage(made, Held.LABEL).mean())
-                size.append(sizes(made).mean())
-            error = 2 * np.std(over, ddof=1) / SPLITS**0.5
-            shown.append(f"{np.mean(over):.3f} ± {error:.3f}, {np.mean(size):.2f}")
+                fit, test = split_clusters(rows, seed)
+                predicted = [r for r in sets_of(fit, test, "lac", Held.LABEL, by_group=by_group) if r.group == group]
+                coverages.append(coverage(predicted, Held.LABEL).mean())
+                mean_sizes.append(sizes(predicted).mean())
+            error = 2 * np.std(coverages, ddof=1) / SPLITS**0.5
+            cells.append(f"{np.mean(coverages):.3f} ± {error:.3f}, {np.mean(mean_sizes):.2f}")
         units = len({row.cluster or row.id for row in rows if row.group == group})
-        known = len({row.cluster or row.id for row in own if row.group == group})
-        seen = [row for row in once if row.group == group]
-        single = f"{coverage(seen, Held.LABEL).mean():.3f} {chance(known, seen)}"
-        yield f"| {name}, {group} ({units:,} units) | {shown[0]} | {shown[1]} | {single} |"
+        fitting_units = len({row.cluster or row.id for row in fitting_rows if row.group == group})
+        group_rows = [row for row in own_split if row.group == group]
+        single = f"{coverage(group_rows, Held.LABEL).mean():.3f} {chance_range(fitting_units, group_rows)}"
+        yield f"| {name}, {group} ({units:,} units) | {cells[0]} | {cells[1]} | {single} |"
 
 
 def stratum_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
@@ -234,11 +239,11 @@ def stratum_lines(name: str, rows: list[Prediction]) -> Iterator[str]:
         for holds in Held:
             by_stratum: dict[str, list[tuple[float, float]]] = {}
             for seed in range(SPLITS):
-                fit, test = parted(rows, seed)
-                made = held(fit, test, score, holds, by_group=False)  # type: ignore[arg-type]
-                labels = list(made[0].distribution)
-                votes = np.array([[(row.votes or {}).get(label, 0) for label in labels] for row in made])
-                shares, size = coverage(made, holds), sizes(made)
+                fit, test = split_clusters(rows, seed)
+                predicted = sets_of(fit, test, score, holds, by_group=False)  # type: ignore[arg-type]
+                labels = list(predicted[0].distribution)
+                votes = np.array([[(row.votes or {}).get(label, 0) for label in labels] for row in predicted])
+                shares, size = coverage(predicted, holds), sizes(predicted)
                 for stratum, mask in strata(votes).items():
                     if "entropy" not in stratum:
                         by_stratum.setdefault(stratum, []).append((shares[mask].mean(), size[mask].mean()))
@@ -257,8 +262,9 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     suites = {
-        "kaomoji": drawings("kaomoji"), "emoji": drawings("emoji"), "schematic faces": faces(),
-        "FER+": photographs(arguments.features, "ferplus"), "Emotion6": photographs(arguments.features, "emotion6"),
+        "kaomoji": drawing_rows("kaomoji"), "emoji": drawing_rows("emoji"), "schematic faces": schematic_face_rows(),
+        "FER+": photograph_rows(arguments.features, "ferplus"),
+        "Emotion6": photograph_rows(arguments.features, "emotion6"),
     }  # fmt: skip
     header = (
         "| suite (accuracy; calibration, test) | score | holds | 60 splits: coverage, size | own split: coverage"

@@ -1,8 +1,9 @@
-"""Does DeepSpeed part what it should, and learn the same? Two processes over gloo on a CPU, with ZeRO-2 and ZeRO-3,
-beside one process with twice the batch; exit code 1 where a process holds more than its share, or learns otherwise.
+"""Does DeepSpeed shard what it should, and learn the same? Two processes over gloo on a CPU, with ZeRO-2 and ZeRO-3,
+are compared with one process with twice the batch. Exit code 1 if a process holds more than its share or learns
+something else.
 
-Not a test of the suite: DeepSpeed compiles a C++ extension on its first start (a minute or more), and once installed it
-is imported by every trainer. tests/runs/test_processes.py holds what needs no DeepSpeed.
+This is not part of the test suite: DeepSpeed compiles a C++ extension on its first start (a minute or more), and once
+installed it is imported by every trainer. tests/runs/test_processes.py tests what needs no DeepSpeed.
 
     pip install 'emocaliber[deepspeed]'
     OMP_NUM_THREADS=1 python eval/benchmarks/sharding.py --out out/sharding

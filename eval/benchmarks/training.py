@@ -1,8 +1,8 @@
-"""What a training step costs, ours beside plain TRL's, with the same model, pictures, batches and settings.
+"""The cost of a training step, ours compared with plain TRL's, with the same model, images, batches and settings.
 
-Not a benchmark of what is learned: the losses of our ways are compared, then thrown away. Each run is a process of its
-own; the ways take turns, and medians are over the rounds. The rows of `sizes` have pictures of 56 to 280
-pixels a side; of `grpo`, samples are drawn answers, eight to a question.
+It does not measure what is learned: the losses of our variants are compared and then discarded. Each run is a process
+of its own; the variants take turns, and medians are over the rounds. The images of `sizes` have sides of 56 to 280
+pixels; the samples of `grpo` are sampled answers, eight per question.
 
     OMP_NUM_THREADS=1 python eval/benchmarks/training.py --out eval/results/training.md
     OMP_NUM_THREADS=1 python eval/benchmarks/training.py --sizes 1000 10000 --tasks      cost by number of samples alone

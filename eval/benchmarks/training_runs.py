@@ -1,6 +1,6 @@
-"""Single runs for training.py: the same steps by plain TRL and by our ways, each in a process of its own.
+"""Single runs for training.py: the same steps by plain TRL and by our variants, each in a process of its own.
 
-Not a benchmark by itself; what is learned is thrown away.
+What is learned is discarded.
 """
 
 from __future__ import annotations
