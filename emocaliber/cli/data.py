@@ -13,6 +13,7 @@ from pathlib import Path
 
 from emocaliber.cli.options import add_push_arguments
 from emocaliber.cli.pairs import add_pairs
+from emocaliber.core.errors import UserError
 from emocaliber.core.outputs import CARD, Output, literal
 from emocaliber.core.taxonomy import TAXONOMIES
 
@@ -134,7 +135,9 @@ def _output(arguments: argparse.Namespace) -> Output:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the chosen action."""
+    """Run the chosen action. Raises UserError if a Parquet file would have another kind's name."""
     from emocaliber.data.actions import ACTIONS
 
+    if arguments.action != "check" and arguments.out.suffix.casefold() != ".parquet":
+        raise UserError(f"--out {arguments.out}: a Parquet file is written; name it {arguments.out.stem}.parquet")
     ACTIONS[arguments.action](arguments)

@@ -188,7 +188,7 @@ def _predict_output(arguments: argparse.Namespace) -> Output | None:
     if _is_file(out):
         names = tuple(f"{literal(out.name)}{ANSWERS_SUFFIX}/{name}" for name in (*ANSWERS, *SCORECARD))
         return Output(out, names, is_file=True)
-    return Output(out, (*ANSWERS, *SCORECARD))
+    return Output(out, (*ANSWERS, *SCORECARD), instead=f", or name a file that ends in {', '.join(FORMATS)}")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -205,7 +205,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         if arguments.merge:
             outcome = merged(arguments.merge, folder, arguments.sets, arguments.doubt)
         else:
-            outcome = predict(settings_of(arguments), folder, shard)
+            outcome = predict(settings_of(arguments), folder, shard, scored=arguments.score)
         _print_rows(outcome.predictions(outcome.main_source), outcome.summary.rows)
         _print_summary(outcome)
         if is_file:

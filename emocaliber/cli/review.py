@@ -136,6 +136,8 @@ def _folder(arguments: argparse.Namespace) -> Path | None:
     if arguments.simulate:
         return None
     if arguments.out is None and not _is_review(arguments.source):
+        if not arguments.source.exists():
+            raise UserError(f"{arguments.source}: there is no such file or folder")
         raise UserError(f"give a folder for the review: `emocaliber review {arguments.source} --out out/review`")
     folder: Path = arguments.out or arguments.source
     return folder

@@ -39,6 +39,8 @@ CARD = ".card.md"
 HASHED_UP_TO = 64 << 20
 """Bytes. Larger files are not hashed, which would take minutes for weights: a new time at the same size is accepted."""
 NAMES_SHOWN = 3
+OF_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt", ".md", ".html", ".pdf", ".xlsx", ".xls", ".ods")
+"""Suffixes of files: a new folder with such a name was meant to be a file."""
 
 Listed = dict[str, list[Any]]
 """Each file's size in bytes, modification time in ns, and SHA-256 (or ""), by its path relative to the folder."""
@@ -48,7 +50,8 @@ Listed = dict[str, list[Any]]
 class Output:
     """The target of `--out`: a folder and the names (globs) that the command may write in it, or a file.
 
-    `is_file`: `path` is a file, and `names` are further files beside it. `must_exist`: `path` was written by an earlier
+    `is_file`: `path` is a file, and `names` are further files beside it. `instead`: which names of files the command
+    takes as well, for the error of another file's name. `must_exist`: `path` was written by an earlier
     command. `must_be_new`: `path` must not exist. `in_steps`: the command itself refuses changed inputs (see
     emocaliber.runs.resume).
     """
@@ -56,6 +59,7 @@ class Output:
     path: Path
     names: tuple[str, ...] = ()
     is_file: bool = False
+    instead: str = ""
     must_exist: bool = False
     must_be_new: bool = False
     in_steps: bool = False
@@ -127,6 +131,8 @@ def _refuse_wrong_kind(output: Output) -> None:
         raise UserError(f"--out: {path} is a folder; name a file in it, such as {path / 'NAME'}")
     if not output.is_file and os.path.lexists(path) and not path.is_dir():
         raise UserError(f"--out: {path} is a file; name a folder that is new or empty")
+    if not output.is_file and path.suffix.casefold() in OF_FILES and not path.is_dir():
+        raise UserError(f"--out: {path} would be a folder; name it without {path.suffix}{output.instead}")
     if output.must_exist and not output.is_recorded:
         reason = "was not written by emocaliber" if path.is_dir() else "is not a folder"
         raise UserError(f"{path} {reason}; give the --out of a finished `emocaliber run`")

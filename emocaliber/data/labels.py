@@ -27,7 +27,7 @@ MISSING = frozenset({
 _LONGEST = 24
 """Characters, including surrounding spaces; a longer text does not mean "missing"."""
 _NO_LABEL = MISSING | {
-    "n.a", "vide", "vacío",
+    "n.a", "xxx", "vide", "vacío",
     "nolabel", "unlabelled", "unlabeled", "notlabelled", "notlabeled", "unannotated", "notannotated", "noannotation",
     "notapplicable", "n.d", "n/d", "nd.", "tbd", "todo", "unspecified", "notspecified", "unassigned", "unclassified",
     "notset", "nodata", "novalue", "noanswer", "skip", "skipped", "ignore", "ignored", "blank", "unk", "pd.na",

@@ -220,7 +220,9 @@ def _folder_layout(path: Path) -> str:
     if holds_records(path):
         return "webdataset"
     if not folders:
-        raise UserError(f"{path}: this folder fits no layout; give a folder with one folder per class, or a table")
+        files = sorted(name for name in names if kind_of(path / name) in SUFFIXES or is_archive(path / name))
+        table = f"a table such as {path / files[0]}" if files else "a table"
+        raise UserError(f"{path}: this folder fits no layout; give a folder with one folder per class, or {table}")
     return "folder"
 
 

@@ -22,7 +22,8 @@ from emocaliber.data.labels import by_fold, class_number, doubtful, fold, is_no_
 from emocaliber.data.votes import Rule
 
 IMAGE = ("image", "image_path", "file_name", "filename", "filepath", "file_path", "image_file", "image_name", "img",
-         "img_path", "path", "pth", "file", "images", "picture", "picture_path", "photo")  # fmt: skip
+         "img_path", "path", "pth", "file", "images", "picture", "picture_path", "photo", "img_name", "imagepath",
+         "imagename", "imagefile", "relative_path", "subdirectory_filepath")  # fmt: skip
 LABEL = ("label", "ground_truth", "emotion")
 LABEL_OTHERWISE = ("labels", "label_name", "class_name", "class", "expression")
 """Columns that hold the label if there are no LABEL columns and no votes."""

@@ -68,6 +68,8 @@ def _cells(path: Path, file: BinaryIO) -> Cells:
         return _excel(path)
     if head.startswith((_ZIP, b"\xd0\xcf\x11\xe0")):
         raise UserError(f"{path} is {_container(path, head)}")
+    if path.suffix.casefold() in (".xlsx", ".xls", ".ods"):
+        raise UserError(f"{path} is no spreadsheet, though its name says so; name it as what it is, such as .csv")
     if head.lstrip()[:1] in (b"{", b"["):
         return _objects(path, file)
     return _delimited(path, file)

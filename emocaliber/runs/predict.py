@@ -71,13 +71,14 @@ class Outcome:
         return read_predictions(self.folder / FILES[source], unlabelled=True)
 
 
-def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) -> Outcome:
+def predict(settings: PredictSettings, out: Path, shard: Shard | None = None, *, scored: bool = False) -> Outcome:
     """Query the model about every row, or about those of a `shard`, and write responses, prediction rows and a manifest
     to a folder.
 
     After a stop, running it again queries only the rows without an answer. The first lines printed say which model
     answers which rows, on what device, and what was skipped. Raises UserError, before a model is loaded, if something
-    is missing or settings contradict each other, and if no row at all was answered.
+    is missing or settings contradict each other, if no row has a label that are to be `scored`, and if no row at all
+    was answered.
     """
     add_reasoning_tags(settings.reasoning_tags)
     settings = with_default(settings)
@@ -93,6 +94,11 @@ def predict(settings: PredictSettings, out: Path, shard: Shard | None = None) ->
         _check_shard(settings)
     source = PredictionSource(settings.source, _own_labels(question), settings.labels, settings.split, settings.limit)
     rows = source.checked() if shard is None else source.checked(shard.contains)
+    if scored and rows.count and not rows.labelled:
+        raise UserError(
+            f"--score: none of the {rows.count:,} rows has a label, so nothing was asked; give a table with labels"
+            " (of a folder by class, `emocaliber data convert` makes one), or leave --score out"
+        )
     against = None if settings.against is None else Path(settings.against)
     opponents = [] if against is None else read_opponents(against, settings, _own_labels(question))
     for line in _first_lines(settings, question, rows):

@@ -118,7 +118,7 @@ def read_methods(
         else:
             by_method = split_by_method(_labelled(_counted(rows, path, on_progress), path, on_note))
         if not by_method:
-            raise UserError(f"{path} holds no row with a label; a run writes one for every sample, refused ones too")
+            raise UserError(f"{path} holds no row with a label; predict on labelled rows, and score what comes of it")
         for name, predictions in by_method.items():
             unique = name if name not in methods else f"{name} [{path.parent.name}/{path.stem}]"
             if unique in methods:
@@ -141,7 +141,8 @@ def parts(folder: Path) -> list[Path]:
     """The Parquet files of a folder, in order: the parts of one method's predictions. Raises UserError for none."""
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise UserError(f"{folder}: this folder holds no Parquet file of predictions; give a file")
+        others = ", ".join(map(str, sorted(folder.glob("predictions*.jsonl")))) or "a file"
+        raise UserError(f"{folder}: this folder holds no Parquet file of predictions; give {others}")
     if odd := next((file for file in files if not is_columnar(file)), None):
         raise UserError(f"{odd}: these are no prediction rows; `emocaliber predict --out answers.parquet` writes them")
     return files
