@@ -87,9 +87,9 @@ def refuse_target(kind: Kind, target: Target) -> None:
 def signals_in(rows: Sequence[Prediction]) -> list[Signal]:
     """The signals that at least one of these rows has."""
     own = [signal for signal in OWN if any(signal_of(row, signal) is not None for row in rows)]
-    asked = sorted({name for row in rows for name in row.signals or {}})
+    elicited = sorted({name for row in rows for name in row.signals or {}})
     hidden = [HIDDEN] if any(row.hidden is not None for row in rows) else []
-    return [*own, *asked, *hidden, *([ALL] if asked or hidden else [])]
+    return [*own, *elicited, *hidden, *([ALL] if elicited or hidden else [])]
 
 
 @dataclass(frozen=True)

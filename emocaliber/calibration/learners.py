@@ -123,7 +123,7 @@ def fit_signals(rows: Sequence[Prediction], names: Sequence[str] | None, target:
     probe: Linear | None = None
     if (names is None or HIDDEN in names) and np.mean([row.hidden is not None for row in rows]) >= KNOWN:
         probe = fit_probe(rows, target).linear
-        held_out = _probed_elsewhere(rows, right, clusters)
+        held_out = _held_out_log_odds(rows, right, clusters)
         features = np.column_stack([features, np.where(np.isnan(held_out), np.nanmean(held_out), held_out)])
     if not features.shape[1]:
         raise ValueError("no signal is present in half of the rows")
@@ -201,12 +201,12 @@ def _means(values: Floats, names: Sequence[str], log_odds: Sequence[str]) -> Flo
     return np.array([np.nanmean(_transformed(values[:, n], name in log_odds)) for n, name in enumerate(names)])
 
 
-def _probed_elsewhere(rows: Sequence[Prediction], right: Bools | Floats, clusters: npt.NDArray[np.intp]) -> Floats:
+def _held_out_log_odds(rows: Sequence[Prediction], right: Bools | Floats, clusters: npt.NDArray[np.intp]) -> Floats:
     """The log odds [n] of each row by a probe fitted without its cluster."""
     states, result = hidden_states(rows), np.full(len(rows), np.nan)
-    there = np.flatnonzero(~np.isnan(states).any(axis=1))
-    held_out = _held_out(_standardised(states[there])[0], right[there], clusters[there])
-    result[there] = held_out[min(held_out, key=lambda strength: _loss(held_out[strength], right[there]))]
+    present = np.flatnonzero(~np.isnan(states).any(axis=1))
+    held_out = _held_out(_standardised(states[present])[0], right[present], clusters[present])
+    result[present] = held_out[min(held_out, key=lambda strength: _loss(held_out[strength], right[present]))]
     return result
 
 

@@ -5,8 +5,8 @@ groups finds a bad one by chance; the number of tests is part of the result. For
 eval/results/audit.md.
 
     from emocaliber.evaluation import audit
-    found = audit(confidence, correct, by={"age": ages, "camera": cameras}, clusters=image_id)
-    found.worst("overconfidence").name
+    result = audit(confidence, correct, by={"age": ages, "camera": cameras}, clusters=image_id)
+    result.worst("overconfidence").name
 """
 
 from __future__ import annotations

@@ -57,13 +57,13 @@ def calibration_test(
     rng = np.random.default_rng(seed)
     dependence = 0.0
     if unit is None or int(unit.max()) + 1 == values.size:
-        drawn = rng.binomial(rows.astype(np.int64), levels, size=(replicates, levels.size)).astype(np.float64)
+        null_hits = rng.binomial(rows.astype(np.int64), levels, size=(replicates, levels.size)).astype(np.float64)
         spread = float(np.sqrt((rows * levels * (1 - levels) * (1 - 2 * levels) ** 2).sum()))
     else:
         dependence = _dependence(values, right, unit)
-        drawn = _clustered(rng, values, level, unit, dependence, replicates)
-        spread = float(np.sqrt(np.mean(((drawn - rows * levels) @ (1 - 2 * levels)) ** 2)))
-    null, observed = drawn - rows * levels, hits - rows * levels
+        null_hits = _clustered(rng, values, level, unit, dependence, replicates)
+        spread = float(np.sqrt(np.mean(((null_hits - rows * levels) @ (1 - 2 * levels)) ** 2)))
+    null, observed = null_hits - rows * levels, hits - rows * levels
     tilt = float(observed @ (1 - 2 * levels))
     distance = float(_range(observed))
     return CalibrationTest(

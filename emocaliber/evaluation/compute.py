@@ -95,26 +95,39 @@ def build_scorecard(
     settings = replace(settings, unit="cluster" if any(method.clustered for method in own) else "row")
     subjects = [method for method in own if subject in (None, method.table.method)]
     panels = [Panel([method, *(references(method) if method in subjects else ())], suite, settings) for method in own]
-    fitted = distinct(reference for panel in panels for reference in panel.methods[1:])
-    places = [(panel, number) for panel in panels for number in range(len(panel.methods))]
-    human = [(Panel([method], suite, settings), 0) for method in human_rows(subjects)]
-    scores = []
-    for panel, number in sorted(places, key=lambda place: place[1] > 0) + human:
-        method = panel.methods[number]
-        if number == 0 or any(method is reference for reference in fitted):
-            on_progress(f"scoring {method.table.method}")
-            scores.append(_method_scores(panel, number))
+    human_panels = [Panel([method], suite, settings) for method in human_rows(subjects)]
+    scores = _score_panels(panels, human_panels, on_progress)
     comparisons = []
     for first, second in combinations(own, 2):
         if first in subjects or second in subjects:
             on_progress(f"comparing {first.table.method} with {second.table.method}")
             comparisons += compare(first, second, suite, settings)
-    for panel, number in places:
-        comparisons += compare_within(panel, 0, number) if number else []
+    for panel in panels:
+        for number in range(1, len(panel.methods)):
+            comparisons += compare_within(panel, 0, number)
     notes = _notes(own, suite, declared=is_declared) + _notes_on_intervals(scores)
     return Scorecard(
         suite.name, list(suite.tasks), list(suite.groups), settings, scores, comparisons, list(published), notes
     )
+
+
+def _score_panels(
+    panels: Sequence[Panel], human_panels: Sequence[Panel], on_progress: Callable[[str], None]
+) -> list[MethodScores]:
+    """The scores of each panel's first method, then of the references, each distinct one once, then of people."""
+    scored_references = distinct(reference for panel in panels for reference in panel.methods[1:])
+    methods = [(panel, 0) for panel in panels]
+    methods += [
+        (panel, number)
+        for panel in panels
+        for number, method in enumerate(panel.methods)
+        if number and any(method is reference for reference in scored_references)
+    ]
+    scores = []
+    for panel, number in [*methods, *((panel, 0) for panel in human_panels)]:
+        on_progress(f"scoring {panel.methods[number].table.method}")
+        scores.append(_method_scores(panel, number))
+    return scores
 
 
 def _table(name: str, rows: Rows) -> PredictionTable:

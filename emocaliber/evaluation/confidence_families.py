@@ -132,12 +132,12 @@ def second_panel_family(table: PredictionTable, rows: IntArray, settings: Settin
     if table.second_votes is None:
         return None
     votes = table.second_votes[rows]
-    chosen = distributional.plurality_label(votes)
-    judged = chosen >= 0
-    if not judged.any():
+    label = distributional.plurality_label(votes)
+    has_label = label >= 0
+    if not has_label.any():
         return None
-    inside, predicted = rows[judged], table.predicted[rows[judged]]
-    agreement = distributional.agreement(votes[judged], predicted)
+    labelled_rows, predicted = rows[has_label], table.predicted[rows[has_label]]
+    agreement = distributional.agreement(votes[has_label], predicted)
 
     def statistic_of(grouped: Cells) -> Statistic:
         def measured(counts: FloatArray) -> Values:
@@ -161,8 +161,8 @@ def second_panel_family(table: PredictionTable, rows: IntArray, settings: Settin
             "second_panel_agreement_ece": calibration.ece(shares, bins=bins, edges=edges),
         }
 
-    right, usable = predicted == chosen[judged], table.usable()[inside]
-    return _of_cells(inside, table.confidence[inside], right, usable, agreement, statistic_of, errors)
+    right, usable = predicted == label[has_label], table.usable()[labelled_rows]
+    return _of_cells(labelled_rows, table.confidence[labelled_rows], right, usable, agreement, statistic_of, errors)
 
 
 def _of_cells(

@@ -45,18 +45,18 @@ def group_rows(column: str, values: Sequence[object], *, bins: int = 4) -> Group
         names = (*given, *((NO_VALUE,) if "" in texts else ()))
         place = {name: code for code, name in enumerate(given)} | {"": len(given)}
         return Grouping(column, names, np.array([place[text] for text in texts], np.int64))
-    there = ~np.isnan(numbers)
-    distinct = np.unique(numbers[there])
+    has_value = ~np.isnan(numbers)
+    distinct = np.unique(numbers[has_value])
     if distinct.size <= MOST_CATEGORIES:
-        codes = np.where(there, np.searchsorted(distinct, np.where(there, numbers, distinct[0])), distinct.size)
+        codes = np.where(has_value, np.searchsorted(distinct, np.where(has_value, numbers, distinct[0])), distinct.size)
         names = tuple(f"{value:g}" for value in distinct)
-        return Grouping(column, names + ((NO_VALUE,) if not there.all() else ()), codes)
-    edges = np.unique(np.quantile(numbers[there], np.linspace(0, 1, bins + 1), method="inverted_cdf"))
-    codes = np.maximum(np.searchsorted(edges, np.where(there, numbers, edges[0]), side="left") - 1, 0)
-    shown = [f"{edge:g}" for edge in edges]
-    names = tuple(f"{'(' if b else '['}{shown[b]}, {shown[b + 1]}]" for b in range(edges.size - 1))
-    codes = np.where(there, codes, len(names))
-    return Grouping(column, names + ((NO_VALUE,) if not there.all() else ()), codes, tuple(edges.tolist()))
+        return Grouping(column, names + ((NO_VALUE,) if not has_value.all() else ()), codes)
+    edges = np.unique(np.quantile(numbers[has_value], np.linspace(0, 1, bins + 1), method="inverted_cdf"))
+    codes = np.maximum(np.searchsorted(edges, np.where(has_value, numbers, edges[0]), side="left") - 1, 0)
+    edge_texts = [f"{edge:g}" for edge in edges]
+    names = tuple(f"{'(' if b else '['}{edge_texts[b]}, {edge_texts[b + 1]}]" for b in range(edges.size - 1))
+    codes = np.where(has_value, codes, len(names))
+    return Grouping(column, names + ((NO_VALUE,) if not has_value.all() else ()), codes, tuple(edges.tolist()))
 
 
 def _is_missing(value: object) -> bool:

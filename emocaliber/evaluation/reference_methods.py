@@ -52,9 +52,9 @@ def human_rows(methods: Iterable[MethodRows]) -> list[MethodRows]:
         table = method.table
         if table.votes is None or table.second_votes is None:
             continue
-        there = (table.votes.sum(-1) > 0) & (table.second_votes.sum(-1) > 0)
-        if there.any():
-            human = _human_row(table.take(np.flatnonzero(there)), named=bool(first))
+        has_both = (table.votes.sum(-1) > 0) & (table.second_votes.sum(-1) > 0)
+        if has_both.any():
+            human = _human_row(table.take(np.flatnonzero(has_both)), named=bool(first))
             note = "the label of the first panel, and its share as the confidence in the second panel's label"
             first.setdefault(tuple(human.ids.tolist()), MethodRows(human, None, "reference", note))
     return list(first.values())

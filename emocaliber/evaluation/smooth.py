@@ -42,10 +42,10 @@ def smooth_ece(counts: Counts) -> FloatArray:
     """
     total = counts.n
     width = np.full(total.shape, np.nan)
-    there = total > 0
-    if there.any():
+    has_rows = total > 0
+    if has_rows.any():
         solve = _width_of_each if total.size <= FEW else _width_of_replicates
-        width[there] = solve(_shares(counts, there))
+        width[has_rows] = solve(_shares(counts, has_rows))
     return width
 
 
@@ -67,10 +67,10 @@ class _Shares:
     worst: FloatArray
 
 
-def _shares(counts: Counts, there: BoolArray) -> _Shares:
-    total = counts.n[there]
-    residual = (counts.rows * counts.values - counts.hits)[there] / total[:, None]
-    return _Shares(counts.values, residual, counts.invalid[there] / total)
+def _shares(counts: Counts, selected: BoolArray) -> _Shares:
+    total = counts.n[selected]
+    residual = (counts.rows * counts.values - counts.hits)[selected] / total[:, None]
+    return _Shares(counts.values, residual, counts.invalid[selected] / total)
 
 
 def _width_of_each(sets: _Shares) -> FloatArray:

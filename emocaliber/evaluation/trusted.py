@@ -117,12 +117,12 @@ def risk_threshold(
     trusted = np.cumsum(counts.rows[::-1])
     errors = np.cumsum(counts.misses[::-1])
     values = counts.values[::-1]
-    chosen = np.inf
+    threshold = np.inf
     for index in _sequence(trusted, minimum):
         if upper_bound(errors[index], trusted[index], level, bound) > risk:
             break
-        chosen = float(values[index])
-    return chosen
+        threshold = float(values[index])
+    return threshold
 
 
 def upper_bound(errors: ArrayLike, n: ArrayLike, level: float, bound: Bound) -> FloatArray:

@@ -26,9 +26,9 @@ def mistakes_left(counts: Counts, looked_at: ArrayLike) -> FloatArray:
     top = counts.tie_blocks
     ends = np.concatenate(([0.0], top.start + top.rows - invalid))
     wrong = np.concatenate(([0.0], top.errors + top.wrong - invalid))
-    kept = n * (1 - np.asarray(looked_at, np.float64))
+    remaining = n * (1 - np.asarray(looked_at, np.float64))
     answered = float(ends[-1])
-    return np.asarray((np.interp(kept, ends, wrong) + np.maximum(kept - answered, 0)) / n)
+    return np.asarray((np.interp(remaining, ends, wrong) + np.maximum(remaining - answered, 0)) / n)
 
 
 def work_curve(table: PredictionTable, rows: IntArray) -> WorkCurve:

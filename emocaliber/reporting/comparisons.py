@@ -1,7 +1,7 @@
 """Paired differences of a scorecard: looked up by the methods' names, and rendered as words and tables.
 
-found = find_comparison(card.comparisons, "model", "baseline", scores)      # model minus baseline
-difference_table("Model minus baseline", [pair], card)
+comparison = find_comparison(card.comparisons, "model", "baseline", scores)      # model minus baseline
+difference_table("Model minus baseline", [comparison], card)
 """
 
 from __future__ import annotations

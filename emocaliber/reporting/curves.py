@@ -204,10 +204,10 @@ def training_panel(
     steps, values = [step for step, _ in curve], [value for _, value in curve]
 
     def draw(axes: Axes) -> None:
-        chosen = thinned(len(steps))
+        indices = thinned(len(steps))
         axes.plot(
-            [steps[index] for index in chosen],
-            [values[index] for index in chosen],
+            [steps[index] for index in indices],
+            [values[index] for index in indices],
             color=BLUE.light,
             marker="o",
             markersize=3.5,

@@ -36,8 +36,8 @@ def floors_table(floors: Floors, card: Scorecard) -> Table:
     for method in methods:
         scores = method.find("all")
         change = [difference_cell(card, method.name, subject, metric) for metric in changes]
-        asked = Cell(number(questions.get(method.name, 1.0), ".3g"))
-        rows.append([Cell(method.name), *(value_cell(scores.headline.get(name)) for name in metrics), *change, asked])
+        calls = Cell(number(questions.get(method.name, 1.0), ".3g"))
+        rows.append([Cell(method.name), *(value_cell(scores.headline.get(name)) for name in metrics), *change, calls])
     header = ["Floor", *map(metric_title, metrics), *(f"{name} − subject's" for name in changes.values()), "Questions"]
     return Table(f"{_caption(floors)}; the subject is {subject}; 95 % intervals", header, rows)
 
@@ -50,8 +50,8 @@ def _caption(floors: Floors) -> str:
     counted = [row for row in floors.rows if row.tokens is not None and row.questions is not None]
     if not counted:
         return caption
-    asked, tokens = (sum(getattr(row, name) for row in counted) / len(counted) for name in ("questions", "tokens"))
-    return f"{caption} (an answer and its signals: questions {asked:.3g}, generated tokens {tokens:.3g})"
+    questions, tokens = (sum(getattr(row, name) for row in counted) / len(counted) for name in ("questions", "tokens"))
+    return f"{caption} (an answer and its signals: questions {questions:.3g}, generated tokens {tokens:.3g})"
 
 
 def difference_cell(card: Scorecard, first: str, second: str, metric: str) -> Cell:
