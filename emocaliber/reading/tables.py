@@ -91,9 +91,20 @@ class Table:
 
     @property
     def described(self) -> str:
-        """Which columns of another name were read as what, and percentages; "" where there is nothing to say."""
+        """Which columns of another name were read as what, percentages, and labels that no prediction uses; "" where
+        there is nothing to say."""
         renamed = [f"column {name!r} is the {role}" for role, name in self.columns.items() if plain(name) != role]
-        return ", ".join([*renamed, *(["confidences are percentages"] if self.percent else [])])
+        percent = ["confidences are percentages"] if self.percent else []
+        return ", ".join([*renamed, *percent, *self._other_words()])
+
+    def _other_words(self) -> list[str]:
+        """The sentence for predictions that are all in other words than the labels ("happy" for happiness, 3 for
+        sad), which would count as wrong; empty for any other table."""
+        said, true = ({getattr(row, name) for row in self.rows} - {None} for name in ("predicted", "truth"))
+        if "prediction" not in self.columns or "correct" in self.columns or not (said and true) or said & true:
+            return []
+        few = [", ".join(map(repr, sorted(map(str, names))[:SHOWN])) for names in (said, true)]
+        return [f"no prediction ({few[0]}) is any row's label ({few[1]}), so that all count as wrong: write them alike"]
 
 
 def read_table(path: Path, columns: Columns = RECOGNISED, *, unlabelled: bool = False) -> Table:

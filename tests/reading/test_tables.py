@@ -205,3 +205,12 @@ def test_a_long_field_is_read_and_the_limit_is_the_process_own_again_afterwards(
     path = written(tmp_path, "confidence,correct,explanation\n0.5,1," + "x" * 200_000 + "\n")
     assert judged(read_table(path).rows) == [(0.5, True)]
     assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(("joy", "fear"), [("joyful", "afraid"), ("0", "1")])
+def test_predictions_in_other_words_than_the_labels_are_pointed_out(tmp_path: Path, joy: str, fear: str) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text(f"prediction,label,confidence\n{joy},joy,0.9\n{fear},fear,0.8\n")
+    assert "is any row's label ('fear', 'joy'), so that all count as wrong" in read_table(path).described
+    path.write_text("prediction,label,confidence\njoy,joy,0.9\njoy,fear,0.8\n")
+    assert read_table(path).described == ""
