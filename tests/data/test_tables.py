@@ -95,7 +95,7 @@ def test_a_windows_name_under_the_root_is_read(folder: Path, name: str):
 @pytest.mark.parametrize(
     ("name", "words"),
     [("D:\\photos\\gone.png", "path on a Windows disk"), ("D:\\photos\\faces\\0.png", r"did you mean faces/0\.png\?"),
-     ("/home/me/faces/0.png", r"did you mean faces/0\.png\?"), ("/home/me/gone.png", "whole path"),
+     ("/home/me/faces/0.png", r"did you mean faces/0\.png\?"), ("/home/me/gone.png", "absolute path"),
      ("faces/0", r"did you mean faces/0\.png\?"),
      ("Faces/0.PNG", r"did you mean faces/0\.png"),
      ("faces\\gone.png", "no such file"), ("..\\0.png", "outside the data root|no such file")],
