@@ -22,18 +22,24 @@ from emocaliber.data.sample_table import labelled_and_rated, questions, take
 from emocaliber.stages.examples import Examples, TrainingExample
 from emocaliber.stages.teacher import Answer, Beliefs, Floats
 
+NARROWEST = 0.025
+"""The standard deviation, half a level, below which a discretised normal density's mean is not its centre."""
+
 
 def spread_over_levels(confidence: float, spread: float) -> tuple[float, ...]:
     """A distribution over the 21 levels around a confidence in [0, 1].
 
     With `spread` 0 it is two-hot: the two neighbouring levels, weighted so that their mean is the confidence. Otherwise
     a discretised normal density with that standard deviation: a near miss costs less than a far one, and the likeliest
-    level is the nearest. Raises ValueError outside [0, 1].
+    level is the nearest. The deviation is at most half the distance to the nearer of 0 and 1, and below NARROWEST the
+    distribution is two-hot: a density cut off at the end of the scale has another mean than the confidence, 0.91 for
+    0.95 with a spread of 0.1. Raises ValueError outside [0, 1].
     """
     if not 0.0 <= confidence <= 1.0:
         raise ValueError(f"{confidence} is no probability")
     levels = np.asarray(LEVELS)
-    if spread <= 0:
+    spread = min(spread, confidence / 2, (1 - confidence) / 2)
+    if spread < NARROWEST:
         weights = np.clip(1 - np.abs(levels - confidence) / (levels[1] - levels[0]), 0, None)
     else:
         weights = np.exp(-0.5 * ((levels - confidence) / spread) ** 2)

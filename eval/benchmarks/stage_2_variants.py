@@ -51,7 +51,9 @@ TAUGHT = 700
 @dataclass(frozen=True)
 class Variant:
     """A way to run stage 2: the `share` of the pictures, how often and in which batches they are learned, how many
-    `others` than the likeliest label are written of each, and the weights of the losses of label and level."""
+    `others` than the likeliest label are written of each, and the weights of the losses of label and level. With `own`
+    the confidence to state is the tempered probability that the learning model itself gives the label at that step, not
+    its teacher's."""
 
     name: str
     share: float = 1.0
@@ -63,6 +65,7 @@ class Variant:
     label_weight: float = 1.0
     level_weight: float = 1.0
     others: int = 0
+    own: bool = False
 
 
 class Bench:
@@ -83,8 +86,8 @@ class Bench:
         stored = np.load(kept)
         beliefs = [stored[str(n)] for n in range(len(self.samples))]
         fitting = [n for n, sample in enumerate(self.samples) if sample.split == "calibrate"]
-        temperatures = temperatures_of([self.samples[n] for n in fitting], [beliefs[n] for n in fitting])
-        self.believed = scaled_beliefs(self.samples, beliefs, temperatures)
+        self.temperatures = temperatures_of([self.samples[n] for n in fitting], [beliefs[n] for n in fitting])
+        self.believed = scaled_beliefs(self.samples, beliefs, self.temperatures)
 
     def numbers(self, splits: Sequence[str], task: str | None = None) -> list[int]:
         """The rows of these splits, of one task where it is named."""
@@ -136,6 +139,14 @@ class Bench:
         for n, belief in enumerate(beliefs.beliefs):
             targets[n, : len(belief)] = torch.tensor(belief)
         levels = torch.tensor([example.level_target for example in examples])
+        if variant.own:
+            rows = zip(samples, scored.labels.detach().double(), strict=True)
+            now = [row[: len(sample.candidates)].softmax(-1).numpy() for sample, row in rows]
+            stated = scaled_beliefs(samples, now, self.temperatures).stated
+            chosen = targets.argmax(-1).tolist()
+            levels = torch.tensor(
+                [spread_over_levels(float(row[k]), variant.spread) for row, k in zip(stated, chosen, strict=True)]
+            )
         return (
             -(targets * scored.labels).sum(-1).sum() / len(part),
             -(levels * scored.levels).sum(-1).mean(),

@@ -44,11 +44,19 @@ def test_two_hot_targets_have_the_confidence_as_their_mean(confidence: float) ->
     assert float(target @ np.array(LEVELS)) == pytest.approx(confidence, abs=1e-9)
 
 
-@given(st.floats(0.0, 1.0))
-def test_a_spread_target_peaks_at_the_level_that_is_written(confidence: float) -> None:
-    target = np.array(spread_over_levels(confidence, 0.05))
+@given(st.floats(0.0, 1.0), st.sampled_from([0.05, 0.1, 0.15]))
+def test_a_spread_target_peaks_at_the_level_that_is_written(confidence: float, spread: float) -> None:
+    target = np.array(spread_over_levels(confidence, spread))
     assert target.sum() == pytest.approx(1.0)
     assert target[LEVELS.index(nearest_level(confidence))] == pytest.approx(target.max())
+
+
+@given(st.floats(0.0, 1.0), st.sampled_from([0.05, 0.1, 0.15]))
+def test_a_spread_target_teaches_the_confidence_near_the_ends_of_the_scale_too(
+    confidence: float, spread: float
+) -> None:
+    target = np.array(spread_over_levels(confidence, spread))
+    assert float(target @ np.array(LEVELS)) == pytest.approx(confidence, abs=0.006)
 
 
 def test_a_confidence_outside_the_unit_interval_is_refused() -> None:

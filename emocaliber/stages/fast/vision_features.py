@@ -17,6 +17,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -79,7 +80,10 @@ class FeatureStore:
         return self.entries[key][1]
 
     def add(self, features: dict[str, tuple[torch.Tensor, Grid]]) -> bool:
-        """Append the features [patches, width] and grids of pictures; False, with nothing added, beyond the limit."""
+        """Append the features [patches, width] and grids of pictures; False, with nothing added, beyond the limit.
+
+        Not for several threads at once (see FeatureProcessor.keep).
+        """
         added = sum(tensor.numel() * tensor.element_size() for tensor, _ in features.values())
         if self.size + added > self.limit:
             return False
@@ -108,6 +112,7 @@ class FeatureStore:
 
 
 BATCH = 64  # pictures that go through the tower at a time
+_ADDING = Lock()  # a processor's own would keep it from being sent to a data loader's workers
 
 
 class FeatureTower(nn.Module):
@@ -146,7 +151,8 @@ class FeatureTower(nn.Module):
 class FeatureProcessor:
     """Wraps a processor: its batches hold kept features instead of pixels; missing ones are computed and added.
 
-    Only one process may add. A data loader's workers must not, so start them when it is `closed`.
+    Only one process may add, from any of its threads: an engine prepares a batch while it answers another. A data
+    loader's workers must not, so start them when it is `closed`.
     """
 
     def __init__(self, processor: Any, tower: Any, store: FeatureStore) -> None:
@@ -184,13 +190,14 @@ class FeatureProcessor:
 
     def keep(self, pictures: Sequence[Image.Image], keys: Sequence[str]) -> bool:
         """Compute and add the features of pictures that are not kept yet; True if all are kept now."""
-        new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self.store}
-        for start in range(0, len(new), BATCH):
-            part = dict(list(new.items())[start : start + BATCH])
-            self.closed = self.closed or not self.store.add(self._computed(part))
-            if self.closed:
-                return False
-        return True
+        with _ADDING:  # offsets are right only where one batch is added after another
+            new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self.store}
+            for start in range(0, len(new), BATCH):
+                part = dict(list(new.items())[start : start + BATCH])
+                self.closed = self.closed or not self.store.add(self._computed(part))
+                if self.closed:
+                    return False
+            return True
 
     def _computed(self, pictures: dict[str, Image.Image]) -> dict[str, tuple[torch.Tensor, Grid]]:
         inputs = self.image_processor(images=list(pictures.values()), return_tensors="pt")

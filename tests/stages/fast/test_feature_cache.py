@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from emocaliber.core.prompting import load_template
 from emocaliber.data.embedded import load
@@ -15,6 +19,7 @@ from emocaliber.models.location import embedded_base
 from emocaliber.stages.examples import TrainingExample
 from emocaliber.stages.fast.feature_cache import epochs_of, use_kept_features
 from emocaliber.stages.fast.packing import use_packing
+from emocaliber.stages.fast.vision_features import picture_key
 from emocaliber.stages.loading import load_processor, load_trainable
 from emocaliber.stages.recipe import Recipe, load_recipe
 from emocaliber.stages.supervised import train_supervised, trainer_keys
@@ -74,6 +79,27 @@ def test_features_are_kept_together_with_packing_in_bfloat16(tmp_path: Path) -> 
     model.to(torch.bfloat16)
     assert use_kept_features(recipe(), model, processor, tmp_path) is not None
     use_packing(model)
+
+
+def test_each_picture_gets_its_own_features_when_two_threads_prepare_batches(tmp_path: Path) -> None:
+    model, processor = FAMILIES["qwen2.5-vl"]()
+    reader = use_kept_features(recipe(), model, processor, tmp_path)
+    assert reader is not None
+    noise = np.random.default_rng(0)
+    pictures = [Image.fromarray(noise.integers(0, 255, (32, 64, 3), np.uint8)) for _ in range(64)]
+    keys = [picture_key(picture) for picture in pictures]
+    ready = Barrier(2)
+
+    def prepare(first: int) -> None:
+        ready.wait()
+        for n in range(first, len(pictures), 8):
+            assert reader.keep(pictures[n : n + 4], keys[n : n + 4])
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(prepare, (0, 4)))
+    tower = reader._computed(dict(zip(keys, pictures, strict=True)))
+    for key in keys:
+        torch.testing.assert_close(reader.store.read([key]), tower[key][0], rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_is_kept_where_the_recipe_says_so(tmp_path: Path) -> None:
